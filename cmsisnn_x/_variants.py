@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The registry of kernel variants: one row per family; dispatch, tests, benchmarks, search space and docs iterate it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from itertools import product
+
+from .errors import VariantError
+
+UNROLLS = (1, 2, 4, 8)
+BLOCKS = ((1, 1), (1, 2), (2, 1), (2, 2), (2, 4), (4, 2))
+IM2COL_COLS_MAX = 16
+LOWERINGS = ("im2col", "line_buffer", "direct")
+WEIGHT_LAYOUTS = ("plain", "interleaved", "widened")
+COLUMN_LAYOUTS = ("sequential", "interleaved")
+INNERS = ("c", "asm")
+
+
+@dataclass(frozen=True, order=True)
+class Variant:
+    """One way to run an operation; every variant gives the same bits.
+
+    Parameters
+    ----------
+    unroll : {1, 2, 4, 8}
+        Steps of the inner product per loop iteration.
+    block_rows, block_cols : int
+        Output channels x output pixels that are accumulated together: 1x1, 1x2, 2x1, 2x2, 2x4 or 4x2.
+        In a fully connected layer the columns are the samples of a batch, in a depthwise one the rows are channels.
+    im2col_cols : int
+        Columns that the im2col buffer holds: a multiple of `block_cols`, at most 16.
+    lowering : {"im2col", "line_buffer", "direct"}
+        Device only: how the input reaches the inner product.
+    weight_layout : {"plain", "interleaved", "widened"}
+        Device only: how the emitter packs the weights in flash.
+    column_layout : {"sequential", "interleaved"}
+        Device only: whether the columns of a block lie behind each other or interleaved in the buffer.
+    inner : {"c", "asm"}
+        Device only: inner block in C or in assembly.
+    fused_pool : bool
+        Device only: the max pooling that follows is computed inside the convolution.
+    """
+
+    unroll: int = 4
+    block_rows: int = 2
+    block_cols: int = 2
+    im2col_cols: int = 2
+    lowering: str = "im2col"
+    weight_layout: str = "plain"
+    column_layout: str = "sequential"
+    inner: str = "c"
+    fused_pool: bool = False
+
+    def __str__(self) -> str:
+        text = f"{self.block_rows}x{self.block_cols} unroll {self.unroll} cols {self.im2col_cols}"
+        extras = [str(value) if value is not True else name for name, value in self.device_knobs().items()
+                  if value != getattr(_DEFAULT, name)]
+        return " ".join([text, *extras])
+
+    def host_knobs(self) -> dict[str, int]:
+        """The four knobs that choose a host code path."""
+        return {name: getattr(self, name) for name in HOST_KNOBS}
+
+    def device_knobs(self) -> dict[str, object]:
+        """The knobs that only the device kernels have."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in HOST_KNOBS}
+
+    def on_host(self) -> Variant:
+        """This variant with the device-only knobs at their neutral default."""
+        return Variant(**self.host_knobs())
+
+
+HOST_KNOBS = ("unroll", "block_rows", "block_cols", "im2col_cols")
+_DEFAULT = Variant()
+BASELINE = Variant(unroll=1, block_rows=2, block_cols=2, im2col_cols=2)
+"""The paper's configuration, against which gains are quoted."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A family of variants: every combination of the listed values, under the rule that `im2col_cols` is a multiple of `block_cols`.
+
+    `needs` names the core feature without which the family does not build (``"dsp"``); `wins` says where the family is the fastest.
+    """
+
+    op: str
+    dtype: str
+    side: str
+    unrolls: tuple[int, ...]
+    blocks: tuple[tuple[int, int], ...]
+    wins: str
+    im2col_cols: tuple[int, ...] = tuple(range(1, IM2COL_COLS_MAX + 1))
+    lowering: str = "im2col"
+    weight_layout: str = "plain"
+    column_layout: str = "sequential"
+    inner: str = "c"
+    needs: str | None = None
+
+    def variants(self) -> Iterator[Variant]:
+        for unroll, (rows, cols), im2col_cols in product(self.unrolls, self.blocks, self.im2col_cols):
+            if im2col_cols % cols == 0:
+                yield Variant(unroll, rows, cols, im2col_cols, self.lowering, self.weight_layout, self.column_layout, self.inner)
+
+
+BLOCKED_OPS = ("convolve", "depthwise_convolve", "fully_connected")
+"""The operations with knobs; the others have one kernel each."""
+
+HOST_ROWS = tuple(
+    Row(op, dtype, "host", UNROLLS, BLOCKS, wins="host: every legal value, for study; variant=None takes the SIMD path")
+    for op in BLOCKED_OPS
+    for dtype in ("q7", "q15")
+)
+
+
+def variants(op: str, dtype: str) -> tuple[Variant, ...]:
+    """Every registered host variant of an operation.
+
+    Parameters
+    ----------
+    op : str
+        Name of the Python function: ``"convolve"``, ``"depthwise_convolve"`` or ``"fully_connected"``; the other
+        operations have a single kernel and give an empty tuple.
+    dtype : {"q7", "q15"}
+
+    Returns
+    -------
+    tuple of Variant
+
+    Raises
+    ------
+    ValueError
+        Unknown `op` or `dtype`.
+    """
+    check_op(op, dtype)
+    return tuple(v for row in HOST_ROWS if (row.op, row.dtype) == (op, dtype) for v in row.variants())
+
+
+OPS = (*BLOCKED_OPS, "max_pool", "avg_pool", "relu", "sigmoid", "tanh", "softmax", "multiply")
+
+
+def check_op(op: str, dtype: str) -> None:
+    if op not in OPS:
+        raise VariantError(f"op: expected one of {', '.join(OPS)}, got {op!r}")
+    if dtype not in ("q7", "q15"):
+        raise VariantError(f"dtype: expected 'q7' or 'q15', got {dtype!r}")
+
+
+def check_variant(variant: object, op: str) -> Variant:
+    """Return `variant` if some registered kernel of `op` has its host knobs; raise `VariantError` that names the knob otherwise."""
+    if not isinstance(variant, Variant):
+        raise VariantError(f"variant: expected a cmsisnn_x.Variant or None, got {variant!r}")
+    if op not in BLOCKED_OPS:
+        raise VariantError(f"variant: {op} has a single kernel; expected None, got {variant}")
+    for name in HOST_KNOBS:
+        value = getattr(variant, name)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise VariantError(f"variant.{name}: expected an int, got {value!r}")
+    if variant.unroll not in UNROLLS:
+        raise VariantError(f"variant.unroll: expected one of {UNROLLS}, got {variant.unroll}")
+    if (variant.block_rows, variant.block_cols) not in BLOCKS:
+        legal = ", ".join(f"{r}x{c}" for r, c in BLOCKS)
+        raise VariantError(
+            f"variant.block_rows x variant.block_cols: expected one of {legal}, got {variant.block_rows}x{variant.block_cols}"
+        )
+    if not (0 < variant.im2col_cols <= IM2COL_COLS_MAX and variant.im2col_cols % variant.block_cols == 0):
+        raise VariantError(
+            f"variant.im2col_cols: expected a multiple of block_cols={variant.block_cols} up to {IM2COL_COLS_MAX}, got {variant.im2col_cols}"
+        )
+    for name, legal in (("lowering", LOWERINGS), ("weight_layout", WEIGHT_LAYOUTS), ("column_layout", COLUMN_LAYOUTS), ("inner", INNERS), ("fused_pool", (False, True))):
+        if getattr(variant, name) not in legal:
+            raise VariantError(f"variant.{name}: expected one of {legal}, got {getattr(variant, name)!r}")
+    return variant
+
+
+__all__ = ["BASELINE", "Variant", "check_variant", "replace", "variants"]

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The errors that the kernels raise: each is a ``ValueError`` whose one sentence names the argument, what was expected and what was got."""
+
+
+class CmsisnnError(ValueError):
+    """Base of every error that :mod:`cmsisnn_x` raises."""
+
+
+class DtypeError(CmsisnnError):
+    """An array holds the wrong element type."""
+
+
+class ShapeError(CmsisnnError):
+    """An array, kernel, stride or padding does not fit the others."""
+
+
+class ShiftError(CmsisnnError):
+    """A shift lies outside 0..31."""
+
+
+class VariantError(CmsisnnError):
+    """No kernel of this operation has the requested knobs."""
+
+
+class DomainError(CmsisnnError):
+    """Arm's kernel would read or write memory outside its tensors for this call."""

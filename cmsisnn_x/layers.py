@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One layer of a sequential network, with every shape and parameter resolved. The model file's keys are these field names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import prod
+
+import numpy as np
+
+PYTHON_OPS = {
+    "conv2d": "convolve",
+    "depthwise_conv2d": "depthwise_convolve",
+    "fully_connected": "fully_connected",
+    "max_pool2d": "max_pool",
+    "avg_pool2d": "avg_pool",
+    "relu": "relu",
+    "sigmoid": "sigmoid",
+    "tanh": "tanh",
+    "softmax": "softmax",
+}
+"""Model-file operation -> the Python function that runs it."""
+
+NUMPY_DTYPES = {"q7": np.dtype(np.int8), "q15": np.dtype(np.int16)}
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A layer of a network.
+
+    `input_shape` and `output_shape` are ``(h, w, c)`` or ``(n,)``; `kernel`, `stride` are ``(y, x)``; `padding` is
+    ``((top, bottom), (left, right))`` as it follows from the output size. `dtype` is that of the activations,
+    `weights_dtype` that of weights and bias. `weights` and `bias` have the shapes of the Python functions.
+    `variant` holds the knobs that the model file pins.
+    """
+
+    name: str
+    op: str
+    dtype: str
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    kernel: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))
+    ceil_mode: bool = False
+    bias_shift: int = 0
+    out_shift: int = 0
+    activation: str | None = None
+    weights_dtype: str | None = None
+    int_bits: int = 0
+    weights: np.ndarray | None = field(default=None, repr=False)
+    bias: np.ndarray | None = field(default=None, repr=False)
+    variant: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def python_op(self) -> str:
+        return PYTHON_OPS[self.op]
+
+    @property
+    def numpy_dtype(self) -> np.dtype:
+        return NUMPY_DTYPES[self.dtype]
+
+    @property
+    def input_bytes(self) -> int:
+        return prod(self.input_shape) * self.numpy_dtype.itemsize
+
+    @property
+    def output_bytes(self) -> int:
+        return prod(self.output_shape) * self.numpy_dtype.itemsize
+
+    @property
+    def image(self) -> tuple[int, int, int]:
+        """Input as ``(h, w, c)``; ``(n,)`` is ``(1, 1, n)``."""
+        return image_shape(self.input_shape)
+
+    @property
+    def output_image(self) -> tuple[int, int, int]:
+        return image_shape(self.output_shape)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one inference; 0 for operations without weights."""
+        if self.op == "fully_connected":
+            return prod(self.input_shape) * prod(self.output_shape)
+        taps = self.kernel[0] * self.kernel[1]
+        if self.op == "conv2d":
+            return prod(self.output_shape) * taps * self.image[2]
+        if self.op == "depthwise_conv2d":
+            return prod(self.output_shape) * taps
+        return 0
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the output may overwrite the input: element-wise operations."""
+        return self.op in ("relu", "sigmoid", "tanh")
+
+
+def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    if len(shape) == 3:
+        return shape[0], shape[1], shape[2]
+    return 1, 1, prod(shape)

@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options shared by every test: ``--full`` runs the whole product where the default runs a pairwise sample."""
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="run every combination, not a sample")
+
+
+@pytest.fixture(scope="session")
+def full(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("--full"))
