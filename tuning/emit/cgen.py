@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Small functions from values to C text. Whole files are templates; this is what the templates cannot say well."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+
+IDENTIFIER_LENGTH = 63
+KEYWORDS = frozenset(
+    # C99 and C11
+    "auto break case char const continue default do double else enum extern float for goto if inline int long register "
+    "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while "
+    # C++
+    "alignas alignof and and_eq asm bitand bitor bool catch char8_t char16_t char32_t class co_await co_return co_yield "
+    "compl concept const_cast consteval constexpr constinit decltype delete dynamic_cast explicit export false friend "
+    "mutable namespace new noexcept not not_eq nullptr operator or or_eq private protected public reinterpret_cast "
+    "requires static_assert static_cast template this thread_local throw true try typeid typename using virtual "
+    "wchar_t xor xor_eq".split()
+)
+STANDARD_HEADERS = frozenset(
+    "alloca arm_acle arm_mve arm_neon assert complex ctype errno fenv float inttypes iso646 limits locale malloc math memory "
+    "setjmp signal stdalign stdarg stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string strings tgmath threads "
+    "time uchar unistd wchar wctype".split()
+)
+C_TYPES = {np.dtype(np.int8): "int8_t", np.dtype(np.int16): "int16_t", np.dtype(np.int32): "int32_t"}
+
+
+def check_identifier(name: object, what: str = "name") -> str:
+    """Return `name` if it can be a C and C++ identifier.
+
+    Parameters
+    ----------
+    name : object
+        What the model or the plan calls the thing.
+    what : str
+        How the message calls it.
+
+    Raises
+    ------
+    ValueError
+        Not a string, not an ASCII identifier, longer than 63 characters, or a keyword.
+
+    Examples
+    --------
+    >>> check_identifier("conv1")
+    'conv1'
+    >>> check_identifier("class", "layer name")
+    Traceback (most recent call last):
+    ...
+    ValueError: layer name: expected a C identifier, got the keyword 'class'; choose another name
+    """
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise ValueError(f"{what}: expected a C identifier (letters, digits and _, no digit first), got {name!r}")
+    if len(name) > IDENTIFIER_LENGTH:
+        raise ValueError(f"{what}: expected at most {IDENTIFIER_LENGTH} characters, got {len(name)} in {name!r}")
+    if name in KEYWORDS:
+        raise ValueError(f"{what}: expected a C identifier, got the keyword {name!r}; choose another name")
+    return name
+
+
+def macro(name: str, value: int | str) -> str:
+    """One object-like macro; a negative number is put in parentheses so that it stays one operand.
+
+    Examples
+    --------
+    >>> macro("NET_CONV1_IN_H", 32)
+    '#define NET_CONV1_IN_H 32'
+    >>> macro("NET_OFFSET", -1)
+    '#define NET_OFFSET (-1)'
+    """
+    return f"#define {check_identifier(name, 'macro')} {f'({value})' if isinstance(value, int) and value < 0 else value}"
+
+
+def macros(values: Mapping[str, int | str]) -> str:
+    """The macros of a mapping, in its order, values in one column.
+
+    Examples
+    --------
+    >>> print(macros({"A_IN_H": 8, "A_STRIDE_X": 2}))
+    #define A_IN_H     8
+    #define A_STRIDE_X 2
+    """
+    width = max(map(len, values), default=0)
+    lines = []
+    for name, value in values.items():
+        head, _, text = macro(name, value).rpartition(f"{name} ")
+        lines.append(f"{head}{name:<{width}} {text}")
+    return "\n".join(lines)
+
+
+def numbers(values: np.ndarray, width: int = 100) -> str:
+    """The elements of an integer array in C order, separated by commas and wrapped at `width`.
+
+    Examples
+    --------
+    >>> numbers(np.array([[1, -2], [3, 4]], np.int8))
+    '    1, -2, 3, 4'
+    """
+    lines: list[str] = []
+    line = "   "
+    for text in map(str, values.ravel().tolist()):
+        if len(line) + len(text) + 2 > width:
+            lines.append(line)
+            line = "   "
+        line += f" {text},"
+    return "\n".join([*lines, line]).removesuffix(",")
+
+
+def array_declare(name: str, values: np.ndarray) -> str:
+    """A constant, word-aligned array with static storage.
+
+    Parameters
+    ----------
+    name : str
+        A C identifier.
+    values : ndarray of int8, int16 or int32
+        At least one element; emitted in C order.
+
+    Examples
+    --------
+    >>> print(array_declare("net_bias", np.array([1, -128], np.int8)))
+    static const int8_t net_bias[2] CXN_ALIGNED = {
+        1, -128
+    };
+    """
+    if values.dtype not in C_TYPES or values.size == 0:
+        raise ValueError(f"{name}: expected a non-empty int8, int16 or int32 array, got {values.dtype} of shape {values.shape}")
+    head = f"static const {C_TYPES[values.dtype]} {check_identifier(name, 'array')}[{values.size}] CXN_ALIGNED"
+    return f"{head} = {{\n{numbers(values)}\n}};"
+
+
+def comment_text(text: object) -> str:
+    """`text` as it may stand inside a C, CMake or shell comment: one line, printable ASCII, unable to end the comment.
+
+    Examples
+    --------
+    >>> comment_text("board */ int x; //")
+    'board * / int x; / /'
+    >>> comment_text("two" + chr(10) + "lines ??/")
+    'two lines ? ?/'
+    """
+    line = "".join(c if " " <= c <= "~" else " " for c in str(text)).replace("\\", "/")
+    for pair in ("*/", "/*", "//", "??"):
+        while pair in line:
+            line = line.replace(pair, f"{pair[0]} {pair[1]}")
+    return line

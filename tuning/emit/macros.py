@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One layer and the variant chosen for it, as the macros that its device kernel reads."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from math import prod
+
+from cmsisnn_x._variants import Variant
+from cmsisnn_x.layers import Layer
+
+from .cgen import check_identifier
+
+GEOMETRY = (
+    "IN_H", "IN_W", "IN_CH", "OUT_H", "OUT_W", "OUT_CH", "KERNEL_H", "KERNEL_W", "STRIDE_Y", "STRIDE_X",
+    "PAD_TOP", "PAD_LEFT", "BIAS_SHIFT", "OUT_SHIFT",
+)  # fmt: skip
+"""What the layer is: the model decides."""
+TYPES = ("IN_BITS", "WEIGHT_BITS", "RELU", "INT_BITS", "INPUT_ALIGNED", "OUTPUT_ALIGNED")
+"""What its elements and buffers are."""
+KNOBS = tuple(f.name.upper() for f in fields(Variant))
+"""How it is computed: the search decides."""
+
+ONE_KERNEL = Variant(unroll=1, block_rows=1, block_cols=1, im2col_cols=1)
+"""What the knob macros of an operation without knobs say."""
+
+BITS = {"q7": 8, "q15": 16}
+
+
+def layer_macros(
+    layer: Layer,
+    variant: Variant | None,
+    prefix: str,
+    *,
+    scratch_bytes: int | None = None,
+    input_aligned: bool = True,
+    output_aligned: bool = True,
+) -> dict[str, int | str]:
+    """The macros that configure the kernel of one layer.
+
+    Parameters
+    ----------
+    layer : Layer
+        Geometry, element types and shifts; ``(n,)`` tensors have height and width 1, and a fully connected layer
+        has its columns as input channels and its rows as output channels.
+    variant : Variant or None
+        None for an operation without knobs.
+    prefix : str
+        What every name begins with, without the underscore after it: ``"CIFAR10_CONV1"``.
+    scratch_bytes : int, optional
+        Size of the buffer that the kernel gets; by default what :func:`cmsisnn_x.buffers.layer_scratch_bytes` says.
+    input_aligned, output_aligned : bool
+        Whether the buffer is known to start at a word boundary. The caller's buffers are not.
+
+    Returns
+    -------
+    dict
+        Macro name -> integer, or the name of an integer of ``cmsisnn_x/config.h`` for enumerated knobs
+        (``CXN_LOWERING_LINE_BUFFER``). The order is that of the emitted header.
+    """
+    check_identifier(prefix, "macro prefix")
+    if scratch_bytes is None:
+        from cmsisnn_x.buffers import layer_scratch_bytes
+
+        scratch_bytes = layer_scratch_bytes(layer, variant)
+    flat = layer.op == "fully_connected"
+    in_h, in_w, in_ch = (1, 1, prod(layer.input_shape)) if flat else layer.image
+    out_h, out_w, out_ch = (1, 1, prod(layer.output_shape)) if flat else layer.output_image
+    (pad_top, _), (pad_left, _) = layer.padding
+    geometry = (in_h, in_w, in_ch, out_h, out_w, out_ch, *layer.kernel, *layer.stride, pad_top, pad_left, layer.bias_shift, layer.out_shift)
+    types = (
+        BITS[layer.dtype],
+        BITS[layer.weights_dtype or layer.dtype],
+        int(layer.activation == "relu"),
+        layer.int_bits,
+        int(input_aligned),
+        int(output_aligned),
+    )
+    chosen = variant or ONE_KERNEL
+    knobs = (knob_value(f.name, getattr(chosen, f.name)) for f in fields(Variant))
+    values = dict(zip((*GEOMETRY, *TYPES, *KNOBS), (*geometry, *types, *knobs), strict=True))
+    return {f"{prefix}_{name}": value for name, value in {**values, "SCRATCH_BYTES": scratch_bytes}.items()}
+
+
+def knob_value(name: str, value: object) -> int | str:
+    """A knob as its macro says it.
+
+    Examples
+    --------
+    >>> knob_value("unroll", 4), knob_value("fused_pool", True), knob_value("lowering", "line_buffer")
+    (4, 1, 'CXN_LOWERING_LINE_BUFFER')
+    """
+    if isinstance(value, str):
+        return check_identifier(f"CXN_{name}_{value}".upper(), f"variant.{name}")
+    return int(value)  # type: ignore[call-overload]
