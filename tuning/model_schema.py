@@ -1,0 +1,335 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The shape of a model file, as pydantic models: they check it, and give the published JSON Schema."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from cmsisnn_x._variants import BLOCKS, COLUMN_LAYOUTS, IM2COL_COLS_MAX, INNERS, LOWERINGS, UNROLLS, WEIGHT_LAYOUTS, Variant
+
+from . import _yaml
+from .errors import ModelError
+from .units import parse_size
+
+MAX = 65535
+
+KNOBS: dict[str, tuple[Any, ...]] = {
+    "unroll": UNROLLS,
+    "block_rows": tuple(sorted({rows for rows, _ in BLOCKS})),
+    "block_cols": tuple(sorted({cols for _, cols in BLOCKS})),
+    "im2col_cols": tuple(range(1, IM2COL_COLS_MAX + 1)),
+    "lowering": LOWERINGS,
+    "weight_layout": WEIGHT_LAYOUTS,
+    "column_layout": COLUMN_LAYOUTS,
+    "inner": INNERS,
+    "fused_pool": (False, True),
+}
+"""Every knob of a variant and the values that some kernel has."""
+
+
+def _describe(value: object) -> str:
+    if value is None:
+        return "nothing"
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _wrong(expected: str, got: object) -> PydanticCustomError:
+    return PydanticCustomError("wrong", "expected {expected}, got {got}", {"expected": expected, "got": _describe(got)})
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _pair(low: int, what: str):
+    def check(value: Any) -> tuple[int, int]:
+        items = [value, value] if _is_int(value) else value
+        if not (isinstance(items, list | tuple) and len(items) == 2 and all(_is_int(i) and low <= i <= MAX for i in items)):
+            raise _wrong(f"{what}: an integer in {low}..{MAX} or [y, x]", value)
+        return items[0], items[1]
+
+    return check
+
+
+def _padding(value: Any) -> Any:
+    if value in ("same", "valid"):
+        return value
+    if isinstance(value, str):
+        raise _wrong("an integer, [y, x], 'same' or 'valid'", value)
+    return _pair(0, "padding")(value)
+
+
+def _shape(value: Any) -> list[int]:
+    if not (isinstance(value, list) and len(value) in (1, 3) and all(_is_int(i) and 1 <= i <= MAX for i in value)):
+        raise _wrong(f"[h, w, c] or [n] with every dimension in 1..{MAX}", value)
+    return value
+
+
+def _size(value: Any) -> int:
+    try:
+        return parse_size(value)
+    except ValueError as problem:
+        raise PydanticCustomError("wrong", "{problem}", {"problem": str(problem)}) from None
+
+
+def _variant(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise _wrong("a mapping of knobs to values, for example {unroll: 4}", value)
+    for name, item in value.items():
+        if name not in KNOBS:
+            raise PydanticCustomError("knob", "unknown knob {name}; {hint}", {"name": repr(name), "hint": _yaml.suggest(name, KNOBS)})
+        if not any(item == legal and type(item) is type(legal) for legal in KNOBS[name]):
+            raise PydanticCustomError(
+                "knob", "{name}: expected one of {legal}, got {got}",
+                {"name": name, "legal": ", ".join(str(v).lower() if isinstance(v, bool) else str(v) for v in KNOBS[name]), "got": _describe(item)},
+            )  # fmt: skip
+    return value
+
+
+def _knob_schema() -> dict[str, Any]:
+    properties = {name: {"enum": list(values)} for name, values in KNOBS.items()}
+    return {"type": "object", "additionalProperties": False, "properties": properties, "description": "Knobs that the tuner must not change."}
+
+
+def _pair_schema(low: int) -> dict[str, Any]:
+    number = {"type": "integer", "minimum": low, "maximum": MAX}
+    return {"anyOf": [number, {"type": "array", "items": number, "minItems": 2, "maxItems": 2}], "description": "One number, or [y, x]."}
+
+
+_SIZE_SCHEMA = {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?\s*([kKmM](iB|B)?|B)?$"}],
+                "description": "Bytes: 65536, 64K, 64KiB, 1M (K = 1024)."}  # fmt: skip
+_DIMENSION = {"type": "integer", "minimum": 1, "maximum": MAX}
+_SHAPE_SCHEMA = {"anyOf": [{"type": "array", "items": _DIMENSION, "minItems": n, "maxItems": n} for n in (3, 1)],
+                 "description": "[h, w, c], or [n] where no layer needs an image."}  # fmt: skip
+_PADDING_SCHEMA = {"anyOf": [{"enum": ["same", "valid"]}, *_pair_schema(0)["anyOf"]],
+                   "description": "Zeros around the image: one number, [y, x], or TensorFlow's 'same' and 'valid'."}  # fmt: skip
+
+Kernel = Annotated[tuple[int, int], BeforeValidator(_pair(1, "a size")), WithJsonSchema(_pair_schema(1))]
+Padding = Annotated[Any, BeforeValidator(_padding), WithJsonSchema(_PADDING_SCHEMA)]
+Size = Annotated[int, BeforeValidator(_size), WithJsonSchema(_SIZE_SCHEMA)]
+Shape = Annotated[list[int], BeforeValidator(_shape), WithJsonSchema(_SHAPE_SCHEMA)]
+Knobs = Annotated[dict[str, Any], BeforeValidator(_variant), WithJsonSchema(_knob_schema())]
+Dimension = Annotated[int, Field(ge=1, le=MAX)]
+Shift = Annotated[int, Field(ge=0, le=31)]
+Dtype = Literal["q7", "q15"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Input(_Strict):
+    """The tensor that the network takes."""
+
+    shape: Shape
+    dtype: Dtype = "q7"
+
+
+class Budget(_Strict):
+    """Memory that the network may use."""
+
+    sram: Size | None = None
+    flash: Size | None = None
+
+
+class _Named(_Strict):
+    name: str = Field(description="A C identifier, unique ignoring case.")
+
+
+class _Weighted(_Named):
+    bias_shift: Shift = 0
+    out_shift: Shift
+    activation: Literal["relu"] | None = None
+    weights_dtype: Dtype | None = None
+    variant: Knobs | None = None
+
+
+class Conv2d(_Weighted):
+    """Convolution."""
+
+    op: Literal["conv2d"]
+    out_channels: Dimension
+    kernel: Kernel
+    stride: Kernel = (1, 1)
+    padding: Padding = (0, 0)
+
+
+class DepthwiseConv2d(_Weighted):
+    """Depthwise convolution: every channel has its own kernel."""
+
+    op: Literal["depthwise_conv2d"]
+    kernel: Kernel
+    stride: Kernel = (1, 1)
+    padding: Padding = (0, 0)
+
+
+class FullyConnected(_Weighted):
+    """Fully connected layer over the flattened input."""
+
+    op: Literal["fully_connected"]
+    out_features: Dimension
+
+
+class _Pool(_Named):
+    kernel: Kernel
+    stride: Kernel | None = Field(None, description="Default: the kernel size.")
+    padding: Padding = (0, 0)
+    ceil_mode: bool = False
+
+
+class MaxPool2d(_Pool):
+    """Maximum of each window."""
+
+    op: Literal["max_pool2d"]
+
+
+class AvgPool2d(_Pool):
+    """Mean of the elements of each window that lie inside the image."""
+
+    op: Literal["avg_pool2d"]
+
+
+class Relu(_Named):
+    """max(x, 0)."""
+
+    op: Literal["relu"]
+
+
+class _Table(_Named):
+    int_bits: Annotated[int, Field(ge=0, le=3, description="Integer bits of the input's fixed-point format.")]
+
+
+class Sigmoid(_Table):
+    """Logistic function."""
+
+    op: Literal["sigmoid"]
+
+
+class Tanh(_Table):
+    """Hyperbolic tangent."""
+
+    op: Literal["tanh"]
+
+
+class Softmax(_Named):
+    """Base-2 softmax over all elements."""
+
+    op: Literal["softmax"]
+
+
+OPS: dict[str, type[_Named]] = {
+    cls.model_fields["op"].annotation.__args__[0]: cls  # type: ignore[union-attr]
+    for cls in (Conv2d, DepthwiseConv2d, FullyConnected, MaxPool2d, AvgPool2d, Relu, Sigmoid, Tanh, Softmax)
+}
+
+AnyLayer = Annotated[
+    Conv2d | DepthwiseConv2d | FullyConnected | MaxPool2d | AvgPool2d | Relu | Sigmoid | Tanh | Softmax, Field(discriminator="op")
+]
+
+
+class ModelFile(_Strict):
+    """A sequential q7 or q15 network for cmsisnn-tune."""
+
+    schema_: Literal[1] = Field(alias="schema", description="Version of this format.")
+    name: str = Field(description="A C identifier: prefix of every emitted symbol.")
+    input: Input
+    weights: str | None = Field(None, description="npz file beside this one with <layer>/weights and <layer>/bias; without it, weights are drawn.")
+    target: str | None = Field(None, description="Core or board; --target overrides it.")
+    budget: Budget | None = None
+    layers: Annotated[list[AnyLayer], Field(min_length=1)]
+
+
+def check_model_file(document: _yaml.Document) -> ModelFile:
+    """The document as a `ModelFile`; the first problem, in file order, as a `ModelError`."""
+    if not isinstance(document.data, dict):
+        raise ModelError(document.message((), f"expected a mapping with schema, name, input and layers, got {_describe(document.data)}"))
+    try:
+        return ModelFile.model_validate(document.data)
+    except ValidationError as problem:
+        reports = [_explain(document, error) for error in problem.errors(include_url=False, include_context=True)]
+    key, text = min(reports, key=lambda report: (document.lines.get(report[0], 0), _line(document, report[0])))
+    more = len(reports) - 1
+    tail = f" (and {more} more problem{'s' if more > 1 else ''})" if more else ""
+    raise ModelError(document.message(key, text + tail))
+
+
+def _line(document: _yaml.Document, key: _yaml.Key) -> int:
+    while key and key not in document.lines:
+        key = key[:-1]
+    return document.lines.get(key, 1)
+
+
+def _explain(document: _yaml.Document, error: dict[str, Any]) -> tuple[_yaml.Key, str]:
+    """Where a pydantic error lies in the file, and what it means to the person who wrote that line."""
+    key: _yaml.Key = tuple(error["loc"])
+    op = None
+    if len(key) > 2 and key[0] == "layers" and key[2] in OPS:  # pydantic puts the union's tag into the path
+        op, key = str(key[2]), (*key[:2], *key[3:])
+    kind, got, context = error["type"], error.get("input"), error.get("ctx", {})
+    if kind == "extra_forbidden":
+        name = str(key[-1])
+        known = _keys(key[:-1], op)
+        elsewhere = [other for other, cls in OPS.items() if name in cls.model_fields]
+        if op and elsewhere:
+            return key, f"{op} has no such key ({', '.join(elsewhere)} do); remove it"
+        return key, f"unknown key; {_yaml.suggest(name, known)}"
+    if kind == "missing":
+        return key, f"missing; {_EXPECTED.get(str(key[-1]), 'give it a value')}"
+    if kind == "union_tag_invalid":
+        tag = got.get("op") if isinstance(got, dict) else got
+        return (*key, "op"), f"unknown operation {_describe(tag)}; {_yaml.suggest(tag, OPS)}"
+    if kind == "union_tag_not_found":
+        return (*key, "op"), f"missing; expected one of: {', '.join(OPS)}"
+    if kind in ("int_type", "int_parsing", "int_from_float"):
+        return key, f"expected an integer, got {_describe(got)}"
+    if kind in ("greater_than_equal", "less_than_equal"):
+        field = OPS[op].model_fields.get(str(key[-1])) if op else None
+        bounds = {type(m).__name__: m for m in (field.metadata if field else [])}
+        low, high = getattr(bounds.get("Ge"), "ge", None), getattr(bounds.get("Le"), "le", None)
+        wanted = f"in {low}..{high}" if low is not None else " ".join(f"{k} {v}" for k, v in context.items())
+        return key, f"expected an integer {wanted}, got {_describe(got)}"
+    if kind == "string_type":
+        quote = f"; write it in quotes: '{got}'" if isinstance(got, int | float | bool) else ""
+        return key, f"expected text, got {_describe(got)}{quote}"
+    if kind == "bool_type":
+        return key, f"expected true or false, got {_describe(got)}"
+    if kind == "literal_error":
+        if key == ("schema",):
+            return key, f"expected 1, got {_describe(got)}; this version reads schema 1 only"
+        wanted = str(context.get("expected", "")).replace("'", "").replace(" or ", ", ")
+        return key, f"expected one of: {wanted}; got {_describe(got)}"
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        return key, f"expected a mapping, got {_describe(got)}"
+    if kind == "list_type":
+        return key, f"expected a list, got {_describe(got)}"
+    if kind == "too_short":
+        return key, "expected at least one layer, got none"
+    return key, str(error["msg"])
+
+
+_EXPECTED = {
+    "schema": "write 'schema: 1'",
+    "name": "expected a C identifier",
+    "input": "expected for example {shape: [32, 32, 3], dtype: q7}",
+    "layers": "expected a list of layers",
+    "kernel": "expected an integer or [y, x]",
+    "out_shift": "expected an integer in 0..31",
+    "int_bits": "expected an integer in 0..3",
+    "out_channels": "expected an integer",
+    "out_features": "expected an integer",
+    "shape": "expected [h, w, c] or [n]",
+}
+
+
+def _keys(parent: _yaml.Key, op: str | None) -> list[str]:
+    cls: type[BaseModel] = {("input",): Input, ("budget",): Budget}.get(parent, ModelFile)
+    if op:
+        cls = OPS[op]
+    return [field.alias or name for name, field in cls.model_fields.items()]
+
+
+assert set(KNOBS) == {f for f in Variant.__dataclass_fields__}, "a knob without legal values"

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sizes and frequencies as people write them."""
+
+from __future__ import annotations
+
+import re
+
+_SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(|b|k|kb|kib|m|mb|mib)\s*", re.IGNORECASE)
+_HERTZ = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(|k|m|g)(?:hz)?\s*", re.IGNORECASE)
+
+
+def parse_size(value: object) -> int:
+    """Bytes: an integer, or text with a K or M suffix (1024 and 1024 x 1024).
+
+    >>> [parse_size(text) for text in (65536, "64K", "64KiB", "1M", "1.5K")]
+    [65536, 65536, 65536, 1048576, 1536]
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        size = float(value)
+    elif isinstance(value, str) and (match := _SIZE.fullmatch(value)):
+        factor = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20}[match[2].lower()[:1]]
+        size = float(match[1]) * factor
+    else:
+        raise ValueError(f"expected a size such as 65536, 64K, 64KiB or 1M, got {value!r}")
+    if size != int(size) or not 0 < size < 2**40:
+        raise ValueError(f"expected a whole number of bytes, at least 1 and below 1T, got {value!r}")
+    return int(size)
+
+
+def parse_hertz(value: object) -> int:
+    """Hertz: an integer, or text with a k, M or G suffix (powers of ten).
+
+    >>> [parse_hertz(text) for text in ("216M", "216MHz", 1000, "32.768k")]
+    [216000000, 216000000, 1000, 32768]
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        hertz = float(value)
+    elif isinstance(value, str) and (match := _HERTZ.fullmatch(value)):
+        hertz = float(match[1]) * {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}[match[2].lower()]
+    else:
+        raise ValueError(f"expected a frequency such as 216M or 48MHz, got {value!r}")
+    if not 1 <= round(hertz) < 10**12:
+        raise ValueError(f"expected a frequency of at least 1 Hz and below 1 THz, got {value!r}")
+    return round(hertz)
+
+
+def show_size(size: int) -> str:
+    """Bytes with thousands separators, and in KiB where that is shorter to read.
+
+    >>> show_size(512), show_size(65536), show_size(43321)
+    ('512 B', '64 KiB', '42.3 KiB')
+    """
+    if size < 1024:
+        return f"{size} B"
+    return f"{size / 1024:.1f}".removesuffix(".0") + " KiB"
