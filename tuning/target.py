@@ -3,17 +3,46 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from . import _yaml, shipped
+from .errors import TargetError
+from .units import parse_hertz, parse_size
 
 CORES = ("cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33")
+
+TIMING = {
+    "issue_width": "instructions that may start in one cycle",
+    "alu": "cycles of an add, shift, logic, move, saturate, extend or pack",
+    "load": "cycles of a load",
+    "load_next": "cycles of a load that directly follows another load or store",
+    "load_latency": "cycles from a load to the first use of its result",
+    "store": "cycles of a store",
+    "multiple_base": "cycles of LDM, STM, LDRD, STRD, PUSH or POP, without its registers",
+    "multiple_each": "cycles per register of LDM, STM, LDRD, STRD, PUSH or POP",
+    "multiply": "cycles of MUL, SMUAD, SMULBB",
+    "multiply_accumulate": "cycles of MLA, SMLAD, SMLABB and of long multiplies",
+    "multiply_latency": "cycles from a multiply to the first use of its result, accumulation apart",
+    "divide": "cycles of SDIV and UDIV",
+    "branch": "cycles of a branch, taken or not",
+    "branch_taken": "further cycles of a taken branch",
+    "branch_mispredicted": "cycles of a branch that was predicted wrongly (cores that predict)",
+}
+"""Every key of a target's `timing`, and what it counts."""
 
 
 @dataclass(frozen=True)
 class Target:
     """A core or a board. A bare core has zero wait states and no clock, memories or energy figures.
 
-    `timing` maps an instruction class to cycles; `sources` maps each number's key to where it comes from.
+    `timing` maps an instruction class (the keys of :data:`TIMING`) to cycles; `sources` maps each number's key
+    (``"clock_hz"``, ``"timing.load"``) to where it comes from.
     """
 
     name: str
@@ -26,6 +55,187 @@ class Target:
     flash_bytes: int | None = None
     flash_wait_states: int = 0
     flash_line_bytes: int = 0
+    flash_cache_bytes: int = 0
     supply_volts: float | None = None
     run_microamps_per_mhz: float | None = None
+    title: str = ""
+    inherit: str | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_core(self) -> bool:
+        """Whether this is a bare core: nothing but instruction timing."""
+        return self.inherit is None
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of everything that can change a plan."""
+        content = {key: value for key, value in asdict(self).items() if key not in ("title", "sources")}
+        return hashlib.sha256(json.dumps(content, sort_keys=True, default=dict).encode()).hexdigest()
+
+    def at(self, clock_hz: int | None) -> Target:
+        """This target at another clock, wait states unchanged."""
+        return self if clock_hz is None else replace(self, clock_hz=clock_hz, sources={**self.sources, "clock_hz": "given by the user"})
+
+    def milliseconds(self, cycles: float) -> float | None:
+        return None if self.clock_hz is None else cycles / self.clock_hz * 1e3
+
+    def energy_uj(self, cycles: float) -> float | None:
+        """Microjoules of `cycles` in run mode, from the datasheet's current per megahertz; ``None`` where that is not declared."""
+        if self.supply_volts is None or self.run_microamps_per_mhz is None:
+            return None
+        return cycles * self.supply_volts * self.run_microamps_per_mhz * 1e-6
+
+
+def _positive(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e6:
+        raise ValueError(f"expected a positive number, got {value!r}")
+    return float(value)
+
+
+def _cycles(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 100:
+        raise ValueError(f"expected cycles, a number in 0..100, got {value!r}")
+    return float(value)
+
+
+def _count(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 64:
+        raise ValueError(f"expected an integer in 0..64, got {value!r}")
+    return value
+
+
+def _size_or_zero(value: object) -> int:
+    return 0 if value == 0 and not isinstance(value, bool) else parse_size(value)
+
+
+NUMBERS = {
+    "clock_hz": parse_hertz,
+    "sram_bytes": parse_size,
+    "flash_bytes": parse_size,
+    "flash_wait_states": _count,
+    "flash_line_bytes": _size_or_zero,
+    "flash_cache_bytes": _size_or_zero,
+    "supply_volts": _positive,
+    "run_microamps_per_mhz": _positive,
+}
+"""Every number of a board: how it is read. Each is ``{value: ..., source: ...}``, or a bare value in a file of one's own."""
+
+KEYS = ("schema", "name", "title", "inherit", "core", "dsp", "fpu", "timing", *NUMBERS)
+
+
+def list_targets() -> dict[str, Path]:
+    """Name -> file of every shipped core and board."""
+    return shipped.folder("targets")
+
+
+def load_target(source: str | os.PathLike[str]) -> Target:
+    """Read a target.
+
+    Parameters
+    ----------
+    source : path or str
+        Name of a shipped core or board (``"cortex-m4"``, ``"nucleo-f746zg"``), or a YAML file; its `inherit:` names a shipped
+        target or a file relative to it.
+
+    Raises
+    ------
+    TargetError
+        No such target, or the file is wrong: file, line, key, what was expected, what was got.
+    """
+    return _load(find_target(source), ())
+
+
+def find_target(source: str | os.PathLike[str], relative_to: Path | None = None) -> Path:
+    known = list_targets()
+    if str(source) in known:
+        return known[str(source)]
+    path = Path(source) if relative_to is None else relative_to / source
+    if path.suffix in (".yaml", ".yml") or path.is_file():
+        return path
+    raise TargetError(f"unknown target {str(source)!r}; {_yaml.suggest(str(source), known)} (or give the path of a .yaml file)")
+
+
+def _load(path: Path, children: tuple[Path, ...]) -> Target:
+    document = _yaml.read(path, TargetError)
+    data = document.data
+
+    def error(key: _yaml.Key, text: str) -> TargetError:
+        return TargetError(document.message(key, text))
+
+    if not isinstance(data, dict):
+        raise error((), "expected a mapping with schema, name and inherit")
+    for key in data:
+        if key not in KEYS:
+            raise error((key,), f"unknown key; {_yaml.suggest(key, KEYS)}")
+    if data.get("schema") != 1 or isinstance(data.get("schema"), bool):
+        raise error(("schema",), f"expected 1, got {data.get('schema')!r}")
+    for key in ("name", "title", "inherit"):
+        if key in data and not (isinstance(data[key], str) and data[key]):
+            raise error((key,), f"expected text, got {data[key]!r}")
+    if "name" not in data:
+        raise error(("name",), "missing; expected the target's name")
+    if "inherit" in data:
+        if "core" in data:
+            raise error(("core",), "comes from the inherited target; remove it, or remove `inherit`")
+        try:
+            parent = find_target(data["inherit"], path.parent)
+        except TargetError as problem:
+            raise error(("inherit",), str(problem)) from None
+        if parent.resolve() in (chain := (*children, path.resolve())):
+            raise error(("inherit",), f"targets inherit each other: {' -> '.join(p.name for p in (*chain, parent))}")
+        base = replace(_load(parent, chain), name=data["name"], title=data.get("title", ""), inherit=data["inherit"])
+    else:
+        if data.get("core") not in CORES:
+            hint = _yaml.suggest(data.get("core"), CORES)
+            raise error(("core",), f"missing; give `inherit` or a core, {hint}" if "core" not in data else f"unknown core {data['core']!r}; {hint}")
+        base = Target(data["name"], data["core"], False, False, {}, title=data.get("title", ""))
+
+    changes: dict[str, Any] = {}
+    sources = dict(base.sources)
+    for key in ("dsp", "fpu"):
+        if key in data:
+            if not isinstance(data[key], bool):
+                raise error((key,), f"expected true or false, got {data[key]!r}")
+            changes[key] = data[key]
+        elif "inherit" not in data:
+            raise error((key,), "missing; expected true or false")
+
+    def number(key: _yaml.Key, item: Any, read: Any) -> Any:
+        value, source = item, "the target file, which names no source"
+        if isinstance(item, dict):
+            if unknown := [name for name in item if name not in ("value", "source")]:
+                raise error((*key, unknown[0]), f"unknown key; {_yaml.suggest(unknown[0], ('value', 'source'))}")
+            if "value" not in item:
+                raise error((*key, "value"), "missing; expected {value: ..., source: ...}")
+            value, source = item["value"], item.get("source", source)
+            if not isinstance(source, str):
+                raise error((*key, "source"), f"expected text, got {source!r}")
+        sources[".".join(map(str, key))] = source
+        if value is None:
+            return None
+        try:
+            return read(value)
+        except ValueError as problem:
+            raise error(key, str(problem)) from None
+
+    for key, read in NUMBERS.items():
+        if key in data:
+            changes[key] = number((key,), data[key], read)
+            if changes[key] is None and isinstance(getattr(Target, key, None), int):
+                changes[key] = 0
+    timing = dict(base.timing)
+    if "timing" in data:
+        if not isinstance(data["timing"], dict):
+            raise error(("timing",), f"expected a mapping of instruction classes to cycles, got {data['timing']!r}")
+        for name, item in data["timing"].items():
+            if name not in TIMING:
+                raise error(("timing", name), f"unknown instruction class; {_yaml.suggest(name, TIMING)}")
+            timing[name] = number(("timing", name), item, _cycles)
+            if timing[name] is None:
+                raise error(("timing", name), "expected cycles, got nothing")
+    if missing := [name for name in TIMING if name not in timing]:
+        raise error(("timing",), f"{missing[0]} is missing: {TIMING[missing[0]]}")
+    if changes.get("flash_wait_states", base.flash_wait_states) and not changes.get("flash_line_bytes", base.flash_line_bytes):
+        raise error(("flash_wait_states",), "needs flash_line_bytes: how many bytes one access to the flash delivers")
+    return replace(base, **changes, timing=timing, sources=sources)
