@@ -50,7 +50,7 @@ def to_q7(pixels: np.ndarray) -> np.ndarray:
 
 
 def columns(x: np.ndarray) -> np.ndarray:
-    """The 3x3 neighbourhoods of ``(n, h, w, c)``, zeros outside, as ``(n, h, w, 9 * c)`` in (row, column, channel) order."""
+    """The 3x3 neighbourhoods, zeros outside: ``(n, h, w, c)`` -> ``(n, h, w, 9 * c)`` in (row, column, channel) order."""
     windows = sliding_window_view(np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))), (3, 3), axis=(1, 2))
     return np.moveaxis(windows, 3, -1).reshape(*x.shape[:3], -1)
 
@@ -121,8 +121,12 @@ def train(images: np.ndarray, labels: np.ndarray) -> Weights:
 
 def fraction_bits(values: np.ndarray) -> int:
     """The number of fraction bits, at most 15, whose q7 rendering of `values` has the smallest squared error."""
-    errors = {f: np.square(np.clip(np.floor(values * 2.0**f + 0.5), -128, 127) / 2.0**f - values).sum() for f in range(16)}
-    return min(errors, key=errors.__getitem__)
+    errors = [np.square(round_q7(values, f) / 2.0**f - values).sum() for f in range(16)]
+    return int(np.argmin(errors))
+
+
+def round_q7(values: np.ndarray, fraction: int) -> np.ndarray:
+    return np.clip(np.floor(values * 2.0**fraction + 0.5), -128, 127)
 
 
 def quantise(weights: Weights, images: np.ndarray) -> tuple[Weights, dict[str, dict[str, int]]]:
@@ -137,7 +141,7 @@ def quantise(weights: Weights, images: np.ndarray) -> tuple[Weights, dict[str, d
         fb = min(fraction_bits(b), fx + fw)
         fy = min(fy, fx + fw)
         for key, values, f in ((name + "/weights", w, fw), (name + "/bias", b, fb)):
-            arrays[key] = np.clip(np.floor(values * 2.0**f + 0.5), -128, 127).astype(np.int8)
+            arrays[key] = round_q7(values, f).astype(np.int8)
         shifts[name] = {"bias_shift": fx + fw - fb, "out_shift": fx + fw - fy}
         fx = fy
     return arrays, shifts
@@ -173,8 +177,10 @@ def main() -> None:
     np.savez(HERE / "digits.npz", **arrays)
     for name, s in shifts.items():
         print(f"{name}: bias_shift: {s['bias_shift']}, out_shift: {s['out_shift']}")
-    print(f"float accuracy, {len(held_out)} held-out images: {accuracy(forward(weights, to_float(held_out))['fc'], held_out_labels):.4f}")
-    print(f"q7    accuracy, {len(held_out)} held-out images: {accuracy(forward_q7(arrays, shifts, held_out), held_out_labels):.4f}")
+    float_logits = forward(weights, to_float(held_out))["fc"]
+    q7_logits = forward_q7(arrays, shifts, held_out)
+    for kind, logits in (("float", float_logits), ("q7", q7_logits)):
+        print(f"{kind} accuracy on {len(held_out)} held-out images: {accuracy(logits, held_out_labels):.4f}")
 
 
 if __name__ == "__main__":

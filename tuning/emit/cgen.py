@@ -10,21 +10,22 @@ import numpy as np
 
 IDENTIFIER_LENGTH = 63
 KEYWORDS = frozenset(
-    # C99 and C11
-    "auto break case char const continue default do double else enum extern float for goto if inline int long register "
-    "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while "
-    # C++
-    "alignas alignof and and_eq asm bitand bitor bool catch char8_t char16_t char32_t class co_await co_return co_yield "
-    "compl concept const_cast consteval constexpr constinit decltype delete dynamic_cast explicit export false friend "
-    "mutable namespace new noexcept not not_eq nullptr operator or or_eq private protected public reinterpret_cast "
-    "requires static_assert static_cast template this thread_local throw true try typeid typename using virtual "
-    "wchar_t xor xor_eq".split()
+    # C99 and C11, then what C++ adds.
+    """auto break case char const continue default do double else enum extern float for goto if inline int long register
+    restrict return short signed sizeof static struct switch typedef union unsigned void volatile while
+
+    alignas alignof and and_eq asm bitand bitor bool catch char8_t char16_t char32_t class co_await co_return co_yield
+    compl concept const_cast consteval constexpr constinit decltype delete dynamic_cast explicit export false friend
+    mutable namespace new noexcept not not_eq nullptr operator or or_eq private protected public reinterpret_cast
+    requires static_assert static_cast template this thread_local throw true try typeid typename typeof using virtual
+    wchar_t xor xor_eq""".split()  # noqa: SIM905
 )
 STANDARD_HEADERS = frozenset(
-    "alloca arm_acle arm_mve arm_neon assert complex ctype errno fenv float inttypes iso646 limits locale malloc math memory "
-    "setjmp signal stdalign stdarg stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string strings tgmath threads "
-    "time uchar unistd wchar wctype".split()
+    """alloca arm_acle arm_mve arm_neon assert complex ctype errno fenv float inttypes iso646 limits locale malloc math
+    memory setjmp signal stdalign stdarg stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string strings tgmath
+    threads time uchar unistd wchar wctype""".split()  # noqa: SIM905
 )
+"""Stems of header names that ``<model>.h`` must not take."""
 C_TYPES = {np.dtype(np.int8): "int8_t", np.dtype(np.int16): "int16_t", np.dtype(np.int32): "int32_t"}
 
 
@@ -71,7 +72,8 @@ def macro(name: str, value: int | str) -> str:
     >>> macro("NET_OFFSET", -1)
     '#define NET_OFFSET (-1)'
     """
-    return f"#define {check_identifier(name, 'macro')} {f'({value})' if isinstance(value, int) and value < 0 else value}"
+    text = f"({value})" if isinstance(value, int) and value < 0 else value
+    return f"#define {check_identifier(name, 'macro')} {text}"
 
 
 def macros(values: Mapping[str, int | str]) -> str:
@@ -127,7 +129,8 @@ def array_declare(name: str, values: np.ndarray) -> str:
     };
     """
     if values.dtype not in C_TYPES or values.size == 0:
-        raise ValueError(f"{name}: expected a non-empty int8, int16 or int32 array, got {values.dtype} of shape {values.shape}")
+        got = f"{values.dtype} of shape {values.shape}"
+        raise ValueError(f"{name}: expected a non-empty int8, int16 or int32 array, got {got}")
     head = f"static const {C_TYPES[values.dtype]} {check_identifier(name, 'array')}[{values.size}] CXN_ALIGNED"
     return f"{head} = {{\n{numbers(values)}\n}};"
 

@@ -67,7 +67,8 @@ def layer_macros(
     in_h, in_w, in_ch = (1, 1, prod(layer.input_shape)) if flat else layer.image
     out_h, out_w, out_ch = (1, 1, prod(layer.output_shape)) if flat else layer.output_image
     (pad_top, _), (pad_left, _) = layer.padding
-    geometry = (in_h, in_w, in_ch, out_h, out_w, out_ch, *layer.kernel, *layer.stride, pad_top, pad_left, layer.bias_shift, layer.out_shift)
+    windows = (*layer.kernel, *layer.stride, pad_top, pad_left)
+    geometry = (in_h, in_w, in_ch, out_h, out_w, out_ch, *windows, layer.bias_shift, layer.out_shift)
     types = (
         BITS[layer.dtype],
         BITS[layer.weights_dtype or layer.dtype],
