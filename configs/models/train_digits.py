@@ -50,7 +50,7 @@ def to_q7(pixels: np.ndarray) -> np.ndarray:
 
 
 def columns(x: np.ndarray) -> np.ndarray:
-    """The 3x3 neighbourhoods, zeros outside: ``(n, h, w, c)`` -> ``(n, h, w, 9 * c)`` in (row, column, channel) order."""
+    """The 3x3 neighbourhoods, zeros outside: ``(n, h, w, c)`` -> ``(n, h, w, 9 * c)``, row by row."""
     windows = sliding_window_view(np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))), (3, 3), axis=(1, 2))
     return np.moveaxis(windows, 3, -1).reshape(*x.shape[:3], -1)
 
