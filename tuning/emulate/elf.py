@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the emulator needs of an ELF file: bytes to load, memory to map, symbols."""
+
+from __future__ import annotations
+
+import io
+from bisect import bisect_right
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import EmulationError, missing_extra
+
+EXECUTE, WRITE = 1, 2  # as PF_X and PF_W
+
+
+@dataclass(frozen=True)
+class Segment:
+    """`data` to place at `address`, `size` bytes of memory (the rest zero); `load_address` is where flash keeps it."""
+
+    address: int
+    load_address: int
+    size: int
+    data: bytes
+    flags: int
+
+
+@dataclass(frozen=True)
+class Section:
+    """An allocated section; `flags` as of a segment."""
+
+    name: str
+    address: int
+    size: int
+    flags: int
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """A name in the ELF file. `address` has no Thumb bit; `size` is 0 where the file does not say."""
+
+    name: str
+    address: int
+    size: int
+    kind: str
+
+
+@dataclass(frozen=True)
+class Image:
+    """A loaded ELF file."""
+
+    name: str
+    segments: tuple[Segment, ...]
+    sections: tuple[Section, ...]
+    symbols: dict[str, Symbol]
+    functions: tuple[Symbol, ...]
+
+    def name_of(self, address: int) -> str:
+        """Function that holds an address, or the address in hexadecimal."""
+        at = bisect_right(self.functions, address, key=lambda symbol: symbol.address) - 1
+        while at >= 0:
+            found = self.functions[at]
+            if address < found.address + found.size or found.size == 0:
+                return found.name
+            at -= 1
+            if at >= 0 and self.functions[at].address != found.address:
+                break
+        return f"{address:#x}"
+
+    def place(self, address: int) -> str:
+        """``0x8012 (main+0x6)``."""
+        name = self.name_of(address)
+        if name not in self.symbols:
+            return f"{address:#x}"
+        offset = address - self.symbols[name].address
+        return f"{address:#x} ({name}{f'+{offset:#x}' if offset else ''})"
+
+
+def load(source: str | Path | bytes) -> Image:
+    """Read an executable ELF file for a Cortex-M.
+
+    Raises
+    ------
+    EmulationError
+        Not an ELF file, another architecture, not linked, or without symbols.
+    """
+    try:
+        from elftools.common.exceptions import ELFError
+        from elftools.elf.elffile import ELFFile
+    except ImportError:
+        raise missing_extra("pyelftools") from None
+
+    name = "the ELF image" if isinstance(source, bytes) else str(source)
+    try:
+        content = source if isinstance(source, bytes) else Path(source).read_bytes()
+    except OSError as error:
+        raise EmulationError(f"{name}: cannot be read: {error.strerror or error}") from None
+    try:
+        elf = ELFFile(io.BytesIO(content))
+        machine = elf["e_machine"]
+        if machine != "EM_ARM" or elf.elfclass != 32 or not elf.little_endian:
+            got = f"{machine.removeprefix('EM_') if isinstance(machine, str) else machine}, {elf.elfclass} bits"
+            raise EmulationError(
+                f"{name}: expected a little-endian 32-bit Arm ELF file, got {got}{'' if elf.little_endian else ', big-endian'}"
+            )
+        if elf["e_type"] != "ET_EXEC":
+            raise EmulationError(f"{name}: expected a linked executable, got {elf['e_type']}: link it first (addresses are not final)")
+        _check_profile(elf, name)
+        segments = tuple(
+            Segment(s["p_vaddr"], s["p_paddr"], s["p_memsz"], s.data(), s["p_flags"] & (EXECUTE | WRITE))
+            for s in elf.iter_segments("PT_LOAD")
+            if s["p_memsz"]
+        )
+        sections = tuple(
+            Section(s.name, s["sh_addr"], s["sh_size"], _section_flags(s["sh_flags"]))
+            for s in elf.iter_sections()
+            if s["sh_flags"] & 2 and s["sh_size"]  # SHF_ALLOC
+        )
+        symbols, functions = _symbols(elf)
+    except (ELFError, UnicodeDecodeError, KeyError, IndexError) as error:
+        raise EmulationError(f"{name}: not a valid ELF file: {error or type(error).__name__}") from None
+    if not segments:
+        raise EmulationError(f"{name}: nothing to load: the file has no PT_LOAD segment")
+    if not symbols:
+        raise EmulationError(f"{name}: no symbols: link without -s and do not strip")
+    return Image(name, segments, sections, symbols, functions)
+
+
+def _section_flags(flags: int) -> int:
+    return (WRITE if flags & 1 else 0) | (EXECUTE if flags & 4 else 0)
+
+
+def _check_profile(elf, name: str) -> None:
+    section = elf.get_section_by_name(".ARM.attributes")
+    if section is None:
+        return
+    for subsection in section.iter_subsections():
+        for part in subsection.iter_subsubsections():
+            for attribute in part.iter_attributes("TAG_CPU_ARCH_PROFILE"):
+                if attribute.value in (ord("A"), ord("R")):
+                    raise EmulationError(
+                        f"{name}: expected code for the M profile (Cortex-M), got the {chr(attribute.value)} profile"
+                    )
+
+
+def _symbols(elf) -> tuple[dict[str, Symbol], tuple[Symbol, ...]]:
+    table = elf.get_section_by_name(".symtab")
+    if table is None:
+        return {}, ()
+    symbols: dict[str, Symbol] = {}
+    code: dict[int, Symbol] = {}
+    executable = {i for i, s in enumerate(elf.iter_sections()) if s["sh_flags"] & 4}
+    for entry in table.iter_symbols():
+        kind = entry["st_info"]["type"].removeprefix("STT_")
+        # $t, $d and $a mark code and data, they name nothing.
+        if not entry.name or entry.name.startswith("$") or kind in ("FILE", "SECTION") or entry["st_shndx"] == "SHN_UNDEF":
+            continue
+        is_code = kind == "FUNC" or (kind == "NOTYPE" and entry["st_shndx"] in executable)
+        symbol = Symbol(entry.name, entry["st_value"] & (~1 if is_code else ~0), entry["st_size"], "code" if is_code else "data")
+        # A local symbol may repeat a name; the global one is meant.
+        if entry.name not in symbols or entry["st_info"]["bind"] != "STB_LOCAL":
+            symbols[entry.name] = symbol
+        if is_code and (symbol.address not in code or (kind == "FUNC" and not code[symbol.address].size)):
+            code[symbol.address] = symbol
+    # Labels inside a function that has a size do not divide it.
+    functions: list[Symbol] = []
+    for symbol in (code[address] for address in sorted(code)):
+        last = functions[-1] if functions else None
+        if symbol.size or last is None or symbol.address >= last.address + last.size:
+            functions.append(symbol)
+    return symbols, tuple(functions)

@@ -1,0 +1,437 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run a function of a Cortex-M ELF file, as the procedure call standard (AAPCS) calls it."""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..target import CORES, Target
+from . import elf
+from .elf import Image, Symbol
+from .errors import EmulationError, missing_extra
+from .instructions import Instruction, decode
+from .pipeline import PIPELINES
+from .trace import Access, Pricer, Trace
+
+DEFAULT_BUDGET = 500_000_000
+"""Instructions after which a call counts as one that does not return."""
+
+PAGE = 0x1000
+SRAM, SRAM_SIZE = 0x2000_0000, 0x0100_0000
+STACK_TOP, STACK_SIZE = 0x20F0_0000, 0x0010_0000
+BUFFERS, GUARD = 0x2400_0000, 64
+RETURN_PAGES = (0x0F00_0000, 0x1E00_0000, 0x3E00_0000)
+PAINT = 0xA5
+PAINTED = 0x1_0000  # bytes of stack whose use is measured
+# Exceptions as Unicorn's interrupt hook numbers them.
+EXCEPTIONS = {
+    1: "undefined instruction (UsageFault)",
+    2: "supervisor call (SVC): no operating system is emulated",
+    3: "instruction fetch that the memory protection forbids",
+    4: "data access that the memory protection forbids (MemManage fault)",
+    7: "breakpoint (BKPT): semihosting is not emulated",
+    8: "exception return outside a handler",
+    17: "FPU instruction while the FPU is absent or disabled (UsageFault NOCP)",
+    18: "invalid processor state, such as a branch to an even address (UsageFault INVSTATE)",
+}
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """Memory that the caller of `Emulator.buffer` owns."""
+
+    address: int
+    size: int
+
+
+class Emulator:
+    """One core with an ELF file in its memory.
+
+    The stack is set up, the FPU is on where the core has one, ``.data`` is initialised and ``.bss`` is zero. Memory keeps
+    its contents between calls, as on a board; `reset` starts afresh. The segments of the file, 16 MiB of SRAM at
+    0x20000000 and what `buffer` hands out exist; anything else is an error.
+
+    Parameters
+    ----------
+    source : path or bytes
+        Executable ELF file with symbols.
+    target : Target or str
+        A target, or the name of a core.
+    checked : bool
+        Check every load and store: inside an object of the file, the stack or a `buffer`, writable, and aligned as the
+        core demands (anything on an M0+; LDM, STM, LDRD, STRD and the FPU's on the others). A call takes about twice as long.
+
+    Raises
+    ------
+    EmulationError
+        The file is no executable for a Cortex-M or has no symbols, or no such core.
+    MissingToolError
+        The ``firmware`` extra is not installed.
+    """
+
+    def __init__(self, source: str | Path | bytes, target: Target | str, *, checked: bool = False) -> None:
+        self.target_name, self.core = (target, target) if isinstance(target, str) else (target.name, target.core)
+        if self.core not in CORES:
+            raise EmulationError(f"target: expected a core out of {', '.join(CORES)}, got {self.core!r}")
+        self.image: Image = elf.load(source)
+        self.checked = checked
+        self._pricer = Pricer(PIPELINES[self.core], self._decode, self.image.name_of)
+        self._open()
+        self._map()
+        self.reset()
+
+    # -- memory ------------------------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        try:
+            import unicorn
+            from unicorn import arm_const
+        except ImportError:
+            raise missing_extra("unicorn") from None
+        from . import _probe
+
+        self._unicorn, self._registers = unicorn, arm_const
+        models = {
+            "cortex-m0plus": arm_const.UC_CPU_ARM_CORTEX_M0,
+            "cortex-m3": arm_const.UC_CPU_ARM_CORTEX_M3,
+            "cortex-m4": arm_const.UC_CPU_ARM_CORTEX_M4,
+            "cortex-m7": arm_const.UC_CPU_ARM_CORTEX_M7,
+            "cortex-m33": arm_const.UC_CPU_ARM_CORTEX_M33,
+        }
+        self._engine = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
+        self._engine.ctl_set_cpu_model(models[self.core])
+        library = _library()
+        address = {n: ctypes.cast(getattr(library, n), ctypes.c_void_p).value for n in ("uc_mem_read", "uc_reg_read", "uc_emu_stop")}
+        self._blocks = _probe.BlockProbe(address["uc_mem_read"], address["uc_emu_stop"])
+        self._hook(unicorn.UC_HOOK_BLOCK, self._blocks)
+        if self.checked:
+            self._accesses = _probe.AccessProbe(
+                address["uc_mem_read"],
+                address["uc_reg_read"],
+                address["uc_emu_stop"],
+                arm_const.UC_ARM_REG_PC,
+                self.core == "cortex-m0plus",
+            )
+            self._hook(unicorn.UC_HOOK_MEM_READ | unicorn.UC_HOOK_MEM_WRITE, self._accesses)
+        self._engine.hook_add(unicorn.UC_HOOK_INTR, self._on_exception)
+        self._engine.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._on_bad_access)
+
+    def _hook(self, kind: int, probe: Any) -> None:
+        handle = ctypes.c_size_t()
+        status = _library().uc_hook_add(
+            self._engine._uch,
+            ctypes.byref(handle),
+            kind,
+            ctypes.c_void_p(probe.callback),
+            ctypes.c_void_p(probe.user_data),
+            ctypes.c_uint64(1),
+            ctypes.c_uint64(0),
+        )
+        if status:
+            raise EmulationError(f"Unicorn refused a hook (error {status})")
+
+    def _map(self) -> None:
+        """Map whole pages; a page is writable when anything in it is."""
+        unicorn = self._unicorn
+        pages: dict[int, int] = {}
+        for segment in self.image.segments:
+            writable = unicorn.UC_PROT_WRITE if segment.flags & elf.WRITE else 0
+            spans = [(segment.address, segment.size, writable)]
+            if segment.load_address != segment.address:
+                spans.append((segment.load_address, len(segment.data), 0))
+            for start, size, extra in spans:
+                for page in range(start & -PAGE, start + size, PAGE):
+                    pages[page] = pages.get(page, unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC) | extra
+        for page in range(SRAM, SRAM + SRAM_SIZE, PAGE):
+            pages[page] = unicorn.UC_PROT_ALL
+        self._return = next(page for page in RETURN_PAGES if page not in pages)
+        pages[self._return] = unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC
+        for start, end, protection in _runs(pages):
+            self._engine.mem_map(start, end - start, protection)
+        self._buffers_end = self._buffers_mapped = BUFFERS
+        self._buffers: list[tuple[int, int, bool]] = []
+
+    def reset(self) -> None:
+        """Load the file again, zero ``.bss``, and give back every buffer. The rest of SRAM keeps its contents."""
+        for segment in self.image.segments:
+            self._engine.mem_write(segment.address, segment.data + bytes(segment.size - len(segment.data)))
+            if segment.load_address != segment.address and segment.data:
+                self._engine.mem_write(segment.load_address, segment.data)
+        self._buffers_end = BUFFERS
+        self._buffers.clear()
+
+    def buffer(
+        self, content: int | bytes | np.ndarray, *, align: int = 4, offset: int = 0, writable: bool = True, poison: int = 0xA5
+    ) -> Buffer:
+        """Memory for a tensor, with a guard zone on both sides.
+
+        Parameters
+        ----------
+        content : int, bytes or ndarray
+            Size in bytes, or what to put there.
+        align, offset : int
+            The address is a multiple of `align`, plus `offset`: ``align=4, offset=1`` is an odd address.
+        writable : bool
+            Whether a checked emulator lets the code write to it.
+        poison : int
+            Byte that a buffer given by its size is filled with.
+        """
+        data = bytes([poison]) * content if isinstance(content, int) else _to_bytes(content)
+        address = -(-(self._buffers_end + GUARD) // align) * align + offset
+        end = address + len(data) + GUARD
+        if end > self._buffers_mapped:
+            size = -(-(end - self._buffers_mapped) // 0x10_0000) * 0x10_0000
+            self._engine.mem_map(self._buffers_mapped, size)
+            self._buffers_mapped += size
+        self._buffers_end = end
+        self._engine.mem_write(address, data)
+        self._buffers.append((address, address + len(data), writable))
+        return Buffer(address, len(data))
+
+    def write(self, where: str | int | Buffer, content: bytes | np.ndarray) -> None:
+        """Put bytes, or an array's bytes, at a symbol, an address or a buffer."""
+        data = _to_bytes(content)
+        if isinstance(where, str):
+            symbol = self.symbol(where)
+            if symbol.size and len(data) > symbol.size:
+                raise EmulationError(f"{where}: expected at most {symbol.size} bytes, got {len(data)}")
+        elif isinstance(where, Buffer) and len(data) > where.size:
+            raise EmulationError(f"buffer at {where.address:#x}: expected at most {where.size} bytes, got {len(data)}")
+        address = self.address(where)
+        try:
+            self._engine.mem_write(address, data)
+        except self._unicorn.UcError:
+            raise EmulationError(f"no memory for {len(data)} bytes at {address:#x}", address=address) from None
+
+    def read(self, where: str | int | Buffer, size: int | None = None) -> bytes:
+        """Bytes at a symbol, an address or a buffer; by default the whole symbol or buffer."""
+        if size is None:
+            size = where.size if isinstance(where, Buffer) else self.symbol(str(where)).size
+        address = self.address(where)
+        try:
+            return bytes(self._engine.mem_read(address, size))
+        except self._unicorn.UcError:
+            raise EmulationError(f"no memory for {size} bytes at {address:#x}", address=address) from None
+
+    def symbol(self, name: str) -> Symbol:
+        """Look a symbol up.
+
+        Raises
+        ------
+        EmulationError
+            No such symbol; the message offers the closest one.
+        """
+        try:
+            return self.image.symbols[name]
+        except KeyError:
+            close = get_close_matches(name, self.image.symbols, 1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise EmulationError(f"{self.image.name}: no symbol {name!r}{hint}") from None
+
+    def address(self, where: str | int | Buffer) -> int:
+        """Address of a symbol (functions with their Thumb bit) or buffer; an int is one already."""
+        if isinstance(where, Buffer):
+            return where.address
+        if isinstance(where, str):
+            symbol = self.symbol(where)
+            return symbol.address | (symbol.kind == "code")
+        return where & 0xFFFF_FFFF
+
+    # -- running -----------------------------------------------------------------------------------------------------
+
+    def call(self, symbol: str, args: Sequence[int | str | Buffer] = (), *, budget: int = DEFAULT_BUDGET) -> Trace:
+        """Call a function and wait for its return.
+
+        Parameters
+        ----------
+        symbol : str
+            Function of the file.
+        args : sequence of int, str or Buffer
+            32-bit words as AAPCS passes them: four in r0-r3, the rest on the stack. A name or buffer is its address.
+        budget : int
+            Instructions after which the call is given up.
+
+        Returns
+        -------
+        Trace
+
+        Raises
+        ------
+        EmulationError
+            No such function, a fault, a broken memory rule, or the budget is spent; with address and function.
+        """
+        entry = self.symbol(symbol)
+        if entry.kind != "code":
+            raise EmulationError(f"{self.image.name}: {symbol!r} is data, not a function")
+        self._fault: str | None = None
+        top = self._enter([self.address(arg) for arg in args])
+        self._blocks.start(budget)
+        if self.checked:
+            regions = self._regions()
+            self._accesses.start([(start, end, writable) for start, end, writable, _ in regions])
+        try:
+            self._engine.emu_start(entry.address | 1, self._return)
+        except self._unicorn.UcError as error:
+            self._fault = self._fault or _reason(self._unicorn, error)
+        self._check_outcome(symbol, budget)
+        tally = self._pricer.price(self._blocks.edges(), self._blocks.sizes())
+        low, high = (self._engine.reg_read(r) for r in (self._registers.UC_ARM_REG_R0, self._registers.UC_ARM_REG_R1))
+        accesses: tuple[Access, ...] = ()
+        if self.checked:
+            names = [name for *_, name in regions]
+            accesses = tuple(Access(s, e, n, r, w) for (s, e, r, w), n in zip(self._accesses.touched(), names, strict=True) if r or w)
+        return Trace(
+            symbol=symbol,
+            target=self.target_name,
+            instructions=tally.instructions,
+            cycles=tally.cycles,
+            counts=tally.counts,
+            blocks=tally.blocks,
+            symbols=tally.symbols,
+            result=low,
+            result64=low | high << 32,
+            stack_bytes=self._stack_used(top),
+            accesses=accesses,
+        )
+
+    def disassemble(self, address: int, size: int) -> tuple[Instruction, ...]:
+        """The instructions of a block of a trace."""
+        return self._pricer.block(address, size)
+
+    def _decode(self, address: int, size: int) -> tuple[Instruction, ...]:
+        try:
+            return decode(bytes(self._engine.mem_read(address, size)), address)
+        except EmulationError as error:
+            at = error.address or address
+            raise EmulationError(f"{error} in {self.image.name_of(at)}", address=at, symbol=self.image.name_of(at)) from None
+
+    def _enter(self, words: list[int]) -> int:
+        """Set the registers and the stack of a call; return the stack pointer's start."""
+        write = self._engine.reg_write
+        registers = self._registers
+        self._engine.mem_write(STACK_TOP - PAINTED, bytes([PAINT]) * PAINTED)
+        spilled = words[4:]
+        pointer = STACK_TOP - 8 * ((len(spilled) + 1) // 2)
+        if spilled:
+            self._engine.mem_write(pointer, struct.pack(f"<{len(spilled)}I", *spilled))
+        # A register that the call does not set must not carry over from the call before.
+        for index in range(13):
+            write(getattr(registers, f"UC_ARM_REG_R{index}"), words[index] if index < min(len(words), 4) else 0)
+        write(registers.UC_ARM_REG_SP, pointer)
+        write(registers.UC_ARM_REG_LR, self._return | 1)
+        write(registers.UC_ARM_REG_XPSR, 1 << 24)
+        if self.core in ("cortex-m4", "cortex-m7", "cortex-m33"):
+            write(registers.UC_ARM_REG_FPEXC, 1 << 30)
+        return pointer
+
+    def _stack_used(self, top: int) -> int:
+        painted = np.frombuffer(self._engine.mem_read(STACK_TOP - PAINTED, PAINTED), np.uint8)
+        used = np.flatnonzero(painted != PAINT)
+        return int(PAINTED - used[0]) if used.size else 0
+
+    def _regions(self) -> list[tuple[int, int, bool, str]]:
+        """What a checked call may touch: ``(start, end, writable, name)``, ascending and disjoint."""
+        objects = [s for s in self.image.symbols.values() if s.kind == "data" and s.size]
+        found = [(STACK_TOP - STACK_SIZE, STACK_TOP, True, "stack")]
+        found += [(start, end, writable, f"buffer at {start:#x}") for start, end, writable in self._buffers]
+        for section in self.image.sections:
+            end = section.address + section.size
+            inside = sorted({(s.address, s.address + s.size, s.name) for s in objects if section.address <= s.address < end})
+            writable = bool(section.flags & elf.WRITE)
+            if inside and writable:
+                last = 0
+                for start, stop, name in inside:
+                    if start >= last:  # aliases of an object come once
+                        found.append((start, stop, True, name))
+                        last = stop
+            else:
+                found.append((section.address, end, writable, section.name))
+        return sorted(found)
+
+    def _on_exception(self, engine: Any, number: int, data: Any) -> None:
+        self._fault = EXCEPTIONS.get(number, f"exception {number}")
+        engine.emu_stop()
+
+    def _on_bad_access(self, engine: Any, kind: int, address: int, size: int, value: int, data: Any) -> bool:
+        unicorn = self._unicorn
+        verb = {
+            unicorn.UC_MEM_READ_UNMAPPED: "read of unmapped memory",
+            unicorn.UC_MEM_WRITE_UNMAPPED: "write to unmapped memory",
+            unicorn.UC_MEM_FETCH_UNMAPPED: "instruction fetch from unmapped memory",
+            unicorn.UC_MEM_READ_PROT: "read of protected memory",
+            unicorn.UC_MEM_WRITE_PROT: "write to read-only memory",
+            unicorn.UC_MEM_FETCH_PROT: "instruction fetch from protected memory",
+        }[kind]
+        self._fault = f"{verb} at {address:#x} ({size} bytes)"
+        return False
+
+    def _check_outcome(self, symbol: str, budget: int) -> None:
+        pc = self._engine.reg_read(self._registers.UC_ARM_REG_PC) & ~1
+        message = None
+        if self.checked and self._accesses.offence is not None:
+            rule, is_write, address, size, pc = self._accesses.offence
+            message = self._explain(rule, is_write, address, size)
+        elif self._fault is not None:
+            message = self._fault
+        elif self._blocks.exhausted:
+            # The engine stops between blocks: name the code, not the block that would have come next.
+            pc = self._blocks.last_block or pc
+            message = f"did not return within {budget} instructions"
+        elif self._blocks.full:
+            message = "runs through more distinct basic blocks than can be counted"
+        elif pc != self._return:
+            message = "the core went to sleep (WFI or WFE) and no interrupt can wake it"
+        if message is not None:
+            raise EmulationError(f"{symbol}: {message}, at {self.image.place(pc)}", address=pc, symbol=self.image.name_of(pc))
+
+    def _explain(self, rule: str, is_write: bool, address: int, size: int) -> str:
+        verb = "write" if is_write else "read"
+        bytes_ = f"{size} byte{'s' if size > 1 else ''}"
+        if rule == "alignment":
+            return f"unaligned {verb} of {bytes_} at {address:#x}, which faults on {self.core}"
+        regions = self._regions()
+        if rule == "read-only":
+            name = next(name for start, end, _, name in regions if start <= address < end)
+            return f"write of {bytes_} to the constant {name} at {address:#x}"
+        nearest = min(regions, key=lambda r: max(r[0] - address, address + size - r[1]))
+        start, end, _, name = nearest
+        gap = start - address if address < start else address + size - end
+        side = "before the start" if address < start else "past the end"
+        return f"{verb} of {bytes_} at {address:#x}, {gap} bytes {side} of {name}"
+
+
+def _library() -> Any:
+    from unicorn.unicorn_py3 import unicorn as binding
+
+    return binding.uclib
+
+
+def _runs(pages: dict[int, int]) -> list[tuple[int, int, int]]:
+    """Neighbouring pages of one protection, joined: ``(start, end, protection)``."""
+    runs: list[tuple[int, int, int]] = []
+    for page in sorted(pages):
+        if runs and runs[-1][1] == page and runs[-1][2] == pages[page]:
+            runs[-1] = (runs[-1][0], page + PAGE, pages[page])
+        else:
+            runs.append((page, page + PAGE, pages[page]))
+    return runs
+
+
+def _to_bytes(content: bytes | np.ndarray) -> bytes:
+    if not isinstance(content, np.ndarray):
+        return bytes(content)
+    return np.ascontiguousarray(content).astype(content.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+def _reason(unicorn: Any, error: Exception) -> str:
+    if getattr(error, "errno", None) == unicorn.UC_ERR_INSN_INVALID:
+        return "undefined instruction (UsageFault)"
+    return str(error)

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compile and link C for a bare Cortex-M: GNU arm-none-eabi-gcc when it is on PATH, else Clang from the ziglang wheel."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib import util
+from pathlib import Path
+from typing import Literal
+
+from .errors import ToolchainError, missing_extra
+
+Kind = Literal["gcc", "clang"]
+RUNTIME = Path(__file__).resolve().parent / "runtime"
+# Zig names cores with an underscore; unless told not to, it adds traps for undefined behaviour and keeps frame pointers.
+_CLANG_ALWAYS = ("-target", "thumb-freestanding-eabi", "-fno-sanitize=undefined", "-fomit-frame-pointer")
+# A loop that looks like memcpy must not become a call of itself.
+_RUNTIME_CFLAGS = ("-O2", "-ffreestanding", "-fno-builtin")
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """A C compiler for Cortex-M.
+
+    Attributes
+    ----------
+    kind : {"gcc", "clang"}
+    command : tuple of str
+        How to start the compiler.
+    version : str
+        What it says of itself, one line.
+    """
+
+    kind: Kind
+    command: tuple[str, ...]
+    version: str
+    _accepted: dict[tuple[str, str], bool] = field(default_factory=dict, repr=False, compare=False)
+
+    def core_flags(self, core: str) -> tuple[str, ...]:
+        """Flags that choose a core; no FPU registers for arguments, so that every core has one calling convention."""
+        if self.kind == "gcc":
+            return (f"-mcpu={core}", "-mthumb")
+        return (*_CLANG_ALWAYS, f"-mcpu={core.replace('-', '_')}", "-mthumb")
+
+    def accepts(self, flag: str, core: str) -> bool:
+        """Whether the compiler knows a flag (an unknown one must not be a warning either)."""
+        key = (flag, core)
+        if key not in self._accepted:
+            with tempfile.TemporaryDirectory(prefix="cmsisnn-x-") as folder:
+                source = Path(folder) / "empty.c"
+                source.write_text("int cxn_empty;\n")
+                done = self._run([*self.core_flags(core), "-Werror", flag, "-c", str(source), "-o", str(Path(folder) / "empty.o")])
+                self._accepted[key] = done.returncode == 0
+        return self._accepted[key]
+
+    def usable(self, cflags: Sequence[str], core: str) -> tuple[str, ...]:
+        """`cflags` without those that this compiler does not know. All are tried at once, one by one only on a refusal."""
+        wanted = tuple(cflags)
+        if not wanted or self.accepts_all(wanted, core):
+            return wanted
+        return tuple(flag for flag in wanted if self.accepts(flag, core))
+
+    def accepts_all(self, cflags: Sequence[str], core: str) -> bool:
+        key = ("\0".join(cflags), core)
+        if key not in self._accepted:
+            with tempfile.TemporaryDirectory(prefix="cmsisnn-x-") as folder:
+                source = Path(folder) / "empty.c"
+                source.write_text("int cxn_empty;\n")
+                done = self._run([*self.core_flags(core), "-Werror", *cflags, "-c", str(source), "-o", str(Path(folder) / "empty.o")])
+                self._accepted[key] = done.returncode == 0
+        return self._accepted[key]
+
+    def compile(
+        self,
+        source: Path,
+        output: Path,
+        core: str,
+        *,
+        cflags: Sequence[str] = ("-O3",),
+        include: Sequence[Path] = (),
+        defines: Sequence[str] = (),
+    ) -> str:
+        """Compile one translation unit to an object file.
+
+        Returns
+        -------
+        str
+            What the compiler printed: warnings, usually nothing.
+
+        Raises
+        ------
+        ToolchainError
+            The compiler refused the source.
+        """
+        return self._check(
+            [
+                *self.core_flags(core),
+                *self.usable(cflags, core),
+                *(f"-I{path}" for path in include),
+                f"-idirafter{RUNTIME / 'include'}",
+                *(f"-D{define}" for define in defines),
+                "-c",
+                str(source),
+                "-o",
+                str(output),
+            ],
+            f"compiling {source.name} for {core}",
+        )
+
+    def build(
+        self,
+        sources: Sequence[Path],
+        output: Path,
+        core: str,
+        *,
+        cflags: Sequence[str] = ("-O3",),
+        include: Sequence[Path] = (),
+        defines: Sequence[str] = (),
+        script: Path | None = None,
+    ) -> str:
+        """Compile translation units and link them, without a C library, to an executable for the emulator.
+
+        ``memcpy``, ``memmove`` and ``memset`` come from this package, division on an M0+ from the compiler's own library.
+        `cflags` that the compiler does not know are left out. `script` replaces the linker script.
+
+        Returns
+        -------
+        str
+            What the compiler printed.
+
+        Raises
+        ------
+        ToolchainError
+            The compiler or the linker refused.
+        """
+        with tempfile.TemporaryDirectory(prefix="cmsisnn-x-") as folder:
+            said = ""
+            objects = []
+            for index, source in enumerate(sources):
+                objects.append(Path(folder) / f"{index}.o")
+                said += self.compile(source, objects[-1], core, cflags=cflags, include=include, defines=defines)
+            runtime = Path(folder) / "memory.o"
+            self.compile(RUNTIME / "memory.c", runtime, core, cflags=_RUNTIME_CFLAGS)
+            return said + self.link([*objects, runtime], output, core, script=script)
+
+    def link(self, objects: Sequence[Path], output: Path, core: str, *, script: Path | None = None) -> str:
+        """Link object files; see `build`."""
+        libraries = ("-nostdlib", "-Wl,--no-warn-rwx-segments") if self.kind == "gcc" else ("-nostdlib",)
+        return self._check(
+            [
+                *self.core_flags(core),
+                *libraries,
+                "-static",
+                f"-Wl,-T,{script or RUNTIME / 'bare.ld'}",
+                "-Wl,-e,0x10001" if script is None else "-Wl,--gc-sections",
+                *map(str, objects),
+                *(("-lgcc",) if self.kind == "gcc" else ("-rtlib=compiler-rt",)),
+                "-o",
+                str(output),
+            ],
+            f"linking {output.name} for {core}",
+        )
+
+    def _run(self, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*self.command, *arguments], capture_output=True, text=True, check=False)
+
+    def _check(self, arguments: Sequence[str], what: str) -> str:
+        done = self._run(arguments)
+        if done.returncode:
+            lines = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines() or ["no message"]
+            raise ToolchainError(f"{what} failed ({self.kind}): {'; '.join(line.strip() for line in lines[:3])}")
+        return done.stderr
+
+
+@lru_cache(maxsize=4)
+def find_toolchain(kind: Kind | None = None) -> Toolchain:
+    """The compiler to use: GCC from PATH, else Clang from the ziglang wheel; or the one that `kind` names.
+
+    Raises
+    ------
+    MissingToolError
+        Neither is installed.
+    """
+    gcc = shutil.which("arm-none-eabi-gcc")
+    if gcc and kind in (None, "gcc"):
+        return _identify("gcc", (gcc,))
+    if kind in (None, "clang") and util.find_spec("ziglang") is not None:
+        return _identify("clang", (sys.executable, "-m", "ziglang", "cc"))
+    raise missing_extra("arm-none-eabi-gcc" if kind == "gcc" else "neither arm-none-eabi-gcc nor the ziglang package")
+
+
+def _identify(kind: Kind, command: tuple[str, ...]) -> Toolchain:
+    done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ToolchainError(f"{' '.join(command)} --version failed: {done.stderr.strip().splitlines()[-1:] or 'no message'}")
+    return Toolchain(kind, command, done.stdout.splitlines()[0].strip())
