@@ -1,1 +1,91 @@
 # SPDX-License-Identifier: Apache-2.0
+"""An offline autotuner for q7/q15 networks on Cortex-M: the fastest kernel variant of every layer, inside SRAM and flash.
+
+::
+
+    model.yaml -> Model -> per layer SearchSpace -> Variant -> Estimate -> Plan -> firmware files
+    target.yaml -> Target ----------------------------^
+
+>>> import tuning
+>>> model = tuning.load_model("cifar10")
+>>> plan = tuning.tune(model, tuning.load_target("cortex-m4"))
+>>> tuning.emit(plan, "build/cifar10")                                  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from os import PathLike
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .errors import InfeasibleError, MissingToolError, ModelError, OptionError, TargetError, TuningError
+    from .model import Model, list_models, load_model
+    from .plan import LayerPlan, Plan
+    from .target import Target, list_targets, load_target
+    from .tuner import tune
+
+__all__ = [
+    "InfeasibleError",
+    "LayerPlan",
+    "MissingToolError",
+    "Model",
+    "ModelError",
+    "OptionError",
+    "Plan",
+    "Target",
+    "TargetError",
+    "TuningError",
+    "emit",
+    "list_models",
+    "list_targets",
+    "load_model",
+    "load_target",
+    "tune",
+]
+
+_HOME = {name: "errors" for name in __all__ if name.endswith("Error")} | {
+    "LayerPlan": "plan",
+    "Model": "model",
+    "Plan": "plan",
+    "Target": "target",
+    "list_models": "model",
+    "list_targets": "target",
+    "load_model": "model",
+    "load_target": "target",
+    "tune": "tuner",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Names are imported when they are first used: `cmsisnn-tune --help` needs none of them.
+    if name == "emit":
+        return import_module(".emit", __name__)
+    if name in _HOME:
+        value = globals()[name] = getattr(import_module(f".{_HOME[name]}", __name__), name)
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Emit(ModuleType):
+    """:mod:`tuning.emit` is a package, and the verb ``tuning.emit(plan, directory)``."""
+
+    def __call__(self, plan: Plan, directory: str | PathLike[str]) -> Any:
+        return self.emit_plan(plan, directory)
+
+
+class _Package(ModuleType):
+    def __setattr__(self, name: str, value: Any) -> None:
+        # The import system binds a sub-package here under its own name, which for `emit` is also a verb's.
+        if name == "emit" and isinstance(value, ModuleType):
+            value.__class__ = _Emit
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -3,13 +3,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from cmsisnn_x._variants import Variant
 from cmsisnn_x.layers import Layer
 
+from .memory import Region
 from .target import Target
+
+SCHEMA = "plan-1"
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,38 @@ class LayerPlan:
     output_offset: int | None
     scratch_offset: int | None
     runner_up: dict[str, Any] | None
+    emulated_cycles: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """This layer as plan.json has it."""
+        layer = self.layer
+        return {
+            "name": layer.name,
+            "op": layer.op,
+            "dtype": layer.dtype,
+            "weights_dtype": layer.weights_dtype,
+            "input_shape": list(layer.input_shape),
+            "output_shape": list(layer.output_shape),
+            "kernel": list(layer.kernel),
+            "stride": list(layer.stride),
+            "padding": [list(pair) for pair in layer.padding],
+            "bias_shift": layer.bias_shift,
+            "out_shift": layer.out_shift,
+            "activation": layer.activation,
+            "int_bits": layer.int_bits,
+            "macs": layer.macs,
+            "cycles": self.cycles,
+            "terms": self.terms,
+            "baseline_cycles": self.baseline_cycles,
+            "emulated_cycles": self.emulated_cycles,
+            "variant": asdict(self.variant) if self.variant else {},
+            "scratch_bytes": self.scratch_bytes,
+            "flash_bytes": self.flash_bytes,
+            "input_offset": self.input_offset,
+            "output_offset": self.output_offset,
+            "scratch_offset": self.scratch_offset,
+            "runner_up": self.runner_up,
+        }
 
 
 @dataclass(frozen=True)
@@ -46,3 +84,57 @@ class Plan:
     totals: dict[str, Any]
     budget: dict[str, int | None]
     digests: dict[str, str] = field(default_factory=dict)
+    strategy: str = "exhaustive"
+    evaluations: int = 0
+    regions: tuple[Region, ...] = ()
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def baseline_cycles(self) -> int:
+        """Cycles of the same network with the paper's configuration in every layer."""
+        return sum(item.baseline_cycles for item in self.layers)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of plan.json."""
+        return {
+            "schema": SCHEMA,
+            "model": self.model,
+            "dtype": self.dtype,
+            "target": self.target.name,
+            "core": self.target.core,
+            "clock_hz": self.target.clock_hz,
+            "compiler": self.compiler,
+            "cflags": list(self.cflags),
+            "objective": self.objective,
+            "score": self.score,
+            "strategy": self.strategy,
+            "evaluations": self.evaluations,
+            "seed": self.seed,
+            "versions": self.versions,
+            "digests": self.digests,
+            "budget": self.budget,
+            "totals": self.totals,
+            "layers": [item.to_dict() for item in self.layers],
+            "memory_map": [asdict(region) for region in self.regions],
+        }
+
+    def to_json(self) -> str:
+        """plan.json, ending in a newline; the same plan gives the same text."""
+        return json.dumps(self.to_dict(), indent=2) + "\n"
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write plan.json by atomic rename."""
+        write_atomically(Path(path), self.to_json())
+
+    def __str__(self) -> str:
+        return f"{self.model} on {self.target.name}: {self.totals['cycles']:,} cycles, {self.totals['sram_bytes']:,} bytes SRAM"
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write `text` so that readers, and a crash, see the old file or the new one, never a part."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8", newline="\n")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

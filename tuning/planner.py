@@ -1,0 +1,282 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One variant per layer for the whole network, inside the budgets, exactly.
+
+SRAM couples layers by a maximum: the arena is as large as the neediest layer makes it (:mod:`tuning.memory`), so a level for
+the arena is a limit on every layer's scratch. Flash couples them by a sum: weights, and code once per distinct kernel. Under an
+arena level each objective is therefore a multiple-choice knapsack; it is solved per layer when no flash budget binds, and by
+SciPy's mixed-integer solver when one does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cmsisnn_x.layers import Layer
+
+from .errors import InfeasibleError
+from .memory import aligned, live_bytes
+from .units import show_size
+
+OBJECTIVES = ("latency", "sram", "flash", "balanced")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What may be chosen for one layer: a row per variant. `kernels` tells which rows of which layers share their code."""
+
+    layer: Layer
+    cycles: np.ndarray
+    scratch_bytes: np.ndarray
+    weights_bytes: np.ndarray
+    code_bytes: np.ndarray
+    kernels: tuple[Hashable, ...]
+
+    def __len__(self) -> int:
+        return len(self.cycles)
+
+    @property
+    def flash_bytes(self) -> np.ndarray:
+        return self.weights_bytes + self.code_bytes
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A row per layer, and what the network then costs."""
+
+    rows: tuple[int, ...]
+    cycles: int
+    sram_bytes: int
+    flash_bytes: int
+
+
+class Network:
+    """The options of every layer, and the sums and maxima over them."""
+
+    def __init__(self, options: Sequence[Options], other_flash_bytes: int = 0) -> None:
+        self.options = tuple(options)
+        layers = [item.layer for item in self.options]
+        self.live = live_bytes(layers)
+        self.caller_bytes = layers[0].input_bytes + layers[-1].output_bytes
+        self.other_flash_bytes = other_flash_bytes
+        self.sram = [
+            self.caller_bytes + live + np.array([aligned(int(s)) for s in item.scratch_bytes], np.int64)
+            for live, item in zip(self.live, self.options, strict=True)
+        ]
+        counts: dict[Hashable, int] = {}
+        for item in self.options:
+            for kernel in set(item.kernels):
+                counts[kernel] = counts.get(kernel, 0) + 1
+        self.shared = {kernel for kernel, count in counts.items() if count > 1}
+
+    def choice(self, rows: Sequence[int]) -> Choice:
+        """Price a choice of rows."""
+        picked = list(zip(self.options, rows, strict=True))
+        code = {item.kernels[row]: int(item.code_bytes[row]) for item, row in picked}
+        flash = self.other_flash_bytes + sum(code.values()) + sum(int(item.weights_bytes[row]) for item, row in picked)
+        sram = max(int(need[row]) for need, row in zip(self.sram, rows, strict=True))
+        return Choice(tuple(int(row) for row in rows), sum(int(item.cycles[row]) for item, row in picked), sram, flash)
+
+    def levels(self) -> list[int]:
+        """Every value that the network's SRAM can take, ascending."""
+        floor = self.smallest_sram()
+        return sorted({int(value) for need in self.sram for value in need if value >= floor})
+
+    def smallest_sram(self) -> int:
+        return max(int(need.min()) for need in self.sram)
+
+    def allowed(self, sram: int | None) -> list[np.ndarray] | None:
+        """Rows of each layer that stay within `sram`; ``None`` if some layer has none."""
+        rows = [np.flatnonzero(need <= sram) if sram is not None else np.arange(len(need)) for need in self.sram]
+        return rows if all(len(found) for found in rows) else None
+
+    def best(self, weigh: Callable[[Options], np.ndarray], sram: int | None) -> Choice | None:
+        """Per layer the row of least weight, then cycles, then flash, then scratch."""
+        allowed = self.allowed(sram)
+        if allowed is None:
+            return None
+        rows = []
+        for item, found in zip(self.options, allowed, strict=True):
+            order = np.lexsort((found, item.scratch_bytes[found], item.flash_bytes[found], item.cycles[found], weigh(item)[found]))
+            rows.append(int(found[order[0]]))
+        return self.choice(rows)
+
+    def fastest(self, sram: int | None, flash: int | None) -> Choice | None:
+        """Fewest cycles inside both budgets."""
+        choice = self.best(lambda item: item.cycles, sram)
+        if choice is None or flash is None or choice.flash_bytes <= flash:
+            return choice
+        return self.solve(sram, flash, by_flash=False)
+
+    def smallest(self, sram: int | None) -> Choice | None:
+        """Least flash inside the SRAM budget, then fewest cycles."""
+        if not self.shared:
+            return self.best(lambda item: item.flash_bytes, sram)
+        least = self.solve(sram, None, by_flash=True)
+        return least and self.solve(sram, least.flash_bytes, by_flash=False)
+
+    def solve(self, sram: int | None, flash: int | None, by_flash: bool) -> Choice | None:
+        """The mixed-integer programme: one row per layer, code paid once per kernel."""
+        from scipy.optimize import Bounds, LinearConstraint, milp
+        from scipy.sparse import coo_array
+
+        allowed = self.allowed(sram)
+        if allowed is None:
+            return None
+        columns = [(i, int(row)) for i, found in enumerate(self._undominated(allowed)) for row in found]
+        shared = sorted({self.options[i].kernels[row] for i, row in columns} & self.shared, key=repr)
+        position = {kernel: len(columns) + at for at, kernel in enumerate(shared)}
+        cycles, size = np.zeros(len(columns) + len(shared)), np.zeros(len(columns) + len(shared))
+        entries: list[tuple[int, int, float]] = []
+        low, high = [1.0] * len(self.options), [1.0] * len(self.options)
+        for at, (i, row) in enumerate(columns):
+            item = self.options[i]
+            entries.append((i, at, 1.0))
+            cycles[at], size[at] = item.cycles[row], item.weights_bytes[row]
+            if (kernel := item.kernels[row]) in position:
+                size[position[kernel]] = item.code_bytes[row]
+                entries += [(len(low), at, 1.0), (len(low), position[kernel], -1.0)]
+                low.append(-np.inf)
+                high.append(0.0)
+            else:
+                size[at] += item.code_bytes[row]
+        if flash is not None:
+            entries += [(len(low), at, float(value)) for at, value in enumerate(size) if value]
+            low.append(-np.inf)
+            high.append(float(flash - self.other_flash_bytes))
+        rows, cols, values = zip(*entries, strict=True)
+        matrix = coo_array((values, (rows, cols)), shape=(len(low), len(size))).tocsr()
+        objective = size if by_flash else cycles
+        result = milp(
+            objective / max(objective.max(), 1.0),
+            integrality=np.ones(len(size)),
+            bounds=Bounds(0, 1),
+            constraints=LinearConstraint(matrix, low, high),
+            options={"mip_rel_gap": 0.0},
+        )
+        if result.x is None:
+            return None
+        picked = [0] * len(self.options)
+        for at, (i, row) in enumerate(columns):
+            if result.x[at] > 0.5:
+                picked[i] = row
+        return self.choice(picked)
+
+    def _undominated(self, allowed: list[np.ndarray]) -> list[np.ndarray]:
+        """Rows that another row of the same layer does not beat in both cycles and flash; rows with shared code all stay."""
+        kept = []
+        for item, found in zip(self.options, allowed, strict=True):
+            order = found[np.lexsort((found, item.flash_bytes[found], item.cycles[found]))]
+            rows, least = [], np.inf
+            for row in order:
+                if item.flash_bytes[row] < least or item.kernels[row] in self.shared:
+                    rows.append(int(row))
+                    least = min(least, item.flash_bytes[row])
+            kept.append(np.array(rows))
+        return kept
+
+
+def choose(network: Network, objective: str, sram: int | None = None, flash: int | None = None) -> Choice:
+    """The best choice for an objective inside the budgets.
+
+    Raises
+    ------
+    InfeasibleError
+        Nothing fits: by how many bytes, which layer decides, what would fit, what to try.
+    """
+    smallest = network.smallest(sram)
+    if smallest is None or (flash is not None and smallest.flash_bytes > flash):
+        raise _infeasible(network, sram, flash)
+    if objective == "latency":
+        choice = network.fastest(sram, flash)
+    elif objective == "sram":
+        choice = next(found for level in network.levels() if (found := network.fastest(level, flash)) is not None)
+    elif objective == "flash":
+        choice = smallest
+    elif objective == "balanced":
+        choice = _balanced(network, sram, flash)
+    else:
+        raise ValueError(f"objective: expected one of {', '.join(OBJECTIVES)}, got {objective!r}")
+    assert choice is not None  # `smallest` fits
+    return choice
+
+
+def _balanced(network: Network, sram: int | None, flash: int | None) -> Choice:
+    """Least cycles x SRAM x flash: the geometric mean, to a constant.
+
+    Within one arena level the product of two sums is concave, so that its minimum over all choices is a corner of their convex
+    hull: the best choice for some price of a byte in cycles. Under a binding flash budget corners may be cut off; the budget's own
+    optimum joins the candidates there.
+    """
+    candidates = []
+    for level in network.levels():
+        if sram is not None and level > sram:
+            break
+        for price in _prices(network, level):
+            found = network.best(lambda item, price=price: item.cycles + price * item.flash_bytes, level)
+            if found is not None and (flash is None or found.flash_bytes <= flash):
+                candidates.append(found)
+        if flash is not None and (found := network.fastest(level, flash)) is not None:
+            candidates.append(found)
+    return min(candidates, key=lambda c: (float(c.cycles) * c.sram_bytes * c.flash_bytes, c.cycles))
+
+
+def _prices(network: Network, level: int) -> list[float]:
+    """A price (cycles per byte of flash) between every two at which some layer's best row changes."""
+    allowed = network.allowed(level)
+    if allowed is None:
+        return []
+    slopes: set[float] = set()
+    for item, rows in zip(network.options, network._undominated(allowed), strict=True):
+        hull: list[int] = []
+        for row in rows:  # ascending cycles, descending flash
+            while len(hull) > 1 and _slope(item, hull[-2], hull[-1]) >= _slope(item, hull[-1], row):
+                hull.pop()
+            if not hull or item.flash_bytes[row] < item.flash_bytes[hull[-1]]:
+                hull.append(row)
+        slopes.update(_slope(item, a, b) for a, b in zip(hull, hull[1:], strict=False))
+    ordered = sorted(slopes)
+    between = [(a + b) / 2 for a, b in zip(ordered, ordered[1:], strict=False)]
+    return [0.0, *between, *([ordered[0] / 2, ordered[-1] * 2] if ordered else [])]
+
+
+def _slope(item: Options, a: int, b: int) -> float:
+    return float(item.cycles[b] - item.cycles[a]) / max(float(item.flash_bytes[a] - item.flash_bytes[b]), 1e-9)
+
+
+def _infeasible(network: Network, sram: int | None, flash: int | None) -> InfeasibleError:
+    """Explain why nothing fits."""
+    floor = network.smallest_sram()
+    if sram is not None and floor > sram:
+        worst = max(range(len(network.sram)), key=lambda i: int(network.sram[i].min()))
+        layer = network.options[worst].layer
+        scratch = int(network.options[worst].scratch_bytes[int(network.sram[worst].argmin())])
+        tensors = floor - scratch - network.caller_bytes
+        smallest = {"sram": floor}
+        return InfeasibleError(
+            f"does not fit into {show_size(sram)} of SRAM: over by {floor - sram:,} bytes. Layer {layer.name!r} decides: "
+            f"{max(tensors, 0):,} bytes of tensors in the arena, at least {scratch:,} bytes of scratch, and {network.caller_bytes:,} bytes of the "
+            f"network's own input and output.\nThe smallest budget that works is --sram {floor} ({show_size(floor)}).\n"
+            f"Try: --sram {floor}; fewer channels or a smaller image at {layer.name!r}; "
+            + ("removing the pins of its variant" if layer.variant else "pooling, or a stride of 2, before it"),
+            smallest,
+        )
+    least = network.smallest(sram)
+    assert flash is not None and least is not None
+    sizes = [int(item.weights_bytes[row]) for item, row in zip(network.options, least.rows, strict=True)]
+    worst = int(np.argmax(sizes))
+    layer = network.options[worst].layer
+    free = network.smallest(None)
+    without = ""
+    if sram is not None and free is not None and free.flash_bytes <= flash:
+        without = f" (without the SRAM budget {free.flash_bytes:,} bytes would do)"
+    return InfeasibleError(
+        f"does not fit into {show_size(flash)} of flash: over by {least.flash_bytes - flash:,} bytes{without}. Layer {layer.name!r} decides: its "
+        f"weights take {sizes[worst]:,} of at least {least.flash_bytes:,} bytes.\n"
+        f"The smallest budget that works is --flash {least.flash_bytes} ({show_size(least.flash_bytes)}).\n"
+        f"Try: --flash {least.flash_bytes}; fewer outputs or inputs at {layer.name!r}; "
+        + ("a larger --sram, under which smaller kernels are legal" if sram is not None else "pooling before it, which shrinks its input"),
+        {"flash": least.flash_bytes},
+    )

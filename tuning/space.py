@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Search spaces: per layer, every device variant that its operation, its shape, the core and the model file's pins allow."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+
+from cmsisnn_x import _variants
+from cmsisnn_x._variants import BASELINE, BLOCKED_OPS, Variant
+from cmsisnn_x.layers import Layer
+
+from .errors import ModelError
+from .target import Target
+
+DIMENSIONS = tuple(field.name for field in fields(Variant))
+"""The names of the search dimensions: the fields of `Variant`, nothing renamed."""
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """The legal variants of one layer on one core, in a fixed order; empty for operations with a single kernel."""
+
+    layer: Layer
+    variants: tuple[Variant, ...]
+
+    def __len__(self) -> int:
+        return len(self.variants)
+
+    def __iter__(self) -> Iterator[Variant]:
+        return iter(self.variants)
+
+    @cached_property
+    def dimensions(self) -> dict[str, tuple[Any, ...]]:
+        """Every dimension with more than one value, and those values in ascending order."""
+        values = {name: tuple(sorted({getattr(v, name) for v in self.variants})) for name in DIMENSIONS}
+        return {name: found for name, found in values.items() if len(found) > 1}
+
+    @cached_property
+    def _index(self) -> dict[tuple[Any, ...], int]:
+        return {tuple(getattr(v, name) for name in self.dimensions): i for i, v in enumerate(self.variants)}
+
+    def find(self, point: Sequence[Any]) -> int | None:
+        """Index of the variant at `point` (one value per entry of `dimensions`); ``None`` where the constraints leave no variant."""
+        return self._index.get(tuple(_plain(value) for value in point))
+
+    def point(self, index: int) -> list[Any]:
+        """The inverse of `find`."""
+        return [getattr(self.variants[index], name) for name in self.dimensions]
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def search_space(layer: Layer, target: Target) -> SearchSpace:
+    """The variants of `layer` on `target`, pins applied.
+
+    Raises
+    ------
+    ModelError
+        The pins leave nothing.
+    """
+    if layer.python_op not in BLOCKED_OPS:
+        return SearchSpace(layer, ())
+    legal = tuple(v for v in device_variants(layer.python_op, layer.dtype, target.dsp) if device_problem(layer, v, target) is None)
+    pinned = tuple(v for v in legal if all(getattr(v, name) == value for name, value in layer.variant.items()))
+    if not pinned:
+        raise ModelError(f"layer {layer.name!r}: {_explain_pins(layer, legal, target)}")
+    return SearchSpace(layer, pinned)
+
+
+def _explain_pins(layer: Layer, legal: tuple[Variant, ...], target: Target) -> str:
+    for name, value in layer.variant.items():
+        possible = sorted({getattr(v, name) for v in legal})
+        if value not in possible:
+            shown = ", ".join(str(item) for item in possible)
+            return f"variant.{name}: no kernel of {layer.op} on {target.core} has {value!r} for this layer; expected one of: {shown}"
+    pins = ", ".join(f"{name}: {value}" for name, value in layer.variant.items())
+    return f"variant: no kernel of {layer.op} on {target.core} has {{{pins}}} together; remove one of these pins"
+
+
+def baseline_of(space: SearchSpace) -> Variant | None:
+    """The variant that gains are quoted against: `BASELINE`, with one column where the operation has only one."""
+    if not space.variants:
+        return None
+    return BASELINE if space.layer.python_op != "fully_connected" else _variants.replace(BASELINE, block_cols=1, im2col_cols=1)
+
+
+@lru_cache(maxsize=64)
+def device_variants(op: str, dtype: str, dsp: bool) -> tuple[Variant, ...]:
+    """Every registered device variant of an operation on a core with or without the DSP extension."""
+    rows = getattr(_variants, "device_variants", None)
+    if rows is not None:
+        return tuple(rows(op, dtype, dsp=dsp))
+    found = _variants.variants(op, dtype)
+    return tuple(v for v in found if op != "fully_connected" or (v.block_cols == 1 and v.im2col_cols == 1))
+
+
+def device_problem(layer: Layer, variant: Variant, target: Target) -> str | None:
+    check = getattr(_variants, "device_variant_problem", None)
+    return check(layer, variant, dsp=target.dsp) if check is not None else None
+
+
+def kernel_key(layer: Layer, variant: Variant | None) -> Hashable:
+    """Equal for layers that run the same compiled kernel: everything about them but their weights and their name is the same."""
+    geometry = (layer.op, layer.dtype, layer.weights_dtype, layer.input_shape, layer.output_shape, layer.kernel, layer.stride, layer.padding)
+    return (*geometry, layer.bias_shift, layer.out_shift, layer.activation, layer.int_bits, variant)
+
+
+def scratch_bytes(layer: Layer, variant: Variant | None) -> int:
+    """Scratch of one layer under one variant: the same function that sizes the host's and the firmware's buffers."""
+    from cmsisnn_x.buffers import scratch_bytes as of_call
+
+    return int(
+        of_call(
+            layer.python_op,
+            layer.dtype,
+            input_shape=layer.input_shape,
+            out_channels=layer.output_shape[-1],
+            kernel=layer.kernel,
+            stride=layer.stride,
+            padding=layer.padding,
+            variant=variant,
+        )
+    )

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a model and a target to a plan: spaces, estimates, search, the whole network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+import cmsisnn_x
+from cmsisnn_x._variants import Variant
+
+from .cost import TERMS, Estimates, estimate, estimate_space
+from .errors import OptionError
+from .memory import plan_arena
+from .model import Model
+from .plan import LayerPlan, Plan
+from .planner import OBJECTIVES, Choice, Network, Options, choose
+from .search import NAMES
+from .space import SearchSpace, baseline_of, kernel_key, search_space
+from .target import Target
+
+CFLAGS = ("-std=c99", "-O3", "-fno-schedule-insns", "-ffunction-sections", "-fdata-sections")
+"""GCC's first scheduling pass hoists loads above the accumulation and spills the accumulators: off."""
+
+SCORES = ("estimate", "emulate")
+
+
+def tune(
+    model: Model,
+    target: Target,
+    *,
+    objective: str = "latency",
+    score: str = "estimate",
+    strategy: str = "auto",
+    trials: int | None = None,
+    jobs: int = 1,
+    seed: int = 0,
+    sram_bytes: int | None = None,
+    flash_bytes: int | None = None,
+    clock_hz: int | None = None,
+    progress: Callable[[dict[str, Any]], None] | None = None,
+) -> Plan:
+    """Choose the best variant of every layer.
+
+    Parameters
+    ----------
+    model : Model
+    target : Target
+    objective : {"latency", "sram", "flash", "balanced"}
+    score : {"estimate", "emulate"}
+        What a variant's cycles are: the analytic model's word, or instructions executed and priced one by one.
+    strategy : {"auto", "exhaustive", "bayesian", "random"}
+        ``"auto"`` is exhaustive for estimates and Bayesian for emulation.
+    trials : int, optional
+        Evaluations per layer at most. Default: all of them for estimates, 12 for emulation.
+    jobs : int
+        Emulations at a time.
+    seed : int
+        The same seed gives the same plan.
+    sram_bytes, flash_bytes : int, optional
+        Budgets. Default: the model's, else the board's, else none.
+    clock_hz : int, optional
+        Default: the board's. A bare core has none, and then milliseconds are unknown.
+    progress : callable, optional
+        Called with a dict (``layer``, ``trial``, ``trials``, ``best``, ``score``) after every evaluation.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    InfeasibleError
+        No choice fits the budgets.
+    ModelError
+        Pinned knobs leave a layer without a kernel.
+    OptionError, MissingToolError
+    """
+    _check("--objective", objective, OBJECTIVES)
+    _check("--score", score, SCORES)
+    _check("--strategy", strategy, NAMES)
+    if trials is not None and trials < 1:
+        raise OptionError(f"--trials: expected at least 1, got {trials}")
+    if jobs < 1:
+        raise OptionError(f"--jobs: expected at least 1, got {jobs}")
+    target = target.at(clock_hz)
+    sram = sram_bytes or model.budget["sram"] or target.sram_bytes
+    flash = flash_bytes or model.budget["flash"] or target.flash_bytes
+    chosen_strategy = strategy if strategy != "auto" else "exhaustive" if score == "estimate" else "bayesian"
+
+    spaces = [search_space(layer, target) for layer in model.layers]
+    estimates = [estimate_space(space.layer, space.variants, target) for space in spaces]
+    if score == "emulate":
+        from .emulated import search_emulated
+
+        tables = search_emulated(spaces, estimates, target, CFLAGS, chosen_strategy, trials, jobs, seed, progress)
+    else:
+        tables = [_estimated(space, table, chosen_strategy, trials, seed) for space, table in zip(spaces, estimates, strict=True)]
+    network = Network([_options(space, table) for space, table in zip(spaces, tables, strict=True)])
+    choice = choose(network, objective, sram, flash)
+    return _plan(model, target, spaces, tables, network, choice, objective=objective, score=score, strategy=chosen_strategy, seed=seed,
+                 budget={"sram": sram, "flash": flash})  # fmt: skip
+
+
+def _check(option: str, value: str, legal: Sequence[str]) -> None:
+    if value not in legal:
+        raise OptionError(f"{option}: expected one of {', '.join(legal)}, got {value!r}")
+
+
+def _estimated(space: SearchSpace, table: Estimates, strategy: str, trials: int | None, seed: int) -> Estimates:
+    """The part of the space that the strategy looks at; estimates cost nothing, so by default that is all of it."""
+    if not space.variants or strategy == "exhaustive" and trials is None:
+        return table
+    from .search import make_strategy, run
+
+    cycles = table.cycles
+    scores = run(make_strategy(strategy, space, seed), lambda indices: [float(cycles[i]) for i in indices], min(trials or 40, len(space)))
+    return table.take(sorted(scores))
+
+
+def _options(space: SearchSpace, table: Estimates) -> Options:
+    kernels = tuple(kernel_key(space.layer, variant) for variant in table.variants)
+    return Options(space.layer, table.cycles, table.scratch_bytes, table.weights_bytes, table.code_bytes, kernels)
+
+
+def _plan(
+    model: Model, target: Target, spaces: Sequence[SearchSpace], tables: Sequence[Estimates], network: Network, choice: Choice, **how: Any
+) -> Plan:
+    chosen = [table[row] for table, row in zip(tables, choice.rows, strict=True)]
+    arena = plan_arena(model.layers, [item.scratch_bytes for item in chosen])
+    layers = []
+    for index, (space, table, row, item) in enumerate(zip(spaces, tables, choice.rows, chosen, strict=True)):
+        baseline = baseline_of(space)
+        layers.append(
+            LayerPlan(
+                layer=space.layer,
+                variant=table.variants[row],
+                cycles=item.cycles,
+                terms=item.terms,
+                baseline_cycles=estimate(space.layer, baseline, target).cycles if baseline else item.cycles,
+                scratch_bytes=item.scratch_bytes,
+                flash_bytes=item.flash_bytes,
+                input_offset=arena.input_offsets[index],
+                output_offset=arena.output_offsets[index],
+                scratch_offset=arena.scratch_offsets[index],
+                runner_up=_runner_up(table, row),
+                emulated_cycles=item.emulated_cycles,
+            )
+        )
+    totals = {
+        "cycles": choice.cycles,
+        "ms": _rounded(target.milliseconds(choice.cycles), 4),
+        "energy_uj": _rounded(target.energy_uj(choice.cycles), 3),
+        "macs": model.macs,
+        "sram_bytes": arena.bytes + network.caller_bytes,
+        "arena_bytes": arena.bytes,
+        "scratch_bytes": max(item.scratch_bytes for item in chosen),
+        "flash_bytes": choice.flash_bytes,
+    }
+    return Plan(
+        model=model.name,
+        dtype=model.dtype,
+        target=target,
+        layers=tuple(layers),
+        compiler="gcc",
+        cflags=CFLAGS,
+        arena_bytes=arena.bytes,
+        totals=totals,
+        digests={"model": model.digest, "target": target.digest},
+        evaluations=sum(len(table) for table in tables),
+        regions=arena.regions,
+        versions={"cmsisnn_x": cmsisnn_x.__version__, "numpy": np.__version__},
+        **how,
+    )
+
+
+def _runner_up(table: Estimates, row: int) -> dict[str, Any] | None:
+    """The fastest other variant, and what it would have cost."""
+    others = [i for i in range(len(table)) if i != row]
+    if not others:
+        return None
+    best = min(others, key=lambda i: (table.cycles[i], i))
+    item, variant = table[best], table.variants[best]
+    return {"variant": variant and {**variant.host_knobs(), **variant.device_knobs()}, "cycles": item.cycles, "scratch_bytes": item.scratch_bytes, "flash_bytes": item.flash_bytes}
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
