@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Maximum over the window, clipped to the image:
+ *     out[y][x][c] = max over the elements of in[y STRIDE_Y - PAD_TOP + m][x STRIDE_X - PAD_LEFT + n][c] that exist
+ *     static void CXN_KERNEL(const IN *input, OUT *output, void *scratch);        no scratch
+ * OUT_H and OUT_W are given: ceil_mode only changes them. Four bytes or two halves are compared at once (SSUB8 and SEL, or the same in C).
+ */
+#include "cmsisnn_x/config.h"
+#include "cmsisnn_x/intrinsics.h"
+#include "cmsisnn_x/lanes.h"
+
+#define CXN_POOL_T uint32_t
+#define CXN_POOL_WORDS CXN_WORD_READS
+
+CXN_INLINE uint32_t CXN_LOCAL(begin)(uint32_t x, int lanes)
+{
+    (void)lanes;
+    return x;
+}
+
+CXN_INLINE uint32_t CXN_LOCAL(extend)(uint32_t sum, uint32_t x, int lanes)
+{
+    return CXN_LOCAL(max)(sum, x, lanes);
+}
+
+CXN_INLINE uint32_t CXN_LOCAL(join)(uint32_t sum, uint32_t other, int lanes)
+{
+    return CXN_LOCAL(max)(sum, other, lanes);
+}
+
+CXN_INLINE uint32_t CXN_LOCAL(scale)(int count)
+{
+    (void)count;
+    return 0;
+}
+
+CXN_INLINE uint32_t CXN_LOCAL(finish)(uint32_t sum, int count, uint32_t scale, int lanes)
+{
+    (void)count;
+    (void)scale;
+    (void)lanes;
+    return sum;
+}
+
+#include "cmsisnn_x/pool.h"
+#include "cmsisnn_x/lanes_undef.h"
+#include "cmsisnn_x/undef.h"
