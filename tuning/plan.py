@@ -12,6 +12,7 @@ from typing import Any
 from cmsisnn_x._variants import Variant
 from cmsisnn_x.layers import Layer
 
+from .errors import OptionError
 from .memory import Region
 from .target import Target
 
@@ -138,3 +139,23 @@ def write_atomically(path: Path, text: str) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def read_plan_file(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The content of a plan.json.
+
+    Raises
+    ------
+    OptionError
+        No such file, or not a plan.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise OptionError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as problem:
+        raise OptionError(f"{path}: expected a plan.json, got a file that cannot be read: {problem}") from None
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        found = content.get("schema") if isinstance(content, dict) else type(content).__name__
+        raise OptionError(f"{path}: expected a plan with schema {SCHEMA!r}, got {found!r}")
+    return content

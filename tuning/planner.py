@@ -16,11 +16,10 @@ import numpy as np
 
 from cmsisnn_x.layers import Layer
 
+from .choices import OBJECTIVES
 from .errors import InfeasibleError
 from .memory import aligned, live_bytes
 from .units import show_size
-
-OBJECTIVES = ("latency", "sram", "flash", "balanced")
 
 
 @dataclass(frozen=True)

@@ -12,20 +12,18 @@ import numpy as np
 import cmsisnn_x
 from cmsisnn_x._variants import Variant
 
-from .cost import TERMS, Estimates, estimate, estimate_space
+from .choices import OBJECTIVES, SCORES, STRATEGIES
+from .cost import Estimates, estimate, estimate_space
 from .errors import OptionError
 from .memory import plan_arena
 from .model import Model
 from .plan import LayerPlan, Plan
-from .planner import OBJECTIVES, Choice, Network, Options, choose
-from .search import NAMES
+from .planner import Choice, Network, Options, choose
 from .space import SearchSpace, baseline_of, kernel_key, search_space
 from .target import Target
 
 CFLAGS = ("-std=c99", "-O3", "-fno-schedule-insns", "-ffunction-sections", "-fdata-sections")
 """GCC's first scheduling pass hoists loads above the accumulation and spills the accumulators: off."""
-
-SCORES = ("estimate", "emulate")
 
 
 def tune(
@@ -81,7 +79,7 @@ def tune(
     """
     _check("--objective", objective, OBJECTIVES)
     _check("--score", score, SCORES)
-    _check("--strategy", strategy, NAMES)
+    _check("--strategy", strategy, STRATEGIES)
     if trials is not None and trials < 1:
         raise OptionError(f"--trials: expected at least 1, got {trials}")
     if jobs < 1:

@@ -6,10 +6,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from ..choices import STRATEGIES
 from ..errors import OptionError
 from ..space import SearchSpace
-
-NAMES = ("auto", "exhaustive", "bayesian", "random")
 
 
 class Strategy(Protocol):
@@ -48,7 +47,7 @@ def make_strategy(name: str, space: SearchSpace, seed: int, prior: Sequence[floa
         from .bayesian import Bayesian
 
         return Bayesian(space, seed, prior)
-    raise OptionError(f"--strategy: expected one of {', '.join(NAMES)}, got {name!r}")
+    raise OptionError(f"--strategy: expected one of {', '.join(STRATEGIES)}, got {name!r}")
 
 
 def run(

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The words that options take, in one place that costs nothing to import."""
+
+from enum import StrEnum
+
+
+class Objective(StrEnum):
+    """What a plan minimises."""
+
+    LATENCY = "latency"
+    SRAM = "sram"
+    FLASH = "flash"
+    BALANCED = "balanced"
+
+
+class Score(StrEnum):
+    """What a variant's cycles are: the analytic model's word, or instructions emulated and priced."""
+
+    ESTIMATE = "estimate"
+    EMULATE = "emulate"
+
+
+class StrategyName(StrEnum):
+    """Which variant is tried next."""
+
+    AUTO = "auto"
+    EXHAUSTIVE = "exhaustive"
+    BAYESIAN = "bayesian"
+    RANDOM = "random"
+
+
+OBJECTIVES = tuple(item.value for item in Objective)
+SCORES = tuple(item.value for item in Score)
+STRATEGIES = tuple(item.value for item in StrategyName)

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the command line prints."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from .model import list_models, load_model
+from .plan import LayerPlan, Plan
+from .target import list_targets, load_target
+from .units import show_size
+
+PLAIN_WIDTH = 200  # columns where the output is no terminal: nothing is cut
+
+
+def console(no_color: bool = False, stderr: bool = False) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else PLAIN_WIDTH
+    return Console(stderr=stderr, no_color=no_color, highlight=False, width=width, soft_wrap=False, markup=False, emoji=False)
+
+
+def _table(*columns: str, right: tuple[str, ...] = ()) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for name in columns:
+        table.add_column(name, justify="right" if name in right else "left", no_wrap=name in right or name == columns[0], overflow="fold")
+    return table
+
+
+def print_targets() -> None:
+    """The shipped cores and boards."""
+    table = _table("target", "core", "clock", "SRAM", "flash", "what it is", right=("clock", "SRAM", "flash"))
+    found = [load_target(name) for name in list_targets()]
+    for item in sorted(found, key=lambda t: (not t.is_core, t.core, t.name)):
+        clock = f"{item.clock_hz / 1e6:g} MHz" if item.clock_hz else "-"
+        sizes = [show_size(size) if size else "-" for size in (item.sram_bytes, item.flash_bytes)]
+        table.add_row(item.name, item.core, clock, *sizes, item.title)
+    out = console()
+    out.print(table)
+    out.print("A bare core means zero wait states and no clock. For a board of your own, write a file with `inherit:` and give its path.")
+
+
+def print_models() -> None:
+    """The shipped example models."""
+    table = _table("model", "input", "layers", "MAC", "file", right=("layers", "MAC"))
+    for name, path in list_models().items():
+        model = load_model(path)
+        table.add_row(name, f"{_shape(model.input_shape)} {model.dtype}", str(len(model.layers)), f"{model.macs:,}", str(path))
+    console().print(table)
+
+
+def print_plan(plan: Plan, directory: Path, *, no_color: bool = False, verbose: bool = False) -> None:
+    """The table per layer, totals, memory against budgets, where the files are and what to do next."""
+    out = console(no_color)
+    clock = f" at {plan.target.clock_hz / 1e6:g} MHz" if plan.target.clock_hz else ""
+    word = "emulated" if plan.score == "emulate" else "estimated"
+    out.print(f"{plan.model} on {plan.target.name}{clock}: least {plan.objective}, {word}, {plan.strategy} search, {plan.evaluations:,} variants looked at")
+    numbers = (f"{word} cycles", "MAC/cycle", "ms", "scratch", "flash", "gain")
+    table = _table("layer", "op", "shape", "variant", *numbers, right=numbers)
+    for item in plan.layers:
+        table.add_row(*_row(plan, item))
+    table.add_section()
+    totals = plan.totals
+    table.add_row(
+        "network", "", "", "", f"{totals['cycles']:,}", _ratio(totals["macs"], totals["cycles"]), _ms(totals["ms"]),
+        f"{totals['scratch_bytes']:,}", f"{totals['flash_bytes']:,}", _gain(plan.baseline_cycles, totals["cycles"]), style="bold",
+    )  # fmt: skip
+    out.print(table)
+    if verbose:
+        _print_terms(out, plan)
+    out.print(f"SRAM   {_against(totals['sram_bytes'], plan.budget.get('sram'))}: arena {totals['arena_bytes']:,}, "
+              f"the caller's input and output {totals['sram_bytes'] - totals['arena_bytes']:,}")  # fmt: skip
+    out.print(f"Flash  {_against(totals['flash_bytes'], plan.budget.get('flash'))}: weights and code")
+    if totals.get("energy_uj") is not None:
+        out.print(f"Energy {totals['energy_uj']:,.1f} uJ per inference, from the datasheet's run-mode current")
+    out.print("Gain is against the paper's configuration (2x2 block, unroll 1, two im2col columns) of the same kernels.")
+    out.print(f"\nWritten to {directory}{'' if str(directory).endswith('/') else '/'}: {plan.model}.c, {plan.model}.h, headers, CMakeLists.txt, plan.json")
+    out.print(f"Next: `cmsisnn-verify {directory}` compiles and emulates it and compares every layer with the Python kernels;")
+    out.print(f"      then copy the folder into your firmware, compile {plan.model}.c and call {plan.model}_run(input, output).")
+
+
+def _row(plan: Plan, item: LayerPlan) -> list[str]:
+    layer = item.layer
+    shape = f"{_shape(layer.input_shape)} -> {_shape(layer.output_shape)}"
+    ms = plan.target.milliseconds(item.cycles)
+    return [
+        layer.name, layer.op, shape, str(item.variant) if item.variant else "-", f"{item.cycles:,}", _ratio(layer.macs, item.cycles), _ms(ms),
+        f"{item.scratch_bytes:,}", f"{item.flash_bytes:,}", _gain(item.baseline_cycles, item.cycles) if item.variant else "-",
+    ]  # fmt: skip
+
+
+def _print_terms(out: Console, plan: Plan) -> None:
+    names = [name for name in plan.layers[0].terms if any(item.terms[name] for item in plan.layers)]
+    table = _table("layer", *names, "runner-up", "costs", right=(*names, "costs"))
+    for item in plan.layers:
+        second, costs = "-", "-"
+        if item.runner_up:
+            second = ", ".join(f"{k}: {v}" for k, v in (item.runner_up["variant"] or {}).items() if v != getattr(item.variant, k, None)) or "-"
+            costs = f"{(item.runner_up['cycles'] / item.cycles - 1) * 100:+.1f} %"
+        table.add_row(item.layer.name, *(f"{item.terms[name]:,}" for name in names), second, costs)
+    out.print("Where the cycles go:")
+    out.print(table)
+
+
+def print_comparison(path_a: Path, a: dict[str, Any], path_b: Path, b: dict[str, Any], *, no_color: bool = False) -> None:
+    """Two plans side by side."""
+    out = console(no_color)
+    for letter, path, plan in (("A", path_a, a), ("B", path_b, b)):
+        out.print(f"{letter}: {path}: {plan['model']} on {plan['target']}, least {plan['objective']}, {plan['score']}")
+    if a["digests"].get("model") != b["digests"].get("model"):
+        out.print("The models differ: layers are matched by name.")
+    table = _table("layer", "A cycles", "B cycles", "change", "what changed", right=("A cycles", "B cycles", "change"))
+    in_b = {item["name"]: item for item in b["layers"]}
+    for item in a["layers"]:
+        other = in_b.pop(item["name"], None)
+        if other is None:
+            table.add_row(item["name"], f"{item['cycles']:,}", "-", "", "only in A")
+            continue
+        keys = [k for k in item["variant"].keys() | other["variant"].keys() if item["variant"].get(k) != other["variant"].get(k)]
+        changes = [f"{k}: {item['variant'].get(k)} -> {other['variant'].get(k)}" for k in sorted(keys)]
+        changes += [f"{k}: {item[k]:,} -> {other[k]:,}" for k in ("scratch_bytes", "flash_bytes") if item[k] != other[k]]
+        table.add_row(item["name"], f"{item['cycles']:,}", f"{other['cycles']:,}", _change(item["cycles"], other["cycles"]), ", ".join(changes) or "nothing")
+    for name, item in in_b.items():
+        table.add_row(name, "-", f"{item['cycles']:,}", "", "only in B")
+    table.add_section()
+    for key in ("cycles", "sram_bytes", "flash_bytes"):
+        x, y = a["totals"][key], b["totals"][key]
+        table.add_row(key, f"{x:,}", f"{y:,}", _change(x, y), "", style="bold")
+    out.print(table)
+
+
+@contextmanager
+def progress(enabled: bool, no_color: bool, verbose: bool) -> Iterator[Callable[[dict[str, Any]], None] | None]:
+    """A callback for `tune`: a bar on a terminal, a line per layer elsewhere."""
+    if not enabled:
+        yield None
+        return
+    out = console(no_color, stderr=True)
+    if not out.is_terminal:
+        yield lambda event: _print_line(out, event, verbose)
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[best]}"), TimeElapsedColumn())
+    with Progress(*columns, console=out, transient=True) as bar:
+        task = bar.add_task("compile and emulate", total=None, best="")
+
+        def show(event: dict[str, Any]) -> None:
+            best = f"best {event['best']:,} cycles" if event.get("best") else ""
+            bar.update(task, description=event["layer"], completed=event["trial"], total=event["trials"], best=best)
+
+        yield show
+
+
+def _print_line(out: Console, event: dict[str, Any], verbose: bool) -> None:
+    if verbose or event["trial"] == event["trials"]:
+        out.print(f"{event['layer']}: {event['trial']}/{event['trials']} emulated, best {event['best']:,} cycles")
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
+
+
+def _ratio(macs: int, cycles: int) -> str:
+    return f"{macs / cycles:.3f}" if macs and cycles else "-"
+
+
+def _ms(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _gain(baseline: int, cycles: int) -> str:
+    return f"{baseline / cycles:.2f}x" if cycles else "-"
+
+
+def _change(a: float, b: float) -> str:
+    return f"{(b / a - 1) * 100:+.1f} %" if a else "-"
+
+
+def _against(size: int, budget: int | None) -> str:
+    if budget is None:
+        return f"{size:,} bytes"
+    return f"{size:,} of {budget:,} bytes ({size / budget * 100:.0f} %)"
