@@ -1,7 +1,82 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CMSIS-NN's q7/q15 kernels for Python, bit for bit."""
+"""CMSIS-NN's q7 and q15 kernels for Python: fast, and bit for bit what a Cortex-M computes.
 
+Overview
+--------
+int8 is q7, int16 is q15; images are ``(h, w, c)`` or ``(n, h, w, c)``. The scheme is powers of two: a layer multiplies
+and adds in 32 bits that wrap, shifts right and saturates. Nothing is rounded before the end, so the order of additions
+never shows, and every kernel variant, on the host or on a device, gives the same bytes.
+
+What flows where
+----------------
+::
+
+    x  int8|int16 (n, h, w, c)        weights  (out_ch, kh, kw, c)            bias (out_ch,)
+        |                                 |                                       |
+        |   ops.py: check, allocate, choose the code path ------------------------+
+        |                                 |                                       |
+        |  variant=None                   |  variant=Variant(unroll, block_rows, block_cols, im2col_cols)
+        |                                 |                                       |
+        +---> _simd                       +---> _convolution, _depthwise, _fully_connected
+        |     packed weights,                     |
+        |     AVX-512 VNNI, AVX2,                 |  im2col_cols output pixels at a time:
+        |     NEON or portable C                  |
+        |         |                         _im2col       receptive fields, widened to q15, zeros outside the image
+        |         |                               |
+        |         |                         _matmul       block_rows x block_cols inner products, unrolled; 32-bit sums
+        |         |                               |
+        |         |                         _requantize   (bias << bias_shift) + round + sum  >> out_shift, saturate, relu
+        |         |                               |
+        |         +-------------> out <-----------+
+        |
+        +---> _pooling, _activation, _softmax, _support ---> out
+
+    _variants.py  one row per family of code paths        buffers.py  scratch bytes of each: host, search and firmware
+    layers.py     a layer with all shapes resolved        network.py  layers one after the other, weights packed once
+    cmsis/        Arm's 31 functions of release 5.4.0, quirks included
+    include/      the same kernels as C headers for firmware, configured by macros
+
+The `variant` path exists to be studied and searched: each knob is a different piece of code, and ``variants(op, dtype)``
+lists them all. The paper's configuration is ``Variant(unroll=1, block_rows=2, block_cols=2, im2col_cols=2)``.
+"""
+
+from ._config import get_include, show_config
 from ._variants import BASELINE, Variant, variants
+from .buffers import scratch_bytes
+from .interleave import pack_fully_connected, unpack_fully_connected
+from .ops import (
+    avg_pool,
+    convolve,
+    depthwise_convolve,
+    fully_connected,
+    max_pool,
+    multiply,
+    q7_to_q15,
+    relu,
+    sigmoid,
+    softmax,
+    tanh,
+)
 
-__all__ = ["BASELINE", "Variant", "variants"]
+__all__ = [
+    "BASELINE",
+    "Variant",
+    "avg_pool",
+    "convolve",
+    "depthwise_convolve",
+    "fully_connected",
+    "get_include",
+    "max_pool",
+    "multiply",
+    "pack_fully_connected",
+    "q7_to_q15",
+    "relu",
+    "scratch_bytes",
+    "show_config",
+    "sigmoid",
+    "softmax",
+    "tanh",
+    "unpack_fully_connected",
+    "variants",
+]
 __version__ = "0.1.0"

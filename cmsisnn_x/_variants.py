@@ -6,16 +6,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from itertools import product
+from operator import index
 
 from .errors import VariantError
 
 UNROLLS = (1, 2, 4, 8)
 BLOCKS = ((1, 1), (1, 2), (2, 1), (2, 2), (2, 4), (4, 2))
 IM2COL_COLS_MAX = 16
-LOWERINGS = ("im2col", "line_buffer", "direct")
+LOWERINGS = ("im2col", "line_buffer", "direct", "winograd")
 WEIGHT_LAYOUTS = ("plain", "interleaved", "widened")
 COLUMN_LAYOUTS = ("sequential", "interleaved")
-INNERS = ("c", "asm")
+INNERS = ("c", "asm", "asm_dual")
+TILES = (1, 2, 4)
 
 
 @dataclass(frozen=True, order=True)
@@ -31,16 +33,19 @@ class Variant:
         In a fully connected layer the columns are the samples of a batch, in a depthwise one the rows are channels.
     im2col_cols : int
         Columns that the im2col buffer holds: a multiple of `block_cols`, at most 16.
-    lowering : {"im2col", "line_buffer", "direct"}
-        Device only: how the input reaches the inner product.
+    lowering : {"im2col", "line_buffer", "direct", "winograd"}
+        Device only: how the input reaches the inner product. ``"winograd"`` computes `tile` output columns from
+        ``tile + kernel_w - 1`` products per kernel row and channel instead of ``tile * kernel_w``, exactly.
     weight_layout : {"plain", "interleaved", "widened"}
         Device only: how the emitter packs the weights in flash.
     column_layout : {"sequential", "interleaved"}
         Device only: whether the columns of a block lie behind each other or interleaved in the buffer.
-    inner : {"c", "asm"}
-        Device only: inner block in C or in assembly.
+    inner : {"c", "asm", "asm_dual"}
+        Device only: inner block in C or in assembly, scheduled for single-issue or for dual-issue cores.
     fused_pool : bool
         Device only: the max pooling that follows is computed inside the convolution.
+    tile : {1, 2, 4}
+        Device only: output columns of one Winograd tile; 1 elsewhere.
     """
 
     unroll: int = 4
@@ -52,6 +57,7 @@ class Variant:
     column_layout: str = "sequential"
     inner: str = "c"
     fused_pool: bool = False
+    tile: int = 1
 
     def __str__(self) -> str:
         text = f"{self.block_rows}x{self.block_cols} unroll {self.unroll} cols {self.im2col_cols}"
@@ -153,10 +159,9 @@ def check_variant(variant: object, op: str) -> Variant:
         raise VariantError(f"variant: expected a cmsisnn_x.Variant or None, got {variant!r}")
     if op not in BLOCKED_OPS:
         raise VariantError(f"variant: {op} has a single kernel; expected None, got {variant}")
-    for name in HOST_KNOBS:
-        value = getattr(variant, name)
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise VariantError(f"variant.{name}: expected an int, got {value!r}")
+    knobs = variant.host_knobs()
+    if any(type(value) is not int for value in knobs.values()):
+        variant = replace(variant, **{name: _knob(name, value) for name, value in knobs.items()})
     if variant.unroll not in UNROLLS:
         raise VariantError(f"variant.unroll: expected one of {UNROLLS}, got {variant.unroll}")
     if (variant.block_rows, variant.block_cols) not in BLOCKS:
@@ -168,10 +173,20 @@ def check_variant(variant: object, op: str) -> Variant:
         raise VariantError(
             f"variant.im2col_cols: expected a multiple of block_cols={variant.block_cols} up to {IM2COL_COLS_MAX}, got {variant.im2col_cols}"
         )
-    for name, legal in (("lowering", LOWERINGS), ("weight_layout", WEIGHT_LAYOUTS), ("column_layout", COLUMN_LAYOUTS), ("inner", INNERS), ("fused_pool", (False, True))):
+    for name, legal in (("lowering", LOWERINGS), ("weight_layout", WEIGHT_LAYOUTS), ("column_layout", COLUMN_LAYOUTS), ("inner", INNERS), ("fused_pool", (False, True)), ("tile", TILES)):
         if getattr(variant, name) not in legal:
             raise VariantError(f"variant.{name}: expected one of {legal}, got {getattr(variant, name)!r}")
     return variant
+
+
+def _knob(name: str, value: object) -> int:
+    """A NumPy integer, such as search libraries propose, as an int."""
+    try:
+        if not isinstance(value, bool):
+            return index(value)  # type: ignore[arg-type]
+    except TypeError:
+        pass
+    raise VariantError(f"variant.{name}: expected an int, got {value!r}")
 
 
 __all__ = ["BASELINE", "Variant", "check_variant", "replace", "variants"]

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checks that every public function shares: each turns an argument into what a kernel takes, or names it in an error.
+
+Kernels run without the GIL and cannot raise, so everything that can fail fails here.
+"""
+
+from __future__ import annotations
+
+import operator
+import reprlib
+from math import prod
+
+import numpy as np
+
+from .errors import CmsisnnError, DtypeError, ShapeError, ShiftError
+
+Q7 = np.dtype(np.int8)
+Q15 = np.dtype(np.int16)
+DTYPES = {"q7": Q7, "q15": Q15}
+GEOMETRY_MAX = 65535
+"""Largest stride, kernel, padding and output side: they are 16-bit in the C interface."""
+TENSOR_BYTES_MAX = 2**31 - 1
+SOFTMAX_MAX = 32767
+
+
+def integer(name: str, value: object, low: int, high: int, error: type[CmsisnnError] = ShapeError) -> int:
+    """`value` as an int in low..high; anything with an integral value will do (NumPy integers, 2.0)."""
+    try:
+        if isinstance(value, float | np.floating | np.bool_) and value == int(value):
+            value = int(value)
+        number = operator.index(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        number = low - 1
+    if not low <= number <= high:
+        raise error(f"{name}: expected an integer from {low} to {high}, got {reprlib.repr(value)}")
+    return number
+
+
+def shift(name: str, value: object) -> int:
+    return integer(name, value, 0, 31, ShiftError)
+
+
+def pair(name: str, value: object, low: int, high: int = GEOMETRY_MAX) -> tuple[int, int]:
+    """An int or ``(y, x)`` as ``(y, x)``."""
+    if isinstance(value, tuple | list) or (isinstance(value, np.ndarray) and value.ndim):
+        if len(value) != 2:
+            raise ShapeError(f"{name}: expected an int or (y, x), got {reprlib.repr(value)}")
+        return integer(f"{name}[0]", value[0], low, high), integer(f"{name}[1]", value[1], low, high)
+    both = integer(name, value, low, high)
+    return both, both
+
+
+def one_of(name: str, value: object, legal: tuple[str | None, ...]) -> str | None:
+    if (value is None or isinstance(value, str)) and value in legal:
+        return value
+    raise CmsisnnError(f"{name}: expected {' or '.join(map(repr, legal))}, got {reprlib.repr(value)}")
+
+
+def quantized(name: str, value: object, *dtypes: np.dtype) -> np.ndarray:
+    """`value` as an array of one of `dtypes` (default: q7 or q15), not converted."""
+    legal = dtypes or (Q7, Q15)
+    expected = " or ".join(f"{dtype} ({'q7' if dtype == Q7 else 'q15'})" for dtype in legal)
+    try:
+        array = np.asarray(value)
+    except Exception as error:
+        raise DtypeError(f"{name}: expected an array of {expected}, got {reprlib.repr(value)}") from error
+    if array.dtype not in legal:
+        raise DtypeError(f"{name}: expected dtype {expected}, got {array.dtype}")
+    return array
+
+
+def contiguous(array: np.ndarray) -> np.ndarray:
+    """C order and alignment, which kernels rely on; a copy only where needed."""
+    return np.require(array, requirements=("C", "ALIGNED"))
+
+
+def flat(array: np.ndarray) -> np.ndarray:
+    return contiguous(array.reshape(-1))
+
+
+def sized(name: str, array: np.ndarray, shape: tuple[int, ...], meaning: str) -> np.ndarray:
+    """`array` in kernel order if it has exactly `shape`."""
+    if array.shape != shape:
+        raise ShapeError(f"{name}: expected shape {shape} = {meaning}, got {array.shape}")
+    return contiguous(array)
+
+
+def images(name: str, array: np.ndarray) -> np.ndarray:
+    """``(h, w, c)`` or ``(n, h, w, c)`` as the latter; n may be 0, the others not."""
+    if array.ndim not in (3, 4) or 0 in array.shape[-3:]:
+        raise ShapeError(f"{name}: expected a non-empty (h, w, c) or (n, h, w, c), got shape {array.shape}")
+    return contiguous(array if array.ndim == 4 else array[np.newaxis])
+
+
+def samples(name: str, array: np.ndarray) -> np.ndarray:
+    """One sample ``(k,)`` or ``(h, w, c)``, or a batch of them, as ``(n, k)``; n may be 0."""
+    batched = array.ndim in (2, 4)
+    size = prod(array.shape[1:] if batched else array.shape)
+    if array.ndim not in (1, 2, 3, 4) or size == 0:
+        raise ShapeError(
+            f"{name}: expected a non-empty (k,) or (h, w, c), or a batch (n, k) or (n, h, w, c), got shape {array.shape}"
+        )
+    return contiguous(array.reshape(array.shape[0] if batched else 1, size))
+
+
+def bias_or_zero(value: object, count: int, weights_dtype: np.dtype) -> np.ndarray:
+    if value is None:
+        return np.zeros(count, weights_dtype)
+    return sized("bias", quantized("bias", value, weights_dtype), (count,), "(output channels,)")
+
+
+class Output:
+    """Where a kernel writes: the caller's `out` if that is safe, else a temporary that :meth:`finish` copies.
+
+    A kernel may read any input after it wrote any output, hence an `out` that overlaps an input is never written
+    directly; an element-wise kernel may work in place, on exactly the same elements.
+    """
+
+    def __init__(
+        self, out: object, shape: tuple[int, ...], dtype: np.dtype, *inputs: np.ndarray, elementwise: bool = False
+    ):
+        self.out = out
+        if out is not None:
+            if not isinstance(out, np.ndarray):
+                raise ShapeError(f"out: expected an array of shape {shape}, got {reprlib.repr(out)}")
+            if out.shape != shape:
+                raise ShapeError(f"out: expected shape {shape}, got {out.shape}")
+            if out.dtype != dtype:
+                raise DtypeError(f"out: expected dtype {dtype}, got {out.dtype}")
+            if not out.flags.writeable:
+                raise CmsisnnError("out: expected a writeable array, got a read-only one")
+            if out.flags.carray and not any(
+                np.may_share_memory(out, array) and not (elementwise and _same_memory(out, array)) for array in inputs
+            ):
+                self.array = np.asarray(out)
+                return
+        self.array = np.empty(shape, dtype)
+
+    def finish(self) -> np.ndarray:
+        if not isinstance(self.out, np.ndarray):
+            return self.array
+        if self.array is not self.out:
+            self.out[...] = self.array
+        return self.out
+
+
+def _same_memory(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two contiguous arrays are the same elements."""
+    return a.__array_interface__["data"][0] == b.__array_interface__["data"][0] and a.nbytes == b.nbytes
+
+
+def convolution_padding(
+    padding: object, size: tuple[int, int], kernel: tuple[int, int], stride: tuple[int, int]
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Padding (top, left) and the total added per axis.
+
+    ``"same"`` is TensorFlow's rule: out = ceil(in / stride), total = max((out - 1) * stride + kernel - in, 0), the
+    smaller half at the top and left.
+    """
+    if isinstance(padding, str):
+        if one_of("padding", padding, ("same", "valid")) == "valid":
+            return (0, 0), (0, 0)
+        totals = [max((-(-n // s) - 1) * s + k - n, 0) for n, k, s in zip(size, kernel, stride, strict=True)]
+        return (totals[0] // 2, totals[1] // 2), (totals[0], totals[1])
+    top, left = pair("padding", padding, 0)
+    return (top, left), (2 * top, 2 * left)
+
+
+def output_sides(
+    channels: int,
+    size: tuple[int, int],
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    first: tuple[int, int],
+    totals: tuple[int, int],
+    ceil_mode: bool,
+    output_size: object,
+) -> tuple[int, int]:
+    """floor or ceil of (in + total padding - kernel) / stride, plus 1; `output_size` overrides it.
+
+    Under `ceil_mode` a last window that would start at or beyond in + padding is dropped.
+    """
+    if output_size is not None:
+        height, width = pair("output_size", output_size, 1)
+        if height * width * channels > TENSOR_BYTES_MAX:
+            raise ShapeError(f"output_size: expected a sample of at most {TENSOR_BYTES_MAX} elements, got {height, width}")
+        return height, width
+    sides = []
+    for axis, n, k, s, p, total in zip("yx", size, kernel, stride, first, totals, strict=True):
+        room = n + total - k
+        side = (-(-room // s) if ceil_mode else room // s) + 1
+        if ceil_mode and (side - 1) * s >= n + p:
+            side -= 1
+        if side < 1:
+            raise ShapeError(f"kernel: expected at most the padded input, {n + total} along {axis}, got {k}")
+        sides.append(side)
+    return sides[0], sides[1]
+
+
+def check_windows(
+    size: tuple[int, int], kernel: tuple[int, int], stride: tuple[int, int], first: tuple[int, int], out: tuple[int, int]
+) -> None:
+    """Refuse a pooling window that lies wholly outside the image: it has neither a maximum nor an average."""
+    for axis, n, k, s, p, o in zip("yx", size, kernel, stride, first, out, strict=True):
+        if p >= k:
+            raise ShapeError(f"padding: expected less than the kernel, {k} along {axis} (a window would be empty), got {p}")
+        if (o - 1) * s - p >= n:
+            legal = (n - 1 + p) // s + 1
+            raise ShapeError(f"output_size: expected at most {legal} along {axis} (a window would be empty), got {o}")

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the C headers are, and what was built."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import numpy as np
+
+
+def get_include() -> str:
+    """Directory of the C headers: compile firmware with ``-I`` and it, then ``#include "cmsisnn_x/convolve.h"``.
+
+    Returns
+    -------
+    str
+    """
+    return str(Path(__file__).parent / "include")
+
+
+def show_config() -> None:
+    """Print the versions, what was built and which code path ``variant=None`` takes."""
+    from . import __version__, _build_info, ops
+
+    fastest = ops._fastest
+    rows = {
+        "cmsisnn-x": __version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        **_build_info.build_info(),
+        "machine": platform.machine(),
+        "headers": get_include(),
+        "kernels": fastest.describe() if hasattr(fastest, "describe") else f"Cython, {ops.PORTABLE}",
+    }
+    width = max(map(len, rows))
+    for name, value in rows.items():
+        print(f"{name:<{width}}  {value}")

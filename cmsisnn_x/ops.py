@@ -1,0 +1,551 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The public operations: validate, allocate, dispatch.
+
+Activations are ``(h, w, c)`` or ``(n, h, w, c)``, int8 is q7 and int16 is q15. Every function computes what the layer
+means, modulo 2^32 in the accumulator as the hardware does, and writes each output element exactly once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from . import _activation, _convolution, _depthwise, _fully_connected, _pooling, _softmax, _support
+from . import _arguments as check
+from ._tables import activation_table
+from ._variants import Variant, check_variant
+from .buffers import Case, footprint
+from .errors import CmsisnnError, DtypeError, ShapeError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    Sides = int | tuple[int, int]
+
+__all__ = [
+    "avg_pool", "convolve", "depthwise_convolve", "fully_connected", "max_pool", "multiply", "q7_to_q15", "relu",
+    "sigmoid", "softmax", "tanh",
+]  # fmt: skip
+
+PORTABLE = Variant(unroll=1, block_rows=2, block_cols=4, im2col_cols=4)
+"""The Cython code path that compilers vectorise best."""
+
+
+try:
+    from . import _simd as _fastest
+except ImportError:  # built without it
+    _fastest = None
+
+
+def _code_path(op: str, variant: Variant | None) -> Variant | None:
+    """None for the fastest kernel of this machine, else the Cython code path to take."""
+    if variant is None:
+        return None if _fastest is not None else PORTABLE
+    return check_variant(variant, op).on_host()
+
+
+def _run(path: Variant | None, kernel, case: Case, *arguments) -> None:
+    """Run an operation with knobs on the code path that :func:`_code_path` chose."""
+    if path is None:
+        getattr(_fastest, case.op)(*arguments)
+        return
+    scratch = np.empty(max(footprint(case, path) // 2, 1), np.int16)
+    kernel(*arguments, path.unroll, path.block_rows, path.block_cols, path.im2col_cols, scratch)
+
+
+def convolve(
+    x: ArrayLike,
+    weights: ArrayLike,
+    bias: ArrayLike | None = None,
+    *,
+    stride: Sides = 1,
+    padding: Sides | str = 0,
+    bias_shift: int = 0,
+    out_shift: int,
+    activation: str | None = None,
+    output_size: Sides | None = None,
+    variant: Variant | None = None,
+    out: NDArray | None = None,
+) -> NDArray:
+    """Convolution of q7 or q15 images.
+
+    Parameters
+    ----------
+    x : array of int8 or int16, shape (h, w, in_ch) or (n, h, w, in_ch)
+        One image or a batch; a batch of 0 gives an empty result.
+    weights : array of x's dtype, shape (out_ch, kernel_h, kernel_w, in_ch)
+    bias : array of x's dtype, shape (out_ch,), optional
+        Zero by default.
+    stride : int or (int, int)
+        Step along y and x, 1..65535.
+    padding : int, (int, int), "same" or "valid"
+        Zeros at the top (and bottom) and left (and right). ``"same"`` is TensorFlow's rule: ceil(h / stride) rows,
+        with the smaller half of the padding at the top and left.
+    bias_shift, out_shift : int
+        0..31: left shift of the bias, right shift of the accumulator.
+    activation : {None, "relu"}
+    output_size : int or (int, int), optional
+        Height and width of the output, by default floor((in + 2 padding - kernel) / stride) + 1. What it needs at the
+        bottom and right of the image is zero.
+    variant : Variant, optional
+        The code path to run; every one gives the same bits. By default the fastest on this machine.
+    out : array, optional
+        Where to put the result; it may overlap the inputs.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (out_h, out_w, out_ch) or (n, out_h, out_w, out_ch), dtype of `x`; `out` if given.
+
+    Raises
+    ------
+    ValueError
+        A dtype, shape, shift or variant is not legal; the message names the argument, what was expected and what it got.
+
+    Notes
+    -----
+    With round(s) = 2^(s-1), and 0 for s = 0::
+
+        acc = bias[o] * 2^bias_shift + round(out_shift) + SUM_{m,n,c} x[y*Sy - Py + m][x*Sx - Px + n][c] * w[o][m][n][c]
+        out = clamp(acc >> out_shift, -2^(N-1), 2^(N-1) - 1)
+
+    acc is modulo 2^32 and the shift is arithmetic, as in CMSIS-NN's ``arm_convolve_HWC_*``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import cmsisnn_x
+    >>> image = np.arange(9, dtype=np.int8).reshape(3, 3, 1)
+    >>> cmsisnn_x.convolve(image, np.ones((1, 2, 2, 1), np.int8), out_shift=1)[:, :, 0]
+    array([[ 4,  6],
+           [10, 12]], dtype=int8)
+    """
+    image = check.quantized("x", x)
+    nhwc = check.images("x", image)
+    ohwi = check.quantized("weights", weights, image.dtype)
+    if ohwi.ndim != 4 or 0 in ohwi.shape or ohwi.shape[3] != nhwc.shape[3]:
+        raise ShapeError(
+            f"weights: expected a non-empty (out_ch, kernel_h, kernel_w, in_ch={nhwc.shape[3]}), got shape {ohwi.shape}"
+        )
+    return _convolve_like(
+        _convolution.convolve, "convolve", image, nhwc, check.contiguous(ohwi), ohwi.shape[1:3], ohwi.shape[0],
+        bias, stride, padding, bias_shift, out_shift, activation, output_size, variant, out,
+    )  # fmt: skip
+
+
+def depthwise_convolve(
+    x: ArrayLike,
+    weights: ArrayLike,
+    bias: ArrayLike | None = None,
+    *,
+    stride: Sides = 1,
+    padding: Sides | str = 0,
+    bias_shift: int = 0,
+    out_shift: int,
+    activation: str | None = None,
+    output_size: Sides | None = None,
+    variant: Variant | None = None,
+    out: NDArray | None = None,
+) -> NDArray:
+    """Depthwise convolution of q7 or q15 images: every channel has a kernel of its own.
+
+    Parameters
+    ----------
+    x : array of int8 or int16, shape (h, w, ch) or (n, h, w, ch)
+    weights : array of x's dtype, shape (kernel_h, kernel_w, ch)
+    bias, stride, padding, bias_shift, out_shift, activation, output_size, variant, out
+        As in :func:`convolve`, with ``ch`` output channels.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (out_h, out_w, ch) or (n, out_h, out_w, ch), dtype of `x`; `out` if given.
+
+    Raises
+    ------
+    ValueError
+        As in :func:`convolve`.
+
+    Notes
+    -----
+    As :func:`convolve` with the sum over (m, n) only: ``SUM_{m,n} x[y*Sy - Py + m][x*Sx - Px + n][c] * w[m][n][c]``.
+    """
+    image = check.quantized("x", x)
+    nhwc = check.images("x", image)
+    hwc = check.quantized("weights", weights, image.dtype)
+    if hwc.ndim != 3 or 0 in hwc.shape or hwc.shape[2] != nhwc.shape[3]:
+        raise ShapeError(
+            f"weights: expected a non-empty (kernel_h, kernel_w, ch={nhwc.shape[3]}), got shape {hwc.shape}"
+        )
+    return _convolve_like(
+        _depthwise.depthwise_convolve, "depthwise_convolve", image, nhwc, check.contiguous(hwc), hwc.shape[:2], hwc.shape[2],
+        bias, stride, padding, bias_shift, out_shift, activation, output_size, variant, out,
+    )  # fmt: skip
+
+
+def _convolve_like(
+    kernel, op, image, nhwc, weights, window, out_ch,
+    bias, stride, padding, bias_shift, out_shift, activation, output_size, variant, out,
+):  # fmt: skip
+    """What the two convolutions share once their weights are checked."""
+    size, step = nhwc.shape[1:3], check.pair("stride", stride, 1)
+    biases = check.bias_or_zero(bias, out_ch, weights.dtype)
+    first, totals = check.convolution_padding(padding, size, window, step)
+    sides = check.output_sides(out_ch, size, window, step, first, totals, False, output_size)
+    bias_shift, out_shift = check.shift("bias_shift", bias_shift), check.shift("out_shift", out_shift)
+    is_relu = check.one_of("activation", activation, (None, "relu")) is not None
+    path = _code_path(op, variant)
+    shape = (*sides, out_ch) if image.ndim == 3 else (nhwc.shape[0], *sides, out_ch)
+    result = check.Output(out, shape, image.dtype, nhwc, weights, biases)
+    if nhwc.shape[0]:
+        dtype = "q7" if image.dtype == check.Q7 else "q15"
+        _run(
+            path, kernel, Case(op, dtype, nhwc.shape[1:], 1, out_ch, window, step, first), nhwc, weights, biases,
+            result.array.reshape(-1, *sides, out_ch), *step, *first, bias_shift, out_shift, is_relu,
+        )  # fmt: skip
+    return result.finish()
+
+
+def fully_connected(
+    x: ArrayLike,
+    weights: ArrayLike,
+    bias: ArrayLike | None = None,
+    *,
+    bias_shift: int = 0,
+    out_shift: int,
+    activation: str | None = None,
+    variant: Variant | None = None,
+    out: NDArray | None = None,
+) -> NDArray:
+    """Fully connected layer: a matrix times each sample.
+
+    Parameters
+    ----------
+    x : array of int8 or int16
+        One sample ``(k,)`` or ``(h, w, c)``, or a batch ``(n, k)`` or ``(n, h, w, c)``; images are flattened in this order.
+    weights : array of int8 or int16, shape (rows, k)
+        q7 weights go with q7 or q15 activations, q15 weights with q15 activations.
+    bias : array of the weights' dtype, shape (rows,), optional
+        Zero by default.
+    bias_shift, out_shift, activation, variant, out
+        As in :func:`convolve`; ``block_cols`` and ``im2col_cols`` of a variant count samples.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (rows,) or (n, rows), dtype of `x`; `out` if given.
+
+    Raises
+    ------
+    ValueError
+        As in :func:`convolve`.
+
+    Notes
+    -----
+    ``out[r] = clamp((bias[r] * 2^bias_shift + round(out_shift) + SUM_k weights[r][k] * x[k]) >> out_shift)``
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import cmsisnn_x
+    >>> cmsisnn_x.fully_connected(np.int8([1, -2]), np.int8([[100, 0], [3, 10]]), np.int8([1, 0]), out_shift=2)
+    array([25, -4], dtype=int8)
+    """
+    activations = check.quantized("x", x)
+    vectors = check.samples("x", activations)
+    matrix = check.quantized("weights", weights, *((check.Q7,) if activations.dtype == check.Q7 else (check.Q7, check.Q15)))
+    if matrix.ndim != 2 or 0 in matrix.shape or matrix.shape[1] != vectors.shape[1]:
+        raise ShapeError(f"weights: expected a non-empty (rows, {vectors.shape[1]}), got shape {matrix.shape}")
+    matrix = check.contiguous(matrix)
+    rows = matrix.shape[0]
+    biases = check.bias_or_zero(bias, rows, matrix.dtype)
+    bias_shift, out_shift = check.shift("bias_shift", bias_shift), check.shift("out_shift", out_shift)
+    is_relu = check.one_of("activation", activation, (None, "relu")) is not None
+    path = _code_path("fully_connected", variant)
+    count, length = vectors.shape
+    shape = (count, rows) if activations.ndim in (2, 4) else (rows,)
+    result = check.Output(out, shape, activations.dtype, vectors, matrix, biases)
+    if count:
+        dtype = "q7" if activations.dtype == check.Q7 else "q15"
+        _run(
+            path, _fully_connected.fully_connected, Case("fully_connected", dtype, (1, 1, length), count, rows), vectors, matrix, biases, result.array.reshape(count, rows), bias_shift, out_shift, is_relu,
+        )  # fmt: skip
+    return result.finish()
+
+
+def max_pool(
+    x: ArrayLike,
+    kernel: Sides,
+    *,
+    stride: Sides | None = None,
+    padding: Sides | str = 0,
+    ceil_mode: bool = False,
+    output_size: Sides | None = None,
+    out: NDArray | None = None,
+) -> NDArray:
+    """Maximum over windows, clipped to the image.
+
+    Parameters
+    ----------
+    x : array of int8 or int16, shape (h, w, c) or (n, h, w, c)
+    kernel : int or (int, int)
+        Height and width of a window.
+    stride : int or (int, int), optional
+        The kernel by default.
+    padding : int, (int, int), "same" or "valid"
+        Rows and columns by which the first windows lie outside the image.
+    ceil_mode : bool
+        Round the output size up instead of down; a last window that would start outside the padded image is dropped.
+    output_size : int or (int, int), optional
+        Overrides the size that follows from the above.
+    out : array, optional
+        Where to put the result; it may overlap the input.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (out_h, out_w, c) or (n, out_h, out_w, c), dtype of `x`; `out` if given.
+
+    Raises
+    ------
+    ValueError
+        An argument is not legal, or a window would hold no pixel of the image.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import cmsisnn_x
+    >>> cmsisnn_x.max_pool(np.arange(25, dtype=np.int8).reshape(5, 5, 1), 2, ceil_mode=True)[:, :, 0]
+    array([[ 6,  8,  9],
+           [16, 18, 19],
+           [21, 23, 24]], dtype=int8)
+    """
+    return _pool(True, x, kernel, stride, padding, ceil_mode, output_size, out)
+
+
+def avg_pool(
+    x: ArrayLike,
+    kernel: Sides,
+    *,
+    stride: Sides | None = None,
+    padding: Sides | str = 0,
+    ceil_mode: bool = False,
+    output_size: Sides | None = None,
+    out: NDArray | None = None,
+) -> NDArray:
+    """Average over windows, clipped to the image.
+
+    Parameters, result and errors are those of :func:`max_pool`. Each output is the sum over the window's pixels inside
+    the image divided by their number, truncated once towards zero.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import cmsisnn_x
+    >>> cmsisnn_x.avg_pool(np.int8([[[-1], [-2]], [[-2], [-2]]]), 2)
+    array([[[-1]]], dtype=int8)
+    """
+    return _pool(False, x, kernel, stride, padding, ceil_mode, output_size, out)
+
+
+def _pool(is_max, x, kernel, stride, padding, ceil_mode, output_size, out):
+    image = check.quantized("x", x)
+    nhwc = check.images("x", image)
+    size, channels = nhwc.shape[1:3], nhwc.shape[3]
+    window = check.pair("kernel", kernel, 1)
+    step = window if stride is None else check.pair("stride", stride, 1)
+    round_up = check.integer("ceil_mode", ceil_mode, 0, 1, CmsisnnError) == 1
+    first, totals = check.convolution_padding(padding, size, window, step)
+    sides = check.output_sides(channels, size, window, step, first, totals, round_up, output_size)
+    check.check_windows(size, window, step, first, sides)
+    shape = (*sides, channels) if image.ndim == 3 else (nhwc.shape[0], *sides, channels)
+    result = check.Output(out, shape, image.dtype, nhwc)
+    if nhwc.shape[0]:
+        _pooling.pool(nhwc, result.array.reshape(-1, *sides, channels), is_max, *window, *step, *first)
+    return result.finish()
+
+
+def relu(x: ArrayLike, out: NDArray | None = None) -> NDArray:
+    """max(x, 0) of each element.
+
+    Parameters
+    ----------
+    x : array of int8 or int16, any shape
+    out : array, optional
+        Where to put the result; ``out=x`` works in place.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape and dtype of `x`; `out` if given.
+
+    Raises
+    ------
+    ValueError
+        `x` is neither int8 nor int16, or `out` does not match it.
+    """
+    return _elementwise(_activation.relu, check.quantized("x", x), (), out)
+
+
+def sigmoid(x: ArrayLike, int_bits: int, out: NDArray | None = None) -> NDArray:
+    """Logistic sigmoid of each element, from a table of 256 entries.
+
+    Parameters
+    ----------
+    x : array of int8 or int16, any shape
+        Fixed-point numbers with `int_bits` integer bits: q7 is x / 2^(7 - int_bits), q15 is x / 2^(15 - int_bits).
+    int_bits : int
+        0..3.
+    out : array, optional
+        Where to put the result; ``out=x`` works in place.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape and dtype of `x`, with no integer bits (127 or 32767 stands for 1); `out` if given.
+
+    Raises
+    ------
+    ValueError
+        `x` is neither int8 nor int16, `int_bits` is not in 0..3, or `out` does not match `x`.
+
+    Notes
+    -----
+    With ``T(t) = min(floor(f(t / 16) * 2^(N-1) + 1/2), 2^(N-1) - 1)`` for t = -128..127:
+
+    * q7: ``T(x >> (3 - int_bits))``
+    * q15: with s = 11 - int_bits, i = x >> s and f = x mod 2^s, ``((2^s - f) * T(i) + f * T(i + 1)) >> s``, where the
+      last segment, i = 127, is not interpolated. This is CMSIS-NN 5.8.0; see :mod:`cmsisnn_x.cmsis` for 5.4.0.
+    """
+    return _look_up("sigmoid", x, int_bits, out)
+
+
+def tanh(x: ArrayLike, int_bits: int, out: NDArray | None = None) -> NDArray:
+    """Hyperbolic tangent of each element, from a table of 256 entries.
+
+    Parameters, result, errors and formula are those of :func:`sigmoid`, with f = tanh.
+    """
+    return _look_up("tanh", x, int_bits, out)
+
+
+def _look_up(function, x, int_bits, out):
+    array = check.quantized("x", x)
+    table = activation_table(function, "q7" if array.dtype == check.Q7 else "q15")
+    return _elementwise(_activation.look_up, array, (table, check.integer("int_bits", int_bits, 0, 3, CmsisnnError)), out)
+
+
+def _elementwise(kernel, array, arguments, out):
+    elements = check.flat(array)
+    result = check.Output(out, array.shape, array.dtype, elements, elementwise=True)
+    kernel(elements, *arguments, result.array.reshape(-1))
+    return result.finish()
+
+
+def softmax(x: ArrayLike, out: NDArray | None = None) -> NDArray:
+    """Softmax to the base 2 over all elements of a sample.
+
+    Parameters
+    ----------
+    x : array of int8 or int16
+        One sample ``(k,)`` or ``(h, w, c)``, or a batch ``(n, k)`` or ``(n, h, w, c)``; 1..32767 elements a sample.
+    out : array, optional
+        Where to put the result; it may overlap the input.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape and dtype of `x`, 127 or 32767 standing for 1; `out` if given.
+
+    Raises
+    ------
+    ValueError
+        `x` is neither int8 nor int16, or has a shape or size that is not legal, or `out` does not match it.
+
+    Notes
+    -----
+    One unit in the last place of the input is one factor of 2. With m = max(x) and e_i = x_i - (m - W)::
+
+        S = SUM over e_i > 0 of 2^(e_i);   y_i = min(floor(2^B / S) >> (K - e_i), 2^(N-1) - 1) where e_i > 0, else 0
+
+    W = 8, B = 20, K = 13 for q7 and W = 16, B = 32, K = 17 for q15.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import cmsisnn_x
+    >>> cmsisnn_x.softmax(np.int8([10, 9, 8]))
+    array([73, 36, 18], dtype=int8)
+    """
+    array = check.quantized("x", x)
+    vectors = check.samples("x", array)
+    if vectors.shape[1] > check.SOFTMAX_MAX:
+        raise ShapeError(f"x: expected 1 to {check.SOFTMAX_MAX} elements a sample, got {vectors.shape[1]}")
+    result = check.Output(out, array.shape, array.dtype, vectors)
+    if vectors.shape[0]:
+        _softmax.softmax(vectors, result.array.reshape(vectors.shape))
+    return result.finish()
+
+
+def multiply(a: ArrayLike, b: ArrayLike, *, out_shift: int, out: NDArray | None = None) -> NDArray:
+    """Product of two arrays, element by element, shifted and saturated.
+
+    Parameters
+    ----------
+    a, b : arrays of int8 or int16, any shape
+        Both of the same dtype and shape.
+    out_shift : int
+        0..31.
+    out : array, optional
+        Where to put the result; it may be `a` or `b`.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``clamp((a * b + round(out_shift)) >> out_shift)``, shape and dtype of `a`; `out` if given.
+
+    Raises
+    ------
+    ValueError
+        Dtypes or shapes do not match, or `out_shift` is not in 0..31.
+
+    Notes
+    -----
+    The sum is modulo 2^32, which shows in one case: int16, ``out_shift=31``, -32768 * -32768 gives -1.
+    """
+    left = check.quantized("a", a)
+    right = check.quantized("b", b, left.dtype)
+    if right.shape != left.shape:
+        raise ShapeError(f"b: expected shape {left.shape} = that of a, got {right.shape}")
+    out_shift = check.shift("out_shift", out_shift)
+    lefts, rights = check.flat(left), check.flat(right)
+    result = check.Output(out, left.shape, left.dtype, lefts, rights, elementwise=True)
+    _support.multiply(lefts, rights, out_shift, result.array.reshape(-1))
+    return result.finish()
+
+
+def q7_to_q15(x: ArrayLike, *, reorder: bool = False) -> NDArray:
+    """Widen q7 to q15 without scaling.
+
+    Parameters
+    ----------
+    x : array of int8, any shape
+    reorder : bool
+        Store each full group of four elements, in C order, as 0, 2, 1, 3: what a Cortex-M's SXTB16 yields. The last
+        1..3 elements stay in order.
+
+    Returns
+    -------
+    numpy.ndarray
+        int16, shape of `x`.
+
+    Raises
+    ------
+    ValueError
+        `x` is not int8.
+    """
+    array = check.quantized("x", x, check.Q7)
+    is_reordered = check.integer("reorder", reorder, 0, 1, CmsisnnError) == 1
+    out = np.empty(array.shape, np.int16)
+    _support.q7_to_q15(check.flat(array), out.reshape(-1), is_reordered)
+    return out
