@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Networks and plans made by hand, without model file, search or cost model."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import prod
+
+import numpy as np
+
+from cmsisnn_x._variants import Variant
+from cmsisnn_x.buffers import layer_scratch_bytes
+from cmsisnn_x.layers import NUMPY_DTYPES, Layer
+from tuning.memory import plan_arena
+from tuning.plan import LayerPlan, Plan
+from tuning.target import Target
+
+WINDOWED = ("conv2d", "depthwise_conv2d", "max_pool2d", "avg_pool2d")
+
+
+def chain(input_shape: tuple[int, ...], dtype: str, *specs: Mapping[str, object]) -> tuple[Layer, ...]:
+    """A sequential network whose layers are named by their position; weights are somebody else's: drawn, full range.
+
+    A spec holds `op` and what the operation needs: `out` (channels or features), `kernel`, `stride`, `pad` (all sides, or
+    ``"same"``), `bias_shift`, `out_shift`, `activation`, `int_bits`, `weights_dtype`, `name`.
+    """
+    layers: list[Layer] = []
+    shape = input_shape
+    for number, spec in enumerate(specs):
+        layers.append(_layer(f"{spec['op']}{number}", dtype, shape, dict(spec)))
+        shape = layers[-1].output_shape
+    return tuple(layers)
+
+
+def _layer(name: str, dtype: str, shape: tuple[int, ...], spec: dict) -> Layer:
+    op = spec.pop("op")
+    name = spec.pop("name", name)
+    out = spec.pop("out", None)
+    pad = spec.pop("pad", 0)
+    output_shape: tuple[int, ...] = shape
+    if op in WINDOWED:
+        kernel, stride = _pair(spec.pop("kernel")), _pair(spec.pop("stride", 1))
+        axes = [_axis(shape[i], kernel[i], stride[i], pad) for i in (0, 1)]
+        output_shape = (axes[0][0], axes[1][0], out or shape[2])
+        spec |= {"kernel": kernel, "stride": stride, "padding": (axes[0][1], axes[1][1])}
+    elif op == "fully_connected":
+        output_shape = (out,)
+    arrays = {
+        "conv2d": lambda: ((out, *spec["kernel"], shape[2]), (out,)),
+        "depthwise_conv2d": lambda: ((*spec["kernel"], shape[2]), (shape[2],)),
+        "fully_connected": lambda: ((out, prod(shape)), (out,)),
+    }
+    if op in arrays:
+        spec.setdefault("weights_dtype", dtype)
+        rng = np.random.default_rng(zlib.crc32(f"{name}{shape}".encode()))
+        kind = NUMPY_DTYPES[spec["weights_dtype"]]
+        info = np.iinfo(kind)
+        spec["weights"], spec["bias"] = (
+            rng.integers(info.min, info.max, size, kind, endpoint=True) for size in arrays[op]()
+        )
+    return Layer(name=name, op=op, dtype=dtype, input_shape=shape, output_shape=output_shape, **spec)
+
+
+def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    return value if isinstance(value, tuple) else (value, value)
+
+
+def _axis(size: int, kernel: int, stride: int, pad: int | str) -> tuple[int, tuple[int, int]]:
+    if pad == "same":
+        out = -(-size // stride)
+        total = max((out - 1) * stride + kernel - size, 0)
+        return out, (total // 2, total - total // 2)
+    out = (size + 2 * pad - kernel) // stride + 1
+    return out, (pad, max((out - 1) * stride + kernel - size - pad, 0))
+
+
+def make_plan(
+    name: str,
+    layers: Sequence[Layer],
+    *,
+    core: str = "cortex-m4",
+    variant: Variant | Mapping[str, Variant] | None = None,
+    cflags: tuple[str, ...] = ("-O3",),
+) -> Plan:
+    """A plan of `layers` with one variant for all of them or one for each name; figures are invented."""
+    target = Target(name=core, core=core, dsp=core in ("cortex-m4", "cortex-m7", "cortex-m33"), fpu=False, timing={})
+    chosen = []
+    for layer in layers:
+        own = variant.get(layer.name, Variant()) if isinstance(variant, Mapping) else variant or Variant()
+        chosen.append(own if layer.weights is not None else None)
+    scratch = [layer_scratch_bytes(layer, own) if own else 0 for layer, own in zip(layers, chosen, strict=True)]
+    arena = plan_arena(layers, scratch)
+    items = tuple(
+        LayerPlan(
+            layer=layer,
+            variant=chosen[i],
+            cycles=1000 * (i + 1),
+            terms={"im2col": 300 * (i + 1), "multiply_accumulate": 700 * (i + 1)},
+            baseline_cycles=2500 * (i + 1),
+            scratch_bytes=scratch[i],
+            flash_bytes=layer.weights.nbytes if layer.weights is not None else 100,
+            input_offset=arena.input_offsets[i],
+            output_offset=arena.output_offsets[i],
+            scratch_offset=arena.scratch_offsets[i],
+            runner_up=None,
+        )
+        for i, layer in enumerate(layers)
+    )
+    outside = layers[0].input_bytes + layers[-1].output_bytes
+    totals = {
+        "cycles": sum(item.cycles for item in items),
+        "ms": None,
+        "energy_uj": None,
+        "macs": sum(layer.macs for layer in layers),
+        "sram_bytes": arena.bytes + outside,
+        "arena_bytes": arena.bytes,
+        "scratch_bytes": max(scratch),
+        "flash_bytes": sum(item.flash_bytes for item in items),
+    }
+    return Plan(
+        model=name,
+        dtype=layers[0].dtype,
+        target=target,
+        layers=items,
+        objective="latency",
+        score="estimate",
+        seed=0,
+        compiler="gcc",
+        cflags=cflags,
+        arena_bytes=arena.bytes,
+        totals=totals,
+        budget={"sram": None, "flash": None},
+        digests={"model": "0" * 64},
+        regions=arena.regions,
+    )
+
+
+def with_layer(plan: Plan, index: int, **changes: object) -> Plan:
+    """`plan` with fields of one of its layers changed."""
+    items = list(plan.layers)
+    items[index] = replace(items[index], **changes)
+    return replace(plan, layers=tuple(items))

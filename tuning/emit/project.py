@@ -1,0 +1,303 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The firmware folder as text: everything that the templates say about a plan is computed here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from itertools import combinations
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import cmsisnn_x
+from cmsisnn_x.layers import NUMPY_DTYPES, Layer
+from tuning.plan import LayerPlan, Plan
+
+from .cgen import C_TYPES, array_declare, comment_text, macros
+from .check import check_plan, is_in_place
+from .macros import layer_macros
+from .weights import activation_table, bias, packed_weights
+
+if TYPE_CHECKING:
+    import jinja2
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True, eq=False)
+class Array:
+    """A constant of ``<model>_weights.h``."""
+
+    name: str
+    comment: str
+    values: np.ndarray
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One inclusion of a template header."""
+
+    name: str
+    prefix: str
+    header: str
+    table: str | None
+
+
+@dataclass(frozen=True)
+class Check:
+    """A static assertion; the name is what the compiler prints."""
+
+    condition: str
+    name: str
+
+
+@dataclass(frozen=True)
+class LayerText:
+    """A layer as the templates spell it."""
+
+    index: int
+    name: str
+    summary: str
+    function: str
+    kernel: str
+    macros: dict[str, int | str]
+    operands: tuple[str, ...]
+    input: str
+    output: str
+    scratch: str
+    can_be_in_place: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Project:
+    """A plan as the templates see it."""
+
+    plan: Plan
+    name: str
+    prefix: str
+    version: str
+    target: str
+    core: str
+    digests: tuple[tuple[str, str], ...]
+    element: str
+    run: str
+    arena: str
+    arena_bytes: int
+    input_shape: str
+    input_order: str
+    output_shape: str
+    cflags: tuple[str, ...]
+    macros: dict[str, int | str]
+    layers: tuple[LayerText, ...]
+    kernels: tuple[Kernel, ...]
+    arrays: tuple[Array, ...]
+    checks: tuple[Check, ...]
+
+    @property
+    def has_in_place(self) -> bool:
+        return any(layer.can_be_in_place for layer in self.layers)
+
+
+class Names:
+    """Names of static objects that stay clear of the external ones, whatever the layers are called.
+
+    Examples
+    --------
+    >>> names = Names(["net_conv1", "net_conv1_weights"])
+    >>> names.new("net_conv1_weights"), names.new("net_conv1_bias")
+    ('net_conv1_weights_', 'net_conv1_bias')
+    """
+
+    def __init__(self, taken: Iterable[str]) -> None:
+        self.taken = set(taken)
+
+    def new(self, name: str) -> str:
+        # Kernels derive further names from theirs by appending _something.
+        while any(other == name or other.startswith(f"{name}_") for other in self.taken):
+            name += "_"
+        self.taken.add(name)
+        return name
+
+
+def project(plan: Plan) -> Project:
+    """Everything the templates need. Raises `EmitError` for a plan that cannot become C."""
+    check_plan(plan)
+    name, prefix = plan.model, plan.model.upper()
+    functions = [f"{name}_{item.layer.name}" for item in plan.layers]
+    names = Names([f"{name}_run", *functions])
+    arena = names.new(f"{name}_arena")
+    arrays: list[Array] = []
+    kernels: dict[tuple[Any, ...], Kernel] = {}
+    tables: dict[str, str] = {}
+    layers = []
+    for index, item in enumerate(plan.layers):
+        layer = item.layer
+        layer_prefix = f"{prefix}_{layer.name.upper()}"
+        own = layer_macros(
+            layer,
+            item.variant,
+            layer_prefix,
+            scratch_bytes=item.scratch_bytes,
+            input_aligned=item.input_offset is not None,
+            output_aligned=item.output_offset is not None,
+        )
+        if layer.python_op in ("sigmoid", "tanh") and layer.op not in tables:
+            tables[layer.op] = names.new(f"{name}_{layer.op}_table")
+            values = activation_table(layer.op, layer.dtype)
+            arrays.append(Array(tables[layer.op], f"{layer.op} of t / 16 for the byte t = 0..127, -128..-1", values))
+        key = (layer.python_op, *own.values())
+        if key not in kernels:
+            kernel_name = names.new(f"{functions[index]}_kernel")
+            kernels[key] = Kernel(kernel_name, layer_prefix, f"{layer.python_op}.h", tables.get(layer.op))
+        operands: tuple[str, ...] = ()
+        extra = _offsets(item, layer_prefix)
+        if layer.weights is not None:
+            packed, layer_bias = packed_weights(layer, item.variant), bias(layer)
+            operands = (names.new(f"{functions[index]}_weights"), names.new(f"{functions[index]}_bias"))
+            layout = item.variant.weight_layout if item.variant else "plain"
+            shape = " x ".join(map(str, layer.weights.shape))
+            arrays.append(Array(operands[0], f"{layer.name}: {shape}, {layout}", packed))
+            arrays.append(Array(operands[1], f"{layer.name}: bias", layer_bias))
+            extra[f"{layer_prefix}_WEIGHTS_BYTES"] = packed.nbytes
+        layers.append(
+            LayerText(
+                index=index,
+                name=layer.name,
+                summary=_summary(item),
+                function=functions[index],
+                kernel=kernels[key].name,
+                macros={**own, **extra},
+                operands=operands,
+                input="input" if item.input_offset is None else f"CXN_TENSOR({layer_prefix}_INPUT_OFFSET)",
+                output="output" if item.output_offset is None else f"CXN_TENSOR({layer_prefix}_OUTPUT_OFFSET)",
+                scratch=f"CXN_SCRATCH({layer_prefix}_SCRATCH_OFFSET)" if item.scratch_bytes else "NULL",
+                can_be_in_place=layer.is_in_place,
+            )
+        )
+    first, last = plan.layers[0].layer, plan.layers[-1].layer
+    return Project(
+        plan=plan,
+        name=name,
+        prefix=prefix,
+        version=cmsisnn_x.__version__,
+        target=comment_text(plan.target.name),
+        core=plan.target.core,
+        digests=tuple((comment_text(k), comment_text(v)) for k, v in sorted(plan.digests.items())),
+        element=C_TYPES[NUMPY_DTYPES[plan.dtype]],
+        run=f"{name}_run",
+        arena=arena,
+        arena_bytes=plan.arena_bytes,
+        input_shape=shape_text(first.input_shape),
+        input_order="height, width, channels" if len(first.input_shape) == 3 else "in order",
+        output_shape=shape_text(last.output_shape),
+        cflags=plan.cflags,
+        macros={
+            f"{prefix}_LAYERS": len(layers),
+            f"{prefix}_INPUT_SIZE": prod(first.input_shape),
+            f"{prefix}_OUTPUT_SIZE": prod(last.output_shape),
+            f"{prefix}_ARENA_BYTES": plan.arena_bytes,
+        },
+        layers=tuple(layers),
+        kernels=tuple(kernels.values()),
+        arrays=tuple(arrays),
+        checks=tuple(_checks(plan, layers)),
+    )
+
+
+def shape_text(shape: tuple[int, ...]) -> str:
+    """A shape as C writes it.
+
+    Examples
+    --------
+    >>> shape_text((32, 32, 3))
+    '[32][32][3]'
+    """
+    return "".join(f"[{size}]" for size in shape)
+
+
+def _offsets(item: LayerPlan, prefix: str) -> dict[str, int | str]:
+    offsets = {"INPUT": item.input_offset, "OUTPUT": item.output_offset}
+    if item.scratch_bytes:
+        offsets["SCRATCH"] = item.scratch_offset
+    return {f"{prefix}_{side}_OFFSET": offset for side, offset in offsets.items() if offset is not None}
+
+
+def _summary(item: LayerPlan) -> str:
+    layer = item.layer
+    text = f"{layer.op} {shape_text(layer.input_shape)} -> {shape_text(layer.output_shape)}"
+    if layer.activation:
+        text += f", {layer.activation}"
+    return comment_text(f"{text}; {item.cycles} cycles estimated")
+
+
+def _checks(plan: Plan, layers: list[LayerText]) -> Iterable[Check]:
+    """What must hold between the macros of the configuration and the arrays, for whoever edits one by hand."""
+    for index, (item, text) in enumerate(zip(plan.layers, layers, strict=True)):
+        p, name = f"{plan.model.upper()}_{item.layer.name.upper()}", item.layer.name
+        offsets = {"INPUT": item.input_offset, "OUTPUT": item.output_offset, "SCRATCH": item.scratch_offset}
+        if not item.scratch_bytes:
+            del offsets["SCRATCH"]
+        sides = [side for side, offset in offsets.items() if offset is not None]
+        for side in sides:
+            yield Check(f"CXN_INSIDE({p}, {side})", f"{name}_{side.lower()}_lies_in_the_arena")
+        for a, b in combinations(sides, 2):
+            if is_in_place(item) and (a, b) == ("INPUT", "OUTPUT"):
+                yield Check(f"{p}_INPUT_OFFSET == {p}_OUTPUT_OFFSET", f"{name}_works_in_place")
+            else:
+                yield Check(f"CXN_APART({p}, {a}, {b})", f"{name}_{a.lower()}_and_{b.lower()}_are_apart")
+        if index:
+            before = f"{plan.model.upper()}_{plan.layers[index - 1].layer.name.upper()}"
+            yield Check(f"CXN_SIZE_OUTPUT({before}) == CXN_SIZE_INPUT({p})", f"{name}_input_has_the_size_of_the_output_before")
+            yield Check(f"{before}_OUTPUT_OFFSET == {p}_INPUT_OFFSET", f"{name}_reads_where_the_layer_before_writes")
+        if text.operands:
+            weights, layer_bias = text.operands
+            yield Check(f"sizeof({weights}) == {p}_WEIGHTS_BYTES", f"{name}_weights_match_the_configuration")
+            yield Check(f"sizeof({layer_bias}) == {p}_OUT_CH * {p}_WEIGHT_BITS / 8", f"{name}_bias_matches_the_configuration")
+
+
+# ---------------------------------------------------------------- text
+
+
+@cache
+def environment() -> jinja2.Environment:
+    """C and its company; the report has its own environment, which escapes for HTML."""
+    import jinja2
+
+    env = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+    env.globals.update(macros=macros, array_declare=array_declare)
+    return env
+
+
+def render_template(name: str, m: Project, **more: object) -> str:
+    return environment().get_template(name).render(m=m, **more)
+
+
+@cache
+def library_header(name: str) -> str:
+    return (Path(cmsisnn_x.get_include()) / "cmsisnn_x" / name).read_text(encoding="utf-8")
+
+
+def library_headers(roots: Iterable[str]) -> dict[str, str]:
+    """The kernel headers `roots` and all that they include, as file name -> text, sorted."""
+    found: dict[str, str] = {}
+    todo = sorted(set(roots))
+    while todo:
+        name = todo.pop()
+        if name not in found:
+            found[name] = library_header(name)
+            todo += re.findall(r'^\s*#\s*include\s+"cmsisnn_x/([^"]+)"', found[name], re.MULTILINE)
+    return dict(sorted(found.items()))
+
+
