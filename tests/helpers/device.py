@@ -3,19 +3,21 @@
 
 A list of :class:`Case` becomes one C file and one ELF per (core, compiler, level). Each case runs with its own buffers: output poisoned with
 the complement of what is expected, scratch of exactly the announced size, guard bytes on both sides of every buffer, and a
-memory check that refuses accesses outside the case's buffers and accesses that the core cannot make at that address.
+memory check that refuses accesses outside the case's buffers and accesses that the core cannot make at that address. The
+same cases also run on the host under the address and undefined-behaviour sanitizers (:func:`check_on_host`), and in QEMU
+with their data compiled in (:func:`check_in_qemu`).
 
-    machine = build(cases, "cortex-m4", "gcc", "-O3")
+    machine = build(cases, "cortex-m4", "gcc", ["-O3"])
     machine.check()                       # every case; raises AssertionError that names case, element, got, expected
-    machine.cycles(0)                     # cycles of one case by the emulator's pricing
+    machine.run(0).cycles                 # one case, priced
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 import struct
 import subprocess
-import sys
 import tempfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -30,6 +32,7 @@ from cmsisnn_x._variants import BLOCKED_OPS, Variant
 from cmsisnn_x.layers import PYTHON_OPS, Layer
 from helpers.layers import activation_table, meaning
 from tuning.emit.macros import layer_macros
+from tuning.emulate import Buffer, EmulationError, Emulator, Trace, find_toolchain
 
 INCLUDE = Path(cmsisnn_x.__file__).parent / "include"
 CORES = ("cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33")
@@ -167,33 +170,19 @@ def _is_widened(case: Case) -> bool:
     return case.variant is not None and case.variant.weight_layout == "widened"
 
 
-RUNTIME = """
-#include <stddef.h>
-void *memcpy(void *to, const void *from, size_t n)
-{ volatile char *t = (volatile char *)to; const char *f = (const char *)from; while (n--) *t++ = *f++; return to; }
-void *memset(void *to, int value, size_t n)
-{ volatile char *t = (volatile char *)to; while (n--) *t++ = (char)value; return to; }
-void __aeabi_memcpy(void *to, const void *from, size_t n) { memcpy(to, from, n); }
-void __aeabi_memcpy4(void *to, const void *from, size_t n) { memcpy(to, from, n); }
-void __aeabi_memcpy8(void *to, const void *from, size_t n) { memcpy(to, from, n); }
-void __aeabi_memset(void *to, size_t n, int value) { memset(to, value, n); }
-void __aeabi_memset4(void *to, size_t n, int value) { memset(to, value, n); }
-void __aeabi_memset8(void *to, size_t n, int value) { memset(to, value, n); }
-void __aeabi_memclr(void *to, size_t n) { memset(to, 0, n); }
-void __aeabi_memclr4(void *to, size_t n) { memset(to, 0, n); }
-void __aeabi_memclr8(void *to, size_t n) { memset(to, 0, n); }
-"""
-"""All that a kernel may need from outside: anything else, libgcc included, is an undefined symbol at link time."""
+TRAMPOLINE = (
+    "push {r4-r7, lr}", "mov r4, r8", "mov r5, r9", "mov r6, r10", "mov r7, r11", "push {r4-r7}", "sub sp, #12",
+    "str r0, [sp, #8]", "ldr r0, [r1, #16]", "str r0, [sp, #0]",
+    *(f"movs r4, #{0x40 + n}\\n\\tmov r{n}, r4" for n in range(5, 12)), "movs r4, #0x44",
+    "ldr r0, [r1, #0]", "ldr r2, [r1, #8]", "ldr r3, [r1, #12]", "ldr r1, [r1, #4]",
+    "push {r0}", "ldr r0, [sp, #12]", "mov r12, r0", "pop {r0}", "blx r12",
+    "movs r0, #0",
+    *(f"mov r1, r{n}\\n\\tsubs r1, #{0x40 + n}\\n\\torrs r0, r1" for n in range(4, 12)),
+    "add sp, #12", "pop {r4-r7}", "mov r8, r4", "mov r9, r5", "mov r10, r6", "mov r11, r7", "pop {r4-r7, pc}",
+)  # fmt: skip
+"""``int checked_call(function, arguments)``: 0 when the function kept r4-r11, which belong to the caller."""
 
-
-LINKER_SCRIPT = """
-ENTRY(case0)
-SECTIONS {
-    .text 0x10000 : { *(.text*) *(.rodata*) }
-    /DISCARD/ : { *(.ARM.exidx*) *(.ARM.extab*) *(.comment) }
-}
-"""
-"""Kernels own no variables, so a data section would be an orphan the check refuses to read."""
+LIBRARY = frozenset(("memcpy", "memmove", "memset", "_start", "checked_call"))
 
 
 def compilers() -> list[str]:
@@ -201,176 +190,75 @@ def compilers() -> list[str]:
     return [*(["gcc"] if shutil.which("arm-none-eabi-gcc") else []), "clang"]
 
 
-def compiler_command(core: str, compiler: str) -> list[str]:
-    if compiler == "gcc":
-        return ["arm-none-eabi-gcc", f"-mcpu={core}", "-mthumb"]
-    cpu = core.replace("-", "_")
-    return [sys.executable, "-m", "ziglang", "cc", "-target", "thumb-freestanding-eabi", f"-mcpu={cpu}", "-fno-sanitize=all"]
-
-
-def run_tool(command: Sequence[object]) -> subprocess.CompletedProcess[bytes]:
-    done = subprocess.run([str(part) for part in command], capture_output=True, check=False)
-    assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stderr.decode()}"
-    return done
-
-
-def build(cases: Sequence[Case], core: str, compiler: str = "gcc", level: str = "-O3", flags: Sequence[str] = ()) -> Machine:
+def build(cases: Sequence[Case], core: str, compiler: str = "gcc", cflags: Sequence[str] = ("-O3",)) -> Machine:
     """Compile every case into one ELF for `core`; any warning is a failure."""
+    toolchain = find_toolchain(compiler)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        (root / "cases.c").write_text(c_source(cases))
-        (root / "runtime.c").write_text(RUNTIME)
-        tool = compiler_command(core, compiler)
-        quiet = ["-fno-builtin"]
-        run_tool([*tool, *WARNINGS, level, *flags, "-ffunction-sections", "-I", INCLUDE, "-c", root / "cases.c", "-o", root / "cases.o"])
-        run_tool([*tool, "-std=c99", "-O1", *quiet, "-c", root / "runtime.c", "-o", root / "runtime.o"])
-        (root / "cases.ld").write_text(LINKER_SCRIPT)
-        link = ["-nostdlib", "-static", "-T", root / "cases.ld"]
-        run_tool([*tool, *link, root / "cases.o", root / "runtime.o", "-o", root / "cases.elf"])
+        assembly = "".join(f"\\n\\t{line}" for line in TRAMPOLINE)
+        declare = ".syntax unified\\n.thumb\\n.global checked_call\\n.type checked_call, %function\\n.thumb_func\\nchecked_call:"
+        size = "\\n.size checked_call, .-checked_call"
+        (root / "cases.c").write_text(f'{c_source(cases)}\n__asm__("{declare}{assembly}{size}");\n')
+        said = toolchain.build([root / "cases.c"], root / "cases.elf", core, cflags=[*WARNINGS, *cflags], include=[INCLUDE])
+        assert not said.strip(), said
         return Machine(list(cases), core, (root / "cases.elf").read_bytes())
 
 
 # ---------------------------------------------------------------- emulation
-
-RAM, STACK_TOP, STACK_BYTES, RETURN = 0x20100000, 0x20F00000, 0x4000, 0x0F000000
-GUARD, GUARD_BYTE = 64, 0xA5
 
 
 class Machine:
     """An emulated core with the cases' code loaded."""
 
     def __init__(self, cases: list[Case], core: str, elf: bytes) -> None:
-        self.cases, self.core, self.elf = cases, core, elf
+        self.cases, self.core = cases, core
+        self.emulator = Emulator(elf, core, checked=True)
+        own = re.compile(r"case\d+(_\w+)?(\.\w+)*")
+        helpers = {s for s in self._functions() if not own.fullmatch(s) and s not in LIBRARY and not s.startswith(("__aeabi_mem", "cxn_", "$"))}
+        assert not helpers, f"{core}: kernels need more than memcpy and memset: {sorted(helpers)}"
 
-    def check(self, numbers: Sequence[int] | None = None) -> None:
-        """Run the cases (all by default) and compare every element; AssertionError at the first that differs."""
-        for number in range(len(self.cases)) if numbers is None else numbers:
+    def _functions(self) -> set[str]:
+        return {function.name for function in self.emulator.image.functions}
+
+    def check(self) -> None:
+        """Run every case and compare every element; AssertionError at the first that differs."""
+        for number in range(len(self.cases)):
             self.run(number)
 
-    def run(self, number: int) -> None:
-        """Run one case with every memory access checked."""
-        import unicorn
-        from unicorn import arm_const as arm
+    def run(self, number: int) -> Trace:
+        """Run one case with every memory access checked; return what its call cost."""
+        case, emulator = self.cases[number], self.emulator
+        where = f"{self.core} {case}"
+        for entry in ("checked_call", f"case{number}"):
+            emulator.reset()
+            buffers = self._place(case)
+            arguments = [buffers.get(name, 0) for name in ("input", "weights", "bias", "output", "scratch")]
+            try:
+                if entry == "checked_call":
+                    table = emulator.buffer(struct.pack("<5I", *(emulator.address(a) for a in arguments)), writable=False)
+                    trace = emulator.call(entry, [f"case{number}", table])
+                    assert trace.result == 0, f"{where}: a register of the caller changed"
+                else:
+                    trace = emulator.call(entry, arguments)
+            except EmulationError as error:
+                raise AssertionError(f"{where}: {error}") from error
+            output = np.frombuffer(emulator.read(buffers["output"]), case.reference.dtype)
+            assert_equal(output, case, self.core)
+        return trace
 
-        case = self.cases[number]
-        uc, symbols, code = self._boot()
-        buffers = self._place(case)
-        for buffer in buffers.values():
-            uc.mem_write(buffer.address - GUARD, bytes([GUARD_BYTE]) * (len(buffer.data) + 2 * GUARD))
-            if buffer.data:
-                uc.mem_write(buffer.address, buffer.data)
-        readable = sorted([*((b.address, b.end) for b in buffers.values()), *code, (STACK_TOP - STACK_BYTES, STACK_TOP)])
-        writable = [(buffers[n].address, buffers[n].end) for n in ("output", "scratch")] + [(STACK_TOP - STACK_BYTES, STACK_TOP)]
-        problems: list[str] = []
-
-        def on_access(engine, access, address, size, value, user):  # the engine calls this for every load and store
-            is_write = access == unicorn.UC_MEM_WRITE
-            allowed = any(low <= address and address + size <= high for low, high in (writable if is_write else readable))
-            if not allowed or address % size:
-                at = engine.reg_read(arm.UC_ARM_REG_PC)
-                verb = f"{'write' if is_write else 'read'} of {size} at {address:#x} {_where(buffers, address)}, pc {at:#x}"
-                if not allowed:
-                    problems.append(f"{verb}: outside the case's buffers")
-                elif self.core == "cortex-m0plus" or _needs_alignment(bytes(engine.mem_read(at, 4))):
-                    problems.append(f"{verb}: unaligned")
-                if len(problems) > 8:
-                    engine.emu_stop()
-
-        uc.hook_add(unicorn.UC_HOOK_MEM_READ | unicorn.UC_HOOK_MEM_WRITE, on_access)
-        saved = self._call(uc, symbols[f"case{number}"], buffers)
-        assert not problems, f"{self.core} {case}: " + "; ".join(problems)
-        assert uc.reg_read(arm.UC_ARM_REG_PC) & ~1 == RETURN, f"{self.core} {case}: did not return"
-        for register, value in saved.items():
-            assert uc.reg_read(register) == value, f"{self.core} {case}: a callee-saved register changed"
-        for name, buffer in buffers.items():
-            for address in (buffer.address - GUARD, buffer.end):
-                assert bytes(uc.mem_read(address, GUARD)) == bytes([GUARD_BYTE]) * GUARD, f"{self.core} {case}: guard bytes of {name} changed"
-            if name not in ("output", "scratch") and not case.in_place and buffer.data:
-                assert bytes(uc.mem_read(buffer.address, len(buffer.data))) == buffer.data, f"{self.core} {case}: {name} changed"
-        output = buffers["output"]
-        assert_equal(np.frombuffer(uc.mem_read(output.address, len(output.data)), case.reference.dtype), case, self.core)
-
-    def _boot(self):
-        import io
-
-        import unicorn
-        from elftools.elf.elffile import ELFFile
-        from unicorn import arm_const as arm
-
-        models = {
-            "cortex-m0plus": arm.UC_CPU_ARM_CORTEX_M0, "cortex-m3": arm.UC_CPU_ARM_CORTEX_M3, "cortex-m4": arm.UC_CPU_ARM_CORTEX_M4,
-            "cortex-m7": arm.UC_CPU_ARM_CORTEX_M7, "cortex-m33": arm.UC_CPU_ARM_CORTEX_M33,
-        }  # fmt: skip
-        uc = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
-        uc.ctl_set_cpu_model(models[self.core])
-        uc.mem_map(0, 0x0F000000)
-        uc.mem_map(RETURN, 0x1000)
-        uc.mem_map(0x20000000, 0x1000000)
-        file = ELFFile(io.BytesIO(self.elf))
-        code = []
-        for segment in file.iter_segments():
-            if segment["p_type"] == "PT_LOAD" and segment["p_filesz"]:
-                uc.mem_write(segment["p_vaddr"], segment.data())
-                code.append((segment["p_vaddr"], segment["p_vaddr"] + segment["p_memsz"]))
-        symbols = {s.name: s["st_value"] for s in file.get_section_by_name(".symtab").iter_symbols() if s.name}
-        return uc, symbols, code
-
-    @staticmethod
-    def _place(case: Case) -> dict[str, Buffer]:
+    def _place(self, case: Case) -> dict[str, Buffer]:
         poison = (~case.reference).tobytes()
-        rng = np.random.default_rng(1)
-        contents = {
-            "input": (case.x.tobytes(), case.input_offset or 0), "weights": (case.weights, 0),
-            "bias": (case.bias, case.layer.weights.dtype.itemsize if case.layer.weights is not None else 0),
-            "output": (poison, case.output_offset or 0), "scratch": (rng.bytes(case.scratch), 0),
-        }  # fmt: skip
-        address, buffers = RAM, {}
-        for name, (data, offset) in contents.items():
-            address = (address + GUARD + 7) // 8 * 8 + offset
-            buffers[name] = Buffer(address, data)
-            address += len(data) + GUARD
-        if case.in_place:
-            buffers["output"] = buffers["input"]
+        place = self.emulator.buffer
+        buffers = {"input": place(case.x, offset=case.input_offset or 0, writable=case.in_place)}
+        if case.weights:
+            buffers["weights"] = place(case.weights, writable=False)
+        if case.bias:
+            # No more than the alignment of an element: a bias is not read in words.
+            buffers["bias"] = place(case.bias, offset=case.layer.bias.itemsize, writable=False)
+        buffers["output"] = buffers["input"] if case.in_place else place(poison, offset=case.output_offset or 0)
+        if case.scratch:
+            buffers["scratch"] = place(np.random.default_rng(1).bytes(case.scratch))
         return buffers
-
-    @staticmethod
-    def _call(uc, function: int, buffers: Mapping[str, Buffer], budget: int = 200_000_000) -> dict[int, int]:
-        from unicorn import arm_const as arm
-
-        scratch = buffers["scratch"].address if buffers["scratch"].data else 0
-        uc.mem_write(STACK_TOP - 8, struct.pack("<II", scratch, 0))
-        saved = {getattr(arm, f"UC_ARM_REG_R{n}"): 0x5A5A0000 + n for n in range(4, 12)} | {arm.UC_ARM_REG_SP: STACK_TOP - 8}
-        passed = (arm.UC_ARM_REG_R0, arm.UC_ARM_REG_R1, arm.UC_ARM_REG_R2, arm.UC_ARM_REG_R3)
-        arguments = zip(passed, (buffers[n].address for n in ("input", "weights", "bias", "output")), strict=True)
-        for register, value in [*saved.items(), *arguments, (arm.UC_ARM_REG_LR, RETURN | 1)]:
-            uc.reg_write(register, value)
-        uc.emu_start(function | 1, RETURN, count=budget)
-        return saved
-
-
-@dataclass(frozen=True)
-class Buffer:
-    address: int
-    data: bytes
-
-    @property
-    def end(self) -> int:
-        return self.address + len(self.data)
-
-
-def _where(buffers: Mapping[str, Buffer], address: int) -> str:
-    name, buffer = min(buffers.items(), key=lambda item: max(item[1].address - address, address - item[1].end))
-    return f"({name}{address - buffer.address:+d} of {len(buffer.data)})"
-
-
-def _needs_alignment(code: bytes) -> bool:
-    """Whether the Thumb instruction is one that faults at an unaligned address on every core: LDM, STM, LDRD, STRD, PUSH, POP, VLDR, VLDM."""
-    first, _ = struct.unpack("<HH", code)
-    if first < 0xE800:
-        return first >> 12 == 0xC or first >> 9 in (0xB4 >> 1, 0xBC >> 1)
-    is_multiple = first & 0xFE00 == 0xE800
-    is_vector = first & 0xFE00 == 0xEC00
-    return is_multiple or is_vector
 
 
 def assert_equal(got: np.ndarray, case: Case, where: str) -> None:
@@ -380,3 +268,71 @@ def assert_equal(got: np.ndarray, case: Case, where: str) -> None:
     if len(wrong):
         first = tuple(map(int, wrong[0]))
         raise AssertionError(f"{where} {case}: {len(wrong)} of {expected.size} differ, first at {first}: got {got[first]}, expected {expected[first]}")
+
+
+# ---------------------------------------------------------------- host
+
+HOST_MAIN = """
+#include <stdio.h>
+#include <stdlib.h>
+struct block { unsigned char *start, *data; unsigned size; };
+static struct block get(void)
+{
+    struct block b = {0, 0, 0};
+    unsigned head[2];
+    if (fread(head, sizeof head, 1, stdin) != 1) { exit(2); }
+    b.size = head[0];
+    b.start = (unsigned char *)malloc(b.size + head[1]);
+    b.data = b.size ? b.start + head[1] : 0;
+    if (b.size && fread(b.data, b.size, 1, stdin) != 1) { exit(2); }
+    return b;
+}
+typedef void (*entry)(const void *, const void *, const void *, void *, void *);
+static const entry entries[] = { ENTRIES };
+int main(void)
+{
+    for (unsigned i = 0; i < sizeof entries / sizeof *entries; ++i) {
+        struct block input = get(), weights = get(), bias = get(), output = get(), scratch = get();
+        const int in_place = output.size == 0;
+        fprintf(stderr, "case%u\\n", i);
+        entries[i](input.data, weights.data, bias.data, in_place ? input.data : output.data, scratch.data);
+        fwrite(in_place ? input.data : output.data, in_place ? input.size : output.size, 1, stdout);
+        free(input.start); free(weights.start); free(bias.start); free(output.start); free(scratch.start);
+    }
+    return 0;
+}
+"""
+
+
+def host_compiler() -> str | None:
+    """A C compiler of this machine, the one that built the package's extensions."""
+    return next((found for name in ("gcc", "clang", "cc") if (found := shutil.which(name))), None)
+
+
+def check_on_host(cases: Sequence[Case], compiler: str, flags: Sequence[str] = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")) -> None:
+    """Run every case natively, each buffer of exactly its size between red zones, and compare every element."""
+    entries = ", ".join(f"case{number}" for number in range(len(cases)))
+    data = b"".join(_host_blocks(case) for case in cases)
+    with tempfile.TemporaryDirectory() as folder:
+        source, program = Path(folder) / "cases.c", Path(folder) / "cases"
+        source.write_text(c_source(cases) + HOST_MAIN.replace("ENTRIES", entries))
+        command = [compiler, *WARNINGS, "-Wno-unused-result", "-O1", "-g", *flags, "-I", str(INCLUDE), str(source), "-o", str(program)]
+        built = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert built.returncode == 0 and not built.stderr, built.stderr
+        ran = subprocess.run([str(program)], input=data, capture_output=True, check=False)
+    report = ran.stderr.decode(errors="replace")
+    last = report.split("case")[-1].split("\n")[0]
+    assert ran.returncode == 0, f"{cases[int(last)] if last.isdigit() else 'start'}\n{report[-4000:]}"
+    at = 0
+    for case in cases:
+        size = case.reference.nbytes
+        assert_equal(np.frombuffer(ran.stdout[at : at + size], case.reference.dtype), case, "host")
+        at += size
+    assert at == len(ran.stdout)
+
+
+def _host_blocks(case: Case) -> bytes:
+    poison = b"" if case.in_place else (~case.reference).tobytes()
+    scratch = np.random.default_rng(1).bytes(case.scratch)
+    parts = [(case.x.tobytes(), case.input_offset or 0), (case.weights, 0), (case.bias, 0), (poison, case.output_offset or 0), (scratch, 0)]
+    return b"".join(struct.pack("<II", len(data), offset) + data for data, offset in parts)
