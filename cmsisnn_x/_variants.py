@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from itertools import product
 from operator import index
 
 from .errors import VariantError
+from .layers import Layer
 
 UNROLLS = (1, 2, 4, 8)
 BLOCKS = ((1, 1), (1, 2), (2, 1), (2, 2), (2, 4), (4, 2))
@@ -88,7 +90,8 @@ BASELINE = Variant(unroll=1, block_rows=2, block_cols=2, im2col_cols=2)
 class Row:
     """A family of variants: every combination of the listed values, under the rule that `im2col_cols` is a multiple of `block_cols`.
 
-    `needs` names the core feature without which the family does not build (``"dsp"``); `wins` says where the family is the fastest.
+    `needs` says which cores the family is for: ``"dsp"`` those with the DSP extension, ``"no dsp"`` those without, None all;
+    `wins` says where the family is the fastest. Without columns to hold (any lowering but im2col), `im2col_cols` is `block_cols`.
     """
 
     op: str
@@ -103,11 +106,14 @@ class Row:
     column_layout: str = "sequential"
     inner: str = "c"
     needs: str | None = None
+    tiles: tuple[int, ...] = (1,)
 
     def variants(self) -> Iterator[Variant]:
-        for unroll, (rows, cols), im2col_cols in product(self.unrolls, self.blocks, self.im2col_cols):
-            if im2col_cols % cols == 0:
-                yield Variant(unroll, rows, cols, im2col_cols, self.lowering, self.weight_layout, self.column_layout, self.inner)
+        for unroll, (rows, cols), tile in product(self.unrolls, self.blocks, self.tiles):
+            for im2col_cols in self.im2col_cols if self.lowering == "im2col" else (cols,):
+                if im2col_cols % cols == 0:
+                    knobs = (self.lowering, self.weight_layout, self.column_layout, self.inner)
+                    yield Variant(unroll, rows, cols, im2col_cols, *knobs, tile=tile)
 
 
 BLOCKED_OPS = ("convolve", "depthwise_convolve", "fully_connected")
@@ -189,4 +195,88 @@ def _knob(name: str, value: object) -> int:
     raise VariantError(f"variant.{name}: expected an int, got {value!r}")
 
 
-__all__ = ["BASELINE", "Variant", "check_variant", "replace", "variants"]
+PAIRED = ((2, 2), (2, 4), (4, 2))
+FEW_COLS = (2, 4, 8)
+
+DEVICE_ROWS = (
+    *(
+        Row("convolve", dtype, "device", UNROLLS, BLOCKS, wins="the paper's knobs; least flash, and the only family for any shape")
+        for dtype in ("q7", "q15")
+    ),
+    Row("convolve", "q7", "device", UNROLLS, PAIRED, im2col_cols=FEW_COLS, weight_layout="interleaved", wins="padded layers when flash is short"),
+    Row("convolve", "q7", "device", UNROLLS, PAIRED, im2col_cols=FEW_COLS, weight_layout="widened", needs="dsp", wins="few output pixels"),
+    Row("convolve", "q15", "device", UNROLLS, PAIRED, im2col_cols=FEW_COLS, weight_layout="interleaved", wins="padded layers"),
+    *(
+        Row("convolve", dtype, "device", (1, 2, 4), BLOCKS, lowering="line_buffer", wins="least scratch of the padded kernels with plain weights")
+        for dtype in ("q7", "q15")
+    ),
+    *(
+        Row("convolve", dtype, "device", (1, 2, 4), PAIRED, lowering="line_buffer", weight_layout="interleaved", wins="stride 1, many channels")
+        for dtype in ("q7", "q15")
+    ),
+    Row("convolve", "q7", "device", (1, 2, 4), PAIRED, lowering="line_buffer", weight_layout="widened", needs="dsp", wins="stride 1, many channels"),
+    Row("convolve", "q7", "device", (1, 2, 4), PAIRED, lowering="direct", needs="no dsp", wins="no padding: no scratch at all"),
+    Row("convolve", "q7", "device", (1, 2, 4), PAIRED, lowering="direct", weight_layout="interleaved", needs="no dsp", wins="no padding, 1x1"),
+    Row("convolve", "q15", "device", (1, 2, 4), PAIRED, lowering="direct", wins="no padding: no scratch at all"),
+    Row("convolve", "q15", "device", (1, 2, 4), PAIRED, lowering="direct", weight_layout="interleaved", wins="no padding, 1x1"),
+    *(
+        Row("depthwise_convolve", dtype, "device", (1, 2, 4), BLOCKS, im2col_cols=(1, 2, 4), wins="the paper's knobs, any shape")
+        for dtype in ("q7", "q15")
+    ),
+    *(
+        Row("fully_connected", dtype, "device", UNROLLS, ((1, 1), (2, 1)), im2col_cols=(1,), wins="plain weights")
+        for dtype in ("q7", "q15")
+    ),
+)
+
+
+def device_variants(op: str, dtype: str, *, dsp: bool) -> tuple[Variant, ...]:
+    """Every registered device variant of an operation on a core with or without the DSP extension.
+
+    Parameters
+    ----------
+    op : str
+        Name of the Python function, as in :func:`variants`.
+    dtype : {"q7", "q15"}
+        Type of the activations.
+    dsp : bool
+        Whether the core has the DSP extension (Cortex-M4, M7, M33 with DSP).
+
+    Returns
+    -------
+    tuple of Variant
+
+    Raises
+    ------
+    ValueError
+        Unknown `op` or `dtype`.
+    """
+    check_op(op, dtype)
+    cores = (None, "dsp" if dsp else "no dsp")
+    rows = (row for row in DEVICE_ROWS if (row.op, row.dtype) == (op, dtype) and row.needs in cores)
+    return tuple(dict.fromkeys(v for row in rows for v in row.variants()))
+
+
+@lru_cache(maxsize=64)
+def _registered(op: str, dtype: str, dsp: bool) -> frozenset[Variant]:
+    return frozenset(device_variants(op, dtype, dsp=dsp))
+
+
+def device_variant_problem(layer: Layer, variant: Variant, *, dsp: bool) -> str | None:
+    """Why the device kernel of `variant` cannot run `layer` on a core with or without DSP extension; None if it can."""
+    op = layer.python_op
+    if variant not in _registered(op, layer.dtype, dsp):
+        return f"no {'DSP' if dsp else 'scalar'} kernel of {op} {layer.dtype} is registered as {variant}"
+    if op != "convolve":
+        return None
+    out_h, out_w, _ = layer.output_image
+    if variant.column_layout == "interleaved" and layer.image[2] % 2:
+        return f"column_layout 'interleaved' needs an even number of input channels, got {layer.image[2]}"
+    if variant.lowering in ("line_buffer", "direct") and out_w < variant.block_cols:
+        return f"lowering {variant.lowering!r} needs an output at least block_cols={variant.block_cols} wide, got {out_w}"
+    if variant.lowering == "direct" and any(side > 0 for axis in layer.padding for side in axis):
+        return f"lowering 'direct' needs windows inside the image, got padding {layer.padding}"
+    return None
+
+
+__all__ = ["BASELINE", "Variant", "check_variant", "device_variant_problem", "device_variants", "replace", "variants"]

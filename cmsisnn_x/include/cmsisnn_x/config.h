@@ -75,9 +75,8 @@
 #elif defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L
 #define CXN_STATIC_ASSERT(condition, message) _Static_assert(condition, #message)
 #else
-/* A negative array size stops the compiler; the name carries the message. */
-#define CXN_STATIC_ASSERT(condition, message) \
-    typedef char CXN_PASTE3(cxn_assert_, message##_, __LINE__)[(condition) ? 1 : -1] __attribute__((unused))
+/* A negative array size stops the compiler; the name carries the message. A declaration, since it may come many times. */
+#define CXN_STATIC_ASSERT(condition, message) extern char CXN_PASTE3(cxn_assert_, message##_, __LINE__)[(condition) ? 1 : -1]
 #endif
 
 /* GCC and Clang spell the request differently; the count must be a literal, so it is pasted from the layer's macro. */

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Convolution, one instance:
+ *     out[y][x][o] = requantise(bias[o] + sum_{m,n,c} in[y * STRIDE_Y - PAD_TOP + m][x * STRIDE_X - PAD_LEFT + n][c] * weight(o, m, n, c))
+ * with zeros outside the image; HWC activations of IN_BITS, weights of WEIGHT_BITS in the layout of WEIGHT_LAYOUT
+ * (packed by cmsisnn_x.packing.pack_device_weights). Defines
+ *     static void CXN_KERNEL(const CXN_IN_T *input, const CXN_W_T *weights, const CXN_BIAS_T *bias, CXN_OUT_T *output, void *scratch)
+ * `weights` and `scratch` are word aligned, `input` and `output` may have any alignment unless INPUT_ALIGNED,
+ * OUTPUT_ALIGNED say more. `scratch` has SCRATCH_BYTES bytes: what the lowering's header states.
+ */
+#include "cmsisnn_x/config.h"
+#include "cmsisnn_x/intrinsics.h"
+#include "cmsisnn_x/requantise.h"
+#include "cmsisnn_x/element.h"
+
+#if CXN_GET(UNROLL) != 1 && CXN_GET(UNROLL) != 2 && CXN_GET(UNROLL) != 4 && CXN_GET(UNROLL) != 8 && CXN_GET(UNROLL) != 16
+#error "UNROLL: legal values are 1, 2, 4, 8 and 16"
+#endif
+#define CXN_BR CXN_GET(BLOCK_ROWS)
+#define CXN_BC CXN_GET(BLOCK_COLS)
+#if !((CXN_BR == 1 || CXN_BR == 2 || CXN_BR == 4) && (CXN_BC == 1 || CXN_BC == 2 || CXN_BC == 4)) || CXN_BR * CXN_BC > 8 || \
+    (CXN_BR * CXN_BC == 4 && CXN_BR != 2 && CXN_GET(LOWERING) != CXN_LOWERING_WINOGRAD)
+#error "BLOCK_ROWS x BLOCK_COLS: legal values are 1x1, 1x2, 2x1, 2x2, 2x4 and 4x2"
+#endif
+#if CXN_GET(LOWERING) != CXN_LOWERING_IM2COL && CXN_GET(LOWERING) != CXN_LOWERING_LINE_BUFFER && \
+    CXN_GET(LOWERING) != CXN_LOWERING_DIRECT && CXN_GET(LOWERING) != CXN_LOWERING_WINOGRAD
+#error "LOWERING: legal values are CXN_LOWERING_IM2COL, _LINE_BUFFER, _DIRECT and _WINOGRAD"
+#endif
+#if CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_PLAIN && CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_INTERLEAVED && \
+    CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_WIDENED
+#error "WEIGHT_LAYOUT: legal values are CXN_WEIGHT_LAYOUT_PLAIN, _INTERLEAVED and _WIDENED"
+#endif
+#if CXN_GET(COLUMN_LAYOUT) != CXN_COLUMN_LAYOUT_SEQUENTIAL && CXN_GET(COLUMN_LAYOUT) != CXN_COLUMN_LAYOUT_INTERLEAVED
+#error "COLUMN_LAYOUT: legal values are CXN_COLUMN_LAYOUT_SEQUENTIAL and _INTERLEAVED"
+#endif
+#if CXN_GET(INNER) != CXN_INNER_C && CXN_GET(INNER) != CXN_INNER_ASM && CXN_GET(INNER) != CXN_INNER_ASM_DUAL
+#error "INNER: legal values are CXN_INNER_C, _ASM and _ASM_DUAL"
+#endif
+#if CXN_GET(IM2COL_COLS) < CXN_BC || CXN_GET(IM2COL_COLS) > 16 || CXN_GET(IM2COL_COLS) % CXN_BC
+#error "IM2COL_COLS: legal values are the multiples of BLOCK_COLS up to 16"
+#endif
+#if CXN_GET(WEIGHT_LAYOUT) == CXN_WEIGHT_LAYOUT_INTERLEAVED && CXN_GET(WEIGHT_BITS) == 8 && CXN_BR == 1 && \
+    CXN_GET(LOWERING) != CXN_LOWERING_WINOGRAD
+#error "WEIGHT_LAYOUT: CXN_WEIGHT_LAYOUT_INTERLEAVED of 8-bit weights pairs rows; legal BLOCK_ROWS are 2 and 4"
+#endif
+#if CXN_GET(WEIGHT_LAYOUT) == CXN_WEIGHT_LAYOUT_WIDENED && CXN_GET(WEIGHT_BITS) == 16
+#error "WEIGHT_LAYOUT: 16-bit weights are wide already; legal values are CXN_WEIGHT_LAYOUT_PLAIN and _INTERLEAVED"
+#endif
+#if CXN_GET(COLUMN_LAYOUT) == CXN_COLUMN_LAYOUT_INTERLEAVED && (CXN_GET(LOWERING) != CXN_LOWERING_IM2COL || CXN_GET(IN_CH) % 2)
+#error "COLUMN_LAYOUT: CXN_COLUMN_LAYOUT_INTERLEAVED needs CXN_LOWERING_IM2COL and an even IN_CH; legal here: CXN_COLUMN_LAYOUT_SEQUENTIAL"
+#endif
+#if CXN_GET(FUSED_POOL) != 0
+#error "FUSED_POOL: legal value is 0"
+#endif
+
+#if CXN_GET(LOWERING) == CXN_LOWERING_WINOGRAD
+#include "cmsisnn_x/convolve_winograd.h"
+#else
+#if CXN_GET(TILE) != 1
+#error "TILE: legal value is 1, except with CXN_LOWERING_WINOGRAD"
+#endif
+
+/* Packed weights: element type, and elements of one run of one row. */
+#if CXN_GET(WEIGHT_BITS) == 8 && CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_WIDENED
+#define CXN_W_T int8_t
+#define CXN_W_BYTES 1
+#else
+#define CXN_W_T int16_t
+#define CXN_W_BYTES 2
+#endif
+#define CXN_TAPS (CXN_GET(KERNEL_H) * CXN_GET(KERNEL_W) * CXN_GET(IN_CH))
+
+#if CXN_GET(LOWERING) == CXN_LOWERING_IM2COL
+#include "cmsisnn_x/convolve_im2col.h"
+#else
+#include "cmsisnn_x/convolve_rows.h"
+#endif
+#undef CXN_W_T
+#undef CXN_W_BYTES
+#undef CXN_TAPS
+#endif
+
+#undef CXN_BR
+#undef CXN_BC
+#include "cmsisnn_x/undef.h"
