@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A whole network on the host: weights packed once, one C call per image or per thread."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from math import prod
+
+import numpy as np
+
+from . import _simd
+from ._tables import activation_table
+from .errors import CmsisnnError, DtypeError, ShapeError
+from .layers import Layer
+
+
+class Network:
+    """A sequential network with packed weights.
+
+    Parameters
+    ----------
+    layers : iterable of Layer
+        In order, as ``tuning.load_model(...).layers`` gives them; every layer's input shape and dtype is its predecessor's output.
+    isa : str, optional
+        Instruction set, one of those that :func:`cmsisnn_x.show_config` lists as available; default: ``CMSISNN_X_ISA``, else the best.
+
+    Raises
+    ------
+    CmsisnnError
+        A layer does not follow from its predecessor, or has no kernel.
+
+    Notes
+    -----
+    A network may be run by any number of threads at once. Results equal those of the single functions, bit for bit.
+
+    Examples
+    --------
+    >>> from cmsisnn_x.layers import Layer
+    >>> network = Network([Layer("act", "relu", "q7", (4,), (4,))])
+    >>> network.run(np.array([-2, -1, 0, 1], np.int8))
+    array([0, 0, 0, 1], dtype=int8)
+    """
+
+    def __init__(self, layers: Iterable[Layer], *, isa: str | None = None) -> None:
+        self.layers = tuple(layers)
+        if not self.layers:
+            raise CmsisnnError("layers: expected at least one layer, got: none")
+        self._executor = _simd.Executor(isa)
+        previous = None
+        for layer in self.layers:
+            if previous is not None:
+                _check_sequence(previous, layer)
+            _append(self._executor, layer)
+            previous = layer
+        self._executor.finish()
+        self.input_shape = self.layers[0].input_shape
+        self.output_shape = self.layers[-1].output_shape
+        self.input_dtype = self.layers[0].numpy_dtype
+        self.output_dtype = self.layers[-1].numpy_dtype
+        self._pool: ThreadPoolExecutor | None = None
+        self._pool_owner = (0, 0)
+
+    @property
+    def isa(self) -> str:
+        """Instruction set in use."""
+        return self._executor.isa_name
+
+    def run(self, x: np.ndarray, *, threads: int = 1) -> np.ndarray:
+        """Run one sample or a batch.
+
+        Parameters
+        ----------
+        x : ndarray of int8 (q7) or int16 (q15)
+            Shape `input_shape`, or ``(n, *input_shape)`` for a batch.
+        threads : int
+            Threads that share a batch; one sample always runs on the calling thread.
+
+        Returns
+        -------
+        ndarray
+            Shape `output_shape`, or ``(n, *output_shape)``.
+
+        Raises
+        ------
+        DtypeError, ShapeError
+            `x` does not fit the first layer.
+        """
+        x, samples = self._checked(x)
+        if samples is None:
+            out = np.empty(self.output_shape, self.output_dtype)
+            self._executor.run(x, out, 1)
+            return out
+        if not isinstance(threads, int) or threads < 1:
+            raise CmsisnnError(f"threads: expected a positive integer, got: {threads!r}")
+        out = np.empty((samples, *self.output_shape), self.output_dtype)
+        threads = min(threads, samples)
+        if threads <= 1:
+            self._executor.run(x, out, samples)
+            return out
+        counter = _simd.Counter()
+        pool = self._thread_pool(threads - 1)
+        helpers = [pool.submit(self._executor.share, x, out, samples, counter) for _ in range(threads - 1)]
+        self._executor.share(x, out, samples, counter)
+        for helper in helpers:
+            helper.result()
+        return out
+
+    def trace(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        """Every layer's output.
+
+        Parameters
+        ----------
+        x : ndarray
+            As for :meth:`run`.
+
+        Returns
+        -------
+        dict
+            Layer name -> array of shape `output_shape` of the layer, or ``(n, *output_shape)``, in the order of the layers.
+        """
+        x, samples = self._checked(x)
+        result = {}
+        batch = np.ascontiguousarray(x).reshape(1 if samples is None else samples, -1)
+        for index, layer in enumerate(self.layers):
+            out = np.empty((len(batch), prod(layer.output_shape)), layer.numpy_dtype)
+            for sample, row in zip(batch, out, strict=True):
+                self._executor.run_step(index, sample, row)
+            result[layer.name] = out.reshape(layer.output_shape if samples is None else (samples, *layer.output_shape))
+            batch = out
+        return result
+
+    def _checked(self, x: np.ndarray) -> tuple[np.ndarray, int | None]:
+        """`x` as a contiguous array, and the number of samples of a batch."""
+        if not isinstance(x, np.ndarray) or not x.flags.c_contiguous:
+            x = np.ascontiguousarray(x)
+        if x.dtype != self.input_dtype:
+            raise DtypeError(f"x: expected {self.input_dtype} for a {self.layers[0].dtype} network, got: {x.dtype}")
+        if x.shape == self.input_shape:
+            return x, None
+        if x.shape[1:] == self.input_shape:
+            return x, len(x)
+        raise ShapeError(f"x: expected shape {self.input_shape} or (n, {', '.join(map(str, self.input_shape))}), got: {x.shape}")
+
+    def _thread_pool(self, threads: int) -> ThreadPoolExecutor:
+        # A forked child inherits the object without its threads: the process id belongs to the key.
+        owner = (os.getpid(), threads)
+        if self._pool is None or self._pool_owner != owner:
+            self._pool = ThreadPoolExecutor(threads, thread_name_prefix="cmsisnn_x")
+            self._pool_owner = owner
+        return self._pool
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"layers": self.layers, "isa": self.isa}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__init__(state["layers"], isa=state["isa"])  # type: ignore[misc, arg-type]
+
+
+def _check_sequence(previous: Layer, layer: Layer) -> None:
+    if prod(previous.output_shape) != prod(layer.input_shape):
+        raise ShapeError(f"layer {layer.name!r}: expected input shape {previous.output_shape}, the output of {previous.name!r}, got: {layer.input_shape}")
+    if previous.dtype != layer.dtype:
+        raise DtypeError(f"layer {layer.name!r}: expected dtype {previous.dtype}, that of {previous.name!r}, got: {layer.dtype}")
+
+
+def _check_parameters(layer: Layer) -> None:
+    """What the kernels take for granted: they read and write by these numbers."""
+    same_size = layer.is_in_place or layer.op == "softmax"
+    flat = layer.op == "fully_connected" or same_size
+    pads = [pad for axis in layer.padding for pad in axis]
+    checks = [
+        ("input_shape and output_shape", "positive sizes", min(*layer.image, *layer.output_image) > 0),
+        ("output_shape", f"that of the input, {layer.input_shape}", not same_size or prod(layer.input_shape) == prod(layer.output_shape)),
+        ("output_shape", "as many channels as the input", flat or layer.op == "conv2d" or layer.image[2] == layer.output_image[2]),
+        ("kernel, stride and padding", "positive kernel and stride, padding of at least 0", min(*layer.kernel, *layer.stride) > 0 and min(pads) >= 0),
+        ("bias_shift and out_shift", "0..31", 0 <= min(layer.bias_shift, layer.out_shift) and max(layer.bias_shift, layer.out_shift) <= 31),
+        ("int_bits", "0..3", 0 <= layer.int_bits <= 3),
+        ("activation", "None, or 'relu' on a layer with weights", layer.activation is None or (layer.activation == "relu" and layer.macs > 0)),
+    ]
+    for what, expected, holds in checks:
+        if not holds:
+            raise CmsisnnError(f"layer {layer.name!r}: expected {what}: {expected}, got: {layer}")
+    if layer.op in ("max_pool2d", "avg_pool2d"):
+        for size, count, kernel, stride, (before, _) in zip(layer.image, layer.output_image, layer.kernel, layer.stride, layer.padding, strict=False):
+            if before >= kernel or (count - 1) * stride - before >= size:
+                raise ShapeError(f"layer {layer.name!r}: expected windows that meet the image, got: {layer}")
+
+
+def _append(executor: _simd.Executor, layer: Layer) -> None:
+    wide = layer.dtype == "q15"
+    _check_parameters(layer)
+    pad = (layer.padding[0][0], layer.padding[1][0])
+    op = layer.python_op
+    if op in ("convolve", "depthwise_convolve", "fully_connected"):
+        depthwise, flat = op == "depthwise_convolve", op == "fully_connected"
+        executor.weighted(
+            depthwise,
+            wide,
+            (1, 1, prod(layer.input_shape)) if flat else layer.image,
+            (1, 1, prod(layer.output_shape)) if flat else layer.output_image,
+            (1, 1) if flat else layer.kernel,
+            (1, 1) if flat else layer.stride,
+            (0, 0) if flat else pad,
+            layer.bias_shift,
+            layer.out_shift,
+            layer.activation == "relu",
+            _array(layer, "weights", _weights_shape(layer)),
+            None if layer.bias is None else _array(layer, "bias", (layer.output_image[2],)),
+        )
+    elif op in ("max_pool", "avg_pool"):
+        executor.pool(op == "max_pool", wide, layer.image, layer.output_image, layer.kernel, layer.stride, pad)
+    elif op in ("relu", "softmax"):
+        executor.element_wise(op, wide, prod(layer.input_shape))
+    else:
+        executor.element_wise("look_up", wide, prod(layer.input_shape), activation_table(op, layer.dtype), layer.int_bits)
+
+
+def _weights_shape(layer: Layer) -> tuple[int, ...]:
+    if layer.op == "fully_connected":
+        return prod(layer.output_shape), prod(layer.input_shape)
+    if layer.op == "depthwise_conv2d":
+        return *layer.kernel, layer.image[2]
+    return layer.output_image[2], *layer.kernel, layer.image[2]
+
+
+def _array(layer: Layer, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Weights or bias, checked: what the kernels read is exactly what they expect."""
+    array = getattr(layer, name)
+    mixed = layer.dtype == "q15" and layer.op == "fully_connected"
+    allowed = (np.int8, np.int16) if mixed else (layer.numpy_dtype,)
+    if array is None:
+        raise CmsisnnError(f"layer {layer.name!r}: expected {name}, got: None")
+    array = np.ascontiguousarray(array)
+    if array.dtype not in allowed or (name == "bias" and layer.weights is not None and array.dtype != layer.weights.dtype):
+        raise DtypeError(f"layer {layer.name!r}: {name} do not fit a {layer.dtype} layer, got: {array.dtype}")
+    if array.shape != shape:
+        raise ShapeError(f"layer {layer.name!r}: expected {name} of shape {shape}, got: {array.shape}")
+    return array

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* AVX2: PMADDWD for both widths, int8 widened while it is lowered. PMADDUBSW saturates and is of no use here; a pair of
+ * -32768 * -32768 makes PMADDWD return 0x80000000, which is exact modulo 2^32. */
+#include <immintrin.h>
+
+#include "common.h"
+#include "four_rows.h"
+
+#define UNROLL _Pragma("GCC unroll 16")
+#define VEC __m256i
+#define ZERO() _mm256_setzero_si256()
+#define LOAD_SUMS(p) _mm256_load_si256((const __m256i *)(p))
+#define LOAD_WEIGHTS(p) _mm256_load_si256((const __m256i *)(p))
+#define ADD(a, b) _mm256_add_epi32(a, b)
+#define DOT(acc, w, x) _mm256_add_epi32(acc, _mm256_madd_epi16(w, x))
+#define BROADCAST(p) broadcast_dword(p)
+#define LANES 8
+#define VECTORS 2
+#define CHANNELS (LANES * VECTORS)
+#define COLUMNS 0
+#define PIXELS 4
+#define SPLITS 2
+#define TILES(TILE) TILE(1, 1, 2) TILE(2, 1, 1) TILE(4, 1, 1) TILE(1, 2, 2) TILE(2, 2, 1) TILE(4, 2, 1)
+#define LT int16_t
+#define PW int16_t
+#define KG 2
+#define CORRECTION 0
+#define LOWER_FILL(dst, n) memset(dst, 0, (size_t)(n) * 2)
+
+ALWAYS_INLINE __m256i broadcast_dword(const void *p)
+{
+    int32_t v;
+    memcpy(&v, p, sizeof v);
+    return _mm256_set1_epi32(v);
+}
+
+ALWAYS_INLINE __m256i shift_and_floor(__m256i acc, int shift, int32_t low)
+{
+    return _mm256_max_epi32(_mm256_sra_epi32(acc, _mm_cvtsi32_si128(shift)), _mm256_set1_epi32(low));
+}
+
+/* Stores the first n elements of a vector; memcpy of a constant size becomes one store. */
+ALWAYS_INLINE void store_some(void *out, __m256i v, int n, int full, int size)
+{
+    int16_t spill[16];
+    if (n >= full && full * size == 8)
+        _mm_storel_epi64(out, _mm256_castsi256_si128(v));
+    else if (n >= full && full * size == 16)
+        _mm_storeu_si128(out, _mm256_castsi256_si128(v));
+    else if (n >= full)
+        _mm256_storeu_si256(out, v);
+    else if (n > 0) {
+        _mm256_storeu_si256((__m256i *)spill, v);
+        memcpy(out, spill, (size_t)(n * size));
+    }
+}
+
+ALWAYS_INLINE __m256i bytes_of(__m256i words) { return _mm256_permute4x64_epi64(_mm256_packs_epi16(words, words), 0x88); }
+/* Eight sums to words 0..7. */
+ALWAYS_INLINE __m256i words_of(__m256i acc) { return _mm256_permute4x64_epi64(_mm256_packs_epi32(acc, acc), 0x88); }
+
+/* Depthwise: pairs of taps interleaved by 16-bit unpacks, which keep 128-bit lanes apart; packing the sums undoes it. */
+#define DW_LANES 16
+#define DW_TAPS 2
+#define DW_PIXELS 4
+#define DW_SLOT(c) ((c) % 8 / 4 * 8 + (c) / 8 * 4 + (c) % 4)
+
+ALWAYS_INLINE void depthwise_sums(const ptrdiff_t *taps, ptrdiff_t steps, const int16_t *in, const ptrdiff_t *offsets,
+                                  const int16_t *weights, const int32_t *sums, __m256i (*acc)[2])
+{
+    const int16_t *from[DW_PIXELS];
+    UNROLL for (int p = 0; p < DW_PIXELS; p++)
+    {
+        from[p] = in + offsets[p];
+        acc[p][0] = LOAD_SUMS(sums);
+        acc[p][1] = LOAD_SUMS(sums + 8);
+    }
+    for (ptrdiff_t s = 0; s < steps; s++, taps += 2, weights += 32) {
+        const __m256i w0 = LOAD_WEIGHTS(weights), w1 = LOAD_WEIGHTS(weights + 16);
+        UNROLL for (int p = 0; p < DW_PIXELS; p++)
+        {
+            const __m256i a = _mm256_loadu_si256((const __m256i *)(from[p] + taps[0]));
+            const __m256i b = _mm256_loadu_si256((const __m256i *)(from[p] + taps[1]));
+            acc[p][0] = DOT(acc[p][0], w0, _mm256_unpacklo_epi16(a, b));
+            acc[p][1] = DOT(acc[p][1], w1, _mm256_unpackhi_epi16(a, b));
+        }
+    }
+}
+
+#define DEPTHWISE_TILE                                                                                                          \
+    static void FN(dw_tile)(const FN(dw_job) *job, const int16_t *in, const ptrdiff_t *offsets, const int16_t *weights,       \
+                            const int32_t *sums, T *out, int pixels, int channels)                                            \
+    {                                                                                                                         \
+        __m256i acc[DW_PIXELS][2];                                                                                            \
+        depthwise_sums(job->taps, job->steps, in, offsets, weights, sums, acc);                                               \
+        UNROLL for (int p = 0; p < DW_PIXELS; p++)                                                                            \
+        {                                                                                                                     \
+            if (p >= pixels)                                                                                                  \
+                break;                                                                                                        \
+            const __m256i words = _mm256_packs_epi32(shift_and_floor(acc[p][0], job->shift, job->low),                        \
+                                                     shift_and_floor(acc[p][1], job->shift, job->low));                       \
+            store_some(out + p * job->ch, sizeof(T) == 1 ? bytes_of(words) : words, channels, DW_LANES, (int)sizeof(T));      \
+        }                                                                                                                     \
+    }
+
+/* ---- q7 ---- */
+#define FN(name) q7_##name
+#define T int8_t
+#define LOWER_ROW(dst, src, n) widen_bytes(dst, src, n)
+#define STORE(out, acc, shift, low, n) store_some(out, bytes_of(words_of(shift_and_floor(acc, shift, low))), n, LANES, 1)
+
+ALWAYS_INLINE void widen_bytes(int16_t *restrict to, const int8_t *restrict from, ptrdiff_t n)
+{
+    for (ptrdiff_t i = 0; i < n; i++)
+        to[i] = from[i];
+}
+
+#include "lower.template.h"
+#include "convolve.template.h"
+#include "tile.template.h"
+#include "depthwise.template.h"
+#include "pool.template.h"
+#include "rows.template.h"
+DEPTHWISE_TILE
+#undef FN
+#undef T
+#undef LOWER_ROW
+#undef STORE
+
+/* ---- q15 ---- */
+#define FN(name) q15_##name
+#define T int16_t
+#define LOWER_ROW(dst, src, n) memcpy(dst, src, (size_t)(n) * 2)
+#define STORE(out, acc, shift, low, n) store_some(out, words_of(shift_and_floor(acc, shift, low)), n, LANES, 2)
+
+#include "lower.template.h"
+#include "convolve.template.h"
+#include "tile.template.h"
+#include "depthwise.template.h"
+#include "pool.template.h"
+#include "rows.template.h"
+DEPTHWISE_TILE
+
+#define TABLE_NAME simd_avx2
+#define TABLE_TEXT "avx2"
+#define DEPTHWISE_Q7(name) q7_##name
+#include "table.h"

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* AVX-512 with VNNI: VPDPBUSD for int8 (four products per lane), VPDPWSSD for int16 (two); both accumulate modulo 2^32. */
+#include <immintrin.h>
+
+#include "common.h"
+#include "four_rows.h"
+
+#define UNROLL _Pragma("GCC unroll 16")
+#define VEC __m512i
+#define ZERO() _mm512_setzero_si512()
+#define LOAD_SUMS(p) _mm512_load_si512(p)
+#define LOAD_WEIGHTS(p) _mm512_load_si512(p)
+#define ADD(a, b) _mm512_add_epi32(a, b)
+#define LANES 16
+#define VECTORS 2
+#define CHANNELS (LANES * VECTORS)
+#define COLUMNS 0
+#define PIXELS 8
+/* 16 accumulators cover the latency (5) of two VNNI units; 8 in two sets do too. 12 x 2 and 6 x 4 tiles spill addresses. */
+#define SPLITS 4
+#define TILES(TILE) TILE(1, 1, 4) TILE(2, 1, 4) TILE(4, 1, 2) TILE(8, 1, 2) TILE(1, 2, 4) TILE(2, 2, 4) TILE(4, 2, 2) TILE(8, 2, 1)
+
+ALWAYS_INLINE __m512i broadcast_dword(const void *p)
+{
+    int32_t v;
+    memcpy(&v, p, sizeof v);
+    return _mm512_set1_epi32(v);
+}
+
+ALWAYS_INLINE __mmask16 first_lanes(int n) { return n >= LANES ? 0xffff : n <= 0 ? 0 : (__mmask16)((1u << n) - 1); }
+
+ALWAYS_INLINE __m512i shift_and_floor(__m512i acc, int shift, int32_t low)
+{
+    return _mm512_max_epi32(_mm512_sra_epi32(acc, _mm_cvtsi32_si128(shift)), _mm512_set1_epi32(low));
+}
+
+#define BROADCAST(p) broadcast_dword(p)
+
+/* Depthwise: pairs of taps interleaved by 16-bit unpacks, which keep 128-bit lanes apart; packing the sums undoes it. */
+#define DW_LANES 32
+#define DW_TAPS 2
+#define DW_PIXELS 4
+#define DW_SLOT(c) ((c) % 8 / 4 * 16 + (c) / 8 * 4 + (c) % 4)
+
+ALWAYS_INLINE void depthwise_sums(const ptrdiff_t *taps, ptrdiff_t steps, const int16_t *in, const ptrdiff_t *offsets,
+                                  const int16_t *weights, const int32_t *sums, const int pixels, __m512i (*acc)[2])
+{
+    const int16_t *from[DW_PIXELS];
+    UNROLL for (int p = 0; p < pixels; p++)
+    {
+        from[p] = in + offsets[p];
+        acc[p][0] = _mm512_load_si512(sums);
+        acc[p][1] = _mm512_load_si512(sums + 16);
+    }
+    for (ptrdiff_t s = 0; s < steps; s++, taps += 2, weights += 64) {
+        const __m512i w0 = _mm512_load_si512(weights), w1 = _mm512_load_si512(weights + 32);
+        UNROLL for (int p = 0; p < pixels; p++)
+        {
+            const __m512i a = _mm512_loadu_si512(from[p] + taps[0]), b = _mm512_loadu_si512(from[p] + taps[1]);
+            acc[p][0] = _mm512_dpwssd_epi32(acc[p][0], w0, _mm512_unpacklo_epi16(a, b));
+            acc[p][1] = _mm512_dpwssd_epi32(acc[p][1], w1, _mm512_unpackhi_epi16(a, b));
+        }
+    }
+}
+
+ALWAYS_INLINE __m512i depthwise_pack(const __m512i *acc, int shift, int32_t low)
+{
+    return _mm512_packs_epi32(shift_and_floor(acc[0], shift, low), shift_and_floor(acc[1], shift, low));
+}
+
+ALWAYS_INLINE __mmask32 first_channels(int n) { return n >= 32 ? 0xffffffff : ((__mmask32)1 << n) - 1; }
+
+#define DEPTHWISE_TILE                                                                                                    \
+    static void FN(dw_tile)(const FN(dw_job) *job, const int16_t *in, const ptrdiff_t *offsets, const int16_t *weights, \
+                            const int32_t *sums, T *out, int pixels, int channels)                                      \
+    {                                                                                                                   \
+        __m512i acc[DW_PIXELS][2];                                                                                      \
+        depthwise_sums(job->taps, job->steps, in, offsets, weights, sums, DW_PIXELS, acc);                              \
+        UNROLL for (int p = 0; p < DW_PIXELS; p++)                                                                      \
+        {                                                                                                               \
+            if (p >= pixels)                                                                                            \
+                break;                                                                                                  \
+            DEPTHWISE_STORE(out + p * job->ch, depthwise_pack(acc[p], job->shift, job->low), first_channels(channels)); \
+        }                                                                                                               \
+    }
+
+/* ---- q7: inputs plus 128, so that they are unsigned; -128 * (sum of weights) goes into the sums ---- */
+#define FN(name) q7_##name
+#define T int8_t
+#define LT uint8_t
+#define PW int8_t
+#define KG 4
+#define CORRECTION 128
+#define LOWER_FILL(dst, n) memset(dst, 0x80, (size_t)(n))
+#define LOWER_ROW(dst, src, n) offset_bytes(dst, src, n)
+#define DOT(acc, w, x) _mm512_dpbusd_epi32(acc, x, w)
+#define STORE(out, acc, shift, low, n) store_q7(out, acc, shift, low, n)
+
+ALWAYS_INLINE void offset_bytes(uint8_t *restrict to, const int8_t *restrict from, ptrdiff_t n)
+{
+    const __m512i flip = _mm512_set1_epi8(-128);
+    ptrdiff_t i = 0;
+    for (; i <= n - 64; i += 64)
+        _mm512_storeu_si512(to + i, _mm512_xor_si512(_mm512_loadu_si512(from + i), flip));
+    if (i < n) {
+        const __mmask64 rest = ((__mmask64)1 << (n - i)) - 1;
+        _mm512_mask_storeu_epi8(to + i, rest, _mm512_xor_si512(_mm512_maskz_loadu_epi8(rest, from + i), flip));
+    }
+}
+
+ALWAYS_INLINE void store_q7(int8_t *out, __m512i acc, int shift, int32_t low, int n)
+{
+    const __m128i v = _mm512_cvtsepi32_epi8(shift_and_floor(acc, shift, low));
+    if (n >= LANES)
+        _mm_storeu_si128((__m128i *)out, v);
+    else
+        _mm_mask_storeu_epi8(out, first_lanes(n), v);
+}
+
+#include "lower.template.h"
+#include "convolve.template.h"
+#include "tile.template.h"
+#include "pool.template.h"
+#include "rows.template.h"
+#undef LT
+#undef LOWER_FILL
+#undef LOWER_ROW
+#undef FN
+
+#define FN(name) q7w_##name
+#define LT int16_t
+#define LOWER_FILL(dst, n) memset(dst, 0, (size_t)(n) * 2)
+#define LOWER_ROW(dst, src, n) widen_bytes(dst, src, n)
+#define DEPTHWISE_STORE(out, v, mask) _mm256_mask_storeu_epi8(out, mask, _mm512_cvtsepi16_epi8(v))
+
+ALWAYS_INLINE void widen_bytes(int16_t *restrict to, const int8_t *restrict from, ptrdiff_t n)
+{
+    ptrdiff_t i = 0;
+    for (; i <= n - 32; i += 32)
+        _mm512_storeu_si512(to + i, _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(from + i))));
+    for (; i < n; i++)
+        to[i] = from[i];
+}
+
+#include "lower.template.h"
+#include "depthwise.template.h"
+DEPTHWISE_TILE
+#undef T
+#undef LT
+#undef PW
+#undef KG
+#undef CORRECTION
+#undef LOWER_FILL
+#undef LOWER_ROW
+#undef DOT
+#undef STORE
+#undef DEPTHWISE_STORE
+#undef FN
+
+/* ---- q15 ---- */
+#define FN(name) q15_##name
+#define T int16_t
+#define LT int16_t
+#define PW int16_t
+#define KG 2
+#define CORRECTION 0
+#define LOWER_FILL(dst, n) memset(dst, 0, (size_t)(n) * 2)
+#define LOWER_ROW(dst, src, n) memcpy(dst, src, (size_t)(n) * 2)
+#define DOT(acc, w, x) _mm512_dpwssd_epi32(acc, w, x)
+#define STORE(out, acc, shift, low, n) store_q15(out, acc, shift, low, n)
+#define DEPTHWISE_STORE(out, v, mask) _mm512_mask_storeu_epi16(out, mask, v)
+
+ALWAYS_INLINE void store_q15(int16_t *out, __m512i acc, int shift, int32_t low, int n)
+{
+    const __m256i v = _mm512_cvtsepi32_epi16(shift_and_floor(acc, shift, low));
+    if (n >= LANES)
+        _mm256_storeu_si256((__m256i *)out, v);
+    else
+        _mm256_mask_storeu_epi16(out, first_lanes(n), v);
+}
+
+#include "lower.template.h"
+#include "convolve.template.h"
+#include "tile.template.h"
+#include "depthwise.template.h"
+#include "pool.template.h"
+#include "rows.template.h"
+DEPTHWISE_TILE
+
+#define TABLE_NAME simd_avx512vnni
+#define TABLE_TEXT "avx512vnni"
+#define DEPTHWISE_Q7(name) q7w_##name
+#include "table.h"

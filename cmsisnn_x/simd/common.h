@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CMSISNN_X_SIMD_COMMON_H
+#define CMSISNN_X_SIMD_COMMON_H
+
+#include <stdint.h>
+#include <string.h>
+
+#include "simd.h"
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+#define CXN_CAT_(a, b) a##b
+#define CXN_CAT(a, b) CXN_CAT_(a, b)
+
+ALWAYS_INLINE ptrdiff_t min_ptrdiff(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
+ALWAYS_INLINE ptrdiff_t max_ptrdiff(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
+ALWAYS_INLINE size_t round_up(size_t n, size_t step) { return (n + step - 1) / step * step; }
+
+/* (bias << bias_shift) + round(out_shift), modulo 2^32. */
+ALWAYS_INLINE uint32_t initial_sum(const simd_geometry *g, const void *bias, ptrdiff_t channel)
+{
+    uint32_t b = 0;
+    if (bias)
+        b = g->weight_bits == 8 ? (uint32_t)((const int8_t *)bias)[channel] : (uint32_t)((const int16_t *)bias)[channel];
+    return (b << g->bias_shift) + (g->out_shift ? UINT32_C(1) << (g->out_shift - 1) : 0);
+}
+
+ALWAYS_INLINE int16_t plain_weight(const void *weights, int weight_bits, ptrdiff_t i)
+{
+    return weight_bits == 8 ? ((const int8_t *)weights)[i] : ((const int16_t *)weights)[i];
+}
+
+/* The final clamp; `low` is 0 under a fused relu. */
+ALWAYS_INLINE int32_t clamp_shifted(uint32_t sum, int shift, int32_t low, int32_t high)
+{
+    int32_t v = (int32_t)sum >> shift;
+    return v < low ? low : v > high ? high : v;
+}
+
+#endif

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Convolution as an implicit matrix product: no im2col matrix is written, tiles read windows of the lowered rows in place.
+ *
+ * packed:  int32 sums[round_up(out_ch, CHANNELS)]                      bias, rounding and correction
+ *          PW    weights[out_ch / LANES][kernel_h][groups][LANES][KG]  zero where a group or vector is incomplete
+ *
+ * Takes: FN(name), T, LT, PW, LANES, KG, CHANNELS (per tile, a multiple of LANES), PIXELS (per tile), CORRECTION (what LOWER_ROW
+ * added to every input), COLUMNS (windows that the strip function gathers, 0 if it reads them in place), and
+ * FN(strip)(job, out, pixels), which comes from tile.template.h or the including file.
+ */
+typedef struct {
+    const LT *in;
+    LT *columns;
+    const ptrdiff_t *offsets;
+    ptrdiff_t pitch;
+    int rows, groups;
+    const int32_t *sums;
+    const PW *weights;
+    int shift;
+    int32_t low;
+    ptrdiff_t out_ch;
+} FN(job);
+
+static void FN(strip)(const FN(job) *job, T *out, ptrdiff_t pixels);
+
+ALWAYS_INLINE int FN(groups)(const simd_geometry *g) { return (int)(((ptrdiff_t)g->kernel_w * g->in_ch + KG - 1) / KG); }
+
+ALWAYS_INLINE size_t FN(sums_bytes)(const simd_geometry *g)
+{
+    return round_up(round_up((size_t)g->out_ch, CHANNELS) * sizeof(int32_t), SIMD_ALIGNMENT);
+}
+
+static size_t FN(packed_bytes)(const simd_geometry *g)
+{
+    const size_t per_channel = (size_t)g->kernel_h * (size_t)FN(groups)(g) * KG;
+    return FN(sums_bytes)(g) + round_up((size_t)g->out_ch, CHANNELS) * per_channel * sizeof(PW);
+}
+
+ALWAYS_INLINE void FN(pack_as)(const simd_geometry *g, const void *weights, int weight_bits, const void *bias, void *packed)
+{
+    const ptrdiff_t run = (ptrdiff_t)g->kernel_w * g->in_ch;
+    const ptrdiff_t groups = FN(groups)(g), whole = run / KG;
+    const ptrdiff_t channels = (ptrdiff_t)round_up((size_t)g->out_ch, CHANNELS);
+    uint32_t *sums = packed;
+    PW *first = (PW *)((char *)packed + FN(sums_bytes)(g));
+    for (ptrdiff_t oc = 0; oc < channels; oc++) {
+        PW *to = first + (oc / LANES * g->kernel_h * groups * LANES + oc % LANES) * KG;
+        uint32_t sum = 0;
+        for (ptrdiff_t r = 0; r < g->kernel_h; r++) {
+            const ptrdiff_t from = (oc * g->kernel_h + r) * run;
+            for (ptrdiff_t k = 0; k < groups; k++, to += LANES * KG)
+                for (ptrdiff_t i = 0; i < KG; i++) {
+                    const int valid = oc < g->out_ch && (k < whole || k * KG + i < run);
+                    const int16_t w = valid ? plain_weight(weights, weight_bits, from + k * KG + i) : 0;
+                    to[i] = (PW)w;
+                    sum += (uint32_t)w;
+                }
+        }
+        sums[oc] = oc < g->out_ch ? initial_sum(g, bias, oc) - CORRECTION * sum : 0;
+    }
+}
+
+static void FN(pack)(const simd_geometry *g, const void *weights, const void *bias, void *packed)
+{
+    if (g->weight_bits == 8)
+        FN(pack_as)(g, weights, 8, bias, packed);
+    else
+        FN(pack_as)(g, weights, 16, bias, packed);
+}
+
+ALWAYS_INLINE size_t FN(columns_bytes)(const simd_geometry *g)
+{
+    return round_up(COLUMNS * (size_t)g->kernel_h * (size_t)FN(groups)(g) * KG * sizeof(LT), SIMD_ALIGNMENT);
+}
+
+static size_t FN(scratch_bytes)(const simd_geometry *g) { return FN(lowering_bytes)(g) + FN(columns_bytes)(g); }
+
+static void FN(run)(const simd_geometry *g, const void *packed, const void *in, void *out, void *scratch)
+{
+    const FN(lowering) p = FN(plan_lowering)(g);
+    ptrdiff_t *offsets = scratch;
+    LT *columns = (LT *)((char *)scratch + p.offsets_bytes);
+    LT *buffer = (LT *)((char *)columns + FN(columns_bytes)(g));
+    const FN(job) job = {
+        .in = buffer,
+        .columns = columns,
+        .offsets = offsets,
+        .pitch = p.pitch,
+        .rows = g->kernel_h,
+        .groups = FN(groups)(g),
+        .sums = packed,
+        .weights = (const PW *)((const char *)packed + FN(sums_bytes)(g)),
+        .shift = g->out_shift,
+        .low = g->relu ? 0 : INT32_MIN,
+        .out_ch = g->out_ch,
+    };
+    FN(window_offsets)(g, &p, offsets);
+    for (ptrdiff_t y = 0; y < g->out_h; y += p.strip) {
+        const ptrdiff_t rows = min_ptrdiff(p.strip, g->out_h - y);
+        FN(lower)(g, &p, in, y, rows, buffer);
+        FN(strip)(&job, (T *)out + y * g->out_w * g->out_ch, rows * g->out_w);
+    }
+}

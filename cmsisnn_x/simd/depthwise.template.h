@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Depthwise convolution: vectors of DW_LANES channels, DW_PIXELS pixels at a time, DW_TAPS taps per step.
+ *
+ * packed:  int32 sums[round_up(ch, DW_LANES)]                           bias and rounding, in accumulator order
+ *          int16 weights[ch / DW_LANES][taps / DW_TAPS][DW_LANES][DW_TAPS]   taps padded with zeros, accumulator order
+ *
+ * Takes: FN(name), T, and FN(dw_tile)(job, offsets, in, weights, sums, out, pixels, channels); the lowered element is int16.
+ * DW_SLOT(c) says where channel c of a chunk lies among the accumulators.
+ */
+typedef struct {
+    const ptrdiff_t *taps; /* offset of every tap inside a window, a multiple of DW_TAPS of them */
+    ptrdiff_t steps;
+    int shift;
+    int32_t low;
+    ptrdiff_t ch;
+} FN(dw_job);
+
+static void FN(dw_tile)(const FN(dw_job) *job, const int16_t *in, const ptrdiff_t *offsets, const int16_t *weights,
+                        const int32_t *sums, T *out, int pixels, int channels);
+
+ALWAYS_INLINE size_t FN(dw_sums_bytes)(const simd_geometry *g) { return round_up((size_t)g->out_ch, DW_LANES) * sizeof(int32_t); }
+
+ALWAYS_INLINE ptrdiff_t FN(dw_steps)(const simd_geometry *g)
+{
+    return ((ptrdiff_t)g->kernel_h * g->kernel_w + DW_TAPS - 1) / DW_TAPS;
+}
+
+static size_t FN(dw_packed_bytes)(const simd_geometry *g)
+{
+    return FN(dw_sums_bytes)(g) +
+           round_up((size_t)g->out_ch, DW_LANES) * (size_t)FN(dw_steps)(g) * DW_TAPS * sizeof(int16_t);
+}
+
+static void FN(dw_pack)(const simd_geometry *g, const void *weights, const void *bias, void *packed)
+{
+    const ptrdiff_t ch = g->out_ch, taps = (ptrdiff_t)g->kernel_h * g->kernel_w, steps = FN(dw_steps)(g);
+    uint32_t *sums = packed;
+    int16_t *to = (int16_t *)((char *)packed + FN(dw_sums_bytes)(g));
+    memset(packed, 0, FN(dw_packed_bytes)(g));
+    for (ptrdiff_t c = 0; c < ch; c++) {
+        const ptrdiff_t chunk = c / DW_LANES, slot = DW_SLOT(c % DW_LANES);
+        sums[chunk * DW_LANES + slot] = initial_sum(g, bias, c);
+        for (ptrdiff_t t = 0; t < taps; t++)
+            to[((chunk * steps + t / DW_TAPS) * DW_LANES + slot) * DW_TAPS + t % DW_TAPS] =
+                plain_weight(weights, g->weight_bits, t * ch + c);
+    }
+}
+
+ALWAYS_INLINE size_t FN(dw_taps_bytes)(const simd_geometry *g)
+{
+    return round_up((size_t)FN(dw_steps)(g) * DW_TAPS * sizeof(ptrdiff_t), SIMD_ALIGNMENT);
+}
+
+static size_t FN(dw_scratch_bytes)(const simd_geometry *g) { return FN(lowering_bytes)(g) + FN(dw_taps_bytes)(g); }
+
+static void FN(dw_run)(const simd_geometry *g, const void *packed, const void *in, void *out, void *scratch)
+{
+    const FN(lowering) p = FN(plan_lowering)(g);
+    ptrdiff_t *offsets = scratch;
+    ptrdiff_t *taps = (ptrdiff_t *)((char *)scratch + p.offsets_bytes);
+    int16_t *buffer = (int16_t *)((char *)taps + FN(dw_taps_bytes)(g));
+    const FN(dw_job) job = {taps, FN(dw_steps)(g), g->out_shift, g->relu ? 0 : INT32_MIN, g->out_ch};
+    const int32_t *sums = packed;
+    const int16_t *weights = (const int16_t *)((const char *)packed + FN(dw_sums_bytes)(g));
+    const ptrdiff_t chunk_pitch = job.steps * DW_TAPS * DW_LANES;
+
+    for (ptrdiff_t t = 0; t < job.steps * DW_TAPS; t++) {
+        const ptrdiff_t tap = min_ptrdiff(t, (ptrdiff_t)g->kernel_h * g->kernel_w - 1);
+        taps[t] = tap / g->kernel_w * p.pitch + tap % g->kernel_w * g->in_ch;
+    }
+    FN(window_offsets)(g, &p, offsets);
+    for (ptrdiff_t y = 0; y < g->out_h; y += p.strip) {
+        const ptrdiff_t rows = min_ptrdiff(p.strip, g->out_h - y), pixels = rows * g->out_w;
+        T *to = (T *)out + y * g->out_w * g->out_ch;
+        FN(lower)(g, &p, in, y, rows, buffer);
+        for (ptrdiff_t c = 0; c < g->out_ch; c += DW_LANES)
+            for (ptrdiff_t i = 0; i < pixels; i += DW_PIXELS)
+                FN(dw_tile)(&job, buffer + c, offsets + i, weights + c / DW_LANES * chunk_pitch, sums + c, to + i * g->out_ch + c,
+                            (int)min_ptrdiff(pixels - i, DW_PIXELS), (int)min_ptrdiff(g->out_ch - c, DW_LANES));
+    }
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which tables were built, and which of them this processor runs. The build defines SIMD_HAVE_<NAME>. */
+#include <string.h>
+
+#include "simd.h"
+
+#if defined(SIMD_HAVE_NEONDOT) && defined(__linux__)
+#include <sys/auxv.h>
+#ifndef HWCAP_ASIMDDP
+#define HWCAP_ASIMDDP (1 << 20)
+#endif
+#endif
+
+extern const simd_isa simd_portable;
+
+#ifdef SIMD_HAVE_AVX512VNNI
+extern const simd_isa simd_avx512vnni;
+static int has_avx512vnni(void)
+{
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
+}
+#endif
+
+#ifdef SIMD_HAVE_AVX2
+extern const simd_isa simd_avx2;
+static int has_avx2(void) { return __builtin_cpu_supports("avx2"); }
+#endif
+
+#ifdef SIMD_HAVE_NEONDOT
+extern const simd_isa simd_neondot;
+static int has_neondot(void)
+{
+#if defined(__APPLE__)
+    return 1;
+#elif defined(__linux__)
+    return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+#else
+    return 0;
+#endif
+}
+#endif
+
+#ifdef SIMD_HAVE_NEON
+extern const simd_isa simd_neon;
+#endif
+
+static int always(void) { return 1; }
+
+static const struct {
+    const simd_isa *isa;
+    int (*runs_here)(void);
+} tables[] = {
+#ifdef SIMD_HAVE_AVX512VNNI
+    {&simd_avx512vnni, has_avx512vnni},
+#endif
+#ifdef SIMD_HAVE_AVX2
+    {&simd_avx2, has_avx2},
+#endif
+#ifdef SIMD_HAVE_NEONDOT
+    {&simd_neondot, has_neondot},
+#endif
+#ifdef SIMD_HAVE_NEON
+    {&simd_neon, always},
+#endif
+    {&simd_portable, always},
+};
+
+static const char *const names[] = {
+#ifdef SIMD_HAVE_AVX512VNNI
+    "avx512vnni",
+#endif
+#ifdef SIMD_HAVE_AVX2
+    "avx2",
+#endif
+#ifdef SIMD_HAVE_NEONDOT
+    "neondot",
+#endif
+#ifdef SIMD_HAVE_NEON
+    "neon",
+#endif
+    "portable",
+    NULL,
+};
+
+const char *const *simd_built(void) { return names; }
+
+const simd_isa *simd_find(const char *name)
+{
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
+        if (!strcmp(tables[i].isa->name, name))
+            return tables[i].runs_here() ? tables[i].isa : NULL;
+    return NULL;
+}
+
+const simd_isa *simd_best(void)
+{
+    size_t i = 0;
+    while (!tables[i].runs_here())
+        i++;
+    return tables[i].isa;
+}

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* AArch64 NEON. Compiled twice: with the dot-product extension int8 takes SDOT (four products per lane), without it int8 is widened
+ * while it is lowered and shares SMLAL with int16. */
+#include <arm_neon.h>
+
+#include "common.h"
+#include "four_rows.h"
+
+#define UNROLL _Pragma("GCC unroll 16")
+#define VEC int32x4_t
+#define ZERO() vdupq_n_s32(0)
+#define LOAD_SUMS(p) vld1q_s32(p)
+#define ADD(a, b) vaddq_s32(a, b)
+#define LANES 4
+#define VECTORS 4
+#define CHANNELS (LANES * VECTORS)
+#define COLUMNS 0
+#define PIXELS 4
+#define SPLITS 2
+#define TILES(TILE) TILE(1, 1, 2) TILE(2, 1, 2) TILE(4, 1, 2) TILE(1, 4, 2) TILE(2, 4, 1) TILE(4, 4, 1)
+#define CORRECTION 0
+
+ALWAYS_INLINE int32x4_t shift_and_floor(int32x4_t acc, int shift, int32_t low)
+{
+    return vmaxq_s32(vshlq_s32(acc, vdupq_n_s32(-shift)), vdupq_n_s32(low));
+}
+
+ALWAYS_INLINE void store_q7(int8_t *out, int32x4_t acc, int shift, int32_t low, int n)
+{
+    const int16x4_t words = vqmovn_s32(shift_and_floor(acc, shift, low));
+    const int8x8_t bytes = vqmovn_s16(vcombine_s16(words, words));
+    int8_t spill[8];
+    if (n > 0) {
+        vst1_s8(spill, bytes);
+        memcpy(out, spill, n >= LANES ? LANES : (size_t)n);
+    }
+}
+
+ALWAYS_INLINE void store_q15(int16_t *out, int32x4_t acc, int shift, int32_t low, int n)
+{
+    const int16x4_t words = vqmovn_s32(shift_and_floor(acc, shift, low));
+    int16_t spill[4];
+    if (n >= LANES)
+        vst1_s16(out, words);
+    else if (n > 0) {
+        vst1_s16(spill, words);
+        memcpy(out, spill, (size_t)n * 2);
+    }
+}
+
+ALWAYS_INLINE void widen_bytes(int16_t *restrict to, const int8_t *restrict from, ptrdiff_t n)
+{
+    for (ptrdiff_t i = 0; i < n; i++)
+        to[i] = from[i];
+}
+
+#define DW_LANES 8
+#define DW_TAPS 1
+#define DW_PIXELS 4
+#define DW_SLOT(c) (c)
+
+#define DEPTHWISE_TILE                                                                                                   \
+    static void FN(dw_tile)(const FN(dw_job) *job, const int16_t *in, const ptrdiff_t *offsets, const int16_t *weights, \
+                            const int32_t *sums, T *out, int pixels, int channels)                                      \
+    {                                                                                                                   \
+        int32x4_t acc[DW_PIXELS][2];                                                                                    \
+        UNROLL for (int p = 0; p < DW_PIXELS; p++)                                                                      \
+        {                                                                                                               \
+            acc[p][0] = vld1q_s32(sums);                                                                                \
+            acc[p][1] = vld1q_s32(sums + 4);                                                                            \
+        }                                                                                                               \
+        for (ptrdiff_t t = 0; t < job->steps; t++) {                                                                    \
+            const int16x8_t w = vld1q_s16(weights + t * DW_LANES);                                                      \
+            UNROLL for (int p = 0; p < DW_PIXELS; p++)                                                                  \
+            {                                                                                                           \
+                const int16x8_t x = vld1q_s16(in + offsets[p] + job->taps[t]);                                          \
+                acc[p][0] = vmlal_s16(acc[p][0], vget_low_s16(w), vget_low_s16(x));                                     \
+                acc[p][1] = vmlal_high_s16(acc[p][1], w, x);                                                            \
+            }                                                                                                           \
+        }                                                                                                               \
+        UNROLL for (int p = 0; p < DW_PIXELS; p++)                                                                      \
+        {                                                                                                               \
+            if (p >= pixels)                                                                                            \
+                break;                                                                                                  \
+            DEPTHWISE_STORE(out + p * job->ch, acc[p][0], job->shift, job->low, channels);                              \
+            DEPTHWISE_STORE(out + p * job->ch + 4, acc[p][1], job->shift, job->low, channels - 4);                      \
+        }                                                                                                               \
+    }
+
+/* ---- q7 convolution ---- */
+#define FN(name) q7_##name
+#define T int8_t
+#define STORE store_q7
+#ifdef __ARM_FEATURE_DOTPROD
+#define LT int8_t
+#define PW int8_t
+#define KG 4
+#define LOWER_FILL(dst, n) memset(dst, 0, (size_t)(n))
+#define LOWER_ROW(dst, src, n) memcpy(dst, src, (size_t)(n))
+#define LOAD_WEIGHTS(p) vreinterpretq_s32_s8(vld1q_s8(p))
+#define BROADCAST(p) broadcast_dword(p)
+#define DOT(acc, w, x) vdotq_s32(acc, vreinterpretq_s8_s32(w), vreinterpretq_s8_s32(x))
+
+ALWAYS_INLINE int32x4_t broadcast_dword(const int8_t *p)
+{
+    int32_t v;
+    memcpy(&v, p, sizeof v);
+    return vdupq_n_s32(v);
+}
+#else
+#define LT int16_t
+#define PW int16_t
+#define KG 1
+#define LOWER_FILL(dst, n) memset(dst, 0, (size_t)(n) * 2)
+#define LOWER_ROW(dst, src, n) widen_bytes(dst, src, n)
+/* Sixteen bits wide weights and inputs travel in the low half of a vector. */
+#define LOAD_WEIGHTS(p) vreinterpretq_s32_s16(vcombine_s16(vld1_s16(p), vdup_n_s16(0)))
+#define BROADCAST(p) vreinterpretq_s32_s16(vdupq_n_s16(*(p)))
+#define DOT(acc, w, x) vmlal_s16(acc, vget_low_s16(vreinterpretq_s16_s32(w)), vget_low_s16(vreinterpretq_s16_s32(x)))
+#endif
+#include "lower.template.h"
+#include "convolve.template.h"
+#include "tile.template.h"
+#include "pool.template.h"
+#include "rows.template.h"
+#undef FN
+#undef STORE
+#undef LT
+#undef PW
+#undef KG
+#undef LOWER_FILL
+#undef LOWER_ROW
+#undef LOAD_WEIGHTS
+#undef BROADCAST
+#undef DOT
+
+/* ---- q7 depthwise, widened ---- */
+#define FN(name) q7w_##name
+#define LT int16_t
+#define LOWER_FILL(dst, n) memset(dst, 0, (size_t)(n) * 2)
+#define LOWER_ROW(dst, src, n) widen_bytes(dst, src, n)
+#define DEPTHWISE_STORE store_q7
+#include "lower.template.h"
+#include "depthwise.template.h"
+DEPTHWISE_TILE
+#undef FN
+#undef T
+#undef LOWER_ROW
+#undef DEPTHWISE_STORE
+
+/* ---- q15 ---- */
+#define FN(name) q15_##name
+#define T int16_t
+#define PW int16_t
+#define KG 1
+#define LOWER_ROW(dst, src, n) memcpy(dst, src, (size_t)(n) * 2)
+#define LOAD_WEIGHTS(p) vreinterpretq_s32_s16(vcombine_s16(vld1_s16(p), vdup_n_s16(0)))
+#define BROADCAST(p) vreinterpretq_s32_s16(vdupq_n_s16(*(p)))
+#define DOT(acc, w, x) vmlal_s16(acc, vget_low_s16(vreinterpretq_s16_s32(w)), vget_low_s16(vreinterpretq_s16_s32(x)))
+#define STORE store_q15
+#define DEPTHWISE_STORE store_q15
+#include "lower.template.h"
+#include "convolve.template.h"
+#include "tile.template.h"
+#include "depthwise.template.h"
+#include "pool.template.h"
+#include "rows.template.h"
+DEPTHWISE_TILE
+
+#ifdef __ARM_FEATURE_DOTPROD
+#define TABLE_NAME simd_neondot
+#define TABLE_TEXT "neondot"
+#else
+#define TABLE_NAME simd_neon
+#define TABLE_TEXT "neon"
+#endif
+#define DEPTHWISE_Q7(name) q7w_##name
+#include "table.h"

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A few samples of a fully connected layer straight from plain weights: packing them would cost more than the products do.
+ * Loops of this shape become the target's multiply-add. Takes: FN(name), T; FN(four_rows_w8/_w16) come from four_rows.h. */
+static void FN(dot_rows)(const simd_geometry *g, const void *weights, const void *bias, const void *in, void *out, int16_t *wide)
+{
+    const ptrdiff_t cols = g->in_ch, rows = g->out_ch;
+    const int32_t high = sizeof(T) == 1 ? INT8_MAX : INT16_MAX, low = g->relu ? 0 : -high - 1;
+    const T *x = in;
+    T *to = out;
+    for (ptrdiff_t i = 0; i < cols; i++)
+        wide[i] = x[i];
+    for (ptrdiff_t r = 0; r < rows; r += 4) {
+        uint32_t sums[4];
+        const void *row[4];
+        const ptrdiff_t valid = min_ptrdiff(rows - r, 4);
+        for (ptrdiff_t i = 0; i < 4; i++) {
+            const ptrdiff_t at = min_ptrdiff(r + i, rows - 1);
+            sums[i] = initial_sum(g, bias, at);
+            row[i] = (const char *)weights + at * cols * (g->weight_bits / 8);
+        }
+        if (g->weight_bits == 8)
+            four_rows_w8(wide, row, cols, sums);
+        else
+            four_rows_w16(wide, row, cols, sums);
+        for (ptrdiff_t i = 0; i < valid; i++)
+            to[r + i] = (T)clamp_shifted(sums[i], g->out_shift, low, high);
+    }
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Host kernels: one table of functions per instruction set, chosen at run time.
+ *
+ *   plain weights --pack--> packed (once)        input --lower--> padded rows --tile--> output
+ *
+ * Every table computes  out = clamp((bias << bias_shift) + round(out_shift) + sum) >> out_shift  with a 32-bit
+ * accumulator that wraps, so all tables give the same bits for all inputs.
+ */
+#ifndef CMSISNN_X_SIMD_H
+#define CMSISNN_X_SIMD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define SIMD_ALIGNMENT 64
+
+typedef struct {
+    int32_t in_h, in_w, in_ch;
+    int32_t out_h, out_w, out_ch;
+    int32_t kernel_h, kernel_w;
+    int32_t stride_y, stride_x;
+    int32_t pad_top, pad_left;
+    int32_t bias_shift, out_shift;
+    int32_t relu;
+    int32_t weight_bits; /* of the plain weights and bias: 8 or 16 */
+} simd_geometry;
+
+typedef struct {
+    size_t (*packed_bytes)(const simd_geometry *g);
+    /* `bias` may be NULL; `packed` is aligned to SIMD_ALIGNMENT, as `scratch` is. */
+    void (*pack)(const simd_geometry *g, const void *weights, const void *bias, void *packed);
+    size_t (*scratch_bytes)(const simd_geometry *g);
+    void (*run)(const simd_geometry *g, const void *packed, const void *in, void *out, void *scratch);
+} simd_weighted;
+
+typedef struct {
+    size_t (*scratch_bytes)(const simd_geometry *g);
+    void (*run)(const simd_geometry *g, const void *in, void *out, void *scratch);
+} simd_pool;
+
+/* Index of a table by the width of its activations. */
+enum { SIMD_Q7 = 0, SIMD_Q15 = 1 };
+
+typedef struct {
+    const char *name;
+    simd_weighted convolve[2]; /* fully connected: a 1x1 convolution whose pixels are the samples */
+    simd_weighted depthwise[2];
+    /* One sample of a fully connected layer (out_ch rows x in_ch columns) from plain weights; `wide` holds in_ch elements. */
+    void (*dot_rows[2])(const simd_geometry *g, const void *weights, const void *bias, const void *in, void *out, int16_t *wide);
+    simd_pool max_pool[2], avg_pool[2];
+    void (*relu[2])(const void *in, void *out, size_t count);
+} simd_isa;
+
+/* Names of the tables that were built, best first; NULL ends the list. */
+const char *const *simd_built(void);
+
+/* The table of that name; NULL where it was not built or this processor lacks it. */
+const simd_isa *simd_find(const char *name);
+
+/* The best table that this processor runs. */
+const simd_isa *simd_best(void);
+
+#endif
