@@ -98,12 +98,11 @@ def load(source: str | Path | bytes) -> Image:
         elf = ELFFile(io.BytesIO(content))
         machine = elf["e_machine"]
         if machine != "EM_ARM" or elf.elfclass != 32 or not elf.little_endian:
-            got = f"{machine.removeprefix('EM_') if isinstance(machine, str) else machine}, {elf.elfclass} bits"
-            raise EmulationError(
-                f"{name}: expected a little-endian 32-bit Arm ELF file, got {got}{'' if elf.little_endian else ', big-endian'}"
-            )
+            order = "little" if elf.little_endian else "big"
+            got = f"{str(machine).removeprefix('EM_')}, {elf.elfclass} bits, {order}-endian"
+            raise EmulationError(f"{name}: expected a little-endian 32-bit Arm ELF file, got {got}")
         if elf["e_type"] != "ET_EXEC":
-            raise EmulationError(f"{name}: expected a linked executable, got {elf['e_type']}: link it first (addresses are not final)")
+            raise EmulationError(f"{name}: expected a linked executable (ET_EXEC), got {elf['e_type']}: link it first")
         _check_profile(elf, name)
         segments = tuple(
             Segment(s["p_vaddr"], s["p_paddr"], s["p_memsz"], s.data(), s["p_flags"] & (EXECUTE | WRITE))
@@ -152,10 +151,13 @@ def _symbols(elf) -> tuple[dict[str, Symbol], tuple[Symbol, ...]]:
     for entry in table.iter_symbols():
         kind = entry["st_info"]["type"].removeprefix("STT_")
         # $t, $d and $a mark code and data, they name nothing.
-        if not entry.name or entry.name.startswith("$") or kind in ("FILE", "SECTION") or entry["st_shndx"] == "SHN_UNDEF":
+        if not entry.name or entry.name.startswith("$") or kind in ("FILE", "SECTION"):
+            continue
+        if entry["st_shndx"] == "SHN_UNDEF":
             continue
         is_code = kind == "FUNC" or (kind == "NOTYPE" and entry["st_shndx"] in executable)
-        symbol = Symbol(entry.name, entry["st_value"] & (~1 if is_code else ~0), entry["st_size"], "code" if is_code else "data")
+        address = entry["st_value"] & ~1 if is_code else entry["st_value"]
+        symbol = Symbol(entry.name, address, entry["st_size"], "code" if is_code else "data")
         # A local symbol may repeat a name; the global one is meant.
         if entry.name not in symbols or entry["st_info"]["bind"] != "STB_LOCAL":
             symbols[entry.name] = symbol

@@ -30,10 +30,12 @@ _PREFIXES = (
     ("str", "st"), ("vstr", "st"),
     ("cb", "br"), ("b", "br"),
     ("it", "it"),
-    ("mul", "mul"), ("mla", "mul"), ("mls", "mul"), ("smla", "mul"), ("smlsd", "mul"), ("smul", "mul"), ("smuad", "mul"),
-    ("smusd", "mul"), ("smmul", "mul"), ("smmla", "mul"), ("umull", "mul"), ("umlal", "mul"), ("umaal", "mul"),
+    ("mul", "mul"), ("mla", "mul"), ("mls", "mul"), ("smla", "mul"), ("smlsd", "mul"), ("smul", "mul"),
+    ("smuad", "mul"), ("smusd", "mul"), ("smmul", "mul"), ("smmla", "mul"), ("umull", "mul"), ("umlal", "mul"),
+    ("umaal", "mul"),
 )  # fmt: skip
-_LISTS_ONLY = ("pop", "vpop", "push", "vpush")  # every operand is a transferred register; other lists start with the base
+# Every operand is a register that moves; the other lists start with the base register.
+_LISTS_ONLY = ("pop", "vpop", "push", "vpush")
 _ACCUMULATES = ("mla", "mls", "smla")
 _ACCUMULATES_LONG = ("smlal",)
 _EXTENSIONS = (
@@ -44,8 +46,7 @@ _EXTENSIONS = (
 _CONDITIONS = ("eq", "ne", "hs", "cs", "lo", "cc", "mi", "pl", "vs", "vc", "hi", "ls", "ge", "lt", "gt", "le", "al")
 
 # Every root (no width, no condition, no S) of Armv6-M, Armv7E-M, Armv8-M mainline and FPv5 that has a price.
-_KNOWN = frozenset(
-    """
+_MNEMONICS = """
     adc add addw adr and asr b bfc bfi bic bkpt bl blx blxns bx bxns cbnz cbz clrex clz cmn cmp cps cpsid cpsie csdb dbg
     dmb dsb eor isb lda ldab ldaex ldaexb ldaexh ldah ldm ldmdb ldmia ldr ldrb ldrbt ldrd ldrex ldrexb ldrexh ldrh ldrht
     ldrsb ldrsbt ldrsh ldrsht ldrt lsl lsr mla mls mov movt movw mrs msr mul mvn neg nop orn orr pkhbt pkhtb pld pli pop
@@ -60,16 +61,16 @@ _KNOWN = frozenset(
     vabs vadd vcmp vcmpe vcvt vcvta vcvtb vcvtm vcvtn vcvtp vcvtr vcvtt vdiv vfma vfms vfnma vfnms vldm vldmdb vldmia
     vldr vmaxnm vminnm vmla vmls vmov vmrs vmsr vmul vneg vnmla vnmls vnmul vpop vpush vrinta vrintm vrintn vrintp
     vrintr vrintx vrintz vsel vseleq vselge vselgt vselvs vsqrt vstm vstmdb vstmia vstr vsub
-    """.split()
-)
+"""
+_KNOWN = frozenset(_MNEMONICS.split())
 
 
 @dataclass(frozen=True)
 class Instruction:
     """One decoded instruction.
 
-    `words` is the number of registers that a load or store multiple moves. `reads` and `writes` are Capstone's register
-    numbers, flags left out. `accumulator` is the register that a multiply-accumulate adds to, when it is not a factor too.
+    `words` is the number of registers that a load or store multiple moves. `reads` and `writes` are Capstone's
+    register numbers, flags left out. `accumulator` is what a multiply-accumulate adds to, when it is not a factor too.
     """
 
     address: int
@@ -137,9 +138,9 @@ def decode(code: bytes, address: int) -> tuple[Instruction, ...]:
                 decoded.append(_convert(item))
                 at += item.size
         if at == start:
+            got = code[at : at + 4].hex(" ", 2)
             raise EmulationError(
-                f"no price for the bytes {code[at : at + 4].hex(' ', 2)} at {address + at:#x}: not an instruction of a modelled core",
-                address=address + at,
+                f"no price for the bytes {got} at {address + at:#x}: no instruction that is known", address=address + at
             )
     return tuple(decoded)
 

@@ -2,10 +2,10 @@
 """Pipeline models: how many cycles a basic block takes, at zero wait states.
 
 A model is data, `SingleIssue` or `DualIssue`, and the small piece of code that reads it. Prices are fixed rules that
-everyone can check; the sources of their numbers are Arm's TRM DDI 0439 (M3, M4), TI SWCU192 and SWCU185, the measured
-rules in github.com/jnk0le/random (``cortex_m3m4.md``, ``cortex_m7.md``, ``cortex_m33.md``) and LLVM's ``ARMScheduleM7.td``.
-Held against boards by those who fixed them: Kyber's NTT on an M4 4426 cycles (board 4456), its inverse 4602 (4635), base
-multiplication 1235 (1201); on an M7 the CMSIS-NN paper's network with Arm's kernels 97.5 ms at 216 MHz (board 99.1).
+everyone can check. Their numbers come from Arm's TRM DDI 0439 (M3, M4), TI SWCU192 and SWCU185, the measured rules in
+github.com/jnk0le/random (``cortex_m3m4.md``, ``cortex_m7.md``, ``cortex_m33.md``) and LLVM's ``ARMScheduleM7.td``.
+Held against boards: Kyber's NTT on an M4 4426 cycles (board 4456), its inverse 4602 (4635), base multiplication 1235
+(1201); on an M7 the CMSIS-NN paper's network with Arm's kernels 97.5 ms at 216 MHz (board 99.1).
 
 Not modelled: wait states, caches, bank conflicts, alignment penalties, address-generation interlocks, FPU latencies.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compile and link C for a bare Cortex-M: GNU arm-none-eabi-gcc when it is on PATH, else Clang from the ziglang wheel."""
+"""Compile and link C for a bare Cortex-M: arm-none-eabi-gcc when it is on PATH, else Clang from the ziglang wheel."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .errors import ToolchainError, missing_extra
 
 Kind = Literal["gcc", "clang"]
 RUNTIME = Path(__file__).resolve().parent / "runtime"
-# Zig names cores with an underscore; unless told not to, it adds traps for undefined behaviour and keeps frame pointers.
+# Zig names cores with an underscore; unless told not to, it adds traps for undefined behaviour and frame pointers.
 _CLANG_ALWAYS = ("-target", "thumb-freestanding-eabi", "-fno-sanitize=undefined", "-fomit-frame-pointer")
 # A loop that looks like memcpy must not become a call of itself.
 _RUNTIME_CFLAGS = ("-O2", "-ffreestanding", "-fno-builtin")
@@ -48,33 +48,22 @@ class Toolchain:
             return (f"-mcpu={core}", "-mthumb")
         return (*_CLANG_ALWAYS, f"-mcpu={core.replace('-', '_')}", "-mthumb")
 
-    def accepts(self, flag: str, core: str) -> bool:
-        """Whether the compiler knows a flag (an unknown one must not be a warning either)."""
-        key = (flag, core)
+    def accepts(self, flags: Sequence[str], core: str) -> bool:
+        """Whether the compiler takes all these flags, without so much as a warning."""
+        key = ("\0".join(flags), core)
         if key not in self._accepted:
             with tempfile.TemporaryDirectory(prefix="cmsisnn-x-") as folder:
-                source = Path(folder) / "empty.c"
+                source, output = Path(folder) / "empty.c", Path(folder) / "empty.o"
                 source.write_text("int cxn_empty;\n")
-                done = self._run([*self.core_flags(core), "-Werror", flag, "-c", str(source), "-o", str(Path(folder) / "empty.o")])
+                done = self._run([*self.core_flags(core), "-Werror", *flags, "-c", str(source), "-o", str(output)])
                 self._accepted[key] = done.returncode == 0
         return self._accepted[key]
 
     def usable(self, cflags: Sequence[str], core: str) -> tuple[str, ...]:
-        """`cflags` without those that this compiler does not know. All are tried at once, one by one only on a refusal."""
-        wanted = tuple(cflags)
-        if not wanted or self.accepts_all(wanted, core):
-            return wanted
-        return tuple(flag for flag in wanted if self.accepts(flag, core))
-
-    def accepts_all(self, cflags: Sequence[str], core: str) -> bool:
-        key = ("\0".join(cflags), core)
-        if key not in self._accepted:
-            with tempfile.TemporaryDirectory(prefix="cmsisnn-x-") as folder:
-                source = Path(folder) / "empty.c"
-                source.write_text("int cxn_empty;\n")
-                done = self._run([*self.core_flags(core), "-Werror", *cflags, "-c", str(source), "-o", str(Path(folder) / "empty.o")])
-                self._accepted[key] = done.returncode == 0
-        return self._accepted[key]
+        """`cflags` without those that this compiler does not know."""
+        if self.accepts(cflags, core):
+            return tuple(cflags)
+        return tuple(flag for flag in cflags if self.accepts([flag], core))
 
     def compile(
         self,
@@ -126,7 +115,7 @@ class Toolchain:
     ) -> str:
         """Compile translation units and link them, without a C library, to an executable for the emulator.
 
-        ``memcpy``, ``memmove`` and ``memset`` come from this package, division on an M0+ from the compiler's own library.
+        ``memcpy``, ``memmove`` and ``memset`` come from this package, division on an M0+ from the compiler's library.
         `cflags` that the compiler does not know are left out. `script` replaces the linker script.
 
         Returns
@@ -146,26 +135,25 @@ class Toolchain:
                 objects.append(Path(folder) / f"{index}.o")
                 said += self.compile(source, objects[-1], core, cflags=cflags, include=include, defines=defines)
             runtime = Path(folder) / "memory.o"
-            self.compile(RUNTIME / "memory.c", runtime, core, cflags=_RUNTIME_CFLAGS)
+            runtime.write_bytes(_runtime(self, core))
             return said + self.link([*objects, runtime], output, core, script=script)
 
     def link(self, objects: Sequence[Path], output: Path, core: str, *, script: Path | None = None) -> str:
-        """Link object files; see `build`."""
-        libraries = ("-nostdlib", "-Wl,--no-warn-rwx-segments") if self.kind == "gcc" else ("-nostdlib",)
-        return self._check(
-            [
-                *self.core_flags(core),
-                *libraries,
-                "-static",
-                f"-Wl,-T,{script or RUNTIME / 'bare.ld'}",
-                "-Wl,-e,0x10001" if script is None else "-Wl,--gc-sections",
-                *map(str, objects),
-                *(("-lgcc",) if self.kind == "gcc" else ("-rtlib=compiler-rt",)),
-                "-o",
-                str(output),
-            ],
-            f"linking {output.name} for {core}",
+        """Link object files; see `build`. Without `script` nothing is an entry point and everything is kept."""
+        entry = () if script else ("-e", "0")
+        arguments = ["-nostdlib", "-static", "-n", *entry, "-T", str(script or RUNTIME / "bare.ld"), "-o", str(output)]
+        files = [str(path) for path in objects]
+        if self.kind == "gcc":
+            through = [f"-Wl,{','.join(arguments[1:-2])}", "-nostdlib", *files, "-lgcc", "-o", str(output)]
+            return self._check([*self.core_flags(core), "-Wl,--no-warn-rwx-segments", *through], _linking(output, core))
+        # The linker by itself is fast; the driver builds the compiler's library, which takes seconds the first time.
+        done = subprocess.run(
+            [*self.command[:-1], "ld.lld", *arguments, *files], capture_output=True, text=True, check=False
         )
+        if not done.returncode:
+            return done.stderr
+        through = [f"-Wl,{','.join(arguments[1:-2])}", "-nostdlib", *files, "-rtlib=compiler-rt", "-o", str(output)]
+        return self._check([*self.core_flags(core), "-O2", "-Wl,--no-gc-sections", *through], _linking(output, core))
 
     def _run(self, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
         return subprocess.run([*self.command, *arguments], capture_output=True, text=True, check=False)
@@ -173,9 +161,22 @@ class Toolchain:
     def _check(self, arguments: Sequence[str], what: str) -> str:
         done = self._run(arguments)
         if done.returncode:
-            lines = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines() or ["no message"]
+            said = done.stderr.splitlines()
+            lines = [line for line in said if "error" in line] or said or ["no message"]
             raise ToolchainError(f"{what} failed ({self.kind}): {'; '.join(line.strip() for line in lines[:3])}")
         return done.stderr
+
+
+@lru_cache(maxsize=16)
+def _runtime(toolchain: Toolchain, core: str) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="cmsisnn-x-") as folder:
+        output = Path(folder) / "memory.o"
+        toolchain.compile(RUNTIME / "memory.c", output, core, cflags=_RUNTIME_CFLAGS)
+        return output.read_bytes()
+
+
+def _linking(output: Path, core: str) -> str:
+    return f"linking {output.name} for {core}"
 
 
 @lru_cache(maxsize=4)
@@ -198,5 +199,5 @@ def find_toolchain(kind: Kind | None = None) -> Toolchain:
 def _identify(kind: Kind, command: tuple[str, ...]) -> Toolchain:
     done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise ToolchainError(f"{' '.join(command)} --version failed: {done.stderr.strip().splitlines()[-1:] or 'no message'}")
+        raise ToolchainError(f"{' '.join(command)} --version failed: {done.stderr.strip() or 'no message'}")
     return Toolchain(kind, command, done.stdout.splitlines()[0].strip())

@@ -176,14 +176,24 @@ class Pricer:
             for item in block:
                 counts[item.kind] += runs[address]
             traced = BlockTrace(
-                address, sizes[address], self._name_of(address), runs[address], len(block) * runs[address], cycles[address]
+                address,
+                sizes[address],
+                self._name_of(address),
+                runs[address],
+                len(block) * runs[address],
+                cycles[address],
             )
             blocks.append(traced)
             by_symbol[traced.symbol][0] += traced.instructions
             by_symbol[traced.symbol][1] += traced.cycles
         symbols = tuple(
-            SymbolTrace(name, *totals) for name, totals in sorted(by_symbol.items(), key=lambda item: (-item[1][1], item[0]))
+            SymbolTrace(name, *totals)
+            for name, totals in sorted(by_symbol.items(), key=lambda item: (-item[1][1], item[0]))
         )
         return Tally(
-            sum(b.instructions for b in blocks), sum(b.cycles for b in blocks), dict(sorted(counts.items())), tuple(blocks), symbols
+            sum(b.instructions for b in blocks),
+            sum(b.cycles for b in blocks),
+            dict(sorted(counts.items())),
+            tuple(blocks),
+            symbols,
         )
