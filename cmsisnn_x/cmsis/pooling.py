@@ -51,7 +51,8 @@ def _pool(function: str, arguments: Mapping[str, Any], *, average: bool) -> None
         _refuse_outside(call)
     call.check_sizes()
     geometry = tuple(call[n] for n in ("dim_im_in", "ch_im_in", "dim_kernel", "padding", "stride", "dim_im_out"))
-    out = np.empty(call.needed("Im_out"), np.int8)
+    # A copy, not an empty array: rows of 65536 bytes and more are not written to their end.
+    out = call.read("Im_out").copy()
     image = call.read("Im_in")
     if not call.dsp:
         _cmsis.pool_clipped(image, out, average, *geometry)
