@@ -6,9 +6,7 @@ CXN_INLINE int32_t CXN_LOCAL(load)(const CXN_IN_T *p)
 #if CXN_GET(IN_BITS) == 8 || CXN_GET(INPUT_ALIGNED)
     return *p;
 #else
-    int16_t x;
-    CXN_MEMCPY(&x, p, sizeof x);
-    return x;
+    return cxn_load_s16(p);
 #endif
 }
 

@@ -40,6 +40,14 @@ CXN_INLINE uint32_t cxn_load_u32_aligned(const void *p)
     return x;
 }
 
+/* Taken as const void *, not as const int16_t *: Clang would conclude from the type that the address is even. */
+CXN_INLINE int32_t cxn_load_s16(const void *p)
+{
+    int16_t x;
+    CXN_MEMCPY(&x, p, sizeof x);
+    return x;
+}
+
 CXN_INLINE void cxn_store_u32(void *p, uint32_t x)
 {
     CXN_MEMCPY(p, &x, sizeof x);

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Depthwise convolution, one instance:
+ *     out[y][x][c] = requantise(bias[c] + sum_{m,n} in[y * STRIDE_Y - PAD_TOP + m][x * STRIDE_X - PAD_LEFT + n][c] * weight(m, n, c))
+ * with zeros outside the image. Defines
+ *     static void CXN_KERNEL(const CXN_IN_T *input, const CXN_W_T *weights, const CXN_BIAS_T *bias, CXN_OUT_T *output, void *scratch)
+ * `weights` and `scratch` are word aligned, `input` and `output` may have any alignment unless INPUT_ALIGNED,
+ * OUTPUT_ALIGNED say more. `scratch` has SCRATCH_BYTES bytes: what the lowering's header states.
+ */
+#include "cmsisnn_x/config.h"
+#include "cmsisnn_x/intrinsics.h"
+#include "cmsisnn_x/requantise.h"
+#include "cmsisnn_x/element.h"
+
+#if CXN_GET(UNROLL) != 1 && CXN_GET(UNROLL) != 2 && CXN_GET(UNROLL) != 4 && CXN_GET(UNROLL) != 8
+#error "UNROLL: legal values are 1, 2, 4 and 8"
+#endif
+#define CXN_BR CXN_GET(BLOCK_ROWS)
+#define CXN_BC CXN_GET(BLOCK_COLS)
+#if !((CXN_BR == 1 || CXN_BR == 2 || CXN_BR == 4) && (CXN_BC == 1 || CXN_BC == 2 || CXN_BC == 4)) || CXN_BR * CXN_BC > 8 || \
+    (CXN_BR * CXN_BC == 4 && CXN_BR != 2)
+#error "BLOCK_ROWS x BLOCK_COLS: legal values are 1x1, 1x2, 2x1, 2x2, 2x4 and 4x2"
+#endif
+#if CXN_GET(IN_CH) != CXN_GET(OUT_CH)
+#error "OUT_CH: legal value is IN_CH"
+#endif
+#if CXN_GET(IM2COL_COLS) < CXN_BC || CXN_GET(IM2COL_COLS) > 16 || CXN_GET(IM2COL_COLS) % CXN_BC
+#error "IM2COL_COLS: legal values are the multiples of BLOCK_COLS up to 16"
+#endif
+#if CXN_GET(COLUMN_LAYOUT) != CXN_COLUMN_LAYOUT_SEQUENTIAL
+#error "COLUMN_LAYOUT: legal value is CXN_COLUMN_LAYOUT_SEQUENTIAL"
+#endif
+#if CXN_GET(INNER) != CXN_INNER_C
+#error "INNER: legal value is CXN_INNER_C"
+#endif
+#if CXN_GET(TILE) != 1
+#error "TILE: legal value is 1"
+#endif
+#if CXN_GET(FUSED_POOL) != 0
+#error "FUSED_POOL: legal value is 0"
+#endif
+
+#if CXN_GET(LOWERING) == CXN_LOWERING_IM2COL
+#if CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_PLAIN
+#error "WEIGHT_LAYOUT: legal value with CXN_LOWERING_IM2COL is CXN_WEIGHT_LAYOUT_PLAIN"
+#endif
+#include "cmsisnn_x/depthwise_im2col.h"
+#elif CXN_GET(LOWERING) == CXN_LOWERING_LINE_BUFFER
+#if CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_WIDENED && CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_INTERLEAVED
+#error "WEIGHT_LAYOUT: legal values with CXN_LOWERING_LINE_BUFFER are _WIDENED (8-bit weights) and _INTERLEAVED (16-bit weights)"
+#endif
+#include "cmsisnn_x/depthwise_rows.h"
+#else
+#error "LOWERING: legal values are CXN_LOWERING_IM2COL and _LINE_BUFFER"
+#endif
+
+#undef CXN_BR
+#undef CXN_BC
+#include "cmsisnn_x/undef.h"
