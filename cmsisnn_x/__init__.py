@@ -44,6 +44,7 @@ from ._config import get_include, show_config
 from ._variants import BASELINE, Variant, variants
 from .buffers import scratch_bytes
 from .interleave import pack_fully_connected, unpack_fully_connected
+from .network import Network
 from .ops import (
     avg_pool,
     convolve,
@@ -60,6 +61,7 @@ from .ops import (
 
 __all__ = [
     "BASELINE",
+    "Network",
     "Variant",
     "avg_pool",
     "convolve",

@@ -21,9 +21,8 @@ def get_include() -> str:
 
 def show_config() -> None:
     """Print the versions, what was built and which code path ``variant=None`` takes."""
-    from . import __version__, _build_info, ops
+    from . import __version__, _build_info, _simd
 
-    fastest = ops._fastest
     rows = {
         "cmsisnn-x": __version__,
         "python": platform.python_version(),
@@ -31,7 +30,7 @@ def show_config() -> None:
         **_build_info.build_info(),
         "machine": platform.machine(),
         "headers": get_include(),
-        "kernels": fastest.describe() if hasattr(fastest, "describe") else f"Cython, {ops.PORTABLE}",
+        "kernels": _simd.describe(),
     }
     width = max(map(len, rows))
     for name, value in rows.items():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import _activation, _convolution, _depthwise, _fully_connected, _pooling, _softmax, _support
+from . import _activation, _convolution, _depthwise, _fully_connected, _pooling, _simd, _softmax, _support
 from . import _arguments as check
 from ._tables import activation_table
 from ._variants import Variant, check_variant
@@ -28,30 +28,13 @@ __all__ = [
     "sigmoid", "softmax", "tanh",
 ]  # fmt: skip
 
-PORTABLE = Variant(unroll=1, block_rows=2, block_cols=4, im2col_cols=4)
-"""The Cython code path that compilers vectorise best."""
-
-
-try:
-    from . import _simd as _fastest
-except ImportError:  # built without it
-    _fastest = None
-
-
-def _code_path(op: str, variant: Variant | None) -> Variant | None:
-    """None for the fastest kernel of this machine, else the Cython code path to take."""
+def _run(variant: Variant | None, kernel, case: Case, *arguments) -> None:
+    """Run an operation with knobs: the vector kernel of this machine, or the Cython code path that `variant` names."""
     if variant is None:
-        return None if _fastest is not None else PORTABLE
-    return check_variant(variant, op).on_host()
-
-
-def _run(path: Variant | None, kernel, case: Case, *arguments) -> None:
-    """Run an operation with knobs on the code path that :func:`_code_path` chose."""
-    if path is None:
-        getattr(_fastest, case.op)(*arguments)
+        getattr(_simd, case.op)(*arguments)
         return
-    scratch = np.empty(max(footprint(case, path) // 2, 1), np.int16)
-    kernel(*arguments, path.unroll, path.block_rows, path.block_cols, path.im2col_cols, scratch)
+    scratch = np.empty(max(footprint(case, variant) // 2, 1), np.int16)
+    kernel(*arguments, variant.unroll, variant.block_rows, variant.block_cols, variant.im2col_cols, scratch)
 
 
 def convolve(
@@ -195,7 +178,7 @@ def _convolve_like(
     sides = check.output_sides(out_ch, size, window, step, first, totals, False, output_size)
     bias_shift, out_shift = check.shift("bias_shift", bias_shift), check.shift("out_shift", out_shift)
     is_relu = check.one_of("activation", activation, (None, "relu")) is not None
-    path = _code_path(op, variant)
+    path = None if variant is None else check_variant(variant, op).on_host()
     shape = (*sides, out_ch) if image.ndim == 3 else (nhwc.shape[0], *sides, out_ch)
     result = check.Output(out, shape, image.dtype, nhwc, weights, biases)
     if nhwc.shape[0]:
@@ -262,7 +245,7 @@ def fully_connected(
     biases = check.bias_or_zero(bias, rows, matrix.dtype)
     bias_shift, out_shift = check.shift("bias_shift", bias_shift), check.shift("out_shift", out_shift)
     is_relu = check.one_of("activation", activation, (None, "relu")) is not None
-    path = _code_path("fully_connected", variant)
+    path = None if variant is None else check_variant(variant, "fully_connected").on_host()
     count, length = vectors.shape
     shape = (count, rows) if activations.ndim in (2, 4) else (rows,)
     result = check.Output(out, shape, activations.dtype, vectors, matrix, biases)
