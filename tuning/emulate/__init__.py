@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from .emulator import DEFAULT_BUDGET, Buffer, Emulator, Symbol
 from .errors import EmulationError, ToolchainError
+from .layers import Evaluation, evaluate, evaluate_many
 from .toolchain import Toolchain, find_toolchain
 from .trace import BlockTrace, SymbolTrace, Trace
 
@@ -22,10 +23,13 @@ __all__ = [
     "Buffer",
     "EmulationError",
     "Emulator",
+    "Evaluation",
     "Symbol",
     "SymbolTrace",
     "Toolchain",
     "ToolchainError",
     "Trace",
+    "evaluate",
+    "evaluate_many",
     "find_toolchain",
 ]
