@@ -11,6 +11,7 @@ from libc.string cimport memset
 
 ctypedef int (*mem_read_t)(void *engine, uint64_t address, void *data, uint64_t size) noexcept nogil
 ctypedef int (*reg_read_t)(void *engine, int register_id, void *value) noexcept nogil
+ctypedef int (*reg_write_t)(void *engine, int register, const void *value) noexcept nogil
 ctypedef int (*emu_stop_t)(void *engine) noexcept nogil
 
 cdef enum:
@@ -197,8 +198,10 @@ cdef struct Region:
 cdef struct AccessState:
     mem_read_t mem_read
     reg_read_t reg_read
+    reg_write_t reg_write
     emu_stop_t emu_stop
     int pc_register
+    int xpsr_register
     bint strict_alignment
     Region *regions
     uint32_t count
@@ -232,11 +235,22 @@ cdef bint needs_alignment(AccessState *state, void *engine) noexcept nogil:
     return (code[1] & 0xF0) == 0xC0 or (code[1] & 0xF6) == 0xB4 or (code[1] & 0xFE) == 0xE8 or (code[1] & 0xFE) == 0xEC
 
 
+cdef void leave_it_block(AccessState *state, void *engine) noexcept nogil:
+    """Unicorn 2.1 restores the IT state of an access for its hook and leaves it so: the next block would start conditional."""
+    cdef uint32_t xpsr = 0
+    state.reg_read(engine, state.xpsr_register, &xpsr)
+    if xpsr & IT_STATE:
+        xpsr &= ~<uint32_t>IT_STATE
+        state.reg_write(engine, state.xpsr_register, &xpsr)
+
+
 cdef void on_access(void *engine, int kind, uint64_t address64, int size, int64_t value, void *user_data) noexcept nogil:
     cdef AccessState *state = <AccessState *>user_data
     cdef uint32_t address = <uint32_t>address64, low = 0, high = state.count, middle
     cdef bint write = kind == WRITE
     cdef Region *region = &state.regions[state.latest]
+    if not state.strict_alignment:
+        leave_it_block(state, engine)
     if address < region.start or address >= region.end:
         while low < high:
             middle = (low + high) >> 1
@@ -266,22 +280,25 @@ cdef class AccessProbe:
 
     Parameters
     ----------
-    mem_read, reg_read, emu_stop : int
-        Addresses of ``uc_mem_read``, ``uc_reg_read`` and ``uc_emu_stop``.
-    pc_register : int
-        Unicorn's number of the program counter.
+    mem_read, reg_read, reg_write, emu_stop : int
+        Addresses of ``uc_mem_read``, ``uc_reg_read``, ``uc_reg_write`` and ``uc_emu_stop``.
+    pc_register, xpsr_register : int
+        Unicorn's numbers of the program counter and the status register.
     strict_alignment : bool
         Whether any unaligned access faults (Armv6-M).
     """
 
     cdef AccessState state
 
-    def __cinit__(self, uintptr_t mem_read, uintptr_t reg_read, uintptr_t emu_stop, int pc_register, bint strict_alignment):
+    def __cinit__(self, uintptr_t mem_read, uintptr_t reg_read, uintptr_t reg_write, uintptr_t emu_stop, int pc_register,
+                  int xpsr_register, bint strict_alignment):
         memset(&self.state, 0, sizeof(AccessState))
         self.state.mem_read = <mem_read_t>mem_read
         self.state.reg_read = <reg_read_t>reg_read
+        self.state.reg_write = <reg_write_t>reg_write
         self.state.emu_stop = <emu_stop_t>emu_stop
         self.state.pc_register = pc_register
+        self.state.xpsr_register = xpsr_register
         self.state.strict_alignment = strict_alignment
 
     def __dealloc__(self):

@@ -110,15 +110,16 @@ class Emulator:
         self._engine = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
         self._engine.ctl_set_cpu_model(models[self.core])
         library = _library()
-        mem_read, reg_read, emu_stop = (
+        mem_read, reg_read, reg_write, emu_stop = (
             ctypes.cast(function, ctypes.c_void_p).value
-            for function in (library.uc_mem_read, library.uc_reg_read, library.uc_emu_stop)
+            for function in (library.uc_mem_read, library.uc_reg_read, library.uc_reg_write, library.uc_emu_stop)
         )
         self._blocks = _probe.BlockProbe(mem_read, emu_stop)
         self._hook(unicorn.UC_HOOK_BLOCK, self._blocks)
         if self.checked:
             strict = self.core == "cortex-m0plus"
-            self._accesses = _probe.AccessProbe(mem_read, reg_read, emu_stop, arm_const.UC_ARM_REG_PC, strict)
+            registers = arm_const.UC_ARM_REG_PC, arm_const.UC_ARM_REG_XPSR
+            self._accesses = _probe.AccessProbe(mem_read, reg_read, reg_write, emu_stop, *registers, strict)
             self._hook(unicorn.UC_HOOK_MEM_READ | unicorn.UC_HOOK_MEM_WRITE, self._accesses)
         self._engine.hook_add(unicorn.UC_HOOK_INTR, self._on_exception)
         self._engine.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._on_bad_access)
@@ -164,6 +165,10 @@ class Emulator:
             self._engine.mem_write(segment.address, segment.data + bytes(segment.size - len(segment.data)))
             if segment.load_address != segment.address and segment.data:
                 self._engine.mem_write(segment.load_address, segment.data)
+        self.free_buffers()
+
+    def free_buffers(self) -> None:
+        """Give back every buffer that `buffer` handed out."""
         self._buffers_end = BUFFERS
         self._buffers.clear()
 
