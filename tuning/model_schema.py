@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from cmsisnn_x._variants import BLOCKS, COLUMN_LAYOUTS, IM2COL_COLS_MAX, INNERS, LOWERINGS, UNROLLS, WEIGHT_LAYOUTS, Variant
+from cmsisnn_x import _variants
+from cmsisnn_x._variants import Variant
 
 from . import _yaml
 from .errors import ModelError
@@ -16,17 +18,22 @@ from .units import parse_size
 
 MAX = 65535
 
-KNOBS: dict[str, tuple[Any, ...]] = {
-    "unroll": UNROLLS,
-    "block_rows": tuple(sorted({rows for rows, _ in BLOCKS})),
-    "block_cols": tuple(sorted({cols for _, cols in BLOCKS})),
-    "im2col_cols": tuple(range(1, IM2COL_COLS_MAX + 1)),
-    "lowering": LOWERINGS,
-    "weight_layout": WEIGHT_LAYOUTS,
-    "column_layout": COLUMN_LAYOUTS,
-    "inner": INNERS,
-    "fused_pool": (False, True),
-}
+def _legal_values(name: str) -> tuple[Any, ...]:
+    if name in ("block_rows", "block_cols"):
+        return tuple(sorted({block[name == "block_cols"] for block in _variants.BLOCKS}))
+    if name == "im2col_cols":
+        return tuple(range(1, _variants.IM2COL_COLS_MAX + 1))
+    if name == "unroll":
+        return tuple(sorted({value for row in _device_rows() for value in row.unrolls} | set(_variants.UNROLLS)))
+    default = getattr(Variant(), name)
+    return (False, True) if isinstance(default, bool) else getattr(_variants, f"{name.upper()}S")
+
+
+def _device_rows() -> tuple[Any, ...]:
+    return getattr(_variants, "DEVICE_ROWS", ())
+
+
+KNOBS: dict[str, tuple[Any, ...]] = {field.name: _legal_values(field.name) for field in fields(Variant)}
 """Every knob of a variant and the values that some kernel has."""
 
 
@@ -331,5 +338,3 @@ def _keys(parent: _yaml.Key, op: str | None) -> list[str]:
         cls = OPS[op]
     return [field.alias or name for name, field in cls.model_fields.items()]
 
-
-assert set(KNOBS) == {f for f in Variant.__dataclass_fields__}, "a knob without legal values"

@@ -114,17 +114,6 @@ def kernel_key(layer: Layer, variant: Variant | None) -> Hashable:
 
 def scratch_bytes(layer: Layer, variant: Variant | None) -> int:
     """Scratch of one layer under one variant: the same function that sizes the host's and the firmware's buffers."""
-    from cmsisnn_x.buffers import scratch_bytes as of_call
+    from cmsisnn_x.buffers import layer_scratch_bytes
 
-    return int(
-        of_call(
-            layer.python_op,
-            layer.dtype,
-            input_shape=layer.input_shape,
-            out_channels=layer.output_shape[-1],
-            kernel=layer.kernel,
-            stride=layer.stride,
-            padding=layer.padding,
-            variant=variant,
-        )
-    )
+    return layer_scratch_bytes(layer, variant) if variant is not None else 0
