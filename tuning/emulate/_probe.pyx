@@ -16,6 +16,7 @@ ctypedef int (*emu_stop_t)(void *engine) noexcept nogil
 
 cdef enum:
     WRITE = 17  # UC_MEM_WRITE
+    IT_STATE = 0x0600FC00  # ICI/IT bits of the XPSR; Armv6-M has none
     BOUNDS = 1
     ALIGNMENT = 2
     READ_ONLY = 3
