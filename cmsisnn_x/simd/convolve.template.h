@@ -19,11 +19,16 @@ typedef struct {
     int shift;
     int32_t low;
     ptrdiff_t out_ch;
+    ptrdiff_t row_pixels, pixel_pitch; /* of an output row; elements between its windows */
 } FN(job);
 
 static void FN(strip)(const FN(job) *job, T *out, ptrdiff_t pixels);
 
-ALWAYS_INLINE int FN(groups)(const simd_geometry *g) { return (int)(((ptrdiff_t)g->kernel_w * g->in_ch + KG - 1) / KG); }
+#ifndef ROUND_GROUPS
+#define ROUND_GROUPS(n) (n)
+#endif
+
+ALWAYS_INLINE int FN(groups)(const simd_geometry *g) { return (int)ROUND_GROUPS(((ptrdiff_t)g->kernel_w * g->in_ch + KG - 1) / KG); }
 
 ALWAYS_INLINE size_t FN(sums_bytes)(const simd_geometry *g)
 {
@@ -40,23 +45,32 @@ ALWAYS_INLINE void FN(pack_as)(const simd_geometry *g, const void *weights, int 
 {
     const ptrdiff_t run = (ptrdiff_t)g->kernel_w * g->in_ch;
     const ptrdiff_t groups = FN(groups)(g), whole = run / KG;
-    const ptrdiff_t channels = (ptrdiff_t)round_up((size_t)g->out_ch, CHANNELS);
     uint32_t *sums = packed;
     PW *first = (PW *)((char *)packed + FN(sums_bytes)(g));
-    for (ptrdiff_t oc = 0; oc < channels; oc++) {
+    memset(packed, 0, FN(packed_bytes)(g));
+    for (ptrdiff_t oc = 0; oc < g->out_ch; oc++) {
         PW *to = first + (oc / LANES * g->kernel_h * groups * LANES + oc % LANES) * KG;
-        uint32_t sum = 0;
-        for (ptrdiff_t r = 0; r < g->kernel_h; r++) {
-            const ptrdiff_t from = (oc * g->kernel_h + r) * run;
-            for (ptrdiff_t k = 0; k < groups; k++, to += LANES * KG)
-                for (ptrdiff_t i = 0; i < KG; i++) {
-                    const int valid = oc < g->out_ch && (k < whole || k * KG + i < run);
-                    const int16_t w = valid ? plain_weight(weights, weight_bits, from + k * KG + i) : 0;
-                    to[i] = (PW)w;
-                    sum += (uint32_t)w;
-                }
+        const ptrdiff_t depth = g->kernel_h * run;
+        sums[oc] = initial_sum(g, bias, oc);
+        if (CORRECTION) {
+            uint32_t sum = 0;
+            for (ptrdiff_t i = 0; i < depth; i++)
+                sum += (uint32_t)plain_weight(weights, weight_bits, oc * depth + i);
+            sums[oc] -= CORRECTION * sum;
         }
-        sums[oc] = oc < g->out_ch ? initial_sum(g, bias, oc) - CORRECTION * sum : 0;
+        for (ptrdiff_t r = 0; r < g->kernel_h; r++, to += groups * LANES * KG) {
+            const ptrdiff_t from = oc * depth + r * run;
+            if (weight_bits == 8 * (int)sizeof(PW)) {
+                const PW *plain = (const PW *)weights + from;
+                for (ptrdiff_t k = 0; k < whole; k++)
+                    memcpy(to + k * LANES * KG, plain + k * KG, sizeof(PW) * KG);
+            } else
+                for (ptrdiff_t k = 0; k < whole; k++)
+                    for (ptrdiff_t i = 0; i < KG; i++)
+                        to[k * LANES * KG + i] = (PW)plain_weight(weights, weight_bits, from + k * KG + i);
+            for (ptrdiff_t i = whole * KG; i < run; i++)
+                to[whole * LANES * KG + i % KG] = (PW)plain_weight(weights, weight_bits, from + i);
+        }
     }
 }
 
@@ -93,6 +107,8 @@ static void FN(run)(const simd_geometry *g, const void *packed, const void *in, 
         .shift = g->out_shift,
         .low = g->relu ? 0 : INT32_MIN,
         .out_ch = g->out_ch,
+        .row_pixels = g->out_w,
+        .pixel_pitch = (ptrdiff_t)g->stride_x * g->in_ch,
     };
     FN(window_offsets)(g, &p, offsets);
     for (ptrdiff_t y = 0; y < g->out_h; y += p.strip) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which tables were built, and which of them this processor runs. The build defines SIMD_HAVE_<NAME>. */
+#define _GNU_SOURCE /* syscall */
 #include <string.h>
 
 #include "simd.h"
@@ -19,6 +20,24 @@ static int has_avx512vnni(void)
 {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
+}
+#endif
+
+#ifdef SIMD_HAVE_AMX
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#define ARCH_REQ_XCOMP_PERM 0x1023
+#define XFEATURE_XTILEDATA 18
+extern const simd_isa simd_amx;
+/* The kernel hands out the tile state on request, once per process; it refuses where signal stacks are too small for it. */
+static int has_amx(void)
+{
+    unsigned a, b, c, d;
+    if (!has_avx512vnni() || !__get_cpuid_count(7, 0, &a, &b, &c, &d))
+        return 0;
+    const int tile = d >> 24 & 1, int8 = d >> 25 & 1;
+    return tile && int8 && syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
 }
 #endif
 
@@ -51,6 +70,9 @@ static const struct {
     const simd_isa *isa;
     int (*runs_here)(void);
 } tables[] = {
+#ifdef SIMD_HAVE_AMX
+    {&simd_amx, has_amx},
+#endif
 #ifdef SIMD_HAVE_AVX512VNNI
     {&simd_avx512vnni, has_avx512vnni},
 #endif
@@ -67,6 +89,9 @@ static const struct {
 };
 
 static const char *const names[] = {
+#ifdef SIMD_HAVE_AMX
+    "amx",
+#endif
 #ifdef SIMD_HAVE_AVX512VNNI
     "avx512vnni",
 #endif

@@ -8,8 +8,13 @@
  *
  * Takes: FN(name), T (input), LT (lowered element), LOWER_ROW(dst, src, n), LOWER_FILL(dst, n).
  */
+#ifndef LOWER_STRIP_BYTES
 #define LOWER_STRIP_BYTES (256 * 1024)
-#define LOWER_SLACK 64
+#endif
+/* What may be read behind the last window. */
+#ifndef LOWER_SLACK
+#define LOWER_SLACK(g) 64
+#endif
 
 typedef struct {
     ptrdiff_t padded_w, pitch; /* pixels, elements */
@@ -29,7 +34,7 @@ static FN(lowering) FN(plan_lowering)(const simd_geometry *g)
     ptrdiff_t rows = LOWER_STRIP_BYTES / (p.pitch * (ptrdiff_t)sizeof(LT));
     p.strip = min_ptrdiff(g->out_h, max_ptrdiff(1, (rows - g->kernel_h) / g->stride_y + 1));
     rows = (p.strip - 1) * g->stride_y + g->kernel_h;
-    p.buffer_bytes = round_up((size_t)(rows * p.pitch) * sizeof(LT) + LOWER_SLACK, SIMD_ALIGNMENT);
+    p.buffer_bytes = round_up((size_t)(rows * p.pitch) * sizeof(LT) + LOWER_SLACK(g), SIMD_ALIGNMENT);
     p.offsets_bytes = round_up((size_t)(p.strip * g->out_w + PIXELS) * sizeof(ptrdiff_t), SIMD_ALIGNMENT);
     return p;
 }
@@ -55,7 +60,7 @@ static void FN(lower)(const simd_geometry *g, const FN(lowering) *p, const T *in
         LOWER_ROW(buffer + p->left * ch, in + y * g->in_w * ch, p->copied * ch);
         LOWER_FILL(buffer + (p->left + p->copied) * ch, p->right * ch);
     }
-    memset(buffer, 0, LOWER_SLACK);
+    memset(buffer, 0, LOWER_SLACK(g));
 }
 
 /* Where the window of every output pixel of a strip starts; PIXELS copies of the last follow, for incomplete tiles. */
