@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The CMSIS-NN paper's network and single layers of its kind, with seeded weights. Append only: results are compared over time."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+
+from cmsisnn_x.layers import NUMPY_DTYPES, Layer
+
+
+def draw(name: str, shape: tuple[int, ...], dtype: str, limit: int | None = None) -> np.ndarray:
+    """Seeded integers in -limit..limit-1, the whole range by default."""
+    limit = limit or 1 << (NUMPY_DTYPES[dtype].itemsize * 8 - 1)
+    generator = np.random.default_rng(zlib.crc32(name.encode()))
+    return generator.integers(-limit, limit, shape, dtype=NUMPY_DTYPES[dtype])
+
+
+def convolution(name: str, size: int, in_ch: int, out_ch: int, kernel: int, dtype: str = "q7", relu: bool = True) -> Layer:
+    """A "same" convolution with stride 1."""
+    pad = (kernel // 2, kernel // 2)
+    depth = kernel * kernel * in_ch
+    return Layer(
+        name, "conv2d", dtype, (size, size, in_ch), (size, size, out_ch), (kernel, kernel), (1, 1), (pad, pad),
+        out_shift=7 + depth.bit_length() // 2 + (6 if dtype == "q15" else 0),
+        activation="relu" if relu else None, weights_dtype=dtype,
+        weights=draw(f"{name}/weights", (out_ch, kernel, kernel, in_ch), dtype),
+        bias=draw(f"{name}/bias", (out_ch,), dtype),
+    )  # fmt: skip
+
+
+def depthwise(name: str, size: int, channels: int, kernel: int, dtype: str = "q7") -> Layer:
+    """A "same" depthwise convolution with stride 1."""
+    pad = (kernel // 2, kernel // 2)
+    return Layer(
+        name, "depthwise_conv2d", dtype, (size, size, channels), (size, size, channels), (kernel, kernel), (1, 1), (pad, pad),
+        out_shift=9 if dtype == "q7" else 15, activation="relu", weights_dtype=dtype,
+        weights=draw(f"{name}/weights", (kernel, kernel, channels), dtype), bias=draw(f"{name}/bias", (channels,), dtype),
+    )  # fmt: skip
+
+
+def max_pool(name: str, size: int, channels: int, dtype: str = "q7", op: str = "max_pool2d") -> Layer:
+    """3x3 with stride 2, rounded up."""
+    return Layer(name, op, dtype, (size, size, channels), (size // 2, size // 2, channels), (3, 3), (2, 2),
+                 ((0, 1), (0, 1)), ceil_mode=True)  # fmt: skip
+
+
+def dense(name: str, shape: tuple[int, ...], rows: int, dtype: str = "q7") -> Layer:
+    """Fully connected."""
+    cols = int(np.prod(shape))
+    return Layer(
+        name, "fully_connected", dtype, shape, (rows,), out_shift=12 if dtype == "q7" else 20, weights_dtype=dtype,
+        weights=draw(f"{name}/weights", (rows, cols), dtype), bias=draw(f"{name}/bias", (rows,), dtype),
+    )  # fmt: skip
+
+
+def paper_network(dtype: str = "q7") -> list[Layer]:
+    """arXiv 1801.06601: 12.3 million multiply-accumulates."""
+    return [
+        convolution("conv1", 32, 3, 32, 5, dtype),
+        max_pool("pool1", 32, 32, dtype),
+        convolution("conv2", 16, 32, 32, 5, dtype),
+        max_pool("pool2", 16, 32, dtype),
+        convolution("conv3", 8, 32, 64, 5, dtype),
+        max_pool("pool3", 8, 64, dtype),
+        dense("fc1", (4, 4, 64), 10, dtype),
+        Layer("prob", "softmax", dtype, (10,), (10,)),
+    ]
+
+
+def macs(layers: list[Layer]) -> int:
+    return sum(layer.macs for layer in layers)
