@@ -63,10 +63,19 @@ def _line_buffer(case: Case, variant: Variant) -> int:
     return case.kernel[0] * round_up_even(span * case.image[2]) * 2
 
 
+def _winograd(case: Case, variant: Variant) -> int:
+    """One tile's columns of the whole image, transformed: a plane per point; odd runs read one element further."""
+    points = variant.tile + case.kernel[1] - 1
+    height = (case.output[0] - 1) * case.stride[0] + case.kernel[0]
+    plane = height * case.image[2] + case.kernel[0] * case.image[2] % 2
+    return points * round_up_even(plane) * 2
+
+
 FOOTPRINTS: dict[tuple[str, str], Callable[[Case, Variant], int]] = {
     ("convolve", "im2col"): _im2col,
     ("convolve", "line_buffer"): _line_buffer,
     ("convolve", "direct"): _nothing,
+    ("convolve", "winograd"): _winograd,
     ("depthwise_convolve", "im2col"): _im2col,
     ("fully_connected", "im2col"): _fully_connected,
 }

@@ -10,6 +10,8 @@ elements ``(k, k+1)``:
 * 8 bits (``"interleaved"``): ``r0k0 r1k0 r0k1 r1k1  r2k0 r3k0 r2k1 r3k1``, one word per two rows: SXTB16 gives the first row, SXTB16 with ROR #8
   the second.
 
+``lowering="winograd"``: the same 16-bit order over transformed kernels, one run per point (:func:`winograd_weights`).
+
 ``"plain"`` is the order of the Python functions, untouched.
 """
 
@@ -49,10 +51,63 @@ def _convolve(layer: Layer, variant: Variant) -> np.ndarray:
     weights = layer.weights
     assert weights is not None
     rows = weights.shape[0]
+    if variant.lowering == "winograd":
+        return pack_rows(winograd_weights(weights, variant.tile), variant.block_rows)
     runs = weights.reshape(rows, 1 if variant.lowering == "im2col" else weights.shape[1], -1)
     if variant.weight_layout == "widened":
         runs = runs.astype(np.int16)
     return pack_rows(runs, variant.block_rows)
+
+
+def winograd_transform(tile: int, kernel_w: int) -> np.ndarray:
+    """The matrix G that takes a kernel row to its values at the points, scaled to integers.
+
+    Parameters
+    ----------
+    tile : int
+        Output columns of a tile.
+    kernel_w : int
+        ``n = tile + kernel_w - 1`` must be 4, 6 or 8: the points are 0, 1, -1, then 2, -2, then 1/2, -1/2, and infinity.
+
+    Returns
+    -------
+    ndarray of int64, shape (n, kernel_w)
+        ``scale * a_i^k / prod_{l != i} (a_i - a_l)``, divided by what the kernel's integer input transform has too much
+        (scale 2, 24, 360); the rows of 1/2 and -1/2 are multiplied by a further power of two that its output transform takes off.
+    """
+    n = tile + kernel_w - 1
+    k = np.arange(kernel_w)
+    sign = (-1) ** k
+    first, last = (k == 0).astype(int), (k == kernel_w - 1).astype(int)
+    if n == 4:
+        rows = [-2 * first, k**0, sign, 2 * last]
+    elif n == 6:
+        rows = [6 * first, -4 * k**0, -4 * sign, 2**k, sign * 2**k, 24 * last]
+    elif n == 8:
+        rows = [-90 * first, -20 * k**0, -20 * sign, 2**k, sign * 2**k, 2 ** k[::-1], sign * 2 ** k[::-1], 90 * last]
+    else:
+        raise ValueError(f"tile + kernel_w - 1: expected 4, 6 or 8, got {tile} + {kernel_w} - 1")
+    return np.array(rows, np.int64)
+
+
+def winograd_weights(weights: np.ndarray, tile: int) -> np.ndarray:
+    """Kernels in the Winograd domain, one run per point.
+
+    Parameters
+    ----------
+    weights : ndarray of int8, shape (out_ch, kernel_h, kernel_w, in_ch)
+    tile : {2, 4}
+
+    Returns
+    -------
+    ndarray of int16, shape (out_ch, n, kernel_h * in_ch)
+        Channels in the order of the kernel's columns: 0, 2, 1, 3 within every four if `in_ch` is a multiple of four.
+    """
+    rows, _, kernel_w, channels = weights.shape
+    u = np.einsum("ik,omkc->oimc", winograd_transform(tile, kernel_w), weights.astype(np.int64))
+    if channels % 4 == 0:
+        u = u.reshape(*u.shape[:3], channels // 4, 4)[..., [0, 2, 1, 3]]
+    return u.astype(np.int16).reshape(rows, u.shape[1], -1)
 
 
 def pack_rows(runs: np.ndarray, block_rows: int) -> np.ndarray:

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Convolution by Winograd's minimal filtering along x, in integers and exact: TILE output columns from N = TILE + KERNEL_W - 1
+ * products per kernel row and input channel instead of TILE * KERNEL_W.
+ *
+ *     strip     for N input columns, every row and channel:      v[i] = sum_j B[i][j] d[j]                  16 bits
+ *     products  per point i, output channel and output row:      m[i] = sum_{row, channel} u[i] v[i]        32 bits, wrapping
+ *     outputs   SCALE * sum = A m, SCALE = 2^s * odd:            times the inverse of odd modulo 2^32, then >> s
+ *
+ * The u are packed offline (cmsisnn_x.packing), with SCALE / N_i folded in, so that B and A hold small integers only. Everything is a
+ * linear map modulo 2^32, and 2^s times a sum of q7 products fits 32 bits as long as KERNEL_H * KERNEL_W * IN_CH < 2^(17-s).
+ *
+ *     N   points                        largest |v|, |u|           SCALE
+ *     4   0 1 -1 inf                    256, 384                   2
+ *     6   0 1 -1 2 -2 inf               1280, 3968                 24 = 8 * 3
+ *     8   0 1 -1 2 -2 1/2 -1/2 inf      6400, 16256                360 = 8 * 45
+ *
+ * A strip is one tile wide and as high as the image, so the window of one point is contiguous, [row][channel], and the next output row
+ * starts STRIDE_Y * IN_CH elements later: the columns of a block are neighbouring output rows. OUT_H must be at least BLOCK_COLS.
+ * Scratch: N * CXN_PLANE * 2 bytes, CXN_PLANE = ((OUT_H - 1) * STRIDE_Y + KERNEL_H) * IN_CH, plus one if a run is odd, rounded up to even.
+ */
+#define CXN_N (CXN_GET(TILE) + CXN_GET(KERNEL_W) - 1)
+#define CXN_HEIGHT ((CXN_GET(OUT_H) - 1) * CXN_GET(STRIDE_Y) + CXN_GET(KERNEL_H))
+#define CXN_RUN_EXACT (CXN_GET(KERNEL_H) * CXN_GET(IN_CH))
+#define CXN_PLANE CXN_ROUND_UP(CXN_HEIGHT * CXN_GET(IN_CH) + CXN_RUN_EXACT % 2, 2)
+
+#if (CXN_GET(TILE) != 2 && CXN_GET(TILE) != 4) || (CXN_N != 4 && CXN_N != 6 && CXN_N != 8)
+#error "TILE: legal values with CXN_LOWERING_WINOGRAD are 2 (KERNEL_W 3, 5 or 7) and 4 (KERNEL_W 3 or 5)"
+#endif
+#if CXN_GET(IN_BITS) != 8 || CXN_GET(WEIGHT_BITS) != 8 || CXN_GET(STRIDE_X) != 1
+#error "LOWERING: CXN_LOWERING_WINOGRAD needs 8-bit input and weights and STRIDE_X 1"
+#endif
+#if CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_WIDENED
+#error "WEIGHT_LAYOUT: legal value with CXN_LOWERING_WINOGRAD is CXN_WEIGHT_LAYOUT_WIDENED"
+#endif
+#if CXN_GET(OUT_H) < CXN_BC
+#error "LOWERING: CXN_LOWERING_WINOGRAD needs OUT_H of at least BLOCK_COLS"
+#endif
+#if CXN_N == 4
+#define CXN_SCALE_SHIFT 1
+#else
+#define CXN_SCALE_SHIFT 3
+#endif
+#if CXN_RUN_EXACT * CXN_GET(KERNEL_W) >= (1 << (17 - CXN_SCALE_SHIFT))
+#error "LOWERING: CXN_LOWERING_WINOGRAD needs fewer than 2^14 products per output (2^16 where TILE + KERNEL_W is 5)"
+#endif
+CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_N * CXN_PLANE * 2, winograd_scratch);
+
+#define CXN_W_T int16_t
+#define CXN_W_BYTES 2
+#define CXN_W_ROW_STEP 0
+#define CXN_RUN CXN_ROUND_UP(CXN_RUN_EXACT, 2)
+#define CXN_D_T int16_t
+#define CXN_D_WIDE 1
+#if CXN_GET(IN_CH) % 2 == 0
+#define CXN_D_ALIGNED 1
+#else
+#define CXN_D_ALIGNED 0
+#endif
+#define CXN_D_LOAD(p) (*(p))
+#define CXN_COL_STEP (CXN_GET(STRIDE_Y) * CXN_GET(IN_CH))
+
+#define CXN_B_NAME CXN_LOCAL(dot)
+#define CXN_B_ROWS CXN_BR
+#define CXN_B_COLS CXN_BC
+#include "cmsisnn_x/dot_block.h"
+#if CXN_GET(OUT_CH) % CXN_BR
+#define CXN_B_NAME CXN_LOCAL(dot_left)
+#define CXN_B_ROWS 2
+#define CXN_B_COLS CXN_BC
+#include "cmsisnn_x/dot_block.h"
+#endif
+
+/* v = B d for one channel, or for two in one word as high * 2^16 + low: the arithmetic is linear, so both ride on it. */
+CXN_INLINE void CXN_LOCAL(transform)(const int32_t *d, int32_t *v)
+{
+#if CXN_N == 4
+    v[0] = d[2] - d[0];
+    v[1] = d[2] + d[1];
+    v[2] = d[2] - d[1];
+    v[3] = d[3] - d[1];
+#elif CXN_N == 6
+    const int32_t even1 = d[4] - 4 * d[2], odd1 = d[3] - 4 * d[1];
+    const int32_t even2 = d[4] - d[2], odd2 = d[3] - d[1];
+    v[0] = even2 + 4 * (d[0] - d[2]);
+    v[1] = even1 + odd1;
+    v[2] = even1 - odd1;
+    v[3] = even2 + 2 * odd2;
+    v[4] = even2 - 2 * odd2;
+    v[5] = d[5] - d[3] - 4 * odd2;
+#else
+    const int32_t even1 = 4 * (d[6] + d[2]) - 17 * d[4], odd1 = 4 * (d[5] + d[1]) - 17 * d[3];
+    const int32_t even2 = d[2] + 4 * d[6] - 5 * d[4], odd2 = d[1] + 4 * d[5] - 5 * d[3];
+    const int32_t even3 = d[6] + 4 * d[2] - 5 * d[4], odd3 = d[5] + 4 * d[1] - 5 * d[3];
+    v[0] = 21 * (d[2] - d[4]) + 4 * (d[6] - d[0]);
+    v[1] = even1 + odd1;
+    v[2] = even1 - odd1;
+    v[3] = even2 + 2 * odd2;
+    v[4] = even2 - 2 * odd2;
+    v[5] = 2 * even3 + odd3;
+    v[6] = 2 * even3 - odd3;
+    v[7] = 21 * (d[3] - d[5]) + 4 * (d[7] - d[1]);
+#endif
+}
+
+/* high * 2^16 + low, |low| < 2^15: the borrow of a negative low half is given back. */
+CXN_INLINE uint32_t CXN_LOCAL(halves)(int32_t x)
+{
+    return (uint32_t)x + (((uint32_t)x & 0x8000U) << 1);
+}
+
+/* Bytes 0 and 2 of a word, as a pair for `transform`; called with the word shifted for bytes 1 and 3. */
+CXN_INLINE int32_t CXN_LOCAL(pair)(uint32_t x)
+{
+    /* Offset binary has no borrow; the offset is taken off both halves at once. */
+    return (int32_t)(((x ^ 0x00800080U) & 0x00ff00ffU) - 0x00800080U);
+}
+
+/* Input row `from`, the columns of one tile from `left` on, into row `to` of every plane. */
+CXN_INLINE void CXN_LOCAL(strip_row)(int16_t *CXN_RESTRICT to, const int8_t *CXN_RESTRICT from, int32_t left)
+{
+    const int32_t clipped = left < 0 || left > CXN_GET(IN_W) - CXN_N;
+    int32_t c = 0;
+    from += left * CXN_GET(IN_CH);
+#if CXN_GET(IN_CH) % 4 == 0
+    for (; c < CXN_GET(IN_CH); c += 4) {
+        uint32_t x[CXN_N];
+        int32_t d[CXN_N], v[CXN_N];
+        if (clipped) {
+            for (int32_t j = 0; j < CXN_N; j++)
+                x[j] = left + j < 0 || left + j >= CXN_GET(IN_W) ? 0 : cxn_load_u32_single(from + j * CXN_GET(IN_CH) + c);
+        } else {
+            for (int32_t j = 0; j < CXN_N; j++)
+                x[j] = cxn_load_u32_single(from + j * CXN_GET(IN_CH) + c);
+        }
+        for (int32_t j = 0; j < CXN_N; j++)
+            d[j] = CXN_LOCAL(pair)(x[j]);
+        CXN_LOCAL(transform)(d, v);
+        for (int32_t i = 0; i < CXN_N; i++)
+            cxn_store_u32_aligned(to + i * CXN_PLANE + c, CXN_LOCAL(halves)(v[i]));
+        for (int32_t j = 0; j < CXN_N; j++)
+            d[j] = CXN_LOCAL(pair)(x[j] >> 8);
+        CXN_LOCAL(transform)(d, v);
+        for (int32_t i = 0; i < CXN_N; i++)
+            cxn_store_u32_aligned(to + i * CXN_PLANE + c + 2, CXN_LOCAL(halves)(v[i]));
+    }
+#else
+    for (; c < CXN_GET(IN_CH); c++) {
+        int32_t d[CXN_N], v[CXN_N];
+        for (int32_t j = 0; j < CXN_N; j++)
+            d[j] = clipped && (left + j < 0 || left + j >= CXN_GET(IN_W)) ? 0 : from[j * CXN_GET(IN_CH) + c];
+        CXN_LOCAL(transform)(d, v);
+        for (int32_t i = 0; i < CXN_N; i++)
+            to[i * CXN_PLANE + c] = (int16_t)v[i];
+    }
+#endif
+}
+
+/* Wrapping arithmetic of the output side. */
+CXN_INLINE int32_t CXN_LOCAL(descale)(uint32_t sum)
+{
+    /* 0xaaaaaaab = 1/3, 0xa4fa4fa5 = 1/45 modulo 2^32 */
+#if CXN_N == 6
+    sum *= 0xaaaaaaabU;
+#elif CXN_N == 8
+    sum *= 0xa4fa4fa5U;
+#endif
+    return (int32_t)sum >> CXN_SCALE_SHIFT;
+}
+
+CXN_INLINE void CXN_LOCAL(outputs)(const int32_t *m, int32_t step, int32_t bias, CXN_OUT_T *out, int32_t columns)
+{
+    uint32_t sum[CXN_GET(TILE)];
+    const uint32_t plus1 = (uint32_t)m[step] + (uint32_t)m[2 * step], minus1 = (uint32_t)m[step] - (uint32_t)m[2 * step];
+#if CXN_N == 4
+    sum[0] = (uint32_t)m[0] + plus1;
+    sum[1] = minus1 + (uint32_t)m[3 * step];
+#else
+    const uint32_t plus2 = (uint32_t)m[3 * step] + (uint32_t)m[4 * step], minus2 = (uint32_t)m[3 * step] - (uint32_t)m[4 * step];
+#if CXN_N == 6
+    const uint32_t plus3 = 0, minus3 = 0;
+#else
+    const uint32_t plus3 = (uint32_t)m[5 * step] + (uint32_t)m[6 * step], minus3 = (uint32_t)m[5 * step] - (uint32_t)m[6 * step];
+#endif
+    const uint32_t last = (uint32_t)m[(CXN_N - 1) * step];
+#if CXN_GET(TILE) == 2
+    sum[0] = (uint32_t)m[0] + plus1 + plus2 + 2 * plus3;
+    sum[1] = minus1 + 2 * minus2 + minus3 + last;
+#else
+    sum[0] = (uint32_t)m[0] + plus1 + plus2 + 8 * plus3;
+    sum[1] = minus1 + 2 * minus2 + 4 * minus3;
+    sum[2] = plus1 + 4 * plus2 + 2 * plus3;
+    sum[3] = minus1 + 8 * minus2 + minus3 + last;
+#endif
+#endif
+    for (int32_t j = 0; j < CXN_GET(TILE); j++)
+        if (CXN_GET(OUT_W) % CXN_GET(TILE) == 0 || j < columns)
+            out[j * CXN_GET(OUT_CH)] =
+                (CXN_OUT_T)CXN_REQUANTISE((int32_t)((uint32_t)bias + (uint32_t)CXN_LOCAL(descale)(sum[j])));
+}
+
+CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T *CXN_RESTRICT weights,
+                              const CXN_BIAS_T *CXN_RESTRICT bias, CXN_OUT_T *CXN_RESTRICT output, void *CXN_RESTRICT scratch)
+{
+    int16_t *const planes = (int16_t *)scratch;
+    int32_t m[CXN_N * CXN_BR * CXN_BC];
+#if CXN_RUN_EXACT % 2
+    /* The zero weight that fills a run up meets one element behind the plane. */
+    for (int32_t i = 0; i < CXN_N; i++)
+        planes[i * CXN_PLANE + CXN_HEIGHT * CXN_GET(IN_CH)] = 0;
+#endif
+    for (int32_t x = 0; x < CXN_GET(OUT_W); x += CXN_GET(TILE)) {
+        for (int32_t row = 0; row < CXN_HEIGHT; row++) {
+            const int32_t y = row - CXN_GET(PAD_TOP);
+            int16_t *const to = planes + row * CXN_GET(IN_CH);
+            if (y >= 0 && y < CXN_GET(IN_H))
+                CXN_LOCAL(strip_row)(to, input + y * (CXN_GET(IN_W) * CXN_GET(IN_CH)), x - CXN_GET(PAD_LEFT));
+            else if (x == 0)
+                for (int32_t i = 0; i < CXN_N; i++)
+                    CXN_MEMSET(to + i * CXN_PLANE, 0, CXN_GET(IN_CH) * 2);
+        }
+        const CXN_W_T *w = weights;
+        int32_t o = 0;
+#if CXN_GET(OUT_CH) >= CXN_BR
+        for (; o <= CXN_GET(OUT_CH) - CXN_BR; o += CXN_BR, w += CXN_N * CXN_BR * CXN_RUN) {
+            for (int32_t y = 0; y < CXN_GET(OUT_H); y += CXN_BC) {
+                y = CXN_MIN(y, CXN_GET(OUT_H) - CXN_BC);
+                for (int32_t i = 0; i < CXN_N; i++) {
+                    int32_t acc[CXN_BR * CXN_BC] = {0};
+                    CXN_LOCAL(dot)(acc, w + i * (CXN_BR * CXN_RUN), planes + i * CXN_PLANE + y * CXN_COL_STEP);
+                    for (int32_t k = 0; k < CXN_BR * CXN_BC; k++)
+                        m[i * (CXN_BR * CXN_BC) + k] = acc[k];
+                }
+                for (int32_t r = 0; r < CXN_BR; r++)
+                    for (int32_t c = 0; c < CXN_BC; c++)
+                        CXN_LOCAL(outputs)(m + r * CXN_BC + c, CXN_BR * CXN_BC, CXN_ACC_INIT(bias[o + r]),
+                                           output + ((y + c) * CXN_GET(OUT_W) + x) * CXN_GET(OUT_CH) + o + r, CXN_GET(OUT_W) - x);
+            }
+        }
+#endif
+#if CXN_GET(OUT_CH) % CXN_BR
+        for (; o < CXN_GET(OUT_CH); o += 2, w += CXN_N * 2 * CXN_RUN) {
+            for (int32_t y = 0; y < CXN_GET(OUT_H); y += CXN_BC) {
+                y = CXN_MIN(y, CXN_GET(OUT_H) - CXN_BC);
+                for (int32_t i = 0; i < CXN_N; i++) {
+                    int32_t acc[2 * CXN_BC] = {0};
+                    CXN_LOCAL(dot_left)(acc, w + i * (2 * CXN_RUN), planes + i * CXN_PLANE + y * CXN_COL_STEP);
+                    for (int32_t k = 0; k < 2 * CXN_BC; k++)
+                        m[i * (2 * CXN_BC) + k] = acc[k];
+                }
+                for (int32_t r = 0; r < CXN_MIN(2, CXN_GET(OUT_CH) - o); r++)
+                    for (int32_t c = 0; c < CXN_BC; c++)
+                        CXN_LOCAL(outputs)(m + r * CXN_BC + c, 2 * CXN_BC, CXN_ACC_INIT(bias[o + r]),
+                                           output + ((y + c) * CXN_GET(OUT_W) + x) * CXN_GET(OUT_CH) + o + r, CXN_GET(OUT_W) - x);
+            }
+        }
+#endif
+    }
+}
+
+#undef CXN_N
+#undef CXN_HEIGHT
+#undef CXN_RUN_EXACT
+#undef CXN_PLANE
+#undef CXN_SCALE_SHIFT
+#undef CXN_W_T
+#undef CXN_W_BYTES
+#undef CXN_W_ROW_STEP
+#undef CXN_RUN
+#undef CXN_D_T
+#undef CXN_D_WIDE
+#undef CXN_D_ALIGNED
+#undef CXN_D_LOAD
+#undef CXN_COL_STEP
