@@ -40,6 +40,7 @@ The `variant` path exists to be studied and searched: each knob is a different p
 lists them all. The paper's configuration is ``Variant(unroll=1, block_rows=2, block_cols=2, im2col_cols=2)``.
 """
 
+from . import cmsis
 from ._config import get_include, show_config
 from ._variants import BASELINE, Variant, variants
 from .buffers import scratch_bytes
@@ -64,6 +65,7 @@ __all__ = [
     "Network",
     "Variant",
     "avg_pool",
+    "cmsis",
     "convolve",
     "depthwise_convolve",
     "fully_connected",

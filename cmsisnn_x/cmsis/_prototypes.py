@@ -26,7 +26,7 @@ class Array:
     shape: tuple[str | int, ...]
 
     def __str__(self) -> str:
-        return f"{self.dtype} array ({', '.join(map(str, self.shape))})"
+        return f"{self.dtype} array, {' * '.join(map(str, self.shape))} elements"
 
 
 Prototype = Mapping[str, Array]

@@ -181,7 +181,7 @@ def _mat_mult(function: str, arguments: Mapping[str, Any], *, reordered: bool) -
     return call.arrays["pOut"].reshape(-1)[2 * rows :]
 
 
-_ADVANCED = """Int8 or None
+_ADVANCED = """int8 array or None
     `pOut` behind the written outputs, ``pOut[2 * ch_im_out:]``: what the C code returns as the advanced pointer.
     ``None`` under ``"scalar"``, where the C code does nothing and returns NULL."""
 

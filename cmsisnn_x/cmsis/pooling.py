@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import _cmsis
+from .. import _cmsis, ops
 from ..errors import DomainError
 from ._call import Call
 from ._prototypes import Profile, documented
@@ -18,28 +18,44 @@ Int8 = NDArray[np.int8]
 Scratch = NDArray[Any] | None
 
 
-def _refuse_outside(call: Call) -> None:
+class _Geometry(NamedTuple):
+    """The scalar arguments in Arm's order."""
+
+    size: int
+    channels: int
+    kernel: int
+    padding: int
+    stride: int
+    out: int
+
+    @property
+    def last(self) -> int:
+        """Where the last window begins."""
+        return (self.out - 1) * self.stride - self.padding
+
+    def has_empty_window(self) -> bool:
+        return self.out > 0 and (self.kernel <= self.padding or self.last >= self.size)
+
+    def has_zero(self) -> bool:
+        return 0 in (self.size, self.channels, self.kernel, self.stride, self.out)
+
+
+def _refuse_outside(function: str, g: _Geometry) -> None:
     """Refuse what makes the dsp code read or write beyond a row or the image."""
-    size, kernel, padding, stride, out = (
-        call[n] for n in ("dim_im_in", "dim_kernel", "padding", "stride", "dim_im_out")
-    )
     safe = "use profile='scalar' or cmsisnn_x.max_pool and avg_pool"
-    if out > size:
+    if g.out > g.size:
         raise DomainError(
-            f"{call.function}: the dsp kernel pools inside the input and needs dim_im_out <= dim_im_in, "
-            f"got {out} > {size}; {safe}"
+            f"{function}: the dsp kernel pools inside the input and needs dim_im_out <= dim_im_in, "
+            f"got {g.out} > {g.size}; {safe}"
         )
-    if out and kernel <= padding:
-        raise DomainError(
-            f"{call.function}: no window may lie wholly outside the image, but the first ends at {kernel - padding}: "
-            f"needs dim_kernel > padding, got {kernel} <= {padding}; {safe}"
-        )
-    last = (out - 1) * stride - padding
-    if out and last >= size:
-        raise DomainError(
-            f"{call.function}: no window may lie wholly outside the image, but the last starts at {last} of {size}: "
-            f"needs (dim_im_out - 1) * stride - padding < dim_im_in; {safe}"
-        )
+    if g.has_empty_window():
+        if g.kernel <= g.padding:
+            which = (
+                f"the first ends at {g.kernel - g.padding}: needs dim_kernel > padding, got {g.kernel} <= {g.padding}"
+            )
+        else:
+            which = f"the last starts at {g.last} of {g.size}: needs (dim_im_out - 1) * stride - padding < dim_im_in"
+        raise DomainError(f"{function}: no window may lie wholly outside the image, but {which}; {safe}")
 
 
 _REFUSED = 'an output larger than the input, or a window wholly outside the image, under ``"dsp"``'
@@ -47,23 +63,32 @@ _REFUSED = 'an output larger than the input, or a window wholly outside the imag
 
 def _pool(function: str, arguments: Mapping[str, Any], *, average: bool) -> None:
     call = Call(function, arguments)
+    g = _Geometry(*(call[n] for n in ("dim_im_in", "ch_im_in", "dim_kernel", "padding", "stride", "dim_im_out")))
     if call.dsp:
-        _refuse_outside(call)
+        _refuse_outside(function, g)
     call.check_sizes()
-    geometry = tuple(call[n] for n in ("dim_im_in", "ch_im_in", "dim_kernel", "padding", "stride", "dim_im_out"))
-    # A copy, not an empty array: rows of 65536 bytes and more are not written to their end.
-    out = call.read("Im_out").copy()
     image = call.read("Im_in")
-    if not call.dsp:
-        _cmsis.pool_clipped(image, out, average, *geometry)
-    else:
+    # A copy, not an empty array: the dsp average leaves the end of rows of 65536 bytes and more unwritten.
+    out = call.read("Im_out").copy()
+    if call.dsp:
         image = image.copy()
         if average:
-            sums = np.empty(call["dim_im_out"] * call["ch_im_in"], np.int16)
-            _cmsis.avg_pool_in_place(image, out, sums, *geometry)
+            _cmsis.avg_pool_in_place(image, out, np.empty(g.out * g.channels, np.int16), *g)
         else:
-            _cmsis.max_pool_in_place(image, out, *geometry)
+            _cmsis.max_pool_in_place(image, out, *g)
         call.write("Im_in", image)
+    elif g.has_empty_window() or g.has_zero():
+        _cmsis.pool_clipped(image, out, average, *g)
+    else:
+        operation = ops.avg_pool if average else ops.max_pool
+        operation(
+            image.reshape(g.size, g.size, g.channels),
+            g.kernel,
+            stride=g.stride,
+            padding=g.padding,
+            output_size=g.out,
+            out=out.reshape(g.out, g.out, g.channels),
+        )
     call.write("Im_out", out)
 
 

@@ -458,7 +458,7 @@ class TestStatus:
 
     @pytest.mark.parametrize(("name", "changes"), MISMATCHES)
     def test_mismatch_comes_before_everything_that_depends_on_sizes(self, name, changes):
-        """Arm's functions return before they touch an array: small arrays and the limits of the dsp code are no matter."""
+        """Small arrays and the limits of the dsp code do not matter: Arm's code returns before it touches an array."""
         bad = side(name, "_x", out=65535) | side(name, "_y", out=65535)
         given = arguments(name, **changes) | bad
         for parameter in PROTOTYPES[name]:
