@@ -18,14 +18,6 @@ CXN_INLINE int32_t cxn_max_s32(int32_t x, int32_t y)
     return x > y ? x : y;
 }
 
-/* A half at any address: through void, because the compiler takes an int16_t pointer to be aligned. */
-CXN_INLINE int32_t cxn_load_s16(const void *p)
-{
-    int16_t x;
-    CXN_MEMCPY(&x, p, sizeof x);
-    return x;
-}
-
 CXN_INLINE void cxn_store_bytes(void *p, uint32_t x, int count)
 {
     uint8_t *bytes = (uint8_t *)p;
@@ -34,11 +26,17 @@ CXN_INLINE void cxn_store_bytes(void *p, uint32_t x, int count)
     }
 }
 
-/* x where the bit 7 of `select` is set, byte by byte, else y */
+/* The bytes, or halves, of x where the top bit of `select` is set, else those of y. */
 CXN_INLINE uint32_t cxn_select_u8x4(uint32_t select, uint32_t x, uint32_t y)
 {
-    const uint32_t top = select & 0x80808080U;
-    return y ^ ((x ^ y) & (top | (top - (top >> 7))));
+    const uint32_t ones = (select >> 7) & 0x01010101U;
+    return y ^ ((x ^ y) & ((ones << 8) - ones));
+}
+
+CXN_INLINE uint32_t cxn_select_u16x2(uint32_t select, uint32_t x, uint32_t y)
+{
+    const uint32_t ones = (select >> 15) & 0x00010001U;
+    return y ^ ((x ^ y) & ((ones << 16) - ones));
 }
 
 /* Larger of four signed bytes, of two signed halves. Without SSUB8 and SEL: a subtraction of the low bits, guarded by a set top
@@ -59,8 +57,7 @@ CXN_INLINE uint32_t cxn_lanes_max_s16(uint32_t x, uint32_t y)
     return cxn_max_s16x2(x, y);
 #else
     const uint32_t low = (x | 0x80008000U) - (y & 0x7fff7fffU);
-    const uint32_t top = (low ^ ((low ^ y) & (x ^ y))) & 0x80008000U;
-    return y ^ ((x ^ y) & (top | (top - (top >> 15))));
+    return cxn_select_u16x2(low ^ ((low ^ y) & (x ^ y)), x, y);
 #endif
 }
 

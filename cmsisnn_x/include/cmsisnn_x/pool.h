@@ -113,8 +113,8 @@ CXN_INLINE void CXN_LOCAL(window)(const CXN_IN_T *input, CXN_OUT_T *output, int 
     CXN_LOCAL(store)(output, CXN_LOCAL(finish)(sum, rows * columns, scale, lanes), lanes);
 }
 
-/* Every channel: of the whole windows of a row (rows = 0), or of one window. */
-CXN_INLINE void CXN_LOCAL(channels)(const CXN_IN_T *input, CXN_OUT_T *output, int rows, int columns)
+/* Every channel: of the whole windows of a row, or of one window. */
+CXN_INLINE void CXN_LOCAL(channels)(const CXN_IN_T *input, CXN_OUT_T *output, int rows, int columns, int slides)
 {
 #if CXN_POOL_WORDS && CXN_GET(IN_CH) >= CXN_LANES
     const int lanes = CXN_LANES;
@@ -124,15 +124,14 @@ CXN_INLINE void CXN_LOCAL(channels)(const CXN_IN_T *input, CXN_OUT_T *output, in
     const int step = 1;
 #endif
     const int last = CXN_GET(IN_CH) - lanes;
-    const uint32_t scale = rows == 0 ? 0 : CXN_LOCAL(scale)(rows * columns);
+    const uint32_t scale = slides ? 0 : CXN_LOCAL(scale)(rows * columns);
     int c = 0;
     for (;;) {
+        if (slides) {
 #if CXN_POOL_SLIDES
-        if (rows == 0) {
             CXN_LOCAL(slide)(input + c, output + c, lanes);
-        } else
 #endif
-        {
+        } else {
             CXN_LOCAL(window)(input + c, output + c, rows, columns, scale, lanes);
         }
         if (c == last) {
@@ -156,13 +155,13 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, CXN_OUT_T *CXN
             const CXN_IN_T *p = input + y_low * CXN_POOL_ROW + x_low * CXN_POOL_PIXEL;
 #if CXN_POOL_SLIDES
             if (x == CXN_POOL_LOW && y_high - y_low == CXN_GET(KERNEL_H)) {
-                CXN_LOCAL(channels)(p, output, 0, 0);
+                CXN_LOCAL(channels)(p, output, 0, 0, 1);
                 output += (CXN_POOL_HIGH - CXN_POOL_LOW) * CXN_POOL_PIXEL;
                 x = CXN_POOL_HIGH - 1;
                 continue;
             }
 #endif
-            CXN_LOCAL(channels)(p, output, y_high - y_low, x_high - x_low);
+            CXN_LOCAL(channels)(p, output, y_high - y_low, x_high - x_low, 0);
             output += CXN_POOL_PIXEL;
         }
     }
