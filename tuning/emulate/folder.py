@@ -1,0 +1,422 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An emitted firmware folder: read it back, compile it, run it, and compare every layer with the Python kernels.
+
+The folder is enough: geometry and variants stand in ``plan.json``, and the weights are read out of the emitted header
+and put back into the order of the Python functions. A mistake of the packer does not cancel out: the kernel reads the
+packed order by itself.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cmsisnn_x import Network
+from cmsisnn_x._variants import Variant
+from cmsisnn_x.layers import NUMPY_DTYPES, Layer
+
+from ..errors import TuningError
+from ..target import CORES, Target
+from .emulator import DEFAULT_BUDGET, Emulator
+from .toolchain import Toolchain
+from .trace import Trace
+
+SCHEMA = "plan-1"
+_GEOMETRY = (
+    "name", "op", "dtype", "input_shape", "output_shape", "kernel", "stride", "padding", "bias_shift", "out_shift",
+    "activation", "int_bits",
+)  # fmt: skip
+_ARRAY = re.compile(r"static const int(8|16)_t (\w+)\[(\d+)\][^={};]*=\s*\{([^}]*)\};")
+
+
+class FolderError(TuningError):
+    """The folder was not emitted by this tool, or something is missing from it."""
+
+
+@dataclass(frozen=True)
+class Firmware:
+    """What a folder says about itself. `layers` have their weights in the order of the Python functions."""
+
+    directory: Path
+    model: str
+    core: str
+    target: str
+    cflags: tuple[str, ...]
+    layers: tuple[Layer, ...]
+    estimated_cycles: tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """The first element that differs."""
+
+    what: str
+    sample: int
+    coordinates: tuple[int, ...]
+    got: int
+    expected: int
+    differing: int
+    size: int
+
+    def __str__(self) -> str:
+        at = ", ".join(map(str, self.coordinates))
+        return (
+            f"{self.what}, sample {self.sample}: first difference at ({at}): got {self.got}, expected {self.expected}; "
+            f"{self.differing} of {self.size} elements differ"
+        )
+
+
+@dataclass(frozen=True)
+class LayerResult:
+    """One layer on its own, on the first sample."""
+
+    name: str
+    op: str
+    macs: int
+    instructions: int
+    cycles: int
+    estimated_cycles: int | None
+    exact: bool
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What `verify` found. `trace` is the whole network on the first sample, both buffers word aligned."""
+
+    firmware: Firmware
+    compiler: str
+    target: str
+    samples: int
+    layers: tuple[LayerResult, ...]
+    trace: Trace
+    mismatches: tuple[Mismatch, ...] = field(default=())
+
+    @property
+    def exact(self) -> bool:
+        return not self.mismatches
+
+    def as_dict(self) -> dict[str, Any]:
+        """The result as ``cmsisnn-verify --json`` prints it."""
+        first = self.mismatches[0] if self.mismatches else None
+        return {
+            "model": self.firmware.model,
+            "target": self.target,
+            "core": self.firmware.core,
+            "compiler": self.compiler,
+            "cflags": list(self.firmware.cflags),
+            "samples": self.samples,
+            "exact": self.exact,
+            "instructions": self.trace.instructions,
+            "cycles": self.trace.cycles,
+            "stack_bytes": self.trace.stack_bytes,
+            "layers": [{f.name: getattr(layer, f.name) for f in fields(layer)} for layer in self.layers],
+            "mismatch": None if first is None else {f.name: getattr(first, f.name) for f in fields(first)},
+        }
+
+
+def load(directory: Path, *, model: str | None = None) -> Firmware:
+    """Read a folder back.
+
+    Parameters
+    ----------
+    directory : Path
+    model : str, optional
+        Take the weights from this model file instead of the folder.
+
+    Raises
+    ------
+    FolderError
+        No ``plan.json``, one that this version does not know, or one that does not fit the other files.
+    """
+    plan = _read_plan(directory)
+    try:
+        name, core = str(plan["model"]), str(plan["core"])
+        entries = plan["layers"]
+        bare = [_layer(entry) for entry in entries]
+        variants = [_variant(entry) for entry in entries]
+        cflags, target = tuple(map(str, plan["cflags"])), str(plan["target"])
+    except (KeyError, TypeError, ValueError) as problem:
+        raise FolderError(f"{directory / 'plan.json'}: not a plan that this version can read: {problem!r}") from None
+    if core not in CORES:
+        raise FolderError(f"{directory / 'plan.json'}: core: expected one of {', '.join(CORES)}, got {core!r}")
+    if not bare:
+        raise FolderError(f"{directory / 'plan.json'}: layers: expected at least one, got none")
+    if model is not None:
+        layers = _from_model(model, bare)
+    else:
+        arrays = _read_arrays(directory / f"{name}_weights.h")
+        layers = tuple(_with_weights(name, layer, v, arrays) for layer, v in zip(bare, variants, strict=True))
+    estimated = tuple(entry.get("cycles") for entry in entries)
+    return Firmware(directory, name, core, target, cflags, layers, estimated)
+
+
+def _read_plan(directory: Path) -> Mapping[str, Any]:
+    path = directory / "plan.json"
+    try:
+        plan = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FolderError(f"{directory}: no plan.json: expected a folder that cmsisnn-tune wrote") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as problem:
+        raise FolderError(f"{path}: cannot be read: {problem}") from None
+    if not isinstance(plan, dict) or plan.get("schema") != SCHEMA:
+        got = plan.get("schema") if isinstance(plan, dict) else type(plan).__name__
+        raise FolderError(f"{path}: schema: expected {SCHEMA!r}, got {got!r}")
+    return plan
+
+
+def _layer(entry: Mapping[str, Any]) -> Layer:
+    (top, bottom), (left, right) = entry["padding"]
+    return Layer(
+        name=entry["name"],
+        op=entry["op"],
+        dtype=entry["dtype"],
+        input_shape=tuple(entry["input_shape"]),
+        output_shape=tuple(entry["output_shape"]),
+        kernel=(entry["kernel"][0], entry["kernel"][1]),
+        stride=(entry["stride"][0], entry["stride"][1]),
+        padding=((top, bottom), (left, right)),
+        bias_shift=entry["bias_shift"],
+        out_shift=entry["out_shift"],
+        activation=entry["activation"],
+        weights_dtype=entry["weights_dtype"],
+        int_bits=entry["int_bits"],
+    )
+
+
+def _variant(entry: Mapping[str, Any]) -> Variant | None:
+    return Variant(**entry["variant"]) if entry["variant"] else None
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The constant arrays of an emitted header."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as problem:
+        raise FolderError(f"{path}: cannot be read: {problem.strerror or problem}") from None
+    arrays = {}
+    for bits, name, count, numbers in _ARRAY.findall(text):
+        try:
+            values = np.array([int(number) for number in numbers.replace("\n", " ").split(",") if number.strip()])
+            arrays[name] = values.astype(f"int{bits}")
+        except ValueError as problem:
+            raise FolderError(f"{path}: {name}: {problem}") from None
+        if len(values) != int(count) or not np.array_equal(arrays[name], values):
+            raise FolderError(f"{path}: {name}: expected {count} numbers of {bits} bits, got {len(values)}")
+    return arrays
+
+
+def _weights_shape(layer: Layer) -> tuple[int, ...] | None:
+    match layer.op:
+        case "conv2d":
+            return layer.output_image[2], *layer.kernel, layer.image[2]
+        case "depthwise_conv2d":
+            return *layer.kernel, layer.image[2]
+        case "fully_connected":
+            return prod(layer.output_shape), prod(layer.input_shape)
+    return None
+
+
+def _with_weights(model: str, layer: Layer, variant: Variant | None, arrays: Mapping[str, np.ndarray]) -> Layer:
+    shape = _weights_shape(layer)
+    if shape is None:
+        return layer
+    # The emitter appends underscores where a name is taken.
+    kinds = {
+        kind: next((arrays[name] for name in arrays if name.rstrip("_") == f"{model}_{layer.name}_{kind}"), None)
+        for kind in ("weights", "bias")
+    }
+    for kind, array in kinds.items():
+        if array is None:
+            raise FolderError(f"{model}_weights.h: expected an array {model}_{layer.name}_{kind}, got none")
+    blank = np.zeros(shape, NUMPY_DTYPES[layer.weights_dtype or layer.dtype])
+    return replace(
+        layer, weights=unpack_weights(kinds["weights"], replace(layer, weights=blank), variant), bias=kinds["bias"]
+    )
+
+
+def unpack_weights(packed: np.ndarray, layer: Layer, variant: Variant | None) -> np.ndarray:
+    """Undo `cmsisnn_x.packing.pack_device_weights`.
+
+    The packers permute and fill up with zeros. The permutation is learnt by packing the elements' numbers, seven bits
+    at a time.
+
+    Parameters
+    ----------
+    packed : ndarray of int8 or int16, 1-D
+    layer : Layer
+        `weights` has the wanted shape and dtype; its values do not matter.
+    variant : Variant or None
+
+    Raises
+    ------
+    FolderError
+        The layout is another than the variant's, or is no permutation.
+    """
+    from cmsisnn_x.packing import pack_device_weights
+
+    blank = layer.weights
+    assert blank is not None
+    # 0 marks the filling.
+    numbers = np.arange(1, blank.size + 1).reshape(blank.shape)
+    order = np.zeros(packed.size, np.int64)
+    for shift in range(0, int(blank.size).bit_length(), 7):
+        plane = (numbers >> shift & 0x7F).astype(blank.dtype)
+        learnt = pack_device_weights(replace(layer, weights=plane), variant).reshape(-1)
+        if learnt.size != packed.size or learnt.dtype != packed.dtype:
+            raise FolderError(
+                f"layer {layer.name}: expected {learnt.size} weights of {learnt.dtype} for {variant}, "
+                f"got {packed.size} of {packed.dtype}"
+            )
+        order |= learnt.astype(np.int64) << shift
+    weights = np.zeros_like(blank)
+    known = (order > 0) & (order <= blank.size)
+    weights.reshape(-1)[order[known] - 1] = packed[known].astype(blank.dtype)
+    if not np.array_equal(pack_device_weights(replace(layer, weights=weights), variant).reshape(-1), packed):
+        raise FolderError(
+            f"layer {layer.name}: the weights of {variant} cannot be read back out of the folder; "
+            "give the model file with --model"
+        )
+    return weights
+
+
+def _from_model(source: str, bare: Sequence[Layer]) -> tuple[Layer, ...]:
+    from ..model import load_model
+
+    layers = load_model(source).layers
+    for layer, own in zip(bare, layers, strict=False):
+        differs = [name for name in _GEOMETRY if getattr(layer, name) != getattr(own, name)]
+        if differs:
+            expected, got = getattr(layer, differs[0]), getattr(own, differs[0])
+            raise FolderError(
+                f"{source}: layer {own.name}: {differs[0]}: expected the folder's {expected!r}, got {got!r}"
+            )
+    if len(layers) != len(bare):
+        raise FolderError(f"{source}: expected the folder's {len(bare)} layers, got {len(layers)}")
+    return tuple(layers)
+
+
+# -- running ---------------------------------------------------------------------------------------------------------
+
+
+def compile_folder(firmware: Firmware, toolchain: Toolchain, core: str | None = None) -> bytes:
+    """Compile ``<model>.c`` with the plan's flags for its core, or another; return the ELF file."""
+    with tempfile.TemporaryDirectory(prefix="cmsisnn-x-") as folder:
+        output = Path(folder) / f"{firmware.model}.elf"
+        source = firmware.directory / f"{firmware.model}.c"
+        if not source.is_file():
+            raise FolderError(f"{source}: no such file")
+        toolchain.build([source], output, core or firmware.core, cflags=firmware.cflags, include=[firmware.directory])
+        return output.read_bytes()
+
+
+def draw_inputs(firmware: Firmware, samples: int) -> np.ndarray:
+    """Reproducible inputs over the whole range; every second sample has the extremes and zero in abundance."""
+    first = firmware.layers[0]
+    limits = np.iinfo(first.numpy_dtype)
+    rng = np.random.default_rng(zlib.crc32(firmware.model.encode()))
+    shape = (samples, *first.input_shape)
+    values = rng.integers(limits.min, limits.max, shape, limits.dtype, endpoint=True)
+    extremes = rng.choice(np.array([limits.min, limits.max, 0, -1], limits.dtype), shape)
+    values[1::2] = np.where(rng.random(values[1::2].shape) < 0.25, extremes[1::2], values[1::2])
+    return values
+
+
+def verify(
+    firmware: Firmware,
+    toolchain: Toolchain,
+    inputs: np.ndarray,
+    *,
+    target: Target | str | None = None,
+    budget: int = DEFAULT_BUDGET,
+) -> Verification:
+    """Compile and run a folder; compare each layer, and the network, with the Python kernels.
+
+    Every layer runs by itself on the Python kernels' output of the layer before it. The whole network runs once with
+    its buffers at word boundaries and once at odd addresses. Every load and store is checked.
+
+    Parameters
+    ----------
+    firmware : Firmware
+    toolchain : Toolchain
+    inputs : ndarray, shape (n, *input_shape)
+    target : Target or str, optional
+        Whose rules price it; default: the plan's core. Another core needs code that was emitted for one like it.
+
+    Raises
+    ------
+    ToolchainError, EmulationError
+        It does not compile, or it faults.
+    """
+    target = target or firmware.core
+    core = target if isinstance(target, str) else target.core
+    emulator = Emulator(compile_folder(firmware, toolchain, core), target, checked=True)
+    expected = Network(firmware.layers).trace(inputs)
+    mismatches: list[Mismatch] = []
+    results: list[LayerResult] = []
+    run = f"{firmware.model}_run"
+    network: Trace | None = None
+    for sample in range(len(inputs)):
+        source = inputs[sample]
+        for index, layer in enumerate(firmware.layers):
+            wanted = expected[layer.name][sample]
+            symbol = f"{firmware.model}_{layer.name}"
+            trace, got = _call(emulator, symbol, source, wanted, 0, 0, budget)
+            found = list(_compare(f"layer {layer.name}", sample, got, wanted))
+            mismatches += found
+            if sample == 0:
+                estimate = firmware.estimated_cycles[index]
+                results.append(
+                    LayerResult(layer.name, layer.op, layer.macs, trace.instructions, trace.cycles, estimate, not found)
+                )
+            elif found:
+                results[index] = replace(results[index], exact=False)
+            source = wanted
+        for offset in (0, 1):
+            trace, got = _call(emulator, run, inputs[sample], source, offset, 3 * offset, budget)
+            where = "the network" if offset == 0 else "the network with buffers at odd addresses"
+            mismatches += _compare(where, sample, got, source)
+            network = network or trace
+    assert network is not None
+    name = target if isinstance(target, str) else target.name
+    return Verification(
+        firmware,
+        f"{toolchain.kind}: {toolchain.version}",
+        name,
+        len(inputs),
+        tuple(results),
+        network,
+        tuple(mismatches),
+    )
+
+
+def _call(
+    emulator: Emulator,
+    symbol: str,
+    source: np.ndarray,
+    wanted: np.ndarray,
+    input_offset: int,
+    output_offset: int,
+    budget: int,
+) -> tuple[Trace, np.ndarray]:
+    """Call a layer or the network once, with an output that holds no right element before."""
+    emulator.free_buffers()
+    input_ = emulator.buffer(source, offset=input_offset, writable=False)
+    output = emulator.buffer((~wanted).tobytes(), offset=output_offset)
+    trace = emulator.call(symbol, [input_, output], budget=budget)
+    return trace, np.frombuffer(emulator.read(output), wanted.dtype).reshape(wanted.shape)
+
+
+def _compare(what: str, sample: int, got: np.ndarray, wanted: np.ndarray) -> Iterator[Mismatch]:
+    wrong = np.argwhere(got != wanted)
+    if len(wrong):
+        first = tuple(int(i) for i in wrong[0])
+        yield Mismatch(what, sample, first, int(got[first]), int(wanted[first]), len(wrong), wanted.size)

@@ -1,0 +1,308 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``cmsisnn-verify``: does firmware give the Python kernels' bytes, and what does a function of an ELF file cost?"""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .errors import OptionError, TuningError
+
+if TYPE_CHECKING:
+    from .emulate import Emulator, Trace
+    from .emulate.folder import Verification
+    from .target import Target
+
+PROGRAM = "cmsisnn-verify"
+HOTTEST = 10  # blocks that --blocks prints
+DEFAULT_SAMPLES = 2
+
+app = typer.Typer(
+    add_completion=True, pretty_exceptions_enable=False, context_settings={"help_option_names": ["--help", "-h"]}
+)
+
+
+class Compiler(StrEnum):
+    """Which C compiler; both have to give the same bytes."""
+
+    GCC = "gcc"
+    CLANG = "clang"
+
+
+def main() -> None:
+    """Entry point of ``cmsisnn-verify``: user errors end as one message and status 1 or 2."""
+    try:
+        app(prog_name=PROGRAM)
+    except TuningError as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        raise SystemExit(problem.exit_status) from None
+    except OSError as problem:
+        print(f"error: {problem.filename or ''}: {problem.strerror or problem}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        from cmsisnn_x import __version__
+
+        print(f"{PROGRAM} {__version__}")
+        raise typer.Exit
+
+
+@app.command(
+    no_args_is_help=True,
+    epilog="Exit status: 0 done and exact, 1 the firmware differs from the Python kernels, 2 bad usage or bad input.",
+)
+def verify_command(
+    directory: Annotated[
+        Path | None, typer.Argument(metavar="[DIR]", help="Folder that cmsisnn-tune wrote.", show_default=False)
+    ] = None,
+    elf: Annotated[Path | None, typer.Option(metavar="FILE", help="Any Cortex-M ELF file.", show_default=False)] = None,
+    call: Annotated[
+        str | None, typer.Option(metavar="SYMBOL", help="Function of the ELF file to call.", show_default=False)
+    ] = None,
+    arg: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="INT|SYMBOL", help="Argument of the call, in order; a symbol is its address.", show_default=False
+        ),
+    ] = None,
+    fill: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SYMBOL=FILE", help="Put a file's bytes at a symbol before the call.", show_default=False),
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE", help="Core or board whose rules price it. Default: the plan's.")
+    ] = None,
+    blocks: Annotated[
+        bool, typer.Option("--blocks", help="List the hottest basic blocks with their instructions.")
+    ] = False,
+    compiler: Annotated[
+        Compiler | None, typer.Option(help="Default: arm-none-eabi-gcc when on PATH, else Clang.", show_default=False)
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Random inputs to compare.")] = DEFAULT_SAMPLES,
+    input_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--input", metavar="FILE.npy", help="Inputs instead of random ones: one, or a batch.", show_default=False
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL.yaml",
+            help="Take the weights to compare with from the model, not from DIR.",
+            show_default=False,
+        ),
+    ] = None,
+    budget: Annotated[
+        int | None, typer.Option(min=1, help="Instructions after which a call counts as hung.", show_default=False)
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the result as JSON, and nothing else, on stdout.")
+    ] = False,
+    no_color: Annotated[bool, typer.Option("--no-color", help="No colour, whatever the terminal can do.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version, and exit.")
+    ] = False,
+) -> None:
+    """Compile and emulate an emitted folder and compare it with the Python kernels, or price a function of an ELF file.
+
+    cmsisnn-verify DIR
+    cmsisnn-verify --elf FILE --call SYMBOL [--arg INT|SYMBOL ...] [--fill SYMBOL=FILE ...] --target T
+    """
+    if (directory is None) == (elf is None):
+        raise OptionError("expected either a folder or --elf FILE, got " + ("both" if elf else "neither"))
+    if elf is not None:
+        _only({"--compiler": compiler, "--input": input_file, "--model": model}, "a folder")
+        if call is None:
+            raise OptionError("--elf: expected --call SYMBOL, the function to run, with it")
+        if target is None:
+            raise OptionError("--elf: expected --target, the core or board whose rules price it, with it")
+        _price(elf, call, arg or [], fill or [], _load_target(target), budget, blocks, as_json, no_color)
+        return
+    assert directory is not None
+    _only({"--call": call, "--arg": arg, "--fill": fill}, "--elf FILE")
+    _verify(directory, target, compiler, samples, input_file, model, budget, blocks, as_json, no_color)
+
+
+def _only(options: dict[str, object], other: str) -> None:
+    for name, value in options.items():
+        if value:
+            raise OptionError(f"{name}: goes with {other} only")
+
+
+def _load_target(name: str) -> Target:
+    from .target import load_target
+
+    return load_target(name)
+
+
+# -- one function of an ELF file -------------------------------------------------------------------------------------
+
+
+def _price(
+    elf: Path,
+    symbol: str,
+    args: list[str],
+    fills: list[str],
+    target: Target,
+    budget: int | None,
+    blocks: bool,
+    as_json: bool,
+    no_color: bool,
+) -> None:
+    from .emulate import DEFAULT_BUDGET, Emulator
+
+    emulator = Emulator(elf, target)
+    for fill in fills:
+        where, separator, file = fill.rpartition("=")
+        if not separator or not where or not file:
+            raise OptionError(f"--fill: expected SYMBOL=FILE, got {fill!r}")
+        emulator.write(_place(emulator, where, "--fill"), Path(file).read_bytes())
+    words = [_place(emulator, text, "--arg") for text in args]
+    trace = emulator.call(symbol, words, budget=budget or DEFAULT_BUDGET)
+    if as_json:
+        result = trace.as_dict()
+        if blocks:
+            for block in result["blocks"]:
+                block["code"] = [item.text for item in emulator.disassemble(block["address"], block["size"])]
+        print(json.dumps(result))
+        return
+    _print_trace(emulator, trace, target, blocks, no_color)
+
+
+def _place(emulator: Emulator, text: str, option: str) -> int | str:
+    """A number, a symbol, or a symbol and an offset (``buffer+16``)."""
+    try:
+        value = int(text, 0)
+    except ValueError:
+        name, plus, offset = text.rpartition("+")
+        if text in emulator.image.symbols or not plus:
+            emulator.symbol(text)
+            return text
+        try:
+            return emulator.address(name) + int(offset, 0)
+        except ValueError as problem:
+            raise (
+                problem
+                if isinstance(problem, TuningError)
+                else OptionError(f"{option}: expected an integer or a symbol, got {text!r}")
+            ) from None
+    if not -(2**31) <= value < 2**32:
+        raise OptionError(f"{option}: expected a 32-bit integer, got {text}")
+    return value
+
+
+def _print_trace(emulator: Emulator, trace: Trace, target: Target, blocks: bool, no_color: bool) -> None:
+    from . import terminal
+
+    out = terminal.console(no_color)
+    out.print(f"{trace.symbol} on {trace.target}: {trace.instructions:,} instructions, {trace.cycles:,} cycles")
+    out.print(f"r0 = {trace.result:#x}, stack {trace.stack_bytes:,} bytes")
+    out.print(", ".join(f"{name} {count:,}" for name, count in trace.counts.items()))
+    if target.name != target.core:
+        out.print(f"Priced by the rules of {target.core}: memory without wait states.")
+    table = terminal._table("function", "instructions", "cycles", "share", right=("instructions", "cycles", "share"))
+    for item in trace.symbols:
+        table.add_row(
+            item.symbol, f"{item.instructions:,}", f"{item.cycles:,}", f"{item.cycles / max(trace.cycles, 1):.1%}"
+        )
+    out.print(table)
+    if blocks:
+        _print_blocks(out, emulator, trace)
+
+
+def _print_blocks(out: Any, emulator: Emulator, trace: Trace) -> None:
+    hottest = sorted(trace.blocks, key=lambda block: (-block.cycles, block.address))[:HOTTEST]
+    for block in hottest:
+        out.print(
+            f"{emulator.image.place(block.address)}: {block.count:,} times, {block.instructions:,} instructions, "
+            f"{block.cycles:,} cycles ({block.cycles / max(trace.cycles, 1):.1%})"
+        )
+        for item in emulator.disassemble(block.address, block.size):
+            out.print(f"    {item.address:8x}  {item.text}")
+
+
+# -- a folder --------------------------------------------------------------------------------------------------------
+
+
+def _verify(
+    directory: Path,
+    target: str | None,
+    compiler: Compiler | None,
+    samples: int,
+    input_file: Path | None,
+    model: str | None,
+    budget: int | None,
+    blocks: bool,
+    as_json: bool,
+    no_color: bool,
+) -> None:
+    from .emulate import DEFAULT_BUDGET, find_toolchain, folder
+
+    if blocks:
+        raise OptionError("--blocks: goes with --elf FILE only")
+    firmware = folder.load(directory, model=model)
+    inputs = folder.draw_inputs(firmware, samples) if input_file is None else _read_inputs(input_file, firmware)
+    toolchain = find_toolchain(None if compiler is None else compiler.value)
+    chosen = _load_target(target) if target else None
+    result = folder.verify(firmware, toolchain, inputs, target=chosen, budget=budget or DEFAULT_BUDGET)
+    if as_json:
+        print(json.dumps(result.as_dict()))
+    else:
+        _print_verification(result, no_color)
+    if not result.exact:
+        raise SystemExit(1)
+
+
+def _read_inputs(path: Path, firmware: Any) -> Any:
+    import numpy as np
+
+    first = firmware.layers[0]
+    try:
+        values = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as problem:
+        raise OptionError(f"--input: {path}: not a .npy file: {problem}") from None
+    if values.dtype != first.numpy_dtype or values.shape[-len(first.input_shape) :] != first.input_shape:
+        expected = f"{first.numpy_dtype} of shape {first.input_shape} or (n, {', '.join(map(str, first.input_shape))})"
+        raise OptionError(f"--input: {path}: expected {expected}, got {values.dtype} of shape {values.shape}")
+    return values.reshape(-1, *first.input_shape)
+
+
+def _print_verification(result: Verification, no_color: bool) -> None:
+    from . import terminal
+
+    out = terminal.console(no_color)
+    firmware = result.firmware
+    flags = " ".join(firmware.cflags)
+    out.print(f"{firmware.model} for {firmware.core}, priced for {result.target}, {result.compiler}, {flags}")
+    numbers = ("instructions", "cycles", "MAC/cycle", "plan")
+    table = terminal._table("layer", "op", *numbers, "bytes", right=numbers)
+    for layer in result.layers:
+        rate = f"{layer.macs / layer.cycles:.3f}" if layer.macs else "-"
+        plan = f"{layer.estimated_cycles:,}" if layer.estimated_cycles is not None else "-"
+        verdict = "equal" if layer.exact else "differ"
+        table.add_row(layer.name, layer.op, f"{layer.instructions:,}", f"{layer.cycles:,}", rate, plan, verdict)
+    table.add_section()
+    trace = result.trace
+    macs = sum(layer.macs for layer in result.layers)
+    plan = sum(layer.estimated_cycles or 0 for layer in result.layers)
+    verdict = "equal" if result.exact else "differ"
+    rate = f"{macs / trace.cycles:.3f}"
+    table.add_row(
+        "network", "", f"{trace.instructions:,}", f"{trace.cycles:,}", rate, f"{plan:,}", verdict, style="bold"
+    )
+    out.print(table)
+    out.print(f"Stack {trace.stack_bytes:,} bytes. Priced without wait states.")
+    if result.exact:
+        samples = f"{result.samples} input{'s' if result.samples != 1 else ''}"
+        out.print(f"Every layer and the network give the Python kernels' bytes on {samples}.")
+    else:
+        for mismatch in result.mismatches[:3]:
+            out.print(f"DIFFERENT: {mismatch}")
