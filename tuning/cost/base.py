@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Estimates of one variant, and of a whole space at once."""
+"""Estimates of one variant, and of a whole space at once: counts x coefficients."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import prod
 
 import numpy as np
@@ -13,9 +14,8 @@ from cmsisnn_x._variants import Variant
 from cmsisnn_x.layers import NUMPY_DTYPES, Layer
 
 from ..target import Target
-from . import mix
-
-TERMS = ("im2col", "multiply_accumulate", "requantise", "loop", "memory")
+from . import features, fitted, mix
+from .features import TERMS
 
 
 @dataclass(frozen=True)
@@ -35,18 +35,19 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Estimates:
-    """A column per quantity, a row per variant of a space."""
+    """A column per quantity, a row per variant of a space. `emulated_cycles`, where given, replace the sum of the terms."""
 
     variants: tuple[Variant | None, ...]
     terms: np.ndarray
     scratch_bytes: np.ndarray
     weights_bytes: np.ndarray
     code_bytes: np.ndarray
+    emulated_cycles: np.ndarray | None = None
 
     @property
     def cycles(self) -> np.ndarray:
         """Integers, so that sums over layers are exact."""
-        return self.terms.sum(axis=1)
+        return self.terms.sum(axis=1) if self.emulated_cycles is None else self.emulated_cycles
 
     def __len__(self) -> int:
         return len(self.variants)
@@ -55,12 +56,14 @@ class Estimates:
         """Some of the rows."""
         at = np.asarray(rows, int)
         columns = (self.terms, self.scratch_bytes, self.weights_bytes, self.code_bytes)
-        return Estimates(tuple(self.variants[i] for i in rows), *(column[at] for column in columns))
+        emulated = None if self.emulated_cycles is None else self.emulated_cycles[at]
+        return Estimates(tuple(self.variants[i] for i in rows), *(column[at] for column in columns), emulated)
 
     def __getitem__(self, index: int) -> Estimate:
         terms = {name: int(value) for name, value in zip(TERMS, self.terms[index], strict=True)}
         flash = int(self.weights_bytes[index] + self.code_bytes[index])
-        return Estimate(sum(terms.values()), terms, int(self.scratch_bytes[index]), flash)
+        emulated = None if self.emulated_cycles is None else int(self.emulated_cycles[index])
+        return Estimate(int(self.cycles[index]), terms, int(self.scratch_bytes[index]), flash, emulated)
 
 
 def estimate(layer: Layer, variant: Variant | None, target: Target) -> Estimate:
@@ -77,10 +80,78 @@ def estimate(layer: Layer, variant: Variant | None, target: Target) -> Estimate:
 
 
 def estimate_space(layer: Layer, variants: Sequence[Variant | None], target: Target) -> Estimates:
-    """Estimate many variants of one layer at once; an empty sequence stands for the single kernel of an operation without knobs."""
+    """Estimate many variants of one layer at once; an empty sequence stands for the single kernel of an operation without knobs.
+
+    Cycles = sum over the parts of a kernel of (how often it runs, `features`) x (what one run costs). That cost was fitted on
+    emulated runs of this kernel on this core, and is scaled where the target's timing differs from the core's; for kernels that
+    were never fitted it comes from the instruction mix (`mix`). Memory wait states of boards are a term of their own.
+    """
     chosen: tuple[Variant | None, ...] = tuple(variants) or (None,)
-    terms = np.rint(mix.terms(layer, chosen, target)).astype(np.int64)
-    return Estimates(chosen, terms, mix.scratch(layer, chosen), mix.weights(layer, chosen), mix.code(layer, chosen, target))
+    counts = features.count(layer, chosen, target.dsp)
+    names = [fitted.family(layer, variant) for variant in chosen]
+    first = {name: index for index, name in reversed(list(enumerate(names)))}
+    position = {name: at for at, name in enumerate(first)}
+    table = np.array([_coefficients(layer, chosen[index], name, target) for name, index in first.items()])
+    of_part = counts * table[[position[name] for name in names]]
+
+    owner = list(features.parts_of(layer.op).values())
+    terms = np.zeros((len(chosen), len(TERMS)))
+    for column, term in enumerate(TERMS):
+        parts = [part for part, name in enumerate(owner) if name == term]
+        if parts:
+            terms[:, column] = of_part[:, parts].sum(axis=1)
+    scratch, weights = _footprints(layer, chosen)
+    terms[:, TERMS.index("memory")] = _wait_states(layer, chosen, weights, target)
+    known = fitted.coefficients(target.core).code_bytes
+    code = np.array([known.get(name) or _code_bytes(variant) for name, variant in zip(names, chosen, strict=True)], np.int64)
+    return Estimates(chosen, np.rint(terms).astype(np.int64), scratch, weights, code)
+
+
+def expected_error(op: str, target: Target) -> tuple[float, float] | None:
+    """Median and worst relative error of estimates of `op`, as found on layers that were not fitted."""
+    found = fitted.coefficients(target.core).errors.get(op)
+    return (found["median"], found["worst"]) if found else None
+
+
+def _coefficients(layer: Layer, variant: Variant | None, name: str, target: Target) -> np.ndarray:
+    prior = np.array(mix.price(layer, variant, target.dsp, target.timing))
+    known = fitted.coefficients(target.core).families.get(name)
+    if known is None:
+        return prior
+    core = _core_timing(target.core)
+    if dict(target.timing) == core:
+        return np.array(known)
+    return np.array(known) * prior / np.array(mix.price(layer, variant, target.dsp, core))
+
+
+@cache
+def _core_timing(core: str) -> dict[str, float]:
+    from ..target import load_target
+
+    return dict(load_target(core).timing)
+
+
+def _footprints(layer: Layer, variants: tuple[Variant | None, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Scratch and weight bytes, each computed once per combination of the knobs that can matter."""
+    from cmsisnn_x.buffers import layer_scratch_bytes
+    from cmsisnn_x.packing import pack_device_weights
+
+    scratch: dict[tuple[object, ...], int] = {}
+    weights: dict[tuple[object, ...], int] = {}
+    columns = np.zeros((2, len(variants)), np.int64)
+    bias = 0 if layer.bias is None else layer.bias.nbytes
+    for at, v in enumerate(variants):
+        if v is None:
+            columns[1, at] = plain_weights_bytes(layer)
+            continue
+        key = (v.lowering, v.im2col_cols, v.block_rows, v.block_cols, v.weight_layout, v.tile)
+        if key not in scratch:
+            scratch[key] = layer_scratch_bytes(layer, v)
+        packing = (v.lowering, v.block_rows, v.weight_layout, v.tile)
+        if packing not in weights:
+            weights[packing] = (pack_device_weights(layer, v).nbytes if layer.weights is not None else 0) + bias
+        columns[:, at] = scratch[key], weights[packing]
+    return columns[0], columns[1]
 
 
 def plain_weights_bytes(layer: Layer) -> int:
@@ -88,3 +159,25 @@ def plain_weights_bytes(layer: Layer) -> int:
     if layer.weights is None or layer.bias is None:
         return 0
     return (prod(layer.weights.shape) + prod(layer.bias.shape)) * NUMPY_DTYPES[layer.weights_dtype or layer.dtype].itemsize
+
+
+def _code_bytes(variant: Variant | None) -> int:
+    """Of kernels that were never compiled for calibration."""
+    return 400 if variant is None else 600 + 24 * variant.unroll * variant.block_rows * variant.block_cols
+
+
+def _wait_states(layer: Layer, variants: tuple[Variant | None, ...], weights: np.ndarray, target: Target) -> np.ndarray:
+    """Cycles spent waiting for weights in flash.
+
+    A line of flash delivers `flash_line_bytes` after `flash_wait_states`. Weights that fit into the flash's cache wait once;
+    others wait in every pass over them: once per group of im2col columns, or per output row. Instructions are taken to come from a cache
+    or a prefetch buffer.
+    """
+    if not target.flash_wait_states or layer.weights is None:
+        return np.zeros(len(variants))
+    out_h, out_w, _ = layer.output_image
+    passes = np.ones(len(variants))
+    if layer.op != "fully_connected":
+        passes = np.array([out_h if v is None or v.lowering != "im2col" else -(-out_h * out_w // v.im2col_cols) for v in variants], float)
+    passes = np.where(weights <= target.flash_cache_bytes, 1.0, passes)
+    return passes * weights / target.flash_line_bytes * target.flash_wait_states

@@ -1,71 +1,67 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Instruction mixes: how often each part of a kernel runs, and what one run of it costs on a target."""
+"""What one run of each part costs, from its instruction mix and a target's timing: the prior where nothing was fitted."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import prod
-
-import numpy as np
+from collections.abc import Mapping
 
 from cmsisnn_x._variants import Variant
-from cmsisnn_x.layers import NUMPY_DTYPES, Layer
+from cmsisnn_x.layers import Layer
 
-from ..target import Target
+from .features import BLOCKED, ELEMENTWISE, WINDOWED, parts_of
 
-
-def terms(layer: Layer, variants: Sequence[Variant | None], target: Target) -> np.ndarray:
-    """Cycles, a row per variant, a column per term (im2col, multiply_accumulate, requantise, loop, memory)."""
-    width = target.timing["issue_width"]
-    branch = target.timing["branch"] + target.timing["branch_taken"]
-    load, alu, store = target.timing["load_next"], target.timing["alu"], target.timing["store"]
-    mac = target.timing["multiply_accumulate"] if target.dsp else target.timing["multiply"] + target.timing["alu"]
-    out = np.zeros((len(variants), 5))
-    size = prod(layer.output_shape)
-    if variants[0] is None:
-        per = {"max_pool2d": 3.0, "avg_pool2d": 5.0, "relu": 1.5, "softmax": 12.0, "sigmoid": 6.0, "tanh": 6.0}[layer.op]
-        out[:, 1] = size * prod(layer.kernel) * per / width
-        out[:, 3] = size * branch / 4
-        return out
-    unroll = np.array([v.unroll for v in variants], float)
-    rows = np.array([v.block_rows for v in variants], float)
-    cols = np.array([v.block_cols for v in variants], float)
-    held = np.array([v.im2col_cols for v in variants], float)
-    channels = layer.output_shape[-1]
-    depth = layer.macs / size
-    pixels = size / channels
-    lanes = 2.0 if target.dsp else 1.0
-    if layer.op == "fully_connected":
-        pixels, channels = 1.0, size
-    if layer.op == "depthwise_conv2d":
-        rows, cols, channels, pixels = rows * 0 + 1, cols * 0 + 1, 1, size
-    blocks = np.ceil(channels / rows) * np.ceil(pixels / cols)
-    steps = depth / lanes
-    widen = (load + 2 * alu) / 4 * lanes
-    pressure = np.maximum(rows * cols + rows + cols - 9, 0) * load
-    step = rows * cols * mac + rows * (widen + load / lanes) + cols * load + pressure
-    out[:, 1] = blocks * steps * step / width
-    out[:, 3] = blocks * steps / unroll * (alu + branch) / width + blocks * 8 * alu / width
-    out[:, 2] = blocks * rows * cols * (3 * alu + store + 2 * load) / width
-    if layer.op == "conv2d":
-        out[:, 0] = pixels * depth * (load + 2 * alu + store) / 4 / width + pixels * layer.kernel[0] * 12 / width + pixels / held * 20
-    return out
+REGISTERS = 12
+"""Core registers that an inner loop can hold values in: r0-r12 and lr, less the stack's and one for an address."""
 
 
-def scratch(layer: Layer, variants: Sequence[Variant | None]) -> np.ndarray:
-    depth = layer.kernel[0] * layer.kernel[1] * layer.image[2]
-    if layer.op != "conv2d":
-        return np.zeros(len(variants), np.int64)
-    return np.array([v.im2col_cols * (depth + depth % 2) * 2 for v in variants], np.int64)
+def price(layer: Layer, variant: Variant | None, dsp: bool, timing: Mapping[str, float]) -> list[float]:
+    """Cycles of one run of each part of `features.parts_of(layer.op)`, in that order."""
+    width = timing["issue_width"]
+    issue = {name: timing[name] / width for name in ("alu", "store", "load_next")}
+    alu, store, load = issue["alu"], issue["store"], issue["load_next"]
+    branch = (timing["branch"] + timing["branch_taken"]) / width
+    mac = timing["multiply_accumulate"] if dsp else min(timing["multiply_accumulate"], timing["multiply"] + timing["alu"])
+    first_load = timing["load"] / width - load
+    parts = parts_of(layer.op)
+    if parts is ELEMENTWISE:
+        per_element = {"relu": 2 * alu, "softmax": 6 * alu + 2 * load}.get(layer.op, 3 * alu + 2 * load) + load + store
+        costs = {"elements": 4 / layer.numpy_dtype.itemsize * per_element + branch, "rest": per_element + branch, "calls": 20 * alu + branch}
+        return [costs[name] for name in ELEMENTWISE]
+    if parts is WINDOWED:
+        compare = (2 if layer.op == "max_pool2d" else 4) * alu
+        costs = {
+            "taps": compare + load + alu + branch, "columns": compare + load, "outputs": store + 4 * alu + branch, "clipped": 12 * alu + 2 * branch,
+            "strips": 12 * alu + branch, "windows": 16 * alu + branch, "rows": 10 * alu + branch, "calls": 20 * alu,
+        }  # fmt: skip
+        return [costs[name] for name in WINDOWED]
 
+    assert variant is not None
+    rows, cols = variant.block_rows, variant.block_cols
+    narrow = (layer.weights_dtype or layer.dtype) == "q7"
+    plain = variant.weight_layout == "plain"
 
-def weights(layer: Layer, variants: Sequence[Variant | None]) -> np.ndarray:
-    if layer.weights is None or layer.bias is None:
-        return np.zeros(len(variants), np.int64)
-    item = NUMPY_DTYPES[layer.weights_dtype or layer.dtype].itemsize
-    plain = layer.weights.size * item
-    return np.array([plain * (2 if v.weight_layout == "widened" and item == 1 else 1) + layer.bias.size * item for v in variants], np.int64)
+    def block(r: int, c: int) -> tuple[float, float, float]:
+        """One pass, one single element, and one block begun and finished."""
+        spills = max(r * c + r + c - REGISTERS, 0) * 2 * load if variant.inner == "c" else 0.0
+        single = r * c * mac + (r + c) * load + first_load + spills / 2
+        if layer.op == "depthwise_conv2d" or not dsp:
+            step = 1 if layer.op == "depthwise_conv2d" else 2
+            body = step * single
+        elif plain and narrow:
+            body = 2 * r * c * mac + r * (load + 4 * alu) + 2 * c * load + 2 * first_load + spills
+        else:
+            widen = r * alu if narrow and variant.weight_layout == "interleaved" else 0.0
+            words = r / 2 if narrow and variant.weight_layout == "interleaved" else r
+            body = r * c * mac + words * load + widen + c * load + first_load + spills
+        finish = r * c * (3 * alu + store) * variant.tile * 2 + r * (load + 2 * alu) + 10 * alu + branch
+        return body, single, finish
 
-
-def code(layer: Layer, variants: Sequence[Variant | None], target: Target) -> np.ndarray:
-    return np.array([400 if v is None else 500 + 40 * v.unroll * v.block_rows * v.block_cols for v in variants], np.int64)
+    body, single, finish = block(rows, cols)
+    left_body, left_single, left_finish = block(1 if plain else 2, cols)
+    costs = {
+        "widened": load + 4 * alu + 2 * store if variant.lowering != "winograd" else (4 * variant.tile + 24) * (load + 2 * alu + store),
+        "ragged": load + alu + store + branch, "zeroed": store / 2, "segments": 14 * alu + branch, "clipped": 20 * alu + 2 * branch,
+        "steps": body, "tail": single, "left_steps": left_body, "left_tail": left_single, "blocks": finish, "left_blocks": left_finish,
+        "turns": 2 * alu + branch, "runs": 4 * alu, "groups": 6 * alu + branch, "pixels": 16 * alu + branch, "rows": 16 * alu + branch, "calls": 30 * alu,
+    }  # fmt: skip
+    return [costs[name] for name in BLOCKED]

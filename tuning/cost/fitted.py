@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Coefficients that were fitted on emulated runs, as ``cmsisnn-tune calibrate`` wrote them: data of this package, one file per core."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+
+from cmsisnn_x._variants import Variant
+from cmsisnn_x.layers import Layer
+
+SCHEMA = "coefficients-1"
+NOT_IN_FAMILY = ("im2col_cols",)
+"""Knobs whose effect the counts hold entirely."""
+
+
+@dataclass(frozen=True)
+class Coefficients:
+    """What was fitted for one core.
+
+    Attributes
+    ----------
+    families : mapping
+        Family -> cycles of one run of each part, in the order of `features.parts_of`.
+    code_bytes : mapping
+        Family -> bytes of machine code.
+    errors : mapping
+        Operation -> ``{"median": ..., "worst": ..., "layers": ...}``: relative errors on layers that were not fitted.
+    """
+
+    core: str
+    compiler: str = ""
+    cflags: tuple[str, ...] = ()
+    families: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    code_bytes: Mapping[str, int] = field(default_factory=dict)
+    errors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+
+def family(layer: Layer, variant: Variant | None) -> str:
+    """Name of the code that a variant compiles to, whatever the geometry.
+
+    Examples
+    --------
+    >>> from cmsisnn_x._variants import Variant
+    >>> layer = Layer("c", "conv2d", "q7", (8, 8, 4), (8, 8, 8), weights_dtype="q7")
+    >>> family(layer, Variant(unroll=4))
+    'conv2d q7 q7 unroll=4 block_rows=2 block_cols=2'
+    """
+    # The kernel's width decides a Winograd transform, which is code of its own.
+    width = f" kernel_w={layer.kernel[1]}" if variant is not None and variant.lowering == "winograd" else ""
+    return f"{layer.op} {layer.dtype} {layer.weights_dtype or '-'}{_knobs(variant)}{width}"
+
+
+@cache
+def _knobs(variant: Variant | None) -> str:
+    if variant is None:
+        return ""
+    always = ("unroll", "block_rows", "block_cols")
+    neutral = Variant()
+    chosen = {name: getattr(variant, name) for name in variant.__dataclass_fields__ if name not in NOT_IN_FAMILY}
+    return "".join(f" {name}={value}" for name, value in chosen.items() if name in always or value != getattr(neutral, name))
+
+
+@cache
+def coefficients(core: str) -> Coefficients:
+    """The fitted coefficients of a core; empty if there are none."""
+    file = resources.files("tuning") / "cost" / "coefficients" / f"{core}.json"
+    if not file.is_file():
+        return Coefficients(core)
+    return from_json(file.read_text(encoding="utf-8"))
+
+
+def from_json(text: str) -> Coefficients:
+    content = json.loads(text)
+    if content.get("schema") != SCHEMA:
+        raise ValueError(f"coefficients: expected schema {SCHEMA!r}, got {content.get('schema')!r}")
+    entries = content["families"]
+    return Coefficients(
+        content["core"],
+        content["compiler"],
+        tuple(content["cflags"]),
+        {name: tuple(entry["cycles"]) for name, entry in entries.items()},
+        {name: entry["code_bytes"] for name, entry in entries.items()},
+        content["errors"],
+    )
+
+
+def to_json(found: Coefficients) -> str:
+    """Text of a coefficients file: a family per line, so that a change of one shows as one."""
+    head = {"schema": SCHEMA, "core": found.core, "compiler": found.compiler, "cflags": list(found.cflags), "errors": found.errors}
+    lines = json.dumps(head, indent=1)[:-2]
+    rows = [
+        f"  {json.dumps(name)}: {json.dumps({'code_bytes': found.code_bytes[name], 'cycles': list(found.families[name])})}"
+        for name in sorted(found.families)
+    ]
+    return f'{lines},\n "families": {{\n' + ",\n".join(rows) + "\n }\n}\n"
