@@ -222,6 +222,27 @@ DEVICE_ROWS = (
     Row("convolve", "q7", "device", (1, 2, 4, 8), PAIRED, lowering="winograd", weight_layout="widened", tiles=(2, 4),
         wins="kernels 3, 5 and 7 wide at stride 1: 1.5 to 2.5 times fewer products, for 2 to 3.2 times the flash"),
     *(
+        Row("convolve", dtype, "device", (4, 8), ((2, 4),), im2col_cols=(4, 8), weight_layout=layout, column_layout=columns, inner=inner, needs="dsp",
+            wins=f"im2col on {cores}: 1x1 kernels, strides along x" + (", large windows" if columns == "interleaved" else ", odd channels"))
+        for dtype, layout in (("q7", "interleaved"), ("q7", "widened"), ("q15", "interleaved"))
+        for columns in ("sequential", "interleaved")
+        for inner, cores in (("asm", "M4 and M33"), ("asm_dual", "M7"))
+    ),
+    *(
+        Row("convolve", dtype, "device", (4, 8), ((2, 4),), lowering=lowering, weight_layout=layout, inner=inner, needs="dsp",
+            wins=f"{'padded q15' if lowering == 'line_buffer' else '1x1 and unpadded q15'} on {cores}, q7 when flash is short")
+        for dtype, layout, lowering in (
+            ("q7", "interleaved", "line_buffer"), ("q7", "widened", "line_buffer"), ("q15", "interleaved", "line_buffer"),
+            ("q15", "interleaved", "direct"),
+        )
+        for inner, cores in (("asm", "M4 and M33"), ("asm_dual", "M7"))
+    ),
+    *(
+        Row("convolve", "q7", "device", (2, 4, 8), ((2, 4),), lowering="winograd", weight_layout="widened", inner=inner, needs="dsp", tiles=(2, 4),
+            wins=f"every stride-1 q7 kernel 3, 5 or 7 wide on {cores}")
+        for inner, cores in (("asm", "M4 and M33"), ("asm_dual", "M7"))
+    ),
+    *(
         Row("depthwise_convolve", dtype, "device", (1, 2, 4), BLOCKS, im2col_cols=(1, 2, 4), wins="the paper's knobs, any shape")
         for dtype in ("q7", "q15")
     ),
@@ -278,7 +299,22 @@ def device_variant_problem(layer: Layer, variant: Variant, *, dsp: bool) -> str 
         return f"lowering {variant.lowering!r} needs an output at least block_cols={variant.block_cols} wide, got {out_w}"
     if variant.lowering == "direct" and any(side > 0 for axis in layer.padding for side in axis):
         return f"lowering 'direct' needs windows inside the image, got padding {layer.padding}"
-    return _winograd_problem(layer, variant) if variant.lowering == "winograd" else None
+    problem = _winograd_problem(layer, variant) if variant.lowering == "winograd" else None
+    return problem or (_assembly_problem(layer, variant) if variant.inner != "c" else None)
+
+
+def _assembly_problem(layer: Layer, variant: Variant) -> str | None:
+    """Runs of pairs, and every operand of a loop iteration within reach of a load's 12-bit offset."""
+    channels, (height, width) = layer.image[2], layer.kernel
+    run, step = {
+        "im2col": (height * width * channels, height * width * channels),
+        "winograd": (height * channels, layer.stride[0] * channels),
+    }.get(variant.lowering, (width * channels, layer.stride[1] * channels))
+    if run % 2 and variant.lowering in ("line_buffer", "direct"):
+        return f"inner {variant.inner!r} needs an even number of elements in a kernel row, got {run}"
+    if variant.column_layout == "sequential" and 3 * (step + step % 2) * 2 + 2 * variant.unroll * 4 * 2 > 4095:
+        return f"inner {variant.inner!r} reaches 4095 bytes, four columns of {step} elements are further apart; column_layout 'interleaved' may do"
+    return f"inner {variant.inner!r} takes runs of up to 8190 elements, got {run}" if run > 8190 else None
 
 
 def _winograd_problem(layer: Layer, variant: Variant) -> str | None:

@@ -13,8 +13,8 @@
 #include "cmsisnn_x/requantise.h"
 #include "cmsisnn_x/element.h"
 
-#if CXN_GET(UNROLL) != 1 && CXN_GET(UNROLL) != 2 && CXN_GET(UNROLL) != 4 && CXN_GET(UNROLL) != 8 && CXN_GET(UNROLL) != 16
-#error "UNROLL: legal values are 1, 2, 4, 8 and 16"
+#if CXN_GET(UNROLL) != 1 && CXN_GET(UNROLL) != 2 && CXN_GET(UNROLL) != 4 && CXN_GET(UNROLL) != 8
+#error "UNROLL: legal values are 1, 2, 4 and 8"
 #endif
 #define CXN_BR CXN_GET(BLOCK_ROWS)
 #define CXN_BC CXN_GET(BLOCK_COLS)
@@ -48,6 +48,9 @@
 #endif
 #if CXN_GET(COLUMN_LAYOUT) == CXN_COLUMN_LAYOUT_INTERLEAVED && (CXN_GET(LOWERING) != CXN_LOWERING_IM2COL || CXN_GET(IN_CH) % 2)
 #error "COLUMN_LAYOUT: CXN_COLUMN_LAYOUT_INTERLEAVED needs CXN_LOWERING_IM2COL and an even IN_CH; legal here: CXN_COLUMN_LAYOUT_SEQUENTIAL"
+#endif
+#if CXN_GET(INNER) != CXN_INNER_C && (CXN_BR != 2 || CXN_BC != 4 || CXN_GET(WEIGHT_LAYOUT) == CXN_WEIGHT_LAYOUT_PLAIN)
+#error "INNER: CXN_INNER_ASM and _ASM_DUAL are 2x4 blocks over packed weights; legal here: CXN_INNER_C"
 #endif
 #if CXN_GET(FUSED_POOL) != 0
 #error "FUSED_POOL: legal value is 0"

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The 2 x 4 block of dot_block.h in assembly, for packed weights and an even run: same name, arguments and meaning.
+ *
+ *     r0 weights   r2 r3 r4 r5   row 0, columns 0..3      r7 r11   weights of rows 0 and 1, two k each
+ *     r1 columns   r6 r8 r9 r10  row 1, columns 0..3      r12 lr   columns, two k each
+ *
+ * r7 may be the compiler's frame pointer: it is kept on the stack, beside the address at which the loop ends.
+ * All operands but the columns lie at constant offsets from two pointers: column c, pair k at c * %[cs] + k * %[ks] bytes.
+ *
+ *     grouped (CXN_INNER_ASM)   loads in two groups per pair of k: 16 cycles for 16 MAC on M4, 17 from 8-bit weights
+ *     dual (CXN_INNER_ASM_DUAL) a load beside each multiply and two slots ahead of its use: 8 cycles for 16 MAC on M7
+ */
+/* A step of the inner product is two pairs of k here. */
+#define CXN_A_UNROLL (2 * CXN_GET(UNROLL))
+#define CXN_A_PAIRS (CXN_RUN / 2)
+#define CXN_A_W_BYTES (4 * CXN_W_BYTES)
+#if CXN_COL_STEP == 0
+#define CXN_A_COL_BYTES 4
+#define CXN_A_PAIR_BYTES 16
+#else
+#define CXN_A_COL_BYTES (2 * (CXN_COL_STEP))
+#define CXN_A_PAIR_BYTES 4
+#endif
+
+#define CXN_A_LOAD_D(reg, c, k) "ldr " reg ", [r1, #" #c "*%c[cs]+(" #k ")*%c[ks]]\n\t"
+#define CXN_A_MAC(acc, w, d) "smlad " acc ", " w ", " d ", " acc "\n\t"
+
+#if CXN_GET(INNER) == CXN_INNER_ASM
+#define CXN_A_AHEAD 0
+#if CXN_W_BYTES == 2
+#define CXN_A_LOAD_W(k)                          \
+    "ldr r7, [r0, #(" #k ")*8]\n\t"              \
+    "ldr r11, [r0, #(" #k ")*8+4]\n\t"
+#define CXN_A_WIDEN_W
+#else
+#define CXN_A_LOAD_W(k) "ldr r7, [r0, #(" #k ")*4]\n\t"
+#define CXN_A_WIDEN_W              \
+    "sxtb16 r11, r7, ror #8\n\t"   \
+    "sxtb16 r7, r7\n\t"
+#endif
+#define CXN_A_STEP(k)                                                         \
+    CXN_A_LOAD_W(k) CXN_A_LOAD_D("r12", 0, k) CXN_A_LOAD_D("lr", 1, k)        \
+    CXN_A_WIDEN_W                                                             \
+    CXN_A_MAC("r2", "r7", "r12") CXN_A_MAC("r6", "r11", "r12")                \
+    CXN_A_MAC("r3", "r7", "lr") CXN_A_MAC("r8", "r11", "lr")                  \
+    CXN_A_LOAD_D("r12", 2, k) CXN_A_LOAD_D("lr", 3, k)                        \
+    CXN_A_MAC("r4", "r7", "r12") CXN_A_MAC("r9", "r11", "r12")                \
+    CXN_A_MAC("r5", "r7", "lr") CXN_A_MAC("r10", "r11", "lr")
+#define CXN_A_ENTER
+#define CXN_A_LAST(k) CXN_A_STEP(k)
+#define CXN_A_LOOP_END                    \
+    "add r0, r0, %[wb]\n\t"               \
+    "ldr r7, [sp, #4]\n\t"                \
+    "add r1, r1, %[db]\n\t"               \
+    "cmp r0, r7\n\t"                      \
+    "bne 1b\n\t"
+#define CXN_A_END(k)
+#else
+/* One pair ahead: the weights and column 0 of the next pair are loaded in this one, never behind the last. */
+#define CXN_A_AHEAD 1
+#if CXN_W_BYTES == 2
+#define CXN_A_NEXT_W0(k) "ldr r7, [r0, #(" #k ")*8]\n\t"
+#define CXN_A_NEXT_W1(k) "ldr r11, [r0, #(" #k ")*8+4]\n\t"
+#define CXN_A_WIDEN_W
+#else
+#define CXN_A_NEXT_W0(k) "ldr r7, [r0, #(" #k ")*4]\n\t"
+#define CXN_A_NEXT_W1(k)
+#define CXN_A_WIDEN_W              \
+    "sxtb16 r11, r7, ror #8\n\t"   \
+    "sxtb16 r7, r7\n\t"
+#endif
+#define CXN_A_BODY(k)                                                         \
+    CXN_A_WIDEN_W                                                             \
+    CXN_A_MAC("r2", "r7", "r12") CXN_A_LOAD_D("lr", 1, k)                     \
+    CXN_A_MAC("r6", "r11", "r12") CXN_A_LOAD_D("r12", 2, k)                   \
+    CXN_A_MAC("r3", "r7", "lr")                                               \
+    CXN_A_MAC("r8", "r11", "lr") CXN_A_LOAD_D("lr", 3, k)                     \
+    CXN_A_MAC("r4", "r7", "r12")
+#define CXN_A_STEP(k)                                                         \
+    CXN_A_BODY(k)                                                             \
+    CXN_A_MAC("r9", "r11", "r12") CXN_A_LOAD_D("r12", 0, k+1)                 \
+    CXN_A_MAC("r5", "r7", "lr") CXN_A_NEXT_W0(k+1)                            \
+    CXN_A_MAC("r10", "r11", "lr") CXN_A_NEXT_W1(k+1)
+#define CXN_A_ENTER "ldr r12, [r1]\n\t" CXN_A_NEXT_W0(0) CXN_A_NEXT_W1(0)
+/* The end of the loop's last pair: r12 holds the end address for a moment. */
+#define CXN_A_LAST(k)                                                         \
+    CXN_A_BODY(k)                                                             \
+    "add r0, r0, %[wb]\n\t"                                                  \
+    CXN_A_MAC("r9", "r11", "r12") "ldr r12, [sp, #4]\n\t"                     \
+    CXN_A_MAC("r5", "r7", "lr") CXN_A_NEXT_W0(0)                              \
+    CXN_A_MAC("r10", "r11", "lr") CXN_A_NEXT_W1(0)                            \
+    "add r1, r1, %[db]\n\t"
+#define CXN_A_LOOP_END                    \
+    "cmp r0, r12\n\t"                     \
+    "ldr r12, [r1]\n\t"                   \
+    "bne 1b\n\t"
+#define CXN_A_END(k)                                                          \
+    CXN_A_BODY(k)                                                             \
+    CXN_A_MAC("r9", "r11", "r12")                                             \
+    CXN_A_MAC("r5", "r7", "lr")                                               \
+    CXN_A_MAC("r10", "r11", "lr")
+#endif
+
+/* Text, not .rept: GCC sizes its branches and literal pools by counting lines. */
+#define CXN_A_STEPS_0(k)
+#define CXN_A_STEPS_1(k) CXN_A_STEP(k)
+#define CXN_A_STEPS_2(k) CXN_A_STEP(k) CXN_A_STEP(k+1)
+#define CXN_A_STEPS_3(k) CXN_A_STEPS_2(k) CXN_A_STEP(k+2)
+#define CXN_A_STEPS_4(k) CXN_A_STEPS_2(k) CXN_A_STEPS_2(k+2)
+#define CXN_A_STEPS_5(k) CXN_A_STEPS_4(k) CXN_A_STEP(k+4)
+#define CXN_A_STEPS_6(k) CXN_A_STEPS_4(k) CXN_A_STEPS_2(k+4)
+#define CXN_A_STEPS_7(k) CXN_A_STEPS_4(k) CXN_A_STEPS_3(k+4)
+#define CXN_A_STEPS_8(k) CXN_A_STEPS_4(k) CXN_A_STEPS_4(k+4)
+#define CXN_A_STEPS_9(k) CXN_A_STEPS_8(k) CXN_A_STEP(k+8)
+#define CXN_A_STEPS_10(k) CXN_A_STEPS_8(k) CXN_A_STEPS_2(k+8)
+#define CXN_A_STEPS_11(k) CXN_A_STEPS_8(k) CXN_A_STEPS_3(k+8)
+#define CXN_A_STEPS_12(k) CXN_A_STEPS_8(k) CXN_A_STEPS_4(k+8)
+#define CXN_A_STEPS_13(k) CXN_A_STEPS_8(k) CXN_A_STEPS_5(k+8)
+#define CXN_A_STEPS_14(k) CXN_A_STEPS_8(k) CXN_A_STEPS_6(k+8)
+#define CXN_A_STEPS_15(k) CXN_A_STEPS_8(k) CXN_A_STEPS_7(k+8)
+#define CXN_A_STEPS_16(k) CXN_A_STEPS_8(k) CXN_A_STEPS_8(k+8)
+
+/* Whole iterations of the loop, and pairs after it: at least one where the schedule loads ahead. A single iteration is no loop. */
+#define CXN_A_LOOPS_ ((CXN_A_PAIRS - CXN_A_AHEAD) / CXN_A_UNROLL)
+#define CXN_A_LOOPS (CXN_A_LOOPS_ > 1 ? CXN_A_LOOPS_ : 0)
+#define CXN_A_REST (CXN_A_PAIRS - CXN_A_LOOPS * CXN_A_UNROLL)
+#define CXN_A_TAIL (CXN_A_REST - CXN_A_AHEAD)
+
+CXN_INLINE void CXN_B_NAME(int32_t *CXN_RESTRICT acc, const CXN_W_T *CXN_RESTRICT w, const CXN_D_T *CXN_RESTRICT d)
+{
+    register const CXN_W_T *w_ __asm__("r0") = w;
+    register const CXN_D_T *d_ __asm__("r1") = d;
+    register int32_t acc0x0 __asm__("r2") = acc[0];
+    register int32_t acc0x1 __asm__("r3") = acc[1];
+    register int32_t acc0x2 __asm__("r4") = acc[2];
+    register int32_t acc0x3 __asm__("r5") = acc[3];
+    register int32_t acc1x0 __asm__("r6") = acc[4];
+    register int32_t acc1x1 __asm__("r8") = acc[5];
+    register int32_t acc1x2 __asm__("r9") = acc[6];
+    register int32_t acc1x3 __asm__("r10") = acc[7];
+    __asm__ volatile(
+        "str r7, [sp, #-8]!\n\t"
+#if CXN_A_LOOPS
+        "movw r7, %[total]\n\t"
+        "add r7, r7, r0\n\t"
+        "str r7, [sp, #4]\n\t"
+#endif
+        CXN_A_ENTER
+#if CXN_A_LOOPS
+        "1:\n\t"
+#if CXN_GET(UNROLL) == 1
+        CXN_A_STEPS_1(0) CXN_A_LAST(1)
+#elif CXN_GET(UNROLL) == 2
+        CXN_A_STEPS_3(0) CXN_A_LAST(3)
+#elif CXN_GET(UNROLL) == 4
+        CXN_A_STEPS_7(0) CXN_A_LAST(7)
+#else
+        CXN_A_STEPS_15(0) CXN_A_LAST(15)
+#endif
+        CXN_A_LOOP_END
+#endif
+#if CXN_A_TAIL >= 16
+        CXN_A_STEPS_16(0)
+#define CXN_A_AT 16
+#else
+#define CXN_A_AT 0
+#endif
+#include "cmsisnn_x/dot_asm_tail.h"
+        "ldr r7, [sp], #8\n\t"
+        : "+r"(w_), "+r"(d_), "+r"(acc0x0), "+r"(acc0x1), "+r"(acc0x2), "+r"(acc0x3), "+r"(acc1x0), "+r"(acc1x1), "+r"(acc1x2),
+          "+r"(acc1x3)
+        : [cs] "i"(CXN_A_COL_BYTES), [ks] "i"(CXN_A_PAIR_BYTES), [wb] "i"(CXN_A_W_BYTES * CXN_A_UNROLL),
+          [db] "i"(CXN_A_PAIR_BYTES * CXN_A_UNROLL), [total] "i"(CXN_A_W_BYTES * CXN_A_UNROLL * CXN_A_LOOPS)
+        : "r11", "r12", "lr", "cc", "memory");
+    acc[0] = acc0x0;
+    acc[1] = acc0x1;
+    acc[2] = acc0x2;
+    acc[3] = acc0x3;
+    acc[4] = acc1x0;
+    acc[5] = acc1x1;
+    acc[6] = acc1x2;
+    acc[7] = acc1x3;
+}
+
+#undef CXN_A_AHEAD
+#undef CXN_A_AT
+#undef CXN_A_BODY
+#undef CXN_A_COL_BYTES
+#undef CXN_A_END
+#undef CXN_A_ENTER
+#undef CXN_A_LAST
+#undef CXN_A_LOAD_D
+#undef CXN_A_LOAD_W
+#undef CXN_A_LOOPS
+#undef CXN_A_LOOPS_
+#undef CXN_A_LOOP_END
+#undef CXN_A_MAC
+#undef CXN_A_NEXT_W0
+#undef CXN_A_NEXT_W1
+#undef CXN_A_PAIRS
+#undef CXN_A_PAIR_BYTES
+#undef CXN_A_REST
+#undef CXN_A_STEP
+#undef CXN_A_STEPS_0
+#undef CXN_A_STEPS_1
+#undef CXN_A_STEPS_10
+#undef CXN_A_STEPS_11
+#undef CXN_A_STEPS_12
+#undef CXN_A_STEPS_13
+#undef CXN_A_STEPS_14
+#undef CXN_A_STEPS_15
+#undef CXN_A_STEPS_16
+#undef CXN_A_STEPS_2
+#undef CXN_A_STEPS_3
+#undef CXN_A_STEPS_4
+#undef CXN_A_STEPS_5
+#undef CXN_A_STEPS_6
+#undef CXN_A_STEPS_7
+#undef CXN_A_STEPS_8
+#undef CXN_A_STEPS_9
+#undef CXN_A_TAIL
+#undef CXN_A_UNROLL
+#undef CXN_A_WIDEN_W
+#undef CXN_A_W_BYTES
+#undef CXN_B_NAME
+#undef CXN_B_ROWS
+#undef CXN_B_COLS
