@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every instruction set that this processor runs gives the oracle's bits; the others are compiled and emulated where tools allow."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cmsisnn_x import _simd
+from cmsisnn_x.errors import CmsisnnError
+from helpers.arrays import assert_bit_exact, assert_untouched, guarded
+from helpers.simd_cases import OPS, SimdCase, fixed_case, simd_cases
+
+SIMD_DIR = Path(__file__).parents[2] / "cmsisnn_x" / "simd"
+MAIN = Path(__file__).with_name("simd_main.c")
+
+
+def check(case: SimdCase) -> None:
+    for isa in _simd.available():
+        out, memory = guarded(case.expected.shape, case.expected.dtype)
+        case.run(_simd, out, isa)
+        assert_bit_exact(out, case.expected, f"{isa} {case.op}")
+        assert_untouched(memory)
+
+
+@pytest.mark.parametrize("op", OPS)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(data=st.data())
+def test_every_instruction_set_equals_the_oracle(op: str, data: st.DataObject) -> None:
+    check(data.draw(simd_cases(op)))
+
+
+@pytest.mark.parametrize("dtype", ["q7", "q15"])
+@pytest.mark.parametrize("out_ch", [15, 16, 17, 33, 48])
+@pytest.mark.parametrize("out_w", [1, 5, 8, 13, 16, 17, 31, 33])
+def test_tile_edges(dtype: str, out_ch: int, out_w: int) -> None:
+    check(fixed_case("convolve", dtype, (3, out_w, 5), out_ch, (3, 3), (1, 1), (1, 1), (3, out_w)))
+
+
+@pytest.mark.parametrize("op", ["convolve", "depthwise_convolve"])
+@pytest.mark.parametrize("dtype", ["q7", "q15"])
+def test_images_larger_than_a_strip(op: str, dtype: str) -> None:
+    """The lowered rows are bounded: this image takes several strips, the last one short."""
+    out_ch = 70 if op == "depthwise_convolve" else 3
+    check(fixed_case(op, dtype, (131, 41, 70), out_ch, (3, 2), (2, 1), (1, 1), (65, 41)))
+
+
+@pytest.mark.parametrize("op", ["convolve", "depthwise_convolve"])
+@pytest.mark.parametrize("dtype", ["q7", "q15"])
+@pytest.mark.parametrize("fill", ["lowest", "highest"])
+def test_extremes_wrap_around(op: str, dtype: str, fill: str) -> None:
+    """In q15 two products of -32768 already reach 2^31; 288 of them wrap many times."""
+    check(fixed_case(op, dtype, (6, 6, 32), 32, (3, 3), (1, 1), (1, 1), (6, 6), fill))
+
+
+def test_long_kernel_rows() -> None:
+    """One kernel row of 1000 elements: several steps, an incomplete last group."""
+    for dtype in ("q7", "q15"):
+        check(fixed_case("convolve", dtype, (2, 7, 333), 18, (2, 3), (1, 1), (0, 0), (1, 5)))
+
+
+def test_wide_averages_are_summed_in_64_bits() -> None:
+    x = np.full((1, 300, 300, 1), -32768, np.int16)
+    for isa in _simd.available():
+        out = np.zeros((1, 1, 1, 1), np.int16)
+        _simd.avg_pool(x, out, (300, 300), (1, 1), (0, 0), isa=isa)
+        assert out[0, 0, 0, 0] == -32768, isa
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16])
+def test_averages_truncate_towards_zero(dtype: type) -> None:
+    """Every sum of seven elements that a quotient in single precision could round across an integer."""
+    info = np.iinfo(dtype)
+    last = np.arange(info.min, info.max + 1, dtype=dtype)
+    for rest in (0, 1, -1, info.min, info.max):
+        x = np.full((1, 1, 7, last.size), rest, dtype)
+        x[0, 0, 6] = last
+        sums = x.astype(np.int64).sum(axis=2)
+        for isa in _simd.available():
+            out = np.zeros((1, 1, 1, last.size), dtype)
+            _simd.avg_pool(x, out, (1, 7), (1, 1), (0, 0), isa=isa)
+            assert_bit_exact(out[0, 0], (np.sign(sums) * (abs(sums) // 7)).astype(dtype)[0], isa)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16])
+def test_relu(dtype: type) -> None:
+    x = np.arange(-100, 101).astype(dtype)
+    for isa in _simd.available():
+        out, memory = guarded(x.shape, dtype)
+        _simd.relu(x, out, isa=isa)
+        assert_bit_exact(out, np.maximum(x, 0), isa)
+        assert_untouched(memory)
+
+
+def run_python(code: str, isa: str) -> subprocess.CompletedProcess:
+    environment = os.environ | {"CMSISNN_X_ISA": isa, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+
+
+@pytest.mark.parametrize("isa", _simd.available())
+def test_environment_forces_a_path(isa: str) -> None:
+    done = run_python("from cmsisnn_x import _simd; print(_simd.chosen())", isa)
+    assert done.stdout.strip() == isa, done.stderr
+
+
+def test_unknown_path_is_a_clear_error() -> None:
+    done = run_python("from cmsisnn_x import _simd; _simd.chosen()", "sse9")
+    assert done.returncode != 0
+    assert done.stderr.splitlines()[-1].endswith(
+        f"CMSISNN_X_ISA: expected one of {', '.join(_simd.available())}, got: 'sse9', which is not built"
+    )
+    with pytest.raises(CmsisnnError, match="isa: expected one of .* got: 'sse9'"):
+        _simd.Executor("sse9")
+
+
+def test_packing_and_running_leak_nothing() -> None:
+    resource = pytest.importorskip("resource", reason="memory use is measured on POSIX systems only")
+    case = fixed_case("convolve", "q7", (8, 8, 8), 16, (3, 3), (1, 1), (1, 1), (8, 8))
+    out = np.empty_like(case.expected)
+
+    def calls(count: int) -> int:
+        for _ in range(count):
+            case.run(_simd, out, None)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    before = calls(2_000)
+    # A call allocates over 4 KiB: leaking them would show 80 MiB.
+    assert calls(20_000) - before < 8 * 1024
+
+
+# ---- other processors, and sanitizers: simd_main.c reads cases, answers with outputs ----
+
+
+def sample_cases() -> list[SimdCase]:
+    """A few hundred cases without hypothesis' search: the program runs once."""
+    cases: list[SimdCase] = []
+
+    @settings(max_examples=250, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @given(simd_cases(samples=1))
+    def collect(case: SimdCase) -> None:
+        cases.append(case)
+
+    collect()
+    cases.append(fixed_case("convolve", "q7", (9, 17, 20), 37, (3, 3), (1, 1), (1, 1), (9, 17)))
+    cases.append(fixed_case("convolve", "q15", (9, 17, 20), 37, (3, 3), (1, 1), (1, 1), (9, 17)))
+    return cases
+
+
+def answer(command: list[str], cases: list[SimdCase]) -> list[np.ndarray]:
+    done = subprocess.run(command, input=b"".join(case.message() for case in cases), capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()[-3000:]
+    outputs, at = [], 0
+    for case in cases:
+        outputs.append(np.frombuffer(done.stdout, case.expected.dtype, case.expected.size, at).reshape(case.expected.shape))
+        at += case.expected.nbytes
+    assert at == len(done.stdout)
+    return outputs
+
+
+def compile_program(compiler: list[str], parts: dict[str, list[str]], flags: list[str], directory: Path) -> Path:
+    """simd_main.c with one object per source file and flags: {table: its flags}."""
+    objects = []
+    have = [f"-DSIMD_HAVE_{table.upper()}" for table in parts if table != "portable"]
+    sources = {"amx": "avx512vnni.c", "neondot": "neon.c"}
+    jobs = [(SIMD_DIR / sources.get(table, f"{table}.c"), table, own) for table, own in parts.items()]
+    for source, name, own in [*jobs, (SIMD_DIR / "dispatch.c", "dispatch", have), (MAIN, "main", [])]:
+        objects.append(directory / f"{name}.o")
+        subprocess.run([*compiler, *flags, *own, f"-I{SIMD_DIR}", "-c", str(source), "-o", str(objects[-1])], check=True)
+    program = directory / "simd_main"
+    subprocess.run([*compiler, *flags, *map(str, objects), "-o", str(program)], check=True)
+    return program
+
+
+# Zig's spelling of -march=armv8.2-a+dotprod.
+NEON = {"neondot": ["-mcpu=generic+dotprod"], "neon": [], "portable": []}
+
+
+@pytest.fixture(scope="module")
+def aarch64_program(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    if importlib.util.find_spec("ziglang") is None:
+        pytest.skip("needs the ziglang wheel (extra: firmware) to compile for AArch64")
+    emulator = shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static")
+    if emulator is None:
+        pytest.skip("needs qemu-aarch64 (qemu-user) to run AArch64 programs")
+    compiler = [sys.executable, "-m", "ziglang", "cc", "-target", "aarch64-linux-musl"]
+    flags = ["-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", "-static"]
+    return [emulator, str(compile_program(compiler, NEON, flags, tmp_path_factory.mktemp("aarch64")))]
+
+
+@pytest.mark.parametrize("isa", NEON)
+def test_neon_equals_the_oracle(isa: str, aarch64_program: list[str]) -> None:
+    cases = sample_cases()
+    for case, out in zip(cases, answer([*aarch64_program, isa], cases), strict=True):
+        assert_bit_exact(out, case.expected, f"{isa} {case.op}")
+
+
+AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni"]
+NATIVE = {"amx": [*AVX512, "-mamx-tile", "-mamx-int8"], "avx512vnni": AVX512, "avx2": ["-mavx2"],
+          "neondot": ["-march=armv8.2-a+dotprod"], "neon": [], "portable": []}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def sanitized_program(tmp_path_factory: pytest.TempPathFactory) -> str:
+    compiler = shutil.which("gcc") or shutil.which("clang")
+    if compiler is None:
+        pytest.skip("needs gcc or clang with AddressSanitizer")
+    flags = ["-std=c11", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    tables = {name: NATIVE[name] for name in _simd.built()}
+    return str(compile_program([compiler], tables, flags, tmp_path_factory.mktemp("sanitized")))
+
+
+@pytest.mark.parametrize("isa", _simd.available())
+def test_sanitizers_find_nothing(isa: str, sanitized_program: str) -> None:
+    """Arrays are exactly as large as the data here: a read beyond them stops the program."""
+    cases = sample_cases()
+    for case, out in zip(cases, answer([sanitized_program, isa], cases), strict=True):
+        assert_bit_exact(out, case.expected, f"{isa} {case.op}")
