@@ -247,6 +247,11 @@ DEVICE_ROWS = (
         for dtype in ("q7", "q15")
     ),
     *(
+        Row("depthwise_convolve", dtype, "device", (1, 2, 4), ((1, 1), (1, 2)), lowering="line_buffer", weight_layout=layout, needs="dsp",
+            wins="M4, M7 and M33: every depthwise layer; 1x2 at stride 1 with an odd kernel height, 1x1 otherwise")
+        for dtype, layout in (("q7", "widened"), ("q15", "interleaved"))
+    ),
+    *(
         Row("fully_connected", dtype, "device", UNROLLS, ((1, 1), (2, 1)), im2col_cols=(1,), wins="plain weights")
         for dtype in ("q7", "q15")
     ),
@@ -290,9 +295,13 @@ def device_variant_problem(layer: Layer, variant: Variant, *, dsp: bool) -> str 
     op = layer.python_op
     if variant not in _registered(op, layer.dtype, dsp):
         return f"no {'DSP' if dsp else 'scalar'} kernel of {op} {layer.dtype} is registered as {variant}"
+    if op == "depthwise_convolve" and variant.lowering == "line_buffer" and variant.block_cols == 2:
+        kernel_h, stride_y, out_h = layer.kernel[0], layer.stride[0], layer.output_image[0]
+        if stride_y != 1 or kernel_h % 2 == 0 or kernel_h == 1 or out_h < 2:
+            return f"block_cols 2 needs stride 1 along y, an odd kernel height from 3 on and two output rows; got {stride_y}, {kernel_h}, {out_h}"
     if op != "convolve":
         return None
-    out_h, out_w, _ = layer.output_image
+    _, out_w, _ = layer.output_image
     if variant.column_layout == "interleaved" and layer.image[2] % 2:
         return f"column_layout 'interleaved' needs an even number of input channels, got {layer.image[2]}"
     if variant.lowering in ("line_buffer", "direct") and out_w < variant.block_cols:

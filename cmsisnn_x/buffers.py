@@ -71,13 +71,22 @@ def _winograd(case: Case, variant: Variant) -> int:
     return points * round_up_even(plane) * 2
 
 
+def _depthwise_rows(case: Case, variant: Variant) -> int:
+    """Pairs of rows of one word of channels, as wide as the windows of an output row reach."""
+    group = 4 if case.dtype == "q7" else 2
+    span = (case.output[1] - 1) * case.stride[1] + case.kernel[1]
+    return group * span * ((case.kernel[0] + variant.block_cols) // 2) * 4
+
+
 FOOTPRINTS: dict[tuple[str, str], Callable[[Case, Variant], int]] = {
     ("convolve", "im2col"): _im2col,
     ("convolve", "line_buffer"): _line_buffer,
     ("convolve", "direct"): _nothing,
     ("convolve", "winograd"): _winograd,
     ("depthwise_convolve", "im2col"): _im2col,
+    ("depthwise_convolve", "line_buffer"): _depthwise_rows,
     ("fully_connected", "im2col"): _fully_connected,
+    ("fully_connected", "direct"): _nothing,
 }
 """(operation, lowering) -> scratch bytes. A new lowering is one function and one row."""
 

@@ -23,6 +23,7 @@ import numpy as np
 
 from ._variants import Variant
 from .layers import Layer
+from .packing_fully_connected import pack_fully_connected
 
 
 def pack_device_weights(layer: Layer, variant: Variant | None) -> np.ndarray:
@@ -138,5 +139,21 @@ def _pack_blocks(runs: np.ndarray, block_rows: int) -> np.ndarray:
     return by_two.transpose(0, 3, 4, 1, 5, 2).reshape(-1)  # block, run, pair, pair of rows, k, row of the pair
 
 
-PACKERS: dict[str, Callable[[Layer, Variant], np.ndarray]] = {"convolve": _convolve}
+def _depthwise(layer: Layer, variant: Variant) -> np.ndarray:
+    """Words of two vertically neighbouring taps, ``[channel][kernel column][word]``; see `depthwise_rows.h`."""
+    weights = layer.weights
+    assert weights is not None
+    by_channel = weights.transpose(2, 1, 0).astype(np.int16)  # channel, kernel column, kernel row
+    if variant.block_cols == 2:
+        words = np.concatenate([by_channel[..., :-1], by_channel[..., 1:]], axis=2)
+    else:
+        words = np.pad(by_channel, ((0, 0), (0, 0), (0, by_channel.shape[2] % 2)))
+    return words.reshape(-1)
+
+
+PACKERS: dict[str, Callable[[Layer, Variant], np.ndarray]] = {
+    "convolve": _convolve,
+    "depthwise_convolve": _depthwise,
+    "fully_connected": pack_fully_connected,
+}
 """Operation -> packer of its layouts other than the plain one."""
