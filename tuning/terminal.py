@@ -153,14 +153,23 @@ def progress(enabled: bool, no_color: bool, verbose: bool) -> Iterator[Callable[
         task = bar.add_task("compile and emulate", total=None, best="")
 
         def show(event: dict[str, Any]) -> None:
+            if event.get("interrupted"):
+                out.print(_interrupted(event))
+                return
             best = f"best {event['best']:,} cycles" if event.get("best") else ""
             bar.update(task, description=event["layer"], completed=event["trial"], total=event["trials"], best=best)
 
         yield show
 
 
+def _interrupted(event: dict[str, Any]) -> str:
+    return f"interrupted at {event['layer']}: {event['done']} of {event['layers']} layers are emulated, the others keep their estimates"
+
+
 def _print_line(out: Console, event: dict[str, Any], verbose: bool) -> None:
-    if verbose or event["trial"] == event["trials"]:
+    if event.get("interrupted"):
+        out.print(_interrupted(event))
+    elif verbose or event["trial"] == event["trials"]:
         out.print(f"{event['layer']}: {event['trial']}/{event['trials']} emulated, best {event['best']:,} cycles")
 
 

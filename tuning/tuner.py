@@ -94,12 +94,14 @@ def tune(
     if score == "emulate":
         from .emulated import search_emulated
 
-        tables = search_emulated(spaces, estimates, target, CFLAGS, chosen_strategy, trials, jobs, seed, progress)
+        found = search_emulated(spaces, estimates, target, CFLAGS, chosen_strategy, trials, jobs, seed, progress)
+        tables, baselines = [item.table for item in found], [item.baseline_cycles for item in found]
     else:
         tables = [_estimated(space, table, chosen_strategy, trials, seed) for space, table in zip(spaces, estimates, strict=True)]
+        baselines = [_baseline_cycles(space, table, target) for space, table in zip(spaces, tables, strict=True)]
     network = Network([_options(space, table) for space, table in zip(spaces, tables, strict=True)])
     choice = choose(network, objective, sram, flash)
-    return _plan(model, target, spaces, tables, network, choice, objective=objective, score=score, strategy=chosen_strategy, seed=seed,
+    return _plan(model, target, spaces, tables, baselines, network, choice, objective=objective, score=score, strategy=chosen_strategy, seed=seed,
                  budget={"sram": sram, "flash": flash})  # fmt: skip
 
 
@@ -119,26 +121,31 @@ def _estimated(space: SearchSpace, table: Estimates, strategy: str, trials: int 
     return table.take(sorted(scores))
 
 
+def _baseline_cycles(space: SearchSpace, table: Estimates, target: Target) -> int:
+    baseline = baseline_of(space)
+    return estimate(space.layer, baseline, target).cycles if baseline else int(table.cycles[0])
+
+
 def _options(space: SearchSpace, table: Estimates) -> Options:
     kernels = tuple(kernel_key(space.layer, variant) for variant in table.variants)
     return Options(space.layer, table.cycles, table.scratch_bytes, table.weights_bytes, table.code_bytes, kernels)
 
 
 def _plan(
-    model: Model, target: Target, spaces: Sequence[SearchSpace], tables: Sequence[Estimates], network: Network, choice: Choice, **how: Any
-) -> Plan:
+    model: Model, target: Target, spaces: Sequence[SearchSpace], tables: Sequence[Estimates], baselines: Sequence[int], network: Network,
+    choice: Choice, **how: Any,
+) -> Plan:  # fmt: skip
     chosen = [table[row] for table, row in zip(tables, choice.rows, strict=True)]
     arena = plan_arena(model.layers, [item.scratch_bytes for item in chosen])
     layers = []
     for index, (space, table, row, item) in enumerate(zip(spaces, tables, choice.rows, chosen, strict=True)):
-        baseline = baseline_of(space)
         layers.append(
             LayerPlan(
                 layer=space.layer,
                 variant=table.variants[row],
                 cycles=item.cycles,
                 terms=item.terms,
-                baseline_cycles=estimate(space.layer, baseline, target).cycles if baseline else item.cycles,
+                baseline_cycles=baselines[index],
                 scratch_bytes=item.scratch_bytes,
                 flash_bytes=item.flash_bytes,
                 input_offset=arena.input_offsets[index],

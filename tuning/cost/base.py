@@ -59,8 +59,18 @@ class Estimates:
         emulated = None if self.emulated_cycles is None else self.emulated_cycles[at]
         return Estimates(tuple(self.variants[i] for i in rows), *(column[at] for column in columns), emulated)
 
+    def _terms(self, index: int) -> list[int]:
+        """The terms of a row; where cycles were emulated, the estimate's shares of them."""
+        terms = self.terms[index]
+        total = int(self.cycles[index])
+        if self.emulated_cycles is None or not terms.sum():
+            return [int(value) for value in terms]
+        shares = [int(value) * total // int(terms.sum()) for value in terms]
+        shares[int(np.argmax(shares))] += total - sum(shares)
+        return shares
+
     def __getitem__(self, index: int) -> Estimate:
-        terms = {name: int(value) for name, value in zip(TERMS, self.terms[index], strict=True)}
+        terms = dict(zip(TERMS, self._terms(index), strict=True))
         flash = int(self.weights_bytes[index] + self.code_bytes[index])
         emulated = None if self.emulated_cycles is None else int(self.emulated_cycles[index])
         return Estimate(int(self.cycles[index]), terms, int(self.scratch_bytes[index]), flash, emulated)
