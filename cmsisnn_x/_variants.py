@@ -77,7 +77,12 @@ class Variant:
 
     def on_host(self) -> Variant:
         """This variant with the device-only knobs at their neutral default."""
-        return Variant(**self.host_knobs())
+        return _on_host(self.unroll, self.block_rows, self.block_cols, self.im2col_cols)
+
+
+@lru_cache(maxsize=1024)
+def _on_host(*knobs: int) -> Variant:
+    return Variant(*knobs)
 
 
 HOST_KNOBS = ("unroll", "block_rows", "block_cols", "im2col_cols")
@@ -166,7 +171,7 @@ def check_variant(variant: object, op: str) -> Variant:
     if op not in BLOCKED_OPS:
         raise VariantError(f"variant: {op} has a single kernel; expected None, got {variant}")
     knobs = variant.host_knobs()
-    if any(type(value) is not int for value in knobs.values()):
+    if set(map(type, knobs.values())) != {int}:
         variant = replace(variant, **{name: _knob(name, value) for name, value in knobs.items()})
     if variant.unroll not in UNROLLS:
         raise VariantError(f"variant.unroll: expected one of {UNROLLS}, got {variant.unroll}")
@@ -252,8 +257,16 @@ DEVICE_ROWS = (
         for dtype, layout in (("q7", "widened"), ("q15", "interleaved"))
     ),
     *(
-        Row("fully_connected", dtype, "device", UNROLLS, ((1, 1), (2, 1)), im2col_cols=(1,), wins="plain weights")
+        Row("fully_connected", dtype, "device", UNROLLS, ((1, 1), (2, 1)), im2col_cols=(1,), lowering=lowering, wins=f"least flash, {memory}")
         for dtype in ("q7", "q15")
+        for lowering, memory in (("im2col", "and the q7 input widened once: many rows"), ("direct", "no scratch: few rows"))
+    ),
+    *(
+        Row("fully_connected", dtype, "device", UNROLLS, ((1, 1), (2, 1)), im2col_cols=(1,), lowering=lowering, weight_layout=layout,
+            wins=f"{'q7 weights split by one SMLAD' if layout == 'interleaved' else 'q7 weights, when flash is plenty'}, {memory}")
+        for dtype in ("q7", "q15")
+        for layout in ("interleaved", "widened")
+        for lowering, memory in (("im2col", "many rows"), ("direct", "few rows"))
     ),
 )
 
@@ -299,6 +312,8 @@ def device_variant_problem(layer: Layer, variant: Variant, *, dsp: bool) -> str 
         kernel_h, stride_y, out_h = layer.kernel[0], layer.stride[0], layer.output_image[0]
         if stride_y != 1 or kernel_h % 2 == 0 or kernel_h == 1 or out_h < 2:
             return f"block_cols 2 needs stride 1 along y, an odd kernel height from 3 on and two output rows; got {stride_y}, {kernel_h}, {out_h}"
+    if op == "fully_connected" and variant.weight_layout == "widened" and (layer.weights_dtype or layer.dtype) == "q15":
+        return "weight_layout 'widened' needs q7 weights, got q15"
     if op != "convolve":
         return None
     _, out_w, _ = layer.output_image
