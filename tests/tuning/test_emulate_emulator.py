@@ -1,0 +1,356 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The emulator calls functions as AAPCS does, sets up memory as startup code does, and names what went wrong."""
+
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tuning.emulate import EmulationError, Emulator, ToolchainError, find_toolchain
+from tuning.errors import MissingToolError, TuningError
+from tuning.target import load_target
+
+pytestmark = pytest.mark.emulated
+ARCHIVE = zipfile.ZipFile(Path(__file__).parent / "data" / "pricing.zip")
+CORES = ("cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33")
+
+SOURCE = """
+#include <stdint.h>
+#include <string.h>
+int32_t initialised[4] = {1, 2, 3, 4};
+int32_t zeroed[4];
+const int32_t constant[2] = {7, 8};
+char text[64];
+int32_t sum_initialised(void) { return initialised[0] + initialised[3] + zeroed[1]; }
+int32_t count(void) { return ++zeroed[0]; }
+int32_t weigh(int32_t a, int32_t b, int32_t c, int32_t d, int32_t e, int32_t f, int32_t g)
+{ return a + 2 * b + 4 * c + 8 * d + 16 * e + 32 * f + 64 * g; }
+uint64_t both(uint32_t a) { return ((uint64_t)a << 32) | ~a; }
+int32_t read_at(const volatile int32_t *p) { return *p; }
+int32_t read_byte(const volatile int8_t *p) { return *p; }
+void write_at(volatile int32_t *p, int32_t v) { *p = v; }
+void forever(void) { for (;;) { __asm__ volatile("nop"); } }
+void undefined(void) { __asm__ volatile("udf #1"); }
+void supervisor(void) { __asm__ volatile("svc #0"); }
+void breakpoint(void) { __asm__ volatile("bkpt #0xab"); }
+void sleep(void) { __asm__ volatile("wfi"); }
+void jump(void (*to)(void)) { to(); }
+void deep(int32_t n) { volatile char big[512]; big[0] = (char)n; if (n > 0) { deep(n - 1); } big[1] = 0; }
+void fill(char *to, int32_t n) { memset(to, 'x', (size_t)n); memcpy(to + 8, "abcdefg", 7); }
+uint32_t pair_of(const uint32_t *p)
+{
+    uint32_t low, high;
+    __asm__ volatile("ldm %2!, {%0, %1}" : "=&l"(low), "=&l"(high), "+l"(p) : : "memory");
+    return low ^ high;
+}
+"""
+
+
+@pytest.fixture(scope="module", params=CORES)
+def elf(request, tmp_path_factory):
+    """The source above, compiled by whatever is here, for every core."""
+    folder = tmp_path_factory.mktemp(request.param)
+    (folder / "source.c").write_text(SOURCE)
+    find_toolchain().build([folder / "source.c"], folder / "out.elf", request.param, cflags=["-O2", "-fno-builtin"])
+    return request.param, folder / "out.elf"
+
+
+def test_memory_is_as_startup_code_leaves_it(elf):
+    core, path = elf
+    emulator = Emulator(path, core)
+    assert emulator.call("sum_initialised").result == 5
+    assert [emulator.call("count").result for _ in range(3)] == [1, 2, 3]
+    emulator.reset()
+    assert emulator.call("count").result == 1
+
+
+def test_arguments_beyond_the_fourth_are_on_the_stack(elf):
+    core, path = elf
+    trace = Emulator(path, core).call("weigh", [1, 2, 3, -4, 5, 6, 7])
+    assert trace.result == 1 + 4 + 12 - 32 + 80 + 192 + 448
+    assert trace.stack_bytes >= 12
+
+
+def test_results_of_64_bits(elf):
+    core, path = elf
+    assert Emulator(path, core).call("both", [0x12345678]).result64 == 0x12345678_EDCBA987
+
+
+def test_symbols_are_addresses_and_memory_can_be_filled(elf):
+    core, path = elf
+    emulator = Emulator(path, core)
+    emulator.write("initialised", np.array([-5, 0, 0, 9], np.int32))
+    assert emulator.call("read_at", ["initialised"]).result == 2**32 - 5
+    assert emulator.call("read_at", ["constant"]).result == 7
+    emulator.call("fill", ["text", 20])
+    assert emulator.read("text")[:21] == b"xxxxxxxxabcdefgxxxxx\0"
+
+
+def test_traces_are_deterministic(elf):
+    core, path = elf
+    emulator = Emulator(path, core)
+    first = emulator.call("weigh", [1, 2, 3, 4, 5, 6, 7])
+    assert emulator.call("weigh", [1, 2, 3, 4, 5, 6, 7]) == first
+    assert Emulator(path, core).call("weigh", [1, 2, 3, 4, 5, 6, 7]) == first
+
+
+def test_totals_are_the_sum_of_blocks_and_of_symbols(elf):
+    core, path = elf
+    trace = Emulator(path, core).call("fill", ["text", 40])
+    assert sum(block.cycles for block in trace.blocks) == trace.cycles == sum(s.cycles for s in trace.symbols)
+    assert sum(b.instructions for b in trace.blocks) == trace.instructions == sum(trace.counts.values())
+    assert {s.symbol for s in trace.symbols} >= {"fill", "memcpy"}
+
+
+def test_stack_depth_is_measured(elf):
+    core, path = elf
+    emulator = Emulator(path, core)
+    shallow, deep = (emulator.call("deep", [n]).stack_bytes for n in (0, 10))
+    assert shallow >= 512
+    assert deep >= 11 * 512
+
+
+FAULTS = [
+    ("read_at", [0x4000_0000], "read of unmapped memory at 0x40000000"),
+    ("read_at", [0], "read of unmapped memory at 0x0"),
+    ("write_at", [0xE000_ED00, 1], "write to unmapped memory at 0xe000ed00"),
+    ("write_at", ["constant", 1], "write to read-only memory"),
+    ("undefined", [], "undefined instruction"),
+    ("supervisor", [], "supervisor call"),
+    ("breakpoint", [], "breakpoint"),
+    ("sleep", [], "went to sleep"),
+    ("jump", [0x3000_0001], "instruction fetch from unmapped memory at 0x30000000"),
+]
+
+
+@pytest.mark.parametrize(("symbol", "args", "message"), FAULTS, ids=[f"{f[0]}-{i}" for i, f in enumerate(FAULTS)])
+def test_faults_name_address_and_function(elf, symbol, args, message):
+    core, path = elf
+    emulator = Emulator(path, core)
+    with pytest.raises(EmulationError, match=message) as caught:
+        emulator.call(symbol, args)
+    assert str(caught.value).startswith(f"{symbol}: ")
+    assert "\n" not in str(caught.value)
+    if symbol != "jump":
+        assert caught.value.symbol == symbol
+        entry = emulator.symbol(symbol)
+        assert entry.address <= caught.value.address <= entry.address + entry.size
+    with pytest.raises(EmulationError) as again:
+        Emulator(path, core).call(symbol, args)
+    assert str(again.value) == str(caught.value)
+    assert emulator.call("weigh", [1, 0, 0, 0, 0, 0, 0]).result == 1  # a fault does not harm the next call
+
+
+def test_a_jump_to_an_even_address_is_an_invalid_state(elf):
+    core, path = elf
+    emulator = Emulator(path, core)
+    with pytest.raises(EmulationError, match="jump: "):
+        emulator.call("jump", [emulator.symbol("count").address])
+
+
+def test_a_function_that_does_not_return_spends_its_budget(elf):
+    core, path = elf
+    with pytest.raises(EmulationError, match=r"forever: did not return within 10000 instructions, at 0x\w+ \(forever"):
+        Emulator(path, core).call("forever", budget=10_000)
+
+
+def test_a_budget_that_suffices_is_not_spent(elf):
+    core, path = elf
+    emulator = Emulator(path, core)
+    needed = emulator.call("fill", ["text", 40]).instructions
+    assert emulator.call("fill", ["text", 40], budget=needed).instructions == needed
+    with pytest.raises(EmulationError, match="did not return"):
+        emulator.call("fill", ["text", 40], budget=needed - 1)
+
+
+def test_missing_symbols_come_with_a_suggestion(elf):
+    core, path = elf
+    emulator = Emulator(path, core)
+    with pytest.raises(EmulationError, match="no symbol 'weight'; did you mean 'weigh'"):
+        emulator.call("weight")
+    with pytest.raises(EmulationError, match="'zeroed' is data, not a function"):
+        emulator.call("zeroed")
+
+
+# -- checked access -----------------------------------------------------------------------------------------------------
+
+
+def test_checked_accesses_stay_inside_objects(elf):
+    core, path = elf
+    emulator = Emulator(path, core, checked=True)
+    buffer = emulator.buffer(16)
+    assert emulator.call("read_at", [buffer.address + 12]).result == 0xA5A5A5A5
+    with pytest.raises(EmulationError, match="read of 4 bytes at .*, 4 bytes past the end of buffer"):
+        emulator.call("read_at", [buffer.address + 16])
+    with pytest.raises(EmulationError, match="1 bytes before the start of buffer"):
+        emulator.call("read_byte", [buffer.address - 1])
+    with pytest.raises(EmulationError, match="write of 4 bytes"):
+        emulator.call("write_at", [buffer.address + 20, 1])
+
+
+def test_checked_writes_respect_constants(elf):
+    core, path = elf
+    emulator = Emulator(path, core, checked=True)
+    buffer = emulator.buffer(b"\1\2\3\4", writable=False)
+    assert emulator.call("read_at", [buffer]).result == 0x04030201
+    with pytest.raises(EmulationError, match="write of 4 bytes to the constant buffer"):
+        emulator.call("write_at", [buffer, 0])
+
+
+def test_unaligned_words_fault_on_the_m0plus_only(elf):
+    core, path = elf
+    emulator = Emulator(path, core, checked=True)
+    buffer = emulator.buffer(np.arange(8, dtype=np.uint8), offset=1)
+    assert buffer.address % 4 == 1
+    assert emulator.call("read_byte", [buffer]).result == 0
+    if core == "cortex-m0plus":
+        with pytest.raises(EmulationError, match=r"unaligned read of 4 bytes at .* faults on cortex-m0plus"):
+            emulator.call("read_at", [buffer])
+    else:
+        assert emulator.call("read_at", [buffer]).result == 0x03020100
+
+
+def test_unaligned_load_multiple_faults_everywhere(elf):
+    core, path = elf
+    emulator = Emulator(path, core, checked=True)
+    aligned = emulator.buffer(np.array([5, 6], np.uint32))
+    assert emulator.call("pair_of", [aligned]).result == 3
+    for offset in (1, 2, 3):
+        unaligned = emulator.buffer(8, offset=offset)
+        with pytest.raises(EmulationError, match=r"unaligned read .* \(pair_of"):
+            emulator.call("pair_of", [unaligned])
+
+
+def test_touched_memory_is_counted(elf):
+    core, path = elf
+    emulator = Emulator(path, core, checked=True)
+    buffer = emulator.buffer(40)
+    accesses = {a.start: a for a in emulator.call("fill", [buffer, 40]).accesses}
+    assert accesses[buffer.address].bytes_written >= 47
+    assert accesses[buffer.address].bytes_read == 0
+
+
+def test_checking_does_not_change_the_price(elf):
+    core, path = elf
+    plain = Emulator(path, core).call("fill", ["text", 40])
+    checked = Emulator(path, core, checked=True).call("fill", ["text", 40])
+    assert (checked.instructions, checked.cycles, checked.blocks) == (plain.instructions, plain.cycles, plain.blocks)
+
+
+@pytest.mark.parametrize("name", [name for name in ARCHIVE.namelist() if name.endswith(".elf") and "m0plus" not in name])
+def test_checking_does_not_change_results(name):
+    """Conditional loads, as compilers and assembly write them: a hook inside an IT block must leave no trace."""
+    core = name.split("-gcc")[0].split("-clang")[0]
+    code = ARCHIVE.read(name)
+    for symbol, args in (("branches", ["words", 400]), ("stores", ["bytes", 100]), ("assembly", ["words", 30])):
+        plain, checked = Emulator(code, core), Emulator(code, core, checked=True)
+        if symbol in plain.image.symbols:
+            a, b = plain.call(symbol, args), checked.call(symbol, args)
+            assert (a.result, a.cycles) == (b.result, b.cycles), symbol
+
+
+# -- ELF files ----------------------------------------------------------------------------------------------------------
+
+
+def test_boards_are_priced_by_their_core():
+    code = ARCHIVE.read("cortex-m7-gcc-O3.elf")
+    board = load_target("nucleo-f746zg")
+    trace = Emulator(code, board).call("fibonacci", [9])
+    assert trace.target == "nucleo-f746zg"
+    assert trace.cycles == Emulator(code, "cortex-m7").call("fibonacci", [9]).cycles
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "not a valid ELF file"),
+        (b"not an ELF file at all, but long enough to be looked at", "not a valid ELF file"),
+        (Path(sys.executable).resolve().read_bytes()[:4096], "not a valid ELF file|expected a little-endian 32-bit Arm"),
+    ],
+)
+def test_what_is_no_arm_elf_is_refused(content, message):
+    with pytest.raises(EmulationError, match=message):
+        Emulator(content, "cortex-m4")
+
+
+def test_truncated_files_are_refused():
+    code = ARCHIVE.read("cortex-m4-gcc-O3.elf")
+    for length in range(0, len(code) - 1, 97):
+        try:
+            Emulator(code[:length], "cortex-m4").call("fibonacci", [3])
+        except EmulationError:
+            continue
+        pytest.fail(f"the first {length} of {len(code)} bytes were accepted")
+
+
+def test_a_missing_file_is_an_error(tmp_path):
+    with pytest.raises(EmulationError, match=r"nothing\.elf: cannot be read: No such file"):
+        Emulator(tmp_path / "nothing.elf", "cortex-m4")
+
+
+def test_an_object_file_is_not_linked(tmp_path):
+    (tmp_path / "a.c").write_text("int f(void) { return 1; }\n")
+    find_toolchain().compile(tmp_path / "a.c", tmp_path / "a.o", "cortex-m4")
+    with pytest.raises(EmulationError, match="expected a linked executable"):
+        Emulator(tmp_path / "a.o", "cortex-m4")
+
+
+def test_a_stripped_file_has_no_symbols():
+    code = bytearray(ARCHIVE.read("cortex-m4-gcc-O3.elf"))
+    code[48:50] = b"\0\0"  # e_shnum: no sections, as after sstrip
+    code[50:52] = b"\0\0"
+    with pytest.raises(EmulationError, match="no symbols"):
+        Emulator(bytes(code), "cortex-m4")
+
+
+def test_unknown_cores_are_refused():
+    with pytest.raises(EmulationError, match="expected a core out of cortex-m0plus, .*, got 'cortex-a53'"):
+        Emulator(ARCHIVE.read("cortex-m4-gcc-O3.elf"), "cortex-a53")
+
+
+# -- toolchain ----------------------------------------------------------------------------------------------------------
+
+
+def test_clang_is_found_where_there_is_no_gcc(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    find_toolchain.cache_clear()
+    try:
+        assert find_toolchain().kind == "clang"
+        with pytest.raises(MissingToolError, match="arm-none-eabi-gcc"):
+            find_toolchain("gcc")
+    finally:
+        find_toolchain.cache_clear()
+
+
+def test_unknown_flags_are_dropped_and_known_ones_kept(tmp_path):
+    toolchain = find_toolchain("clang")
+    assert toolchain.usable(["-O2", "-fno-such-thing", "-funroll-loops"], "cortex-m4") == ("-O2", "-funroll-loops")
+
+
+def test_compiler_errors_are_one_sentence(tmp_path):
+    (tmp_path / "bad.c").write_text("int f(void) { return undeclared; }\n")
+    with pytest.raises(ToolchainError, match=r"compiling bad\.c for cortex-m4 failed .*undeclared") as caught:
+        find_toolchain().build([tmp_path / "bad.c"], tmp_path / "out.elf", "cortex-m4")
+    assert isinstance(caught.value, TuningError)
+
+
+def test_undefined_references_are_linker_errors(tmp_path):
+    (tmp_path / "use.c").write_text("int missing_function(void); int f(void) { return missing_function(); }\n")
+    with pytest.raises(ToolchainError, match="missing_function"):
+        find_toolchain().build([tmp_path / "use.c"], tmp_path / "out.elf", "cortex-m4")
+
+
+@pytest.mark.parametrize("kind", ["gcc", "clang"])
+@pytest.mark.parametrize("core", CORES)
+def test_cores_have_the_extensions_that_they_have(kind, core, tmp_path):
+    try:
+        toolchain = find_toolchain(kind)
+    except MissingToolError:
+        pytest.skip("no arm-none-eabi-gcc on PATH")
+    code = "#if defined(__ARM_FEATURE_DSP)\n#define DSP 1\n#else\n#define DSP 0\n#endif\nint f(void) { return DSP; }\n"
+    (tmp_path / "dsp.c").write_text(code)
+    toolchain.build([tmp_path / "dsp.c"], tmp_path / "dsp.elf", core)
+    has_dsp = core in ("cortex-m4", "cortex-m7", "cortex-m33")
+    assert Emulator(tmp_path / "dsp.elf", core).call("f").result == has_dsp

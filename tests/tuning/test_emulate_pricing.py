@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Instructions and cycles equal those of the published pricing rules, to the cycle."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tuning.emulate import Emulator
+from tuning.emulate.instructions import CLASSES, Instruction, classify, decode, is_known
+from tuning.emulate.pipeline import PIPELINES, DualIssue, SingleIssue
+
+DATA = Path(__file__).parent / "data"
+ARCHIVE = zipfile.ZipFile(DATA / "pricing.zip")
+EXPECTED = json.loads(ARCHIVE.read("expected.json"))
+
+
+def core_of(name: str) -> str:
+    return next(core for core in PIPELINES if name.startswith(f"{core}-"))
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_compiled_code_costs_what_the_rules_say(name):
+    emulator = Emulator(ARCHIVE.read(name), core_of(name))
+    for function, expected in EXPECTED[name].items():
+        trace = emulator.call(function, expected["args"])
+        got = {"instructions": trace.instructions, "cycles": trace.cycles, "counts": dict(trace.counts)}
+        assert got == {key: expected[key] for key in got}, f"{name} {function}"
+        emulator.reset()
+
+
+def test_every_core_and_both_compilers_are_covered():
+    assert {core_of(name) for name in EXPECTED} == set(PIPELINES)
+    assert all(any(kind in name for name in EXPECTED) for kind in ("-gcc-O3", "-gcc-Os", "-clang-O2"))
+    assert all(len(functions) >= 6 for functions in EXPECTED.values())
+    counted = {kind for functions in EXPECTED.values() for result in functions.values() for kind in result["counts"]}
+    assert counted == set(CLASSES)
+
+
+def test_the_reference_pricer_agrees_when_it_is_at_hand(tmp_path):
+    script = os.environ.get("CMSISNN_X_REFEREE")
+    if not script:
+        pytest.skip("set CMSISNN_X_REFEREE to a reference pricer script to compare with it directly")
+    for name, functions in EXPECTED.items():
+        elf = tmp_path / name
+        elf.write_bytes(ARCHIVE.read(name))
+        number = core_of(name).removeprefix("cortex-m").removesuffix("plus")
+        for function in ("branches", "dot_q7", "assembly", "floating"):
+            if function in functions:
+                args = functions[function]["args"]
+                command = [sys.executable, script, str(elf), number, function, *map(str, args)]
+                said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+                trace = Emulator(elf, core_of(name)).call(function, args)
+                assert said.startswith(f"{function}: {trace.instructions} instructions, {trace.cycles} cycles,"), name
+
+
+def make(*mnemonics: str, registers: bool = False) -> list[Instruction]:
+    """Instructions that depend on nothing, or each on the register that the one before wrote."""
+    return [
+        Instruction(
+            address=2 * i,
+            text=text,
+            mnemonic=(mnemonic := text.split()[0]),
+            kind=classify(mnemonic),
+            words=int(text.split("*")[1]) if "*" in text else 1,
+            reads=(i,) if registers else (),
+            writes=(i + 1,),
+            accumulator=None,
+            is_extension=mnemonic in ("sxtb16", "ssat"),
+        )
+        for i, text in enumerate(mnemonics)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("code", "m0plus", "m3", "m4"),
+    [
+        (["add"], 1, 1, 1),
+        (["ldr"], 2, 2, 2),
+        (["ldr", "ldr", "ldr"], 4, 4, 4),
+        (["str", "ldr"], 2, 2, 2),
+        (["ldr", "add", "ldr"], 5, 5, 5),
+        (["ldm *4", "ldr"], 7, 7, 7),
+        (["strd *2"], 3, 3, 3),
+        (["sdiv"], 7, 7, 7),
+        (["mul"], 1, 1, 1),
+        (["mla"], 1, 2, 1),
+        (["it", "addne"], 2, 2, 2),
+    ],
+)
+def test_single_issue_prices(code, m0plus, m3, m4):
+    got = [PIPELINES[core].block_cycles(make(*code)) for core in ("cortex-m0plus", "cortex-m3", "cortex-m4")]
+    assert got == [m0plus, m3, m4]
+    assert PIPELINES["cortex-m33"].block_cycles(make(*code)) == m4
+
+
+@pytest.mark.parametrize(
+    ("code", "cycles"),
+    [
+        (["add", "add"], 1),
+        (["ldr", "ldr"], 1),
+        (["str", "str"], 2),
+        (["smlad", "smlad"], 2),
+        (["smlad", "ldr"], 1),
+        (["smlad", "str"], 2),
+        (["sxtb16", "add"], 1),
+        (["add", "sxtb16"], 2),
+        (["ldm *5"], 3),
+        (["ldm *4", "add"], 3),
+        (["sdiv", "add"], 7),
+    ],
+)
+def test_dual_issue_pairs(code, cycles):
+    assert DualIssue().block_cycles(make(*code)) == cycles
+
+
+def test_dual_issue_waits_for_results():
+    model = DualIssue()
+    assert model.block_cycles(make("add", "add", registers=True)) == 2
+    assert model.block_cycles(make("ldr", "add", registers=True)) == 3
+    assert model.block_cycles(make("mul", "add", registers=True)) == 3
+
+
+def test_accumulate_chains_cost_one_cycle_each():
+    smlad = bytes.fromhex("21fb0200 21fb0200 21fb0200".replace(" ", ""))  # smlad r0, r1, r2, r0, three times
+    block = decode(smlad, 0)
+    assert [item.mnemonic for item in block] == ["smlad"] * 3
+    assert block[0].accumulator is not None
+    assert DualIssue().block_cycles(block) == 3
+
+
+def test_pairing_carries_over_a_block_edge():
+    model, block = DualIssue(), make("add")
+    assert model.edge_cycles(None, block) == 1
+    assert model.edge_cycles(block, block) == 0
+    assert SingleIssue().edge_cycles(block, block) == 1
+
+
+def test_branch_outcomes():
+    assert SingleIssue().branch_cycles(not_taken=10, taken=3) == 6
+    assert DualIssue().branch_cycles(not_taken=10, taken=3) == 18
+    assert DualIssue().branch_cycles(not_taken=2, taken=300) == 12
+
+
+@pytest.mark.parametrize(
+    ("mnemonic", "kind"),
+    [
+        ("ldr", "ld"), ("ldrsbne", "ld"), ("ldrd", "ldm"), ("pop", "ldm"), ("vldmia", "ldm"), ("vldr", "ld"), ("strd", "stm"),
+        ("push", "stm"), ("strh", "st"), ("bic", "alu"), ("bics", "alu"), ("bfi", "alu"), ("b", "br"), ("beq", "br"),
+        ("bl", "br"), ("bx", "br"), ("cbz", "br"), ("tbb", "br"), ("itte", "it"), ("muls", "mul"), ("smlald", "mul"),
+        ("umull", "mul"), ("vmul", "alu"), ("sdiv", "div"), ("udiv", "div"), ("sxtb16", "alu"), ("usad8", "alu"),
+    ],
+)  # fmt: skip
+def test_classes(mnemonic, kind):
+    assert is_known(mnemonic)
+    assert classify(mnemonic) == kind
+
+
+@pytest.mark.parametrize("mnemonic", ["vmladava", "frobnicate", "vld1", "wls", "letp", "csel"])
+def test_instructions_without_a_price_are_unknown(mnemonic):
+    assert not is_known(mnemonic)
