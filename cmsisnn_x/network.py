@@ -22,9 +22,10 @@ class Network:
     Parameters
     ----------
     layers : iterable of Layer
-        In order, as ``tuning.load_model(...).layers`` gives them; every layer's input shape and dtype is its predecessor's output.
+        In order, as ``tuning.load_model(...).layers`` gives them; every layer takes its predecessor's output.
     isa : str, optional
-        Instruction set, one of those that :func:`cmsisnn_x.show_config` lists as available; default: ``CMSISNN_X_ISA``, else the best.
+        Instruction set, one of those that :func:`cmsisnn_x.show_config` lists; default: ``CMSISNN_X_ISA``, else the
+        best that this processor runs.
 
     Raises
     ------
@@ -47,6 +48,7 @@ class Network:
         self.layers = tuple(layers)
         if not self.layers:
             raise CmsisnnError("layers: expected at least one layer, got: none")
+        self._asked_isa = isa
         self._executor = _simd.Executor(isa)
         previous = None
         for layer in self.layers:
@@ -118,11 +120,11 @@ class Network:
         Returns
         -------
         dict
-            Layer name -> array of shape `output_shape` of the layer, or ``(n, *output_shape)``, in the order of the layers.
+            Layer name -> array of the layer's `output_shape`, or ``(n, *output_shape)``, in the order of the layers.
         """
         x, samples = self._checked(x)
         result = {}
-        batch = np.ascontiguousarray(x).reshape(1 if samples is None else samples, -1)
+        batch = x.reshape(1 if samples is None else samples, prod(self.input_shape))
         for index, layer in enumerate(self.layers):
             out = np.empty((len(batch), prod(layer.output_shape)), layer.numpy_dtype)
             for sample, row in zip(batch, out, strict=True):
@@ -141,7 +143,8 @@ class Network:
             return x, None
         if x.shape[1:] == self.input_shape:
             return x, len(x)
-        raise ShapeError(f"x: expected shape {self.input_shape} or (n, {', '.join(map(str, self.input_shape))}), got: {x.shape}")
+        batch = f"(n, {', '.join(map(str, self.input_shape))})"
+        raise ShapeError(f"x: expected shape {self.input_shape} or {batch}, got: {x.shape}")
 
     def _thread_pool(self, threads: int) -> ThreadPoolExecutor:
         # A forked child inherits the object without its threads: the process id belongs to the key.
@@ -152,40 +155,57 @@ class Network:
         return self._pool
 
     def __getstate__(self) -> dict[str, object]:
-        return {"layers": self.layers, "isa": self.isa}
+        # Packed weights belong to this processor; the copy packs them for its own.
+        return {"layers": self.layers, "isa": self._asked_isa}
 
     def __setstate__(self, state: dict[str, object]) -> None:
-        self.__init__(state["layers"], isa=state["isa"])  # type: ignore[misc, arg-type]
+        self.__init__(state["layers"], isa=state["isa"])  # type: ignore[misc]
+
+
+def _require(layer: Layer, holds: bool, expected: str, got: object, error: type[CmsisnnError] = CmsisnnError) -> None:
+    if not holds:
+        raise error(f"layer {layer.name!r}: expected {expected}, got: {got}")
 
 
 def _check_sequence(previous: Layer, layer: Layer) -> None:
-    if prod(previous.output_shape) != prod(layer.input_shape):
-        raise ShapeError(f"layer {layer.name!r}: expected input shape {previous.output_shape}, the output of {previous.name!r}, got: {layer.input_shape}")
-    if previous.dtype != layer.dtype:
-        raise DtypeError(f"layer {layer.name!r}: expected dtype {previous.dtype}, that of {previous.name!r}, got: {layer.dtype}")
+    shape = previous.output_shape
+    follows = f"input shape {shape}, the output of {previous.name!r}"
+    _require(layer, prod(shape) == prod(layer.input_shape), follows, layer.input_shape, ShapeError)
+    _require(
+        layer,
+        previous.dtype == layer.dtype,
+        f"dtype {previous.dtype}, that of {previous.name!r}",
+        layer.dtype,
+        DtypeError,
+    )
 
 
 def _check_parameters(layer: Layer) -> None:
     """What the kernels take for granted: they read and write by these numbers."""
-    same_size = layer.is_in_place or layer.op == "softmax"
-    flat = layer.op == "fully_connected" or same_size
-    pads = [pad for axis in layer.padding for pad in axis]
-    checks = [
-        ("input_shape and output_shape", "positive sizes", min(*layer.image, *layer.output_image) > 0),
-        ("output_shape", f"that of the input, {layer.input_shape}", not same_size or prod(layer.input_shape) == prod(layer.output_shape)),
-        ("output_shape", "as many channels as the input", flat or layer.op == "conv2d" or layer.image[2] == layer.output_image[2]),
-        ("kernel, stride and padding", "positive kernel and stride, padding of at least 0", min(*layer.kernel, *layer.stride) > 0 and min(pads) >= 0),
-        ("bias_shift and out_shift", "0..31", 0 <= min(layer.bias_shift, layer.out_shift) and max(layer.bias_shift, layer.out_shift) <= 31),
-        ("int_bits", "0..3", 0 <= layer.int_bits <= 3),
-        ("activation", "None, or 'relu' on a layer with weights", layer.activation is None or (layer.activation == "relu" and layer.macs > 0)),
-    ]
-    for what, expected, holds in checks:
-        if not holds:
-            raise CmsisnnError(f"layer {layer.name!r}: expected {what}: {expected}, got: {layer}")
+    image, result = layer.image, layer.output_image
+    # At the far edges padding is what the output size implies, negative where pixels are left over.
+    first = [before for before, _ in layer.padding]
+    shifts = (layer.bias_shift, layer.out_shift)
+    relu = layer.activation == "relu" and layer.macs > 0
+    _require(layer, min(*image, *result) > 0, "positive sizes", (layer.input_shape, layer.output_shape), ShapeError)
+    _require(layer, min(*layer.kernel, *layer.stride) > 0, "positive kernel and stride", (layer.kernel, layer.stride))
+    _require(layer, min(first) >= 0, "padding of at least 0 at the top and left", layer.padding)
+    _require(layer, all(0 <= shift <= 31 for shift in shifts), "bias_shift and out_shift in 0..31", shifts)
+    _require(layer, 0 <= layer.int_bits <= 3, "int_bits in 0..3", layer.int_bits)
+    _require(
+        layer, layer.activation is None or relu, "activation None, or 'relu' where there are weights", layer.activation
+    )
+    if layer.is_in_place or layer.op == "softmax":
+        _require(
+            layer, prod(image) == prod(result), f"output shape {layer.input_shape}", layer.output_shape, ShapeError
+        )
+    elif layer.op not in ("conv2d", "fully_connected"):
+        _require(layer, image[2] == result[2], "as many channels as the input", layer.output_shape, ShapeError)
     if layer.op in ("max_pool2d", "avg_pool2d"):
-        for size, count, kernel, stride, (before, _) in zip(layer.image, layer.output_image, layer.kernel, layer.stride, layer.padding, strict=False):
-            if before >= kernel or (count - 1) * stride - before >= size:
-                raise ShapeError(f"layer {layer.name!r}: expected windows that meet the image, got: {layer}")
+        for axis in (0, 1):
+            last = (result[axis] - 1) * layer.stride[axis] - first[axis]
+            meets = first[axis] < layer.kernel[axis] and last < image[axis]
+            _require(layer, meets, "windows that meet the image", layer, ShapeError)
 
 
 def _append(executor: _simd.Executor, layer: Layer) -> None:
@@ -214,7 +234,8 @@ def _append(executor: _simd.Executor, layer: Layer) -> None:
     elif op in ("relu", "softmax"):
         executor.element_wise(op, wide, prod(layer.input_shape))
     else:
-        executor.element_wise("look_up", wide, prod(layer.input_shape), activation_table(op, layer.dtype), layer.int_bits)
+        table = activation_table(op, layer.dtype)
+        executor.element_wise("look_up", wide, prod(layer.input_shape), table, layer.int_bits)
 
 
 def _weights_shape(layer: Layer) -> tuple[int, ...]:
@@ -229,12 +250,12 @@ def _array(layer: Layer, name: str, shape: tuple[int, ...]) -> np.ndarray:
     """Weights or bias, checked: what the kernels read is exactly what they expect."""
     array = getattr(layer, name)
     mixed = layer.dtype == "q15" and layer.op == "fully_connected"
-    allowed = (np.int8, np.int16) if mixed else (layer.numpy_dtype,)
-    if array is None:
-        raise CmsisnnError(f"layer {layer.name!r}: expected {name}, got: None")
+    allowed = (np.dtype(np.int8), np.dtype(np.int16)) if mixed else (layer.numpy_dtype,)
+    _require(layer, array is not None, name, None)
     array = np.ascontiguousarray(array)
-    if array.dtype not in allowed or (name == "bias" and layer.weights is not None and array.dtype != layer.weights.dtype):
-        raise DtypeError(f"layer {layer.name!r}: {name} do not fit a {layer.dtype} layer, got: {array.dtype}")
-    if array.shape != shape:
-        raise ShapeError(f"layer {layer.name!r}: expected {name} of shape {shape}, got: {array.shape}")
+    if name == "bias" and layer.weights is not None:
+        allowed = (layer.weights.dtype,)
+    expected = f"{name} of type {' or '.join(map(str, allowed))}"
+    _require(layer, array.dtype in allowed, expected, array.dtype, DtypeError)
+    _require(layer, array.shape == shape, f"{name} of shape {shape}", array.shape, ShapeError)
     return array

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every instruction set that this processor runs gives the oracle's bits; the others are compiled and emulated where tools allow."""
+"""Every instruction set that this processor runs gives the oracle's bits; others are compiled and emulated."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_unknown_path_is_a_clear_error() -> None:
     assert done.stderr.splitlines()[-1].endswith(
         f"CMSISNN_X_ISA: expected one of {', '.join(_simd.available())}, got: 'sse9', which is not built"
     )
-    with pytest.raises(CmsisnnError, match="isa: expected one of .* got: 'sse9'"):
+    with pytest.raises(CmsisnnError, match=r"isa: expected one of .* got: 'sse9'"):
         _simd.Executor("sse9")
 
 
@@ -160,7 +160,8 @@ def answer(command: list[str], cases: list[SimdCase]) -> list[np.ndarray]:
     assert done.returncode == 0, done.stderr.decode()[-3000:]
     outputs, at = [], 0
     for case in cases:
-        outputs.append(np.frombuffer(done.stdout, case.expected.dtype, case.expected.size, at).reshape(case.expected.shape))
+        out = np.frombuffer(done.stdout, case.expected.dtype, case.expected.size, at)
+        outputs.append(out.reshape(case.expected.shape))
         at += case.expected.nbytes
     assert at == len(done.stdout)
     return outputs
@@ -174,7 +175,8 @@ def compile_program(compiler: list[str], parts: dict[str, list[str]], flags: lis
     jobs = [(SIMD_DIR / sources.get(table, f"{table}.c"), table, own) for table, own in parts.items()]
     for source, name, own in [*jobs, (SIMD_DIR / "dispatch.c", "dispatch", have), (MAIN, "main", [])]:
         objects.append(directory / f"{name}.o")
-        subprocess.run([*compiler, *flags, *own, f"-I{SIMD_DIR}", "-c", str(source), "-o", str(objects[-1])], check=True)
+        options = [*flags, *own, f"-I{SIMD_DIR}"]
+        subprocess.run([*compiler, *options, "-c", str(source), "-o", str(objects[-1])], check=True)
     program = directory / "simd_main"
     subprocess.run([*compiler, *flags, *map(str, objects), "-o", str(program)], check=True)
     return program
