@@ -25,6 +25,8 @@ SOFTMAX_MAX = 32767
 
 def integer(name: str, value: object, low: int, high: int, error: type[CmsisnnError] = ShapeError) -> int:
     """`value` as an int in low..high; anything with an integral value will do (NumPy integers, 2.0)."""
+    if type(value) is int and low <= value <= high:
+        return value
     try:
         if isinstance(value, float | np.floating | np.bool_) and value == int(value):
             value = int(value)
@@ -59,19 +61,23 @@ def one_of(name: str, value: object, legal: tuple[str | None, ...]) -> str | Non
 def quantized(name: str, value: object, *dtypes: np.dtype) -> np.ndarray:
     """`value` as an array of one of `dtypes` (default: q7 or q15), not converted."""
     legal = dtypes or (Q7, Q15)
-    expected = " or ".join(f"{dtype} ({'q7' if dtype == Q7 else 'q15'})" for dtype in legal)
     try:
         array = np.asarray(value)
     except Exception as error:
-        raise DtypeError(f"{name}: expected an array of {expected}, got {reprlib.repr(value)}") from error
+        raise DtypeError(f"{name}: expected an array of {_named(legal)}, got {reprlib.repr(value)}") from error
     if array.dtype not in legal:
-        raise DtypeError(f"{name}: expected dtype {expected}, got {array.dtype}")
+        raise DtypeError(f"{name}: expected dtype {_named(legal)}, got {array.dtype}")
     return array
+
+
+def _named(dtypes: tuple[np.dtype, ...]) -> str:
+    return " or ".join(f"{dtype} ({'q7' if dtype == Q7 else 'q15'})" for dtype in dtypes)
 
 
 def contiguous(array: np.ndarray) -> np.ndarray:
     """C order and alignment, which kernels rely on; a copy only where needed."""
-    return np.require(array, requirements=("C", "ALIGNED"))
+    flags = array.flags
+    return array if flags.c_contiguous and flags.aligned else np.require(array, requirements=("C", "ALIGNED"))
 
 
 def flat(array: np.ndarray) -> np.ndarray:

@@ -40,5 +40,5 @@ def convolve(
                 count = min(<Py_ssize_t>im2col_cols, pixels - first)
                 fill_columns(image, &g, first, count, &scratch[0])
                 matmul(&weights[0, 0, 0, 0], &bias[0], out_ch, depth, &scratch[0], count, column_stride(depth),
-                       result + first * out_ch, &blocking, &requant)
+                       result + first * out_ch, blocking, requant)
                 first += count

@@ -40,5 +40,5 @@ def depthwise_convolve(
                 count = min(<Py_ssize_t>im2col_cols, pixels - first)
                 fill_columns(image, &g, first, count, &scratch[0])
                 depthwise(&weights[0, 0, 0], &bias[0], g.in_ch, taps, &scratch[0], count,
-                          column_stride(taps * g.in_ch), result + first * g.in_ch, &blocking, &requant)
+                          column_stride(taps * g.in_ch), result + first * g.in_ch, blocking, requant)
                 first += count

@@ -36,8 +36,8 @@ def fully_connected(
                     for j in range(count):
                         widen(&x[first + j, 0], &scratch[j * stride], depth)
                     matmul(&weights[0, 0], &bias[0], rows, depth, &scratch[0], count, stride,
-                           &out[first, 0], &blocking, &requant)
+                           &out[first, 0], blocking, requant)
                 else:
                     matmul(&weights[0, 0], &bias[0], rows, depth, &x[first, 0], count, depth,
-                           &out[first, 0], &blocking, &requant)
+                           &out[first, 0], blocking, requant)
                 first += count

@@ -42,10 +42,10 @@ ctypedef fused out_t:
 cdef void matmul(
     const q7_or_q15 *weights, const q7_or_q15 *bias, Py_ssize_t out_ch, Py_ssize_t depth,
     const q15_t *columns, Py_ssize_t count, Py_ssize_t stride,
-    out_t *out, const Blocking *blocking, const Requant *requant
+    out_t *out, Blocking blocking, Requant requant
 ) noexcept nogil
 cdef void depthwise(
     const q7_or_q15 *weights, const q7_or_q15 *bias, Py_ssize_t channels, Py_ssize_t taps,
     const q15_t *columns, Py_ssize_t count, Py_ssize_t stride,
-    q7_or_q15 *out, const Blocking *blocking, const Requant *requant
+    q7_or_q15 *out, Blocking blocking, Requant requant
 ) noexcept nogil

@@ -3,7 +3,7 @@
 
 from libc.string cimport memcpy
 
-from ._typedefs cimport q7_or_q15, q63_t
+from ._typedefs cimport q7_or_q15, q31_t
 
 cdef enum:
     LANES = 64      # channels that the average accumulates at a time
@@ -32,21 +32,33 @@ cdef void average(
 ) noexcept nogil:
     """out[c] = SUM over the window of image[y][x][c] / number of its pixels, truncated once towards zero"""
     cdef:
-        q63_t sums[LANES]
-        q63_t count = (w.bottom - w.top) * (w.right - w.left)
-        Py_ssize_t first = 0, lanes, y, x, c
+        q31_t sums[LANES]
+        double totals[LANES]
+        double count = (w.bottom - w.top) * (w.right - w.left)
+        Py_ssize_t first = 0, lanes, pending, y, x, c
         const q7_or_q15 *pixel
     while first < channels:
         lanes = min(<Py_ssize_t>LANES, channels - first)
+        pending = 0
         for c in range(lanes):
+            totals[c] = 0
             sums[c] = 0
         for y in range(w.top, w.bottom):
+            # 2^16 elements fit 32 bits, and so does a row of them; a double holds exactly what exceeds that.
+            if pending + w.right - w.left > 65536:
+                for c in range(lanes):
+                    totals[c] += sums[c]
+                    sums[c] = 0
+                pending = 0
+            pending += w.right - w.left
             for x in range(w.left, w.right):
                 pixel = image + (y * width + x) * channels + first
                 for c in range(lanes):
                     sums[c] += pixel[c]
         for c in range(lanes):
-            out[first + c] = <q7_or_q15>(sums[c] // count)      # C division: towards zero
+            # A quotient that is no integer is at least 1 / count from one, far more than the division's rounding;
+            # unlike an integer division, this one is vectorised.
+            out[first + c] = <q7_or_q15><q31_t>((totals[c] + sums[c]) / count)
         first += lanes
 
 

@@ -8,6 +8,7 @@ knows what the first and the last one do, so another quantisation scheme is anot
 from ._typedefs cimport q7_or_q15, q7_t, q31_t, uint32_t
 
 
+# Passed by value: a q7 output is a char to C and may alias any struct that is read through a pointer.
 cdef struct Requant:
     int bias_shift      # 0..31
     int out_shift       # 0..31
@@ -19,7 +20,7 @@ cdef inline q31_t rounding(int shift) noexcept nogil:
     return <q31_t>((<uint32_t>1 << shift) >> 1)
 
 
-cdef inline q31_t initial(q31_t bias, const Requant *requant) noexcept nogil:
+cdef inline q31_t initial(q31_t bias, Requant requant) noexcept nogil:
     """bias * 2^bias_shift + round(out_shift)  (mod 2^32)"""
     return <q31_t>((<uint32_t>bias << requant.bias_shift) + <uint32_t>rounding(requant.out_shift))
 
@@ -35,6 +36,6 @@ cdef inline void store(q7_or_q15 *out, q31_t value, q31_t low) noexcept nogil:
     out[0] = <q7_or_q15>(low if value < low else high if value > high else value)
 
 
-cdef inline void requantize(q7_or_q15 *out, q31_t acc, const Requant *requant) noexcept nogil:
+cdef inline void requantize(q7_or_q15 *out, q31_t acc, Requant requant) noexcept nogil:
     """out = clamp(acc >> out_shift, -2^(N-1) or 0, 2^(N-1) - 1); the shift is arithmetic"""
     store(out, acc >> requant.out_shift, 0 if requant.relu else -highest(out) - 1)
