@@ -23,7 +23,7 @@ WINDOWED = ("conv2d", "depthwise_conv2d", "max_pool2d", "avg_pool2d")
 def chain(input_shape: tuple[int, ...], dtype: str, *specs: Mapping[str, object]) -> tuple[Layer, ...]:
     """A sequential network whose layers are named by their position; weights are somebody else's: drawn, full range.
 
-    A spec holds `op` and what the operation needs: `out` (channels or features), `kernel`, `stride`, `pad` (all sides, or
+    A spec holds `op` and what the operation needs: `out` (channels or features), `kernel`, `stride`, `pad` (number or
     ``"same"``), `bias_shift`, `out_shift`, `activation`, `int_bits`, `weights_dtype`, `name`.
     """
     layers: list[Layer] = []

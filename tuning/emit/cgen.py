@@ -150,3 +150,14 @@ def comment_text(text: object) -> str:
         while pair in line:
             line = line.replace(pair, f"{pair[0]} {pair[1]}")
     return line
+
+
+def plain_text(text: object) -> str:
+    """`text` as it may stand in Markdown and in comments of any language: one line without any markup.
+
+    Examples
+    --------
+    >>> plain_text("my-board (rev. 2) <b>`")
+    'my-board (rev. 2) _b__'
+    """
+    return re.sub(r"[^A-Za-z0-9 ().,+-]", "_", str(text))

@@ -19,6 +19,10 @@ class EmitError(TuningError):
     """A plan cannot become C."""
 
 
+def _error(where: str, expected: str, got: object) -> EmitError:
+    return EmitError(f"{where}: expected {expected}, got {got}")
+
+
 def check_plan(plan: Plan) -> None:
     """Raise `EmitError` unless names are usable and every buffer lies where the kernels expect it."""
     try:
@@ -30,11 +34,11 @@ def check_plan(plan: Plan) -> None:
     if plan.model.lower() in STANDARD_HEADERS:
         raise EmitError(f"model name: {plan.model}.h would hide the system header of that name; choose another name")
     if not plan.layers:
-        raise EmitError(f"{plan.model}: expected at least one layer, got none")
+        raise _error(plan.model, "at least one layer", "none")
     _check_names(plan)
     for flag in plan.cflags:
         if not re.fullmatch(r"-[A-Za-z0-9_=.,+-]+", flag):
-            raise EmitError(f"cflags: expected compiler flags of letters, digits and _=.,+-, got {flag!r}")
+            raise _error("cflags", "compiler flags of letters, digits and _=.,+-", repr(flag))
     last = len(plan.layers) - 1
     for index, item in enumerate(plan.layers):
         _check_ends(item, index == 0, index == last)
@@ -48,9 +52,9 @@ def _check_names(plan: Plan) -> None:
     for item in plan.layers:
         name = item.layer.name
         if name.lower() in RESERVED_LAYERS:
-            raise EmitError(f"layer name: {plan.model}_{name} is taken by the emitted files; choose another name")
+            raise EmitError(f"layer name: {name!r} is taken by the emitted files; choose another name")
         if name.lower() in seen:
-            raise EmitError(f"layer name: {seen[name.lower()]!r} and {name!r} give the same macros; choose another name")
+            raise EmitError(f"layer name: {seen[name.lower()]!r} and {name!r} give the same macros; rename one")
         seen[name.lower()] = name
 
 
@@ -58,9 +62,9 @@ def _check_ends(item: LayerPlan, is_first: bool, is_last: bool) -> None:
     name = item.layer.name
     for side, offset, is_caller in (("input", item.input_offset, is_first), ("output", item.output_offset, is_last)):
         if is_caller and offset is not None:
-            raise EmitError(f"layer {name}: expected {side}_offset None, for the caller's buffer, got {offset}")
+            raise _error(f"layer {name}: {side}_offset", "None, for the caller's buffer", offset)
         if not is_caller and offset is None:
-            raise EmitError(f"layer {name}: expected {side}_offset in the arena, got None, the caller's buffer")
+            raise _error(f"layer {name}: {side}_offset", "a place in the arena", "None, the caller's buffer")
 
 
 def _check_buffers(item: LayerPlan, arena_bytes: int) -> None:
@@ -71,35 +75,30 @@ def _check_buffers(item: LayerPlan, arena_bytes: int) -> None:
         "scratch": (item.scratch_offset, item.scratch_bytes),
     }
     if item.scratch_bytes and item.scratch_offset is None:
-        raise EmitError(f"layer {name}: expected scratch_offset for {item.scratch_bytes} bytes, got None")
+        raise _error(f"layer {name}: scratch_offset", f"a place for {item.scratch_bytes} bytes", None)
     placed = [(what, at, size) for what, (at, size) in sizes.items() if at is not None and size]
     for what, at, size in placed:
         if at % WORD or at < 0 or at + size > arena_bytes:
-            raise EmitError(
-                f"layer {name}: expected {what}_offset a multiple of {WORD} with {size} bytes in an arena of {arena_bytes}, got {at}"
-            )
+            place = f"{size} bytes at a multiple of {WORD} inside an arena of {arena_bytes}"
+            raise _error(f"layer {name}: {what}_offset", place, at)
     for number, (what, at, size) in enumerate(placed):
         for other, other_at, other_size in placed[number + 1 :]:
             overlap = at < other_at + other_size and other_at < at + size
             if overlap and not (what == "input" and other == "output" and is_in_place(item)):
-                raise EmitError(
-                    f"layer {name}: expected {what} and {other} apart, got {at}..{at + size} and {other_at}..{other_at + other_size}"
-                )
+                got = f"{at}..{at + size} and {other_at}..{other_at + other_size}"
+                raise _error(f"layer {name}", f"{what} and {other} apart", got)
 
 
 def _check_link(item: LayerPlan, following: LayerPlan) -> None:
     name, after = item.layer.name, following.layer.name
     if item.output_offset != following.input_offset:
-        raise EmitError(
-            f"layer {after}: expected input_offset {item.output_offset}, where {name} writes, got {following.input_offset}"
-        )
+        place = f"{item.output_offset}, where {name} writes"
+        raise _error(f"layer {after}: input_offset", place, following.input_offset)
     if prod(item.layer.output_shape) != prod(following.layer.input_shape):
-        raise EmitError(
-            f"layer {after}: expected {prod(item.layer.output_shape)} input elements, the output of {name}, "
-            f"got {prod(following.layer.input_shape)}"
-        )
+        size = f"{prod(item.layer.output_shape)} elements, the output of {name}"
+        raise _error(f"layer {after}: input_shape", size, prod(following.layer.input_shape))
     if item.layer.dtype != following.layer.dtype:
-        raise EmitError(f"layer {after}: expected {item.layer.dtype} as {name} gives, got {following.layer.dtype}")
+        raise _error(f"layer {after}: dtype", f"{item.layer.dtype}, which {name} gives", following.layer.dtype)
 
 
 def is_in_place(item: LayerPlan) -> bool:

@@ -54,15 +54,16 @@ def build(plan: Plan) -> Build:
     machine = MACHINES[core]
     flags = " ".join(plan.cflags)
     sources = f"{name}.c example/main.c -o {name}.elf"
-    link = "-I. -nostartfiles -T example/memory.ld"
+    link = "-I. -T example/memory.ld"
     totals = plan.totals
     time = f"{totals['cycles']} cycles"
     if totals.get("ms") is not None:
         time += f", {totals['ms']:.3g} ms at {plan.target.clock_hz / 1e6:g} MHz"
+    clang = f"python -m ziglang cc -target thumb-freestanding-eabi -mcpu={core.replace('-', '_')}"
     return Build(
         flags=f"-std=c99 -mcpu={core} {flags}",
-        gcc=f"arm-none-eabi-gcc -mcpu={core} -mthumb -std=c99 {flags} {link} {sources}",
-        zig=f"python -m ziglang cc -target thumb-freestanding-eabi -mcpu={core.replace('-', '_')} -std=c99 -O3 {link} {sources}",
+        gcc=f"arm-none-eabi-gcc -mcpu={core} -mthumb -std=c99 {flags} -nostartfiles {link} {sources}",
+        zig=f"{clang} -std=c99 -O3 {link} {sources}",
         qemu=f"qemu-system-arm -M {machine.name} -nographic -semihosting -kernel {name}.elf",
         machine=machine.name,
         flash_origin=machine.flash_origin,

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import cmsisnn_x
-from cmsisnn_x.layers import NUMPY_DTYPES, Layer
+from cmsisnn_x.layers import NUMPY_DTYPES
 from tuning.plan import LayerPlan, Plan
 
-from .cgen import C_TYPES, array_declare, comment_text, macros
+from .cgen import C_TYPES, array_declare, comment_text, macros, plain_text
 from .check import check_plan, is_in_place
 from .macros import layer_macros
 from .weights import activation_table, bias, packed_weights
@@ -185,7 +185,7 @@ def project(plan: Plan) -> Project:
         name=name,
         prefix=prefix,
         version=cmsisnn_x.__version__,
-        target=comment_text(plan.target.name),
+        target=plain_text(plan.target.name),
         core=plan.target.core,
         digests=tuple((comment_text(k), comment_text(v)) for k, v in sorted(plan.digests.items())),
         element=C_TYPES[NUMPY_DTYPES[plan.dtype]],
@@ -252,12 +252,14 @@ def _checks(plan: Plan, layers: list[LayerText]) -> Iterable[Check]:
                 yield Check(f"CXN_APART({p}, {a}, {b})", f"{name}_{a.lower()}_and_{b.lower()}_are_apart")
         if index:
             before = f"{plan.model.upper()}_{plan.layers[index - 1].layer.name.upper()}"
-            yield Check(f"CXN_SIZE_OUTPUT({before}) == CXN_SIZE_INPUT({p})", f"{name}_input_has_the_size_of_the_output_before")
+            sizes = f"CXN_SIZE_OUTPUT({before}) == CXN_SIZE_INPUT({p})"
+            yield Check(sizes, f"{name}_input_has_the_size_of_the_output_before")
             yield Check(f"{before}_OUTPUT_OFFSET == {p}_INPUT_OFFSET", f"{name}_reads_where_the_layer_before_writes")
         if text.operands:
             weights, layer_bias = text.operands
             yield Check(f"sizeof({weights}) == {p}_WEIGHTS_BYTES", f"{name}_weights_match_the_configuration")
-            yield Check(f"sizeof({layer_bias}) == {p}_OUT_CH * {p}_WEIGHT_BITS / 8", f"{name}_bias_matches_the_configuration")
+            bytes_of_bias = f"{p}_OUT_CH * {p}_WEIGHT_BITS / 8"
+            yield Check(f"sizeof({layer_bias}) == {bytes_of_bias}", f"{name}_bias_matches_the_configuration")
 
 
 # ---------------------------------------------------------------- text

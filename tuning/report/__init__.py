@@ -83,6 +83,7 @@ def render_report(plan: Plan) -> str:
         terms=[term.replace("_", " ") for term in terms],
         rows=rows,
         blocks=_blocks(plan),
+        term_totals=[sum(row.terms[i] for row in rows) for i in range(len(terms))],
         row_pixels=ROW_PIXELS,
         origin=_origin(plan),
     )
@@ -144,7 +145,7 @@ def _cards(plan: Plan) -> list[tuple[str, str, str]]:
         remark = f"{totals['ms']:.4g} ms at {plan.target.clock_hz / 1e6:g} MHz"
     cards = [("cycles per run", f"{cycles:,}", remark)]
     if cycles:
-        cards.append(("gain over the baseline", f"{baseline / cycles:.2f} ×", "2x2 blocks, unroll 1, 2 columns"))
+        cards.append(("gain over the baseline", f"{baseline / cycles:.2f}x", "2x2 blocks, unroll 1, 2 columns"))
         cards.append(("MAC per cycle", f"{totals['macs'] / cycles:.3f}", f"{totals['macs']:,} MAC"))
     for what, key in (("SRAM", "sram"), ("flash", "flash")):
         used, budget = totals[f"{key}_bytes"], plan.budget.get(key)
@@ -162,11 +163,11 @@ def _blocks(plan: Plan) -> list[Block]:
     for region in plan.regions:
         name, _, kind = region.name.rpartition(".")
         kind = "scratch" if kind == "scratch" else "tensor"
-        life = f"layers {region.first + 1} to {region.last + 1}" if region.first != region.last else f"layer {region.first + 1}"
+        last = f" to {region.last + 1}" if region.last > region.first else ""
         blocks.append(
             Block(
                 label=f"{name} scratch" if kind == "scratch" else name,
-                title=f"{region.name}: {region.bytes:,} bytes from {region.offset:,}, {life}",
+                title=f"{region.name}: {region.bytes:,} bytes from {region.offset:,}, layer {region.first + 1}{last}",
                 kind=kind,
                 left=100 * region.offset / whole,
                 width=100 * region.bytes / whole,
@@ -191,7 +192,7 @@ def _origin(plan: Plan) -> list[tuple[str, str]]:
 
 
 def _shape(shape: tuple[int, ...]) -> str:
-    return "×".join(map(str, shape))
+    return "x".join(map(str, shape))
 
 
 @cache

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The emitted folder compiles cleanly, stops at impossible values, builds under CMake and runs in QEMU."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tuning
+from helpers.folders import CORES, WARNINGS, zig
+from helpers.networks import NETWORKS
+from helpers.plans import make_plan
+
+GCC = shutil.which("arm-none-eabi-gcc")
+COMPILERS = ["clang", *(["gcc"] if GCC else [])]
+qemu = pytest.mark.skipif(shutil.which("qemu-system-arm") is None, reason="qemu-system-arm is not installed")
+COMPILED = ("separable", "q15", "mixed", "only_relu")
+
+
+def compile_for(core: str, compiler: str, *arguments: object) -> str:
+    if compiler == "clang":
+        return zig("-target", "thumb-freestanding-eabi", f"-mcpu={core.replace('-', '_')}", *arguments).stderr
+    command = [str(GCC), f"-mcpu={core}", "-mthumb", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    made = {name: tmp_path_factory.mktemp(name) for name in COMPILED}
+    for name, folder in made.items():
+        tuning.emit(make_plan(name, NETWORKS[name]), folder)
+    return made
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize("core", CORES)
+def test_c99_without_a_warning(core: str, compiler: str, folders: dict[str, Path], full: bool, tmp_path: Path) -> None:
+    names = COMPILED if full else COMPILED[CORES.index(core) % 2 :: 2]
+    for name in names:
+        for level in ("-O2", "-O3", "-Os") if full else ("-O3",):
+            flags = (*WARNINGS, "-pedantic", level, "-I", folders[name])
+            assert compile_for(core, compiler, *flags, "-c", folders[name] / f"{name}.c", "-o", tmp_path / "o") == ""
+
+
+@pytest.mark.parametrize("standard", ["-std=c++98", "-std=c++20"])
+def test_headers_in_cplusplus(standard: str, folders: dict[str, Path], tmp_path: Path) -> None:
+    folder = folders["separable"]
+    (tmp_path / "use.cpp").write_text(
+        '#include "separable.h"\n#include "separable_config.h"\n'
+        "void use(const int8_t *x, int8_t *y) { separable_run(x, y); separable_conv2d0(x, y); }\n"
+    )
+    flags = ("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wold-style-cast", "-Werror", "-pedantic")
+    zig(standard, *flags, "-I", folder, "-c", tmp_path / "use.cpp", "-o", tmp_path / "use.o", language="c++")
+    symbols = (tmp_path / "use.o").read_bytes()
+    assert b"separable_run" in symbols
+    assert b"_Z13separable_run" not in symbols
+
+
+@pytest.mark.parametrize(
+    ("pattern", "value", "message"),
+    [
+        (r"(SEPARABLE_CONV2D0_UNROLL +)\d+", "3", "UNROLL: legal values are"),
+        (r"(SEPARABLE_CONV2D0_LOWERING +)\w+", "77", "LOWERING: legal values are"),
+        (r"(SEPARABLE_CONV2D0_OUT_SHIFT +)\d+", "32", "OUT_SHIFT: legal values are"),
+        (r"(SEPARABLE_CONV2D0_OUTPUT_OFFSET +)\d+", "2", "conv2d0_output_lies_in_the_arena"),
+        (r"(SEPARABLE_ARENA_BYTES +)\d+", "16", "lies_in_the_arena"),
+        (r"(SEPARABLE_CONV2D0_OUT_CH +)\d+", "7", "bias_matches_the_configuration"),
+    ],
+)
+def test_an_impossible_value_by_hand_stops_the_compiler(
+    pattern: str, value: str, message: str, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "edited"
+    shutil.copytree(folders["separable"], folder)
+    config = folder / "separable_config.h"
+    text, count = re.subn(pattern, rf"\g<1>{value}", config.read_text())
+    assert count == 1
+    config.write_text(text)
+    with pytest.raises(AssertionError, match=message):
+        zig("-std=c99", "-I", folder, "-c", folder / "separable.c", "-o", tmp_path / "o")
+
+
+def test_profiling_hooks_surround_every_layer(folders: dict[str, Path], tmp_path: Path) -> None:
+    hooks_text = "#define CXN_PROFILE_BEGIN(i) begin_##i()\n#define CXN_PROFILE_END(i) end_##i()\n"
+    (tmp_path / "hooks.h").write_text(hooks_text)
+    source = folders["mixed"] / "mixed.c"
+    hooks = f'-DCXN_PROFILE_HEADER="{tmp_path / "hooks.h"}"'
+    text = zig("-std=c99", "-E", "-P", hooks, "-I", folders["mixed"], source).stdout
+    body = text[text.index("void mixed_run(const int16_t *input, int16_t *output)\n{") :]
+    assert re.findall(r"(?:begin|end)_\d|mixed_\w+(?=\()", body)[1:] == [
+        "begin_0", "mixed_fully_connected0", "end_0", "begin_1", "mixed_relu1", "end_1",
+        "begin_2", "mixed_fully_connected2", "end_2", "begin_3", "mixed_softmax3", "end_3",
+    ]  # fmt: skip
+
+
+@pytest.mark.skipif(shutil.which("cmake") is None, reason="cmake is not installed")
+def test_cmake_builds_the_folder_as_a_subdirectory(tmp_path: Path) -> None:
+    # A flag that no compiler has must be left out; one that all have must arrive.
+    plan = make_plan("separable", NETWORKS["separable"], cflags=("-O3", "-fno-such-flag-exists", "-DCXN_SEEN=1"))
+    tuning.emit(plan, tmp_path / "separable")
+    (tmp_path / "main.c").write_text('#include "separable.h"\nint main(void) { separable_run(0, 0); return 0; }\n')
+    (tmp_path / "CMakeLists.txt").write_text(
+        "cmake_minimum_required(VERSION 3.13)\nproject(firmware C)\nadd_subdirectory(separable)\n"
+        "add_executable(firmware main.c)\ntarget_link_libraries(firmware PRIVATE separable)\n"
+    )
+    wrapper = tmp_path / "zigcc"
+    wrapper.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m ziglang cc "$@"\n')
+    wrapper.chmod(0o755)
+    build = tmp_path / "build"
+    environment = {**os.environ, "CC": str(wrapper), "VERBOSE": "1"}
+    for command in (["cmake", "-S", tmp_path, "-B", build], ["cmake", "--build", build]):
+        done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    line = next(line for line in done.stdout.splitlines() if line.rstrip().endswith("separable.c"))
+    assert "-O3" in line.split()
+    assert "-DCXN_SEEN=1" in line.split()
+    assert "-fno-such-flag-exists" not in line
+    assert (build / "separable" / "libseparable.a").exists()
+
+
+@pytest.mark.emulated
+@qemu
+@pytest.mark.parametrize("core", CORES)
+def test_the_commands_of_the_readme_run_the_example(core: str, tmp_path: Path) -> None:
+    name = COMPILED[CORES.index(core) % 2]
+    plan = make_plan(name, NETWORKS[name], core=core)
+    tuning.emit(plan, tmp_path)
+    readme = (tmp_path / "README.md").read_text()
+    commands = re.findall(r"^(?:arm-none-eabi-gcc|python -m ziglang|qemu-system-arm) .*$", readme, re.MULTILINE)
+    builds = {"gcc": commands[0], "clang": commands[2].replace("python", sys.executable, 1)}
+    for compiler in COMPILERS:
+        warnings = " ".join(WARNINGS)
+        assert run(f"{builds[compiler]} {warnings}", tmp_path) == ""
+        assert run(commands[1], tmp_path).splitlines()[-1] == "PASS"
+    assert run(f"""{builds["clang"]} -DCXN_PROFILE_HEADER='"example/profile.h"' {warnings}""", tmp_path) == ""
+    lines = run(commands[1], tmp_path).splitlines()
+    start = lines.index("layer,cycles")
+    assert lines[start - 1] == "PASS"
+    assert [line.split(",")[0] for line in lines[start + 1 :]] == [item.layer.name for item in plan.layers]
+
+
+@pytest.mark.emulated
+@qemu
+def test_the_example_fails_when_the_answer_is_wrong(tmp_path: Path) -> None:
+    plan = make_plan("only_relu", NETWORKS["only_relu"])
+    tuning.emit(plan, tmp_path)
+    vectors = tmp_path / "example" / "vectors.h"
+    head, _, tail = vectors.read_text().rpartition("example_output[105] CXN_ALIGNED = {\n    ")
+    vectors.write_text(f"{head}example_output[105] CXN_ALIGNED = {{\n    -1{tail[tail.index(',') :]}")
+    readme = (tmp_path / "README.md").read_text()
+    commands = re.findall(r"^(?:python -m ziglang|qemu-system-arm) .*$", readme, re.MULTILINE)
+    run(commands[1].replace("python", sys.executable, 1), tmp_path)
+    done = subprocess.run(
+        commands[0], shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout + done.stderr).splitlines()[-1] == "FAIL"
+    assert done.returncode == 1
+
+
+def run(command: str, folder: Path) -> str:
+    """A documented command, as a shell runs it; what it printed."""
+    done = subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+    return done.stdout + done.stderr

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Emitted C of odd networks gives the bytes of an independent NumPy forward pass, here and on a Cortex-M."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tuning
+from cmsisnn_x import Network, Variant
+from helpers.folders import CORES, assert_same, emulated_run, emulator, host_run, sanitized_run
+from helpers.networks import NETWORKS, VARIANTS, forward, inputs
+from helpers.plans import make_plan
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if metafunc.function is test_firmware_equals_the_definition:
+        # By default each network meets two cores, and each core about five networks; --full is the product.
+        cores = CORES if metafunc.config.getoption("--full") else None
+        pairs = [(n, c) for i, n in enumerate(sorted(NETWORKS)) for c in cores or (CORES[i % 5], CORES[(i + 2) % 5])]
+        metafunc.parametrize(("name", "core"), pairs)
+
+
+every_network = pytest.mark.parametrize("name", sorted(NETWORKS))
+
+
+@every_network
+def test_python_network_equals_the_definition(name: str) -> None:
+    layers = NETWORKS[name]
+    network = Network(layers)
+    for x in inputs(layers, 5):
+        assert_same(np.asarray(network.run(x)), forward(layers, x), name)
+
+
+@every_network
+def test_host_build_equals_the_definition_at_any_alignment(name: str, tmp_path) -> None:
+    layers = NETWORKS[name]
+    plan = make_plan(name, layers)
+    tuning.emit(plan, tmp_path)
+    run = host_run(plan, tmp_path)
+    for number, x in enumerate(inputs(layers, 8)):
+        offset = number * x.itemsize % 4
+        assert_same(run(x, offset), forward(layers, x), f"{name} at offset {offset}")
+
+
+@every_network
+def test_host_build_has_no_undefined_behaviour(name: str, tmp_path) -> None:
+    layers = NETWORKS[name]
+    plan = make_plan(name, layers)
+    tuning.emit(plan, tmp_path)
+    chosen = inputs(layers, 6)
+    offset = chosen[0].itemsize
+    for x, got in zip(chosen, sanitized_run(plan, tmp_path, chosen, offset), strict=True):
+        assert_same(got, forward(layers, x), name)
+
+
+@pytest.mark.emulated
+def test_firmware_equals_the_definition(name: str, core: str, tmp_path) -> None:
+    layers = NETWORKS[name]
+    plan = make_plan(name, layers, core=core)
+    tuning.emit(plan, tmp_path)
+    machine = emulator(plan, tmp_path, core)
+    for number, x in enumerate(inputs(layers, 4, core)):
+        offset = number * x.itemsize % 4
+        assert_same(emulated_run(plan, machine, x, offset), forward(layers, x), f"{name} on {core} at offset {offset}")
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize("variant", VARIANTS[1:], ids=str)
+@pytest.mark.parametrize("name", ["separable", "q15"])
+def test_firmware_of_other_variants_equals_the_definition(name: str, variant: Variant, tmp_path) -> None:
+    layers = NETWORKS[name]
+    plan = make_plan(name, layers, core="cortex-m4", variant=variant)
+    tuning.emit(plan, tmp_path)
+    machine = emulator(plan, tmp_path, "cortex-m4")
+    for x in inputs(layers, 3, str(variant)):
+        assert_same(emulated_run(plan, machine, x), forward(layers, x), f"{name} {variant}")
+
+
+def test_identical_layers_share_one_kernel() -> None:
+    text = tuning.emit.render(make_plan("twins", NETWORKS["twins"]))["twins.c"]
+    # The first reads the caller's buffer and the last writes it; the two between are the same code.
+    assert text.count('#include "cmsisnn_x/convolve.h"') == 3
+    assert text.count("twins_conv2d1_kernel(input") == 2
