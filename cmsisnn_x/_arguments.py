@@ -187,10 +187,7 @@ def output_sides(
     Under `ceil_mode` a last window that would start at or beyond in + padding is dropped.
     """
     if output_size is not None:
-        height, width = pair("output_size", output_size, 1)
-        if height * width * channels > TENSOR_BYTES_MAX:
-            raise ShapeError(f"output_size: expected a sample of at most {TENSOR_BYTES_MAX} elements, got {height, width}")
-        return height, width
+        return _bounded("output_size", *pair("output_size", output_size, 1), channels)
     sides = []
     for axis, n, k, s, p, total in zip("yx", size, kernel, stride, first, totals, strict=True):
         room = n + total - k
@@ -200,7 +197,14 @@ def output_sides(
         if side < 1:
             raise ShapeError(f"kernel: expected at most the padded input, {n + total} along {axis}, got {k}")
         sides.append(side)
-    return sides[0], sides[1]
+    return _bounded("padding", sides[0], sides[1], channels)
+
+
+def _bounded(name: str, height: int, width: int, channels: int) -> tuple[int, int]:
+    if height * width * channels > TENSOR_BYTES_MAX:
+        got = f"{height} x {width} x {channels}"
+        raise ShapeError(f"{name}: expected an output of at most {TENSOR_BYTES_MAX} elements a sample, got {got}")
+    return height, width
 
 
 def check_windows(
