@@ -60,15 +60,47 @@ CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_N * CXN_PLANE * 2, winograd_scra
 #define CXN_D_LOAD(p) (*(p))
 #define CXN_COL_STEP (CXN_GET(STRIDE_Y) * CXN_GET(IN_CH))
 
+/* All points of one block: products(m, w, d) and, for the rows left over, products_left(m, w, d). */
+#if CXN_GET(INNER) != CXN_INNER_C && CXN_DSP
+#define CXN_B_POINTS CXN_N
+#define CXN_B_POINT_STEP CXN_PLANE
+#define CXN_B_NAME CXN_LOCAL(products)
+#define CXN_B_ROWS 2
+#define CXN_B_COLS 4
+#include "cmsisnn_x/dot_asm.h"
+#undef CXN_B_POINTS
+#undef CXN_B_POINT_STEP
+#define CXN_PRODUCTS_LEFT CXN_LOCAL(products)
+#else
 #define CXN_B_NAME CXN_LOCAL(dot)
 #define CXN_B_ROWS CXN_BR
 #define CXN_B_COLS CXN_BC
 #include "cmsisnn_x/dot_block.h"
+CXN_INLINE void CXN_LOCAL(products)(int32_t *m, const CXN_W_T *w, const CXN_D_T *d)
+{
+    for (int32_t i = 0; i < CXN_N; i++, w += CXN_BR * CXN_RUN, d += CXN_PLANE) {
+        int32_t acc[CXN_BR * CXN_BC] = {0};
+        CXN_LOCAL(dot)(acc, w, d);
+        for (int32_t k = 0; k < CXN_BR * CXN_BC; k++)
+            *m++ = acc[k];
+    }
+}
 #if CXN_GET(OUT_CH) % CXN_BR
 #define CXN_B_NAME CXN_LOCAL(dot_left)
 #define CXN_B_ROWS 2
 #define CXN_B_COLS CXN_BC
 #include "cmsisnn_x/dot_block.h"
+CXN_INLINE void CXN_LOCAL(products_left)(int32_t *m, const CXN_W_T *w, const CXN_D_T *d)
+{
+    for (int32_t i = 0; i < CXN_N; i++, w += 2 * CXN_RUN, d += CXN_PLANE) {
+        int32_t acc[2 * CXN_BC] = {0};
+        CXN_LOCAL(dot_left)(acc, w, d);
+        for (int32_t k = 0; k < 2 * CXN_BC; k++)
+            *m++ = acc[k];
+    }
+}
+#define CXN_PRODUCTS_LEFT CXN_LOCAL(products_left)
+#endif
 #endif
 
 /* v = B d for one channel, or for two in one word as high * 2^16 + low: the arithmetic is linear, so both ride on it. */
@@ -127,29 +159,37 @@ CXN_INLINE void CXN_LOCAL(strip_row)(int16_t *CXN_RESTRICT to, const int8_t *CXN
         uint32_t x[CXN_N];
         int32_t d[CXN_N], v[CXN_N];
         if (clipped) {
+            CXN_UNROLL_LOOP(8)
             for (int32_t j = 0; j < CXN_N; j++)
                 x[j] = left + j < 0 || left + j >= CXN_GET(IN_W) ? 0 : cxn_load_u32_single(from + j * CXN_GET(IN_CH) + c);
         } else {
+            CXN_UNROLL_LOOP(8)
             for (int32_t j = 0; j < CXN_N; j++)
                 x[j] = cxn_load_u32_single(from + j * CXN_GET(IN_CH) + c);
         }
+        CXN_UNROLL_LOOP(8)
         for (int32_t j = 0; j < CXN_N; j++)
             d[j] = CXN_LOCAL(pair)(x[j]);
         CXN_LOCAL(transform)(d, v);
+        CXN_UNROLL_LOOP(8)
         for (int32_t i = 0; i < CXN_N; i++)
             cxn_store_u32_aligned(to + i * CXN_PLANE + c, CXN_LOCAL(halves)(v[i]));
+        CXN_UNROLL_LOOP(8)
         for (int32_t j = 0; j < CXN_N; j++)
             d[j] = CXN_LOCAL(pair)(x[j] >> 8);
         CXN_LOCAL(transform)(d, v);
+        CXN_UNROLL_LOOP(8)
         for (int32_t i = 0; i < CXN_N; i++)
             cxn_store_u32_aligned(to + i * CXN_PLANE + c + 2, CXN_LOCAL(halves)(v[i]));
     }
 #else
     for (; c < CXN_GET(IN_CH); c++) {
         int32_t d[CXN_N], v[CXN_N];
+        CXN_UNROLL_LOOP(8)
         for (int32_t j = 0; j < CXN_N; j++)
             d[j] = clipped && (left + j < 0 || left + j >= CXN_GET(IN_W)) ? 0 : from[j * CXN_GET(IN_CH) + c];
         CXN_LOCAL(transform)(d, v);
+        CXN_UNROLL_LOOP(8)
         for (int32_t i = 0; i < CXN_N; i++)
             to[i * CXN_PLANE + c] = (int16_t)v[i];
     }
@@ -203,7 +243,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T 
                               const CXN_BIAS_T *CXN_RESTRICT bias, CXN_OUT_T *CXN_RESTRICT output, void *CXN_RESTRICT scratch)
 {
     int16_t *const planes = (int16_t *)scratch;
-    int32_t m[CXN_N * CXN_BR * CXN_BC];
+    int32_t m[CXN_N * CXN_MAX(CXN_BR, 2) * CXN_BC];
 #if CXN_RUN_EXACT % 2
     /* The zero weight that fills a run up meets one element behind the plane. */
     for (int32_t i = 0; i < CXN_N; i++)
@@ -225,12 +265,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T 
         for (; o <= CXN_GET(OUT_CH) - CXN_BR; o += CXN_BR, w += CXN_N * CXN_BR * CXN_RUN) {
             for (int32_t y = 0; y < CXN_GET(OUT_H); y += CXN_BC) {
                 y = CXN_MIN(y, CXN_GET(OUT_H) - CXN_BC);
-                for (int32_t i = 0; i < CXN_N; i++) {
-                    int32_t acc[CXN_BR * CXN_BC] = {0};
-                    CXN_LOCAL(dot)(acc, w + i * (CXN_BR * CXN_RUN), planes + i * CXN_PLANE + y * CXN_COL_STEP);
-                    for (int32_t k = 0; k < CXN_BR * CXN_BC; k++)
-                        m[i * (CXN_BR * CXN_BC) + k] = acc[k];
-                }
+                CXN_LOCAL(products)(m, w, planes + y * CXN_COL_STEP);
                 for (int32_t r = 0; r < CXN_BR; r++)
                     for (int32_t c = 0; c < CXN_BC; c++)
                         CXN_LOCAL(outputs)(m + r * CXN_BC + c, CXN_BR * CXN_BC, CXN_ACC_INIT(bias[o + r]),
@@ -242,12 +277,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T 
         for (; o < CXN_GET(OUT_CH); o += 2, w += CXN_N * 2 * CXN_RUN) {
             for (int32_t y = 0; y < CXN_GET(OUT_H); y += CXN_BC) {
                 y = CXN_MIN(y, CXN_GET(OUT_H) - CXN_BC);
-                for (int32_t i = 0; i < CXN_N; i++) {
-                    int32_t acc[2 * CXN_BC] = {0};
-                    CXN_LOCAL(dot_left)(acc, w + i * (2 * CXN_RUN), planes + i * CXN_PLANE + y * CXN_COL_STEP);
-                    for (int32_t k = 0; k < 2 * CXN_BC; k++)
-                        m[i * (2 * CXN_BC) + k] = acc[k];
-                }
+                CXN_PRODUCTS_LEFT(m, w, planes + y * CXN_COL_STEP);
                 for (int32_t r = 0; r < CXN_MIN(2, CXN_GET(OUT_CH) - o); r++)
                     for (int32_t c = 0; c < CXN_BC; c++)
                         CXN_LOCAL(outputs)(m + r * CXN_BC + c, 2 * CXN_BC, CXN_ACC_INIT(bias[o + r]),
@@ -272,3 +302,4 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T 
 #undef CXN_D_ALIGNED
 #undef CXN_D_LOAD
 #undef CXN_COL_STEP
+#undef CXN_PRODUCTS_LEFT

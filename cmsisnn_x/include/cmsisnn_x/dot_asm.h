@@ -25,6 +25,7 @@
 
 #define CXN_A_LOAD_D(reg, c, k) "ldr " reg ", [r1, #" #c "*%c[cs]+(" #k ")*%c[ks]]\n\t"
 #define CXN_A_MAC(acc, w, d) "smlad " acc ", " w ", " d ", " acc "\n\t"
+#define CXN_A_MUL(acc, w, d) "smuad " acc ", " w ", " d "\n\t"
 
 #if CXN_GET(INNER) == CXN_INNER_ASM
 #define CXN_A_AHEAD 0
@@ -39,14 +40,14 @@
     "sxtb16 r11, r7, ror #8\n\t"   \
     "sxtb16 r7, r7\n\t"
 #endif
-#define CXN_A_STEP(k)                                                         \
+#define CXN_A_STEP_OF(OP, k)                                                  \
     CXN_A_LOAD_W(k) CXN_A_LOAD_D("r12", 0, k) CXN_A_LOAD_D("lr", 1, k)        \
     CXN_A_WIDEN_W                                                             \
-    CXN_A_MAC("r2", "r7", "r12") CXN_A_MAC("r6", "r11", "r12")                \
-    CXN_A_MAC("r3", "r7", "lr") CXN_A_MAC("r8", "r11", "lr")                  \
+    OP("r2", "r7", "r12") OP("r6", "r11", "r12")                \
+    OP("r3", "r7", "lr") OP("r8", "r11", "lr")                  \
     CXN_A_LOAD_D("r12", 2, k) CXN_A_LOAD_D("lr", 3, k)                        \
-    CXN_A_MAC("r4", "r7", "r12") CXN_A_MAC("r9", "r11", "r12")                \
-    CXN_A_MAC("r5", "r7", "lr") CXN_A_MAC("r10", "r11", "lr")
+    OP("r4", "r7", "r12") OP("r9", "r11", "r12")                \
+    OP("r5", "r7", "lr") OP("r10", "r11", "lr")
 #define CXN_A_ENTER
 #define CXN_A_LAST(k) CXN_A_STEP(k)
 #define CXN_A_LOOP_END                    \
@@ -70,22 +71,22 @@
     "sxtb16 r11, r7, ror #8\n\t"   \
     "sxtb16 r7, r7\n\t"
 #endif
-#define CXN_A_BODY(k)                                                         \
+#define CXN_A_BODY(OP, k)                                                        \
     CXN_A_WIDEN_W                                                             \
-    CXN_A_MAC("r2", "r7", "r12") CXN_A_LOAD_D("lr", 1, k)                     \
-    CXN_A_MAC("r6", "r11", "r12") CXN_A_LOAD_D("r12", 2, k)                   \
-    CXN_A_MAC("r3", "r7", "lr")                                               \
-    CXN_A_MAC("r8", "r11", "lr") CXN_A_LOAD_D("lr", 3, k)                     \
-    CXN_A_MAC("r4", "r7", "r12")
-#define CXN_A_STEP(k)                                                         \
-    CXN_A_BODY(k)                                                             \
-    CXN_A_MAC("r9", "r11", "r12") CXN_A_LOAD_D("r12", 0, k+1)                 \
-    CXN_A_MAC("r5", "r7", "lr") CXN_A_NEXT_W0(k+1)                            \
-    CXN_A_MAC("r10", "r11", "lr") CXN_A_NEXT_W1(k+1)
+    OP("r2", "r7", "r12") CXN_A_LOAD_D("lr", 1, k)                     \
+    OP("r6", "r11", "r12") CXN_A_LOAD_D("r12", 2, k)                   \
+    OP("r3", "r7", "lr")                                               \
+    OP("r8", "r11", "lr") CXN_A_LOAD_D("lr", 3, k)                     \
+    OP("r4", "r7", "r12")
+#define CXN_A_STEP_OF(OP, k)                                                         \
+    CXN_A_BODY(OP, k)                                                             \
+    OP("r9", "r11", "r12") CXN_A_LOAD_D("r12", 0, k+1)                 \
+    OP("r5", "r7", "lr") CXN_A_NEXT_W0(k+1)                            \
+    OP("r10", "r11", "lr") CXN_A_NEXT_W1(k+1)
 #define CXN_A_ENTER "ldr r12, [r1]\n\t" CXN_A_NEXT_W0(0) CXN_A_NEXT_W1(0)
 /* The end of the loop's last pair: r12 holds the end address for a moment. */
 #define CXN_A_LAST(k)                                                         \
-    CXN_A_BODY(k)                                                             \
+    CXN_A_BODY(CXN_A_MAC, k)                                                             \
     "add r0, r0, %[wb]\n\t"                                                  \
     CXN_A_MAC("r9", "r11", "r12") "ldr r12, [sp, #4]\n\t"                     \
     CXN_A_MAC("r5", "r7", "lr") CXN_A_NEXT_W0(0)                              \
@@ -96,11 +97,13 @@
     "ldr r12, [r1]\n\t"                   \
     "bne 1b\n\t"
 #define CXN_A_END(k)                                                          \
-    CXN_A_BODY(k)                                                             \
+    CXN_A_BODY(CXN_A_MAC, k)                                                             \
     CXN_A_MAC("r9", "r11", "r12")                                             \
     CXN_A_MAC("r5", "r7", "lr")                                               \
     CXN_A_MAC("r10", "r11", "lr")
 #endif
+
+#define CXN_A_STEP(k) CXN_A_STEP_OF(CXN_A_MAC, k)
 
 /* Text, not .rept: GCC sizes its branches and literal pools by counting lines. */
 #define CXN_A_STEPS_0(k)
@@ -127,6 +130,65 @@
 #define CXN_A_REST (CXN_A_PAIRS - CXN_A_LOOPS * CXN_A_UNROLL)
 #define CXN_A_TAIL (CXN_A_REST - CXN_A_AHEAD)
 
+/* Without a loop the first pair starts the accumulators: SMUAD. */
+#if defined(CXN_B_POINTS) && CXN_A_LOOPS == 0 && CXN_A_TAIL > 0
+#define CXN_A_PEEL 1
+#else
+#define CXN_A_PEEL 0
+#endif
+
+#if defined(CXN_B_POINTS)
+/*
+ * CXN_B_POINTS runs, one per Winograd point: weights follow each other, columns start CXN_B_POINT_STEP elements further each time, and the
+ * accumulators of a point go to `m`, eight words per point. Frame: r7, end of the loop, m, end of the weights.
+ */
+CXN_INLINE void CXN_B_NAME(int32_t *CXN_RESTRICT m, const CXN_W_T *CXN_RESTRICT w, const CXN_D_T *CXN_RESTRICT d)
+{
+    register const CXN_W_T *w_ __asm__("r0") = w;
+    register const CXN_D_T *d_ __asm__("r1") = d;
+    register int32_t *m_ __asm__("r2") = m;
+    __asm__ volatile(
+        "str r7, [sp, #-16]!\n\t"
+        "str r2, [sp, #8]\n\t"
+        "movw r7, #%c[all_lo]\n\t"
+        "movt r7, #%c[all_hi]\n\t"
+        "add r7, r7, r0\n\t"
+        "str r7, [sp, #12]\n\t"
+        "2:\n\t"
+#if CXN_A_LOOPS
+        "movw r7, #%c[total]\n\t"
+        "add r7, r7, r0\n\t"
+        "str r7, [sp, #4]\n\t"
+#endif
+#if !CXN_A_PEEL
+        "movs r2, #0\n\t"
+        "movs r3, #0\n\t"
+        "movs r4, #0\n\t"
+        "movs r5, #0\n\t"
+        "movs r6, #0\n\t"
+        "mov r8, r2\n\t"
+        "mov r9, r2\n\t"
+        "mov r10, r2\n\t"
+#endif
+#include "cmsisnn_x/dot_asm_run.h"
+        "ldr r7, [sp, #8]\n\t"
+        "ldr r11, [sp, #12]\n\t"
+        "add r0, r0, %[wrest]\n\t"
+        "movw r12, #%c[drest]\n\t"
+        "add r1, r1, r12\n\t"
+        "stmia r7!, {r2-r6, r8-r10}\n\t"
+        "cmp r0, r11\n\t"
+        "str r7, [sp, #8]\n\t"
+        "bne 2b\n\t"
+        "ldr r7, [sp], #16\n\t"
+        : "+r"(w_), "+r"(d_), "+r"(m_)
+        : [cs] "i"(CXN_A_COL_BYTES), [ks] "i"(CXN_A_PAIR_BYTES), [wb] "i"(CXN_A_W_BYTES * CXN_A_UNROLL),
+          [db] "i"(CXN_A_PAIR_BYTES * CXN_A_UNROLL), [total] "i"(CXN_A_W_BYTES * CXN_A_UNROLL * CXN_A_LOOPS),
+          [wrest] "i"(CXN_A_W_BYTES * CXN_A_REST), [drest] "i"(2 * CXN_B_POINT_STEP - CXN_A_PAIR_BYTES * CXN_A_UNROLL * CXN_A_LOOPS),
+          [all_lo] "i"((CXN_A_W_BYTES * CXN_A_PAIRS * CXN_B_POINTS) & 0xffff), [all_hi] "i"((CXN_A_W_BYTES * CXN_A_PAIRS * CXN_B_POINTS) >> 16)
+        : "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory");
+}
+#else
 CXN_INLINE void CXN_B_NAME(int32_t *CXN_RESTRICT acc, const CXN_W_T *CXN_RESTRICT w, const CXN_D_T *CXN_RESTRICT d)
 {
     register const CXN_W_T *w_ __asm__("r0") = w;
@@ -146,27 +208,7 @@ CXN_INLINE void CXN_B_NAME(int32_t *CXN_RESTRICT acc, const CXN_W_T *CXN_RESTRIC
         "add r7, r7, r0\n\t"
         "str r7, [sp, #4]\n\t"
 #endif
-        CXN_A_ENTER
-#if CXN_A_LOOPS
-        "1:\n\t"
-#if CXN_GET(UNROLL) == 1
-        CXN_A_STEPS_1(0) CXN_A_LAST(1)
-#elif CXN_GET(UNROLL) == 2
-        CXN_A_STEPS_3(0) CXN_A_LAST(3)
-#elif CXN_GET(UNROLL) == 4
-        CXN_A_STEPS_7(0) CXN_A_LAST(7)
-#else
-        CXN_A_STEPS_15(0) CXN_A_LAST(15)
-#endif
-        CXN_A_LOOP_END
-#endif
-#if CXN_A_TAIL >= 16
-        CXN_A_STEPS_16(0)
-#define CXN_A_AT 16
-#else
-#define CXN_A_AT 0
-#endif
-#include "cmsisnn_x/dot_asm_tail.h"
+#include "cmsisnn_x/dot_asm_run.h"
         "ldr r7, [sp], #8\n\t"
         : "+r"(w_), "+r"(d_), "+r"(acc0x0), "+r"(acc0x1), "+r"(acc0x2), "+r"(acc0x3), "+r"(acc1x0), "+r"(acc1x1), "+r"(acc1x2),
           "+r"(acc1x3)
@@ -182,9 +224,9 @@ CXN_INLINE void CXN_B_NAME(int32_t *CXN_RESTRICT acc, const CXN_W_T *CXN_RESTRIC
     acc[6] = acc1x2;
     acc[7] = acc1x3;
 }
+#endif
 
 #undef CXN_A_AHEAD
-#undef CXN_A_AT
 #undef CXN_A_BODY
 #undef CXN_A_COL_BYTES
 #undef CXN_A_END
@@ -196,10 +238,12 @@ CXN_INLINE void CXN_B_NAME(int32_t *CXN_RESTRICT acc, const CXN_W_T *CXN_RESTRIC
 #undef CXN_A_LOOPS_
 #undef CXN_A_LOOP_END
 #undef CXN_A_MAC
+#undef CXN_A_MUL
 #undef CXN_A_NEXT_W0
 #undef CXN_A_NEXT_W1
 #undef CXN_A_PAIRS
 #undef CXN_A_PAIR_BYTES
+#undef CXN_A_PEEL
 #undef CXN_A_REST
 #undef CXN_A_STEP
 #undef CXN_A_STEPS_0
@@ -219,6 +263,7 @@ CXN_INLINE void CXN_B_NAME(int32_t *CXN_RESTRICT acc, const CXN_W_T *CXN_RESTRIC
 #undef CXN_A_STEPS_7
 #undef CXN_A_STEPS_8
 #undef CXN_A_STEPS_9
+#undef CXN_A_STEP_OF
 #undef CXN_A_TAIL
 #undef CXN_A_UNROLL
 #undef CXN_A_WIDEN_W
