@@ -174,7 +174,7 @@ CONVOLVE = {"x": IMAGE, "weights": KERNELS, "bias": BIAS, "out_shift": 7}
         ({"padding": "full"}, CmsisnnError, "padding: expected 'same' or 'valid', got 'full'"),
         ({"output_size": 0}, ShapeError, "output_size: expected an integer from 1 to 65535, got 0"),
         ({"output_size": 65535}, ShapeError, "output_size: expected an output of at most 2147483647 elements a sample, got 65535 x 65535 x 4"),
-        ({"padding": 65535}, ShapeError, "padding: expected an output of at most 2147483647 elements a sample, got 131075 x 131075 x 4"),
+        ({"padding": 65535}, ShapeError, "padding: expected an output of at most 2147483647 elements a sample, got 131074 x 131075 x 4"),
         ({"activation": "tanh"}, CmsisnnError, "activation: expected None or 'relu', got 'tanh'"),
         ({"x": IMAGE[:2]}, ShapeError, "kernel: expected at most the padded input, 2 along y, got 3"),
         ({"variant": "fast"}, VariantError, "variant: expected a cmsisnn_x.Variant or None, got 'fast'"),
