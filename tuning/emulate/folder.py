@@ -246,8 +246,9 @@ def _with_weights(model: str, layer: Layer, variant: Variant | None, arrays: Map
 def unpack_weights(packed: np.ndarray, layer: Layer, variant: Variant | None) -> np.ndarray:
     """Undo `cmsisnn_x.packing.pack_device_weights`.
 
-    The packers permute and fill up with zeros. The permutation is learnt by packing the elements' numbers, seven bits
-    at a time.
+    Packers are linear: every packed number is a sum of multiples of the taps of one kernel row (of one weight, but for
+    Winograd), or filling. Which, and of what, is learnt by packing ones and the rows' numbers, seven bits at a time;
+    then each row is the solution of its linear equations.
 
     Parameters
     ----------
@@ -259,33 +260,55 @@ def unpack_weights(packed: np.ndarray, layer: Layer, variant: Variant | None) ->
     Raises
     ------
     FolderError
-        The layout is another than the variant's, or is no permutation.
+        The layout is another than the variant's, or cannot be undone.
     """
     from cmsisnn_x.packing import pack_device_weights
 
     blank = layer.weights
     assert blank is not None
-    # 0 marks the filling.
-    numbers = np.arange(1, blank.size + 1).reshape(blank.shape)
-    order = np.zeros(packed.size, np.int64)
-    for shift in range(0, int(blank.size).bit_length(), 7):
-        plane = (numbers >> shift & 0x7F).astype(blank.dtype)
-        learnt = pack_device_weights(replace(layer, weights=plane), variant).reshape(-1)
-        if learnt.size != packed.size or learnt.dtype != packed.dtype:
-            raise FolderError(
-                f"layer {layer.name}: expected {learnt.size} weights of {learnt.dtype} for {variant}, "
-                f"got {packed.size} of {packed.dtype}"
-            )
-        order |= learnt.astype(np.int64) << shift
-    weights = np.zeros_like(blank)
-    known = (order > 0) & (order <= blank.size)
-    weights.reshape(-1)[order[known] - 1] = packed[known].astype(blank.dtype)
-    if not np.array_equal(pack_device_weights(replace(layer, weights=weights), variant).reshape(-1), packed):
-        raise FolderError(
-            f"layer {layer.name}: the weights of {variant} cannot be read back out of the folder; "
-            "give the model file with --model"
-        )
-    return weights
+    axis = {"conv2d": 2, "depthwise_conv2d": 1}.get(layer.op)
+    by_tap = (blank[np.newaxis] if axis is None else np.moveaxis(blank, axis, 0)).shape
+    taps, rows = by_tap[0], prod(by_tap[1:])
+
+    def pack(values: np.ndarray) -> np.ndarray:
+        arranged = values.reshape(by_tap)
+        weights = arranged[0] if axis is None else np.moveaxis(arranged, 0, axis)
+        return pack_device_weights(replace(layer, weights=np.ascontiguousarray(weights.astype(blank.dtype))), variant)
+
+    reference = pack(np.zeros((taps, rows)))
+    if reference.size != packed.size or reference.dtype != packed.dtype:
+        expected = f"{reference.size} weights of {reference.dtype} for {variant}"
+        raise FolderError(f"layer {layer.name}: expected {expected}, got {packed.size} of {packed.dtype}")
+    factors = np.zeros((taps, packed.size))
+    row_of = np.zeros(packed.size, np.int64)
+    for tap in range(taps):
+        only = np.zeros((taps, rows))
+        only[tap] = 1
+        factors[tap] = pack(only)
+        used = factors[tap] != 0
+        numbers = np.zeros(packed.size, np.int64)
+        for shift in range(0, rows.bit_length(), 7):
+            only[tap] = np.arange(rows) >> shift & 0x7F
+            numbers[used] |= (pack(only)[used] / factors[tap, used]).astype(np.int64) << shift
+        row_of[used] = numbers[used]
+    left = np.zeros((rows, taps, taps))
+    right = np.zeros((rows, taps))
+    for one in range(taps):
+        np.add.at(right[:, one], row_of, factors[one] * packed)
+        for two in range(taps):
+            np.add.at(left[:, one, two], row_of, factors[one] * factors[two])
+    problem = FolderError(
+        f"layer {layer.name}: the weights of {variant} cannot be read back; name the model with --model"
+    )
+    try:
+        solved = np.rint(np.linalg.solve(left, right[..., np.newaxis])[..., 0]).T
+    except np.linalg.LinAlgError:
+        raise problem from None
+    limits = np.iinfo(blank.dtype)
+    if solved.min() < limits.min or solved.max() > limits.max or not np.array_equal(pack(solved), packed):
+        raise problem
+    arranged = solved.reshape(by_tap).astype(blank.dtype)
+    return np.ascontiguousarray(arranged[0] if axis is None else np.moveaxis(arranged, 0, axis))
 
 
 def _from_model(source: str, bare: Sequence[Layer]) -> tuple[Layer, ...]:
