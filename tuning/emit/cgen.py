@@ -26,6 +26,8 @@ STANDARD_HEADERS = frozenset(
     threads time uchar unistd wchar wctype""".split()  # noqa: SIM905
 )
 """Stems of header names that ``<model>.h`` must not take."""
+NUMBERS_PER_LINE = {1: 16, 2: 12, 4: 8}
+"""By bytes of an element: no line gets longer than 100 characters."""
 C_TYPES = {np.dtype(np.int8): "int8_t", np.dtype(np.int16): "int16_t", np.dtype(np.int32): "int32_t"}
 
 
@@ -93,22 +95,17 @@ def macros(values: Mapping[str, int | str]) -> str:
     return "\n".join(lines)
 
 
-def numbers(values: np.ndarray, width: int = 100) -> str:
-    """The elements of an integer array in C order, separated by commas and wrapped at `width`.
+def numbers(values: np.ndarray) -> str:
+    """The elements of an integer array in C order, separated by commas, a fixed count a line.
 
     Examples
     --------
     >>> numbers(np.array([[1, -2], [3, 4]], np.int8))
     '    1, -2, 3, 4'
     """
-    lines: list[str] = []
-    line = "   "
-    for text in map(str, values.ravel().tolist()):
-        if len(line) + len(text) + 2 > width:
-            lines.append(line)
-            line = "   "
-        line += f" {text},"
-    return "\n".join([*lines, line]).removesuffix(",")
+    texts = list(map(str, values.ravel().tolist()))
+    count = NUMBERS_PER_LINE[values.dtype.itemsize]
+    return ",\n".join("    " + ", ".join(texts[i : i + count]) for i in range(0, len(texts), count))
 
 
 def array_declare(name: str, values: np.ndarray) -> str:
