@@ -51,6 +51,30 @@ def test_c99_without_a_warning(core: str, compiler: str, folders: dict[str, Path
             assert compile_for(core, compiler, *flags, "-c", folders[name] / f"{name}.c", "-o", tmp_path / "o") == ""
 
 
+NEEDED = re.compile(
+    r"(__aeabi_)?mem(cpy|set|clr)[48]?|__aeabi_u?idiv(mod)?|__aeabi_unwind_cpp_pr\d|__gnu_thumb1_case_\w+"
+)
+"""What the C library must give, under the names of the Arm ABI too, and what the compiler brings along."""
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_nothing_is_needed_but_memcpy_and_memset(compiler: str, folders: dict[str, Path], tmp_path: Path) -> None:
+    from elftools.elf.elffile import ELFFile
+
+    for name in COMPILED:
+        for core in ("cortex-m0plus", "cortex-m4"):
+            source = folders[name] / f"{name}.c"
+            compile_for(core, compiler, "-std=c99", "-O3", "-I", folders[name], "-c", source, "-o", tmp_path / "o")
+            with (tmp_path / "o").open("rb") as stream:
+                symbols = [*ELFFile(stream).get_section_by_name(".symtab").iter_symbols()]
+            needed = {s.name for s in symbols if s["st_shndx"] == "SHN_UNDEF" and s.name}
+            assert not {symbol for symbol in needed if not NEEDED.fullmatch(symbol)}
+            external = {s.name for s in symbols if s["st_info"]["bind"] == "STB_GLOBAL" and s.name} - needed
+            layers = {layer.name for layer in NETWORKS[name]}
+            assert external == {f"{name}_{layer}" for layer in {*layers, "run"}}
+
+
 @pytest.mark.parametrize("standard", ["-std=c++98", "-std=c++20"])
 def test_headers_in_cplusplus(standard: str, folders: dict[str, Path], tmp_path: Path) -> None:
     folder = folders["separable"]

@@ -11,7 +11,6 @@ import pytest
 
 import tuning
 from helpers.folders import emulator
-from helpers.plans import make_plan
 
 MODELS = Path(__file__).parents[2] / "configs" / "models"
 
@@ -64,13 +63,14 @@ def test_pixels_are_exact_in_q7(script) -> None:
 
 
 @pytest.mark.emulated
-def test_firmware_answers_as_the_python_kernels_do(script, model, tmp_path) -> None:
+@pytest.mark.parametrize(("core", "count"), [("cortex-m4", 60), ("cortex-m0plus", 12), ("cortex-m7", 12)])
+def test_tuned_firmware_answers_as_the_python_kernels_do(core: str, count: int, script, model, tmp_path) -> None:
     _, _, images, _ = script.split()
-    chosen = script.to_q7(images[:60])
-    plan = make_plan("digits", model.layers)
+    chosen = script.to_q7(images[:count])
+    plan = tuning.tune(model, tuning.load_target(core))
     tuning.emit(plan, tmp_path)
-    machine = emulator(plan, tmp_path, "cortex-m4")
-    source, target = machine.buffer(chosen[0]), machine.buffer(10)
+    machine = emulator(plan, tmp_path, core)
+    source, target = machine.buffer(chosen[0], writable=False), machine.buffer(10)
     expected = np.asarray(model.network().run(chosen))
     answers = np.empty_like(expected)
     for number, image in enumerate(chosen):
@@ -79,4 +79,4 @@ def test_firmware_answers_as_the_python_kernels_do(script, model, tmp_path) -> N
         machine.call("digits_run", [source, target])
         answers[number] = np.frombuffer(machine.read(target), np.int8)
     assert np.array_equal(answers, expected)
-    assert len({int(answer) for answer in answers.argmax(axis=1)}) == 10
+    assert len({int(answer) for answer in answers.argmax(axis=1)}) >= 5
