@@ -257,16 +257,16 @@ DEVICE_ROWS = (
         for dtype, layout in (("q7", "widened"), ("q15", "interleaved"))
     ),
     *(
-        Row("fully_connected", dtype, "device", UNROLLS, ((1, 1), (2, 1)), im2col_cols=(1,), lowering=lowering, wins=f"least flash, {memory}")
+        Row("fully_connected", dtype, "device", UNROLLS, blocks, im2col_cols=cols, lowering=lowering, weight_layout=layout, wins=f"{flash}, {scratch}")
         for dtype in ("q7", "q15")
-        for lowering, memory in (("im2col", "and the q7 input widened once: many rows"), ("direct", "no scratch: few rows"))
+        for layout, flash in (("plain", "least flash"), ("interleaved", "fewest instructions in as much flash"), ("widened", "q7 with flash to spare"))
+        for lowering, scratch in (("direct", "no scratch; few rows"), ("im2col", "a q7 input widened once; many rows"))
+        for blocks, cols in ((((1, 1), (2, 1)), (1,)), (((4, 2),), (2,)))
     ),
     *(
-        Row("fully_connected", dtype, "device", UNROLLS, ((1, 1), (2, 1)), im2col_cols=(1,), lowering=lowering, weight_layout=layout,
-            wins=f"{'q7 weights split by one SMLAD' if layout == 'interleaved' else 'q7 weights, when flash is plenty'}, {memory}")
-        for dtype in ("q7", "q15")
-        for layout in ("interleaved", "widened")
-        for lowering, memory in (("im2col", "many rows"), ("direct", "few rows"))
+        Row("fully_connected", "q7", "device", UNROLLS, ((4, 2),), im2col_cols=(2,), lowering="direct", weight_layout="interleaved", inner=inner,
+            needs="dsp", wins=f"the fastest on {cores} cores")
+        for inner, cores in (("asm", "single-issue"), ("asm_dual", "dual-issue"))
     ),
 )
 

@@ -7,7 +7,7 @@ memory check that refuses accesses outside the case's buffers and accesses that 
 same cases also run on the host under the address and undefined-behaviour sanitizers (:func:`check_on_host`), and in QEMU
 with their data compiled in (:func:`check_in_qemu`).
 
-    machine = build(cases, "cortex-m4", "gcc", ["-O3"])
+    machine = compile_cases(cases, "cortex-m4", "gcc", ["-O3"])
     machine.check()                       # every case; raises AssertionError that names case, element, got, expected
     machine.run(0).cycles                 # one case, priced
 """
@@ -23,6 +23,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -190,7 +191,47 @@ def compilers() -> list[str]:
     return [*(["gcc"] if shutil.which("arm-none-eabi-gcc") else []), "clang"]
 
 
-def build(cases: Sequence[Case], core: str, compiler: str = "gcc", cflags: Sequence[str] = ("-O3",)) -> Machine:
+@dataclass(frozen=True)
+class Build:
+    """A core, a compiler and an optimisation level; `index` counts them."""
+
+    core: str
+    compiler: str
+    level: str
+    index: int
+
+    @property
+    def dsp(self) -> bool:
+        return self.core in ("cortex-m4", "cortex-m7", "cortex-m33")
+
+    def __str__(self) -> str:
+        return f"{self.core}-{self.compiler}{self.level}"
+
+
+def builds(*, full: bool) -> list[Build]:
+    """Every combination, or a sample in which each core meets each compiler and each compiler each level."""
+    tools = compilers()
+    if full:
+        combinations = list(product(CORES, tools, LEVELS))
+    else:
+        combinations = [(core, tool, LEVELS[(i + j) % 3]) for j, tool in enumerate(tools) for i, core in enumerate(CORES)]
+    return [Build(*combination, index) for index, combination in enumerate(combinations)]
+
+
+def sample(cases: Sequence[Case], build: Build, full: bool, most: int = 24) -> list[Case]:
+    """At most `most` of the cases, other ones for each build; all with `full`."""
+    if full:
+        return list(cases)
+    step = -(-len(cases) // most)
+    return list(cases[build.index % step :: step])
+
+
+def assert_kernel(build: Build, cases: Sequence[Case]) -> None:
+    """Compile the cases as `build` says, run each, compare every element."""
+    compile_cases(cases, build.core, build.compiler, [build.level]).check()
+
+
+def compile_cases(cases: Sequence[Case], core: str, compiler: str = "gcc", cflags: Sequence[str] = ("-O3",)) -> Machine:
     """Compile every case into one ELF for `core`; any warning is a failure."""
     toolchain = find_toolchain(compiler)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Weights of a fully connected layer in the order in which its device kernel reads them.
+
+Columns are filled up with zeros to a multiple of four; a step of the kernel takes four of them as two pairs ``(a, b)``: columns
+``(0, 2), (1, 3)`` for q7 activations, as SXTB16 splits a word, and ``(0, 1), (2, 3)`` for q15. Rows come in blocks of `block_rows`,
+those left over in blocks of two, then one. Per block and step:
+
+* 16 bits (q15, or q7 with ``"widened"``): a word ``row[a0] row[a1]`` per row of the block, then a word ``row[b0] row[b1]`` per row;
+* 8 bits, ``"interleaved"``, one row: the word whose SXTB16 is the pair a and whose SXTB16 with ROR #8 the pair b;
+* 8 bits, ``"interleaved"``, two or four rows, for each two rows ``(p, q)`` a word of pair a, then a word of pair b for each:
+
+  - q15 activations: ``p[0] q[0] p[1] q[1]``, split by SXTB16 and SXTB16 with ROR #8;
+  - q7 activations: ``q[0]+128 p[0] q[1]+128 p[1]``: as halves ``256 p + (q + 128)``, which one SMLAD multiplies without any
+    splitting; a second one on the low bytes separates the two rows (``include/cmsisnn_x/fully_connected.h``).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._variants import Variant
+from .layers import Layer
+
+PAIRS = {"q7": [0, 2, 1, 3], "q15": [0, 1, 2, 3]}
+
+
+def row_blocks(rows: int, block_rows: int) -> list[int]:
+    """Heights of the blocks in which the rows are taken.
+
+    Examples
+    --------
+    >>> row_blocks(11, 4), row_blocks(3, 2), row_blocks(2, 1)
+    ([4, 4, 2, 1], [2, 1], [1, 1])
+    """
+    blocks: list[int] = []
+    for height in (4, 2, 1):
+        if height <= block_rows:
+            blocks += [height] * ((rows - sum(blocks)) // height)
+    return blocks
+
+
+def pack_fully_connected(layer: Layer, variant: Variant) -> np.ndarray:
+    """The weights of a fully connected `layer` as the kernel of `variant` reads them.
+
+    Parameters
+    ----------
+    layer : Layer
+        With weights of shape (rows, columns).
+    variant : Variant
+        Its `weight_layout` is ``"interleaved"`` or ``"widened"``.
+
+    Returns
+    -------
+    ndarray of int8 or int16, 1-D
+        int16 where the layout widens q7 weights. To be emitted at a word boundary.
+    """
+    assert layer.weights is not None
+    rows, columns = layer.weights.shape
+    steps = -(-columns // 4)
+    weights = np.pad(layer.weights, ((0, 0), (0, 4 * steps - columns))).reshape(rows, steps, 4)[..., PAIRS[layer.dtype]]
+    weights = weights.reshape(rows, steps, 2, 2)  # row, step, pair, element of the pair
+    if variant.weight_layout == "widened":
+        weights = weights.astype(np.int16)
+    packed, first = [], 0
+    for height in row_blocks(rows, variant.block_rows):
+        block = weights[first : first + height]
+        packed.append(_pack_block(block, layer.dtype) if block.dtype == np.int8 else block.transpose(1, 2, 0, 3))
+        first += height
+    return np.concatenate([part.reshape(-1) for part in packed])
+
+
+def _pack_block(block: np.ndarray, dtype: str) -> np.ndarray:
+    height, steps = block.shape[:2]
+    if height == 1:
+        return block[0].transpose(0, 2, 1)  # step, element, pair: bytes a0 b0 a1 b1
+    high, low = block[0::2], block[1::2]
+    if dtype == "q7":
+        # Adding 128 modulo 256 turns the signed byte q into the unsigned byte q + 128.
+        high, low = (low.astype(np.int16) + 128).astype(np.uint8).view(np.int8), high
+    return np.stack([high, low], axis=-1).transpose(1, 2, 0, 3, 4)  # step, pair, two rows, element, row

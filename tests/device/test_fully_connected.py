@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fully connected device kernels: every registered variant, shapes around every block and cut, extreme weights."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from helpers.device import Build, Case, assert_kernel, check_on_host, host_compiler, sample
+from helpers.layers import make_layer
+
+from cmsisnn_x._variants import Variant, device_variants
+from cmsisnn_x.packing import pack_device_weights
+from cmsisnn_x.packing_fully_connected import row_blocks
+
+# 511 columns are the most that one cut of a paired row may hold; 480 = 4 x 120 is a cut without rest.
+SHAPES = ((1, 1), (2, 3), (4, 4), (5, 6), (7, 33), (11, 30), (3, 65), (6, 511), (4, 513), (2, 480), (4, 1000))
+TYPES = (("q7", "q7"), ("q15", "q15"), ("q15", "q7"))
+
+
+def fully_connected(rows: int, columns: int, dtype: str = "q7", weights_dtype: str | None = None, **options: object):
+    return make_layer("fully_connected", (columns,), dtype=dtype, weights_dtype=weights_dtype, out_channels=rows, **options)
+
+
+def cases(*, dsp: bool) -> list[Case]:
+    """Every variant of every type, each with a shape and alignments of its own turn, then what is special."""
+    found = []
+    for dtype, weights_dtype in TYPES:
+        for number, variant in enumerate(device_variants("fully_connected", dtype, dsp=dsp)):
+            rows, columns = SHAPES[number % len(SHAPES)]
+            layer = fully_connected(
+                rows, columns, dtype, weights_dtype, bias_shift=number % 5, out_shift=(number * 7) % 14,
+                activation="relu" if number % 3 == 0 else None,
+            )  # fmt: skip
+            found.append(Case(layer, variant, input_offset=(None, 1, 2, 3)[number % 4], output_offset=(None, 3)[number % 2]))
+    return found
+
+
+def extremes(*, dsp: bool) -> list[Case]:
+    """Sums at the end of what the separation of paired rows can hold, and accumulators that wrap."""
+    found = []
+    for variant in device_variants("fully_connected", "q7", dsp=dsp):
+        if variant.unroll in (1, 8) and variant.weight_layout == "interleaved":
+            for columns in (508, 511, 512, 2044):
+                layer = fully_connected(4, columns, extreme=True, out_shift=14)
+                for value in (-128, 127):
+                    found.append(Case(layer, variant, input=np.full(columns, value)))
+    layer = fully_connected(3, 64, "q15", extreme=True, out_shift=31, bias_shift=31)
+    found += [Case(layer, v, input=np.full(64, -32768)) for v in device_variants("fully_connected", "q15", dsp=dsp)[::5]]
+    return found
+
+
+def test_every_variant_equals_the_definition(build: Build, full: bool) -> None:
+    assert_kernel(build, sample(cases(dsp=build.dsp), build, full))
+
+
+def test_sums_at_the_limit_of_the_paired_rows(build: Build, full: bool) -> None:
+    assert_kernel(build, sample(extremes(dsp=build.dsp), build, full))
+
+
+def test_an_image_is_flattened(build: Build) -> None:
+    layer = make_layer("fully_connected", (3, 4, 5), out_channels=4, out_shift=6)
+    assert_kernel(build, [Case(layer, Variant(4, 4, 2, 2, lowering="direct"))])
+
+
+def test_host_build_is_clean_under_sanitizers(full: bool) -> None:
+    compiler = host_compiler()
+    chosen = cases(dsp=True) + extremes(dsp=True)
+    check_on_host(chosen if full else chosen[::12], compiler)
+
+
+@pytest.mark.parametrize(("rows", "block_rows", "expected"), [(10, 4, [4, 4, 2]), (7, 4, [4, 2, 1]), (5, 2, [2, 2, 1]), (2, 1, [1, 1])])
+def test_rows_left_over_go_in_smaller_blocks(rows: int, block_rows: int, expected: list[int]) -> None:
+    assert row_blocks(rows, block_rows) == expected
+
+
+@pytest.mark.parametrize("dtype", ["q7", "q15"])
+def test_paired_rows_are_packed_as_documented(dtype: str) -> None:
+    layer = fully_connected(2, 4, dtype, "q7")
+    layer.weights[:] = [[1, 2, 3, 4], [-5, -6, -7, -8]]
+    packed = pack_device_weights(layer, Variant(1, 2, 1, 1, lowering="direct", weight_layout="interleaved"))
+    if dtype == "q7":
+        halves = packed.view(np.int16)
+        assert halves.tolist() == [256 * p + q + 128 for p, q in ((1, -5), (3, -7), (2, -6), (4, -8))]
+    else:
+        assert packed.tolist() == [1, -5, 2, -6, 3, -7, 4, -8]
