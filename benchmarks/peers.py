@@ -3,10 +3,11 @@
 
     python benchmarks/peers.py
 
-Times include each library's Python call. int8 everywhere; ONNX Runtime gets unsigned activations, which is its fast path.
-NumPy multiplies float32 (im2col and sgemm only, no requantisation).
+Times include each library's Python call. int8 everywhere; ONNX Runtime gets unsigned activations, its fast path.
+NumPy multiplies float32 (im2col and sgemm only, no requantisation). A library that is not installed is named as absent.
 """
 
+# ruff: noqa: E402  (BLAS reads its thread count when NumPy is imported)
 from __future__ import annotations
 
 import os
@@ -19,7 +20,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-from paper import convolution, dense, depthwise, draw, macs, max_pool, paper_network
+from benchmarks.paper import convolution, dense, depthwise, draw, macs, max_pool, paper_network
 
 from cmsisnn_x.layers import Layer
 from cmsisnn_x.network import Network
@@ -73,9 +74,11 @@ def by_onnx_runtime(layers: list[Layer], x: np.ndarray) -> Run:
             nodes.append(helper.make_node("QLinearConv", inputs, [out], pads=[top, left, bottom, right],
                                           group=1 if layer.op == "conv2d" else layer.image[2]))  # fmt: skip
         elif layer.op == "max_pool2d":
-            nodes.append(helper.make_node("MaxPool", [value], [out], kernel_shape=layer.kernel, strides=layer.stride, ceil_mode=1))
+            window = {"kernel_shape": layer.kernel, "strides": layer.stride, "ceil_mode": 1}
+            nodes.append(helper.make_node("MaxPool", [value], [out], **window))
         elif layer.op == "fully_connected":
-            constants |= {f"{name}_w": np.ascontiguousarray(layer.weights.T), f"{name}_s": np.float32(2.0**-layer.out_shift)}
+            constants |= {f"{name}_w": np.ascontiguousarray(layer.weights.T)}
+            constants |= {f"{name}_s": np.float32(2.0**-layer.out_shift)}
             constants["flat"] = np.array([1, -1])
             nodes.append(helper.make_node("Reshape", [value, "flat"], [f"{name}_flat"]))
             inputs = [f"{name}_flat", "scale", "zero", f"{name}_w", f"{name}_s", "weight_zero", "scale", "zero"]
@@ -85,17 +88,19 @@ def by_onnx_runtime(layers: list[Layer], x: np.ndarray) -> Run:
         value = out
     tensors = [numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()]
     shape = [1, layers[0].image[2], *layers[0].image[:2]]
+    result = ["n", *"chw"[: len(layers[-1].output_shape)]]
     graph = helper.make_graph(
         nodes, "peer",
         [helper.make_tensor_value_info("x", TensorProto.UINT8, shape)],
-        [helper.make_tensor_value_info(value, TensorProto.UINT8, ["n", *"chw"[: len(layers[-1].output_shape)]])], tensors,
+        [helper.make_tensor_value_info(value, TensorProto.UINT8, result)], tensors,
     )  # fmt: skip
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     onnx.checker.check_model(model)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    image = np.ascontiguousarray((x.astype(np.int16) + 128).astype(np.uint8).reshape(layers[0].image).transpose(2, 0, 1)[None])
+    unsigned = (x.astype(np.int16) + 128).astype(np.uint8)
+    image = np.ascontiguousarray(unsigned.reshape(layers[0].image).transpose(2, 0, 1)[None])
     return lambda: session.run(None, {"x": image})
 
 
@@ -142,22 +147,25 @@ def tflite_model(layers: list[Layer]) -> bytes:
         if layer.weights is not None:
             channels = layer.output_image[2]
             scales = [2.0**-layer.out_shift] * channels
-            weights = layer.weights[None] if layer.op == "depthwise_conv2d" else layer.weights
-            inputs.append(tensor(f"{layer.name}_w", weights.shape, int8, scales, 0, 3 if layer.op == "depthwise_conv2d" else 0, weights))
-            inputs.append(tensor(f"{layer.name}_b", (channels,), schema.TensorType.INT32, [s / 128 for s in scales], 0, 0,
-                                 layer.bias.astype(np.int32) << layer.bias_shift))  # fmt: skip
+            spread = layer.op == "depthwise_conv2d"
+            weights = layer.weights[None] if spread else layer.weights
+            bias = layer.bias.astype(np.int32) << layer.bias_shift
+            inputs.append(tensor(f"{layer.name}_w", weights.shape, int8, scales, 0, 3 if spread else 0, weights))
+            scales = [scale / 128 for scale in scales]
+            inputs.append(tensor(f"{layer.name}_b", (channels,), schema.TensorType.INT32, scales, 0, 0, bias))
         if layer.op == "fully_connected":
             code, kind, options = codes.FULLY_CONNECTED, kinds.FullyConnectedOptions, schema.FullyConnectedOptionsT()
         elif softmax:
             code, kind, options = codes.SOFTMAX, kinds.SoftmaxOptions, schema.SoftmaxOptionsT()
             options.beta = 1.0
         else:
-            code, kind, options = {
-                "conv2d": (codes.CONV_2D, kinds.Conv2DOptions, schema.Conv2DOptionsT()),
-                "depthwise_conv2d": (codes.DEPTHWISE_CONV_2D, kinds.DepthwiseConv2DOptions, schema.DepthwiseConv2DOptionsT()),
-                "max_pool2d": (codes.MAX_POOL_2D, kinds.Pool2DOptions, schema.Pool2DOptionsT()),
-                "avg_pool2d": (codes.AVERAGE_POOL_2D, kinds.Pool2DOptions, schema.Pool2DOptionsT()),
+            code, kind, make = {
+                "conv2d": (codes.CONV_2D, kinds.Conv2DOptions, schema.Conv2DOptionsT),
+                "depthwise_conv2d": (codes.DEPTHWISE_CONV_2D, kinds.DepthwiseConv2DOptions, schema.DepthwiseConv2DOptionsT),
+                "max_pool2d": (codes.MAX_POOL_2D, kinds.Pool2DOptions, schema.Pool2DOptionsT),
+                "avg_pool2d": (codes.AVERAGE_POOL_2D, kinds.Pool2DOptions, schema.Pool2DOptionsT),
             }[layer.op]
+            options = make()
             options.padding = schema.Padding.SAME
             options.strideH, options.strideW = layer.stride
             if layer.op in ("max_pool2d", "avg_pool2d"):

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which tables were built, and which of them this processor runs. The build defines SIMD_HAVE_<NAME>. */
 #define _GNU_SOURCE /* syscall */
+#include <stdatomic.h>
 #include <string.h>
 
 #include "simd.h"
@@ -31,13 +32,22 @@ static int has_avx512vnni(void)
 #define XFEATURE_XTILEDATA 18
 extern const simd_isa simd_amx;
 /* The kernel hands out the tile state on request, once per process; it refuses where signal stacks are too small for it. */
-static int has_amx(void)
+static int ask_for_amx(void)
 {
     unsigned a, b, c, d;
     if (!has_avx512vnni() || !__get_cpuid_count(7, 0, &a, &b, &c, &d))
         return 0;
     const int tile = d >> 24 & 1, int8 = d >> 25 & 1;
     return tile && int8 && syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+}
+
+/* The answer is kept: CPUID leaves a virtual machine, which takes tens of microseconds. */
+static int has_amx(void)
+{
+    static atomic_int answer = -1;
+    if (atomic_load(&answer) < 0)
+        atomic_store(&answer, ask_for_amx());
+    return atomic_load(&answer);
 }
 #endif
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The CMSIS-NN paper's network and single layers of its kind, with seeded weights. Append only: results are compared over time."""
+"""The CMSIS-NN paper's network and single layers of its kind, seeded. Append only: results are compared over time."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def draw(name: str, shape: tuple[int, ...], dtype: str, limit: int | None = None
     return generator.integers(-limit, limit, shape, dtype=NUMPY_DTYPES[dtype])
 
 
-def convolution(name: str, size: int, in_ch: int, out_ch: int, kernel: int, dtype: str = "q7", relu: bool = True) -> Layer:
-    """A "same" convolution with stride 1."""
+def convolution(name: str, size: int, in_ch: int, out_ch: int, kernel: int, dtype: str = "q7") -> Layer:
+    """A "same" convolution with stride 1 and relu."""
     pad = (kernel // 2, kernel // 2)
     depth = kernel * kernel * in_ch
     return Layer(
         name, "conv2d", dtype, (size, size, in_ch), (size, size, out_ch), (kernel, kernel), (1, 1), (pad, pad),
         out_shift=7 + depth.bit_length() // 2 + (6 if dtype == "q15" else 0),
-        activation="relu" if relu else None, weights_dtype=dtype,
+        activation="relu", weights_dtype=dtype,
         weights=draw(f"{name}/weights", (out_ch, kernel, kernel, in_ch), dtype),
         bias=draw(f"{name}/bias", (out_ch,), dtype),
     )  # fmt: skip
@@ -34,9 +34,10 @@ def depthwise(name: str, size: int, channels: int, kernel: int, dtype: str = "q7
     """A "same" depthwise convolution with stride 1."""
     pad = (kernel // 2, kernel // 2)
     return Layer(
-        name, "depthwise_conv2d", dtype, (size, size, channels), (size, size, channels), (kernel, kernel), (1, 1), (pad, pad),
-        out_shift=9 if dtype == "q7" else 15, activation="relu", weights_dtype=dtype,
-        weights=draw(f"{name}/weights", (kernel, kernel, channels), dtype), bias=draw(f"{name}/bias", (channels,), dtype),
+        name, "depthwise_conv2d", dtype, (size, size, channels), (size, size, channels), (kernel, kernel), (1, 1),
+        (pad, pad), out_shift=9 if dtype == "q7" else 15, activation="relu", weights_dtype=dtype,
+        weights=draw(f"{name}/weights", (kernel, kernel, channels), dtype),
+        bias=draw(f"{name}/bias", (channels,), dtype),
     )  # fmt: skip
 
 
@@ -71,3 +72,30 @@ def paper_network(dtype: str = "q7") -> list[Layer]:
 
 def macs(layers: list[Layer]) -> int:
     return sum(layer.macs for layer in layers)
+
+
+def exact(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """What a layer means, in 64-bit integers by NumPy; every operation of the paper's network."""
+    x = x.reshape(layer.input_shape).astype(np.int64)
+    limit = 1 << (layer.numpy_dtype.itemsize * 8 - 1)
+    if layer.op == "softmax":
+        base, bits, scale = (8, 20, 13) if limit == 128 else (16, 32, 17)
+        exponents = x - (x.max() - base)
+        live = exponents > 0
+        quotient = (1 << bits) // int((1 << exponents[live]).sum())
+        out = np.where(live, quotient >> np.where(live, scale - exponents, 0), 0)
+        return np.minimum(out, limit - 1).astype(layer.numpy_dtype)
+    if layer.op == "fully_connected":
+        total = layer.weights.astype(np.int64) @ x.reshape(-1)
+    else:
+        lowest = -limit if layer.op == "max_pool2d" else 0
+        image = np.pad(x, (*layer.padding, (0, 0)), constant_values=lowest)
+        windows = np.lib.stride_tricks.sliding_window_view(image, layer.kernel, axis=(0, 1))
+        windows = windows[:: layer.stride[0], :: layer.stride[1]]
+        if layer.op == "max_pool2d":
+            return windows.max(axis=(3, 4)).astype(layer.numpy_dtype)
+        subscripts = "yxcij,ijc->yxc" if layer.op == "depthwise_conv2d" else "yxcij,oijc->yxo"
+        total = np.einsum(subscripts, windows, layer.weights.astype(np.int64), optimize=True)
+    total = total + (layer.bias.astype(np.int64) << layer.bias_shift) + (1 << layer.out_shift >> 1)
+    total = (total + 2**31) % 2**32 - 2**31 >> layer.out_shift
+    return np.clip(total, 0 if layer.activation == "relu" else -limit, limit - 1).astype(layer.numpy_dtype)
