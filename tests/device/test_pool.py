@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pooling device kernels: any kernel, stride, padding, clipping, channel count and alignment."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+from helpers.device import Build, Case, assert_kernel, check_on_host, host_compiler, sample
+from helpers.layers import make_layer
+
+OFFSETS = ((None, None), (1, 3), (2, None), (None, 1))
+# (input, kernel, stride, padding, ceil_mode): sliding columns with overlap 0 to 3, clipped and whole windows, kernels above 4,
+# windows over the whole image, and images smaller than the kernel.
+GEOMETRIES = (
+    ((8, 8, 4), 3, 2, 0, True),
+    ((7, 5, 8), 3, 2, 1, False),
+    ((6, 6, 3), 2, 2, 0, False),
+    ((9, 7, 5), 3, 1, 1, False),
+    ((6, 9, 4), 4, 1, 0, False),
+    ((5, 5, 1), (4, 3), (3, 1), 1, True),
+    ((8, 8, 6), 5, 3, 2, True),
+    ((4, 4, 12), 4, 4, 0, False),
+    ((7, 9, 7), (1, 4), (1, 2), 0, True),
+    ((3, 3, 4), 5, 2, 2, False),
+    ((5, 6, 2), 1, 2, 0, False),
+    ((16, 17, 4), (16, 17), 1, 0, False),
+    ((6, 7, 9), (2, 3), (1, 3), (1, 0), True),
+)
+
+
+def cases(op: str) -> list[Case]:
+    found = []
+    for dtype, (shape, kernel, stride, padding, ceil_mode), offsets in product(("q7", "q15"), GEOMETRIES, OFFSETS):
+        layer = make_layer(op, shape, dtype=dtype, kernel=kernel, stride=stride, padding=padding, ceil_mode=ceil_mode)
+        found.append(Case(layer, input_offset=offsets[0], output_offset=offsets[1]))
+    return found
+
+
+def full_range(op: str, dtype: str) -> list[Case]:
+    """Windows of equal extremes: sums at the end of 16 bits (256 elements of -128) and beyond it."""
+    found = []
+    for kernel in ((16, 16), (16, 17), (2, 2)):
+        layer = make_layer(op, (16, 17, 4), dtype=dtype, kernel=kernel, stride=kernel, padding=0)
+        info = np.iinfo(layer.numpy_dtype)
+        found += [Case(layer, input=np.full((16, 17, 4), value)) for value in (info.min, info.max)]
+    return found
+
+
+@pytest.mark.parametrize("op", ["max_pool2d", "avg_pool2d"])
+def test_pooling_equals_the_definition(op: str, build: Build, full: bool) -> None:
+    extra = full_range(op, "q7") + full_range(op, "q15")
+    assert_kernel(build, sample(cases(op), build, full, most=14) + sample(extra, build, full, most=2))
+
+
+@pytest.mark.parametrize("count", [*range(1, 65), 127, 128, 200, 255, 256])
+def test_average_by_multiplication_is_exact(count: int) -> None:
+    """The formula of avg_pool.h over every sum that `count` q7 elements can have."""
+    scale = (2**23 + count - 1) // count
+    sums = np.arange(-128 * count, 127 * count + 1, dtype=np.int64)
+    got = (sums * scale + np.where(sums < 0, 2**23 - 1, 0)) >> 23
+    assert np.abs(sums * scale).max() + 2**23 < 2**31
+    assert (got == np.sign(sums) * (np.abs(sums) // count)).all()
+
+
+@pytest.mark.parametrize("op", ["max_pool2d", "avg_pool2d"])
+def test_host_build_is_clean_under_sanitizers(op: str, full: bool) -> None:
+    chosen = cases(op) if full else cases(op)[::5]
+    check_on_host([*chosen, *full_range(op, "q7"), *full_range(op, "q15")], host_compiler())
