@@ -96,6 +96,7 @@ def test_headers_in_cplusplus(standard: str, folders: dict[str, Path], tmp_path:
         (r"(SEPARABLE_CONV2D0_LOWERING +)\w+", "77", "LOWERING: legal values are"),
         (r"(SEPARABLE_CONV2D0_OUT_SHIFT +)\d+", "32", "OUT_SHIFT: legal values are"),
         (r"(SEPARABLE_CONV2D0_OUTPUT_OFFSET +)\d+", "2", "conv2d0_output_lies_in_the_arena"),
+        (r"(SEPARABLE_ID +)\w+", "0x1", "files of two runs are mixed"),
         (r"(SEPARABLE_ARENA_BYTES +)\d+", "16", "lies_in_the_arena"),
         (r"(SEPARABLE_CONV2D0_OUT_CH +)\d+", "7", "bias_matches_the_configuration"),
     ],

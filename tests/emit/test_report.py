@@ -70,7 +70,7 @@ def test_page_says_what_the_plan_says(plan) -> None:
     assert str(Variant()) in said
     assert f"{plan.totals['cycles']:,}" in said
     assert "2.50x" in said  # the hand-made plan's gain over the baseline
-    assert "1x1 unroll 8 cols 1 (+25.0 %)" in said
+    assert "+25.0 % unroll 8, block_rows 1, block_cols 1, im2col_cols 1" in said
     assert f"{plan.layers[0].layer.macs / plan.layers[0].cycles:.3f}" in said
 
 

@@ -52,7 +52,8 @@ class Build:
 def build(plan: Plan) -> Build:
     core, name = plan.target.core, plan.model
     machine = MACHINES[core]
-    flags = " ".join(plan.cflags)
+    standard = () if any(flag.startswith("-std=") for flag in plan.cflags) else ("-std=c99",)
+    flags = " ".join([*standard, *plan.cflags])
     sources = f"{name}.c example/main.c -o {name}.elf"
     link = "-I. -T example/memory.ld"
     totals = plan.totals
@@ -61,8 +62,8 @@ def build(plan: Plan) -> Build:
         time += f", {totals['ms']:.3g} ms at {plan.target.clock_hz / 1e6:g} MHz"
     clang = f"python -m ziglang cc -target thumb-freestanding-eabi -mcpu={core.replace('-', '_')}"
     return Build(
-        flags=f"-std=c99 -mcpu={core} {flags}",
-        gcc=f"arm-none-eabi-gcc -mcpu={core} -mthumb -std=c99 {flags} -nostartfiles {link} {sources}",
+        flags=f"-mcpu={core} {flags}",
+        gcc=f"arm-none-eabi-gcc -mcpu={core} -mthumb {flags} -nostartfiles {link} {sources}",
         zig=f"{clang} -std=c99 -O3 {link} {sources}",
         qemu=f"qemu-system-arm -M {machine.name} -nographic -semihosting -kernel {name}.elf",
         machine=machine.name,

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -92,6 +93,7 @@ class Project:
     input_order: str
     output_shape: str
     cflags: tuple[str, ...]
+    identity: str
     macros: dict[str, int | str]
     layers: tuple[LayerText, ...]
     kernels: tuple[Kernel, ...]
@@ -180,6 +182,7 @@ def project(plan: Plan) -> Project:
             )
         )
     first, last = plan.layers[0].layer, plan.layers[-1].layer
+    identity = _identity(layers, arrays)
     return Project(
         plan=plan,
         name=name,
@@ -196,7 +199,9 @@ def project(plan: Plan) -> Project:
         input_order="height, width, channels" if len(first.input_shape) == 3 else "in order",
         output_shape=shape_text(last.output_shape),
         cflags=plan.cflags,
+        identity=identity,
         macros={
+            f"{prefix}_ID": identity,
             f"{prefix}_LAYERS": len(layers),
             f"{prefix}_INPUT_SIZE": prod(first.input_shape),
             f"{prefix}_OUTPUT_SIZE": prod(last.output_shape),
@@ -207,6 +212,16 @@ def project(plan: Plan) -> Project:
         arrays=tuple(arrays),
         checks=tuple(_checks(plan, layers)),
     )
+
+
+def _identity(layers: Iterable[LayerText], arrays: Iterable[Array]) -> str:
+    """A number for what is emitted, by which the files of one run know each other."""
+    value = 0
+    for layer in layers:
+        value = zlib.crc32(repr(layer).encode(), value)
+    for array in arrays:
+        value = zlib.crc32(array.values.astype(array.values.dtype.newbyteorder("<")).tobytes(), value)
+    return f"0x{value:08x}"
 
 
 def shape_text(shape: tuple[int, ...]) -> str:

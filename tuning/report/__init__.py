@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cmsisnn_x._variants import Variant
 from tuning.plan import LayerPlan, Plan
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ class Row:
     scratch_bytes: int
     flash_bytes: int
     gain: float | None
-    runner_up: str
+    runner_up: tuple[str, str]
     terms: tuple[int, ...]
     bars: tuple[Bar, ...]
 
@@ -126,13 +125,14 @@ def _row(plan: Plan, item: LayerPlan, terms: list[str], longest: int) -> Row:
     )
 
 
-def _runner_up(item: LayerPlan) -> str:
-    """The second best variant and what it would cost."""
+def _runner_up(item: LayerPlan) -> tuple[str, str]:
+    """What the second best variant would cost in addition, and what it does differently."""
     if not item.runner_up or not item.cycles:
-        return ""
-    knobs = item.runner_up.get("variant")
-    name = str(Variant(**knobs)) if knobs else "one kernel"
-    return f"{name} ({100 * (item.runner_up['cycles'] / item.cycles - 1):+.1f} %)"
+        return "", ""
+    more = f"{100 * (item.runner_up['cycles'] / item.cycles - 1):+.1f} %"
+    knobs = item.runner_up.get("variant") or {}
+    chosen = asdict(item.variant) if item.variant else {}
+    return more, ", ".join(f"{name} {value}" for name, value in knobs.items() if chosen.get(name) != value)
 
 
 def _cards(plan: Plan) -> list[tuple[str, str, str]]:

@@ -12,6 +12,10 @@
 #include "cmsisnn_x/config.h"
 #include "tiny_weights.h"
 
+#if TINY_ID != 0x59b038b2
+#error "The files of two runs are mixed here: run cmsisnn-tune again."
+#endif
+
 /* Measuring: -DCXN_PROFILE_HEADER='"your_profile.h"' names a header that defines both hooks for layer i of 5. */
 #ifdef CXN_PROFILE_HEADER
 #include CXN_PROFILE_HEADER

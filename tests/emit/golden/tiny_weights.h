@@ -9,6 +9,12 @@
 
 #include <stdint.h>
 
+#include "tiny_config.h"
+
+#if TINY_ID != 0x59b038b2
+#error "The files of two runs are mixed here: run cmsisnn-tune again."
+#endif
+
 /* Kernels read the arrays by words. */
 #ifndef CXN_ALIGNED
 #if defined(__GNUC__)
