@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fit what the analytic model cannot know, the cycles of each part of each compiled kernel, on emulated runs of a grid of layers.
 
-Every family of kernels (all knobs but the number of im2col columns) is fitted by itself: non-negative least squares on relative
-errors, drawn weakly towards the instruction mix so that parts which the grid hardly exercises keep a sensible cost. The error that
-is published is measured on layers of other shapes.
+A family of kernels is all knobs but the number of im2col columns. Fits are non-negative least squares on relative errors, drawn
+weakly towards what is known beforehand so that parts which a grid hardly exercises keep a sensible cost. The error that is published is
+measured on layers of other shapes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +26,11 @@ from .space import search_space
 from .target import Target
 
 PULL = 1e-3
-"""Weight of the prior: small against a relative error of a few per cent on any one layer."""
+"""Weight of the instruction mix: small against a relative error of a few per cent on any one layer."""
+PULL_TO_GROUP = 3e-3
+"""Weight of what a family's relatives have in common."""
+LAYERS_PER_FAMILY = 4
+LAYERS_PER_ERROR = 1
 
 
 def make_layer(
@@ -53,9 +58,7 @@ _CONVOLUTIONS = (
     ((8, 8, 4), 8, (3, 3), (1, 1), 1), ((6, 6, 16), 16, (3, 3), (1, 1), 1), ((10, 10, 3), 8, (5, 5), (1, 1), 2), ((5, 7, 8), 12, (1, 1), (1, 1), 0),
     ((8, 8, 32), 16, (1, 1), (1, 1), 0), ((12, 12, 8), 8, (3, 3), (2, 2), 1), ((6, 7, 5), 13, (3, 3), (1, 1), 1), ((4, 4, 64), 32, (3, 3), (1, 1), 1),
     ((9, 9, 6), 10, (5, 5), (1, 1), 0), ((16, 16, 3), 16, (3, 3), (1, 1), 1), ((8, 8, 32), 8, (5, 5), (1, 1), 2), ((7, 9, 24), 6, (3, 3), (1, 1), 0),
-    ((8, 8, 12), 16, (3, 1), (1, 1), 0), ((6, 6, 10), 14, (2, 2), (2, 2), 0), ((12, 12, 16), 24, (5, 5), (1, 1), 2), ((9, 11, 2), 6, (7, 7), (1, 1), 3),
-    ((16, 8, 8), 7, (5, 5), (1, 1), 0), ((6, 12, 20), 12, (1, 5), (1, 1), 0), ((8, 16, 40), 5, (3, 3), (1, 1), 1), ((14, 14, 1), 8, (5, 5), (1, 1), 2),
-    ((10, 10, 9), 6, (7, 7), (1, 1), 3), ((24, 24, 3), 32, (5, 5), (1, 1), 2),
+    ((9, 11, 4), 6, (7, 7), (1, 1), 3), ((24, 24, 3), 32, (5, 5), (1, 1), 2),
 )  # fmt: skip
 _DEPTHWISE = (
     ((8, 8, 8), (3, 3), (1, 1), 1), ((6, 6, 32), (3, 3), (1, 1), 1), ((10, 10, 3), (5, 5), (1, 1), 2), ((12, 12, 16), (3, 3), (2, 2), 1),
@@ -121,10 +124,19 @@ class Sample:
     code_bytes: int
 
 
+Report = Callable[[str], None]
+
+
 def calibrate(
-    target: Target, cflags: Sequence[str], *, bench: Bench, dtypes: Sequence[str] = ("q7", "q15"), report: Callable[[str], None] = lambda text: None
+    target: Target,
+    cflags: Sequence[str],
+    *,
+    bench: Bench,
+    layers: Sequence[Layer] | None = None,
+    held_out: Sequence[Layer] | None = None,
+    report: Report = lambda text: None,
 ) -> Coefficients:
-    """Emulate the grid on a core, fit, and measure the error on unseen layers.
+    """Emulate layers on a core, fit, and measure the error on layers of other shapes.
 
     Parameters
     ----------
@@ -132,82 +144,99 @@ def calibrate(
         A bare core.
     cflags : sequence of str
     bench : Bench
+    layers, held_out : sequence of Layer, optional
+        Default: `grid` and `unseen`.
     report : callable
         Called with a line of text per layer.
     """
-    samples: dict[str, list[Sample]] = {}
-    for number, layer in enumerate(grid(dtypes)):
-        for name, sample in _emulate(bench, layer, target, _one_per_family(layer, target, number), report):
-            samples.setdefault(name, []).append(sample)
-    families = {name: _fit(found, target) for name, found in samples.items()}
+    samples = _emulate(bench, target, list(layers or grid()), LAYERS_PER_FAMILY, report)
+    families = fit(samples, target)
     code = {name: int(np.median([sample.code_bytes for sample in found])) for name, found in samples.items()}
-    result = Coefficients(target.core, bench.toolchain.version, tuple(cflags), families, code)
-    errors = _errors(bench, target, result, unseen(dtypes), report)
-    return Coefficients(target.core, result.compiler, result.cflags, families, code, errors)
+    errors = _errors(families, _emulate(bench, target, list(held_out or unseen()), LAYERS_PER_ERROR, report), target)
+    return Coefficients(target.core, bench.toolchain.version, tuple(cflags), families, code, errors)
 
 
-def _one_per_family(layer: Layer, target: Target, number: int) -> list[Variant | None]:
-    """A variant of every family, the number of im2col columns rotating from layer to layer."""
-    if layer.python_op not in BLOCKED_OPS:
-        return [None]
-    members: dict[str, list[Variant]] = {}
-    for variant in search_space(layer, target):
-        if variant.im2col_cols <= 4 * variant.block_cols:
-            members.setdefault(fitted.family(layer, variant), []).append(variant)
-    return [found[number % len(found)] for found in members.values()]
+def _emulate(bench: Bench, target: Target, layers: Sequence[Layer], per_family: int, report: Report) -> dict[str, list[Sample]]:
+    """Every family on up to `per_family` of the layers that it can run, spread over them."""
+    members: dict[str, dict[int, list[Variant | None]]] = {}
+    for number, layer in enumerate(layers):
+        space: Iterable[Variant | None] = search_space(layer, target) if layer.python_op in BLOCKED_OPS else [None]
+        for variant in space:
+            if variant is None or variant.im2col_cols <= 4 * variant.block_cols:
+                members.setdefault(fitted.family(layer, variant), {}).setdefault(number, []).append(variant)
+    chosen: dict[int, list[Variant | None]] = {}
+    for position, found in enumerate(members.values()):
+        numbers = sorted(found)
+        count = len(numbers) if None in found[numbers[0]] else min(per_family, len(numbers))
+        for at in range(count):
+            number = numbers[(position + at * len(numbers) // count) % len(numbers)]
+            # The number of im2col columns rotates with the layer: it belongs to no family.
+            chosen.setdefault(number, []).append(found[number][(number + position) % len(found[number])])
+    samples: dict[str, list[Sample]] = {}
+    for number, variants in sorted(chosen.items()):
+        layer = layers[number]
+        results = bench.measure(layer, variants)
+        broken = [item.problem for item in results if item.problem]
+        report(f"{target.core} {layer.dtype} {layer.name}: {len(results)} kernels" + (f", {len(broken)} failed: {broken[0]}" if broken else ""))
+        for variant, item in zip(variants, results, strict=True):
+            if not item.problem:
+                samples.setdefault(fitted.family(layer, variant), []).append(Sample(layer, variant, item.cycles, item.code_bytes))
+    return samples
 
 
-def _emulate(
-    bench: Bench, layer: Layer, target: Target, variants: Sequence[Variant | None], report: Callable[[str], None]
-) -> Iterable[tuple[str, Sample]]:
-    results = bench.measure(layer, variants)
-    broken = [item.problem for item in results if item.problem]
-    report(f"{target.core} {layer.dtype} {layer.name}: {len(results)} kernels" + (f", {len(broken)} failed: {broken[0]}" if broken else ""))
-    for variant, item in zip(variants, results, strict=True):
-        if not item.problem:
-            yield fitted.family(layer, variant), Sample(layer, variant, item.cycles, item.code_bytes)
+def fit(samples: Mapping[str, Sequence[Sample]], target: Target) -> dict[str, tuple[float, ...]]:
+    """Coefficients of every family.
+
+    Families that differ in blocking and unrolling alone are first fitted together, as corrections of the instruction mix that they
+    share; each is then fitted by itself, drawn towards that.
+    """
+    groups: dict[str, list[str]] = {}
+    for name in samples:
+        groups.setdefault(re.sub(r" (unroll|block_rows|block_cols)=\d+", "", name), []).append(name)
+    families = {}
+    for names in groups.values():
+        prior = {name: _prior(samples[name][0], target) for name in names}
+        together = [sample for name in names for sample in samples[name]]
+        shared = _ratios(together, np.array([prior[name] for name in names for _ in samples[name]]), target, PULL)
+        for name in names:
+            # No part is free: a ratio of zero would keep a family's own fit from ever finding it.
+            start = prior[name] * np.maximum(shared, 0.05)
+            own = start * _ratios(samples[name], np.array([start] * len(samples[name])), target, PULL_TO_GROUP)
+            families[name] = tuple(float(f"{value:.5g}") for value in own)
+    return families
 
 
-def _fit(samples: Sequence[Sample], target: Target) -> tuple[float, ...]:
+def _prior(sample: Sample, target: Target) -> np.ndarray:
+    return np.array(mix.price(sample.layer, sample.variant, target.dsp, target.timing))
+
+
+def _ratios(samples: Sequence[Sample], prior: np.ndarray, target: Target, pull: float) -> np.ndarray:
+    """Non-negative factors on each part's prior that make the relative errors small; `pull` holds them near one."""
     from scipy.optimize import nnls
 
-    prior = np.array(mix.price(samples[0].layer, samples[0].variant, target.dsp, target.timing))
     counts = np.concatenate([features.count(s.layer, [s.variant], target.dsp) for s in samples])
     cycles = np.array([s.cycles for s in samples], float)
-    # Unknowns are ratios to the prior; the rows below hold them near one.
-    pull = np.sqrt(PULL) * np.eye(len(prior))
-    matrix = np.concatenate([counts * prior / cycles[:, None], pull])
-    ratios, _ = nnls(matrix, np.concatenate([np.ones(len(cycles)), pull.sum(axis=1)]))
-    return tuple(float(f"{value:.5g}") for value in ratios * prior)
+    hold = np.sqrt(pull) * np.eye(prior.shape[1])
+    matrix = np.concatenate([counts * prior / cycles[:, None], hold])
+    return nnls(matrix, np.concatenate([np.ones(len(cycles)), hold.sum(axis=1)]))[0]
 
 
-def _errors(
-    bench: Bench, target: Target, found: Coefficients, layers: Sequence[Layer], report: Callable[[str], None]
-) -> dict[str, dict[str, float]]:
+def _errors(families: Mapping[str, tuple[float, ...]], seen: Mapping[str, Sequence[Sample]], target: Target) -> dict[str, dict[str, float]]:
     """Relative errors per operation, and the regret of trusting the estimate: its first choice against the fastest one seen."""
-    errors: dict[str, list[float]] = {}
-    regrets: dict[str, list[float]] = {}
-    for number, layer in enumerate(layers):
-        variants = _one_per_family(layer, target, number)
-        estimated, actual = [], []
-        for name, sample in _emulate(bench, layer, target, variants, report):
-            if name in found.families:
-                counts = features.count(layer, [sample.variant], target.dsp)[0]
-                estimated.append(float(counts @ np.array(found.families[name])))
-                actual.append(float(sample.cycles))
-        if actual:
-            errors.setdefault(layer.op, []).extend(abs(e / a - 1) for e, a in zip(estimated, actual, strict=True))
-            regrets.setdefault(layer.op, []).append(actual[int(np.argmin(estimated))] / min(actual) - 1)
-    return {
-        op: {
-            "median": round(float(np.median(values)), 4),
-            "p90": round(float(np.quantile(values, 0.9)), 4),
-            "worst": round(max(values), 4),
-            "worst_regret": round(max(regrets[op]), 4),
-            "runs": len(values),
-        }
-        for op, values in errors.items()
-    }
+    runs: dict[str, dict[tuple[str, str], list[tuple[float, float]]]] = {}
+    for name, found in seen.items():
+        for sample in found:
+            if name in families:
+                counts = features.count(sample.layer, [sample.variant], target.dsp)[0]
+                pair = (float(counts @ np.array(families[name])), float(sample.cycles))
+                runs.setdefault(sample.layer.op, {}).setdefault((sample.layer.name, sample.layer.dtype), []).append(pair)
+    result = {}
+    for op, layers in runs.items():
+        errors = [abs(estimated / actual - 1) for pairs in layers.values() for estimated, actual in pairs]
+        regrets = [min(pairs)[1] / min(actual for _, actual in pairs) - 1 for pairs in layers.values()]
+        figures = {"median": np.median(errors), "p90": np.quantile(errors, 0.9), "worst": max(errors), "worst_regret": max(regrets)}
+        result[op] = {**{key: round(float(value), 4) for key, value in figures.items()}, "runs": len(errors)}
+    return result
 
 
 def write_coefficients(found: Coefficients, folder: Path) -> Path:

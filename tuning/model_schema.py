@@ -258,7 +258,8 @@ def check_model_file(document: _yaml.Document) -> ModelFile:
         return ModelFile.model_validate(document.data)
     except ValidationError as problem:
         reports = [_explain(document, error) for error in problem.errors(include_url=False, include_context=True)]
-    key, text = min(reports, key=lambda report: (document.lines.get(report[0], 0), _line(document, report[0])))
+    # A missing key is often a misspelt one, which says more; otherwise the order of the file.
+    key, text = min(reports, key=lambda report: (report[1].startswith("missing"), _line(document, report[0])))
     more = len(reports) - 1
     tail = f" (and {more} more problem{'s' if more > 1 else ''})" if more else ""
     raise ModelError(document.message(key, text + tail))

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Records: kept, shared, and never in the way."""
+
+from __future__ import annotations
+
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tuning.record import Records, default_path
+
+
+def test_what_was_put_is_found_again(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "records.sqlite"
+    with Records(path) as records:
+        records.put({"a": {"cycles": 1}, "b": {"problem": "no"}})
+    with Records(path) as records:
+        assert records.get(["a", "c", "b"]) == {"a": {"cycles": 1}, "b": {"problem": "no"}}
+        records.put({"a": {"cycles": 2}})
+        assert records.get(["a"]) == {"a": {"cycles": 2}}
+        assert len(records) == 2
+
+
+def test_writers_do_not_lose_each_others_entries(tmp_path: Path) -> None:
+    path = tmp_path / "records.sqlite"
+
+    def write(worker: int) -> None:
+        with Records(path) as records:
+            for number in range(20):
+                records.put({f"{worker}-{number}": {"cycles": number}})
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))
+    with Records(path) as records:
+        assert len(records) == 80
+
+
+def test_a_corrupt_file_is_set_aside_with_a_message(tmp_path: Path) -> None:
+    content = b"this is no database at all" * 100
+    path = tmp_path / "records.sqlite"
+    path.write_bytes(content)
+    with Records(path) as records:
+        assert "set aside as records.unreadable" in records.message
+        records.put({"a": {"cycles": 1}})
+        assert records.get(["a"]) == {"a": {"cycles": 1}}
+    assert (tmp_path / "records.unreadable").read_bytes() == content
+
+
+def test_a_file_of_another_version_is_set_aside(tmp_path: Path) -> None:
+    path = tmp_path / "records.sqlite"
+    database = sqlite3.connect(path)
+    database.execute("PRAGMA user_version=99")
+    database.commit()
+    database.close()
+    with Records(path) as records:
+        assert "not a record file of this version" in records.message
+        assert len(records) == 0
+
+
+def test_where_nothing_can_be_written_memory_does(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with Records(tmp_path / "file" / "records.sqlite") as records:
+        assert "cannot be kept" in records.message
+        records.put({"a": {"cycles": 1}})
+        assert records.get(["a"]) == {"a": {"cycles": 1}}
+
+
+def test_the_cache_directory_can_be_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CMSISNN_X_CACHE", str(tmp_path))
+    assert default_path() == tmp_path / "records.sqlite"

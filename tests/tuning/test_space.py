@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Search spaces: every legal variant, nothing else, and one name per knob everywhere."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+
+from cmsisnn_x import BASELINE, Variant
+from cmsisnn_x._variants import BLOCKED_OPS, device_variant_problem
+from tuning import ModelError
+from tuning.calibrate import grid
+from tuning.emit.macros import layer_macros
+from tuning.model import Model, load_model
+from tuning.model_schema import KNOBS
+from tuning.schemas import published
+from tuning.space import DIMENSIONS, baseline_of, kernel_key, search_space
+from tuning.target import CORES, load_target
+
+LAYERS = [layer for layer in grid() if layer.python_op in BLOCKED_OPS][::5]
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return load_model("cifar10")
+
+
+def test_a_knob_has_one_name_everywhere(model: Model) -> None:
+    """Key of the model file = field of the dataclass = search dimension = key of the schema = macro in lower case."""
+    names = {field.name for field in fields(Variant)}
+    layer = model.layers[0]
+    without = layer_macros(model.layers[1], None, "L")
+    macros = {name.removeprefix("L_").lower() for name in layer_macros(layer, Variant(), "L")}
+    schema = published("model-1")["$defs"]["Conv2d"]["properties"]["variant"]["anyOf"][0]["properties"]
+    plan = layer_macros(layer, BASELINE, "L")
+    assert set(DIMENSIONS) == set(KNOBS) == names == set(schema)
+    assert names <= macros
+    assert set(without) == set(plan)
+    geometry = (
+        "in_h in_w in_ch out_h out_w out_ch kernel_h kernel_w stride_y stride_x pad_top pad_left bias_shift out_shift"
+    )
+    assert macros - names >= set(geometry.split()) | {"scratch_bytes"}
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_every_variant_of_a_space_is_legal_and_no_legal_one_is_missing(core: str) -> None:
+    from cmsisnn_x._variants import device_variants
+
+    target = load_target(core)
+    for layer in LAYERS:
+        space = search_space(layer, target)
+        legal = [
+            v
+            for v in device_variants(layer.python_op, layer.dtype, dsp=target.dsp)
+            if device_variant_problem(layer, v, dsp=target.dsp) is None
+        ]
+        assert list(space) == legal
+        assert len(set(space.variants)) == len(space) > 0
+        assert baseline_of(space) in legal
+
+
+@pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m7"])
+def test_points_and_indices_are_inverse(core: str) -> None:
+    for layer in LAYERS:
+        space = search_space(layer, load_target(core))
+        for index in range(0, len(space), 7):
+            assert space.find([np.asarray(value)[()] for value in space.point(index)]) == index
+        assert space.find([object()] * len(space.dimensions)) is None
+        assert all(len(values) > 1 for values in space.dimensions.values())
+
+
+def test_operations_with_one_kernel_have_an_empty_space(model: Model) -> None:
+    space = search_space(model.layers[1], load_target("cortex-m4"))
+    assert len(space) == 0
+    assert baseline_of(space) is None
+
+
+def test_pins_leave_what_they_allow(model: Model) -> None:
+    layer = replace(model.layers[0], variant={"unroll": 2, "lowering": "im2col", "im2col_cols": 4})
+    space = search_space(layer, load_target("cortex-m4"))
+    assert len(space)
+    assert {(v.unroll, v.lowering, v.im2col_cols) for v in space} == {(2, "im2col", 4)}
+
+
+@pytest.mark.parametrize(
+    ("pins", "expected"),
+    [
+        (
+            {"lowering": "direct"},
+            "layer 'conv1': variant.lowering: no kernel of conv2d on cortex-m4 has 'direct' for this layer; expected",
+        ),
+        (
+            {"block_rows": 1, "weight_layout": "interleaved"},
+            "layer 'conv1': variant: no kernel of conv2d on cortex-m4 has {block_rows: 1, weight_layout",
+        ),
+    ],
+)
+def test_pins_that_no_kernel_satisfies_name_the_layer(model: Model, pins: dict[str, object], expected: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        search_space(replace(model.layers[0], variant=pins), load_target("cortex-m4"))
+    assert expected in str(caught.value)
+
+
+def test_cores_without_dsp_have_no_dsp_kernels(model: Model) -> None:
+    dsp, plain = (set(search_space(model.layers[0], load_target(core))) for core in ("cortex-m4", "cortex-m3"))
+    assert {v.inner for v in plain} == {"c"}
+    assert dsp - plain
+
+
+def test_layers_share_a_kernel_when_only_names_and_weights_differ(model: Model) -> None:
+    layer = model.layers[0]
+    twin = replace(layer, name="other", weights=None, bias=None)
+    assert kernel_key(layer, BASELINE) == kernel_key(twin, BASELINE)
+    assert kernel_key(layer, BASELINE) != kernel_key(replace(layer, out_shift=3), BASELINE)
+    assert kernel_key(layer, BASELINE) != kernel_key(layer, replace(BASELINE, unroll=2))

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Targets: what ships, where every number comes from, and boards of one's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tuning import TargetError
+from tuning.target import CORES, NUMBERS, TIMING, list_targets, load_target
+
+BOARDS = ("nucleo-f746zg", "nucleo-l4r5zi", "nrf52840dk", "b-u585i-iot02a", "rp2040", "rp2350")
+
+
+def write(folder: Path, text: str, name: str = "board.yaml") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_every_core_and_board_ships() -> None:
+    assert set(list_targets()) >= {*CORES, *BOARDS}
+
+
+@pytest.mark.parametrize("name", sorted(list_targets()))
+def test_every_number_has_a_source(name: str) -> None:
+    target = load_target(name)
+    assert set(target.timing) == set(TIMING)
+    for key in TIMING:
+        assert len(target.sources[f"timing.{key}"]) > 8, key
+    for key in NUMBERS:
+        if getattr(target, key):
+            assert len(target.sources[key]) > 8, key
+    assert "names no source" not in " ".join(target.sources.values())
+
+
+@pytest.mark.parametrize("name", CORES)
+def test_a_bare_core_has_no_clock_no_memories_and_no_wait_states(name: str) -> None:
+    target = load_target(name)
+    assert target.is_core
+    assert (target.clock_hz, target.sram_bytes, target.flash_bytes, target.flash_wait_states) == (None, None, None, 0)
+    assert target.milliseconds(1000) is None
+    assert target.energy_uj(1000) is None
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_a_board_has_a_core_a_clock_and_memories(name: str) -> None:
+    target = load_target(name)
+    assert not target.is_core
+    assert target.core in CORES
+    assert target.timing == load_target(target.core).timing
+    assert target.clock_hz
+    assert target.sram_bytes
+    assert target.flash_bytes
+    assert target.milliseconds(target.clock_hz) == 1000
+
+
+def test_dsp_is_where_armv7em_and_armv8m_have_it() -> None:
+    assert [load_target(name).dsp for name in CORES] == [False, False, True, True, True]
+
+
+def test_energy_is_current_times_voltage_times_time() -> None:
+    board = load_target("nrf52840dk")
+    # 52 uA/MHz at 3 V: 156 pJ per cycle.
+    assert board.energy_uj(1_000_000) == pytest.approx(156.0)
+
+
+def test_a_board_of_ones_own_inherits_a_core(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        "schema: 1\nname: mine\ninherit: cortex-m4\nclock_hz: 80MHz\nsram_bytes: 96K\n"
+        "flash_bytes: {value: 1M, source: datasheet}\n",
+    )
+    target = load_target(path)
+    assert (target.name, target.core, target.dsp, target.clock_hz) == ("mine", "cortex-m4", True, 80_000_000)
+    assert (target.sram_bytes, target.flash_bytes) == (98304, 1 << 20)
+    assert target.sources["flash_bytes"] == "datasheet"
+    assert target.timing == load_target("cortex-m4").timing
+    assert not target.is_core
+
+
+def test_a_board_may_inherit_a_file_beside_it_and_change_timing(tmp_path: Path) -> None:
+    write(
+        tmp_path, "schema: 1\nname: family\ninherit: nucleo-l4r5zi\nclock_hz: 48M\ntiming: {load: 3}\n", "family.yaml"
+    )
+    child = load_target(write(tmp_path, "schema: 1\nname: child\ninherit: family.yaml\nsram_bytes: 8K\n"))
+    assert (child.clock_hz, child.sram_bytes, child.timing["load"]) == (48_000_000, 8192, 3.0)
+    assert child.flash_bytes == load_target("nucleo-l4r5zi").flash_bytes
+    assert child.digest != load_target("nucleo-l4r5zi").digest
+
+
+def test_a_clock_can_be_given() -> None:
+    target = load_target("cortex-m7").at(216_000_000)
+    assert target.milliseconds(216_000) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("schema: 1\nname: x\ninherit: cortex-m5\n", ":3: inherit: unknown target 'cortex-m5'; did you mean 'cortex-m"),
+        ("schema: 1\nname: x\ninherit: cortex-m4\nclok_hz: 1M\n", ":4: clok_hz: unknown key; did you mean 'clock_hz'?"),
+        ("schema: 1\nname: x\ninherit: cortex-m4\nclock_hz: fast\n", ":4: clock_hz: expected a frequency"),
+        (
+            "schema: 1\nname: x\ninherit: cortex-m4\nsram_bytes: {value: 1K, sorce: y}\n",
+            "sram_bytes.sorce: unknown key; did you mean 'source'?",
+        ),
+        ("schema: 1\nname: x\ninherit: cortex-m4\nsram_bytes: {source: y}\n", "sram_bytes.value: missing"),
+        ("schema: 1\nname: x\ninherit: cortex-m4\nflash_wait_states: 5\n", "flash_wait_states: needs flash_line_bytes"),
+        (
+            "schema: 1\nname: x\ninherit: cortex-m4\ntiming: {lod: 1}\n",
+            "timing.lod: unknown instruction class; did you mean 'load'?",
+        ),
+        ("schema: 1\nname: x\ninherit: cortex-m4\ntiming: {load: -1}\n", "timing.load: expected cycles"),
+        ("schema: 1\nname: x\ninherit: cortex-m4\ndsp: maybe\n", "dsp: expected true or false, got 'maybe'"),
+        ("schema: 1\nname: x\ncore: cortex-m4\ndsp: true\nfpu: true\n", "timing: issue_width is missing"),
+        ("schema: 1\nname: x\ncore: cortex-a7\n", ":3: core: unknown core 'cortex-a7'"),
+        ("schema: 1\nname: x\n", "core: missing"),
+        ("schema: 1\ninherit: cortex-m4\n", "name: missing"),
+        ("schema: 2\nname: x\ninherit: cortex-m4\n", ":1: schema: expected 1, got 2"),
+        ("schema: 1\nname: x\ninherit: board.yaml\n", "inherit each other: board.yaml -> board.yaml"),
+        ("- 1\n", "expected a mapping"),
+    ],
+)
+def test_a_wrong_target_is_one_clear_sentence(tmp_path: Path, text: str, expected: str) -> None:
+    with pytest.raises(TargetError) as caught:
+        load_target(write(tmp_path, text))
+    assert expected in str(caught.value)
+    assert "board.yaml" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_names_get_a_suggestion() -> None:
+    with pytest.raises(TargetError, match="did you mean 'cortex-m4'"):
+        load_target("cortexm4")
+    with pytest.raises(TargetError, match="no such file"):
+        load_target("missing.yaml")
