@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Convolution device kernels: every registered variant over shapes around every block, tile and border, and extreme sums."""
+
+from __future__ import annotations
+
+import subprocess
+from itertools import groupby
+
+import numpy as np
+import pytest
+from helpers.device import INCLUDE, Build, Case, assert_kernel, c_source, check_on_host, compile_cases, host_compiler, sample
+from helpers.layers import make_layer
+
+from cmsisnn_x._variants import Variant, device_variant_problem, device_variants, replace
+from cmsisnn_x.layers import Layer
+from cmsisnn_x.packing import pack_device_weights, winograd_transform
+
+OFFSETS = (None, 1, 2, 3)
+
+
+def convolution(shape: tuple[int, int, int], out_channels: int, kernel, dtype: str = "q7", **options: object) -> Layer:
+    return make_layer("conv2d", shape, dtype=dtype, out_channels=out_channels, kernel=kernel, **options)
+
+
+# Odd channels, odd sizes, one pixel, strides, windows past the far edge ("same" at stride 2), more padding than image, rows left over.
+SHAPES = (
+    ((5, 6, 3), 5, 3, {"padding": 1, "out_shift": 7}),
+    ((8, 8, 8), 4, 5, {"padding": 2, "out_shift": 9, "activation": "relu"}),
+    ((7, 5, 4), 6, 3, {"stride": 2, "padding": 1, "out_shift": 8, "bias_shift": 31}),
+    ((1, 1, 5), 3, 3, {"padding": 1, "out_shift": 6}),
+    ((6, 9, 2), 3, 7, {"padding": 3, "out_shift": 0}),
+    ((9, 7, 8), 7, 1, {"out_shift": 31}),
+    ((6, 6, 6), 2, (2, 3), {"stride": (2, 3), "out_shift": 5, "activation": "relu"}),
+    ((6, 8, 4), 5, 3, {"stride": 2, "output_size": (3, 4), "out_shift": 9}),
+    ((4, 5, 16), 1, (3, 5), {"padding": (1, 2), "out_shift": 10}),
+    ((5, 9, 12), 8, (1, 3), {"out_shift": 8}),
+    ((10, 6, 4), 6, (5, 3), {"stride": (2, 1), "padding": (4, 1), "out_shift": 9}),
+)
+
+
+def family(variant: Variant) -> tuple[object, ...]:
+    return variant.lowering, variant.weight_layout, variant.column_layout, variant.inner, variant.tile
+
+
+def cases(dtype: str, *, dsp: bool) -> list[Case]:
+    """Every registered variant, each with the next two of the shapes that it can run and alignments of its own turn."""
+    found, turn = [], 0
+    shift = 8 if dtype == "q15" else 0
+    layers = [convolution(*s[:3], dtype, **(s[3] | {"out_shift": min(s[3]["out_shift"] + shift, 31)})) for s in SHAPES]
+    for variant in sorted(device_variants("convolve", dtype, dsp=dsp), key=lambda v: (family(v), v)):
+        legal = [layer for layer in layers if device_variant_problem(layer, variant, dsp=dsp) is None]
+        assert legal, f"no test shape for {variant}"
+        for _ in range(min(2, len(legal))):
+            turn += 1
+            found.append(Case(legal[turn % len(legal)], variant, input_offset=OFFSETS[turn % 4], output_offset=OFFSETS[turn // 4 % 4]))
+    return found
+
+
+def some_of_each_family(chosen: list[Case], build: Build, full: bool, most: int) -> list[Case]:
+    groups = groupby(chosen, key=lambda case: family(case.variant))
+    return [case for _, members in groups for case in sample(list(members), build, full, most)]
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize("dtype", ["q7", "q15"])
+def test_every_variant_equals_the_definition(build: Build, full: bool, dtype: str) -> None:
+    assert_kernel(build, some_of_each_family(cases(dtype, dsp=build.dsp), build, full, most=1))
+
+
+@pytest.mark.emulated
+def test_sums_at_the_ends_of_their_range(build: Build, full: bool) -> None:
+    """Weights and input all at an extreme: products of -128 and -128 add up, Winograd's transforms reach their largest values."""
+    found = []
+    for shape, out_channels, kernel, padding in (((4, 8, 8), 2, 3, 1), ((5, 8, 4), 3, 5, 2), ((4, 4, 2), 2, 7, 3)):
+        for out_shift in (0, 14):
+            layer = convolution(shape, out_channels, kernel, padding=padding, out_shift=out_shift, extreme=True)
+            layer.weights[0] = -128
+            patterns = (np.full(shape, -128), np.where(np.indices(shape)[1] % 2, 127, -128))
+            for variant in device_variants("convolve", "q7", dsp=build.dsp):
+                if variant.unroll == 4 and variant.im2col_cols <= 4 and device_variant_problem(layer, variant, dsp=build.dsp) is None:
+                    found += [Case(layer, variant, input=pattern) for pattern in patterns]
+    found.sort(key=lambda case: (family(case.variant), case.variant))
+    assert_kernel(build, some_of_each_family(found, build, full, most=1))
+
+
+@pytest.mark.emulated
+def test_q15_accumulators_wrap(build: Build, full: bool) -> None:
+    layer = convolution((4, 4, 4), 4, 3, "q15", padding=1, out_shift=31, bias_shift=31, extreme=True)
+    found = [
+        Case(layer, variant, input=np.full((4, 4, 4), -32768))
+        for variant in device_variants("convolve", "q15", dsp=build.dsp)
+        if device_variant_problem(layer, variant, dsp=build.dsp) is None
+    ]
+    assert_kernel(build, sample(found, build, full, most=6))
+
+
+@pytest.mark.emulated
+def test_long_runs_loop_and_leave_pairs_over() -> None:
+    """Runs below, at and beyond a loop of the assembly blocks, for both schedules."""
+    found = []
+    for channels in (2, 14, 18, 32, 46, 66):
+        layer = convolution((4, 4, channels), 2, (1, 3), padding=(0, 1), out_shift=11)
+        for variant in device_variants("convolve", "q7", dsp=True):
+            if variant.inner != "c" and variant.im2col_cols == 4 and device_variant_problem(layer, variant, dsp=True) is None:
+                found.append(Case(layer, variant))
+    compile_cases(found[::4], "cortex-m4", "clang", ["-O2"]).check()
+    compile_cases(found[1::4], "cortex-m7", "clang", ["-Os"]).check()
+
+
+def test_host_build_is_clean_under_sanitizers(full: bool) -> None:
+    chosen = [case for dtype in ("q7", "q15") for case in cases(dtype, dsp=True) if case.variant.inner == "c"]
+    check_on_host(chosen if full else chosen[::41], host_compiler())
+
+
+def test_the_header_compiles_as_cplusplus(tmp_path) -> None:
+    source = tmp_path / "cases.cpp"
+    source.write_text(c_source(cases("q7", dsp=True)[::29] + cases("q15", dsp=True)[::61]))
+    flags = ["-std=c++17", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror", "-fsyntax-only", "-I", str(INCLUDE)]
+    done = subprocess.run([host_compiler().replace("gcc", "g++"), *flags, str(source)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("macro", "value", "message"),
+    [
+        ("UNROLL", 3, "UNROLL: legal values are 1, 2, 4 and 8"),
+        ("BLOCK_COLS", 3, "BLOCK_ROWS x BLOCK_COLS: legal values are"),
+        ("IM2COL_COLS", 3, "IM2COL_COLS: legal values are"),
+        ("LOWERING", 9, "LOWERING: legal values are"),
+        ("WEIGHT_LAYOUT", 9, "WEIGHT_LAYOUT: legal values are"),
+        ("COLUMN_LAYOUT", 2, "COLUMN_LAYOUT: .* needs .* an even IN_CH"),
+        ("INNER", 2, "INNER: .* legal here: CXN_INNER_C"),
+        ("TILE", 2, "TILE: legal value is 1"),
+        ("FUSED_POOL", 1, "FUSED_POOL: legal value is 0"),
+        ("OUT_SHIFT", 32, "OUT_SHIFT: legal values are 0..31"),
+        ("LOWERING", 3, "LOWERING: CXN_LOWERING_DIRECT needs windows inside the image"),
+        ("LOWERING", 4, "TILE: legal values with CXN_LOWERING_WINOGRAD"),
+    ],
+)
+def test_an_impossible_macro_stops_with_the_legal_values(tmp_path, macro: str, value: int, message: str) -> None:
+    import re
+
+    case = Case(convolution((5, 6, 3), 5, 3, padding=1, out_shift=7), Variant(), macros={macro: value})
+    source = tmp_path / "case.c"
+    # The harness appends the macro to the layer's own.
+    source.write_text(c_source([case]))
+    done = subprocess.run([host_compiler(), "-std=c99", "-w", "-fsyntax-only", "-I", str(INCLUDE), str(source)], capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert re.search(f"#error.*{message}", done.stderr), done.stderr
+
+
+def test_scratch_of_the_wrong_size_does_not_compile(tmp_path) -> None:
+    layer = convolution((8, 8, 4), 4, 3, padding=1, out_shift=7)
+    for variant in (Variant(), Variant(4, 2, 2, 2, "line_buffer"), Variant(4, 2, 4, 4, "winograd", "widened", tile=2)):
+        exact = Case(layer, variant)
+        short = Case(layer, variant, scratch_bytes=exact.scratch - 1)
+        for case, accepted in ((exact, True), (short, False)):
+            source = tmp_path / "case.c"
+            source.write_text(c_source([case]))
+            done = subprocess.run([host_compiler(), "-std=c99", "-fsyntax-only", "-I", str(INCLUDE), str(source)], capture_output=True, check=False)
+            assert (done.returncode == 0) is accepted, f"{variant}: {done.stderr.decode()}"
+
+
+def test_the_baseline_is_legal_everywhere() -> None:
+    for shape, out_channels, kernel, options in SHAPES:
+        for dsp in (False, True):
+            assert device_variant_problem(convolution(shape, out_channels, kernel, **options), Variant(1, 2, 2, 2), dsp=dsp) is None
+
+
+@pytest.mark.parametrize(
+    ("variant", "reason"),
+    [
+        (Variant(4, 2, 4, 4, column_layout="interleaved", weight_layout="interleaved", inner="asm"), "even number of input channels"),
+        (Variant(4, 2, 4, 4, "line_buffer"), "at least block_cols=4 wide"),
+        (Variant(4, 2, 2, 2, "winograd", "widened", tile=4), "needs stride 1 along x"),
+        (Variant(4, 4, 4, 4), "is registered as"),
+    ],
+)
+def test_an_illegal_variant_is_refused_with_its_reason(variant: Variant, reason: str) -> None:
+    layer = convolution((6, 6, 3), 4, 3, stride=2, out_shift=7)
+    assert reason in device_variant_problem(layer, variant, dsp=True)
+
+
+@pytest.mark.parametrize(("tile", "kernel_w"), [(2, 3), (2, 5), (4, 3), (4, 5), (2, 7)])
+def test_winograd_matrix_is_toom_cook_at_its_points(tile: int, kernel_w: int) -> None:
+    """Each row is a multiple of the powers of its point; the rows of a point and its negative differ in the odd columns' sign."""
+    matrix = winograd_transform(tile, kernel_w)
+    points = [0, 1, -1, 2, -2, 0.5, -0.5][: len(matrix) - 1]
+    for row, point in zip(matrix, points, strict=False):
+        powers = np.array([float(point) ** k for k in range(kernel_w)])
+        assert np.array_equal(row * powers[np.argmax(powers != 0)], row[np.argmax(powers != 0)] * powers)
+    assert np.count_nonzero(matrix[-1]) == 1
+    assert matrix[-1][-1] != 0
+
+
+def test_packed_rows_keep_every_weight() -> None:
+    layer = convolution((5, 5, 3), 5, 3, padding=1, out_shift=7)
+    for variant in (Variant(4, 2, 2, 2, weight_layout="interleaved"), Variant(4, 4, 2, 2, weight_layout="widened"), Variant(4, 2, 2, 2, "line_buffer", "interleaved")):
+        packed = pack_device_weights(layer, variant)
+        assert sorted(packed[packed != 0]) == sorted(layer.weights[layer.weights != 0])
+    assert pack_device_weights(layer, replace(Variant(), block_rows=1)).tolist() == layer.weights.reshape(-1).tolist()

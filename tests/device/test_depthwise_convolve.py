@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Depthwise device kernels: every registered variant over shapes around every group of channels, pair of rows and border."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from helpers.device import Build, Case, assert_kernel, check_on_host, host_compiler, sample
+from helpers.layers import make_layer
+
+from cmsisnn_x._variants import Variant, device_variant_problem, device_variants
+from cmsisnn_x.packing import pack_device_weights
+
+OFFSETS = (None, 1, 2, 3)
+SHAPES = (
+    ((5, 6, 3), 3, {"padding": 1, "out_shift": 7}),
+    ((6, 9, 4), 3, {"padding": 1, "out_shift": 6, "activation": "relu"}),
+    ((7, 5, 8), 3, {"stride": 2, "padding": 1, "out_shift": 8, "bias_shift": 31}),
+    ((6, 7, 2), 5, {"padding": 2, "out_shift": 0}),
+    ((5, 5, 7), 1, {"out_shift": 31}),
+    ((6, 6, 9), (2, 3), {"stride": (2, 3), "out_shift": 5}),
+    ((1, 1, 5), 3, {"padding": 1, "out_shift": 5}),
+    ((8, 4, 6), (4, 2), {"padding": (1, 0), "out_shift": 7}),
+    ((6, 8, 4), 3, {"stride": 2, "output_size": (3, 4), "out_shift": 6}),
+    ((9, 10, 12), (7, 3), {"padding": (3, 1), "out_shift": 8}),
+)
+
+
+def cases(*, dsp: bool, extreme: bool = False) -> list[Case]:
+    """Every registered variant, each with the next two of the shapes that it can run."""
+    found, turn = [], 0
+    for dtype, shift in (("q7", 0), ("q15", 8)):
+        layers = [
+            make_layer("depthwise_conv2d", shape, dtype=dtype, kernel=kernel, extreme=extreme, **(options | {"out_shift": min(options["out_shift"] + shift, 31)}))
+            for shape, kernel, options in SHAPES
+        ]
+        for variant in sorted(device_variants("depthwise_convolve", dtype, dsp=dsp), key=lambda v: (v.lowering, v)):
+            legal = [layer for layer in layers if device_variant_problem(layer, variant, dsp=dsp) is None]
+            for _ in range(2):
+                turn += 1
+                layer = legal[turn % len(legal)]
+                x = np.full(layer.input_shape, np.iinfo(layer.numpy_dtype).min) if extreme else None
+                found.append(Case(layer, variant, input=x, input_offset=OFFSETS[turn % 4], output_offset=OFFSETS[turn // 4 % 4]))
+    return found
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize("lowering", ["im2col", "line_buffer"])
+def test_every_variant_equals_the_definition(build: Build, full: bool, lowering: str) -> None:
+    chosen = [case for case in cases(dsp=build.dsp) if case.variant.lowering == lowering]
+    if lowering == "line_buffer" and not build.dsp:
+        assert not chosen, "the woven kernels need the DSP extension"
+        return
+    assert_kernel(build, sample(chosen, build, full, most=6))
+
+
+@pytest.mark.emulated
+def test_sums_at_the_ends_of_their_range(build: Build, full: bool) -> None:
+    assert_kernel(build, sample(cases(dsp=build.dsp, extreme=True), build, full, most=6))
+
+
+def test_host_build_is_clean_under_sanitizers(full: bool) -> None:
+    chosen = cases(dsp=True)
+    check_on_host(chosen if full else chosen[::17], host_compiler())
+
+
+def test_two_output_rows_need_an_odd_kernel_at_stride_one() -> None:
+    pair = Variant(2, 1, 2, 2, "line_buffer", "widened")
+    layer = make_layer("depthwise_conv2d", (6, 6, 4), kernel=(2, 3), out_shift=5)
+    assert "block_cols 2 needs" in device_variant_problem(layer, pair, dsp=True)
+    assert device_variant_problem(layer, Variant(2, 1, 1, 1, "line_buffer", "widened"), dsp=True) is None
+
+
+def test_words_pair_neighbouring_rows() -> None:
+    """Kernel column 0 of channel 0, three rows a b c: {a b} {b c} for two output rows, {a b} {c 0} for one."""
+    layer = make_layer("depthwise_conv2d", (6, 6, 4), kernel=3, out_shift=5)
+    a, b, c = layer.weights[:, 0, 0].tolist()
+    assert pack_device_weights(layer, Variant(2, 1, 2, 2, "line_buffer", "widened"))[:4].tolist() == [a, b, b, c]
+    assert pack_device_weights(layer, Variant(2, 1, 1, 1, "line_buffer", "widened"))[:4].tolist() == [a, b, c, 0]
