@@ -22,7 +22,7 @@ PYTHON_OPS = {
 }
 """Model-file operation -> the Python function that runs it."""
 
-NUMPY_DTYPES = {"q7": np.dtype(np.int8), "q15": np.dtype(np.int16)}
+NUMPY_DTYPES: dict[str, np.dtype] = {"q7": np.dtype(np.int8), "q15": np.dtype(np.int16)}
 
 
 @dataclass(frozen=True, eq=False)

@@ -75,6 +75,13 @@ def test_tables_are_those_of_the_formula() -> None:
     assert tanh[[16, 240, 127, 128]].tolist() == [97, -97, 127, -128]
 
 
+def test_a_missing_bias_is_zero() -> None:
+    layer = replace(NETWORKS["mixed"][0], bias=None)
+    text = render(make_plan("net", (layer,)))["net_weights.h"]
+    zeros = ", ".join("0" * 13)
+    assert f"static const int8_t net_fully_connected0_bias[13] CXN_ALIGNED = {{\n    {zeros}\n}};" in text
+
+
 # ---------------------------------------------------------------- committed text
 
 

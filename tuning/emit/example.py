@@ -58,7 +58,7 @@ def build(plan: Plan) -> Build:
     link = "-I. -T example/memory.ld"
     totals = plan.totals
     time = f"{totals['cycles']} cycles"
-    if totals.get("ms") is not None:
+    if totals.get("ms") is not None and plan.target.clock_hz:
         time += f", {totals['ms']:.3g} ms at {plan.target.clock_hz / 1e6:g} MHz"
     clang = f"python -m ziglang cc -target thumb-freestanding-eabi -mcpu={core.replace('-', '_')}"
     return Build(

@@ -62,7 +62,7 @@ def layer_macros(
     if scratch_bytes is None:
         from cmsisnn_x.buffers import layer_scratch_bytes
 
-        scratch_bytes = layer_scratch_bytes(layer, variant)
+        scratch_bytes = layer_scratch_bytes(layer, variant or ONE_KERNEL)
     flat = layer.op == "fully_connected"
     in_h, in_w, in_ch = (1, 1, prod(layer.input_shape)) if flat else layer.image
     out_h, out_w, out_ch = (1, 1, prod(layer.output_shape)) if flat else layer.output_image
