@@ -142,10 +142,14 @@ static void amx_strip(const amx_job *job, int8_t *out, ptrdiff_t pixels)
     _tile_release();
 }
 
-/* Fewer pixels than this do not fill a tile's rows. */
-#define AMX_PIXELS_MIN 4
+/* Measured: below, setting up tiles costs more than they save (2x2 pixels of 1x1 64->64: 0.44 us against 0.12). */
+#define AMX_PIXELS_MIN 8
+#define AMX_GROUPS_MIN 8
 
-ALWAYS_INLINE int amx_pays(const simd_geometry *g) { return (ptrdiff_t)g->out_h * g->out_w >= AMX_PIXELS_MIN; }
+ALWAYS_INLINE int amx_pays(const simd_geometry *g)
+{
+    return (ptrdiff_t)g->out_h * g->out_w >= AMX_PIXELS_MIN && (ptrdiff_t)g->kernel_h * q7_groups(g) >= AMX_GROUPS_MIN;
+}
 
 static size_t amx_or_vnni_packed_bytes(const simd_geometry *g) { return amx_pays(g) ? amx_packed_bytes(g) : q7_packed_bytes(g); }
 static size_t amx_or_vnni_scratch_bytes(const simd_geometry *g) { return amx_pays(g) ? amx_scratch_bytes(g) : q7_scratch_bytes(g); }

@@ -36,7 +36,7 @@ ALWAYS_INLINE __m256i broadcast_dword(const void *p)
 
 ALWAYS_INLINE __m256i shift_and_floor(__m256i acc, int shift, int32_t low)
 {
-    return _mm256_max_epi32(_mm256_sra_epi32(acc, _mm_cvtsi32_si128(shift)), _mm256_set1_epi32(low));
+    return _mm256_max_epi32(_mm256_srav_epi32(acc, _mm256_set1_epi32(shift)), _mm256_set1_epi32(low));
 }
 
 /* Stores the first n elements of a vector; memcpy of a constant size becomes one store. */
@@ -60,6 +60,8 @@ ALWAYS_INLINE __m256i bytes_of(__m256i words) { return _mm256_permute4x64_epi64(
 ALWAYS_INLINE __m256i words_of(__m256i acc) { return _mm256_permute4x64_epi64(_mm256_packs_epi32(acc, acc), 0x88); }
 
 /* Depthwise: pairs of taps interleaved by 16-bit unpacks, which keep 128-bit lanes apart; packing the sums undoes it. */
+#define DW_SUMS depthwise_sums
+#define DW_STORE(out, acc, shift, low, n) depthwise_store(out, acc, shift, low, n, (int)sizeof(T))
 #define DW_LANES 16
 #define DW_TAPS 2
 #define DW_PIXELS 4
@@ -87,21 +89,11 @@ ALWAYS_INLINE void depthwise_sums(const ptrdiff_t *taps, ptrdiff_t steps, const 
     }
 }
 
-#define DEPTHWISE_TILE                                                                                                          \
-    static void FN(dw_tile)(const FN(dw_job) *job, const int16_t *in, const ptrdiff_t *offsets, const int16_t *weights,       \
-                            const int32_t *sums, T *out, int pixels, int channels)                                            \
-    {                                                                                                                         \
-        __m256i acc[DW_PIXELS][2];                                                                                            \
-        depthwise_sums(job->taps, job->steps, in, offsets, weights, sums, acc);                                               \
-        UNROLL for (int p = 0; p < DW_PIXELS; p++)                                                                            \
-        {                                                                                                                     \
-            if (p >= pixels)                                                                                                  \
-                break;                                                                                                        \
-            const __m256i words = _mm256_packs_epi32(shift_and_floor(acc[p][0], job->shift, job->low),                        \
-                                                     shift_and_floor(acc[p][1], job->shift, job->low));                       \
-            store_some(out + p * job->ch, sizeof(T) == 1 ? bytes_of(words) : words, channels, DW_LANES, (int)sizeof(T));      \
-        }                                                                                                                     \
-    }
+ALWAYS_INLINE void depthwise_store(void *out, const __m256i *acc, int shift, int32_t low, int n, int size)
+{
+    const __m256i words = _mm256_packs_epi32(shift_and_floor(acc[0], shift, low), shift_and_floor(acc[1], shift, low));
+    store_some(out, size == 1 ? bytes_of(words) : words, n, DW_LANES, size);
+}
 
 /* ---- q7 ---- */
 #define FN(name) q7_##name
@@ -121,7 +113,7 @@ ALWAYS_INLINE void widen_bytes(int16_t *restrict to, const int8_t *restrict from
 #include "depthwise.template.h"
 #include "pool.template.h"
 #include "rows.template.h"
-DEPTHWISE_TILE
+#include "depthwise_tile.template.h"
 #undef FN
 #undef T
 #undef LOWER_ROW
@@ -139,7 +131,7 @@ DEPTHWISE_TILE
 #include "depthwise.template.h"
 #include "pool.template.h"
 #include "rows.template.h"
-DEPTHWISE_TILE
+#include "depthwise_tile.template.h"
 
 #define TABLE_NAME simd_avx2
 #define TABLE_TEXT "avx2"

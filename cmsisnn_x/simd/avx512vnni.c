@@ -32,22 +32,23 @@ ALWAYS_INLINE __mmask16 first_lanes(int n) { return n >= LANES ? 0xffff : n <= 0
 
 ALWAYS_INLINE __m512i shift_and_floor(__m512i acc, int shift, int32_t low)
 {
-    return _mm512_max_epi32(_mm512_sra_epi32(acc, _mm_cvtsi32_si128(shift)), _mm512_set1_epi32(low));
+    return _mm512_max_epi32(_mm512_srav_epi32(acc, _mm512_set1_epi32(shift)), _mm512_set1_epi32(low));
 }
 
 #define BROADCAST(p) broadcast_dword(p)
 
 /* Depthwise: pairs of taps interleaved by 16-bit unpacks, which keep 128-bit lanes apart; packing the sums undoes it. */
+#define DW_SUMS depthwise_sums
 #define DW_LANES 32
 #define DW_TAPS 2
 #define DW_PIXELS 4
 #define DW_SLOT(c) ((c) % 8 / 4 * 16 + (c) / 8 * 4 + (c) % 4)
 
 ALWAYS_INLINE void depthwise_sums(const ptrdiff_t *taps, ptrdiff_t steps, const int16_t *in, const ptrdiff_t *offsets,
-                                  const int16_t *weights, const int32_t *sums, const int pixels, __m512i (*acc)[2])
+                                  const int16_t *weights, const int32_t *sums, __m512i (*acc)[2])
 {
     const int16_t *from[DW_PIXELS];
-    UNROLL for (int p = 0; p < pixels; p++)
+    UNROLL for (int p = 0; p < DW_PIXELS; p++)
     {
         from[p] = in + offsets[p];
         acc[p][0] = _mm512_load_si512(sums);
@@ -55,7 +56,7 @@ ALWAYS_INLINE void depthwise_sums(const ptrdiff_t *taps, ptrdiff_t steps, const 
     }
     for (ptrdiff_t s = 0; s < steps; s++, taps += 2, weights += 64) {
         const __m512i w0 = _mm512_load_si512(weights), w1 = _mm512_load_si512(weights + 32);
-        UNROLL for (int p = 0; p < pixels; p++)
+        UNROLL for (int p = 0; p < DW_PIXELS; p++)
         {
             const __m512i a = _mm512_loadu_si512(from[p] + taps[0]), b = _mm512_loadu_si512(from[p] + taps[1]);
             acc[p][0] = _mm512_dpwssd_epi32(acc[p][0], w0, _mm512_unpacklo_epi16(a, b));
@@ -70,20 +71,6 @@ ALWAYS_INLINE __m512i depthwise_pack(const __m512i *acc, int shift, int32_t low)
 }
 
 ALWAYS_INLINE __mmask32 first_channels(int n) { return n >= 32 ? 0xffffffff : ((__mmask32)1 << n) - 1; }
-
-#define DEPTHWISE_TILE                                                                                                    \
-    static void FN(dw_tile)(const FN(dw_job) *job, const int16_t *in, const ptrdiff_t *offsets, const int16_t *weights, \
-                            const int32_t *sums, T *out, int pixels, int channels)                                      \
-    {                                                                                                                   \
-        __m512i acc[DW_PIXELS][2];                                                                                      \
-        depthwise_sums(job->taps, job->steps, in, offsets, weights, sums, DW_PIXELS, acc);                              \
-        UNROLL for (int p = 0; p < DW_PIXELS; p++)                                                                      \
-        {                                                                                                               \
-            if (p >= pixels)                                                                                            \
-                break;                                                                                                  \
-            DEPTHWISE_STORE(out + p * job->ch, depthwise_pack(acc[p], job->shift, job->low), first_channels(channels)); \
-        }                                                                                                               \
-    }
 
 /* ---- q7: inputs plus 128, so that they are unsigned; -128 * (sum of weights) goes into the sums ---- */
 #define FN(name) q7_##name
@@ -132,7 +119,8 @@ ALWAYS_INLINE void store_q7(int8_t *out, __m512i acc, int shift, int32_t low, in
 #define LT int16_t
 #define LOWER_FILL(dst, n) memset(dst, 0, (size_t)(n) * 2)
 #define LOWER_ROW(dst, src, n) widen_bytes(dst, src, n)
-#define DEPTHWISE_STORE(out, v, mask) _mm256_mask_storeu_epi8(out, mask, _mm512_cvtsepi16_epi8(v))
+#define DW_STORE(out, acc, shift, low, n) \
+    _mm256_mask_storeu_epi8(out, first_channels(n), _mm512_cvtsepi16_epi8(depthwise_pack(acc, shift, low)))
 
 ALWAYS_INLINE void widen_bytes(int16_t *restrict to, const int8_t *restrict from, ptrdiff_t n)
 {
@@ -145,7 +133,7 @@ ALWAYS_INLINE void widen_bytes(int16_t *restrict to, const int8_t *restrict from
 
 #include "lower.template.h"
 #include "depthwise.template.h"
-DEPTHWISE_TILE
+#include "depthwise_tile.template.h"
 #undef T
 #undef LT
 #undef PW
@@ -155,7 +143,7 @@ DEPTHWISE_TILE
 #undef LOWER_ROW
 #undef DOT
 #undef STORE
-#undef DEPTHWISE_STORE
+#undef DW_STORE
 #undef FN
 
 /* ---- q15 ---- */
@@ -169,7 +157,7 @@ DEPTHWISE_TILE
 #define LOWER_ROW(dst, src, n) memcpy(dst, src, (size_t)(n) * 2)
 #define DOT(acc, w, x) _mm512_dpwssd_epi32(acc, w, x)
 #define STORE(out, acc, shift, low, n) store_q15(out, acc, shift, low, n)
-#define DEPTHWISE_STORE(out, v, mask) _mm512_mask_storeu_epi16(out, mask, v)
+#define DW_STORE(out, acc, shift, low, n) _mm512_mask_storeu_epi16(out, first_channels(n), depthwise_pack(acc, shift, low))
 
 ALWAYS_INLINE void store_q15(int16_t *out, __m512i acc, int shift, int32_t low, int n)
 {
@@ -186,7 +174,7 @@ ALWAYS_INLINE void store_q15(int16_t *out, __m512i acc, int shift, int32_t low, 
 #include "depthwise.template.h"
 #include "pool.template.h"
 #include "rows.template.h"
-DEPTHWISE_TILE
+#include "depthwise_tile.template.h"
 
 #ifdef __AMX_INT8__
 #undef FN

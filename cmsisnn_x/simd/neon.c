@@ -54,38 +54,30 @@ ALWAYS_INLINE void widen_bytes(int16_t *restrict to, const int8_t *restrict from
         to[i] = from[i];
 }
 
+#define DW_SUMS depthwise_sums
 #define DW_LANES 8
 #define DW_TAPS 1
 #define DW_PIXELS 4
 #define DW_SLOT(c) (c)
 
-#define DEPTHWISE_TILE                                                                                                   \
-    static void FN(dw_tile)(const FN(dw_job) *job, const int16_t *in, const ptrdiff_t *offsets, const int16_t *weights, \
-                            const int32_t *sums, T *out, int pixels, int channels)                                      \
-    {                                                                                                                   \
-        int32x4_t acc[DW_PIXELS][2];                                                                                    \
-        UNROLL for (int p = 0; p < DW_PIXELS; p++)                                                                      \
-        {                                                                                                               \
-            acc[p][0] = vld1q_s32(sums);                                                                                \
-            acc[p][1] = vld1q_s32(sums + 4);                                                                            \
-        }                                                                                                               \
-        for (ptrdiff_t t = 0; t < job->steps; t++) {                                                                    \
-            const int16x8_t w = vld1q_s16(weights + t * DW_LANES);                                                      \
-            UNROLL for (int p = 0; p < DW_PIXELS; p++)                                                                  \
-            {                                                                                                           \
-                const int16x8_t x = vld1q_s16(in + offsets[p] + job->taps[t]);                                          \
-                acc[p][0] = vmlal_s16(acc[p][0], vget_low_s16(w), vget_low_s16(x));                                     \
-                acc[p][1] = vmlal_high_s16(acc[p][1], w, x);                                                            \
-            }                                                                                                           \
-        }                                                                                                               \
-        UNROLL for (int p = 0; p < DW_PIXELS; p++)                                                                      \
-        {                                                                                                               \
-            if (p >= pixels)                                                                                            \
-                break;                                                                                                  \
-            DEPTHWISE_STORE(out + p * job->ch, acc[p][0], job->shift, job->low, channels);                              \
-            DEPTHWISE_STORE(out + p * job->ch + 4, acc[p][1], job->shift, job->low, channels - 4);                      \
-        }                                                                                                               \
+ALWAYS_INLINE void depthwise_sums(const ptrdiff_t *taps, ptrdiff_t steps, const int16_t *in, const ptrdiff_t *offsets,
+                                  const int16_t *weights, const int32_t *sums, int32x4_t (*acc)[2])
+{
+    UNROLL for (int p = 0; p < DW_PIXELS; p++)
+    {
+        acc[p][0] = vld1q_s32(sums);
+        acc[p][1] = vld1q_s32(sums + 4);
     }
+    for (ptrdiff_t t = 0; t < steps; t++) {
+        const int16x8_t w = vld1q_s16(weights + t * DW_LANES);
+        UNROLL for (int p = 0; p < DW_PIXELS; p++)
+        {
+            const int16x8_t x = vld1q_s16(in + offsets[p] + taps[t]);
+            acc[p][0] = vmlal_s16(acc[p][0], vget_low_s16(w), vget_low_s16(x));
+            acc[p][1] = vmlal_high_s16(acc[p][1], w, x);
+        }
+    }
+}
 
 /* ---- q7 convolution ---- */
 #define FN(name) q7_##name
@@ -139,14 +131,15 @@ ALWAYS_INLINE int32x4_t broadcast_dword(const int8_t *p)
 #define LT int16_t
 #define LOWER_FILL(dst, n) memset(dst, 0, (size_t)(n) * 2)
 #define LOWER_ROW(dst, src, n) widen_bytes(dst, src, n)
-#define DEPTHWISE_STORE store_q7
+#define DW_STORE(out, acc, shift, low, n) \
+    (store_q7(out, (acc)[0], shift, low, n), store_q7((out) + 4, (acc)[1], shift, low, (n) - 4))
 #include "lower.template.h"
 #include "depthwise.template.h"
-DEPTHWISE_TILE
+#include "depthwise_tile.template.h"
 #undef FN
 #undef T
 #undef LOWER_ROW
-#undef DEPTHWISE_STORE
+#undef DW_STORE
 
 /* ---- q15 ---- */
 #define FN(name) q15_##name
@@ -158,14 +151,15 @@ DEPTHWISE_TILE
 #define BROADCAST(p) vreinterpretq_s32_s16(vdupq_n_s16(*(p)))
 #define DOT(acc, w, x) vmlal_s16(acc, vget_low_s16(vreinterpretq_s16_s32(w)), vget_low_s16(vreinterpretq_s16_s32(x)))
 #define STORE store_q15
-#define DEPTHWISE_STORE store_q15
+#define DW_STORE(out, acc, shift, low, n) \
+    (store_q15(out, (acc)[0], shift, low, n), store_q15((out) + 4, (acc)[1], shift, low, (n) - 4))
 #include "lower.template.h"
 #include "convolve.template.h"
 #include "tile.template.h"
 #include "depthwise.template.h"
 #include "pool.template.h"
 #include "rows.template.h"
-DEPTHWISE_TILE
+#include "depthwise_tile.template.h"
 
 #ifdef __ARM_FEATURE_DOTPROD
 #define TABLE_NAME simd_neondot
