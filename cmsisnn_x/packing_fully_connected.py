@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Weights of a fully connected layer in the order in which its device kernel reads them.
 
-Columns are filled up with zeros to a multiple of four; a step of the kernel takes four of them as two pairs ``(a, b)``: columns
-``(0, 2), (1, 3)`` for q7 activations, as SXTB16 splits a word, and ``(0, 1), (2, 3)`` for q15. Rows come in blocks of `block_rows`,
-those left over in blocks of two, then one. Per block and step:
+Columns are filled up with zeros to a multiple of four; a step of the kernel takes four of them as two pairs ``(a, b)``:
+columns ``(0, 2), (1, 3)`` for q7 activations, as SXTB16 splits a word, and ``(0, 1), (2, 3)`` for q15. Rows come in
+blocks of `block_rows`, those left over in blocks of two, then one. Per block and step:
 
-* 16 bits (q15, or q7 with ``"widened"``): a word ``row[a0] row[a1]`` per row of the block, then a word ``row[b0] row[b1]`` per row;
+* 16 bits (q15, or q7 with ``"widened"``): a word ``row[a0] row[a1]`` per row of the block, then a word
+  ``row[b0] row[b1]`` per row;
 * 8 bits, ``"interleaved"``, one row: the word whose SXTB16 is the pair a and whose SXTB16 with ROR #8 the pair b;
-* 8 bits, ``"interleaved"``, two or four rows, for each two rows ``(p, q)`` a word of pair a, then a word of pair b for each:
+* 8 bits, ``"interleaved"``, two or four rows: for each two rows ``(p, q)`` a word of pair a, then for each a word of
+  pair b:
 
   - q15 activations: ``p[0] q[0] p[1] q[1]``, split by SXTB16 and SXTB16 with ROR #8;
-  - q7 activations: ``q[0]+128 p[0] q[1]+128 p[1]``: as halves ``256 p + (q + 128)``, which one SMLAD multiplies without any
-    splitting; a second one on the low bytes separates the two rows (``include/cmsisnn_x/fully_connected.h``).
+  - q7 activations: ``q[0]+128 p[0] q[1]+128 p[1]``: as halves ``256 p + (q + 128)``, which one SMLAD multiplies without
+    any splitting; a second one on the low bytes separates the two rows (``include/cmsisnn_x/fully_connected.h``).
 """
 
 from __future__ import annotations
@@ -70,8 +72,7 @@ def pack_fully_connected(layer: Layer, variant: Variant) -> np.ndarray:
 
 
 def _pack_block(block: np.ndarray, dtype: str) -> np.ndarray:
-    height, steps = block.shape[:2]
-    if height == 1:
+    if len(block) == 1:
         return block[0].transpose(0, 2, 1)  # step, element, pair: bytes a0 b0 a1 b1
     high, low = block[0::2], block[1::2]
     if dtype == "q7":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every test that asks for a ``build`` runs once per core, compiler and optimisation level: a sample by default, the product with ``--full``."""
+"""A test that takes a ``build`` runs for a sample of cores, compilers and levels; with ``--full`` for all."""
 
 from __future__ import annotations
 

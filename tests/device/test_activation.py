@@ -6,6 +6,7 @@ from __future__ import annotations
 from itertools import product
 
 import numpy as np
+
 from helpers.device import Build, Case, assert_kernel, check_on_host, host_compiler, sample
 from helpers.layers import make_layer
 
@@ -29,7 +30,9 @@ def whole_range(dtype: str, step: int = 1) -> list[Case]:
     info = np.iinfo(np.int8 if dtype == "q7" else np.int16)
     values = np.unique(np.r_[np.arange(info.min, info.max + 1, step), info.max])
     layers = [make_layer("relu", values.shape, dtype=dtype)]
-    layers += [make_layer(op, values.shape, dtype=dtype, int_bits=bits) for op in ("sigmoid", "tanh") for bits in range(4)]
+    layers += [
+        make_layer(op, values.shape, dtype=dtype, int_bits=bits) for op in ("sigmoid", "tanh") for bits in range(4)
+    ]
     return [Case(layer, input=values) for layer in layers]
 
 

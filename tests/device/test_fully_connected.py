@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers.device import Build, Case, assert_kernel, check_on_host, host_compiler, sample
-from helpers.layers import make_layer
 
 from cmsisnn_x._variants import Variant, device_variants
 from cmsisnn_x.packing import pack_device_weights
 from cmsisnn_x.packing_fully_connected import row_blocks
+from helpers.device import Build, Case, assert_kernel, check_on_host, host_compiler, sample
+from helpers.layers import make_layer
 
 # 511 columns are the most that one cut of a paired row may hold; 480 = 4 x 120 is a cut without rest.
 SHAPES = ((1, 1), (2, 3), (4, 4), (5, 6), (7, 33), (11, 30), (3, 65), (6, 511), (4, 513), (2, 480), (4, 1000))
@@ -18,7 +18,9 @@ TYPES = (("q7", "q7"), ("q15", "q15"), ("q15", "q7"))
 
 
 def fully_connected(rows: int, columns: int, dtype: str = "q7", weights_dtype: str | None = None, **options: object):
-    return make_layer("fully_connected", (columns,), dtype=dtype, weights_dtype=weights_dtype, out_channels=rows, **options)
+    return make_layer(
+        "fully_connected", (columns,), dtype=dtype, weights_dtype=weights_dtype, out_channels=rows, **options
+    )
 
 
 def cases(*, dsp: bool) -> list[Case]:
@@ -31,7 +33,9 @@ def cases(*, dsp: bool) -> list[Case]:
                 rows, columns, dtype, weights_dtype, bias_shift=number % 5, out_shift=(number * 7) % 14,
                 activation="relu" if number % 3 == 0 else None,
             )  # fmt: skip
-            found.append(Case(layer, variant, input_offset=(None, 1, 2, 3)[number % 4], output_offset=(None, 3)[number % 2]))
+            found.append(
+                Case(layer, variant, input_offset=(None, 1, 2, 3)[number % 4], output_offset=(None, 3)[number % 2])
+            )
     return found
 
 
@@ -42,10 +46,11 @@ def extremes(*, dsp: bool) -> list[Case]:
         if variant.unroll in (1, 8) and variant.weight_layout == "interleaved":
             for columns in (508, 511, 512, 2044):
                 layer = fully_connected(4, columns, extreme=True, out_shift=14)
-                for value in (-128, 127):
-                    found.append(Case(layer, variant, input=np.full(columns, value)))
+                found += [Case(layer, variant, input=np.full(columns, value)) for value in (-128, 127)]
     layer = fully_connected(3, 64, "q15", extreme=True, out_shift=31, bias_shift=31)
-    found += [Case(layer, v, input=np.full(64, -32768)) for v in device_variants("fully_connected", "q15", dsp=dsp)[::5]]
+    found += [
+        Case(layer, v, input=np.full(64, -32768)) for v in device_variants("fully_connected", "q15", dsp=dsp)[::5]
+    ]
     return found
 
 
@@ -68,7 +73,9 @@ def test_host_build_is_clean_under_sanitizers(full: bool) -> None:
     check_on_host(chosen if full else chosen[::12], compiler)
 
 
-@pytest.mark.parametrize(("rows", "block_rows", "expected"), [(10, 4, [4, 4, 2]), (7, 4, [4, 2, 1]), (5, 2, [2, 2, 1]), (2, 1, [1, 1])])
+@pytest.mark.parametrize(
+    ("rows", "block_rows", "expected"), [(10, 4, [4, 4, 2]), (7, 4, [4, 2, 1]), (5, 2, [2, 2, 1]), (2, 1, [1, 1])]
+)
 def test_rows_left_over_go_in_smaller_blocks(rows: int, block_rows: int, expected: list[int]) -> None:
     assert row_blocks(rows, block_rows) == expected
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from helpers.device import Build, Case, assert_kernel, check_on_host, draw, host_compiler, sample
 from helpers.layers import make_layer
 
@@ -15,7 +16,9 @@ def cases() -> list[Case]:
             shape = ((1,), (5, 3, 3), (64,), (31,))[shift % 4]
             layer = make_layer("multiply", shape, dtype=dtype, out_shift=shift)
             other = draw(shape, dtype, f"other {shift}")
-            found.append(Case(layer, other=other, input_offset=(None, 1, 2)[shift % 3], output_offset=(None, 3)[shift % 2]))
+            found.append(
+                Case(layer, other=other, input_offset=(None, 1, 2)[shift % 3], output_offset=(None, 3)[shift % 2])
+            )
     wraps = make_layer("multiply", (4,), dtype="q15", out_shift=31)
     found.append(Case(wraps, input=np.full(4, -32768), other=np.array([-32768, 32767, 1, 0])))
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from helpers.device import Build, Case, assert_kernel, check_on_host, host_compiler, sample
 from helpers.layers import make_layer
 
@@ -26,7 +27,12 @@ def cases(dtype: str) -> list[Case]:
         # Equal elements: 2^k of them make S a power of two, where the q15 quotient of 2^32 - 1 falls one short.
         *(softmax(np.full(count, 5), dtype) for count in (2, 3, 64, 255, 256)),
     ]
-    for shape, (input_offset, output_offset) in (((10,), (None, None)), ((10,), (1, 3)), ((3, 5, 7), (2, None)), ((33,), (None, 1))):
+    for shape, (input_offset, output_offset) in (
+        ((10,), (None, None)),
+        ((10,), (1, 3)),
+        ((3, 5, 7), (2, None)),
+        ((33,), (None, 1)),
+    ):
         layer = make_layer("softmax", shape, dtype=dtype)
         near = np.random.default_rng(len(found)).integers(-width, width, shape)
         found.append(Case(layer, input=near, input_offset=input_offset, output_offset=output_offset))

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run device kernels in an emulator and on the host, and hold every element against the reference.
 
-A list of :class:`Case` becomes one C file and one ELF per (core, compiler, level). Each case runs with its own buffers: output poisoned with
-the complement of what is expected, scratch of exactly the announced size, guard bytes on both sides of every buffer, and a
-memory check that refuses accesses outside the case's buffers and accesses that the core cannot make at that address. The
-same cases also run on the host under the address and undefined-behaviour sanitizers (:func:`check_on_host`), and in QEMU
-with their data compiled in (:func:`check_in_qemu`).
+A list of :class:`Case` becomes one C file and one ELF per (core, compiler, level). Each case runs with its own buffers:
+output poisoned with the complement of what is expected, scratch of exactly the announced size, and a memory check that
+refuses accesses outside the case's buffers and accesses that the core cannot make at that address. The same cases also
+run on the host under the address and undefined-behaviour sanitizers (:func:`check_on_host`), and a sample of them in a
+second emulator with their data compiled in (:mod:`helpers.qemu`).
 
     machine = compile_cases(cases, "cortex-m4", "gcc", ["-O3"])
-    machine.check()                       # every case; raises AssertionError that names case, element, got, expected
-    machine.run(0).cycles                 # one case, priced
+    machine.check()          # every case; an AssertionError names case, element, got, expected
+    machine.run(0).cycles    # one case, priced
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ import numpy as np
 import cmsisnn_x
 from cmsisnn_x._variants import BLOCKED_OPS, Variant
 from cmsisnn_x.layers import PYTHON_OPS, Layer
-from helpers.layers import activation_table, meaning
+from helpers import reference
 from tuning.emit.macros import layer_macros
+from tuning.emit.weights import activation_table
 from tuning.emulate import Buffer, EmulationError, Emulator, Trace, find_toolchain
 
 INCLUDE = Path(cmsisnn_x.__file__).parent / "include"
@@ -46,7 +47,7 @@ C_TYPES = {"q7": "int8_t", "q15": "int16_t"}
 class Case:
     """One layer run once by one kernel variant.
 
-    `input_offset` and `output_offset` are bytes past a word boundary for a buffer of unknown alignment; None is a buffer
+    `input_offset` and `output_offset` are bytes past a word boundary for a buffer of unknown alignment; None is one
     that the kernel may take to be word aligned. `other` is the second operand of ``multiply``. `macros` are added
     to the layer's (without prefix); `expected` replaces the reference where the kernel computes more than the layer.
     """
@@ -69,10 +70,16 @@ class Case:
     def __str__(self) -> str:
         layer = self.layer
         parts = [
-            f"{self.op} {layer.dtype}", f"{layer.input_shape}->{layer.output_shape}", f"kernel {layer.kernel}", f"stride {layer.stride}",
-            f"padding {layer.padding}", f"shifts {layer.bias_shift},{layer.out_shift}", str(self.variant or ""),
-            f"offsets {self.input_offset},{self.output_offset}", "in place" if self.in_place else "",
-        ]  # fmt: skip
+            f"{self.op} {layer.dtype}",
+            f"{layer.input_shape}->{layer.output_shape}",
+            f"kernel {layer.kernel}",
+            f"stride {layer.stride}",
+            f"padding {layer.padding}",
+            f"shifts {layer.bias_shift},{layer.out_shift}",
+            str(self.variant or ""),
+            f"offsets {self.input_offset},{self.output_offset}",
+            "in place" if self.in_place else "",
+        ]
         return ", ".join(p for p in parts if p)
 
     @cached_property
@@ -86,7 +93,9 @@ class Case:
     def reference(self) -> np.ndarray:
         if self.expected is not None:
             return np.ascontiguousarray(self.expected)
-        return np.ascontiguousarray(meaning(self.layer, self.x, self.other))
+        if self.other is not None:
+            return reference.multiply(self.x, self.other, self.layer.out_shift)
+        return np.ascontiguousarray(reference.layer(self.layer, self.x))
 
     @cached_property
     def weights(self) -> bytes:
@@ -98,6 +107,11 @@ class Case:
         from cmsisnn_x.packing import pack_device_weights
 
         return pack_device_weights(self.layer, self.variant).tobytes()
+
+    @property
+    def second_offset(self) -> int:
+        """Weights start at a word; the other operand of ``multiply`` is one more input."""
+        return self.input_offset or 0 if self.other is not None else 0
 
     @cached_property
     def bias(self) -> bytes:
@@ -122,14 +136,15 @@ def draw(shape: tuple[int, ...], dtype: str, key: str) -> np.ndarray:
     rng = np.random.default_rng(zlib.crc32(key.encode()))
     info = np.iinfo(np.int8 if dtype == "q7" else np.int16)
     values = rng.integers(info.min, info.max, shape, info.dtype, endpoint=True)
-    return np.where(rng.random(shape) < 0.125, rng.choice(np.array([info.min, info.max, 0, -1], info.dtype), shape), values)
+    ends = rng.choice(np.array([info.min, info.max, 0, -1], info.dtype), shape)
+    return np.where(rng.random(shape) < 0.125, ends, values)
 
 
 # ---------------------------------------------------------------- C text
 
 
 def c_source(cases: Sequence[Case]) -> str:
-    """One translation unit: the macros and the kernel of every case, and an external function ``caseN`` that calls it."""
+    """One translation unit: macros and kernel of every case, and an external function ``caseN`` that calls it."""
     lines = ['#include "cmsisnn_x/config.h"', "#include <stdint.h>", ""]
     for number, case in enumerate(cases):
         lines += [*_case_source(number, case), ""]
@@ -139,13 +154,19 @@ def c_source(cases: Sequence[Case]) -> str:
 def _case_source(number: int, case: Case) -> list[str]:
     layer, prefix, name = case.layer, f"CASE{number}", f"case{number}"
     macros = layer_macros(
-        layer, case.variant, prefix, scratch_bytes=case.scratch, input_aligned=case.input_offset is None, output_aligned=case.output_offset is None
+        layer,
+        case.variant,
+        prefix,
+        scratch_bytes=case.scratch,
+        input_aligned=case.input_offset is None,
+        output_aligned=case.output_offset is None,
     )
     macros |= {f"{prefix}_{key}": value for key, value in case.macros.items()}
     lines = [f"/* {case} */", *(f"#define {key} {value}" for key, value in macros.items())]
     if case.op in ("sigmoid", "tanh"):
         table = ", ".join(map(str, activation_table(case.op, layer.dtype)))
-        lines += [f"static const {C_TYPES[layer.dtype]} {name}_table[256] = {{{table}}};", f"#define CXN_TABLE {name}_table"]
+        lines.append(f"static const {C_TYPES[layer.dtype]} {name}_table[256] = {{{table}}};")
+        lines.append(f"#define CXN_TABLE {name}_table")
     lines += [f"#define CXN_LAYER {prefix}", f"#define CXN_KERNEL {name}_kernel", f'#include "cmsisnn_x/{case.op}.h"']
     element, weight = C_TYPES[layer.dtype], C_TYPES[layer.weights_dtype or layer.dtype]
     call = [f"(const {element} *)input"]
@@ -183,6 +204,11 @@ TRAMPOLINE = (
 )  # fmt: skip
 """``int checked_call(function, arguments)``: 0 when the function kept r4-r11, which belong to the caller."""
 
+DECLARE = (
+    ".syntax unified\\n.thumb\\n.global checked_call\\n.type checked_call, %function\\n.thumb_func\\nchecked_call:"
+)
+SIZE = "\\n.size checked_call, .-checked_call"
+
 LIBRARY = frozenset(("memcpy", "memmove", "memset", "_start", "checked_call"))
 
 
@@ -209,12 +235,14 @@ class Build:
 
 
 def builds(*, full: bool) -> list[Build]:
-    """Every combination, or a sample in which each core meets each compiler and each compiler each level."""
+    """Every combination, or a sample: each core meets each compiler, each compiler each level."""
     tools = compilers()
     if full:
         combinations = list(product(CORES, tools, LEVELS))
     else:
-        combinations = [(core, tool, LEVELS[(i + j) % 3]) for j, tool in enumerate(tools) for i, core in enumerate(CORES)]
+        combinations = [
+            (core, tool, LEVELS[(i + j) % 3]) for j, tool in enumerate(tools) for i, core in enumerate(CORES)
+        ]
     return [Build(*combination, index) for index, combination in enumerate(combinations)]
 
 
@@ -237,10 +265,9 @@ def compile_cases(cases: Sequence[Case], core: str, compiler: str = "gcc", cflag
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         assembly = "".join(f"\\n\\t{line}" for line in TRAMPOLINE)
-        declare = ".syntax unified\\n.thumb\\n.global checked_call\\n.type checked_call, %function\\n.thumb_func\\nchecked_call:"
-        size = "\\n.size checked_call, .-checked_call"
-        (root / "cases.c").write_text(f'{c_source(cases)}\n__asm__("{declare}{assembly}{size}");\n')
-        said = toolchain.build([root / "cases.c"], root / "cases.elf", core, cflags=[*WARNINGS, *cflags], include=[INCLUDE])
+        (root / "cases.c").write_text(f'{c_source(cases)}\n__asm__("{DECLARE}{assembly}{SIZE}");\n')
+        flags = [*WARNINGS, *cflags]
+        said = toolchain.build([root / "cases.c"], root / "cases.elf", core, cflags=flags, include=[INCLUDE])
         assert not said.strip(), said
         return Machine(list(cases), core, (root / "cases.elf").read_bytes())
 
@@ -254,12 +281,10 @@ class Machine:
     def __init__(self, cases: list[Case], core: str, elf: bytes) -> None:
         self.cases, self.core = cases, core
         self.emulator = Emulator(elf, core, checked=True)
-        own = re.compile(r"case\d+(_\w+)?(\.\w+)*")
-        helpers = {s for s in self._functions() if not own.fullmatch(s) and s not in LIBRARY and not s.startswith(("__aeabi_mem", "cxn_", "$"))}
-        assert not helpers, f"{core}: kernels need more than memcpy and memset: {sorted(helpers)}"
-
-    def _functions(self) -> set[str]:
-        return {function.name for function in self.emulator.image.functions}
+        own = re.compile(r"case\d+(_\w+)?(\.\w+)*|__aeabi_mem.*|cxn_.*|\$.*")
+        functions = {function.name for function in self.emulator.image.functions} - LIBRARY
+        helpers = sorted(name for name in functions if not own.fullmatch(name))
+        assert not helpers, f"{core}: kernels need more than memcpy and memset: {helpers}"
 
     def check(self) -> None:
         """Run every case and compare every element; AssertionError at the first that differs."""
@@ -276,7 +301,9 @@ class Machine:
             arguments = [buffers.get(name, 0) for name in ("input", "weights", "bias", "output", "scratch")]
             try:
                 if entry == "checked_call":
-                    table = emulator.buffer(struct.pack("<5I", *(emulator.address(a) for a in arguments)), writable=False)
+                    table = emulator.buffer(
+                        struct.pack("<5I", *(emulator.address(a) for a in arguments)), writable=False
+                    )
                     trace = emulator.call(entry, [f"case{number}", table])
                     assert trace.result == 0, f"{where}: a register of the caller changed"
                 else:
@@ -292,7 +319,7 @@ class Machine:
         place = self.emulator.buffer
         buffers = {"input": place(case.x, offset=case.input_offset or 0, writable=case.in_place)}
         if case.weights:
-            buffers["weights"] = place(case.weights, writable=False)
+            buffers["weights"] = place(case.weights, offset=case.second_offset, writable=False)
         if case.bias:
             # No more than the alignment of an element: a bias is not read in words.
             buffers["bias"] = place(case.bias, offset=case.layer.bias.itemsize, writable=False)
@@ -308,7 +335,10 @@ def assert_equal(got: np.ndarray, case: Case, where: str) -> None:
     wrong = np.argwhere(got != expected)
     if len(wrong):
         first = tuple(map(int, wrong[0]))
-        raise AssertionError(f"{where} {case}: {len(wrong)} of {expected.size} differ, first at {first}: got {got[first]}, expected {expected[first]}")
+        raise AssertionError(
+            f"{where} {case}: {len(wrong)} of {expected.size} differ, first at {first}: "
+            f"got {got[first]}, expected {expected[first]}"
+        )
 
 
 # ---------------------------------------------------------------- host
@@ -350,16 +380,20 @@ def host_compiler() -> str | None:
     return next((found for name in ("gcc", "clang", "cc") if (found := shutil.which(name))), None)
 
 
-def check_on_host(cases: Sequence[Case], compiler: str, flags: Sequence[str] = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")) -> None:
+SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+
+
+def check_on_host(cases: Sequence[Case], compiler: str, flags: Sequence[str] = SANITIZERS) -> None:
     """Run every case natively, each buffer of exactly its size between red zones, and compare every element."""
     entries = ", ".join(f"case{number}" for number in range(len(cases)))
     data = b"".join(_host_blocks(case) for case in cases)
     with tempfile.TemporaryDirectory() as folder:
         source, program = Path(folder) / "cases.c", Path(folder) / "cases"
         source.write_text(c_source(cases) + HOST_MAIN.replace("ENTRIES", entries))
-        command = [compiler, *WARNINGS, "-Wno-unused-result", "-O1", "-g", *flags, "-I", str(INCLUDE), str(source), "-o", str(program)]
+        command = [compiler, *WARNINGS, "-O1", *flags, f"-I{INCLUDE}", str(source), "-o", str(program)]
         built = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert built.returncode == 0 and not built.stderr, built.stderr
+        assert built.returncode == 0, built.stderr
+        assert not built.stderr, built.stderr
         ran = subprocess.run([str(program)], input=data, capture_output=True, check=False)
     report = ran.stderr.decode(errors="replace")
     last = report.split("case")[-1].split("\n")[0]
@@ -375,5 +409,11 @@ def check_on_host(cases: Sequence[Case], compiler: str, flags: Sequence[str] = (
 def _host_blocks(case: Case) -> bytes:
     poison = b"" if case.in_place else (~case.reference).tobytes()
     scratch = np.random.default_rng(1).bytes(case.scratch)
-    parts = [(case.x.tobytes(), case.input_offset or 0), (case.weights, 0), (case.bias, 0), (poison, case.output_offset or 0), (scratch, 0)]
+    parts = [
+        (case.x.tobytes(), case.input_offset or 0),
+        (case.weights, case.second_offset),
+        (case.bias, 0),
+        (poison, case.output_offset or 0),
+        (scratch, 0),
+    ]
     return b"".join(struct.pack("<II", len(data), offset) + data for data, offset in parts)
