@@ -161,10 +161,12 @@ def tflite_model(layers: list[Layer]) -> bytes:
         else:
             code, kind, make = {
                 "conv2d": (codes.CONV_2D, kinds.Conv2DOptions, schema.Conv2DOptionsT),
-                "depthwise_conv2d": (codes.DEPTHWISE_CONV_2D, kinds.DepthwiseConv2DOptions, schema.DepthwiseConv2DOptionsT),
+                "depthwise_conv2d": (
+                    codes.DEPTHWISE_CONV_2D, kinds.DepthwiseConv2DOptions, schema.DepthwiseConv2DOptionsT,
+                ),
                 "max_pool2d": (codes.MAX_POOL_2D, kinds.Pool2DOptions, schema.Pool2DOptionsT),
                 "avg_pool2d": (codes.AVERAGE_POOL_2D, kinds.Pool2DOptions, schema.Pool2DOptionsT),
-            }[layer.op]
+            }[layer.op]  # fmt: skip
             options = make()
             options.padding = schema.Padding.SAME
             options.strideH, options.strideW = layer.stride

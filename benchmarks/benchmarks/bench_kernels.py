@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every operation with weights x dtype x code path: the instruction sets of the vector kernels, and variants from the registry.
+"""Every operation x dtype x code path: instruction sets of the vector kernels, and variants from the registry.
 
 A call includes packing, as ``variant=None`` does; packed weights are measured in bench_network.py.
 """
@@ -18,11 +18,12 @@ from .paper import convolution, dense, depthwise, draw, exact, max_pool
 
 
 def chosen_variants(op: str) -> dict[str, cmsisnn_x.Variant]:
-    """The paper's baseline and every block of the registry with unroll 4 and the smallest buffer: all would take an hour."""
+    """The paper's baseline, and every block of the registry with unroll 4 and the smallest buffer.
+
+    All that are registered would take an hour.
+    """
     rows = cmsisnn_x.variants(op, "q7")
-    return {
-        str(v): v for v in rows if v == cmsisnn_x.BASELINE or (v.unroll == 4 and v.im2col_cols == v.block_cols)
-    }
+    return {str(v): v for v in rows if v == cmsisnn_x.BASELINE or (v.unroll == 4 and v.im2col_cols == v.block_cols)}
 
 
 def seconds(call, budget: float = 0.02) -> float:

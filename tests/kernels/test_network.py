@@ -202,7 +202,7 @@ POOL = Layer("p", "max_pool2d", "q7", (4, 4, 2), (2, 2, 2), (2, 2), (2, 2))
         ([BASE, BASE], r"'c': expected input shape \(3, 3, 6\), the output of 'c', got: \(5, 5, 4\)"),
         ([BASE, Layer("r", "relu", "q15", (3, 3, 6), (3, 3, 6))], "layer 'r': expected dtype q7"),
         ([replace(BASE, weights=None)], "layer 'c': expected weights, got: None"),
-        ([replace(BASE, weights=BASE.weights.astype(np.int16))], "layer 'c': weights of type int8, got: int16"),
+        ([replace(BASE, weights=BASE.weights.astype(np.int16))], "expected weights of type int8, got: int16"),
         ([replace(BASE, bias=np.zeros(5, np.int8))], r"layer 'c': expected bias of shape \(6,\), got: \(5,\)"),
         ([replace(BASE, kernel=(2, 3))], r"layer 'c': expected weights of shape \(6, 2, 3, 4\)"),
         ([replace(BASE, out_shift=32)], r"expected bias_shift and out_shift in 0\.\.31, got: \(2, 32\)"),
