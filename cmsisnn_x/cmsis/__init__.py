@@ -14,7 +14,8 @@ the safe alternative. What a layer *means*, without defects and limits, is :func
 siblings.
 
 Sums are 32 bits wide and wrap; shift counts of 32 and more act as on an Arm core, by their low byte. An `out_shift`
-of 0 adds nothing before the shift, as on the core (in C it is undefined).
+of 0 adds nothing before the shift, as on the core (in C it is undefined). Two limits of Arm's 16-bit counters are not
+imitated: image sides above 32767, and windows of 65536 and more weights per output channel, are computed in full.
 
 Examples
 --------
