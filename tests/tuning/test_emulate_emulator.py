@@ -45,6 +45,16 @@ uint32_t pair_of(const uint32_t *p)
     __asm__ volatile("ldm %2!, {%0, %1}" : "=&l"(low), "=&l"(high), "+l"(p) : : "memory");
     return low ^ high;
 }
+#if __ARM_ARCH > 6
+/* An LDRD that runs only where `condition` is not zero. */
+uint32_t sometimes(const uint32_t *p, uint32_t condition)
+{
+    uint32_t low = 0, high = 0;
+    __asm__ volatile("cmp %3, #0\\n\\tittt ne\\n\\taddne %0, %0, #1\\n\\tldrdne %0, %1, [%2]\\n\\taddne %0, %0, #0"
+                     : "+&r"(low), "+&r"(high) : "r"(p), "r"(condition) : "cc", "memory");
+    return low + high;
+}
+#endif
 """
 
 
@@ -223,9 +233,31 @@ def test_unaligned_load_multiple_faults_everywhere(elf):
             emulator.call("pair_of", [unaligned])
 
 
+def test_conditional_accesses_fault_when_they_happen(elf):
+    core, path = elf
+    if core == "cortex-m0plus":
+        return  # has no conditional instructions
+    emulator = Emulator(path, core, checked=True)
+    aligned, unaligned = emulator.buffer(np.array([5, 6], np.uint32)), emulator.buffer(8, offset=2)
+    assert emulator.call("sometimes", [aligned, 1]).result == 11
+    assert emulator.call("sometimes", [unaligned, 0]).result == 0
+    with pytest.raises(EmulationError, match=r"unaligned read of 4 bytes at .* \(sometimes"):
+        emulator.call("sometimes", [unaligned, 1])
+
+
+def test_an_access_across_the_end_of_an_object_is_found(elf):
+    core, path = elf
+    if core == "cortex-m0plus":
+        return  # such an access is unaligned there
+    emulator = Emulator(path, core, checked=True)
+    buffer = emulator.buffer(16)
+    with pytest.raises(EmulationError, match="read of 4 bytes at .* 3 bytes past the end"):
+        emulator.call("read_at", [buffer.address + 15])
+
+
 def test_touched_memory_is_counted(elf):
     core, path = elf
-    emulator = Emulator(path, core, checked=True)
+    emulator = Emulator(path, core, count_accesses=True)
     buffer = emulator.buffer(40)
     accesses = {a.start: a for a in emulator.call("fill", [buffer, 40]).accesses}
     assert accesses[buffer.address].bytes_written >= 47
@@ -235,20 +267,29 @@ def test_touched_memory_is_counted(elf):
 def test_checking_does_not_change_the_price(elf):
     core, path = elf
     plain = Emulator(path, core).call("fill", ["text", 40])
-    checked = Emulator(path, core, checked=True).call("fill", ["text", 40])
-    assert (checked.instructions, checked.cycles, checked.blocks) == (plain.instructions, plain.cycles, plain.blocks)
+    for options in ({"checked": True}, {"count_accesses": True}):
+        checked = Emulator(path, core, **options).call("fill", ["text", 40])
+        assert (checked.instructions, checked.cycles, checked.blocks) == (
+            plain.instructions,
+            plain.cycles,
+            plain.blocks,
+        )
 
 
-@pytest.mark.parametrize("name", [name for name in ARCHIVE.namelist() if name.endswith(".elf") and "m0plus" not in name])
+@pytest.mark.parametrize(
+    "name", [name for name in ARCHIVE.namelist() if name.endswith(".elf") and "m0plus" not in name]
+)
 def test_checking_does_not_change_results(name):
     """Conditional loads, as compilers and assembly write them: a hook inside an IT block must leave no trace."""
     core = name.split("-gcc")[0].split("-clang")[0]
     code = ARCHIVE.read(name)
     for symbol, args in (("branches", ["words", 400]), ("stores", ["bytes", 100]), ("assembly", ["words", 30])):
-        plain, checked = Emulator(code, core), Emulator(code, core, checked=True)
+        plain = Emulator(code, core)
         if symbol in plain.image.symbols:
-            a, b = plain.call(symbol, args), checked.call(symbol, args)
-            assert (a.result, a.cycles) == (b.result, b.cycles), symbol
+            expected = plain.call(symbol, args)
+            for options in ({"checked": True}, {"count_accesses": True}):
+                got = Emulator(code, core, **options).call(symbol, args)
+                assert (got.result, got.cycles) == (expected.result, expected.cycles), symbol
 
 
 # -- ELF files ----------------------------------------------------------------------------------------------------------
@@ -267,7 +308,10 @@ def test_boards_are_priced_by_their_core():
     [
         (b"", "not a valid ELF file"),
         (b"not an ELF file at all, but long enough to be looked at", "not a valid ELF file"),
-        (Path(sys.executable).resolve().read_bytes()[:4096], "not a valid ELF file|expected a little-endian 32-bit Arm"),
+        (
+            Path(sys.executable).resolve().read_bytes()[:4096],
+            "not a valid ELF file|expected a little-endian 32-bit Arm",
+        ),
     ],
 )
 def test_what_is_no_arm_elf_is_refused(content, message):

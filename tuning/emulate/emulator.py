@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -44,6 +44,20 @@ EXCEPTIONS = {
 }
 
 
+# Unicorn's UC_HOOK_MEM_READ and UC_HOOK_MEM_WRITE, the sum of which is both.
+_STORE = 1 << 11
+_ACCESS = 1 << 10 | _STORE
+
+
+class Region(NamedTuple):
+    """Memory that a checked call may touch."""
+
+    start: int
+    end: int
+    writable: bool
+    name: str
+
+
 @dataclass(frozen=True)
 class Buffer:
     """Memory that the caller of `Emulator.buffer` owns."""
@@ -67,8 +81,10 @@ class Emulator:
         A target, or the name of a core.
     checked : bool
         Check every load and store: inside an object of the file, the stack or a `buffer`, writable, and aligned as the
-        core demands (anything on an M0+; LDM, STM, LDRD, STRD and the FPU's on the others). Takes two to three times
+        core demands (anything on an M0+; LDM, STM, LDRD, STRD and the FPU's on the others). Takes about four times
         as long.
+    count_accesses : bool
+        Also count the bytes that are read and written in each object; takes about forty times as long.
 
     Raises
     ------
@@ -78,15 +94,24 @@ class Emulator:
         The ``firmware`` extra is not installed.
     """
 
-    def __init__(self, source: str | Path | bytes, target: Target | str, *, checked: bool = False) -> None:
+    def __init__(
+        self,
+        source: str | Path | bytes,
+        target: Target | str,
+        *,
+        checked: bool = False,
+        count_accesses: bool = False,
+    ) -> None:
         self.target_name, self.core = (target, target) if isinstance(target, str) else (target.name, target.core)
         if self.core not in CORES:
             raise EmulationError(f"target: expected a core out of {', '.join(CORES)}, got {self.core!r}")
         self.image: Image = elf.load(source)
-        self.checked = checked
+        self.checked = checked or count_accesses
+        self.count_accesses = count_accesses
         self._pricer = Pricer(PIPELINES[self.core], self._decode, self.image.name_of)
         self._open()
         self._map()
+        self._add_probes()
         self.reset()
 
     # -- memory ------------------------------------------------------------------------------------------------------
@@ -97,8 +122,6 @@ class Emulator:
             from unicorn import arm_const
         except ImportError:
             raise missing_extra("unicorn") from None
-        from . import _probe
-
         self._unicorn, self._registers = unicorn, arm_const
         models = {
             "cortex-m0plus": arm_const.UC_CPU_ARM_CORTEX_M0,
@@ -109,6 +132,11 @@ class Emulator:
         }
         self._engine = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
         self._engine.ctl_set_cpu_model(models[self.core])
+
+    def _add_probes(self) -> None:
+        from . import _probe
+
+        unicorn, arm_const = self._unicorn, self._registers
         library = _library()
         mem_read, reg_read, reg_write, emu_stop = (
             ctypes.cast(function, ctypes.c_void_p).value
@@ -117,14 +145,22 @@ class Emulator:
         self._blocks = _probe.BlockProbe(mem_read, emu_stop)
         self._hook(unicorn.UC_HOOK_BLOCK, self._blocks)
         if self.checked:
+            pc, xpsr = arm_const.UC_ARM_REG_PC, arm_const.UC_ARM_REG_XPSR
+            self._accesses = _probe.AccessProbe(reg_read, reg_write, emu_stop, pc, xpsr)
+            # Code that is translated while no hook of this kind exists would never call a later one.
+            self._hook(_ACCESS, self._accesses, self._return, self._return)
+            numbers = [getattr(arm_const, f"UC_ARM_REG_R{n}") for n in range(13)]
+            numbers += [arm_const.UC_ARM_REG_SP, arm_const.UC_ARM_REG_LR, pc]
             strict = self.core == "cortex-m0plus"
-            registers = arm_const.UC_ARM_REG_PC, arm_const.UC_ARM_REG_XPSR
-            self._accesses = _probe.AccessProbe(mem_read, reg_read, reg_write, emu_stop, *registers, strict)
-            self._hook(unicorn.UC_HOOK_MEM_READ | unicorn.UC_HOOK_MEM_WRITE, self._accesses)
+            self._alignment = _probe.AlignmentProbe(mem_read, reg_read, emu_stop, numbers, xpsr, strict)
+            self._hook(unicorn.UC_HOOK_CODE, self._alignment)
+            self._watched: list[Region] = []
+            self._watches: list[int] = []
         self._engine.hook_add(unicorn.UC_HOOK_INTR, self._on_exception)
         self._engine.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._on_bad_access)
 
-    def _hook(self, kind: int, probe: Any) -> None:
+    def _hook(self, kind: int, probe: Any, first: int = 1, last: int = 0) -> int:
+        """Let a probe's callback see the addresses `first` to `last`; by default all."""
         handle = ctypes.c_size_t()
         status = _library().uc_hook_add(
             self._engine._uch,
@@ -132,11 +168,29 @@ class Emulator:
             kind,
             ctypes.c_void_p(probe.callback),
             ctypes.c_void_p(probe.user_data),
-            ctypes.c_uint64(1),
-            ctypes.c_uint64(0),
+            ctypes.c_uint64(first),
+            ctypes.c_uint64(last),
         )
         if status:
             raise EmulationError(f"Unicorn refused a hook (error {status})")
+        return handle.value
+
+    def _watch(self, regions: list[Region]) -> None:
+        """Let the access probe see what lies outside `regions`, or at their very ends, or is read only."""
+        if regions == self._watched:
+            return
+        for handle in self._watches:
+            _library().uc_hook_del(self._engine._uch, handle)
+        self._watched, self._watches = regions, []
+        if self.count_accesses:
+            self._watches.append(self._hook(_ACCESS, self._accesses))
+            return
+        mapped = [*self._mapped, (BUFFERS, self._buffers_mapped)]
+        spans = [(_ACCESS, start, end) for start, end in _gaps(mapped, regions)]
+        # An access that begins inside may end outside.
+        spans += [(_ACCESS, max(region.start, region.end - 7), region.end) for region in regions]
+        spans += [(_STORE, region.start, region.end) for region in regions if not region.writable]
+        self._watches = [self._hook(kind, self._accesses, start, end - 1) for kind, start, end in spans]
 
     def _map(self) -> None:
         """Map whole pages; a page is writable when anything in it is."""
@@ -154,8 +208,10 @@ class Emulator:
             pages[page] = unicorn.UC_PROT_ALL
         self._return = next(page for page in RETURN_PAGES if page not in pages)
         pages[self._return] = unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC
-        for start, end, protection in _runs(pages):
+        runs = _runs(pages)
+        for start, end, protection in runs:
             self._engine.mem_map(start, end - start, protection)
+        self._mapped = [(start, end) for start, end, _ in runs]
         self._buffers_end = self._buffers_mapped = BUFFERS
         self._buffers: list[tuple[int, int, bool]] = []
 
@@ -286,7 +342,9 @@ class Emulator:
         self._blocks.start(budget)
         if self.checked:
             regions = self._regions()
-            self._accesses.start([(start, end, writable) for start, end, writable, _ in regions])
+            self._accesses.start([(region.start, region.end, region.writable) for region in regions])
+            self._alignment.start()
+            self._watch(regions)
         try:
             self._engine.emu_start(entry.address | 1, self._return)
         except self._unicorn.UcError as error:
@@ -295,9 +353,9 @@ class Emulator:
         tally = self._pricer.price(self._blocks.edges(), self._blocks.sizes())
         low, high = (self._engine.reg_read(r) for r in (self._registers.UC_ARM_REG_R0, self._registers.UC_ARM_REG_R1))
         accesses: tuple[Access, ...] = ()
-        if self.checked:
+        if self.count_accesses:
             counted = zip(self._accesses.touched(), regions, strict=True)
-            accesses = tuple(Access(s, e, name, r, w) for (s, e, r, w), (*_, name) in counted if r or w)
+            accesses = tuple(Access(s, e, region.name, r, w) for (s, e, r, w), region in counted if r or w)
         return Trace(
             symbol=symbol,
             target=self.target_name,
@@ -348,11 +406,11 @@ class Emulator:
         used = np.flatnonzero(painted != PAINT)
         return int(PAINTED - used[0]) if used.size else 0
 
-    def _regions(self) -> list[tuple[int, int, bool, str]]:
-        """What a checked call may touch: ``(start, end, writable, name)``, ascending and disjoint."""
+    def _regions(self) -> list[Region]:
+        """What a checked call may touch, ascending and disjoint."""
         objects = [s for s in self.image.symbols.values() if s.kind == "data" and s.size]
-        found = [(STACK_TOP - STACK_SIZE, STACK_TOP, True, "stack")]
-        found += [(start, end, writable, f"buffer at {start:#x}") for start, end, writable in self._buffers]
+        found = [Region(STACK_TOP - STACK_SIZE, STACK_TOP, True, "stack")]
+        found += [Region(start, end, writable, f"buffer at {start:#x}") for start, end, writable in self._buffers]
         for section in self.image.sections:
             end = section.address + section.size
             inside = sorted(
@@ -363,10 +421,10 @@ class Emulator:
                 last = 0
                 for start, stop, name in inside:
                     if start >= last:  # aliases of an object come once
-                        found.append((start, stop, True, name))
+                        found.append(Region(start, stop, True, name))
                         last = stop
             else:
-                found.append((section.address, end, writable, section.name))
+                found.append(Region(section.address, end, writable, section.name))
         return sorted(found)
 
     def _on_exception(self, engine: Any, number: int, data: Any) -> None:
@@ -389,8 +447,9 @@ class Emulator:
     def _check_outcome(self, symbol: str, budget: int) -> None:
         pc = self._engine.reg_read(self._registers.UC_ARM_REG_PC) & ~1
         message = None
-        if self.checked and self._accesses.offence is not None:
-            rule, is_write, address, size, pc = self._accesses.offence
+        offence = (self._accesses.offence or self._alignment.offence) if self.checked else None
+        if offence is not None:
+            rule, is_write, address, size, pc = offence
             message = self._explain(rule, is_write, address, size)
         elif self._fault is not None:
             message = self._fault
@@ -413,19 +472,33 @@ class Emulator:
             return f"unaligned {verb} of {bytes_} at {address:#x}, which faults on {self.core}"
         regions = self._regions()
         if rule == "read-only":
-            name = next(name for start, end, _, name in regions if start <= address < end)
+            name = next(region.name for region in regions if region.start <= address < region.end)
             return f"write of {bytes_} to the constant {name} at {address:#x}"
-        nearest = min(regions, key=lambda r: max(r[0] - address, address + size - r[1]))
-        start, end, _, name = nearest
-        gap = start - address if address < start else address + size - end
-        side = "before the start" if address < start else "past the end"
-        return f"{verb} of {bytes_} at {address:#x}, {gap} bytes {side} of {name}"
+        nearest = min(regions, key=lambda region: max(region.start - address, address + size - region.end))
+        before = address < nearest.start
+        gap = nearest.start - address if before else address + size - nearest.end
+        side = "before the start" if before else "past the end"
+        return f"{verb} of {bytes_} at {address:#x}, {gap} bytes {side} of {nearest.name}"
 
 
 def _library() -> Any:
     from unicorn.unicorn_py3 import unicorn as binding
 
     return binding.uclib
+
+
+def _gaps(mapped: list[tuple[int, int]], regions: list[Region]) -> list[tuple[int, int]]:
+    """The parts of `mapped` that no region covers; regions are ascending and disjoint."""
+    gaps = []
+    for start, end in mapped:
+        for region in regions:
+            if start < region.end and region.start < end:
+                if start < region.start:
+                    gaps.append((start, region.start))
+                start = region.end
+        if start < end:
+            gaps.append((start, end))
+    return gaps
 
 
 def _runs(pages: dict[int, int]) -> list[tuple[int, int, int]]:

@@ -176,7 +176,7 @@ class Toolchain:
         done = self._run(arguments)
         if done.returncode:
             said = done.stderr.splitlines()
-            lines = [line for line in said if "error" in line] or said or ["no message"]
+            lines = [line for line in said if "error:" in line or "undefined" in line] or said or ["no message"]
             raise ToolchainError(f"{what} failed ({self.kind}): {'; '.join(line.strip() for line in lines[:3])}")
         return done.stderr
 
