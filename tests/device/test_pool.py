@@ -12,7 +12,7 @@ from helpers.device import Build, Case, assert_kernel, check_on_host, host_compi
 from helpers.layers import make_layer
 
 OFFSETS = ((None, None), (1, 3), (2, None), (None, 1))
-# (input, kernel, stride, padding, ceil_mode): sliding columns that share 0 to 3, clipped and whole windows, kernels above 4,
+# (input, kernel, stride, padding, ceil_mode): sliding windows that share 0 to 3 columns, clipped ones, kernels above 4,
 # windows over the whole image, and images smaller than the kernel.
 GEOMETRIES = (
     ((8, 8, 4), 3, 2, 0, True),

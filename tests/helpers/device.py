@@ -40,6 +40,7 @@ INCLUDE = Path(cmsisnn_x.__file__).parent / "include"
 CORES = ("cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33")
 LEVELS = ("-O2", "-O3", "-Os")
 WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")
+BUDGET = 50_000_000  # instructions of one case
 C_TYPES = {"q7": "int8_t", "q15": "int16_t"}
 
 
@@ -304,10 +305,10 @@ class Machine:
                     table = emulator.buffer(
                         struct.pack("<5I", *(emulator.address(a) for a in arguments)), writable=False
                     )
-                    trace = emulator.call(entry, [f"case{number}", table])
+                    trace = emulator.call(entry, [f"case{number}", table], budget=BUDGET)
                     assert trace.result == 0, f"{where}: a register of the caller changed"
                 else:
-                    trace = emulator.call(entry, arguments)
+                    trace = emulator.call(entry, arguments, budget=BUDGET)
             except EmulationError as error:
                 raise AssertionError(f"{where}: {error}") from error
             output = np.frombuffer(emulator.read(buffers["output"]), case.reference.dtype)

@@ -84,7 +84,7 @@ def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
 
 
 def _output_size(size: int, kernel: int, stride: int, padding: int, ceil_mode: bool) -> int:
-    """Windows of one axis; under `ceil_mode` the last may be clipped, but starts before the image or its padding ends."""
+    """Windows of one axis; with `ceil_mode` the last may be clipped, but starts before image and padding end."""
     steps = size + 2 * padding - kernel
     if not ceil_mode:
         return steps // stride + 1
