@@ -226,6 +226,8 @@ DEVICE_ROWS = (
     Row("convolve", "q15", "device", (1, 2, 4), PAIRED, lowering="direct", weight_layout="interleaved", wins="no padding, 1x1"),
     Row("convolve", "q7", "device", (1, 2, 4, 8), PAIRED, lowering="winograd", weight_layout="widened", tiles=(2, 4),
         wins="kernels 3, 5 and 7 wide at stride 1: 1.5 to 2.5 times fewer products, for 2 to 3.2 times the flash"),
+    Row("convolve", "q7", "device", (1, 2, 4), PAIRED, lowering="winograd", tiles=(2, 4),
+        wins="the same from plain weights, when flash is short: transformed in scratch, about a fifth slower"),
     *(
         Row("convolve", dtype, "device", (4, 8), ((2, 4),), im2col_cols=(4, 8), weight_layout=layout, column_layout=columns, inner=inner, needs="dsp",
             wins=f"im2col on {cores}: 1x1 kernels, strides along x" + (", large windows" if columns == "interleaved" else ", odd channels"))
@@ -243,8 +245,9 @@ DEVICE_ROWS = (
         for inner, cores in (("asm", "M4 and M33"), ("asm_dual", "M7"))
     ),
     *(
-        Row("convolve", "q7", "device", (2, 4, 8), ((2, 4),), lowering="winograd", weight_layout="widened", inner=inner, needs="dsp", tiles=(2, 4),
-            wins=f"every stride-1 q7 kernel 3, 5 or 7 wide on {cores}")
+        Row("convolve", "q7", "device", (2, 4, 8), ((2, 4),), lowering="winograd", weight_layout=layout, inner=inner, needs="dsp", tiles=(2, 4),
+            wins=f"every stride-1 q7 kernel 3, 5 or 7 wide on {cores}" + (", when flash is short" if layout == "plain" else ""))
+        for layout in ("widened", "plain")
         for inner, cores in (("asm", "M4 and M33"), ("asm_dual", "M7"))
     ),
     *(

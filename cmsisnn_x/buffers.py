@@ -64,11 +64,12 @@ def _line_buffer(case: Case, variant: Variant) -> int:
 
 
 def _winograd(case: Case, variant: Variant) -> int:
-    """One tile's columns of the whole image, transformed: a plane per point; odd runs read one element further."""
+    """One tile's columns of the whole image, transformed: a plane per point; odd runs read one element further. Plain weights add a block of rows."""
     points = variant.tile + case.kernel[1] - 1
     height = (case.output[0] - 1) * case.stride[0] + case.kernel[0]
     plane = height * case.image[2] + case.kernel[0] * case.image[2] % 2
-    return points * round_up_even(plane) * 2
+    rows = variant.block_rows * round_up_even(case.kernel[0] * case.image[2]) if variant.weight_layout == "plain" else 0
+    return points * (round_up_even(plane) + rows) * 2
 
 
 def _depthwise_rows(case: Case, variant: Variant) -> int:

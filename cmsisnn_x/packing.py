@@ -10,7 +10,7 @@ elements ``(k, k+1)``:
 * 8 bits (``"interleaved"``): ``r0k0 r1k0 r0k1 r1k1  r2k0 r3k0 r2k1 r3k1``, one word per two rows: SXTB16 gives the first row, SXTB16 with ROR #8
   the second.
 
-``lowering="winograd"``: the same 16-bit order over transformed kernels, one run per point (:func:`winograd_weights`).
+``lowering="winograd"``, ``"widened"``: the same 16-bit order over transformed kernels, one run per point (:func:`winograd_weights`).
 
 ``"plain"`` is the order of the Python functions, untouched.
 """
@@ -43,7 +43,7 @@ def pack_device_weights(layer: Layer, variant: Variant | None) -> np.ndarray:
     """
     if layer.weights is None:
         raise ValueError(f"layer {layer.name}: expected weights, got None; {layer.op} has nothing to pack")
-    if variant is None or (variant.weight_layout == "plain" and variant.lowering != "winograd"):
+    if variant is None or variant.weight_layout == "plain":
         return np.ascontiguousarray(layer.weights).reshape(-1)
     return PACKERS[layer.python_op](layer, variant)
 

@@ -17,7 +17,9 @@
  *
  * A strip is one tile wide and as high as the image, so the window of one point is contiguous, [row][channel], and the next output row
  * starts STRIDE_Y * IN_CH elements later: the columns of a block are neighbouring output rows. OUT_H must be at least BLOCK_COLS.
- * Scratch: N * CXN_PLANE * 2 bytes, CXN_PLANE = ((OUT_H - 1) * STRIDE_Y + KERNEL_H) * IN_CH, plus one if a run is odd, rounded up to even.
+ * Weights: widened, transformed offline; or plain, where a block of rows is transformed in scratch once per tile: the flash of plain weights
+ * for about a fifth more time.
+ * Scratch: N * CXN_PLANE * 2 bytes, and N * BLOCK_ROWS * CXN_RUN * 2 for plain weights. CXN_PLANE = ((OUT_H - 1) * STRIDE_Y + KERNEL_H) * IN_CH, plus one if a run is odd, rounded up to even.
  */
 #define CXN_N (CXN_GET(TILE) + CXN_GET(KERNEL_W) - 1)
 #define CXN_HEIGHT ((CXN_GET(OUT_H) - 1) * CXN_GET(STRIDE_Y) + CXN_GET(KERNEL_H))
@@ -30,8 +32,8 @@
 #if CXN_GET(IN_BITS) != 8 || CXN_GET(WEIGHT_BITS) != 8 || CXN_GET(STRIDE_X) != 1
 #error "LOWERING: CXN_LOWERING_WINOGRAD needs 8-bit input and weights and STRIDE_X 1"
 #endif
-#if CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_WIDENED
-#error "WEIGHT_LAYOUT: legal value with CXN_LOWERING_WINOGRAD is CXN_WEIGHT_LAYOUT_WIDENED"
+#if CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_WIDENED && CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_PLAIN
+#error "WEIGHT_LAYOUT: legal values with CXN_LOWERING_WINOGRAD are CXN_WEIGHT_LAYOUT_WIDENED and _PLAIN"
 #endif
 #if CXN_GET(OUT_H) < CXN_BC
 #error "LOWERING: CXN_LOWERING_WINOGRAD needs OUT_H of at least BLOCK_COLS"
@@ -44,12 +46,20 @@
 #if CXN_RUN_EXACT * CXN_GET(KERNEL_W) >= (1 << (17 - CXN_SCALE_SHIFT))
 #error "LOWERING: CXN_LOWERING_WINOGRAD needs fewer than 2^14 products per output (2^16 where TILE + KERNEL_W is 5)"
 #endif
+#define CXN_RUN CXN_ROUND_UP(CXN_RUN_EXACT, 2)
+#if CXN_GET(WEIGHT_LAYOUT) == CXN_WEIGHT_LAYOUT_PLAIN
+#define CXN_STORED_T int8_t
+#define CXN_ROW_OF(rows) ((rows) * (CXN_RUN_EXACT * CXN_GET(KERNEL_W)))
+CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_N * (CXN_PLANE + CXN_BR * CXN_RUN) * 2, winograd_scratch);
+#else
+#define CXN_STORED_T int16_t
+#define CXN_ROW_OF(rows) ((rows) * (CXN_N * CXN_RUN))
 CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_N * CXN_PLANE * 2, winograd_scratch);
+#endif
 
 #define CXN_W_T int16_t
 #define CXN_W_BYTES 2
 #define CXN_W_ROW_STEP 0
-#define CXN_RUN CXN_ROUND_UP(CXN_RUN_EXACT, 2)
 #define CXN_D_T int16_t
 #define CXN_D_WIDE 1
 #if CXN_GET(IN_CH) % 2 == 0
@@ -196,6 +206,101 @@ CXN_INLINE void CXN_LOCAL(strip_row)(int16_t *CXN_RESTRICT to, const int8_t *CXN
 #endif
 }
 
+#if CXN_GET(WEIGHT_LAYOUT) == CXN_WEIGHT_LAYOUT_PLAIN
+/* u = G g, scaled as cmsisnn_x.packing.winograd_transform does it; one channel, or two in one word. */
+CXN_INLINE void CXN_LOCAL(transform_weights)(const int32_t *g, int32_t *u)
+{
+    enum { last = CXN_GET(KERNEL_W) - 1 };
+    int32_t even1 = 0, odd1 = 0, even2 = 0, odd2 = 0, even3 = 0, odd3 = 0;
+    CXN_UNROLL_LOOP(8)
+    for (int32_t k = 0; k <= last; k += 2) {
+        even1 += g[k];
+        even2 += g[k] * (1 << k);
+        even3 += g[k] * (1 << (last - k));
+    }
+    CXN_UNROLL_LOOP(8)
+    for (int32_t k = 1; k <= last; k += 2) {
+        odd1 += g[k];
+        odd2 += g[k] * (1 << k);
+        odd3 += g[k] * (1 << (last - k));
+    }
+#if CXN_N == 4
+    (void)even2, (void)odd2, (void)even3, (void)odd3;
+    u[0] = -2 * g[0];
+    u[1] = even1 + odd1;
+    u[2] = even1 - odd1;
+    u[3] = 2 * g[last];
+#else
+    u[0] = (CXN_N == 6 ? 6 : -90) * g[0];
+    u[1] = (CXN_N == 6 ? -4 : -20) * (even1 + odd1);
+    u[2] = (CXN_N == 6 ? -4 : -20) * (even1 - odd1);
+    u[3] = even2 + odd2;
+    u[4] = even2 - odd2;
+#if CXN_N == 8
+    u[5] = even3 + odd3;
+    u[6] = even3 - odd3;
+#else
+    (void)even3, (void)odd3;
+#endif
+    u[CXN_N - 1] = (CXN_N == 6 ? 24 : 90) * g[last];
+#endif
+}
+
+/* `rows` rows of plain weights, and zeros up to `block` rows, as the packed block of those rows. */
+CXN_NOINLINE void CXN_LOCAL(pack)(int16_t *CXN_RESTRICT to, const int8_t *CXN_RESTRICT w, int32_t rows, int32_t block)
+{
+    CXN_UNROLL_LOOP(1)
+    for (int32_t r = 0; r < block; r++) {
+        int16_t *at = to + 2 * r;
+        CXN_UNROLL_LOOP(1)
+        for (int32_t m = 0; m < CXN_GET(KERNEL_H); m++) {
+            int32_t g[CXN_GET(KERNEL_W)], u[CXN_N];
+#if CXN_GET(IN_CH) % 4 == 0
+            CXN_UNROLL_LOOP(1)
+            for (int32_t c = 0; c < CXN_GET(IN_CH); c += 4, at += 4 * block) {
+                uint32_t x[CXN_GET(KERNEL_W)];
+                CXN_UNROLL_LOOP(8)
+                for (int32_t k = 0; k < CXN_GET(KERNEL_W); k++)
+                    x[k] = r < rows ? cxn_load_u32_aligned(w + k * CXN_GET(IN_CH) + c) : 0;
+                CXN_UNROLL_LOOP(8)
+                for (int32_t k = 0; k < CXN_GET(KERNEL_W); k++)
+                    g[k] = CXN_LOCAL(pair)(x[k]);
+                CXN_LOCAL(transform_weights)(g, u);
+                CXN_UNROLL_LOOP(8)
+                for (int32_t i = 0; i < CXN_N; i++)
+                    cxn_store_u32_aligned(at + i * block * CXN_RUN, CXN_LOCAL(halves)(u[i]));
+                CXN_UNROLL_LOOP(8)
+                for (int32_t k = 0; k < CXN_GET(KERNEL_W); k++)
+                    g[k] = CXN_LOCAL(pair)(x[k] >> 8);
+                CXN_LOCAL(transform_weights)(g, u);
+                CXN_UNROLL_LOOP(8)
+                for (int32_t i = 0; i < CXN_N; i++)
+                    cxn_store_u32_aligned(at + i * block * CXN_RUN + 2 * block, CXN_LOCAL(halves)(u[i]));
+            }
+#else
+            for (int32_t c = 0; c < CXN_GET(IN_CH); c++) {
+                /* Element e of a row lies in pair e / 2. */
+                const int32_t e = m * CXN_GET(IN_CH) + c;
+                CXN_UNROLL_LOOP(8)
+                for (int32_t k = 0; k < CXN_GET(KERNEL_W); k++)
+                    g[k] = r < rows ? w[k * CXN_GET(IN_CH) + c] : 0;
+                CXN_LOCAL(transform_weights)(g, u);
+                CXN_UNROLL_LOOP(8)
+                for (int32_t i = 0; i < CXN_N; i++)
+                    at[i * block * CXN_RUN + e / 2 * (2 * block) + e % 2] = (int16_t)u[i];
+            }
+#endif
+            if (r < rows)
+                w += CXN_GET(KERNEL_W) * CXN_GET(IN_CH);
+        }
+#if CXN_RUN_EXACT % 2
+        for (int32_t i = 0; i < CXN_N; i++)
+            at[i * block * CXN_RUN + CXN_RUN_EXACT / 2 * (2 * block) + 1] = 0;
+#endif
+    }
+}
+#endif
+
 /* Wrapping arithmetic of the output side. */
 CXN_INLINE int32_t CXN_LOCAL(descale)(uint32_t sum)
 {
@@ -239,7 +344,7 @@ CXN_INLINE void CXN_LOCAL(outputs)(const int32_t *m, int32_t step, int32_t bias,
                 (CXN_OUT_T)CXN_REQUANTISE((int32_t)((uint32_t)bias + (uint32_t)CXN_LOCAL(descale)(sum[j])));
 }
 
-CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T *CXN_RESTRICT weights,
+CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_STORED_T *CXN_RESTRICT weights,
                               const CXN_BIAS_T *CXN_RESTRICT bias, CXN_OUT_T *CXN_RESTRICT output, void *CXN_RESTRICT scratch)
 {
     int16_t *const planes = (int16_t *)scratch;
@@ -259,10 +364,16 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T 
                 for (int32_t i = 0; i < CXN_N; i++)
                     CXN_MEMSET(to + i * CXN_PLANE, 0, CXN_GET(IN_CH) * 2);
         }
-        const CXN_W_T *w = weights;
+        const CXN_STORED_T *stored = weights;
         int32_t o = 0;
 #if CXN_GET(OUT_CH) >= CXN_BR
-        for (; o <= CXN_GET(OUT_CH) - CXN_BR; o += CXN_BR, w += CXN_N * CXN_BR * CXN_RUN) {
+        for (; o <= CXN_GET(OUT_CH) - CXN_BR; o += CXN_BR, stored += CXN_ROW_OF(CXN_BR)) {
+#if CXN_GET(WEIGHT_LAYOUT) == CXN_WEIGHT_LAYOUT_PLAIN
+            const CXN_W_T *const w = planes + CXN_N * CXN_PLANE;
+            CXN_LOCAL(pack)(planes + CXN_N * CXN_PLANE, stored, CXN_BR, CXN_BR);
+#else
+            const CXN_W_T *const w = stored;
+#endif
             for (int32_t y = 0; y < CXN_GET(OUT_H); y += CXN_BC) {
                 y = CXN_MIN(y, CXN_GET(OUT_H) - CXN_BC);
                 CXN_LOCAL(products)(m, w, planes + y * CXN_COL_STEP);
@@ -274,7 +385,13 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T 
         }
 #endif
 #if CXN_GET(OUT_CH) % CXN_BR
-        for (; o < CXN_GET(OUT_CH); o += 2, w += CXN_N * 2 * CXN_RUN) {
+        for (; o < CXN_GET(OUT_CH); o += 2, stored += CXN_ROW_OF(2)) {
+#if CXN_GET(WEIGHT_LAYOUT) == CXN_WEIGHT_LAYOUT_PLAIN
+            const CXN_W_T *const w = planes + CXN_N * CXN_PLANE;
+            CXN_LOCAL(pack)(planes + CXN_N * CXN_PLANE, stored, CXN_MIN(2, CXN_GET(OUT_CH) - o), 2);
+#else
+            const CXN_W_T *const w = stored;
+#endif
             for (int32_t y = 0; y < CXN_GET(OUT_H); y += CXN_BC) {
                 y = CXN_MIN(y, CXN_GET(OUT_H) - CXN_BC);
                 CXN_PRODUCTS_LEFT(m, w, planes + y * CXN_COL_STEP);
@@ -303,3 +420,5 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T 
 #undef CXN_D_LOAD
 #undef CXN_COL_STEP
 #undef CXN_PRODUCTS_LEFT
+#undef CXN_STORED_T
+#undef CXN_ROW_OF
