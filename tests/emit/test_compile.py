@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 import tuning
-from helpers.folders import CORES, WARNINGS, zig
-from helpers.networks import NETWORKS
-from helpers.plans import make_plan
+from helpers.folders import CORES, WARNINGS, assert_same, host_run, zig
+from helpers.networks import NETWORKS, conv, forward, inputs
+from helpers.plans import chain, make_plan
 
 GCC = shutil.which("arm-none-eabi-gcc")
 COMPILERS = ["clang", *(["gcc"] if GCC else [])]
@@ -75,6 +75,19 @@ def test_nothing_is_needed_but_memcpy_and_memset(compiler: str, folders: dict[st
             assert external == {f"{name}_{layer}" for layer in {*layers, "run"}}
 
 
+@pytest.mark.parametrize("long", [True, False])
+def test_the_longest_and_the_strangest_names(long: bool, tmp_path: Path) -> None:
+    # Names that differ in their last character only, and names that look like those the emitter makes from others.
+    model = "m" * 63 if long else "layer"
+    names = ["n" * 62 + "a", "n" * 62 + "b"] if long else ["a", "a_weights", "a_kernel", "arena", "a_bias", "_", "in"]
+    layers = chain((4, 4, 2), "q7", *[conv(2, 3, pad=1, name=name) for name in names])
+    plan = make_plan(model, layers)
+    tuning.emit(plan, tmp_path)
+    run = host_run(plan, tmp_path)
+    for x in inputs(layers, 3):
+        assert_same(run(x, 1), forward(layers, x), model)
+
+
 @pytest.mark.parametrize("standard", ["-std=c++98", "-std=c++20"])
 def test_headers_in_cplusplus(standard: str, folders: dict[str, Path], tmp_path: Path) -> None:
     folder = folders["separable"]
@@ -96,7 +109,7 @@ def test_headers_in_cplusplus(standard: str, folders: dict[str, Path], tmp_path:
         (r"(SEPARABLE_CONV2D0_LOWERING +)\w+", "77", "LOWERING: legal values are"),
         (r"(SEPARABLE_CONV2D0_OUT_SHIFT +)\d+", "32", "OUT_SHIFT: legal values are"),
         (r"(SEPARABLE_CONV2D0_OUTPUT_OFFSET +)\d+", "2", "conv2d0_output_lies_in_the_arena"),
-        (r"(SEPARABLE_ID +)\w+", "0x1", "files of two runs are mixed"),
+        (r"(SEPARABLE_CONFIG_ID +)\w+", "0x1", "files of two runs are mixed"),
         (r"(SEPARABLE_ARENA_BYTES +)\d+", "16", "lies_in_the_arena"),
         (r"(SEPARABLE_CONV2D0_OUT_CH +)\d+", "7", "bias_matches_the_configuration"),
     ],

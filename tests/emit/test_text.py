@@ -163,6 +163,19 @@ def test_a_model_that_would_hide_a_system_header_is_refused(name: str) -> None:
         render(make_plan(name, NETWORKS["only_relu"]))
 
 
+@pytest.mark.parametrize("name", ["cxn", "CXN_net"])
+def test_a_model_that_would_take_the_names_of_the_kernels_is_refused(name: str) -> None:
+    with pytest.raises(EmitError, match="keep names with cxn"):
+        render(make_plan(name, NETWORKS["only_relu"]))
+
+
+@pytest.mark.parametrize("name", ["arena_bytes", "a_in_h", "layer_count", "config_id"])
+def test_a_layer_whose_prefix_is_a_macro_is_refused(name: str) -> None:
+    layers = chain((4,), "q7", {"op": "relu", "name": "a"}, {"op": "relu", "name": name})
+    with pytest.raises(EmitError, match=f"would make NET_{name.upper()}, a macro already"):
+        render(make_plan("net", layers))
+
+
 @pytest.mark.parametrize("name", ["run", "RUN", "config", "weights"])
 def test_a_layer_that_would_take_an_emitted_name_is_refused(name: str) -> None:
     with pytest.raises(EmitError, match="taken by the emitted files"):

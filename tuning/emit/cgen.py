@@ -8,7 +8,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-IDENTIFIER_LENGTH = 63
 KEYWORDS = frozenset(
     # C99 and C11, then what C++ adds.
     """auto break case char const continue default do double else enum extern float for goto if inline int long register
@@ -31,7 +30,7 @@ NUMBERS_PER_LINE = {1: 16, 2: 12, 4: 8}
 C_TYPES = {np.dtype(np.int8): "int8_t", np.dtype(np.int16): "int16_t", np.dtype(np.int32): "int32_t"}
 
 
-def check_identifier(name: object, what: str = "name") -> str:
+def check_identifier(name: object, what: str = "name", longest: int | None = None) -> str:
     """Return `name` if it can be a C and C++ identifier.
 
     Parameters
@@ -40,11 +39,13 @@ def check_identifier(name: object, what: str = "name") -> str:
         What the model or the plan calls the thing.
     what : str
         How the message calls it.
+    longest : int, optional
+        Most characters allowed. Names made of several are longer than C promises to tell apart; GCC and Clang do.
 
     Raises
     ------
     ValueError
-        Not a string, not an ASCII identifier, longer than 63 characters, or a keyword.
+        Not a string, not an ASCII identifier, too long, or a keyword.
 
     Examples
     --------
@@ -57,8 +58,8 @@ def check_identifier(name: object, what: str = "name") -> str:
     """
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         raise ValueError(f"{what}: expected a C identifier (letters, digits and _, no digit first), got {name!r}")
-    if len(name) > IDENTIFIER_LENGTH:
-        raise ValueError(f"{what}: expected at most {IDENTIFIER_LENGTH} characters, got {len(name)} in {name!r}")
+    if longest is not None and len(name) > longest:
+        raise ValueError(f"{what}: expected at most {longest} characters, got {len(name)} in {name!r}")
     if name in KEYWORDS:
         raise ValueError(f"{what}: expected a C identifier, got the keyword {name!r}; choose another name")
     return name

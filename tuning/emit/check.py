@@ -12,6 +12,7 @@ from tuning.plan import LayerPlan, Plan
 from .cgen import STANDARD_HEADERS, check_identifier
 
 WORD = 4
+LONGEST_NAME = 63
 RESERVED_LAYERS = ("run", "config", "weights")
 
 
@@ -26,13 +27,15 @@ def _error(where: str, expected: str, got: object) -> EmitError:
 def check_plan(plan: Plan) -> None:
     """Raise `EmitError` unless names are usable and every buffer lies where the kernels expect it."""
     try:
-        check_identifier(plan.model, "model name")
+        check_identifier(plan.model, "model name", LONGEST_NAME)
         for item in plan.layers:
-            check_identifier(item.layer.name, "layer name")
+            check_identifier(item.layer.name, "layer name", LONGEST_NAME)
     except ValueError as problem:
         raise EmitError(str(problem)) from None
     if plan.model.lower() in STANDARD_HEADERS:
         raise EmitError(f"model name: {plan.model}.h would hide the system header of that name; choose another name")
+    if re.match(r"cxn(_|$)", plan.model, re.IGNORECASE):
+        raise EmitError(f"model name {plan.model!r}: the kernels keep names with cxn to themselves; choose another")
     if not plan.layers:
         raise _error(plan.model, "at least one layer", "none")
     _check_names(plan)

@@ -20,7 +20,7 @@ from cmsisnn_x.layers import NUMPY_DTYPES
 from tuning.plan import LayerPlan, Plan
 
 from .cgen import C_TYPES, array_declare, comment_text, macros, plain_text
-from .check import check_plan, is_in_place
+from .check import EmitError, check_plan, is_in_place
 from .macros import layer_macros
 from .weights import activation_table, bias, packed_weights
 
@@ -182,6 +182,13 @@ def project(plan: Plan) -> Project:
             )
         )
     first, last = plan.layers[0].layer, plan.layers[-1].layer
+    network = {
+        f"{prefix}_LAYER_COUNT": len(layers),
+        f"{prefix}_INPUT_SIZE": prod(first.input_shape),
+        f"{prefix}_OUTPUT_SIZE": prod(last.output_shape),
+        f"{prefix}_ARENA_BYTES": plan.arena_bytes,
+    }
+    _check_prefixes(plan, network, layers)
     identity = _identity(layers, arrays)
     return Project(
         plan=plan,
@@ -200,18 +207,21 @@ def project(plan: Plan) -> Project:
         output_shape=shape_text(last.output_shape),
         cflags=plan.cflags,
         identity=identity,
-        macros={
-            f"{prefix}_ID": identity,
-            f"{prefix}_LAYERS": len(layers),
-            f"{prefix}_INPUT_SIZE": prod(first.input_shape),
-            f"{prefix}_OUTPUT_SIZE": prod(last.output_shape),
-            f"{prefix}_ARENA_BYTES": plan.arena_bytes,
-        },
+        macros={f"{prefix}_CONFIG_ID": identity, **network},
         layers=tuple(layers),
         kernels=tuple(kernels.values()),
         arrays=tuple(arrays),
         checks=tuple(_checks(plan, layers)),
     )
+
+
+def _check_prefixes(plan: Plan, network: dict[str, int], layers: Iterable[LayerText]) -> None:
+    """Kernels paste a layer's prefix and a parameter together, which fails if the prefix alone is a macro."""
+    taken = {*network, *(name for layer in layers for name in layer.macros)}
+    for item in plan.layers:
+        prefix = f"{plan.model}_{item.layer.name}".upper()
+        if prefix in taken or prefix == f"{plan.model.upper()}_CONFIG_ID":
+            raise EmitError(f"layer name: {item.layer.name!r} would make {prefix}, a macro already; choose another")
 
 
 def _identity(layers: Iterable[LayerText], arrays: Iterable[Array]) -> str:

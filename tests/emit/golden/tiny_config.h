@@ -7,9 +7,9 @@
 #ifndef TINY_CONFIG_H_INCLUDED
 #define TINY_CONFIG_H_INCLUDED
 
-/* The network; sizes in elements of int8_t, ARENA_BYTES in bytes; ID is the same in all files of one run. */
-#define TINY_ID          0x59b038b2
-#define TINY_LAYERS      5
+/* The network; sizes in elements of int8_t, ARENA_BYTES in bytes; CONFIG_ID is the same in all files of one run. */
+#define TINY_CONFIG_ID   0x59b038b2
+#define TINY_LAYER_COUNT 5
 #define TINY_INPUT_SIZE  60
 #define TINY_OUTPUT_SIZE 3
 #define TINY_ARENA_BYTES 264

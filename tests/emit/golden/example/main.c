@@ -62,7 +62,7 @@ static void leave(int ok)
 
 #ifdef CXN_PROFILE_HEADER
 uint32_t cxn_profile_start;
-uint32_t cxn_profile_cycles[TINY_LAYERS];
+uint32_t cxn_profile_cycles[TINY_LAYER_COUNT];
 
 #if defined(__ARM_ARCH_6M__)
 /* SysTick counts 24 bits down; the interrupt counts the turns. */
@@ -113,7 +113,7 @@ static void print_profile(void)
 {
     static const char *const layers[] = {"conv1", "pool1", "squash", "fc", "prob"};
     print("layer,cycles\n");
-    for (uint32_t i = 0; i < TINY_LAYERS; i++) {
+    for (uint32_t i = 0; i < TINY_LAYER_COUNT; i++) {
         print(layers[i]);
         print(",");
         print_number((int32_t)cxn_profile_cycles[i]);
