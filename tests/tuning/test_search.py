@@ -85,7 +85,7 @@ def test_exhaustive_follows_the_prior(space: SearchSpace) -> None:
 
 
 def test_bayesian_finds_what_the_estimate_missed(space: SearchSpace) -> None:
-    """The estimate does not know that one lowering is twice as fast: the residual model needs a few points to see it."""
+    """The estimate does not know that one lowering is twice as fast: the residual model needs a few points for it."""
     scores = truth(space)
     prior = np.where([v.lowering == "line_buffer" for v in space], 2 * scores, scores)
     order = [int(i) for i in np.argsort(prior)]

@@ -1,0 +1,347 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plans: exact choices under budgets, held against brute force, and a plan.json that keeps to its schema."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tuning
+from cmsisnn_x.layers import Layer
+from tuning import InfeasibleError, ModelError, OptionError, Plan
+from tuning.memory import lower_bound
+from tuning.model import load_model
+from tuning.plan import read_plan_file
+from tuning.planner import Choice, Network, Options, choose
+from tuning.schemas import model_schema, published, text
+from tuning.target import CORES, load_target
+
+OBJECTIVES = ("latency", "sram", "flash", "balanced")
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return tuning.tune(load_model("cifar10"), load_target("cortex-m4"))
+
+
+# ---------------------------------------------------------------- the planner against brute force
+
+
+@st.composite
+def networks(draw: st.DrawFn) -> Network:
+    """Small networks with every kind of trade, and layers that share kernels."""
+    options = []
+    for index in range(draw(st.integers(1, 4))):
+        layer = Layer(f"l{index}", "softmax", "q7", (8 * draw(st.integers(1, 4)),), (8,))
+        count = draw(st.integers(1, 4))
+        column = st.lists(st.integers(0, 40), min_size=count, max_size=count)
+        cycles = np.array(draw(column)) + 1
+        shared = draw(st.booleans())
+        kernels = tuple(f"shared{row}" if shared else f"{index}-{row}" for row in range(count))
+        code = np.array([3 * (row + 1) for row in range(count)]) if shared else np.array(draw(column))
+        options.append(Options(layer, cycles, 4 * np.array(draw(column)), np.array(draw(column)), code, kernels))
+    return Network(options)
+
+
+def every_choice(network: Network) -> Iterator[Choice]:
+    return (network.choice(rows) for rows in product(*(range(len(item)) for item in network.options)))
+
+
+def measure(choice: Choice, objective: str) -> float:
+    if objective == "balanced":
+        return float(choice.cycles) * choice.sram_bytes * max(choice.flash_bytes, 1)
+    return {"latency": choice.cycles, "sram": choice.sram_bytes, "flash": choice.flash_bytes}[objective]
+
+
+@settings(max_examples=120, deadline=None)
+@given(networks(), st.sampled_from(["latency", "sram", "flash"]), st.integers(0, 100), st.integers(0, 100))
+def test_every_objective_is_optimal_under_every_budget(
+    network: Network, objective: str, sram_at: int, flash_at: int
+) -> None:
+    found = list(every_choice(network))
+    srams, flashes = sorted({c.sram_bytes for c in found}), sorted({c.flash_bytes for c in found})
+    # Budgets from just too small to generous.
+    sram = srams[0] - 1 + (srams[-1] - srams[0] + 2) * sram_at // 100
+    flash = flashes[0] - 1 + (flashes[-1] - flashes[0] + 2) * flash_at // 100
+    feasible = [c for c in found if c.sram_bytes <= sram and c.flash_bytes <= flash]
+    if not feasible:
+        with pytest.raises(InfeasibleError):
+            choose(network, objective, sram, flash)
+        return
+    choice = choose(network, objective, sram, flash)
+    assert choice == network.choice(choice.rows)
+    assert choice.sram_bytes <= sram
+    assert choice.flash_bytes <= flash
+    best = min(measure(c, objective) for c in feasible)
+    assert measure(choice, objective) == best
+    if objective != "latency":
+        assert choice.cycles == min(c.cycles for c in feasible if measure(c, objective) == best)
+
+
+@settings(max_examples=60, deadline=None)
+@given(networks())
+def test_balanced_minimises_the_product_where_kernels_are_not_shared(network: Network) -> None:
+    if network.shared:
+        return
+    best = min(measure(c, "balanced") for c in every_choice(network))
+    assert measure(choose(network, "balanced"), "balanced") == pytest.approx(best)
+
+
+def test_budgets_make_the_exact_plan_better_than_greedy_choices() -> None:
+    """Greedy shrinks layer after layer until the flash fits; the exact plan knows which layer pays best."""
+
+    def layer(name: str, cycles: list[int], flash: list[int]) -> Options:
+        zeros = np.zeros(len(cycles), np.int64)
+        kernels = tuple(f"{name}{row}" for row in range(len(cycles)))
+        return Options(
+            Layer(name, "softmax", "q7", (4,), (4,)), np.array(cycles), zeros, np.array(flash), zeros, kernels
+        )
+
+    network = Network(
+        [layer("a", [100, 190], [60, 20]), layer("b", [100, 120], [60, 20]), layer("c", [100, 150], [50, 40])]
+    )
+    greedy = network.choice([1, 0, 0])  # the first layer shrinks first, and that is enough
+    choice = choose(network, "latency", None, 130)
+    assert greedy.flash_bytes <= 130
+    assert choice.rows == (0, 1, 0)
+    assert choice.cycles == 320 < greedy.cycles
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_each_objective_is_the_best_at_what_it_minimises(objective: str) -> None:
+    model, target = load_model("cifar10"), load_target("cortex-m4")
+    plans = {name: tuning.tune(model, target, objective=name).totals for name in OBJECTIVES}
+    key = {"latency": "cycles", "sram": "sram_bytes", "flash": "flash_bytes"}.get(objective)
+    if key:
+        assert plans[objective][key] == min(p[key] for p in plans.values())
+    else:
+        goods = [p["cycles"] * p["sram_bytes"] * p["flash_bytes"] for p in plans.values()]
+        assert goods[OBJECTIVES.index("balanced")] == min(goods)
+
+
+def test_scipy_is_imported_only_when_flash_binds(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, tuning\n"
+        "model, target = tuning.load_model('cifar10'), tuning.load_target('cortex-m4')\n"
+        "free = tuning.tune(model, target, sram_bytes=60000)\n"
+        "assert not {'scipy', 'skopt', 'sklearn', 'matplotlib', 'unicorn'} & set(sys.modules), sys.modules.keys()\n"
+        "tight = tuning.tune(model, target, flash_bytes=free.totals['flash_bytes'] - 1)\n"
+        "assert tight.totals['flash_bytes'] < free.totals['flash_bytes']\n"
+        "assert tight.totals['cycles'] >= free.totals['cycles']\n"
+        "assert 'scipy.optimize' in sys.modules and 'skopt' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
+
+
+# ---------------------------------------------------------------- whole plans
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_a_plan_adds_up(core: str) -> None:
+    plan = tuning.tune(load_model("cifar10"), load_target(core))
+    totals = plan.totals
+    assert totals["cycles"] == sum(item.cycles for item in plan.layers)
+    assert totals["macs"] == 12_298_240
+    assert totals["arena_bytes"] == plan.arena_bytes
+    assert totals["arena_bytes"] == lower_bound([i.layer for i in plan.layers], [i.scratch_bytes for i in plan.layers])
+    assert totals["sram_bytes"] == totals["arena_bytes"] + 32 * 32 * 3 + 10
+    assert totals["scratch_bytes"] == max(item.scratch_bytes for item in plan.layers)
+    assert totals["flash_bytes"] <= sum(item.flash_bytes for item in plan.layers)
+    assert (totals["ms"], plan.target.clock_hz) == (None, None)
+    assert plan.layers[0].input_offset is None
+    assert plan.layers[-1].output_offset is None
+    for item in plan.layers:
+        assert sum(item.terms.values()) == item.cycles
+        if item.variant:
+            assert item.cycles <= item.baseline_cycles
+            assert item.runner_up["cycles"] >= item.cycles
+
+
+def test_plan_json_keeps_to_its_schema(plan: Plan, tmp_path: Path) -> None:
+    schema = published("plan-1")
+    jsonschema.Draft202012Validator.check_schema(schema)
+    content = json.loads(plan.to_json())
+    jsonschema.validate(content, schema)
+    board = tuning.tune(load_model("cifar10"), load_target("nrf52840dk"), objective="balanced")
+    jsonschema.validate(board.to_dict(), schema)
+    assert board.totals["ms"] > 0
+    assert board.totals["energy_uj"] > 0
+    for key in ("schema", "cflags", "totals", "layers"):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({name: value for name, value in content.items() if name != key}, schema)
+    plan.save(tmp_path / "plan.json")
+    assert read_plan_file(tmp_path / "plan.json") == content
+    assert [path.name for path in tmp_path.iterdir()] == ["plan.json"]
+
+
+def test_the_published_model_schema_is_in_step_with_the_code() -> None:
+    """After a change: ``python -m tuning.schemas``."""
+    assert text(published("model-1")) == text(json.loads(text(model_schema())))
+
+
+def test_shipped_models_keep_to_the_published_schema() -> None:
+    import yaml
+
+    from tuning.model import list_models
+
+    schema = published("model-1")
+    jsonschema.Draft202012Validator.check_schema(schema)
+    for path in list_models().values():
+        jsonschema.validate(yaml.safe_load(path.read_text(encoding="utf-8")), schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"schema": 1, "name": "x", "input": {"shape": [1, 1]}, "layers": []}, schema)
+
+
+def test_the_same_inputs_give_the_same_text(plan: Plan) -> None:
+    for strategy in ("auto", "random", "bayesian"):
+        runs = {
+            tuning.tune(load_model("digits"), load_target("cortex-m7"), strategy=strategy, seed=5, trials=20).to_json()
+            for _ in range(2)
+        }
+        assert len(runs) == 1
+    assert tuning.tune(load_model("cifar10"), load_target("cortex-m4")).to_json() == plan.to_json()
+
+
+def test_budgets_come_from_the_caller_then_the_model_then_the_board(tmp_path: Path) -> None:
+    path = tmp_path / "net.yaml"
+    layers = "layers:\n  - {name: c, op: conv2d, out_channels: 6, kernel: 3, out_shift: 7}\n"
+    path.write_text(
+        f"schema: 1\nname: net\ninput: {{shape: [8, 8, 4]}}\nbudget: {{sram: 2K, flash: 32K}}\n{layers}",
+        encoding="utf-8",
+    )
+    model, board = load_model(path), load_target("nrf52840dk")
+    assert tuning.tune(model, board).budget == {"sram": 2048, "flash": 32768}
+    assert tuning.tune(model, board, sram_bytes=4096).budget == {"sram": 4096, "flash": 32768}
+    assert tuning.tune(load_model("cifar10"), board).budget == {"sram": board.sram_bytes, "flash": board.flash_bytes}
+    assert tuning.tune(load_model("cifar10"), load_target("cortex-m4")).budget == {"sram": None, "flash": None}
+
+
+@pytest.mark.parametrize("kind", ["sram", "flash"])
+def test_the_smallest_budget_that_is_named_works_and_one_byte_less_does_not(kind: str) -> None:
+    model, target = load_model("cifar10"), load_target("cortex-m4")
+    with pytest.raises(InfeasibleError) as caught:
+        tuning.tune(model, target, **{f"{kind}_bytes": 4000})
+    smallest = caught.value.smallest[kind]
+    message = str(caught.value)
+    assert f"over by {smallest - 4000:,} bytes" in message
+    assert f"--{kind} {smallest}" in message
+    assert "Layer '" in message
+    assert message.count(";") >= 2  # three things to try
+    assert tuning.tune(model, target, **{f"{kind}_bytes": smallest}).totals[f"{kind}_bytes"] == smallest
+    with pytest.raises(InfeasibleError):
+        tuning.tune(model, target, **{f"{kind}_bytes": smallest - 1})
+
+
+def test_flash_that_only_the_sram_budget_makes_too_small_is_said() -> None:
+    zeros = np.zeros(2, np.int64)
+    one = Options(
+        Layer("a", "softmax", "q7", (4,), (4,)),
+        np.array([1, 2]),
+        np.array([100, 0]),
+        np.array([10, 50]),
+        zeros,
+        ("x", "y"),
+    )
+    with pytest.raises(InfeasibleError, match="without the SRAM budget 10 bytes would do"):
+        choose(Network([one]), "latency", 20, 20)
+
+
+def test_tight_budgets_bind_and_generous_ones_do_not(plan: Plan) -> None:
+    model, target = load_model("cifar10"), load_target("cortex-m4")
+    flash = plan.totals["flash_bytes"] * 3 // 4
+    tight = tuning.tune(model, target, flash_bytes=flash, sram_bytes=48 << 10)
+    assert tight.totals["flash_bytes"] <= flash
+    assert tight.totals["sram_bytes"] <= 48 << 10
+    assert tight.totals["cycles"] > plan.totals["cycles"]
+    generous = tuning.tune(model, target, flash_bytes=10 << 20, sram_bytes=10 << 20)
+    assert [item.variant for item in generous.layers] == [item.variant for item in plan.layers]
+
+
+def test_pins_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "net.yaml"
+    pins = "{unroll: 2, block_rows: 1, lowering: im2col}"
+    line = f"{{name: c, op: conv2d, out_channels: 6, kernel: 3, out_shift: 7, variant: {pins}}}"
+    path.write_text(f"schema: 1\nname: net\ninput: {{shape: [8, 8, 4]}}\nlayers:\n  - {line}\n", encoding="utf-8")
+    item = tuning.tune(load_model(path), load_target("cortex-m4")).layers[0]
+    assert (item.variant.unroll, item.variant.block_rows, item.variant.lowering) == (2, 1, "im2col")
+    path.write_text(path.read_text(encoding="utf-8").replace("im2col}", "direct}"), encoding="utf-8")
+    with pytest.raises(ModelError, match="layer 'c': variant"):
+        tuning.tune(load_model(path), load_target("cortex-m4"))
+
+
+@pytest.mark.parametrize(
+    "options", [{"objective": "speed"}, {"score": "guess"}, {"strategy": "genetic"}, {"trials": 0}, {"jobs": 0}]
+)
+def test_wrong_options_are_refused(options: dict[str, object]) -> None:
+    with pytest.raises(OptionError, match="expected"):
+        tuning.tune(load_model("digits"), load_target("cortex-m4"), **options)
+
+
+def test_a_clock_gives_a_core_its_milliseconds() -> None:
+    plan = tuning.tune(load_model("digits"), load_target("cortex-m7"), clock_hz=216_000_000)
+    assert plan.totals["ms"] == pytest.approx(plan.totals["cycles"] / 216_000, abs=1e-4)
+
+
+def test_emit_is_a_package_and_a_verb() -> None:
+    import tuning.emit
+    from tuning import emit
+    from tuning.emit import emit_plan
+
+    assert callable(tuning.emit)
+    assert emit is tuning.emit
+    assert emit.emit_plan is emit_plan
+
+
+@pytest.mark.emulated
+def test_emulated_scores_are_never_slower_than_the_estimates_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tuning.measure import Bench
+    from tuning.tuner import CFLAGS
+
+    monkeypatch.setenv("CMSISNN_X_CACHE", str(tmp_path))
+    model, target = load_model("digits"), load_target("cortex-m4")
+    estimated = tuning.tune(model, target)
+    events: list[dict[str, object]] = []
+    emulated = tuning.tune(model, target, score="emulate", trials=6, progress=events.append)
+    jsonschema.validate(emulated.to_dict(), published("plan-1"))
+    assert emulated.strategy == "bayesian"
+    bench = Bench(target, CFLAGS)
+    last = len(model.layers) - 1
+    truth = [
+        bench.measure(i.layer, [i.variant], (at > 0, at < last))[0].cycles for at, i in enumerate(estimated.layers)
+    ]
+    assert emulated.totals["cycles"] <= sum(truth)
+    for item in emulated.layers:
+        assert item.emulated_cycles == item.cycles == sum(item.terms.values())
+    assert {event["layer"] for event in events} == {layer.name for layer in model.layers}
+    again = tuning.tune(model, target, score="emulate", trials=6)
+    assert again.to_json() == emulated.to_json()
+
+
+@pytest.mark.emulated
+def test_an_interrupt_keeps_what_was_emulated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CMSISNN_X_CACHE", str(tmp_path))
+    model, target = load_model("digits"), load_target("cortex-m4")
+    events: list[dict[str, object]] = []
+
+    def stop(event: dict[str, object]) -> None:
+        events.append(event)
+        if event["layer"] == model.layers[1].name and "trial" in event:
+            raise KeyboardInterrupt
+
+    plan = tuning.tune(model, target, score="emulate", trials=2, progress=stop)
+    assert plan.layers[0].emulated_cycles is not None
+    assert [item.emulated_cycles for item in plan.layers[2:]] == [None] * (len(plan.layers) - 2)
+    assert events[-1]["interrupted"]
