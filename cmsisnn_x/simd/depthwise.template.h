@@ -12,7 +12,7 @@ typedef struct {
     ptrdiff_t steps;
     int shift;
     int32_t low;
-    ptrdiff_t ch;
+    ptrdiff_t ch; /* elements from one pixel of a tile to the next in the output */
 } FN(dw_job);
 
 static void FN(dw_tile)(const FN(dw_job) *job, const int16_t *in, const ptrdiff_t *offsets, const int16_t *weights,
@@ -25,6 +25,12 @@ ALWAYS_INLINE ptrdiff_t FN(dw_steps)(const simd_geometry *g)
     return ((ptrdiff_t)g->kernel_h * g->kernel_w + DW_TAPS - 1) / DW_TAPS;
 }
 
+/* Few channels: neighbouring pixels lie side by side, so a vector takes whole pixels, with the weights repeated. */
+ALWAYS_INLINE int FN(dw_spans_pixels)(const simd_geometry *g)
+{
+    return g->stride_x == 1 && g->out_ch < DW_LANES && DW_LANES % g->out_ch == 0;
+}
+
 static size_t FN(dw_packed_bytes)(const simd_geometry *g)
 {
     return FN(dw_sums_bytes)(g) +
@@ -34,15 +40,16 @@ static size_t FN(dw_packed_bytes)(const simd_geometry *g)
 static void FN(dw_pack)(const simd_geometry *g, const void *weights, const void *bias, void *packed)
 {
     const ptrdiff_t ch = g->out_ch, taps = (ptrdiff_t)g->kernel_h * g->kernel_w, steps = FN(dw_steps)(g);
+    const ptrdiff_t slots = FN(dw_spans_pixels)(g) ? DW_LANES : ch;
     uint32_t *sums = packed;
     int16_t *to = (int16_t *)((char *)packed + FN(dw_sums_bytes)(g));
     memset(packed, 0, FN(dw_packed_bytes)(g));
-    for (ptrdiff_t c = 0; c < ch; c++) {
+    for (ptrdiff_t c = 0; c < slots; c++) {
         const ptrdiff_t chunk = c / DW_LANES, slot = DW_SLOT(c % DW_LANES);
-        sums[chunk * DW_LANES + slot] = initial_sum(g, bias, c);
+        sums[chunk * DW_LANES + slot] = initial_sum(g, bias, c % ch);
         for (ptrdiff_t t = 0; t < taps; t++)
             to[((chunk * steps + t / DW_TAPS) * DW_LANES + slot) * DW_TAPS + t % DW_TAPS] =
-                plain_weight(weights, g->weight_bits, t * ch + c);
+                plain_weight(weights, g->weight_bits, t * ch + c % ch);
     }
 }
 
@@ -53,13 +60,31 @@ ALWAYS_INLINE size_t FN(dw_taps_bytes)(const simd_geometry *g)
 
 static size_t FN(dw_scratch_bytes)(const simd_geometry *g) { return FN(lowering_bytes)(g) + FN(dw_taps_bytes)(g); }
 
+/* One output row as vectors of DW_LANES elements, the last one incomplete. */
+static void FN(dw_row)(const FN(dw_job) *job, const int16_t *in, const int16_t *weights, const int32_t *sums, T *out, ptrdiff_t length)
+{
+    const ptrdiff_t whole = length / DW_LANES;
+    ptrdiff_t offsets[DW_PIXELS];
+    for (ptrdiff_t i = 0; i < whole; i += DW_PIXELS) {
+        for (ptrdiff_t p = 0; p < DW_PIXELS; p++)
+            offsets[p] = min_ptrdiff(i + p, whole - 1) * DW_LANES;
+        FN(dw_tile)(job, in, offsets, weights, sums, out + i * DW_LANES, (int)min_ptrdiff(whole - i, DW_PIXELS), DW_LANES);
+    }
+    if (length % DW_LANES) {
+        for (ptrdiff_t p = 0; p < DW_PIXELS; p++)
+            offsets[p] = whole * DW_LANES;
+        FN(dw_tile)(job, in, offsets, weights, sums, out + whole * DW_LANES, 1, (int)(length % DW_LANES));
+    }
+}
+
 static void FN(dw_run)(const simd_geometry *g, const void *packed, const void *in, void *out, void *scratch)
 {
     const FN(lowering) p = FN(plan_lowering)(g);
     ptrdiff_t *offsets = scratch;
     ptrdiff_t *taps = (ptrdiff_t *)((char *)scratch + p.offsets_bytes);
     int16_t *buffer = (int16_t *)((char *)taps + FN(dw_taps_bytes)(g));
-    const FN(dw_job) job = {taps, FN(dw_steps)(g), g->out_shift, g->relu ? 0 : INT32_MIN, g->out_ch};
+    const FN(dw_job) job = {taps, FN(dw_steps)(g), g->out_shift, g->relu ? 0 : INT32_MIN,
+                              FN(dw_spans_pixels)(g) ? DW_LANES : g->out_ch};
     const int32_t *sums = packed;
     const int16_t *weights = (const int16_t *)((const char *)packed + FN(dw_sums_bytes)(g));
     const ptrdiff_t chunk_pitch = job.steps * DW_TAPS * DW_LANES;
@@ -73,6 +98,12 @@ static void FN(dw_run)(const simd_geometry *g, const void *packed, const void *i
         const ptrdiff_t rows = min_ptrdiff(p.strip, g->out_h - y), pixels = rows * g->out_w;
         T *to = (T *)out + y * g->out_w * g->out_ch;
         FN(lower)(g, &p, in, y, rows, buffer);
+        if (FN(dw_spans_pixels)(g)) {
+            const ptrdiff_t length = (ptrdiff_t)g->out_w * g->out_ch;
+            for (ptrdiff_t r = 0; r < rows; r++)
+                FN(dw_row)(&job, buffer + r * g->stride_y * p.pitch, weights, sums, to + r * length, length);
+            continue;
+        }
         for (ptrdiff_t c = 0; c < g->out_ch; c += DW_LANES)
             for (ptrdiff_t i = 0; i < pixels; i += DW_PIXELS)
                 FN(dw_tile)(&job, buffer + c, offsets + i, weights + c / DW_LANES * chunk_pitch, sums + c, to + i * g->out_ch + c,

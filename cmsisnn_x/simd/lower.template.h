@@ -31,7 +31,7 @@ static FN(lowering) FN(plan_lowering)(const simd_geometry *g)
     p.left = min_ptrdiff(max_ptrdiff(g->pad_left, 0), p.padded_w);
     p.copied = min_ptrdiff(g->in_w, p.padded_w - p.left);
     p.right = p.padded_w - p.left - p.copied;
-    ptrdiff_t rows = LOWER_STRIP_BYTES / (p.pitch * (ptrdiff_t)sizeof(LT));
+    ptrdiff_t rows = LOWER_STRIP_BYTES / max_ptrdiff(1, p.pitch * (ptrdiff_t)sizeof(LT));
     p.strip = min_ptrdiff(g->out_h, max_ptrdiff(1, (rows - g->kernel_h) / g->stride_y + 1));
     rows = (p.strip - 1) * g->stride_y + g->kernel_h;
     p.buffer_bytes = round_up((size_t)(rows * p.pitch) * sizeof(LT) + LOWER_SLACK(g), SIMD_ALIGNMENT);
