@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The headers as a firmware engineer meets them: in C++ too, no warnings, wrong values refused, a second emulator."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cmsisnn_x._variants import BASELINE, Variant
+from helpers.device import INCLUDE, Case, c_source, compilers, draw
+from helpers.layers import make_layer
+from helpers.qemu import BOARDS, Board, check_in_qemu
+from tuning.emulate import ToolchainError, find_toolchain
+
+
+def one_of_each() -> list[Case]:
+    """A case of every template and element type, some of them at odd addresses."""
+    found = []
+    for dtype in ("q7", "q15"):
+        offsets = {"input_offset": 1, "output_offset": 3} if dtype == "q15" else {}
+        conv = make_layer("conv2d", (6, 7, 3), dtype=dtype, out_channels=5, kernel=3, padding=1, out_shift=8)
+        deep = make_layer("depthwise_conv2d", (6, 5, 6), dtype=dtype, kernel=3, padding=1, out_shift=6)
+        full = make_layer("fully_connected", (33,), dtype=dtype, out_channels=7, out_shift=7, activation="relu")
+        found += [Case(conv, BASELINE, **offsets), Case(deep, Variant(1, 1, 1, 1), **offsets)]
+        found += [
+            Case(full, Variant(2, 2, 1, 1, lowering="direct", weight_layout=w), **offsets)
+            for w in ("plain", "interleaved")
+        ]
+        for op in ("max_pool2d", "avg_pool2d"):
+            found.append(Case(make_layer(op, (7, 6, 5), dtype=dtype, kernel=3, stride=2, ceil_mode=True), **offsets))
+        found += [
+            Case(make_layer(op, (3, 5, 2), dtype=dtype, int_bits=3), **offsets) for op in ("relu", "sigmoid", "tanh")
+        ]
+        found.append(Case(make_layer("softmax", (12,), dtype=dtype), input=np.arange(12) - 6, **offsets))
+        found.append(
+            Case(make_layer("multiply", (9,), dtype=dtype, out_shift=7), other=draw((9,), dtype, "other"), **offsets)
+        )
+    return found
+
+
+def syntax_check(command: list[str], source: Path, text: str) -> None:
+    source.write_text(text)
+    flags = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wpedantic", "-Werror", "-O1", "-c"]
+    done = subprocess.run(
+        [*command, *flags, f"-I{INCLUDE}", str(source), "-o", str(source.with_suffix(".o"))],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def arm_command(compiler: str, core: str, *, cpp: bool) -> list[str]:
+    toolchain = find_toolchain(compiler)
+    command = list(toolchain.command)
+    if cpp:
+        command[-1] = command[-1].removesuffix("gcc") + "g++" if compiler == "gcc" else "c++"
+    return [*command, *toolchain.core_flags(core)]
+
+
+@pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m3", "cortex-m4"])
+@pytest.mark.parametrize("compiler", compilers())
+@pytest.mark.parametrize(("suffix", "standard"), [(".c", "-std=c99"), (".cpp", "-std=c++11")])
+def test_headers_are_clean_in_c_and_cpp(compiler: str, core: str, suffix: str, standard: str, tmp_path: Path) -> None:
+    command = arm_command(compiler, core, cpp=suffix == ".cpp")
+    syntax_check([*command, standard], tmp_path / f"all{suffix}", c_source(one_of_each()))
+
+
+WRONG = (
+    ("conv2d", "STRIDE_X", 0),
+    ("conv2d", "OUT_SHIFT", 32),
+    ("fully_connected", "UNROLL", 3),
+    ("fully_connected", "BLOCK_ROWS", 3),
+    ("fully_connected", "LOWERING", 9),
+    ("fully_connected", "WEIGHT_LAYOUT", 0),
+    ("fully_connected", "INNER", 7),
+    ("fully_connected", "WEIGHT_BITS", 16),
+    ("max_pool2d", "KERNEL_H", 0),
+    ("avg_pool2d", "IN_BITS", 12),
+    ("relu", "INPUT_ALIGNED", 2),
+    ("sigmoid", "INT_BITS", 4),
+    ("softmax", "IN_CH", 65536),
+)
+
+
+@pytest.mark.parametrize(("op", "macro", "value"), WRONG, ids=[f"{op}-{macro}" for op, macro, _ in WRONG])
+def test_an_impossible_value_stops_with_the_legal_ones(op: str, macro: str, value: int, tmp_path: Path) -> None:
+    case = next(c for c in one_of_each() if c.layer.op == op)
+    source = tmp_path / "wrong.c"
+    source.write_text(c_source([Case(case.layer, case.variant, macros={macro: value}, scratch_bytes=0)]))
+    toolchain = find_toolchain(compilers()[0])
+    with pytest.raises(ToolchainError, match=f"{macro}.*: legal values"):
+        toolchain.compile(source, tmp_path / "wrong.o", "cortex-m4", cflags=["-O1"], include=[INCLUDE])
+
+
+@pytest.mark.skipif(
+    shutil.which("qemu-system-arm") is None, reason="qemu-system-arm, an optional second emulator, is not installed"
+)
+@pytest.mark.parametrize("board", BOARDS, ids=[board.core for board in BOARDS])
+def test_qemu_agrees(board: Board, full: bool) -> None:
+    for compiler in compilers() if full else compilers()[:1]:
+        check_in_qemu(one_of_each(), board, compiler)
+
+
+@pytest.mark.skipif(
+    shutil.which("qemu-system-arm") is None, reason="qemu-system-arm, an optional second emulator, is not installed"
+)
+def test_qemu_would_tell() -> None:
+    cases = one_of_each()[:2]
+    wrong = cases[1].reference.copy()
+    wrong.flat[0] ^= 1
+    cases[1] = Case(cases[1].layer, cases[1].variant, input=cases[1].x, expected=wrong)
+    with pytest.raises(AssertionError, match="differs: depthwise_convolve"):
+        check_in_qemu(cases, BOARDS[1], compilers()[0])

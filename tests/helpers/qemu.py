@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A second opinion: cases in QEMU's emulation of whole boards, data compiled in, the verdict by semihosting."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from helpers.device import INCLUDE, WARNINGS, Case, c_source
+from tuning.emulate import find_toolchain
+
+
+@dataclass(frozen=True)
+class Board:
+    """A QEMU machine: its code memory, its data memory and the core flag of the compiler."""
+
+    machine: str
+    core: str
+    flash: int = 0
+    ram: int = 0x20000000
+    ram_bytes: int = 0x100000
+
+
+BOARDS = (
+    Board("microbit", "cortex-m0", ram_bytes=0x4000),
+    Board("mps2-an385", "cortex-m3"),
+    Board("mps2-an386", "cortex-m4"),
+    Board("mps2-an500", "cortex-m7"),
+    # Starts in the secure world, whose memories have addresses of their own.
+    Board("mps2-an505", "cortex-m33", 0x10000000, 0x38000000),
+)
+
+SCRIPT = """
+ENTRY(reset)
+SECTIONS {{
+    . = {flash:#x};
+    .text : {{ KEEP(*(.vectors)) *(.text*) *(.rodata*) }}
+    . = {ram:#x};
+    .bss (NOLOAD) : {{ *(.bss*) *(COMMON) }}
+    /DISCARD/ : {{ *(.ARM.exidx*) *(.ARM.extab*) *(.comment) }}
+}}
+"""
+
+MAIN = """
+static int host(int operation, const void *argument)
+{
+    register int r0 __asm__("r0") = operation;
+    register const void *r1 __asm__("r1") = argument;
+    __asm__ volatile("bkpt 0xab" : "+r"(r0) : "r"(r1) : "memory");
+    return r0;
+}
+
+/* SYS_WRITE0 prints the first wrong case; SYS_EXIT with ADP_Stopped_ApplicationExit ends with status 0. */
+static void verdict(int wrong)
+{
+    char text[] = "case 000\\n";
+    text[5] = (char)('0' + wrong / 100 % 10);
+    text[6] = (char)('0' + wrong / 10 % 10);
+    text[7] = (char)('0' + wrong % 10);
+    (void)host(4, wrong < 0 ? "all equal\\n" : text);
+    (void)host(0x18, (const void *)(wrong < 0 ? 0x20026 : 0x20023));
+}
+
+static int differs(const uint8_t *a, const uint8_t *b, unsigned size)
+{
+    while (size--) {
+        if (*a++ != *b++) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+void reset(void);
+void reset(void)
+{
+    int wrong = -1;
+CALLS
+    verdict(wrong);
+    for (;;) {
+    }
+}
+
+__attribute__((section(".vectors"), used)) static void (*const vectors[2])(void) = {(void (*)(void))STACK, reset};
+"""
+
+
+def program(cases: Sequence[Case], board: Board) -> str:
+    """C text of a firmware image that runs the cases and says whether every output is as expected."""
+    arrays, calls = [], []
+    for number, case in enumerate(cases):
+        assert not case.in_place
+        contents = {
+            "input": (case.x.tobytes(), case.input_offset or 0),
+            "weights": (case.weights, case.second_offset),
+            "bias": (case.bias, 0),
+            "expected": (case.reference.tobytes(), 0),
+        }
+        for name, (data, offset) in contents.items():
+            text = ", ".join(map(str, bytes(offset) + (data or b"\0")))
+            arrays.append(f"static const uint8_t data{number}_{name}[] __attribute__((aligned(4))) = {{{text}}};")
+        size = case.reference.nbytes
+        output_offset = case.output_offset or 0
+        sizes = {"output": size + output_offset, "scratch": max(case.scratch, 4)}
+        arrays += [f"static uint8_t data{number}_{n}[{b}] __attribute__((aligned(4)));" for n, b in sizes.items()]
+        arguments = [f"data{number}_{name} + {contents[name][1]}" for name in ("input", "weights", "bias")]
+        arguments += [f"data{number}_output + {output_offset}", f"data{number}_scratch"]
+        equal = f"differs(data{number}_output + {output_offset}, data{number}_expected, {size})"
+        calls += [
+            f"    case{number}({', '.join(arguments)});",
+            f"    if (wrong < 0 && {equal}) {{ wrong = {number}; }}",
+        ]
+    stack = hex(board.ram + board.ram_bytes)
+    return "\n".join([c_source(cases), *arrays, MAIN.replace("CALLS", "\n".join(calls)).replace("STACK", stack)])
+
+
+def check_in_qemu(cases: Sequence[Case], board: Board, compiler: str, level: str = "-O2") -> None:
+    """Build the image, boot it on the board, and fail unless every output is equal."""
+    toolchain = find_toolchain(compiler)
+    with tempfile.TemporaryDirectory() as folder:
+        source, script, image = (Path(folder) / name for name in ("main.c", "main.ld", "main.elf"))
+        source.write_text(program(cases, board))
+        script.write_text(SCRIPT.format(flash=board.flash, ram=board.ram))
+        toolchain.build([source], image, board.core, cflags=[*WARNINGS, level], include=[INCLUDE], script=script)
+        command = ["qemu-system-arm", "-M", board.machine, "-nographic", "-monitor", "none", "-serial", "none"]
+        command += ["-semihosting-config", "enable=on,target=native", "-kernel", str(image)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    said = (done.stdout + done.stderr).strip()
+    if said.startswith("case ") and said[5:8].isdigit():
+        said = f"differs: {cases[int(said[5:8])]}"
+    assert said == "all equal", f"{board.machine}: {said}"
+    assert done.returncode == 0
