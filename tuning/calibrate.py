@@ -8,14 +8,13 @@ measured on layers of other shapes.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from cmsisnn_x._variants import BLOCKED_OPS, Variant
+from cmsisnn_x._variants import BASELINE, BLOCKED_OPS, Variant
 from cmsisnn_x.layers import Layer
 
 from .cost import features, fitted, mix
@@ -150,10 +149,10 @@ def calibrate(
         Called with a line of text per layer.
     """
     samples = _emulate(bench, target, list(layers or grid()), LAYERS_PER_FAMILY, report)
-    families = fit(samples, target)
+    families, groups = fit(samples, target)
     code = {name: int(np.median([sample.code_bytes for sample in found])) for name, found in samples.items()}
     errors = _errors(families, _emulate(bench, target, list(held_out or unseen()), LAYERS_PER_ERROR, report), target)
-    return Coefficients(target.core, bench.toolchain.version, tuple(cflags), families, code, errors)
+    return Coefficients(target.core, bench.toolchain.version, tuple(cflags), families, groups, code, errors)
 
 
 def _emulate(bench: Bench, target: Target, layers: Sequence[Layer], per_family: int, report: Report) -> dict[str, list[Sample]]:
@@ -167,7 +166,10 @@ def _emulate(bench: Bench, target: Target, layers: Sequence[Layer], per_family: 
     chosen: dict[int, list[Variant | None]] = {}
     for position, found in enumerate(members.values()):
         numbers = sorted(found)
-        count = len(numbers) if None in found[numbers[0]] else min(per_family, len(numbers))
+        first = found[numbers[0]][0]
+        # Loops that are hardly unrolled are hardly ever chosen: half the effort is enough.
+        effort = per_family if first is None or first.unroll >= 4 or first.host_knobs() == BASELINE.host_knobs() else max(per_family // 2, 1)
+        count = len(numbers) if first is None else min(effort, len(numbers))
         for at in range(count):
             number = numbers[(position + at * len(numbers) // count) % len(numbers)]
             # The number of im2col columns rotates with the layer: it belongs to no family.
@@ -184,26 +186,28 @@ def _emulate(bench: Bench, target: Target, layers: Sequence[Layer], per_family: 
     return samples
 
 
-def fit(samples: Mapping[str, Sequence[Sample]], target: Target) -> dict[str, tuple[float, ...]]:
-    """Coefficients of every family.
+def fit(samples: Mapping[str, Sequence[Sample]], target: Target) -> tuple[dict[str, tuple[float, ...]], dict[str, tuple[float, ...]]]:
+    """Coefficients of every family, and of every group of them the factors on the instruction mix.
 
     Families that differ in blocking and unrolling alone are first fitted together, as corrections of the instruction mix that they
     share; each is then fitted by itself, drawn towards that.
     """
-    groups: dict[str, list[str]] = {}
+    members: dict[str, list[str]] = {}
     for name in samples:
-        groups.setdefault(re.sub(r" (unroll|block_rows|block_cols)=\d+", "", name), []).append(name)
-    families = {}
-    for names in groups.values():
+        members.setdefault(fitted.group(name), []).append(name)
+    families, groups = {}, {}
+    for group, names in members.items():
         prior = {name: _prior(samples[name][0], target) for name in names}
         together = [sample for name in names for sample in samples[name]]
         shared = _ratios(together, np.array([prior[name] for name in names for _ in samples[name]]), target, PULL)
+        # No part is free: a ratio of zero would keep a family's own fit from ever finding it.
+        shared = np.maximum(shared, 0.05)
+        groups[group] = tuple(float(f"{value:.4g}") for value in shared)
         for name in names:
-            # No part is free: a ratio of zero would keep a family's own fit from ever finding it.
-            start = prior[name] * np.maximum(shared, 0.05)
+            start = prior[name] * shared
             own = start * _ratios(samples[name], np.array([start] * len(samples[name])), target, PULL_TO_GROUP)
             families[name] = tuple(float(f"{value:.5g}") for value in own)
-    return families
+    return families, groups
 
 
 def _prior(sample: Sample, target: Target) -> np.ndarray:

@@ -203,7 +203,7 @@ def test_errors_on_unseen_layers_are_published(core: str) -> None:
 
 def test_coefficients_survive_their_file() -> None:
     found = fitted.Coefficients(
-        "cortex-m4", "gcc 1", ("-O3",), {"a": (1.0, 2.5)}, {"a": 10}, {"conv2d": {"median": 0.01}}
+        "cortex-m4", "gcc 1", ("-O3",), {"a": (1.0, 2.5)}, {"b": (0.5, 1.0)}, {"a": 10}, {"conv2d": {"median": 0.01}}
     )
     text = fitted.to_json(found)
     assert fitted.from_json(text) == found
@@ -223,7 +223,7 @@ def test_the_fit_recovers_known_coefficients() -> None:
     samples = [
         Sample(layer, variant, round(float(features.count(layer, [variant], True)[0] @ truth)), 100) for layer in layers
     ]
-    found = np.array(fit({"family": samples}, target)["family"])
+    found = np.array(fit({"family": samples}, target)[0]["family"])
     for layer in [layer for layer in unseen(("q7",)) if layer.op == "conv2d"]:
         counts = features.count(layer, [variant], True)[0]
         assert counts @ found == pytest.approx(counts @ truth, rel=0.03), layer.name

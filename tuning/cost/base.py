@@ -125,9 +125,10 @@ def expected_error(op: str, target: Target) -> tuple[float, float] | None:
 
 def _coefficients(layer: Layer, variant: Variant | None, name: str, target: Target) -> np.ndarray:
     prior = np.array(mix.price(layer, variant, target.dsp, target.timing))
-    known = fitted.coefficients(target.core).families.get(name)
+    found = fitted.coefficients(target.core)
+    known = found.families.get(name)
     if known is None:
-        return prior
+        return prior * np.array(found.groups.get(fitted.group(name), 1.0))
     core = _core_timing(target.core)
     if dict(target.timing) == core:
         return np.array(known)

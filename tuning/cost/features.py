@@ -22,6 +22,7 @@ BLOCKED = {
     "zeroed": "im2col",  # padding elements written into it
     "segments": "im2col",  # contiguous pieces copied
     "clipped": "im2col",  # pieces that the image's left or right edge cuts
+    "transformed": "im2col",  # weights brought into another form at run time
     "steps": "multiply_accumulate",  # passes of the inner loop's body in blocks of block_rows x block_cols
     "tail": "multiply_accumulate",  # single elements that do not fill a pass
     "left_steps": "multiply_accumulate",  # the same in blocks of the rows that do not fill block_rows
@@ -93,8 +94,15 @@ def _blocked(layer: Layer, variants: Sequence[Variant | None], dsp: bool) -> np.
     col_blocks = np.where(by_row, out_h * -(-out_w // cols), pixels // held * (held // cols) + -(-last // cols))
     col_blocks = np.where(tiled, tiles * -(-out_h // cols), col_blocks)
     row_blocks, left = out_ch // rows, out_ch % rows
-    left_blocks = np.where(packed, -(-left // 2), left)
+    left_blocks = np.where(packed | tiled, -(-left // 2), left)
+    if depthwise:  # the line buffer takes a word of channels and block_cols output rows at a time
+        lanes = 4 // layer.numpy_dtype.itemsize
+        row_blocks = np.where(by_row, -(-channels // lanes), row_blocks)
+        left_blocks = np.where(by_row, 0, left_blocks)
+        col_blocks = np.where(by_row, -(-out_h // cols) * out_w, col_blocks)
+        groups = np.where(by_row, -(-out_h // cols), groups)
     blocks, left_all = row_blocks * col_blocks, left_blocks * col_blocks
+    transformed = np.where(tiled & ~packed, tiles * (row_blocks * rows + 2 * left_blocks) * kernel_h * kernel_w * channels, 0)
 
     if depthwise:
         runs, run, step = np.ones_like(rows), np.full_like(rows, kernel_h * kernel_w), np.ones_like(rows)
@@ -102,13 +110,13 @@ def _blocked(layer: Layer, variants: Sequence[Variant | None], dsp: bool) -> np.
         runs = np.where(tiled, points, np.where(by_row, kernel_h, 1))
         run = np.where(tiled, kernel_h * channels + kernel_h * channels % 2, kernel_h * kernel_w * channels // np.where(by_row, kernel_h, 1))
         narrow = (layer.weights_dtype or layer.dtype) == "q7"
-        step = np.where(dsp & narrow & ~packed, 4, 2)
+        step = np.where(dsp & narrow & ~packed & ~tiled, 4, 2)
     passes, tail = run // step, run % step
     inner = blocks * runs
 
     prepared = _prepared(layer, by_row, tiled, tiles, points)
     columns = (
-        *prepared,
+        *prepared, transformed,
         inner * passes, inner * tail, left_all * runs * passes, left_all * runs * tail,
         blocks, left_all,
         inner * (passes // unroll), inner, groups * (row_blocks + left_blocks), np.where(by_row, 0, pixels), np.full_like(rows, out_h), np.ones_like(rows),

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -25,6 +26,8 @@ class Coefficients:
     ----------
     families : mapping
         Family -> cycles of one run of each part, in the order of `features.parts_of`.
+    groups : mapping
+        Group of families -> factors on the instruction mix that they share: for families that were not fitted by themselves.
     code_bytes : mapping
         Family -> bytes of machine code.
     errors : mapping
@@ -35,6 +38,7 @@ class Coefficients:
     compiler: str = ""
     cflags: tuple[str, ...] = ()
     families: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    groups: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     code_bytes: Mapping[str, int] = field(default_factory=dict)
     errors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
@@ -52,6 +56,17 @@ def family(layer: Layer, variant: Variant | None) -> str:
     # The kernel's width decides a Winograd transform, which is code of its own.
     width = f" kernel_w={layer.kernel[1]}" if variant is not None and variant.lowering == "winograd" else ""
     return f"{layer.op} {layer.dtype} {layer.weights_dtype or '-'}{_knobs(variant)}{width}"
+
+
+def group(name: str) -> str:
+    """The group of a family: all that differ from it in blocking and unrolling alone.
+
+    Examples
+    --------
+    >>> group("conv2d q7 q7 unroll=4 block_rows=2 block_cols=2 lowering=direct")
+    'conv2d q7 q7 lowering=direct'
+    """
+    return re.sub(r" (unroll|block_rows|block_cols)=\d+", "", name)
 
 
 @cache
@@ -83,6 +98,7 @@ def from_json(text: str) -> Coefficients:
         content["compiler"],
         tuple(content["cflags"]),
         {name: tuple(entry["cycles"]) for name, entry in entries.items()},
+        {name: tuple(factors) for name, factors in content["groups"].items()},
         {name: entry["code_bytes"] for name, entry in entries.items()},
         content["errors"],
     )
@@ -92,8 +108,9 @@ def to_json(found: Coefficients) -> str:
     """Text of a coefficients file: a family per line, so that a change of one shows as one."""
     head = {"schema": SCHEMA, "core": found.core, "compiler": found.compiler, "cflags": list(found.cflags), "errors": found.errors}
     lines = json.dumps(head, indent=1)[:-2]
+    groups = [f"  {json.dumps(name)}: {json.dumps(list(found.groups[name]))}" for name in sorted(found.groups)]
     rows = [
         f"  {json.dumps(name)}: {json.dumps({'code_bytes': found.code_bytes[name], 'cycles': list(found.families[name])})}"
         for name in sorted(found.families)
     ]
-    return f'{lines},\n "families": {{\n' + ",\n".join(rows) + "\n }\n}\n"
+    return f'{lines},\n "groups": {{\n' + ",\n".join(groups) + '\n },\n "families": {\n' + ",\n".join(rows) + "\n }\n}\n"

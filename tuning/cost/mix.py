@@ -38,7 +38,7 @@ def price(layer: Layer, variant: Variant | None, dsp: bool, timing: Mapping[str,
     assert variant is not None
     rows, cols = variant.block_rows, variant.block_cols
     narrow = (layer.weights_dtype or layer.dtype) == "q7"
-    plain = variant.weight_layout == "plain"
+    plain = variant.weight_layout == "plain" and variant.lowering != "winograd"
 
     def block(r: int, c: int) -> tuple[float, float, float]:
         """One pass, one single element, and one block begun and finished."""
@@ -60,7 +60,7 @@ def price(layer: Layer, variant: Variant | None, dsp: bool, timing: Mapping[str,
     left_body, left_single, left_finish = block(1 if plain else 2, cols)
     costs = {
         "widened": load + 4 * alu + 2 * store if variant.lowering != "winograd" else (4 * variant.tile + 24) * (load + 2 * alu + store),
-        "ragged": load + alu + store + branch, "zeroed": store / 2, "segments": 14 * alu + branch, "clipped": 20 * alu + 2 * branch,
+        "ragged": load + alu + store + branch, "zeroed": store / 2, "segments": 14 * alu + branch, "clipped": 20 * alu + 2 * branch, "transformed": 4 * alu + load + store,
         "steps": body, "tail": single, "left_steps": left_body, "left_tail": left_single, "blocks": finish, "left_blocks": left_finish,
         "turns": 2 * alu + branch, "runs": 4 * alu, "groups": 6 * alu + branch, "pixels": 16 * alu + branch, "rows": 16 * alu + branch, "calls": 30 * alu,
     }  # fmt: skip
