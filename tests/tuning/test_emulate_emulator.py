@@ -184,7 +184,7 @@ def test_missing_symbols_come_with_a_suggestion(elf):
         emulator.call("zeroed")
 
 
-# -- checked access -----------------------------------------------------------------------------------------------------
+# -- checked access ---------------------------------------------------------------------------------------------------
 
 
 def test_checked_accesses_stay_inside_objects(elf):
@@ -192,7 +192,7 @@ def test_checked_accesses_stay_inside_objects(elf):
     emulator = Emulator(path, core, checked=True)
     buffer = emulator.buffer(16)
     assert emulator.call("read_at", [buffer.address + 12]).result == 0xA5A5A5A5
-    with pytest.raises(EmulationError, match="read of 4 bytes at .*, 4 bytes past the end of buffer"):
+    with pytest.raises(EmulationError, match=r"read of 4 bytes at .*, 4 bytes past the end of buffer"):
         emulator.call("read_at", [buffer.address + 16])
     with pytest.raises(EmulationError, match="1 bytes before the start of buffer"):
         emulator.call("read_byte", [buffer.address - 1])
@@ -251,7 +251,7 @@ def test_an_access_across_the_end_of_an_object_is_found(elf):
         return  # such an access is unaligned there
     emulator = Emulator(path, core, checked=True)
     buffer = emulator.buffer(16)
-    with pytest.raises(EmulationError, match="read of 4 bytes at .* 3 bytes past the end"):
+    with pytest.raises(EmulationError, match=r"read of 4 bytes at .* 3 bytes past the end"):
         emulator.call("read_at", [buffer.address + 15])
 
 
@@ -292,7 +292,7 @@ def test_checking_does_not_change_results(name):
                 assert (got.result, got.cycles) == (expected.result, expected.cycles), symbol
 
 
-# -- ELF files ----------------------------------------------------------------------------------------------------------
+# -- ELF files --------------------------------------------------------------------------------------------------------
 
 
 def test_boards_are_priced_by_their_core():
@@ -350,11 +350,11 @@ def test_a_stripped_file_has_no_symbols():
 
 
 def test_unknown_cores_are_refused():
-    with pytest.raises(EmulationError, match="expected a core out of cortex-m0plus, .*, got 'cortex-a53'"):
+    with pytest.raises(EmulationError, match=r"expected a core out of cortex-m0plus, .*, got 'cortex-a53'"):
         Emulator(ARCHIVE.read("cortex-m4-gcc-O3.elf"), "cortex-a53")
 
 
-# -- toolchain ----------------------------------------------------------------------------------------------------------
+# -- toolchain --------------------------------------------------------------------------------------------------------
 
 
 def test_clang_is_found_where_there_is_no_gcc(monkeypatch, tmp_path):

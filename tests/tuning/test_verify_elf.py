@@ -69,7 +69,8 @@ def test_the_table_names_functions_and_the_hottest_blocks(elf):
     assert lines[0].startswith("structures on cortex-m4: ")
     assert any(line.split()[:1] == ["copy"] for line in lines)
     assert any("ldm" in line for line in lines)
-    blocks = [int(line.split("instructions, ")[1].split(" cycles")[0].replace(",", "")) for line in lines if " times, " in line]
+    hot = [line.split("instructions, ")[1] for line in lines if " times, " in line]
+    blocks = [int(line.split(" cycles")[0].replace(",", "")) for line in hot]
     assert blocks == sorted(blocks, reverse=True)
     assert len(blocks) >= 2
 
@@ -87,32 +88,33 @@ def test_boards_say_how_they_are_priced(elf):
     assert "by the rules of cortex-m4: memory without wait states" in done.stdout
 
 
+ELF = ("--elf", "ELF", "--target", "cortex-m4", "--call")
 BAD = {
     "nothing": ((), None),
     "both": (("DIR", "--elf", "ELF"), "expected either a folder or --elf FILE, got both"),
-    "no call": (("--elf", "ELF", "--target", "cortex-m4"), "expected --call SYMBOL"),
+    "no call": (ELF[:-1], "expected --call SYMBOL"),
     "no target": (("--elf", "ELF", "--call", "six"), "expected --target"),
     "unknown target": (("--elf", "ELF", "--call", "six", "--target", "cortex-m99"), "cortex-m99"),
-    "unknown symbol": (("--elf", "ELF", "--call", "sixx", "--target", "cortex-m4"), "no symbol 'sixx'; did you mean 'six'?"),
-    "unknown argument": (("--elf", "ELF", "--call", "six", "--arg", "byte", "--target", "cortex-m4"), "no symbol 'byte'; did you mean 'bytes'?"),
-    "argument too large": (("--elf", "ELF", "--call", "six", "--arg", 2**32, "--target", "cortex-m4"), "expected a 32-bit integer"),
-    "malformed fill": (("--elf", "ELF", "--call", "six", "--fill", "bytes", "--target", "cortex-m4"), "expected SYMBOL=FILE"),
-    "fill without file": (("--elf", "ELF", "--call", "six", "--fill", "bytes=none.bin", "--target", "cortex-m4"), "none.bin: No such file"),
-    "fill too large": (("--elf", "ELF", "--call", "six", "--fill", "bytes=ELF", "--target", "cortex-m4"), "bytes: expected at most 256 bytes"),
-    "no such file": (("--elf", "none.elf", "--call", "six", "--target", "cortex-m4"), "none.elf: cannot be read"),
-    "no ELF": (("--elf", __file__, "--call", "six", "--target", "cortex-m4"), "not a valid ELF file"),
-    "bad pointer": (("--elf", "ELF", "--call", "dot_q7", "--arg", "0x70000000", "--arg", 4, "--target", "cortex-m4"), "read of unmapped memory at 0x70000000"),
-    "hung": (("--elf", "ELF", "--call", "fibonacci", "--arg", 40, "--target", "cortex-m4", "--budget", 100000), "did not return within 100000 instructions"),
+    "unknown symbol": ((*ELF, "sixx"), "no symbol 'sixx'; did you mean 'six'?"),
+    "unknown argument": ((*ELF, "six", "--arg", "byte"), "no symbol 'byte'; did you mean 'bytes'?"),
+    "argument too large": ((*ELF, "six", "--arg", 2**32), "expected a 32-bit integer"),
+    "malformed fill": ((*ELF, "six", "--fill", "bytes"), "expected SYMBOL=FILE"),
+    "fill without file": ((*ELF, "six", "--fill", "bytes=none.bin"), "none.bin: No such file"),
+    "fill too large": ((*ELF, "six", "--fill", "bytes=ELF"), "bytes: expected at most 256 bytes"),
+    "no such file": (("--elf", "none.elf", *ELF[2:], "six"), "none.elf: cannot be read"),
+    "no ELF": (("--elf", __file__, *ELF[2:], "six"), "not a valid ELF file"),
+    "bad pointer": ((*ELF, "dot_q7", "--arg", "0x70000000", "--arg", 4), "read of unmapped memory at 0x70000000"),
+    "hung": ((*ELF, "fibonacci", "--arg", 40, "--budget", 100000), "did not return within 100000 instructions"),
     "wrong place": (("DIR", "--call", "six"), "--call: goes with --elf FILE only"),
     "no plan": (("DIR",), "no plan.json"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", BAD)
 def test_bad_usage_and_bad_input_are_one_sentence(case, elf, tmp_path):
     args, message = BAD[case]
-    places = {"ELF": str(elf), "DIR": str(tmp_path)}
-    done = verify(*(str(arg).replace("ELF", places["ELF"]) if str(arg) == "bytes=ELF" else places.get(str(arg), arg) for arg in args))
+    places = {"ELF": str(elf), "DIR": str(tmp_path), "bytes=ELF": f"bytes={elf}"}
+    done = verify(*(places.get(str(arg), arg) for arg in args))
     assert done.returncode == 2, (done.stdout, done.stderr)
     assert "Traceback" not in done.stderr
     if message is not None:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Make pricing.zip: pricing.c compiled by GCC and Clang for every core, and what a reference pricer says of each function.
+"""Make pricing.zip: pricing.c compiled by GCC and Clang for every core, and what a reference pricer says of it.
 
     python make_pricing.py cycles.py
 
-Needs arm-none-eabi-gcc and its binutils. The reference is a script with a class ``Sim(elf, core number)`` whose ``call(name, args)`` returns instructions, cycles
-and counts by class.
+Needs arm-none-eabi-gcc and its binutils. The reference is a script with a class ``Sim(elf, core number)`` whose
+``call(name, args)`` returns instructions, cycles and counts by class.
 """
 
 from __future__ import annotations

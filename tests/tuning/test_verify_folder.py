@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``cmsisnn-verify DIR``: a folder proves itself, wherever it lies, and every kind of damage is noticed."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tuning
+from cmsisnn_x import Network
+from cmsisnn_x._variants import device_variant_problem, device_variants
+from cmsisnn_x.packing import pack_device_weights
+from helpers.networks import NETWORKS
+from helpers.plans import chain, make_plan
+from tuning.emulate import find_toolchain, folder
+
+pytestmark = pytest.mark.emulated
+CORES = ("cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33")
+COMPILERS = ["clang", *(["gcc"] if shutil.which("arm-none-eabi-gcc") else [])]
+SMALL = "odd_sizes"
+
+
+def run(*args: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from tuning.verify import main; main()", *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "200"})
+
+
+@pytest.fixture
+def emitted(tmp_path):
+    tuning.emit(make_plan(SMALL, NETWORKS[SMALL]), tmp_path / "firmware")
+    return tmp_path / "firmware"
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize("core", CORES)
+def test_folders_are_exact(core, compiler, full, tmp_path):
+    names = list(NETWORKS)
+    for name in names if full else names[CORES.index(core) + COMPILERS.index(compiler) :: 5]:
+        tuning.emit(make_plan(name, NETWORKS[name], core=core), tmp_path / name)
+        firmware = folder.load(tmp_path / name)
+        result = folder.verify(firmware, find_toolchain(compiler), folder.draw_inputs(firmware, 2))
+        assert result.exact, f"{name}: {result.mismatches[0]}"
+        assert [layer.name for layer in result.layers] == [layer.name for layer in NETWORKS[name]]
+        assert 0 < sum(layer.cycles for layer in result.layers) <= result.trace.cycles * 1.05
+
+
+@pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m4"])
+def test_weights_are_read_back_from_every_layout(core, full):
+    dsp = core == "cortex-m4"
+    layers = (
+        *chain((6, 7, 5), "q7", {"op": "conv2d", "out": 7, "kernel": (3, 5), "pad": 2}),
+        *chain((6, 7, 4), "q7", {"op": "conv2d", "out": 6, "kernel": 3, "pad": 1}),
+        *chain((6, 7, 4), "q15", {"op": "conv2d", "out": 6, "kernel": 3, "pad": 1}),
+        *chain((7, 7, 5), "q7", {"op": "depthwise_conv2d", "kernel": 3, "pad": 1}),
+        *chain((37,), "q7", {"op": "fully_connected", "out": 11}),
+        *chain((37,), "q15", {"op": "fully_connected", "out": 11}),
+        *chain((300,), "q15", {"op": "fully_connected", "out": 5, "weights_dtype": "q7"}),
+    )
+    layouts = set()
+    for layer in layers:
+        for variant in device_variants(layer.python_op, layer.dtype, dsp=dsp):
+            key = (layer.name, layer.input_shape, variant.lowering, variant.weight_layout, variant.inner, variant.tile)
+            key += (variant.block_rows, variant.block_cols)
+            if key in layouts or device_variant_problem(layer, variant, dsp=dsp):
+                continue
+            layouts.add(key)
+            packed = pack_device_weights(layer, variant)
+            blank = replace(layer, weights=np.zeros_like(layer.weights))
+            back = folder.unpack_weights(packed, blank, variant)
+            assert back.dtype == layer.weights.dtype
+            assert np.array_equal(back, layer.weights), (layer.op, str(variant))
+    assert len(layouts) > 20
+
+
+def test_a_copied_folder_needs_nothing_else(emitted, tmp_path):
+    moved = tmp_path / "elsewhere" / "fw"
+    shutil.copytree(emitted, moved)
+    shutil.rmtree(emitted)
+    done = run(moved, "--json")
+    assert done.returncode == 0, done.stderr
+    got = json.loads(done.stdout)
+    assert got["exact"] is True
+    assert got["mismatch"] is None
+    assert got["model"] == SMALL
+    assert got["cycles"] > got["instructions"] > 0
+    assert [layer["name"] for layer in got["layers"]] == [layer.name for layer in NETWORKS[SMALL]]
+
+
+def test_the_table_names_layers_instructions_and_cycles(emitted):
+    done = run(emitted, "--samples", 1)
+    assert done.returncode == 0, done.stderr
+    for layer in NETWORKS[SMALL]:
+        line = next(line for line in done.stdout.splitlines() if line.split()[:1] == [layer.name])
+        assert re.search(rf"{layer.op}\s+[\d,]+\s+[\d,]+\s", line)
+        assert line.split()[-1] == "equal"
+    assert "give the Python kernels' bytes on 1 input." in done.stdout
+
+
+def damage(path: Path, pattern: str, replacement: str) -> None:
+    text = path.read_text()
+    damaged, count = re.subn(pattern, replacement, text, count=1)
+    assert count == 1, f"{pattern} is not in {path.name}"
+    path.write_text(damaged)
+
+
+def test_a_wrong_layer_is_named_with_its_first_element(emitted):
+    """The first layer rounds by another shift: it differs, the ones after it do not."""
+    first = NETWORKS[SMALL][0]
+    prefix = f"{SMALL}_{first.name}_OUT_SHIFT".upper()
+    damage(emitted / f"{SMALL}_config.h", rf"(#define {prefix}\s+)\d+", rf"\g<1>{first.out_shift - 1}")
+    done = run(emitted)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert re.search(
+        rf"DIFFERENT: layer {first.name}, sample 0: first difference at \(\d+, \d+, \d+\): got -?\d+, expected -?\d+",
+        done.stdout,
+    )
+    lines = {
+        line.split()[0]: line.split()[-1]
+        for line in done.stdout.splitlines()
+        if line.split()[-1:] in (["equal"], ["differ"])
+    }
+    assert lines == {**{layer.name: "equal" for layer in NETWORKS[SMALL]}, first.name: "differ", "network": "differ"}
+    got = json.loads(run(emitted, "--json").stdout)
+    assert got["exact"] is False
+    assert got["mismatch"]["what"] == f"layer {first.name}"
+    assert got["mismatch"]["got"] != got["mismatch"]["expected"]
+
+
+def test_a_kernel_that_writes_outside_is_an_error(emitted):
+    """The last layer writes one element more than it has."""
+    source = emitted / f"{SMALL}.c"
+    name = f"{SMALL}_{NETWORKS[SMALL][-1].name}"
+    damage(source, rf"(void {name}\(const int8_t \*input, int8_t \*output\)\n{{\n)", r"\1    output[3] = 1;\n")
+    done = run(emitted)
+    assert done.returncode == 2
+    assert re.search(
+        rf"{SMALL}_run: write of 1 byte at 0x\w+, 1 bytes past the end of buffer at 0x\w+, at 0x\w+ \({name}",
+        done.stderr,
+    )
+
+
+def test_weights_of_another_model_are_noticed(emitted, tmp_path):
+    header = emitted / f"{SMALL}_weights.h"
+    first = NETWORKS[SMALL][0]
+    damage(header, rf"({SMALL}_{first.name}_weights\[)\d+", r"\g<1>3")
+    done = run(emitted)
+    assert done.returncode == 2
+    assert "expected 3 numbers" in done.stderr
+
+
+def test_models_are_compared_with_the_folder(tmp_path):
+    """--model takes the weights from the model file; one that was not emitted here differs."""
+    text = (
+        "schema: 1\nname: {}\ninput: {{shape: [5, 5, 2], dtype: q7}}\n"
+        "layers:\n  - {{name: c, op: conv2d, out_channels: 3, kernel: 3, out_shift: 7}}\n"
+    )
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.yaml").write_text(text.format(name))
+    model = tuning.load_model(tmp_path / "one.yaml")
+    tuning.emit(tuning.tune(model, tuning.load_target("cortex-m4")), tmp_path / "fw")
+    assert run(tmp_path / "fw", "--model", tmp_path / "one.yaml").returncode == 0
+    other = run(tmp_path / "fw", "--model", tmp_path / "two.yaml")
+    assert other.returncode == 1
+    assert "DIFFERENT: layer c" in other.stdout
+    (tmp_path / "three.yaml").write_text(text.format("three").replace("kernel: 3", "kernel: 2"))
+    third = run(tmp_path / "fw", "--model", tmp_path / "three.yaml")
+    assert third.returncode == 2
+    assert "layer c: output_shape: expected the folder's (3, 3, 3), got (4, 4, 3)" in third.stderr
+
+
+def test_given_inputs_are_used(emitted, tmp_path):
+    shape = NETWORKS[SMALL][0].input_shape
+    batch = np.random.default_rng(3).integers(-128, 128, (5, *shape), np.int8)
+    np.save(tmp_path / "batch.npy", batch)
+    np.save(tmp_path / "one.npy", batch[0])
+    np.save(tmp_path / "wide.npy", batch.astype(np.int16))
+    assert json.loads(run(emitted, "--input", tmp_path / "batch.npy", "--json").stdout)["samples"] == 5
+    assert json.loads(run(emitted, "--input", tmp_path / "one.npy", "--json").stdout)["samples"] == 1
+    wrong = run(emitted, "--input", tmp_path / "wide.npy")
+    assert wrong.returncode == 2
+    assert "expected int8 of shape (11, 7, 5) or (n, 11, 7, 5), got int16" in wrong.stderr
+
+
+def test_emulated_digits_give_the_python_answers(tmp_path):
+    """Real images: every answer of the firmware is the host network's."""
+    from sklearn.datasets import load_digits
+
+    model = tuning.load_model("digits")
+    images = load_digits().images[-50:]
+    inputs = np.clip(images * 8, -128, 127).astype(np.int8).reshape(-1, *model.input_shape)
+    plan = tuning.tune(model, tuning.load_target("cortex-m4"))
+    tuning.emit(plan, tmp_path)
+    result = folder.verify(folder.load(tmp_path), find_toolchain(), inputs)
+    assert result.exact, result.mismatches[0]
+    assert result.samples == 50
+    assert len(set(np.argmax(Network(model.layers).run(inputs).reshape(50, -1), axis=1))) > 5
+
+
+BROKEN = {
+    "no plan": (lambda fw: (fw / "plan.json").unlink(), "no plan.json: expected a folder that cmsisnn-tune wrote"),
+    "no JSON": (lambda fw: (fw / "plan.json").write_text("{"), "plan.json: cannot be read"),
+    "schema": (lambda fw: (fw / "plan.json").write_text('{"schema": "plan-9"}'), "expected 'plan-1', got 'plan-9'"),
+    "incomplete": (lambda fw: (fw / "plan.json").write_text('{"schema": "plan-1"}'), "not a plan that this version"),
+    "no source": (lambda fw: (fw / f"{SMALL}.c").unlink(), f"{SMALL}.c: no such file"),
+    "no weights": (lambda fw: (fw / f"{SMALL}_weights.h").unlink(), f"{SMALL}_weights.h: cannot be read"),
+    "syntax": (lambda fw: damage(fw / f"{SMALL}.c", "void", "viod"), f"compiling {SMALL}.c for cortex-m4 failed"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_broken_folders_are_one_sentence(case, emitted):
+    breakage, message = BROKEN[case]
+    breakage(emitted)
+    done = run(emitted)
+    assert done.returncode == 2, done.stdout
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
