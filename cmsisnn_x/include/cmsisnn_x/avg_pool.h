@@ -63,7 +63,6 @@ CXN_INLINE uint32_t cxn_sums_divide(uint32_t pair, int high, int count, uint32_t
 
 #endif /* CXN_AVG_POOL_H */
 
-#define CXN_AVG_COUNT (CXN_MIN(CXN_GET(KERNEL_H), CXN_GET(IN_H)) * CXN_MIN(CXN_GET(KERNEL_W), CXN_GET(IN_W)))
 #if CXN_GET(IN_BITS) == 16 && CXN_MIN(CXN_GET(KERNEL_H), CXN_GET(IN_H)) * CXN_MIN(CXN_GET(KERNEL_W), CXN_GET(IN_W)) > 65535
 #error "KERNEL_H x KERNEL_W inside the image: legal values for 16-bit averages are up to 65535 elements, so that the sum fits 32 bits"
 #endif
@@ -105,9 +104,11 @@ CXN_INLINE uint32_t CXN_LOCAL(scale)(int count)
     if (!CXN_AVG_PACKED) {
         return 0;
     }
-    if (count == CXN_GET(KERNEL_H) * CXN_GET(KERNEL_W)) {
-        return ((1U << 23) + CXN_AVG_COUNT - 1) / CXN_AVG_COUNT;
+#if defined(__GNUC__)
+    if (__builtin_constant_p(count)) {
+        return ((1U << 23) + (uint32_t)count - 1) / (uint32_t)count;
     }
+#endif
     return cxn_divide_u32((1U << 23) + (uint32_t)count - 1, (uint32_t)count, 24);
 }
 
@@ -131,6 +132,5 @@ CXN_INLINE uint32_t CXN_LOCAL(finish)(cxn_sums sum, int count, uint32_t scale, i
 
 #include "cmsisnn_x/pool.h"
 #include "cmsisnn_x/lanes_undef.h"
-#undef CXN_AVG_COUNT
 #undef CXN_AVG_PACKED
 #include "cmsisnn_x/undef.h"

@@ -72,6 +72,9 @@ CXN_INLINE uint32_t cxn_lanes_max_s16(uint32_t x, uint32_t y)
 CXN_INLINE uint32_t CXN_LOCAL(load)(const CXN_IN_T *p, int lanes)
 {
     if (lanes != 1) {
+        if (CXN_DSP) {
+            return cxn_load_u32_single(p);
+        }
         return CXN_GET(INPUT_ALIGNED) && CXN_WHOLE_WORDS ? cxn_load_u32_aligned(p) : cxn_load_u32(p);
     }
     return CXN_GET(IN_BITS) == 8 || CXN_GET(INPUT_ALIGNED) ? (uint32_t)(int32_t)*p : (uint32_t)cxn_load_s16(p);

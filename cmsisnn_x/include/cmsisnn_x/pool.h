@@ -6,9 +6,9 @@
  *     CXN_LOCAL(extend)(sum, x, lanes), join(sum, sum, lanes)
  *     CXN_LOCAL(scale)(count)                          a factor for windows of `count` elements, made outside the channel loop
  *     CXN_LOCAL(finish)(sum, count, scale, lanes)      the output elements
- * and get CXN_KERNEL. A row of whole windows goes one lane group of channels at a time: the columns that neighbouring windows share
- * stay in registers. Windows that the image clips, and kernels above 4, take plain loops. Channels go in words; where they are no
- * multiple of a word, the last word overlaps the one before it.
+ * and get CXN_KERNEL. A row of windows goes one lane group of channels at a time: the columns that neighbouring windows share stay
+ * in registers; so do the windows at its ends that the image clips. Windows further out, and kernels above 4, take plain loops.
+ * Channels go in words; where they are no multiple of a word, the last word overlaps the one before it.
  */
 #define CXN_POOL_PIXEL CXN_GET(IN_CH)
 #define CXN_POOL_ROW (CXN_GET(IN_W) * CXN_GET(IN_CH))
@@ -27,69 +27,113 @@
 #else
 #define CXN_POOL_SLIDES 0
 #endif
+/* The clipped windows next to them, one on each side, and how many columns they have. */
+#define CXN_POOL_LEFT (CXN_POOL_LOW > 0)
+#define CXN_POOL_RIGHT (CXN_GET(OUT_W) > CXN_POOL_HIGH)
+#define CXN_POOL_LEFT_COLUMNS (CXN_GET(KERNEL_W) - CXN_GET(PAD_LEFT) + (CXN_POOL_LOW - 1) * CXN_GET(STRIDE_X))
+#define CXN_POOL_RIGHT_COLUMNS (CXN_GET(IN_W) + CXN_GET(PAD_LEFT) - CXN_POOL_HIGH * CXN_GET(STRIDE_X))
+/* Whether windows are clipped at the top or bottom. */
+#define CXN_POOL_CLIPS_ROWS \
+    (CXN_GET(PAD_TOP) > 0 || (CXN_GET(OUT_H) - 1) * CXN_GET(STRIDE_Y) - CXN_GET(PAD_TOP) + CXN_GET(KERNEL_H) > CXN_GET(IN_H))
+
+/* Factors for the left, the whole and the right windows of a row. */
+typedef struct {
+    uint32_t left, whole, right;
+} CXN_LOCAL(scales);
 
 #if CXN_POOL_SLIDES
-CXN_INLINE CXN_POOL_T CXN_LOCAL(column)(const CXN_IN_T *p, int lanes)
+/* The loads come first: in a row they cost one cycle each after the first. */
+CXN_INLINE CXN_POOL_T CXN_LOCAL(column)(const CXN_IN_T *p, int rows, int lanes)
 {
-    CXN_POOL_T sum = CXN_LOCAL(begin)(CXN_LOCAL(load)(p, lanes), lanes);
-    if (CXN_GET(KERNEL_H) > 1) {
-        sum = CXN_LOCAL(extend)(sum, CXN_LOCAL(load)(p + CXN_POOL_ROW, lanes), lanes);
+    const int has1 = CXN_GET(KERNEL_H) > 1 && rows > 1;
+    const int has2 = CXN_GET(KERNEL_H) > 2 && rows > 2;
+    const int has3 = CXN_GET(KERNEL_H) > 3 && rows > 3;
+    const uint32_t x0 = CXN_LOCAL(load)(p, lanes);
+    const uint32_t x1 = has1 ? CXN_LOCAL(load)(p + CXN_POOL_ROW, lanes) : 0;
+    const uint32_t x2 = has2 ? CXN_LOCAL(load)(p + 2 * CXN_POOL_ROW, lanes) : 0;
+    const uint32_t x3 = has3 ? CXN_LOCAL(load)(p + 3 * CXN_POOL_ROW, lanes) : 0;
+    CXN_POOL_T sum = CXN_LOCAL(begin)(x0, lanes);
+    if (has1) {
+        sum = CXN_LOCAL(extend)(sum, x1, lanes);
     }
-    if (CXN_GET(KERNEL_H) > 2) {
-        sum = CXN_LOCAL(extend)(sum, CXN_LOCAL(load)(p + 2 * CXN_POOL_ROW, lanes), lanes);
+    if (has2) {
+        sum = CXN_LOCAL(extend)(sum, x2, lanes);
     }
-    if (CXN_GET(KERNEL_H) > 3) {
-        sum = CXN_LOCAL(extend)(sum, CXN_LOCAL(load)(p + 3 * CXN_POOL_ROW, lanes), lanes);
+    if (has3) {
+        sum = CXN_LOCAL(extend)(sum, x3, lanes);
     }
     return sum;
 }
 
-/* One lane group of the whole windows of a row; `input` is the top left of the first one. */
-CXN_INLINE void CXN_LOCAL(slide)(const CXN_IN_T *input, CXN_OUT_T *output, int lanes)
+/* One lane group of a row of windows with `rows` rows; `input` is the first pixel of the first of them. */
+CXN_INLINE void CXN_LOCAL(slide)(const CXN_IN_T *input, CXN_OUT_T *output, int rows, CXN_LOCAL(scales) scales, int lanes)
 {
-    const uint32_t scale = CXN_LOCAL(scale)(CXN_POOL_COUNT);
     CXN_POOL_T c0 = CXN_LOCAL(begin)(0, lanes);
     CXN_POOL_T c1 = c0;
     CXN_POOL_T c2 = c0;
     CXN_POOL_T c3 = c0;
+    if (CXN_POOL_LEFT) {
+        CXN_POOL_T sum = CXN_LOCAL(column)(input, rows, lanes);
+        if (CXN_POOL_LEFT_COLUMNS > 1) {
+            sum = CXN_LOCAL(join)(sum, CXN_LOCAL(column)(input + CXN_POOL_PIXEL, rows, lanes), lanes);
+        }
+        if (CXN_POOL_LEFT_COLUMNS > 2) {
+            sum = CXN_LOCAL(join)(sum, CXN_LOCAL(column)(input + 2 * CXN_POOL_PIXEL, rows, lanes), lanes);
+        }
+        CXN_LOCAL(store)(output, CXN_LOCAL(finish)(sum, rows * CXN_POOL_LEFT_COLUMNS, scales.left, lanes), lanes);
+        output += CXN_POOL_PIXEL;
+    }
+    input += (CXN_POOL_LOW * CXN_GET(STRIDE_X) - CXN_GET(PAD_LEFT)) * CXN_POOL_PIXEL;
     if (CXN_POOL_OVERLAP > 0) {
-        c0 = CXN_LOCAL(column)(input, lanes);
+        c0 = CXN_LOCAL(column)(input, rows, lanes);
     }
     if (CXN_POOL_OVERLAP > 1) {
-        c1 = CXN_LOCAL(column)(input + CXN_POOL_PIXEL, lanes);
+        c1 = CXN_LOCAL(column)(input + CXN_POOL_PIXEL, rows, lanes);
     }
     if (CXN_POOL_OVERLAP > 2) {
-        c2 = CXN_LOCAL(column)(input + 2 * CXN_POOL_PIXEL, lanes);
+        c2 = CXN_LOCAL(column)(input + 2 * CXN_POOL_PIXEL, rows, lanes);
     }
     CXN_UNROLL_LOOP(2)
     for (int x = CXN_POOL_LOW; x < CXN_POOL_HIGH; ++x) {
         CXN_POOL_T sum;
         if (CXN_POOL_OVERLAP < 1) {
-            c0 = CXN_LOCAL(column)(input, lanes);
+            c0 = CXN_LOCAL(column)(input, rows, lanes);
         }
         sum = c0;
         if (CXN_GET(KERNEL_W) > 1) {
             if (CXN_POOL_OVERLAP < 2) {
-                c1 = CXN_LOCAL(column)(input + CXN_POOL_PIXEL, lanes);
+                c1 = CXN_LOCAL(column)(input + CXN_POOL_PIXEL, rows, lanes);
             }
             sum = CXN_LOCAL(join)(sum, c1, lanes);
         }
         if (CXN_GET(KERNEL_W) > 2) {
             if (CXN_POOL_OVERLAP < 3) {
-                c2 = CXN_LOCAL(column)(input + 2 * CXN_POOL_PIXEL, lanes);
+                c2 = CXN_LOCAL(column)(input + 2 * CXN_POOL_PIXEL, rows, lanes);
             }
             sum = CXN_LOCAL(join)(sum, c2, lanes);
         }
         if (CXN_GET(KERNEL_W) > 3) {
-            c3 = CXN_LOCAL(column)(input + 3 * CXN_POOL_PIXEL, lanes);
+            c3 = CXN_LOCAL(column)(input + 3 * CXN_POOL_PIXEL, rows, lanes);
             sum = CXN_LOCAL(join)(sum, c3, lanes);
         }
-        CXN_LOCAL(store)(output, CXN_LOCAL(finish)(sum, CXN_POOL_COUNT, scale, lanes), lanes);
+        CXN_LOCAL(store)(output, CXN_LOCAL(finish)(sum, rows * CXN_GET(KERNEL_W), scales.whole, lanes), lanes);
         c0 = CXN_GET(STRIDE_X) == 1 ? c1 : CXN_GET(STRIDE_X) == 2 ? c2 : c3;
         c1 = CXN_GET(STRIDE_X) == 1 ? c2 : c3;
         c2 = c3;
         input += CXN_GET(STRIDE_X) * CXN_POOL_PIXEL;
         output += CXN_POOL_PIXEL;
+    }
+    if (CXN_POOL_RIGHT) {
+        CXN_POOL_T sum = CXN_POOL_OVERLAP < 1 ? CXN_LOCAL(column)(input, rows, lanes) : c0;
+        if (CXN_POOL_RIGHT_COLUMNS > 1) {
+            c1 = CXN_POOL_OVERLAP < 2 ? CXN_LOCAL(column)(input + CXN_POOL_PIXEL, rows, lanes) : c1;
+            sum = CXN_LOCAL(join)(sum, c1, lanes);
+        }
+        if (CXN_POOL_RIGHT_COLUMNS > 2) {
+            c2 = CXN_POOL_OVERLAP < 3 ? CXN_LOCAL(column)(input + 2 * CXN_POOL_PIXEL, rows, lanes) : c2;
+            sum = CXN_LOCAL(join)(sum, c2, lanes);
+        }
+        CXN_LOCAL(store)(output, CXN_LOCAL(finish)(sum, rows * CXN_POOL_RIGHT_COLUMNS, scales.right, lanes), lanes);
     }
 }
 #endif
@@ -113,31 +157,36 @@ CXN_INLINE void CXN_LOCAL(window)(const CXN_IN_T *input, CXN_OUT_T *output, int 
     CXN_LOCAL(store)(output, CXN_LOCAL(finish)(sum, rows * columns, scale, lanes), lanes);
 }
 
-/* Every channel: of the whole windows of a row, or of one window. */
+/* Every channel: of a row of windows, or of one window. */
 CXN_INLINE void CXN_LOCAL(channels)(const CXN_IN_T *input, CXN_OUT_T *output, int rows, int columns, int slides)
 {
 #if CXN_POOL_WORDS && CXN_GET(IN_CH) >= CXN_LANES
     const int lanes = CXN_LANES;
-    const int step = CXN_LANES;
 #else
     const int lanes = 1;
-    const int step = 1;
 #endif
     const int last = CXN_GET(IN_CH) - lanes;
-    const uint32_t scale = slides ? 0 : CXN_LOCAL(scale)(rows * columns);
+    CXN_LOCAL(scales) scales = {0, 0, 0};
     int c = 0;
+    scales.whole = CXN_LOCAL(scale)(rows * columns);
+    if (slides && CXN_POOL_LEFT) {
+        scales.left = CXN_LOCAL(scale)(rows * CXN_POOL_LEFT_COLUMNS);
+    }
+    if (slides && CXN_POOL_RIGHT) {
+        scales.right = CXN_LOCAL(scale)(rows * CXN_POOL_RIGHT_COLUMNS);
+    }
     for (;;) {
         if (slides) {
 #if CXN_POOL_SLIDES
-            CXN_LOCAL(slide)(input + c, output + c, lanes);
+            CXN_LOCAL(slide)(input + c, output + c, rows, scales, lanes);
 #endif
         } else {
-            CXN_LOCAL(window)(input + c, output + c, rows, columns, scale, lanes);
+            CXN_LOCAL(window)(input + c, output + c, rows, columns, scales.whole, lanes);
         }
         if (c == last) {
             break;
         }
-        c = CXN_MIN(c + step, last);
+        c = CXN_MIN(c + lanes, last);
     }
 }
 
@@ -147,21 +196,25 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, CXN_OUT_T *CXN
     for (int y = 0; y < CXN_GET(OUT_H); ++y) {
         const int top = y * CXN_GET(STRIDE_Y) - CXN_GET(PAD_TOP);
         const int y_low = CXN_MAX(top, 0);
-        const int y_high = CXN_MIN(top + CXN_GET(KERNEL_H), CXN_GET(IN_H));
+        const int rows = CXN_MIN(top + CXN_GET(KERNEL_H), CXN_GET(IN_H)) - y_low;
+        const CXN_IN_T *row = input + y_low * CXN_POOL_ROW;
         for (int x = 0; x < CXN_GET(OUT_W); ++x) {
             const int left = x * CXN_GET(STRIDE_X) - CXN_GET(PAD_LEFT);
             const int x_low = CXN_MAX(left, 0);
-            const int x_high = CXN_MIN(left + CXN_GET(KERNEL_W), CXN_GET(IN_W));
-            const CXN_IN_T *p = input + y_low * CXN_POOL_ROW + x_low * CXN_POOL_PIXEL;
+            const int columns = CXN_MIN(left + CXN_GET(KERNEL_W), CXN_GET(IN_W)) - x_low;
 #if CXN_POOL_SLIDES
-            if (x == CXN_POOL_LOW && y_high - y_low == CXN_GET(KERNEL_H)) {
-                CXN_LOCAL(channels)(p, output, 0, 0, 1);
-                output += (CXN_POOL_HIGH - CXN_POOL_LOW) * CXN_POOL_PIXEL;
-                x = CXN_POOL_HIGH - 1;
+            if (x == CXN_POOL_LOW - CXN_POOL_LEFT) {
+                if (!CXN_POOL_CLIPS_ROWS || rows == CXN_GET(KERNEL_H)) {
+                    CXN_LOCAL(channels)(row, output, CXN_GET(KERNEL_H), CXN_GET(KERNEL_W), 1);
+                } else {
+                    CXN_LOCAL(channels)(row, output, rows, CXN_GET(KERNEL_W), 1);
+                }
+                x = CXN_POOL_HIGH + CXN_POOL_RIGHT - 1;
+                output += (CXN_POOL_HIGH + CXN_POOL_RIGHT - CXN_POOL_LOW + CXN_POOL_LEFT) * CXN_POOL_PIXEL;
                 continue;
             }
 #endif
-            CXN_LOCAL(channels)(p, output, y_high - y_low, x_high - x_low, 0);
+            CXN_LOCAL(channels)(row + x_low * CXN_POOL_PIXEL, output, rows, columns, 0);
             output += CXN_POOL_PIXEL;
         }
     }
@@ -176,3 +229,8 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, CXN_OUT_T *CXN
 #undef CXN_POOL_LOW
 #undef CXN_POOL_HIGH
 #undef CXN_POOL_SLIDES
+#undef CXN_POOL_LEFT
+#undef CXN_POOL_RIGHT
+#undef CXN_POOL_LEFT_COLUMNS
+#undef CXN_POOL_RIGHT_COLUMNS
+#undef CXN_POOL_CLIPS_ROWS
