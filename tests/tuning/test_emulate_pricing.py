@@ -152,7 +152,8 @@ def test_branch_outcomes():
         ("ldr", "ld"), ("ldrsbne", "ld"), ("ldrd", "ldm"), ("pop", "ldm"), ("vldmia", "ldm"), ("vldr", "ld"),
         ("strd", "stm"), ("push", "stm"), ("strh", "st"), ("bic", "alu"), ("bics", "alu"), ("bfi", "alu"), ("b", "br"),
         ("beq", "br"), ("bl", "br"), ("bx", "br"), ("cbz", "br"), ("tbb", "br"), ("itte", "it"), ("muls", "mul"),
-        ("smlald", "mul"), ("umull", "mul"), ("vmul", "alu"), ("sdiv", "div"), ("udiv", "div"), ("sxtb16", "alu"), ("usad8", "alu"),
+        ("smlald", "mul"), ("umull", "mul"), ("vmul", "alu"), ("sdiv", "div"), ("udiv", "div"), ("sxtb16", "alu"),
+        ("usad8", "alu"),
     ],
 )  # fmt: skip
 def test_classes(mnemonic, kind):
