@@ -245,6 +245,17 @@ DEVICE_ROWS = (
         for inner, cores in (("asm", "M4 and M33"), ("asm_dual", "M7"))
     ),
     *(
+        Row("convolve", "q7", "device", (4, 8), ((2, 4), (2, 2)), lowering="winograd", weight_layout=layout, inner="asm", needs="no dsp", tiles=(2, 4),
+            wins="every stride-1 q7 kernel 3, 5 or 7 wide: 2x4 on M3, 2x2 on M0 and M0+" + (", when flash is short" if layout == "plain" else ""))
+        for layout in ("widened", "plain")
+    ),
+    *(
+        Row("convolve", dtype, "device", (4, 8), ((2, 4),), im2col_cols=(4,), lowering=lowering, weight_layout="interleaved", inner="asm", needs="no dsp",
+            wins="M3: q15, strides along x and 1x1 kernels")
+        for dtype in ("q7", "q15")
+        for lowering in ("im2col", "line_buffer")
+    ),
+    *(
         Row("convolve", "q7", "device", (2, 4, 8), ((2, 4),), lowering="winograd", weight_layout=layout, inner=inner, needs="dsp", tiles=(2, 4),
             wins=f"every stride-1 q7 kernel 3, 5 or 7 wide on {cores}" + (", when flash is short" if layout == "plain" else ""))
         for layout in ("widened", "plain")

@@ -71,13 +71,17 @@ CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_N * CXN_PLANE * 2, winograd_scra
 #define CXN_COL_STEP (CXN_GET(STRIDE_Y) * CXN_GET(IN_CH))
 
 /* All points of one block: products(m, w, d) and, for the rows left over, products_left(m, w, d). */
-#if CXN_GET(INNER) != CXN_INNER_C && CXN_DSP
+#if CXN_GET(INNER) != CXN_INNER_C && ((CXN_THUMB2 && CXN_BC == 4) || (CXN_THUMB1 && CXN_BC == 2)) && CXN_BR == 2
 #define CXN_B_POINTS CXN_N
 #define CXN_B_POINT_STEP CXN_PLANE
 #define CXN_B_NAME CXN_LOCAL(products)
 #define CXN_B_ROWS 2
-#define CXN_B_COLS 4
+#define CXN_B_COLS CXN_BC
+#if CXN_THUMB2
 #include "cmsisnn_x/dot_asm.h"
+#else
+#include "cmsisnn_x/dot_asm_v6m.h"
+#endif
 #undef CXN_B_POINTS
 #undef CXN_B_POINT_STEP
 #define CXN_PRODUCTS_LEFT CXN_LOCAL(products)

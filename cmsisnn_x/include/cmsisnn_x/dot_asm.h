@@ -8,7 +8,8 @@
  * r7 may be the compiler's frame pointer: it is kept on the stack, beside the address at which the loop ends.
  * All operands but the columns lie at constant offsets from two pointers: column c, pair k at c * %[cs] + k * %[ks] bytes.
  *
- *     grouped (CXN_INNER_ASM)   loads in two groups per pair of k: 16 cycles for 16 MAC on M4, 17 from 8-bit weights
+ *     grouped (CXN_INNER_ASM)   loads in two groups per pair of k: 16 cycles for 16 MAC on M4, 17 from 8-bit weights; without the DSP
+ *                               extension the same order element by element: 24 cycles for 8 MAC on M3
  *     dual (CXN_INNER_ASM_DUAL) a load beside each multiply and two slots ahead of its use: 8 cycles for 16 MAC on M7
  */
 /* A step of the inner product is two pairs of k here. */
@@ -24,11 +25,35 @@
 #endif
 
 #define CXN_A_LOAD_D(reg, c, k) "ldr " reg ", [r1, #" #c "*%c[cs]+(" #k ")*%c[ks]]\n\t"
+#if CXN_DSP
 #define CXN_A_MAC(acc, w, d) "smlad " acc ", " w ", " d ", " acc "\n\t"
 #define CXN_A_MUL(acc, w, d) "smuad " acc ", " w ", " d "\n\t"
+#else
+#define CXN_A_MAC(acc, w, d) "mla " acc ", " w ", " d ", " acc "\n\t"
+#define CXN_A_MUL(acc, w, d) "mul " acc ", " w ", " d "\n\t"
+#endif
 
-#if CXN_GET(INNER) == CXN_INNER_ASM
+#if CXN_GET(INNER) == CXN_INNER_ASM || !CXN_DSP
 #define CXN_A_AHEAD 0
+#if !CXN_DSP
+/* One element at a time: j is 0 or 1 in the pair. */
+#if CXN_W_BYTES == 2
+#define CXN_A_LOAD_W(k, j)                              \
+    "ldrsh r7, [r0, #(" #k ")*8+" #j "*2]\n\t"          \
+    "ldrsh r11, [r0, #(" #k ")*8+" #j "*2+4]\n\t"
+#else
+#define CXN_A_LOAD_W(k, j)                              \
+    "ldrsb r7, [r0, #(" #k ")*4+" #j "*2]\n\t"          \
+    "ldrsb r11, [r0, #(" #k ")*4+" #j "*2+1]\n\t"
+#endif
+#define CXN_A_LOAD_H(reg, c, k, j) "ldrsh " reg ", [r1, #" #c "*%c[cs]+(" #k ")*%c[ks]+" #j "*2]\n\t"
+#define CXN_A_HALF_STEP(OP, k, j)                                                          \
+    CXN_A_LOAD_W(k, j) CXN_A_LOAD_H("r12", 0, k, j) CXN_A_LOAD_H("lr", 1, k, j)            \
+    OP("r2", "r7", "r12") OP("r6", "r11", "r12") OP("r3", "r7", "lr") OP("r8", "r11", "lr") \
+    CXN_A_LOAD_H("r12", 2, k, j) CXN_A_LOAD_H("lr", 3, k, j)                               \
+    OP("r4", "r7", "r12") OP("r9", "r11", "r12") OP("r5", "r7", "lr") OP("r10", "r11", "lr")
+#define CXN_A_STEP_OF(OP, k) CXN_A_HALF_STEP(OP, k, 0) CXN_A_HALF_STEP(CXN_A_MAC, k, 1)
+#else
 #if CXN_W_BYTES == 2
 #define CXN_A_LOAD_W(k)                          \
     "ldr r7, [r0, #(" #k ")*8]\n\t"              \
@@ -48,6 +73,7 @@
     CXN_A_LOAD_D("r12", 2, k) CXN_A_LOAD_D("lr", 3, k)                        \
     OP("r4", "r7", "r12") OP("r9", "r11", "r12")                \
     OP("r5", "r7", "lr") OP("r10", "r11", "lr")
+#endif
 #define CXN_A_ENTER
 #define CXN_A_LAST(k) CXN_A_STEP(k)
 #define CXN_A_LOOP_END                    \
@@ -231,8 +257,10 @@ CXN_INLINE void CXN_B_NAME(int32_t *CXN_RESTRICT acc, const CXN_W_T *CXN_RESTRIC
 #undef CXN_A_COL_BYTES
 #undef CXN_A_END
 #undef CXN_A_ENTER
+#undef CXN_A_HALF_STEP
 #undef CXN_A_LAST
 #undef CXN_A_LOAD_D
+#undef CXN_A_LOAD_H
 #undef CXN_A_LOAD_W
 #undef CXN_A_LOOPS
 #undef CXN_A_LOOPS_

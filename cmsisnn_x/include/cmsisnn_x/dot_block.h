@@ -17,7 +17,7 @@
  *     int16_t       r0k0 r0k1  r1k0 r1k1 ...            one word per row, ready for SMLAD
  *     int8_t        r0k0 r1k0 r0k1 r1k1  r2k0 r3k0 ...  one word per two rows: SXTB16 gives row 0, SXTB16 ROR#8 row 1
  */
-#if CXN_GET(INNER) != CXN_INNER_C && CXN_DSP && CXN_B_ROWS == 2 && CXN_B_COLS == 4 && CXN_D_WIDE && CXN_W_ROW_STEP == 0 && CXN_RUN % 2 == 0
+#if CXN_GET(INNER) != CXN_INNER_C && CXN_THUMB2 && CXN_B_ROWS == 2 && CXN_B_COLS == 4 && CXN_D_WIDE && CXN_W_ROW_STEP == 0 && CXN_RUN % 2 == 0
 #include "cmsisnn_x/dot_asm.h"
 #else
 #define CXN_B_PAIRS (CXN_RUN / 2)

@@ -15,7 +15,18 @@
 #else
 #define CXN_DSP 0
 #endif
-#if defined(__ARM_FEATURE_SAT) && __ARM_FEATURE_SAT && defined(__thumb2__)
+/* Thumb-2: M3 and up; Thumb-1: M0 and M0+. */
+#if defined(__thumb2__)
+#define CXN_THUMB2 1
+#else
+#define CXN_THUMB2 0
+#endif
+#if defined(__thumb__) && !CXN_THUMB2
+#define CXN_THUMB1 1
+#else
+#define CXN_THUMB1 0
+#endif
+#if defined(__ARM_FEATURE_SAT) && __ARM_FEATURE_SAT && CXN_THUMB2
 #define CXN_SATURATE 1
 #else
 #define CXN_SATURATE 0
