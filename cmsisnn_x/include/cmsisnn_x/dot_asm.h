@@ -168,6 +168,7 @@
  * CXN_B_POINTS runs, one per Winograd point: weights follow each other, columns start CXN_B_POINT_STEP elements further each time, and the
  * accumulators of a point go to `m`, eight words per point. Frame: r7, end of the loop, m, end of the weights.
  */
+#define CXN_A_DREST (2 * CXN_B_POINT_STEP - CXN_A_PAIR_BYTES * CXN_A_UNROLL * CXN_A_LOOPS)
 CXN_INLINE void CXN_B_NAME(int32_t *CXN_RESTRICT m, const CXN_W_T *CXN_RESTRICT w, const CXN_D_T *CXN_RESTRICT d)
 {
     register const CXN_W_T *w_ __asm__("r0") = w;
@@ -200,7 +201,10 @@ CXN_INLINE void CXN_B_NAME(int32_t *CXN_RESTRICT m, const CXN_W_T *CXN_RESTRICT 
         "ldr r7, [sp, #8]\n\t"
         "ldr r11, [sp, #12]\n\t"
         "add r0, r0, %[wrest]\n\t"
-        "movw r12, #%c[drest]\n\t"
+        "movw r12, #%c[drest_lo]\n\t"
+#if CXN_A_DREST > 65535
+        "movt r12, #%c[drest_hi]\n\t"
+#endif
         "add r1, r1, r12\n\t"
         "stmia r7!, {r2-r6, r8-r10}\n\t"
         "cmp r0, r11\n\t"
@@ -210,7 +214,7 @@ CXN_INLINE void CXN_B_NAME(int32_t *CXN_RESTRICT m, const CXN_W_T *CXN_RESTRICT 
         : "+r"(w_), "+r"(d_), "+r"(m_)
         : [cs] "i"(CXN_A_COL_BYTES), [ks] "i"(CXN_A_PAIR_BYTES), [wb] "i"(CXN_A_W_BYTES * CXN_A_UNROLL),
           [db] "i"(CXN_A_PAIR_BYTES * CXN_A_UNROLL), [total] "i"(CXN_A_W_BYTES * CXN_A_UNROLL * CXN_A_LOOPS),
-          [wrest] "i"(CXN_A_W_BYTES * CXN_A_REST), [drest] "i"(2 * CXN_B_POINT_STEP - CXN_A_PAIR_BYTES * CXN_A_UNROLL * CXN_A_LOOPS),
+          [wrest] "i"(CXN_A_W_BYTES * CXN_A_REST), [drest_lo] "i"(CXN_A_DREST & 0xffff), [drest_hi] "i"(CXN_A_DREST >> 16),
           [all_lo] "i"((CXN_A_W_BYTES * CXN_A_PAIRS * CXN_B_POINTS) & 0xffff), [all_hi] "i"((CXN_A_W_BYTES * CXN_A_PAIRS * CXN_B_POINTS) >> 16)
         : "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory");
 }
@@ -255,6 +259,7 @@ CXN_INLINE void CXN_B_NAME(int32_t *CXN_RESTRICT acc, const CXN_W_T *CXN_RESTRIC
 #undef CXN_A_AHEAD
 #undef CXN_A_BODY
 #undef CXN_A_COL_BYTES
+#undef CXN_A_DREST
 #undef CXN_A_END
 #undef CXN_A_ENTER
 #undef CXN_A_HALF_STEP
