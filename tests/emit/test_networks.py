@@ -10,11 +10,11 @@ import tuning
 from cmsisnn_x import Network, Variant
 from helpers.folders import CORES, assert_same, emulated_run, emulator, host_run, sanitized_run
 from helpers.networks import NETWORKS, VARIANTS, forward, inputs
-from helpers.plans import make_plan
+from helpers.plans import make_plan, tuned_plan
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if metafunc.function is test_firmware_equals_the_definition:
+    if metafunc.function is test_tuned_firmware_equals_the_definition:
         # By default each network meets two cores, and each core about five networks; --full is the product.
         cores = CORES if metafunc.config.getoption("--full") else None
         pairs = [(n, c) for i, n in enumerate(sorted(NETWORKS)) for c in cores or (CORES[i % 5], CORES[(i + 2) % 5])]
@@ -55,9 +55,9 @@ def test_host_build_has_no_undefined_behaviour(name: str, tmp_path) -> None:
 
 
 @pytest.mark.emulated
-def test_firmware_equals_the_definition(name: str, core: str, tmp_path) -> None:
+def test_tuned_firmware_equals_the_definition(name: str, core: str, tmp_path) -> None:
     layers = NETWORKS[name]
-    plan = make_plan(name, layers, core=core)
+    plan = tuned_plan(name, layers, core)
     tuning.emit(plan, tmp_path)
     machine = emulator(plan, tmp_path, core)
     for number, x in enumerate(inputs(layers, 4, core)):

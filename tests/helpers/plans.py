@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import prod
+from pathlib import Path
 
 import numpy as np
 
@@ -135,6 +136,17 @@ def make_plan(
         digests={"model": "0" * 64},
         regions=arena.regions,
     )
+
+
+def tuned_plan(name: str, layers: Sequence[Layer], core: str) -> Plan:
+    """The plan that the tuner makes for `layers` on a bare core."""
+    import tuning
+
+    nothing = {"sram": None, "flash": None}
+    first = layers[0]
+    path = Path(f"{name}.yaml")
+    model = tuning.Model(name, first.dtype, first.input_shape, tuple(layers), nothing, None, "0" * 64, path)
+    return tuning.tune(model, tuning.load_target(core))
 
 
 def with_layer(plan: Plan, index: int, **changes: object) -> Plan:
