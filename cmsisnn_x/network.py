@@ -11,9 +11,10 @@ from math import prod
 import numpy as np
 
 from . import _simd
+from ._arguments import SOFTMAX_MAX
 from ._tables import activation_table
 from .errors import CmsisnnError, DtypeError, ShapeError
-from .layers import Layer
+from .layers import NUMPY_DTYPES, PYTHON_OPS, Layer
 
 
 class Network:
@@ -94,10 +95,10 @@ class Network:
             out = np.empty(self.output_shape, self.output_dtype)
             self._executor.run(x, out, 1)
             return out
-        if not isinstance(threads, int) or threads < 1:
+        if not isinstance(threads, int | np.integer) or threads < 1:
             raise CmsisnnError(f"threads: expected a positive integer, got: {threads!r}")
         out = np.empty((samples, *self.output_shape), self.output_dtype)
-        threads = min(threads, samples)
+        threads = min(int(threads), samples)
         if threads <= 1:
             self._executor.run(x, out, samples)
             return out
@@ -182,6 +183,8 @@ def _check_sequence(previous: Layer, layer: Layer) -> None:
 
 def _check_parameters(layer: Layer) -> None:
     """What the kernels take for granted: they read and write by these numbers."""
+    _require(layer, layer.op in PYTHON_OPS, f"op in {', '.join(PYTHON_OPS)}", repr(layer.op))
+    _require(layer, layer.dtype in NUMPY_DTYPES, f"dtype in {', '.join(NUMPY_DTYPES)}", repr(layer.dtype), DtypeError)
     image, result = layer.image, layer.output_image
     # At the far edges padding is what the output size implies, negative where pixels are left over.
     first = [before for before, _ in layer.padding]
@@ -199,6 +202,8 @@ def _check_parameters(layer: Layer) -> None:
         _require(
             layer, prod(image) == prod(result), f"output shape {layer.input_shape}", layer.output_shape, ShapeError
         )
+        counted = layer.op != "softmax" or prod(image) <= SOFTMAX_MAX
+        _require(layer, counted, f"at most {SOFTMAX_MAX} elements", layer.input_shape, ShapeError)
     elif layer.op not in ("conv2d", "fully_connected"):
         _require(layer, image[2] == result[2], "as many channels as the input", layer.output_shape, ShapeError)
     if layer.op in ("max_pool2d", "avg_pool2d"):

@@ -119,7 +119,7 @@ def test_network_equals_the_single_functions() -> None:
     assert_bit_exact(Network(layers).run(x), single)
 
 
-@pytest.mark.parametrize("threads", [1, 2, 5, 64])
+@pytest.mark.parametrize("threads", [1, 2, 5, 64, np.int64(3)])
 def test_batch_equals_its_samples(layers: list[Layer], batch: np.ndarray, threads: int) -> None:
     network = Network(layers)
     expected = np.stack([network.run(x) for x in batch])
@@ -213,6 +213,9 @@ POOL = Layer("p", "max_pool2d", "q7", (4, 4, 2), (2, 2, 2), (2, 2), (2, 2))
         ([replace(POOL, padding=((2, 0), (0, 0)))], "windows that meet the image"),
         ([replace(POOL, output_shape=(2, 3, 2))], "windows that meet the image"),
         ([replace(POOL, output_shape=(2, 2, 3))], "as many channels as the input"),
+        ([Layer("s", "softmax", "q7", (32768,), (32768,))], r"at most 32767 elements, got: \(32768,\)"),
+        ([replace(BASE, op="conv")], "layer 'c': expected op in conv2d, .*, got: 'conv'"),
+        ([replace(BASE, dtype="q31")], "layer 'c': expected dtype in q7, q15, got: 'q31'"),
         ([Layer("s", "softmax", "q7", (4,), (5,))], r"layer 's': expected output shape \(4,\), got: \(5,\)"),
         ([Layer("t", "tanh", "q7", (4,), (4,), int_bits=4)], r"int_bits in 0\.\.3, got: 4"),
     ],
