@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The package as users get it: every documented example runs, and no file is missing from what is installed."""
+
+import doctest
+import importlib
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[2] / "cmsisnn_x"
+FILES = sorted(path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.py*") if path.suffix in (".py", ".pyi"))
+BUILD_TIME = ("_build/",)
+"""Folders of scripts that only the build runs."""
+
+
+@pytest.mark.parametrize("module", [".buffers", ".cmsis", ".interleave", ".network", ".ops"])
+def test_examples(module):
+    failed, attempted = doctest.testmod(importlib.import_module(f"cmsisnn_x{module}"))
+    assert failed == 0
+    assert attempted > 0
+
+
+def test_every_file_is_installed():
+    meson = (SOURCE / "meson.build").read_text()
+    assert [name for name in FILES if not name.startswith(BUILD_TIME) and f"'{name}'" not in meson] == []
+
+
+def test_every_extension_has_a_stub():
+    kernels = {path.name.split(".")[0] for path in SOURCE.glob("*.pyx*")}
+    assert kernels == {Path(name).stem for name in FILES if name.endswith(".pyi")}
