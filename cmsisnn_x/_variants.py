@@ -95,7 +95,8 @@ BASELINE = Variant(unroll=1, block_rows=2, block_cols=2, im2col_cols=2)
 class Row:
     """A family of variants: every combination of the listed values, under the rule that `im2col_cols` is a multiple of `block_cols`.
 
-    `needs` says which cores the family is for: ``"dsp"`` those with the DSP extension, ``"no dsp"`` those without, None all;
+    `needs` says on which cores the family builds: ``"dsp"`` those with the DSP extension, ``"no dsp"`` those without, None all;
+    `cores` names those that its assembly is scheduled for (it is right on the others, but never the fastest), none for all;
     `wins` says where the family is the fastest. Without columns to hold (any lowering but im2col), `im2col_cols` is `block_cols`.
     """
 
@@ -112,6 +113,7 @@ class Row:
     inner: str = "c"
     needs: str | None = None
     tiles: tuple[int, ...] = (1,)
+    cores: tuple[str, ...] = ()
 
     def variants(self) -> Iterator[Variant]:
         for unroll, (rows, cols), tile in product(self.unrolls, self.blocks, self.tiles):
@@ -203,6 +205,13 @@ def _knob(name: str, value: object) -> int:
 PAIRED = ((2, 2), (2, 4), (4, 2))
 FEW_COLS = (2, 4, 8)
 
+SCHEDULES = (("asm", ("cortex-m4", "cortex-m33")), ("asm_dual", ("cortex-m7",)))
+
+
+def _names(cores: tuple[str, ...]) -> str:
+    return " and ".join(core.removeprefix("cortex-").upper() for core in cores)
+
+
 DEVICE_ROWS = (
     *(
         Row("convolve", dtype, "device", UNROLLS, BLOCKS, wins="the paper's knobs; least flash, and the only family for any shape")
@@ -230,36 +239,37 @@ DEVICE_ROWS = (
         wins="the same from plain weights, when flash is short: transformed in scratch, about a fifth slower"),
     *(
         Row("convolve", dtype, "device", (4, 8), ((2, 4),), im2col_cols=(4, 8), weight_layout=layout, column_layout=columns, inner=inner, needs="dsp",
-            wins=f"im2col on {cores}: 1x1 kernels, strides along x" + (", large windows" if columns == "interleaved" else ", odd channels"))
+            cores=cores, wins=f"im2col on {_names(cores)}: outputs less than 4 wide" + (", large windows" if columns == "interleaved" else ", odd channels"))
         for dtype, layout in (("q7", "interleaved"), ("q7", "widened"), ("q15", "interleaved"))
         for columns in ("sequential", "interleaved")
-        for inner, cores in (("asm", "M4 and M33"), ("asm_dual", "M7"))
+        for inner, cores in SCHEDULES
     ),
     *(
         Row("convolve", dtype, "device", (4, 8), ((2, 4),), lowering=lowering, weight_layout=layout, inner=inner, needs="dsp",
-            wins=f"{'padded q15' if lowering == 'line_buffer' else '1x1 and unpadded q15'} on {cores}, q7 when flash is short")
+            cores=cores, wins=f"{'padded and strided' if lowering == 'line_buffer' else 'unpadded'} kernels and 1x1 on {_names(cores)}")
         for dtype, layout, lowering in (
             ("q7", "interleaved", "line_buffer"), ("q7", "widened", "line_buffer"), ("q15", "interleaved", "line_buffer"),
             ("q15", "interleaved", "direct"),
         )
-        for inner, cores in (("asm", "M4 and M33"), ("asm_dual", "M7"))
+        for inner, cores in SCHEDULES
     ),
     *(
-        Row("convolve", "q7", "device", (4, 8), ((2, 4), (2, 2)), lowering="winograd", weight_layout=layout, inner="asm", needs="no dsp", tiles=(2, 4),
-            wins="every stride-1 q7 kernel 3, 5 or 7 wide: 2x4 on M3, 2x2 on M0 and M0+" + (", when flash is short" if layout == "plain" else ""))
+        Row("convolve", "q7", "device", (4, 8), (block,), lowering="winograd", weight_layout=layout, inner="asm", needs="no dsp", tiles=(2, 4),
+            cores=cores, wins=f"every stride-1 q7 kernel 3, 5 or 7 wide on {_names(cores)}" + (", when flash is short" if layout == "plain" else ""))
         for layout in ("widened", "plain")
+        for block, cores in (((2, 4), ("cortex-m3",)), ((2, 2), ("cortex-m0plus",)))
     ),
     *(
         Row("convolve", dtype, "device", (4, 8), ((2, 4),), im2col_cols=(4,), lowering=lowering, weight_layout="interleaved", inner="asm", needs="no dsp",
-            wins="M3: q15, strides along x and 1x1 kernels")
+            cores=("cortex-m3",), wins="q15, strides along x and 1x1 kernels on M3")
         for dtype in ("q7", "q15")
         for lowering in ("im2col", "line_buffer")
     ),
     *(
         Row("convolve", "q7", "device", (2, 4, 8), ((2, 4),), lowering="winograd", weight_layout=layout, inner=inner, needs="dsp", tiles=(2, 4),
-            wins=f"every stride-1 q7 kernel 3, 5 or 7 wide on {cores}" + (", when flash is short" if layout == "plain" else ""))
+            cores=cores, wins=f"every stride-1 q7 kernel 3, 5 or 7 wide on {_names(cores)}" + (", when flash is short" if layout == "plain" else ""))
         for layout in ("widened", "plain")
-        for inner, cores in (("asm", "M4 and M33"), ("asm_dual", "M7"))
+        for inner, cores in SCHEDULES
     ),
     *(
         Row("depthwise_convolve", dtype, "device", (1, 2, 4), BLOCKS, im2col_cols=(1, 2, 4), wins="the paper's knobs, any shape")
@@ -271,21 +281,33 @@ DEVICE_ROWS = (
         for dtype, layout in (("q7", "widened"), ("q15", "interleaved"))
     ),
     *(
-        Row("fully_connected", dtype, "device", UNROLLS, blocks, im2col_cols=cols, lowering=lowering, weight_layout=layout, wins=f"{flash}, {scratch}")
-        for dtype in ("q7", "q15")
-        for layout, flash in (("plain", "least flash"), ("interleaved", "fewest instructions in as much flash"), ("widened", "q7 with flash to spare"))
-        for lowering, scratch in (("direct", "no scratch; few rows"), ("im2col", "a q7 input widened once; many rows"))
+        Row("fully_connected", dtype, "device", UNROLLS, blocks, im2col_cols=cols, lowering=lowering, wins=wins)
+        for dtype, lowering, wins in (
+            ("q7", "im2col", "the paper's knobs"),
+            ("q7", "direct", "cores without DSP; a single row; no scratch"),
+            ("q15", "im2col", "cores without DSP; a single row; the input is read where it lies"),
+        )
         for blocks, cols in ((((1, 1), (2, 1)), (1,)), (((4, 2),), (2,)))
     ),
     *(
+        Row("fully_connected", dtype, "device", UNROLLS, ((rows, cols),), im2col_cols=(cols,), lowering="direct", weight_layout=layout,
+            needs="dsp", wins=wins)
+        for dtype, layout, wins in (
+            ("q7", "interleaved", "two or three rows"),
+            ("q15", "interleaved", "q15 weights; q7 weights when flash is short"),
+            ("q15", "widened", "q7 weights with flash to spare"),
+        )
+        for rows, cols in ((2, 1), (4, 2))
+    ),
+    *(
         Row("fully_connected", "q7", "device", UNROLLS, ((4, 2),), im2col_cols=(2,), lowering="direct", weight_layout="interleaved", inner=inner,
-            needs="dsp", wins=f"the fastest on {cores} cores")
+            needs="dsp", wins=f"four rows and more on {cores} cores")
         for inner, cores in (("asm", "single-issue"), ("asm_dual", "dual-issue"))
     ),
 )
 
 
-def device_variants(op: str, dtype: str, *, dsp: bool) -> tuple[Variant, ...]:
+def device_variants(op: str, dtype: str, *, dsp: bool, core: str | None = None) -> tuple[Variant, ...]:
     """Every registered device variant of an operation on a core with or without the DSP extension.
 
     Parameters
@@ -296,6 +318,8 @@ def device_variants(op: str, dtype: str, *, dsp: bool) -> tuple[Variant, ...]:
         Type of the activations.
     dsp : bool
         Whether the core has the DSP extension (Cortex-M4, M7, M33 with DSP).
+    core : str, optional
+        ``"cortex-m7"``: without the assembly that is scheduled for other cores.
 
     Returns
     -------
@@ -307,8 +331,11 @@ def device_variants(op: str, dtype: str, *, dsp: bool) -> tuple[Variant, ...]:
         Unknown `op` or `dtype`.
     """
     check_op(op, dtype)
-    cores = (None, "dsp" if dsp else "no dsp")
-    rows = (row for row in DEVICE_ROWS if (row.op, row.dtype) == (op, dtype) and row.needs in cores)
+    buildable = (None, "dsp" if dsp else "no dsp")
+    rows = (
+        row for row in DEVICE_ROWS
+        if (row.op, row.dtype) == (op, dtype) and row.needs in buildable and (core is None or not row.cores or core in row.cores)
+    )  # fmt: skip
     return tuple(dict.fromkeys(v for row in rows for v in row.variants()))
 
 

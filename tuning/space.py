@@ -67,7 +67,7 @@ def search_space(layer: Layer, target: Target) -> SearchSpace:
     """
     if layer.python_op not in BLOCKED_OPS:
         return SearchSpace(layer, ())
-    legal = tuple(v for v in device_variants(layer.python_op, layer.dtype, target.dsp) if device_problem(layer, v, target) is None)
+    legal = tuple(v for v in device_variants(layer.python_op, layer.dtype, target.dsp, target.core) if device_problem(layer, v, target) is None)
     pinned = tuple(v for v in legal if all(getattr(v, name) == value for name, value in layer.variant.items()))
     if not pinned:
         raise ModelError(f"layer {layer.name!r}: {_explain_pins(layer, legal, target)}")
@@ -92,18 +92,13 @@ def baseline_of(space: SearchSpace) -> Variant | None:
 
 
 @lru_cache(maxsize=64)
-def device_variants(op: str, dtype: str, dsp: bool) -> tuple[Variant, ...]:
+def device_variants(op: str, dtype: str, dsp: bool, core: str | None = None) -> tuple[Variant, ...]:
     """Every registered device variant of an operation on a core with or without the DSP extension."""
-    rows = getattr(_variants, "device_variants", None)
-    if rows is not None:
-        return tuple(rows(op, dtype, dsp=dsp))
-    found = _variants.variants(op, dtype)
-    return tuple(v for v in found if op != "fully_connected" or (v.block_cols == 1 and v.im2col_cols == 1))
+    return _variants.device_variants(op, dtype, dsp=dsp, core=core)
 
 
 def device_problem(layer: Layer, variant: Variant, target: Target) -> str | None:
-    check = getattr(_variants, "device_variant_problem", None)
-    return check(layer, variant, dsp=target.dsp) if check is not None else None
+    return _variants.device_variant_problem(layer, variant, dsp=target.dsp)
 
 
 def kernel_key(layer: Layer, variant: Variant | None) -> Hashable:
