@@ -5,8 +5,8 @@
  * q7; q15; q15 input with q7 weights. Knobs:
  *     BLOCK_ROWS     1, 2, 4: rows that share the loads of the input; rows left over go in blocks of 2, then 1
  *     UNROLL         1, 2, 4, 8: steps of four columns per loop iteration
- *     LOWERING       IM2COL: a q7 input is widened to 16 bits once, into scratch; DIRECT: it is widened where it is used, no scratch
- *     INNER          C; ASM, ASM_DUAL: four interleaved q7 rows and LOWERING DIRECT in assembly for single or dual issue
+ *     LOWERING       IM2COL: a q7 input is widened to 16 bits once, into scratch (plain weights); DIRECT: where it is used, no scratch
+ *     INNER          C; ASM, ASM_DUAL: interleaved q7 rows in assembly for single or dual issue
  *     WEIGHT_LAYOUT  PLAIN: [row][column];  INTERLEAVED, WIDENED: packed offline, cmsisnn_x/packing_fully_connected.py has the order
  *
  * Interleaved q7 rows come in pairs (p, q): a half holds 256 p + (q + 128), so one SMLAD on the word as loaded and one on its low bytes
@@ -70,8 +70,8 @@ CXN_INLINE uint32_t cxn_add_biased_bytes(uint32_t x, uint32_t acc)
 /* The pairs of a step are columns 0 2 and 1 3, as SXTB16 gives them, or 0 1 and 2 3, as q15 lies in memory. */
 #define CXN_FC_EVEN_ODD (CXN_GET(IN_BITS) == 8 || (CXN_FC_PLAIN && CXN_GET(WEIGHT_BITS) == 8))
 #define CXN_FC_WIDENS (CXN_GET(LOWERING) == CXN_LOWERING_IM2COL && CXN_GET(IN_BITS) == 8)
-/* Four paired rows in assembly, from an input that is not widened; elsewhere the steps in C. */
-#if CXN_DSP && CXN_FC_PAIRED && CXN_GET(BLOCK_ROWS) == 4 && CXN_GET(INNER) != CXN_INNER_C && CXN_GET(LOWERING) == CXN_LOWERING_DIRECT
+/* Paired rows in assembly where the core has the instructions. */
+#if CXN_DSP && CXN_FC_PAIRED && CXN_GET(BLOCK_ROWS) == 4 && CXN_GET(INNER) != CXN_INNER_C
 #define CXN_FC_ASM 1
 #else
 #define CXN_FC_ASM 0
@@ -93,6 +93,12 @@ CXN_INLINE uint32_t cxn_add_biased_bytes(uint32_t x, uint32_t acc)
 #endif
 #if CXN_GET(WEIGHT_LAYOUT) < CXN_WEIGHT_LAYOUT_PLAIN || CXN_GET(WEIGHT_LAYOUT) > CXN_WEIGHT_LAYOUT_WIDENED
 #error "WEIGHT_LAYOUT: legal values are CXN_WEIGHT_LAYOUT_PLAIN, CXN_WEIGHT_LAYOUT_INTERLEAVED and CXN_WEIGHT_LAYOUT_WIDENED"
+#endif
+#if CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_PLAIN && CXN_GET(LOWERING) != CXN_LOWERING_DIRECT
+#error "LOWERING: legal values with packed weights are CXN_LOWERING_DIRECT"
+#endif
+#if CXN_GET(WEIGHT_LAYOUT) == CXN_WEIGHT_LAYOUT_WIDENED && CXN_GET(IN_BITS) == 8
+#error "WEIGHT_LAYOUT: legal values for an 8-bit input are CXN_WEIGHT_LAYOUT_PLAIN and CXN_WEIGHT_LAYOUT_INTERLEAVED"
 #endif
 #if CXN_GET(WEIGHT_BITS) == 16 && CXN_GET(IN_BITS) == 8
 #error "WEIGHT_BITS: legal values for an 8-bit input are 8"
