@@ -303,6 +303,62 @@ def test_boards_are_priced_by_their_core():
     assert trace.cycles == Emulator(code, "cortex-m7").call("fibonacci", [9]).cycles
 
 
+MEMORIES = """
+SECTIONS
+{{
+  . = {flash}; .text : {{ *(.text*) *(.rodata*) }} .ARM.exidx : {{ *(.ARM.exidx*) }}
+  . = {ram}; .data : {{ *(.data*) }} .bss : {{ *(.bss*) *(COMMON) }}
+}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("flash", "ram"),
+    [
+        ("0x08000000", "0x24000000"),
+        ("0x0F000000", "0x20E80000"),
+        ("0x10000000", "0x30000000"),
+        ("0x60000000", "0x1FFF0000"),
+    ],
+)
+def test_files_may_lie_where_the_emulator_would_put_its_own(flash, ram, tmp_path):
+    (tmp_path / "source.c").write_text(SOURCE)
+    (tmp_path / "memory.ld").write_text(MEMORIES.format(flash=flash, ram=ram))
+    options = {"cflags": ["-O2", "-fno-builtin"], "script": tmp_path / "memory.ld"}
+    find_toolchain().build([tmp_path / "source.c"], tmp_path / "out.elf", "cortex-m7", **options)
+    for checked in (False, True):
+        emulator = Emulator(tmp_path / "out.elf", "cortex-m7", checked=checked)
+        assert emulator.call("sum_initialised").result == 5
+        assert emulator.call("weigh", [1, 2, 3, 4, 5, 6, 7]).result == 1 + 4 + 12 + 32 + 80 + 192 + 448
+        buffer = emulator.buffer(40)
+        emulator.call("fill", [buffer, 40])
+        assert emulator.read(buffer)[:16] == b"xxxxxxxxabcdefgx"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        (20, 0xFFFF_FF00, "beyond the 32-bit address space|more than 256 MiB"),  # p_memsz
+        (8, 0xFFFF_FFF0, "beyond the 32-bit address space"),  # p_vaddr
+        (20, 0x4000_0000, "more than 256 MiB"),
+    ],
+)
+def test_segments_that_fit_nowhere_are_refused(field, value, message):
+    code = bytearray(ARCHIVE.read("cortex-m4-gcc-O3.elf"))
+    at = int.from_bytes(code[28:32], "little")  # e_phoff
+    while int.from_bytes(code[at : at + 4], "little") != 1:  # PT_LOAD
+        at += 32
+    code[at + field : at + field + 4] = value.to_bytes(4, "little")
+    with pytest.raises(EmulationError, match=message):
+        Emulator(bytes(code), "cortex-m4")
+
+
+def test_a_buffer_that_is_too_large_is_refused():
+    emulator = Emulator(ARCHIVE.read("cortex-m4-gcc-O3.elf"), "cortex-m4")
+    with pytest.raises(EmulationError, match="no room for a buffer of 134217728 bytes"):
+        emulator.buffer(0x0800_0000)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

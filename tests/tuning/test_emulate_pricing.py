@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tuning.emulate import Emulator
+from tuning.emulate import EmulationError, Emulator
 from tuning.emulate.instructions import CLASSES, Instruction, classify, decode, is_known
 from tuning.emulate.pipeline import PIPELINES, DualIssue, SingleIssue
 
@@ -164,3 +164,17 @@ def test_classes(mnemonic, kind):
 @pytest.mark.parametrize("mnemonic", ["vmladava", "frobnicate", "vld1", "wls", "letp", "csel"])
 def test_instructions_without_a_price_are_unknown(mnemonic):
     assert not is_known(mnemonic)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("00bf 00eee10f", "0x10002"),  # nop, then an MVE instruction
+        ("00bf ffffffff", "0x10002"),
+        ("00bf 00de", "no price for the instruction 'udf #0' at 0x10002"),
+    ],
+)
+def test_code_without_a_price_is_an_error_with_its_address(code, message):
+    with pytest.raises(EmulationError, match=message) as caught:
+        decode(bytes.fromhex(code.replace(" ", "")), 0x10000)
+    assert caught.value.address == 0x10002

@@ -11,6 +11,7 @@ from pathlib import Path
 from .errors import EmulationError, missing_extra
 
 EXECUTE, WRITE = 1, 2  # as PF_X and PF_W
+MEMORY_LIMIT = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,12 @@ def load(source: str | Path | bytes) -> Image:
         symbols, functions = _symbols(elf)
     except (ELFError, UnicodeDecodeError, KeyError, IndexError) as error:
         raise EmulationError(f"{name}: not a valid ELF file: {error or type(error).__name__}") from None
+    for segment in segments:
+        for start, size in ((segment.address, segment.size), (segment.load_address, len(segment.data))):
+            if start + size > 1 << 32:
+                raise EmulationError(f"{name}: a segment at {start:#x} ends beyond the 32-bit address space")
+    if sum(segment.size for segment in segments) > MEMORY_LIMIT:
+        raise EmulationError(f"{name}: the segments need more than {MEMORY_LIMIT >> 20} MiB of memory")
     if not segments:
         raise EmulationError(f"{name}: nothing to load: the file has no PT_LOAD segment")
     if not symbols:

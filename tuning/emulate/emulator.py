@@ -26,9 +26,13 @@ DEFAULT_BUDGET = 500_000_000
 
 PAGE = 0x1000
 SRAM, SRAM_SIZE = 0x2000_0000, 0x0100_0000
-STACK_TOP, STACK_SIZE = 0x20F0_0000, 0x0010_0000
-BUFFERS, GUARD = 0x2400_0000, 64
+STACK_SIZE = 0x0010_0000
+BUFFERS_SIZE, GUARD = 0x0800_0000, 64
+# Places for what the emulator adds, the first that the file leaves free: the page that calls return to, the stack's
+# end (in SRAM, whose upper part few files fill), the buffers.
 RETURN_PAGES = (0x0F00_0000, 0x1E00_0000, 0x3E00_0000)
+STACKS = (0x20F0_0000, 0x3F00_0000, 0x1D00_0000, 0x2F00_0000)
+BUFFERS = (0x2400_0000, 0x8000_0000, 0x9000_0000, 0x3000_0000)
 PAINT = 0xA5
 PAINTED = 0x1_0000  # bytes of stack whose use is measured
 # Exceptions as Unicorn's interrupt hook numbers them.
@@ -185,7 +189,7 @@ class Emulator:
         if self.count_accesses:
             self._watches.append(self._hook(_ACCESS, self._accesses))
             return
-        mapped = [*self._mapped, (BUFFERS, self._buffers_mapped)]
+        mapped = [*self._mapped, (self._buffers_start, self._buffers_mapped)]
         spans = [(_ACCESS, start, end) for start, end in _gaps(mapped, regions)]
         # An access that begins inside may end outside.
         spans += [(_ACCESS, max(region.start, region.end - 7), region.end) for region in regions]
@@ -204,15 +208,21 @@ class Emulator:
             for start, size, extra in spans:
                 for page in range(start & -PAGE, start + size, PAGE):
                     pages[page] = pages.get(page, unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC) | extra
-        for page in range(SRAM, SRAM + SRAM_SIZE, PAGE):
-            pages[page] = unicorn.UC_PROT_ALL
-        self._return = next(page for page in RETURN_PAGES if page not in pages)
+
+        def free(start: int, size: int) -> bool:
+            return not any(start - PAGE < page < start + size for page in pages)
+
+        self._stack = next(top for top in STACKS if free(top - STACK_SIZE, STACK_SIZE))
+        self._buffers_start = next(start for start in BUFFERS if free(start, BUFFERS_SIZE))
+        for start, size in ((SRAM, SRAM_SIZE), (self._stack - STACK_SIZE, STACK_SIZE)):
+            pages |= dict.fromkeys(range(start, start + size, PAGE), unicorn.UC_PROT_ALL)
+        self._return = next(page for page in RETURN_PAGES if free(page, PAGE))
         pages[self._return] = unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC
         runs = _runs(pages)
         for start, end, protection in runs:
             self._engine.mem_map(start, end - start, protection)
         self._mapped = [(start, end) for start, end, _ in runs]
-        self._buffers_end = self._buffers_mapped = BUFFERS
+        self._buffers_end = self._buffers_mapped = self._buffers_start
         self._buffers: list[tuple[int, int, bool]] = []
 
     def reset(self) -> None:
@@ -225,7 +235,7 @@ class Emulator:
 
     def free_buffers(self) -> None:
         """Give back every buffer that `buffer` handed out."""
-        self._buffers_end = BUFFERS
+        self._buffers_end = self._buffers_start
         self._buffers.clear()
 
     def buffer(
@@ -253,6 +263,10 @@ class Emulator:
         data = bytes([poison]) * content if isinstance(content, int) else _to_bytes(content)
         address = -(-(self._buffers_end + GUARD) // align) * align + offset
         end = address + len(data) + GUARD
+        if end > self._buffers_start + BUFFERS_SIZE:
+            raise EmulationError(
+                f"no room for a buffer of {len(data)} bytes: all of them take {BUFFERS_SIZE >> 20} MiB"
+            )
         if end > self._buffers_mapped:
             size = -(-(end - self._buffers_mapped) // 0x10_0000) * 0x10_0000
             self._engine.mem_map(self._buffers_mapped, size)
@@ -386,9 +400,9 @@ class Emulator:
         """Set the registers and the stack of a call; return the stack pointer's start."""
         write = self._engine.reg_write
         registers = self._registers
-        self._engine.mem_write(STACK_TOP - PAINTED, bytes([PAINT]) * PAINTED)
+        self._engine.mem_write(self._stack - PAINTED, bytes([PAINT]) * PAINTED)
         spilled = words[4:]
-        pointer = STACK_TOP - 8 * ((len(spilled) + 1) // 2)
+        pointer = self._stack - 8 * ((len(spilled) + 1) // 2)
         if spilled:
             self._engine.mem_write(pointer, struct.pack(f"<{len(spilled)}I", *spilled))
         # A register that the call does not set must not carry over from the call before.
@@ -402,14 +416,14 @@ class Emulator:
         return pointer
 
     def _stack_used(self, top: int) -> int:
-        painted = np.frombuffer(self._engine.mem_read(STACK_TOP - PAINTED, PAINTED), np.uint8)
+        painted = np.frombuffer(self._engine.mem_read(self._stack - PAINTED, PAINTED), np.uint8)
         used = np.flatnonzero(painted != PAINT)
         return int(PAINTED - used[0]) if used.size else 0
 
     def _regions(self) -> list[Region]:
         """What a checked call may touch, ascending and disjoint."""
         objects = [s for s in self.image.symbols.values() if s.kind == "data" and s.size]
-        found = [Region(STACK_TOP - STACK_SIZE, STACK_TOP, True, "stack")]
+        found = [Region(self._stack - STACK_SIZE, self._stack, True, "stack")]
         found += [Region(start, end, writable, f"buffer at {start:#x}") for start, end, writable in self._buffers]
         for section in self.image.sections:
             end = section.address + section.size

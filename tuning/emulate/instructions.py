@@ -89,6 +89,7 @@ class Instruction:
         return self.kind == "br" or (self.kind == "ldm" and "pc" in self.text.partition(" ")[2])
 
 
+@lru_cache(maxsize=1024)
 def is_known(mnemonic: str) -> bool:
     """Whether some core that is modelled has this instruction; conditions and the S suffix are allowed."""
     root = mnemonic
@@ -100,6 +101,7 @@ def is_known(mnemonic: str) -> bool:
     return False
 
 
+@lru_cache(maxsize=1024)
 def classify(mnemonic: str) -> str:
     """Class of a mnemonic without its width suffix (``ldr`` for ``ldr.w``)."""
     kind = _EXACT.get(mnemonic)
