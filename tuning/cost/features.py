@@ -39,12 +39,11 @@ BLOCKED = {
 """Parts of the operations with weights -> the term that they belong to."""
 
 WINDOWED = {
-    "taps": "multiply_accumulate",  # in-image window elements x lane groups
-    "columns": "multiply_accumulate",  # column elements that whole windows do not share x lane groups
+    "taps": "multiply_accumulate",  # in-image elements of windows that are walked one by one x lane groups
+    "columns": "multiply_accumulate",  # column elements that neighbouring windows share, each read once x lane groups
     "outputs": "requantise",  # windows x lane groups
-    "clipped": "loop",  # windows that the image's edge cuts x lane groups
-    "strips": "loop",  # rows of whole windows x lane groups
-    "windows": "loop",  # clipped windows
+    "strips": "loop",  # output rows x lane groups
+    "windows": "loop",  # windows that are walked one by one x lane groups
     "rows": "loop",
     "calls": "loop",
 }
@@ -177,12 +176,8 @@ def _windowed(layer: Layer, dsp: bool) -> np.ndarray:
     groups = -(-channels // lanes) if channels >= lanes else channels
     in_rows = _inside(in_h, out_h, kernel_h, stride_y, layer.padding[0][0])
     in_cols = _inside(in_w, out_w, kernel_w, stride_x, layer.padding[1][0])
-    whole_rows, whole_cols = int((in_rows == kernel_h).sum()), int((in_cols == kernel_w).sum())
-    slides = kernel_h <= 4 and kernel_w <= 4
-    whole = whole_rows * whole_cols if slides else 0
-    taps = int(in_rows.sum() * in_cols.sum()) - whole * kernel_h * kernel_w
-    shared = min(stride_x, kernel_w)
-    cut = out_h * out_w - whole
-    strips = whole_rows if whole else 0
-    columns = whole * shared * kernel_h + strips * max(kernel_w - stride_x, 0) * kernel_h
-    return np.array([taps * groups, columns * groups, whole * groups, cut * groups, strips * groups, cut, out_h, 1.0])
+    windows = out_h * out_w * groups
+    if kernel_h > 4 or kernel_w > 4:
+        return np.array([in_rows.sum() * in_cols.sum() * groups, 0, windows, 0, windows, out_h, 1.0])
+    columns = int(in_cols.sum()) - sum(max(int(n) - stride_x, 0) for n in in_cols[1:])
+    return np.array([0, in_rows.sum() * columns * groups, windows, out_h * groups, 0, out_h, 1.0])

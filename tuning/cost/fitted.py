@@ -53,20 +53,24 @@ def family(layer: Layer, variant: Variant | None) -> str:
     >>> family(layer, Variant(unroll=4))
     'conv2d q7 q7 unroll=4 block_rows=2 block_cols=2'
     """
-    # The kernel's width decides a Winograd transform, which is code of its own.
-    width = f" kernel_w={layer.kernel[1]}" if variant is not None and variant.lowering == "winograd" else ""
-    return f"{layer.op} {layer.dtype} {layer.weights_dtype or '-'}{_knobs(variant)}{width}"
+    # Sizes that choose other code: the width of a Winograd kernel, the windows that a pooling layer unrolls.
+    sizes = ""
+    if variant is not None and variant.lowering == "winograd":
+        sizes = f" kernel_w={layer.kernel[1]}"
+    elif layer.op in ("max_pool2d", "avg_pool2d"):
+        sizes = f" kernel={layer.kernel[0]}x{layer.kernel[1]} stride={layer.stride[0]}x{layer.stride[1]}"
+    return f"{layer.op} {layer.dtype} {layer.weights_dtype or '-'}{_knobs(variant)}{sizes}"
 
 
 def group(name: str) -> str:
-    """The group of a family: all that differ from it in blocking and unrolling alone.
+    """The group of a family: all that differ from it in blocking, unrolling and pooling windows alone.
 
     Examples
     --------
     >>> group("conv2d q7 q7 unroll=4 block_rows=2 block_cols=2 lowering=direct")
     'conv2d q7 q7 lowering=direct'
     """
-    return re.sub(r" (unroll|block_rows|block_cols)=\d+", "", name)
+    return re.sub(r" (unroll|block_rows|block_cols|kernel|stride)=\w+", "", name)
 
 
 @cache

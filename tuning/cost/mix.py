@@ -30,7 +30,7 @@ def price(layer: Layer, variant: Variant | None, dsp: bool, timing: Mapping[str,
     if parts is WINDOWED:
         compare = (2 if layer.op == "max_pool2d" else 4) * alu
         costs = {
-            "taps": compare + load + alu + branch, "columns": compare + load, "outputs": store + 4 * alu + branch, "clipped": 12 * alu + 2 * branch,
+            "taps": compare + load + alu + branch, "columns": compare + load, "outputs": store + 4 * alu + branch,
             "strips": 12 * alu + branch, "windows": 16 * alu + branch, "rows": 10 * alu + branch, "calls": 20 * alu,
         }  # fmt: skip
         return [costs[name] for name in WINDOWED]
