@@ -301,8 +301,8 @@ DEVICE_ROWS = (
     ),
     *(
         Row("fully_connected", "q7", "device", UNROLLS, ((4, 2),), im2col_cols=(2,), lowering="direct", weight_layout="interleaved", inner=inner,
-            needs="dsp", wins=f"four rows and more on {cores} cores")
-        for inner, cores in (("asm", "single-issue"), ("asm_dual", "dual-issue"))
+            needs="dsp", cores=cores, wins=f"four rows and more on {_names(cores)}")
+        for inner, cores in SCHEDULES
     ),
 )
 
