@@ -24,8 +24,39 @@ static int has_avx512vnni(void)
 }
 #endif
 
-#ifdef SIMD_HAVE_AMX
+#ifdef SIMD_HAVE_AVX2
+extern const simd_isa simd_avx2;
+static int has_avx2(void) { return __builtin_cpu_supports("avx2"); }
+#endif
+
+#if defined(SIMD_HAVE_AMX) || defined(SIMD_HAVE_AVXVNNI)
 #include <cpuid.h>
+
+/* The answer is kept: CPUID leaves a virtual machine, which takes tens of microseconds. */
+static int keep(atomic_int *answer, int (*ask)(void))
+{
+    if (atomic_load(answer) < 0)
+        atomic_store(answer, ask());
+    return atomic_load(answer);
+}
+#endif
+
+#ifdef SIMD_HAVE_AVXVNNI
+extern const simd_isa simd_avxvnni;
+static int ask_for_avxvnni(void)
+{
+    unsigned a, b, c, d;
+    return has_avx2() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
+}
+
+static int has_avxvnni(void)
+{
+    static atomic_int answer = -1;
+    return keep(&answer, ask_for_avxvnni);
+}
+#endif
+
+#ifdef SIMD_HAVE_AMX
 #include <sys/syscall.h>
 #include <unistd.h>
 #define ARCH_REQ_XCOMP_PERM 0x1023
@@ -41,19 +72,11 @@ static int ask_for_amx(void)
     return tile && int8 && syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
 }
 
-/* The answer is kept: CPUID leaves a virtual machine, which takes tens of microseconds. */
 static int has_amx(void)
 {
     static atomic_int answer = -1;
-    if (atomic_load(&answer) < 0)
-        atomic_store(&answer, ask_for_amx());
-    return atomic_load(&answer);
+    return keep(&answer, ask_for_amx);
 }
-#endif
-
-#ifdef SIMD_HAVE_AVX2
-extern const simd_isa simd_avx2;
-static int has_avx2(void) { return __builtin_cpu_supports("avx2"); }
 #endif
 
 #ifdef SIMD_HAVE_NEONDOT
@@ -86,6 +109,9 @@ static const struct {
 #ifdef SIMD_HAVE_AVX512VNNI
     {&simd_avx512vnni, has_avx512vnni},
 #endif
+#ifdef SIMD_HAVE_AVXVNNI
+    {&simd_avxvnni, has_avxvnni},
+#endif
 #ifdef SIMD_HAVE_AVX2
     {&simd_avx2, has_avx2},
 #endif
@@ -104,6 +130,9 @@ static const char *const names[] = {
 #endif
 #ifdef SIMD_HAVE_AVX512VNNI
     "avx512vnni",
+#endif
+#ifdef SIMD_HAVE_AVXVNNI
+    "avxvnni",
 #endif
 #ifdef SIMD_HAVE_AVX2
     "avx2",

@@ -12,7 +12,7 @@ from helpers import reference
 from helpers.strategies import DTYPES, dtypes, filled, shifts, tensors
 
 # Whole vectors, tiles and segments, and their neighbours.
-SIZES = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65)
+SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 15, 16, 17, 31, 32, 33, 63, 64, 65)
 OPS = ("convolve", "depthwise_convolve", "fully_connected", "max_pool", "avg_pool")
 
 

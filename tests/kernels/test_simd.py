@@ -171,7 +171,7 @@ def compile_program(compiler: list[str], parts: dict[str, list[str]], flags: lis
     """simd_main.c with one object per source file and flags: {table: its flags}."""
     objects = []
     have = [f"-DSIMD_HAVE_{table.upper()}" for table in parts if table != "portable"]
-    sources = {"amx": "avx512vnni.c", "neondot": "neon.c"}
+    sources = {"amx": "avx512vnni.c", "avxvnni": "avx2.c", "neondot": "neon.c"}
     jobs = [(SIMD_DIR / sources.get(table, f"{table}.c"), table, own) for table, own in parts.items()]
     for source, name, own in [*jobs, (SIMD_DIR / "dispatch.c", "dispatch", have), (MAIN, "main", [])]:
         objects.append(directory / f"{name}.o")
@@ -207,7 +207,7 @@ def test_neon_equals_the_oracle(isa: str, aarch64_program: list[str]) -> None:
 
 AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni"]
 NATIVE = {"amx": [*AVX512, "-mamx-tile", "-mamx-int8"], "avx512vnni": AVX512, "avx2": ["-mavx2"],
-          "neondot": ["-march=armv8.2-a+dotprod"], "neon": [], "portable": []}  # fmt: skip
+          "avxvnni": ["-mavx2", "-mavxvnni"], "neondot": ["-march=armv8.2-a+dotprod"], "neon": [], "portable": []}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
