@@ -25,7 +25,7 @@ What flows where
         |         |                               |
         |         |                         _matmul       block_rows x block_cols inner products, unrolled; 32-bit sums
         |         |                               |
-        |         |                         _requantize   (bias << bias_shift) + round + sum  >> out_shift, saturate, relu
+        |         |                         _requantize   (bias << bias_shift) + round + sum, >> out_shift, saturate
         |         |                               |
         |         +-------------> out <-----------+
         |
@@ -36,8 +36,8 @@ What flows where
     cmsis/        Arm's 31 functions of release 5.4.0, quirks included
     include/      the same kernels as C headers for firmware, configured by macros
 
-The `variant` path exists to be studied and searched: each knob is a different piece of code, and ``variants(op, dtype)``
-lists them all. The paper's configuration is ``Variant(unroll=1, block_rows=2, block_cols=2, im2col_cols=2)``.
+The `variant` path exists to be studied and searched: each knob is a different piece of code;
+``variants(op, dtype)`` lists them. The paper's configuration is ``BASELINE``: 2x2 blocks, unroll 1, two columns.
 """
 
 from . import cmsis

@@ -103,9 +103,8 @@ def samples(name: str, array: np.ndarray) -> np.ndarray:
     batched = array.ndim in (2, 4)
     size = prod(array.shape[1:] if batched else array.shape)
     if array.ndim not in (1, 2, 3, 4) or size == 0:
-        raise ShapeError(
-            f"{name}: expected a non-empty (k,) or (h, w, c), or a batch (n, k) or (n, h, w, c), got shape {array.shape}"
-        )
+        legal = "a non-empty (k,) or (h, w, c), or a batch (n, k) or (n, h, w, c)"
+        raise ShapeError(f"{name}: expected {legal}, got shape {array.shape}")
     return contiguous(array.reshape(array.shape[0] if batched else 1, size))
 
 
@@ -208,12 +207,18 @@ def _bounded(name: str, height: int, width: int, channels: int) -> tuple[int, in
 
 
 def check_windows(
-    size: tuple[int, int], kernel: tuple[int, int], stride: tuple[int, int], first: tuple[int, int], out: tuple[int, int]
+    size: tuple[int, int],
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    first: tuple[int, int],
+    out: tuple[int, int],
 ) -> None:
     """Refuse a pooling window that lies wholly outside the image: it has neither a maximum nor an average."""
     for axis, n, k, s, p, o in zip("yx", size, kernel, stride, first, out, strict=True):
         if p >= k:
-            raise ShapeError(f"padding: expected less than the kernel, {k} along {axis} (a window would be empty), got {p}")
+            raise ShapeError(
+                f"padding: expected less than the kernel, {k} along {axis} (a window would be empty), got {p}"
+            )
         if (o - 1) * s - p >= n:
             legal = (n - 1 + p) // s + 1
             raise ShapeError(f"output_size: expected at most {legal} along {axis} (a window would be empty), got {o}")

@@ -17,8 +17,8 @@ from .layers import Layer
 class Case:
     """One operation with its shapes: what a footprint depends on besides the variant.
 
-    `image` is the input ``(h, w, c)`` of one sample and `samples` how many there are; `output` is its output height and width,
-    `dtype` that of the activations.
+    `image` is the input ``(h, w, c)`` of one sample and `samples` how many there are; `output` is its output height
+    and width, `dtype` the type of the activations.
     """
 
     op: str
@@ -64,7 +64,10 @@ def _line_buffer(case: Case, variant: Variant) -> int:
 
 
 def _winograd(case: Case, variant: Variant) -> int:
-    """One tile's columns of the whole image, transformed: a plane per point; odd runs read one element further. Plain weights add a block of rows."""
+    """One tile's columns of the whole image, transformed: a plane per point; odd runs read one element further.
+
+    Plain weights add a block of rows.
+    """
     points = variant.tile + case.kernel[1] - 1
     height = (case.output[0] - 1) * case.stride[0] + case.kernel[0]
     plane = height * case.image[2] + case.kernel[0] * case.image[2] % 2
@@ -104,10 +107,11 @@ def footprint(case: Case, variant: Variant) -> int:
 def layer_scratch_bytes(layer: Layer, variant: Variant) -> int:
     """Scratch bytes of a network's layer: :func:`scratch_bytes` for a :class:`~cmsisnn_x.layers.Layer`."""
     (top, _), (left, _) = layer.padding
-    return footprint(
-        Case(layer.python_op, layer.dtype, layer.image, 1, layer.output_image[2], layer.kernel, layer.stride, (top, left), layer.output_image[:2]),
-        variant,
-    )
+    out_h, out_w, out_ch = layer.output_image
+    case = Case(
+        layer.python_op, layer.dtype, layer.image, 1, out_ch, layer.kernel, layer.stride, (top, left), (out_h, out_w)
+    )  # fmt: skip
+    return footprint(case, variant)
 
 
 def scratch_bytes(
@@ -169,8 +173,9 @@ def scratch_bytes(
     sample = dims[1:] if batched else dims
     image = (sample[0], sample[1], sample[2]) if len(sample) == 3 else (1, 1, prod(sample))
     first, total = check.convolution_padding(padding, image[:2], window, step)
-    sides = [(n + p - k) // s + 1 for n, p, k, s in zip(image[:2], total, window, step, strict=True)]
-    return footprint(Case(op, dtype, image, dims[0] if batched else 1, out_channels, window, step, first, (sides[0], sides[1])), chosen)
+    sides = check.output_sides(1, image[:2], window, step, first, total, False, None)
+    samples = dims[0] if batched else 1
+    return footprint(Case(op, dtype, image, samples, out_channels, window, step, first, sides), chosen)
 
 
 def _sequence(value: object) -> tuple[object, ...]:

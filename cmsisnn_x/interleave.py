@@ -111,6 +111,6 @@ def _name(x_dtype: object) -> str:
         try:
             if np.dtype(x_dtype) == dtype:  # type: ignore[call-overload]
                 return name
-        except Exception:  # noqa: BLE001 - NumPy raises all sorts for what is no dtype
+        except Exception:
             break
     raise DtypeError(f"x_dtype: expected 'q7', 'q15', int8 or int16, got {x_dtype!r}")

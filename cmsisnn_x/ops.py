@@ -16,7 +16,7 @@ from . import _arguments as check
 from ._tables import activation_table
 from ._variants import Variant, check_variant
 from .buffers import Case, footprint
-from .errors import CmsisnnError, DtypeError, ShapeError
+from .errors import CmsisnnError, ShapeError
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -27,6 +27,7 @@ __all__ = [
     "avg_pool", "convolve", "depthwise_convolve", "fully_connected", "max_pool", "multiply", "q7_to_q15", "relu",
     "sigmoid", "softmax", "tanh",
 ]  # fmt: skip
+
 
 def _run(variant: Variant | None, kernel, case: Case, *arguments) -> None:
     """Run an operation with knobs: the vector kernel of this machine, or the Cython code path that `variant` names."""
@@ -84,7 +85,7 @@ def convolve(
     Raises
     ------
     ValueError
-        A dtype, shape, shift or variant is not legal; the message names the argument, what was expected and what it got.
+        A dtype, shape, shift or variant is not legal; the message names the argument, what it expects and what it got.
 
     Notes
     -----
@@ -162,7 +163,8 @@ def depthwise_convolve(
             f"weights: expected a non-empty (kernel_h, kernel_w, ch={nhwc.shape[3]}), got shape {hwc.shape}"
         )
     return _convolve_like(
-        _depthwise.depthwise_convolve, "depthwise_convolve", image, nhwc, check.contiguous(hwc), hwc.shape[:2], hwc.shape[2],
+        _depthwise.depthwise_convolve, "depthwise_convolve", image, nhwc, check.contiguous(hwc), hwc.shape[:2],
+        hwc.shape[2],
         bias, stride, padding, bias_shift, out_shift, activation, output_size, variant, out,
     )  # fmt: skip
 
@@ -206,7 +208,7 @@ def fully_connected(
     Parameters
     ----------
     x : array of int8 or int16
-        One sample ``(k,)`` or ``(h, w, c)``, or a batch ``(n, k)`` or ``(n, h, w, c)``; images are flattened in this order.
+        One sample ``(k,)`` or ``(h, w, c)``, or a batch ``(n, k)`` or ``(n, h, w, c)``; images are flattened.
     weights : array of int8 or int16, shape (rows, k)
         q7 weights go with q7 or q15 activations, q15 weights with q15 activations.
     bias : array of the weights' dtype, shape (rows,), optional
@@ -237,7 +239,9 @@ def fully_connected(
     """
     activations = check.quantized("x", x)
     vectors = check.samples("x", activations)
-    matrix = check.quantized("weights", weights, *((check.Q7,) if activations.dtype == check.Q7 else (check.Q7, check.Q15)))
+    matrix = check.quantized(
+        "weights", weights, *((check.Q7,) if activations.dtype == check.Q7 else (check.Q7, check.Q15))
+    )
     if matrix.ndim != 2 or 0 in matrix.shape or matrix.shape[1] != vectors.shape[1]:
         raise ShapeError(f"weights: expected a non-empty (rows, {vectors.shape[1]}), got shape {matrix.shape}")
     matrix = check.contiguous(matrix)
@@ -252,7 +256,8 @@ def fully_connected(
     if count:
         dtype = "q7" if activations.dtype == check.Q7 else "q15"
         _run(
-            path, _fully_connected.fully_connected, Case("fully_connected", dtype, (1, 1, length), count, rows), vectors, matrix, biases, result.array.reshape(count, rows), bias_shift, out_shift, is_relu,
+            path, _fully_connected.fully_connected, Case("fully_connected", dtype, (1, 1, length), count, rows),
+            vectors, matrix, biases, result.array.reshape(count, rows), bias_shift, out_shift, is_relu,
         )  # fmt: skip
     return result.finish()
 
@@ -415,7 +420,9 @@ def tanh(x: ArrayLike, int_bits: int, out: NDArray | None = None) -> NDArray:
 def _look_up(function, x, int_bits, out):
     array = check.quantized("x", x)
     table = activation_table(function, "q7" if array.dtype == check.Q7 else "q15")
-    return _elementwise(_activation.look_up, array, (table, check.integer("int_bits", int_bits, 0, 3, CmsisnnError)), out)
+    return _elementwise(
+        _activation.look_up, array, (table, check.integer("int_bits", int_bits, 0, 3, CmsisnnError)), out
+    )
 
 
 def _elementwise(kernel, array, arguments, out):

@@ -83,11 +83,10 @@ def geometries(draw, pooling: bool = False, largest: int = 9) -> Geometry:
         g.arguments["padding"] = "valid" if kind == "valid" else padding
         size = []
         for n, k, p, s in zip(sides, kernel, padding, stride, strict=True):
-            starts = [i for i in range(-p, n + p, s) if i + k <= n + p]     # in image coordinates
-            if kind == "ceil":
-                # One more window, if the last one leaves pixels of the padded image over and it starts inside.
-                if starts[-1] + k < n + p and starts[-1] + s < n:
-                    starts.append(starts[-1] + s)
+            starts = [i for i in range(-p, n + p, s) if i + k <= n + p]  # in image coordinates
+            # One more window, if the last one leaves pixels of the padded image over and it starts inside.
+            if kind == "ceil" and starts[-1] + k < n + p and starts[-1] + s < n:
+                starts.append(starts[-1] + s)
             size.append(len(starts))
         g.size = (size[0], size[1])
         if kind == "ceil":

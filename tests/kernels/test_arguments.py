@@ -6,11 +6,11 @@ import reprlib
 
 import numpy as np
 import pytest
-from helpers.arrays import assert_bit_exact, poisoned, random_array
 
 import cmsisnn_x
 from cmsisnn_x import Variant
 from cmsisnn_x.errors import CmsisnnError, DtypeError, ShapeError, ShiftError, VariantError
+from helpers.arrays import assert_bit_exact, poisoned, random_array
 
 RNG = np.random.default_rng(12)
 IMAGE = random_array(RNG, (6, 7, 4), np.int8)
@@ -25,7 +25,9 @@ CALLS = {
     "convolve_variant": lambda x, out=None: cmsisnn_x.convolve(
         x, KERNELS, BIAS, padding=1, out_shift=8, variant=Variant(), out=out
     ),
-    "depthwise_convolve": lambda x, out=None: cmsisnn_x.depthwise_convolve(x, TAPS, BIAS, padding=1, out_shift=6, out=out),
+    "depthwise_convolve": lambda x, out=None: cmsisnn_x.depthwise_convolve(
+        x, TAPS, BIAS, padding=1, out_shift=6, out=out
+    ),
     "depthwise_convolve_variant": lambda x, out=None: cmsisnn_x.depthwise_convolve(
         x, TAPS, BIAS, padding=1, out_shift=6, variant=Variant(), out=out
     ),
@@ -159,8 +161,8 @@ CONVOLVE = {"x": IMAGE, "weights": KERNELS, "bias": BIAS, "out_shift": 7}
         ({"x": IMAGE[0]}, ShapeError, "x: expected a non-empty (h, w, c) or (n, h, w, c), got shape (7, 4)"),
         ({"x": IMAGE[:0]}, ShapeError, "x: expected a non-empty (h, w, c) or (n, h, w, c), got shape (0, 7, 4)"),
         ({"x": IMAGE.astype(np.int16)}, DtypeError, "weights: expected dtype int16 (q15), got int8"),
-        ({"weights": KERNELS[..., :3]}, ShapeError, "weights: expected a non-empty (out_ch, kernel_h, kernel_w, in_ch=4), got shape (4, 3, 3, 3)"),
-        ({"weights": KERNELS[:0]}, ShapeError, "weights: expected a non-empty (out_ch, kernel_h, kernel_w, in_ch=4), got shape (0, 3, 3, 4)"),
+        ({"weights": KERNELS[..., :3]}, ShapeError, "kernel_w, in_ch=4), got shape (4, 3, 3, 3)"),
+        ({"weights": KERNELS[:0]}, ShapeError, "weights: expected a non-empty (out_ch, kernel_h"),
         ({"bias": BIAS[:3]}, ShapeError, "bias: expected shape (4,) = (output channels,), got (3,)"),
         ({"bias": BIAS.astype(np.int32)}, DtypeError, "bias: expected dtype int8 (q7), got int32"),
         ({"out_shift": 32}, ShiftError, "out_shift: expected an integer from 0 to 31, got 32"),
@@ -173,14 +175,14 @@ CONVOLVE = {"x": IMAGE, "weights": KERNELS, "bias": BIAS, "out_shift": 7}
         ({"padding": -1}, ShapeError, "padding: expected an integer from 0 to 65535, got -1"),
         ({"padding": "full"}, CmsisnnError, "padding: expected 'same' or 'valid', got 'full'"),
         ({"output_size": 0}, ShapeError, "output_size: expected an integer from 1 to 65535, got 0"),
-        ({"output_size": 65535}, ShapeError, "output_size: expected an output of at most 2147483647 elements a sample, got 65535 x 65535 x 4"),
-        ({"padding": 65535}, ShapeError, "padding: expected an output of at most 2147483647 elements a sample, got 131074 x 131075 x 4"),
+        ({"output_size": 65535}, ShapeError, "at most 2147483647 elements a sample, got 65535 x 65535 x 4"),
+        ({"padding": 65535}, ShapeError, "padding: expected an output of at most 2147483647 elements"),
         ({"activation": "tanh"}, CmsisnnError, "activation: expected None or 'relu', got 'tanh'"),
         ({"x": IMAGE[:2]}, ShapeError, "kernel: expected at most the padded input, 2 along y, got 3"),
         ({"variant": "fast"}, VariantError, "variant: expected a cmsisnn_x.Variant or None, got 'fast'"),
         ({"variant": Variant(unroll=3)}, VariantError, "variant.unroll: expected one of (1, 2, 4, 8), got 3"),
-        ({"variant": Variant(block_rows=4, block_cols=4)}, VariantError, "got 4x4"),
-        ({"variant": Variant(im2col_cols=3)}, VariantError, "variant.im2col_cols: expected a multiple of block_cols=2 up to 16, got 3"),
+        ({"variant": Variant(block_rows=4, block_cols=4)}, VariantError, "2x4, 4x2, got 4x4"),
+        ({"variant": Variant(im2col_cols=3)}, VariantError, "a multiple of block_cols=2 up to 16, got 3"),
         ({"variant": Variant(unroll=True)}, VariantError, "variant.unroll: expected an int, got True"),
         ({"variant": Variant(lowering="magic")}, VariantError, "variant.lowering: expected one of"),
     ],
@@ -236,17 +238,19 @@ def test_a_batch_of_no_samples_gives_no_results(variant):
 
 
 WEIRD = [
-    None, True, 0, -1, 1, 2, 3.5, 2.0, float("nan"), float("inf"), 10**30, -(10**30), "same", "valid", "", b"x", (), (1,),
-    (1, 2), (2, -1), (1, 2, 3), [1, 1], [[1], [2, 3]], {}, {1, 2}, object(), np.int64(1), np.float64(2), np.array(1),
-    np.array([1, 1]), np.zeros(3), Variant(), Variant(unroll=8, block_rows=2, block_cols=4, im2col_cols=8), Variant(unroll=5),
-    Variant(im2col_cols=0), np.zeros((0,), np.int8), np.zeros((3, 0, 2), np.int8), np.zeros((), np.int16), IMAGE, TAPS, KERNELS,
-    BIAS, MATRIX, IMAGE.astype(np.int16), IMAGE[np.newaxis], KERNELS.astype(np.int16), TAPS[::-1, ::2], IMAGE.T, np.int8, "relu",
-    np.zeros((2, 3), "M8[s]"), np.zeros((2, 2, 1), [("a", "i1")]), range(3),
+    None, True, 0, -1, 1, 2, 3.5, 2.0, float("nan"), float("inf"), 10**30, -(10**30), "same", "valid", "", b"x", "relu",
+    (), (1,), (1, 2), (2, -1), (1, 2, 3), [1, 1], [[1], [2, 3]], {}, {1, 2}, object(), range(3), np.int8,
+    np.int64(1), np.float64(2), np.array(1), np.array([1, 1]), np.zeros(3), np.zeros((0,), np.int8),
+    Variant(), Variant(8, 2, 4, 8), Variant(unroll=5), Variant(im2col_cols=0),
+    np.zeros((3, 0, 2), np.int8), np.zeros((), np.int16), IMAGE, TAPS, KERNELS, BIAS, MATRIX, IMAGE.astype(np.int16),
+    IMAGE[np.newaxis], KERNELS.astype(np.int16), TAPS[::-1, ::2], IMAGE.T,
+    np.zeros((2, 3), "M8[s]"), np.zeros((2, 2, 1), [("a", "i1")]),
 ]  # fmt: skip
 
+CONVOLUTION = "x weights bias stride padding bias_shift out_shift activation output_size variant out"
 SIGNATURES = {
-    "convolve": ("x weights bias stride padding bias_shift out_shift activation output_size variant out", [IMAGE, KERNELS, BIAS]),
-    "depthwise_convolve": ("x weights bias stride padding bias_shift out_shift activation output_size variant out", [IMAGE, TAPS, BIAS]),
+    "convolve": (CONVOLUTION, [IMAGE, KERNELS, BIAS]),
+    "depthwise_convolve": (CONVOLUTION, [IMAGE, TAPS, BIAS]),
     "fully_connected": ("x weights bias bias_shift out_shift activation variant out", [IMAGE, MATRIX]),
     "max_pool": ("x kernel stride padding ceil_mode output_size out", [IMAGE, 3]),
     "avg_pool": ("x kernel stride padding ceil_mode output_size out", [IMAGE, 3]),
@@ -258,7 +262,9 @@ SIGNATURES = {
     "q7_to_q15": ("x reorder", [IMAGE]),
     "pack_fully_connected": ("weights x_dtype", [MATRIX, "q7"]),
     "unpack_fully_connected": ("packed rows cols x_dtype", [MATRIX, 5, 168, "q7"]),
-    "scratch_bytes": ("op dtype input_shape out_channels kernel stride padding variant", ["convolve", "q7", (6, 7, 4)]),
+    "scratch_bytes": (
+        "op dtype input_shape out_channels kernel stride padding variant", ["convolve", "q7", (6, 7, 4)]
+    ),
 }  # fmt: skip
 REQUIRED = {"out_shift": 7}
 
@@ -277,7 +283,8 @@ def test_random_calls_return_or_raise_value_error(full):
         try:
             getattr(cmsisnn_x, name)(**arguments)
             outcomes["returned"] += 1
-        except ValueError as error:
-            assert isinstance(error, CmsisnnError), f"{name}({reprlib.repr(arguments)}) raised {error!r}"
+        except CmsisnnError:
             outcomes["refused"] += 1
+        except Exception as error:
+            pytest.fail(f"{name}({reprlib.repr(arguments)}) raised {error!r}")
     assert min(outcomes.values()) > 1000, outcomes

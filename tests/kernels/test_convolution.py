@@ -3,13 +3,13 @@
 
 import numpy as np
 import pytest
-from helpers import reference, strategies
-from helpers.arrays import assert_bit_exact, assert_untouched, guarded, random_array
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cmsisnn_x
 from cmsisnn_x import variants
+from helpers import reference, strategies
+from helpers.arrays import assert_bit_exact, assert_untouched, guarded, random_array
 
 OPS = ("convolve", "depthwise_convolve")
 DTYPES = ("q7", "q15")
@@ -85,9 +85,7 @@ def test_awkward_channel_counts(in_ch, kernel):
     rng = np.random.default_rng(in_ch)
     x = random_array(rng, (6, 5, in_ch), np.int8)
     weights = random_array(rng, (127 if in_ch == 5 else 3, *kernel, in_ch), np.int8)
-    expected = reference.convolve(
-        x, weights, None, stride=(2, 1), first=(0, 1), size=(2, 4), bias_shift=0, out_shift=8
-    )
+    expected = reference.convolve(x, weights, None, stride=(2, 1), first=(0, 1), size=(2, 4), bias_shift=0, out_shift=8)
     for variant in (None, *variants("convolve", "q7")[::11]):
         result = cmsisnn_x.convolve(
             x, weights, stride=(2, 1), padding=(0, 1), output_size=(2, 4), out_shift=8, variant=variant
@@ -131,5 +129,7 @@ def test_device_only_knobs_do_not_change_the_result():
     rng = np.random.default_rng(5)
     x, weights = random_array(rng, (5, 5, 3), np.int8), random_array(rng, (2, 3, 3, 3), np.int8)
     plain = cmsisnn_x.convolve(x, weights, out_shift=7)
-    device = cmsisnn_x.Variant(lowering="line_buffer", weight_layout="widened", column_layout="interleaved", inner="asm")
+    device = cmsisnn_x.Variant(
+        lowering="line_buffer", weight_layout="widened", column_layout="interleaved", inner="asm"
+    )
     assert_bit_exact(cmsisnn_x.convolve(x, weights, out_shift=7, variant=device), plain)

@@ -3,14 +3,14 @@
 
 import numpy as np
 import pytest
-from helpers import reference, strategies
-from helpers.arrays import assert_bit_exact, random_array
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cmsisnn_x
 from cmsisnn_x._tables import activation_table
 from cmsisnn_x.errors import ShapeError
+from helpers import reference, strategies
+from helpers.arrays import assert_bit_exact, random_array
 
 EVERY = {dtype: np.arange(np.iinfo(t).min, np.iinfo(t).max + 1).astype(t) for dtype, t in strategies.DTYPES.items()}
 

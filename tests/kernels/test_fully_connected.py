@@ -3,13 +3,13 @@
 
 import numpy as np
 import pytest
-from helpers import reference, strategies
-from helpers.arrays import assert_bit_exact, assert_untouched, guarded, random_array
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cmsisnn_x
 from cmsisnn_x import pack_fully_connected, unpack_fully_connected, variants
+from helpers import reference, strategies
+from helpers.arrays import assert_bit_exact, assert_untouched, guarded, random_array
 
 KINDS = [("q7", "q7"), ("q15", "q15"), ("q15", "q7")]
 

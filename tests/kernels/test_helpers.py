@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tests' own tools: a comparison that finds nothing, or an oracle that is wrong, would make every other test pass."""
+"""The tests' own tools: with a comparison that finds nothing, or a wrong oracle, every other test would pass."""
 
 import numpy as np
 import pytest
-from helpers import reference, strategies
-from helpers.arrays import assert_bit_exact, assert_untouched, guarded, poisoned
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from helpers import reference, strategies
+from helpers.arrays import assert_bit_exact, assert_untouched, guarded, poisoned
 
 
 def test_assert_bit_exact_reports_the_first_mismatch_and_the_count():

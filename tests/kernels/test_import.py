@@ -22,8 +22,10 @@ before = set(sys.modules)
 sys.meta_path.insert(0, Block())
 import cmsisnn_x
 assert cmsisnn_x.convolve(numpy.ones((2, 2, 1), "i1"), numpy.ones((1, 2, 2, 1), "i1"), out_shift=0).item() == 4
-foreign = {name.partition(".")[0] for name in set(sys.modules) - before} - {"numpy", "cmsisnn_x"} - sys.stdlib_module_names
-print(sorted(name for name in foreign if not name.startswith(("_cmsisnn", "__editable__", "_cython_", "cython_runtime"))))
+foreign = {name.partition(".")[0] for name in set(sys.modules) - before}
+foreign -= {"numpy", "cmsisnn_x"} | sys.stdlib_module_names
+own = ("_cmsisnn", "__editable__", "_cython_", "cython_runtime")
+print(sorted(name for name in foreign if not name.startswith(own)))
 """
 
 

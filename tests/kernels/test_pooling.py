@@ -3,13 +3,13 @@
 
 import numpy as np
 import pytest
-from helpers import reference, strategies
-from helpers.arrays import assert_bit_exact, assert_untouched, guarded, random_array
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cmsisnn_x
 from cmsisnn_x.errors import ShapeError
+from helpers import reference, strategies
+from helpers.arrays import assert_bit_exact, assert_untouched, guarded, random_array
 
 
 @pytest.mark.parametrize("reduce", ["max", "avg"])
@@ -50,7 +50,15 @@ def test_sum_of_a_large_window_does_not_overflow():
 
 @pytest.mark.parametrize(
     ("side", "kernel", "stride", "padding", "expected"),
-    [(32, 3, 2, 0, 16), (8, 3, 2, 0, 4), (5, 2, 2, 0, 3), (4, 2, 2, 1, 3), (3, 2, 2, 1, 2), (2, 3, 2, 0, 1), (4, 1, 3, 0, 2)],
+    [
+        (32, 3, 2, 0, 16),
+        (8, 3, 2, 0, 4),
+        (5, 2, 2, 0, 3),
+        (4, 2, 2, 1, 3),
+        (3, 2, 2, 1, 2),
+        (2, 3, 2, 0, 1),
+        (4, 1, 3, 0, 2),
+    ],
 )
 def test_ceil_mode_sizes(side, kernel, stride, padding, expected):
     # 3 + 2 - 2 = 3 rows of room and stride 2 round up to 3 windows, but the third would start at 3 + 1 = in + padding.

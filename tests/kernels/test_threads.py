@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from helpers.arrays import assert_bit_exact, random_array
 
 import cmsisnn_x
 from cmsisnn_x import Variant
+from helpers.arrays import assert_bit_exact, random_array
 
 RNG = np.random.default_rng(8)
 IMAGE = random_array(RNG, (24, 24, 16), np.int8)
