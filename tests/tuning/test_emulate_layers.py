@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cycles of a layer alone are those that it has in the firmware, for every variant of a batch, and always the same."""
+
+import shutil
+
+import pytest
+
+import tuning
+from cmsisnn_x import Variant
+from helpers.plans import chain, make_plan
+from tuning.emulate import ToolchainError, evaluate, evaluate_many, find_toolchain, folder
+
+pytestmark = pytest.mark.emulated
+FLAGS = ("-O3", "-fno-schedule-insns")
+COMPILERS = ["clang", *(["gcc"] if shutil.which("arm-none-eabi-gcc") else [])]
+CONV, POOL, RELU, DENSE = chain(
+    (8, 9, 4),
+    "q7",
+    {"op": "conv2d", "out": 6, "kernel": 3, "pad": 1, "out_shift": 9},
+    {"op": "max_pool2d", "kernel": 2, "stride": 2},
+    {"op": "relu"},
+    {"op": "fully_connected", "out": 5, "out_shift": 9},
+)
+VARIANTS = (
+    Variant(unroll=1, block_rows=1, block_cols=1, im2col_cols=1),
+    Variant(unroll=2, block_rows=2, block_cols=2, im2col_cols=2),
+    Variant(unroll=4, block_rows=2, block_cols=2, im2col_cols=4),
+)
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m4", "cortex-m7"])
+def test_a_batch_gives_what_single_evaluations_give(core, compiler):
+    together = evaluate_many(CONV, VARIANTS, core, FLAGS, compiler=compiler)
+    assert [found.variant for found in together] == list(VARIANTS)
+    assert len({found.cycles for found in together}) == len(VARIANTS)
+    for found, variant in zip(together, VARIANTS, strict=True):
+        alone = evaluate(CONV, variant, core, FLAGS, compiler=compiler)
+        # Where constants lie changes an instruction here and there, not more.
+        assert abs(alone.cycles - found.cycles) <= 0.01 * found.cycles
+        assert found.instructions > CONV.macs / 8
+        assert found.code_bytes > 40
+    assert evaluate_many(CONV, VARIANTS, core, FLAGS, compiler=compiler) == together
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_cycles_are_those_of_the_firmware(compiler, tmp_path):
+    layers = (CONV, POOL, RELU, DENSE)
+    variant = VARIANTS[1]
+    tuning.emit(make_plan("net", layers, variant=variant, cflags=FLAGS), tmp_path)
+    firmware = folder.load(tmp_path)
+    toolchain = find_toolchain(compiler)
+    verified = folder.verify(firmware, toolchain, folder.draw_inputs(firmware, 1))
+    assert verified.exact
+    for index, (layer, result) in enumerate(zip(layers, verified.layers, strict=True)):
+        ends = {"input_aligned": index > 0, "output_aligned": index < len(layers) - 1}
+        own = variant if layer.weights is not None else None
+        alone = evaluate_many(layer, [own], "cortex-m4", FLAGS, compiler=compiler, **ends)[0]
+        # How the compiler reaches the arrays differs a little.
+        assert abs(alone.cycles - result.cycles) <= 0.04 * result.cycles + 12, layer.name
+
+
+def test_a_board_costs_what_its_core_costs():
+    board = tuning.load_target("nucleo-l4r5zi")
+    assert evaluate(POOL, None, board, FLAGS).cycles == evaluate(POOL, None, "cortex-m4", FLAGS).cycles
+
+
+def test_an_impossible_variant_is_a_compiler_error_that_says_why():
+    with pytest.raises(ToolchainError, match=r"candidates\.c.*(error|#error)"):
+        evaluate(CONV, Variant(unroll=3), "cortex-m4", FLAGS)
