@@ -38,7 +38,13 @@ def make_layer(
 ) -> Layer:  # fmt: skip
     """A layer with drawn weights; `out` is its number of output channels or rows."""
     weighted = op in ("conv2d", "depthwise_conv2d", "fully_connected")
-    common = {"name": name, "op": op, "dtype": dtype, "input_shape": shape, "weights_dtype": dtype if weighted else None}
+    common = {
+        "name": name,
+        "op": op,
+        "dtype": dtype,
+        "input_shape": shape,
+        "weights_dtype": dtype if weighted else None,
+    }
     if op == "fully_connected":
         layer = Layer(**common, output_shape=(out,), out_shift=8)  # type: ignore[arg-type]
     elif op.endswith("2d"):
@@ -78,11 +84,20 @@ def grid(dtypes: Sequence[str] = ("q7", "q15")) -> list[Layer]:
     """The layers that coefficients are fitted on."""
     layers = []
     for dtype in dtypes:
-        layers += [make_layer(f"conv{i}", "conv2d", dtype, s, out, k, stride, p) for i, (s, out, k, stride, p) in enumerate(_CONVOLUTIONS)]
-        layers += [make_layer(f"dw{i}", "depthwise_conv2d", dtype, s, 0, k, stride, p) for i, (s, k, stride, p) in enumerate(_DEPTHWISE)]
+        layers += [
+            make_layer(f"conv{i}", "conv2d", dtype, s, out, k, stride, p)
+            for i, (s, out, k, stride, p) in enumerate(_CONVOLUTIONS)
+        ]
+        layers += [
+            make_layer(f"dw{i}", "depthwise_conv2d", dtype, s, 0, k, stride, p)
+            for i, (s, k, stride, p) in enumerate(_DEPTHWISE)
+        ]
         layers += [make_layer(f"fc{i}", "fully_connected", dtype, (n,), out) for i, (n, out) in enumerate(_DENSE)]
         for op in ("max_pool2d", "avg_pool2d"):
-            layers += [make_layer(f"{op}{i}", op, dtype, s, 0, k, stride, p, c) for i, (s, k, stride, p, c) in enumerate(_POOLS)]
+            layers += [
+                make_layer(f"{op}{i}", op, dtype, s, 0, k, stride, p, c)
+                for i, (s, k, stride, p, c) in enumerate(_POOLS)
+            ]
         for op in ("relu", "sigmoid", "tanh", "softmax"):
             layers += [make_layer(f"{op}{n}", op, dtype, (n,)) for n in _VECTORS]
     return layers
@@ -106,8 +121,15 @@ def unseen(dtypes: Sequence[str] = ("q7", "q15")) -> list[Layer]:
             make_layer("depthwise3", "depthwise_conv2d", dtype, (8, 8, 6), 0, (5, 5), (1, 1), "same"),
             make_layer("paper_fc", "fully_connected", dtype, (1024,), 10),
             make_layer("fc", "fully_connected", dtype, (75,), 21),
-            *(make_layer(f"pool{i}", op, dtype, (32 >> i, 32 >> i, 32), 0, (3, 3), (2, 2), 0, True) for i in (0, 1) for op in ("max_pool2d", "avg_pool2d")),
-            *(make_layer(f"odd_{op}", op, dtype, (11, 13, 10), 0, (2, 2), (2, 2), 0) for op in ("max_pool2d", "avg_pool2d")),
+            *(
+                make_layer(f"pool{i}", op, dtype, (32 >> i, 32 >> i, 32), 0, (3, 3), (2, 2), 0, True)
+                for i in (0, 1)
+                for op in ("max_pool2d", "avg_pool2d")
+            ),
+            *(
+                make_layer(f"odd_{op}", op, dtype, (11, 13, 10), 0, (2, 2), (2, 2), 0)
+                for op in ("max_pool2d", "avg_pool2d")
+            ),
             *(make_layer(f"vector_{op}", op, dtype, (500,)) for op in ("relu", "sigmoid", "tanh", "softmax")),
         ]
     return layers
@@ -121,6 +143,7 @@ class Sample:
     variant: Variant | None
     cycles: int
     code_bytes: int
+    stack_bytes: int = 0
 
 
 Report = Callable[[str], None]
@@ -151,11 +174,14 @@ def calibrate(
     samples = _emulate(bench, target, list(layers or grid()), LAYERS_PER_FAMILY, report)
     families, groups = fit(samples, target)
     code = {name: int(np.median([sample.code_bytes for sample in found])) for name, found in samples.items()}
+    stack = {name: max(sample.stack_bytes for sample in found) for name, found in samples.items()}
     errors = _errors(families, _emulate(bench, target, list(held_out or unseen()), LAYERS_PER_ERROR, report), target)
-    return Coefficients(target.core, bench.toolchain.version, tuple(cflags), families, groups, code, errors)
+    return Coefficients(target.core, bench.toolchain.version, tuple(cflags), families, groups, code, stack, errors)
 
 
-def _emulate(bench: Bench, target: Target, layers: Sequence[Layer], per_family: int, report: Report) -> dict[str, list[Sample]]:
+def _emulate(
+    bench: Bench, target: Target, layers: Sequence[Layer], per_family: int, report: Report
+) -> dict[str, list[Sample]]:
     """Every family on up to `per_family` of the layers that it can run, spread over them."""
     members: dict[str, dict[int, list[Variant | None]]] = {}
     for number, layer in enumerate(layers):
@@ -168,7 +194,11 @@ def _emulate(bench: Bench, target: Target, layers: Sequence[Layer], per_family: 
         numbers = sorted(found)
         first = found[numbers[0]][0]
         # Loops that are hardly unrolled are hardly ever chosen: half the effort is enough.
-        effort = per_family if first is None or first.unroll >= 4 or first.host_knobs() == BASELINE.host_knobs() else max(per_family // 2, 1)
+        effort = (
+            per_family
+            if first is None or first.unroll >= 4 or first.host_knobs() == BASELINE.host_knobs()
+            else max(per_family // 2, 1)
+        )
         count = len(numbers) if first is None else min(effort, len(numbers))
         for at in range(count):
             number = numbers[(position + at * len(numbers) // count) % len(numbers)]
@@ -179,14 +209,21 @@ def _emulate(bench: Bench, target: Target, layers: Sequence[Layer], per_family: 
         layer = layers[number]
         results = bench.measure(layer, variants)
         broken = [item.problem for item in results if item.problem]
-        report(f"{target.core} {layer.dtype} {layer.name}: {len(results)} kernels" + (f", {len(broken)} failed: {broken[0]}" if broken else ""))
+        report(
+            f"{target.core} {layer.dtype} {layer.name}: {len(results)} kernels"
+            + (f", {len(broken)} failed: {broken[0]}" if broken else "")
+        )
         for variant, item in zip(variants, results, strict=True):
             if not item.problem:
-                samples.setdefault(fitted.family(layer, variant), []).append(Sample(layer, variant, item.cycles, item.code_bytes))
+                samples.setdefault(fitted.family(layer, variant), []).append(
+                    Sample(layer, variant, item.cycles, item.code_bytes, item.stack_bytes)
+                )
     return samples
 
 
-def fit(samples: Mapping[str, Sequence[Sample]], target: Target) -> tuple[dict[str, tuple[float, ...]], dict[str, tuple[float, ...]]]:
+def fit(
+    samples: Mapping[str, Sequence[Sample]], target: Target
+) -> tuple[dict[str, tuple[float, ...]], dict[str, tuple[float, ...]]]:
     """Coefficients of every family, and of every group of them the factors on the instruction mix.
 
     Families that differ in blocking and unrolling alone are first fitted together, as corrections of the instruction mix that they
@@ -225,7 +262,9 @@ def _ratios(samples: Sequence[Sample], prior: np.ndarray, target: Target, pull: 
     return nnls(matrix, np.concatenate([np.ones(len(cycles)), hold.sum(axis=1)]))[0]
 
 
-def _errors(families: Mapping[str, tuple[float, ...]], seen: Mapping[str, Sequence[Sample]], target: Target) -> dict[str, dict[str, float]]:
+def _errors(
+    families: Mapping[str, tuple[float, ...]], seen: Mapping[str, Sequence[Sample]], target: Target
+) -> dict[str, dict[str, float]]:
     """Relative errors per operation, and the regret of trusting the estimate: its first choice against the fastest one seen."""
     runs: dict[str, dict[tuple[str, str], list[tuple[float, float]]]] = {}
     for name, found in seen.items():
@@ -233,12 +272,19 @@ def _errors(families: Mapping[str, tuple[float, ...]], seen: Mapping[str, Sequen
             if name in families:
                 counts = features.count(sample.layer, [sample.variant], target.dsp)[0]
                 pair = (float(counts @ np.array(families[name])), float(sample.cycles))
-                runs.setdefault(sample.layer.op, {}).setdefault((sample.layer.name, sample.layer.dtype), []).append(pair)
+                runs.setdefault(sample.layer.op, {}).setdefault((sample.layer.name, sample.layer.dtype), []).append(
+                    pair
+                )
     result = {}
     for op, layers in runs.items():
         errors = [abs(estimated / actual - 1) for pairs in layers.values() for estimated, actual in pairs]
         regrets = [min(pairs)[1] / min(actual for _, actual in pairs) - 1 for pairs in layers.values()]
-        figures = {"median": np.median(errors), "p90": np.quantile(errors, 0.9), "worst": max(errors), "worst_regret": max(regrets)}
+        figures = {
+            "median": np.median(errors),
+            "p90": np.quantile(errors, 0.9),
+            "worst": max(errors),
+            "worst_regret": max(regrets),
+        }
         result[op] = {**{key: round(float(value), 4) for key, value in figures.items()}, "runs": len(errors)}
     return result
 

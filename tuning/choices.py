@@ -29,6 +29,7 @@ class StrategyName(StrEnum):
     RANDOM = "random"
 
 
+CORES = ("cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33")
 OBJECTIVES = tuple(item.value for item in Objective)
 SCORES = tuple(item.value for item in Score)
 STRATEGIES = tuple(item.value for item in StrategyName)

@@ -39,7 +39,12 @@ class _Tune(TyperCommand):
         return super().get_usage(ctx).replace(f"{PROGRAM}  ", f"{PROGRAM} ")
 
 
-app = typer.Typer(cls=_DefaultToTune, add_completion=True, pretty_exceptions_enable=False, context_settings={"help_option_names": ["--help", "-h"]})
+app = typer.Typer(
+    cls=_DefaultToTune,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
 
 
 def main() -> None:
@@ -83,29 +88,66 @@ def _list_models(value: bool) -> None:
     cls=_Tune,
     hidden=True,
     no_args_is_help=True,
-    epilog="Also: cmsisnn-tune compare PLAN_A.json PLAN_B.json. A model file called like a sub-command is written ./compare. "
+    epilog="Also: cmsisnn-tune compare PLAN_A.json PLAN_B.json, cmsisnn-tune calibrate. A model file called like a sub-command is written ./compare. "
     "Exit status: 0 done, 1 it ran and the answer is no (does not fit), 2 bad usage or bad input.",
 )
 def tune_command(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Model file (YAML), or the name of a shipped example.", show_default=False)],
-    target: Annotated[str | None, typer.Option(metavar="NAME|FILE", help="Core or board. Default: the model's, else cortex-m7.")] = None,
-    clock: Annotated[str | None, typer.Option(metavar="HZ", help="Clock, such as 216M. Default: the board's; a bare core has none.")] = None,
-    sram: Annotated[str | None, typer.Option(metavar="SIZE", help="SRAM budget: 65536, 64K, 64KiB, 1M. Default: the model's, else the board's.")] = None,
-    flash: Annotated[str | None, typer.Option(metavar="SIZE", help="Flash budget. Default: the model's, else the board's.")] = None,
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="Model file (YAML), or the name of a shipped example.", show_default=False
+        ),
+    ],
+    target: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE", help="Core or board. Default: the model's, else cortex-m7.")
+    ] = None,
+    clock: Annotated[
+        str | None, typer.Option(metavar="HZ", help="Clock, such as 216M. Default: the board's; a bare core has none.")
+    ] = None,
+    sram: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE", help="SRAM budget: 65536, 64K, 64KiB, 1M. Default: the model's, else the board's."
+        ),
+    ] = None,
+    flash: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Flash budget. Default: the model's, else the board's.")
+    ] = None,
     objective: Annotated[Objective, typer.Option(help="What to minimise.")] = Objective.LATENCY,
-    score: Annotated[Score, typer.Option(help="Analytic model, or compile and emulate the best candidates.")] = Score.ESTIMATE,
-    strategy: Annotated[StrategyName, typer.Option(help="auto: exhaustive for estimates, bayesian for emulation.")] = StrategyName.AUTO,
-    trials: Annotated[int | None, typer.Option(min=1, help="Evaluations per layer at most.", show_default=False)] = None,
+    score: Annotated[
+        Score, typer.Option(help="Analytic model, or compile and emulate the best candidates.")
+    ] = Score.ESTIMATE,
+    strategy: Annotated[
+        StrategyName, typer.Option(help="auto: exhaustive for estimates, bayesian for emulation.")
+    ] = StrategyName.AUTO,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Evaluations per layer at most.", show_default=False)
+    ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Emulations at a time.")] = 1,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same plan.")] = 0,
-    output: Annotated[str | None, typer.Option("--output", "-o", metavar="DIR", help="Where the firmware goes. Default: build/<model name>.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON, and nothing else, on stdout.")] = False,
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Where the firmware goes. Default: build/<model name>."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the plan as JSON, and nothing else, on stdout.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also print where each layer's cycles go and what came second.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Also print where each layer's cycles go and what came second.")
+    ] = False,
     no_color: Annotated[bool, typer.Option("--no-color", help="No colour, whatever the terminal can do.")] = False,
-    list_targets: Annotated[bool, typer.Option("--list-targets", callback=_list_targets, is_eager=True, help="List cores and boards, and exit.")] = False,
-    list_models: Annotated[bool, typer.Option("--list-models", callback=_list_models, is_eager=True, help="List the shipped models, and exit.")] = False,
-    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version, and exit.")] = False,
+    list_targets: Annotated[
+        bool,
+        typer.Option("--list-targets", callback=_list_targets, is_eager=True, help="List cores and boards, and exit."),
+    ] = False,
+    list_models: Annotated[
+        bool,
+        typer.Option("--list-models", callback=_list_models, is_eager=True, help="List the shipped models, and exit."),
+    ] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version, and exit.")
+    ] = False,
 ) -> None:
     """Find the fastest CMSIS-NN kernel variant of every layer of MODEL for a Cortex-M, and write the firmware that uses them."""
     from .model import load_model
@@ -129,7 +171,9 @@ def tune_command(
 
     from . import terminal
 
-    with terminal.progress(enabled=score is Score.EMULATE and not (quiet or as_json), no_color=no_color, verbose=verbose) as report:
+    with terminal.progress(
+        enabled=score is Score.EMULATE and not (quiet or as_json), no_color=no_color, verbose=verbose
+    ) as report:
         plan = tune(network, chosen, objective=objective.value, score=score.value, strategy=strategy.value, trials=trials, jobs=jobs, seed=seed,
                     progress=report, **budgets)  # fmt: skip
     write(plan, directory)
@@ -149,9 +193,61 @@ def write(plan: Plan, directory: Path) -> None:
 
 
 @app.command()
+def calibrate(
+    target: Annotated[
+        list[str] | None, typer.Option(metavar="CORE", help="Core to calibrate; may be repeated. Default: all.")
+    ] = None,
+    dtype: Annotated[
+        list[str] | None, typer.Option(metavar="q7|q15", help="Types to calibrate; may be repeated. Default: both.")
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Where the coefficient files go.")
+    ] = Path("coefficients"),
+) -> None:
+    """Fit the cost model anew: compile and emulate a grid of layers under every kernel, and write each core's coefficients.
+
+    Measurements are kept in the user's cache directory: what did not change is not emulated again.
+    """
+    from contextlib import closing
+
+    from .calibrate import calibrate as fit
+    from .calibrate import grid, unseen, write_coefficients
+    from .choices import CORES
+    from .measure import Bench
+    from .record import Records
+    from .target import load_target
+    from .tuner import CFLAGS
+
+    cores, dtypes = target or list(CORES), dtype or ["q7", "q15"]
+    for given, legal, option in ((cores, CORES, "--target"), (dtypes, ("q7", "q15"), "--dtype")):
+        if wrong := [name for name in given if name not in legal]:
+            raise OptionError(f"{option}: expected one of {', '.join(legal)}, got {wrong[0]!r}")
+    with closing(Records()) as records:
+        for core in cores:
+            chosen = load_target(core)
+            bench = Bench(chosen, CFLAGS, records=records)
+            found = fit(
+                chosen,
+                CFLAGS,
+                bench=bench,
+                layers=grid(dtypes),
+                held_out=unseen(dtypes),
+                report=lambda text: print(text, file=sys.stderr),
+            )
+            print(f"{write_coefficients(found, output)}: {len(found.families)} kernels, {found.compiler}")
+            for op, error in found.errors.items():
+                figures = f"median error {error['median'] * 100:.1f} %, worst {error['worst'] * 100:.1f} %, regret {error['worst_regret'] * 100:.1f} %"
+                print(f"  {op}: {figures} ({error['runs']} runs on unseen layers)")
+
+
+@app.command()
 def compare(
-    plan_a: Annotated[Path, typer.Argument(metavar="PLAN_A.json", help="plan.json of the first run.", show_default=False)],
-    plan_b: Annotated[Path, typer.Argument(metavar="PLAN_B.json", help="plan.json of the second run.", show_default=False)],
+    plan_a: Annotated[
+        Path, typer.Argument(metavar="PLAN_A.json", help="plan.json of the first run.", show_default=False)
+    ],
+    plan_b: Annotated[
+        Path, typer.Argument(metavar="PLAN_B.json", help="plan.json of the second run.", show_default=False)
+    ],
     no_color: Annotated[bool, typer.Option("--no-color", help="No colour, whatever the terminal can do.")] = False,
 ) -> None:
     """Show, layer by layer, what differs between two plans of one network."""

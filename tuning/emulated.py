@@ -66,10 +66,21 @@ def search_emulated(
                 done.append(_search(bench, space, table, aligned, strategy, trials or TRIALS, jobs, seed, progress))
         except KeyboardInterrupt:
             if progress:
-                progress({"interrupted": True, "layer": spaces[len(done)].layer.name, "done": len(done), "layers": len(spaces)})
+                progress(
+                    {
+                        "interrupted": True,
+                        "layer": spaces[len(done)].layer.name,
+                        "done": len(done),
+                        "layers": len(spaces),
+                    }
+                )
             for space, table in list(zip(spaces, estimates, strict=True))[len(done) :]:
                 baseline = baseline_of(space)
-                done.append(Emulated(table, estimate(space.layer, baseline, target).cycles if baseline else int(table.cycles[0])))
+                done.append(
+                    Emulated(
+                        table, estimate(space.layer, baseline, target).cycles if baseline else int(table.cycles[0])
+                    )
+                )
     return done
 
 
@@ -101,32 +112,42 @@ def _search(
         run(make_strategy(strategy, space, seed, table.cycles), evaluate, total, BATCH, first)
     good = sorted(index for index, item in results.items() if not item.problem)
     if not good:
-        raise TuningError(f"layer {layer.name!r}: none of {len(results)} candidates could be emulated; the first: {next(iter(results.values())).problem}")
+        raise TuningError(
+            f"layer {layer.name!r}: none of {len(results)} candidates could be emulated; the first: {next(iter(results.values())).problem}"
+        )
     taken = table.take(good)
     waits = taken.terms[:, -1]
     code = np.array([results[i].code_bytes or int(table.code_bytes[i]) for i in good], np.int64)
     cycles = np.array([results[i].cycles for i in good], np.int64) + waits
-    fitted = replace(taken, emulated_cycles=cycles, code_bytes=code)
+    fitted = replace(
+        taken, emulated_cycles=cycles, code_bytes=code, stack_bytes=tuple(results[i].stack_bytes for i in good)
+    )
     if baseline is None:
         return Emulated(fitted, int(cycles[0]))
     reference = bench.measure(layer, [baseline], aligned)[0]
     return Emulated(fitted, estimate(layer, baseline, bench.target).cycles if reference.problem else reference.cycles)
 
 
-def _measure(bench: Bench, space: SearchSpace, variants: list[Variant | None], aligned: tuple[bool, bool], jobs: int) -> list[Measurement]:
+def _measure(
+    bench: Bench, space: SearchSpace, variants: list[Variant | None], aligned: tuple[bool, bool], jobs: int
+) -> list[Measurement]:
     """Measure, on several processes if asked: each compiles and emulates a part of the batch."""
     if jobs == 1 or len(variants) == 1:
         return bench.measure(space.layer, variants, aligned)
     from joblib import Parallel, delayed
 
     parts = [variants[at::jobs] for at in range(min(jobs, len(variants)))]
-    found = Parallel(n_jobs=jobs)(delayed(_work)(bench.target, bench.cflags, space.layer, part, aligned) for part in parts)
+    found = Parallel(n_jobs=jobs)(
+        delayed(_work)(bench.target, bench.cflags, space.layer, part, aligned) for part in parts
+    )
     results: list[Measurement] = [Measurement()] * len(variants)
     for at, part in enumerate(found):
         results[at::jobs] = part
     return results
 
 
-def _work(target: Target, cflags: tuple[str, ...], layer: Any, variants: list[Variant | None], aligned: tuple[bool, bool]) -> list[Measurement]:
+def _work(
+    target: Target, cflags: tuple[str, ...], layer: Any, variants: list[Variant | None], aligned: tuple[bool, bool]
+) -> list[Measurement]:
     with closing(Records()) as records:
         return Bench(target, cflags, records=records).measure(layer, variants, aligned)

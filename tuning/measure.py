@@ -53,14 +53,18 @@ class Bench:
         No compiler, or no emulator: what to install.
     """
 
-    def __init__(self, target: Target, cflags: Sequence[str], compiler: str | None = None, records: Records | None = None) -> None:
+    def __init__(
+        self, target: Target, cflags: Sequence[str], compiler: str | None = None, records: Records | None = None
+    ) -> None:
         from .emulate import find_toolchain
 
         self.target, self.cflags, self.compiler, self.records = target, tuple(cflags), compiler, records
         self.toolchain = find_toolchain(compiler)  # type: ignore[arg-type]
         self.emulated = 0
 
-    def measure(self, layer: Layer, variants: Sequence[Variant | None], aligned: tuple[bool, bool] = (True, True)) -> list[Measurement]:
+    def measure(
+        self, layer: Layer, variants: Sequence[Variant | None], aligned: tuple[bool, bool] = (True, True)
+    ) -> list[Measurement]:
         """One measurement per variant, in order; each batch is kept as soon as it is done.
 
         `aligned` says whether the kernel may take input and output to start at word boundaries.
@@ -96,7 +100,13 @@ class Bench:
 
         try:
             seen = evaluate_many(
-                layer, variants, self.target, self.cflags, compiler=self.compiler, input_aligned=aligned[0], output_aligned=aligned[1]  # type: ignore[arg-type]
+                layer,
+                variants,
+                self.target,
+                self.cflags,
+                compiler=self.compiler,
+                input_aligned=aligned[0],
+                output_aligned=aligned[1],  # type: ignore[arg-type]
             )
         except (ToolchainError, EmulationError) as problem:
             if len(variants) == 1:

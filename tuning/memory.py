@@ -46,7 +46,10 @@ def aligned(size: int) -> int:
 def live_bytes(layers: Sequence[Layer]) -> list[int]:
     """Arena bytes of the tensors, scratch apart, that are alive while each layer runs."""
     sizes = _tensor_bytes(layers)
-    return [before + (0 if shared else after) for before, after, shared in zip(sizes, sizes[1:], _in_place(layers), strict=False)]
+    return [
+        before + (0 if shared else after)
+        for before, after, shared in zip(sizes, sizes[1:], _in_place(layers), strict=False)
+    ]
 
 
 def lower_bound(layers: Sequence[Layer], scratch: Sequence[int]) -> int:
@@ -92,7 +95,9 @@ def plan_arena(layers: Sequence[Layer], scratch: Sequence[int]) -> Arena:
     for index in range(1, len(layers)):
         first = first if in_place[index - 1] else index - 1
         if not in_place[index]:
-            regions.append(Region(f"{layers[first].name}.output", offsets[index], layers[first].output_bytes, first, index))
+            regions.append(
+                Region(f"{layers[first].name}.output", offsets[index], layers[first].output_bytes, first, index)
+            )
     regions.sort(key=lambda region: (region.first, region.offset))
     return Arena(total, tuple(offsets[:-1]), tuple(offsets[1:]), tuple(scratch_offsets), tuple(regions))
 

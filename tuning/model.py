@@ -30,12 +30,7 @@ RESERVED_LAYER_NAMES = ("run", "config", "weights")
 
 # C99 to C23 and C++23 keywords and alternative tokens.
 KEYWORDS = frozenset(
-    """alignas alignof and and_eq asm auto bitand bitor bool break case catch char char16_t char32_t char8_t class co_await
-    co_return co_yield compl concept const const_cast consteval constexpr constinit continue decltype default delete do double
-    dynamic_cast else enum explicit export extern false float for friend goto if inline int long mutable namespace new noexcept
-    not not_eq nullptr operator or or_eq private protected public register reinterpret_cast requires restrict return short
-    signed sizeof static static_assert static_cast struct switch template this thread_local throw true try typedef typeid
-    typename typeof typeof_unqual union unsigned using virtual void volatile wchar_t while xor xor_eq""".split()
+    ["alignas", "alignof", "and", "and_eq", "asm", "auto", "bitand", "bitor", "bool", "break", "case", "catch", "char", "char16_t", "char32_t", "char8_t", "class", "co_await", "co_return", "co_yield", "compl", "concept", "const", "const_cast", "consteval", "constexpr", "constinit", "continue", "decltype", "default", "delete", "do", "double", "dynamic_cast", "else", "enum", "explicit", "export", "extern", "false", "float", "for", "friend", "goto", "if", "inline", "int", "long", "mutable", "namespace", "new", "noexcept", "not", "not_eq", "nullptr", "operator", "or", "or_eq", "private", "protected", "public", "register", "reinterpret_cast", "requires", "restrict", "return", "short", "signed", "sizeof", "static", "static_assert", "static_cast", "struct", "switch", "template", "this", "thread_local", "throw", "true", "try", "typedef", "typeid", "typename", "typeof", "typeof_unqual", "union", "unsigned", "using", "virtual", "void", "volatile", "wchar_t", "while", "xor", "xor_eq"]
 )
 
 
@@ -171,7 +166,9 @@ class _Builder:
             layers.append(layer)
             shape = layer.output_shape
         with_arrays = self.read_arrays(spec.weights, layers) if spec.weights else draw_arrays(spec.name, layers)
-        budget = {"sram": spec.budget.sram, "flash": spec.budget.flash} if spec.budget else {"sram": None, "flash": None}
+        budget = (
+            {"sram": spec.budget.sram, "flash": spec.budget.flash} if spec.budget else {"sram": None, "flash": None}
+        )
         result = Model(spec.name, dtype, tuple(spec.input.shape), with_arrays, budget, spec.target, "", self.path)
         return replace(result, digest=_digest(result))
 
@@ -181,7 +178,9 @@ class _Builder:
         if name.lower() in RESERVED_LAYER_NAMES:
             raise self.error(key, f"{name!r} is taken by the emitted files; choose another name, for example '{name}1'")
         if name.lower() in seen:
-            raise self.error(key, f"two layers are called {seen[name.lower()]!r} (case is ignored); choose another name")
+            raise self.error(
+                key, f"two layers are called {seen[name.lower()]!r} (case is ignored); choose another name"
+            )
         seen[name.lower()] = name
 
     def check_tensor(self, key: _yaml.Key, shape: tuple[int, ...], dtype: str, what: str) -> None:
@@ -189,7 +188,9 @@ class _Builder:
             raise self.error(key, f"{what} dimensions must lie in 1..{MAX_DIMENSION}, got {list(shape)}")
         size = prod(shape) * NUMPY_DTYPES[dtype].itemsize
         if size > MAX_TENSOR_BYTES:
-            raise self.error(key, f"{what} must have at most {MAX_TENSOR_BYTES} bytes, got {size} for shape {list(shape)}")
+            raise self.error(
+                key, f"{what} must have at most {MAX_TENSOR_BYTES} bytes, got {size} for shape {list(shape)}"
+            )
 
     def layer(self, key: _yaml.Key, spec: Any, dtype: str, shape: tuple[int, ...]) -> Layer:
         """Resolve one layer on an input of `shape`."""
@@ -210,7 +211,14 @@ class _Builder:
             size, padding = self.windows(key, spec, shape, stride)
             output = (*size, shape[2])
             self.check_tensor(key, output, dtype, "output")
-            return Layer(**common, output_shape=output, kernel=spec.kernel, stride=stride, padding=padding, ceil_mode=spec.ceil_mode)
+            return Layer(
+                **common,
+                output_shape=output,
+                kernel=spec.kernel,
+                stride=stride,
+                padding=padding,
+                ceil_mode=spec.ceil_mode,
+            )
         common |= {name: getattr(spec, name) for name in ("bias_shift", "out_shift", "activation")}
         common["weights_dtype"] = self.weights_dtype(key, spec.weights_dtype, dtype)
         common["variant"] = dict(spec.variant or {})
@@ -230,7 +238,9 @@ class _Builder:
 
     def weights_dtype(self, key: _yaml.Key, declared: str | None, dtype: str) -> str:
         if declared == "q15" and dtype == "q7":
-            raise self.error((*key, "weights_dtype"), "q15 weights with q7 activations have no kernel; expected q7, got q15")
+            raise self.error(
+                (*key, "weights_dtype"), "q15 weights with q7 activations have no kernel; expected q7, got q15"
+            )
         return declared or dtype
 
     def windows(
@@ -241,7 +251,9 @@ class _Builder:
         for axis in (0, 1):
             padding = spec.padding if isinstance(spec.padding, str) else spec.padding[axis]
             try:
-                size, around = window_axis(shape[axis], spec.kernel[axis], stride[axis], padding, getattr(spec, "ceil_mode", False))
+                size, around = window_axis(
+                    shape[axis], spec.kernel[axis], stride[axis], padding, getattr(spec, "ceil_mode", False)
+                )
             except ValueError as problem:
                 name = "padding" if (*key, "padding") in self.document.lines else "kernel"
                 raise self.error((*key, name), f"{problem} ({'height' if axis == 0 else 'width'})") from None
@@ -252,21 +264,32 @@ class _Builder:
     def read_arrays(self, file: str, layers: list[Layer]) -> tuple[Layer, ...]:
         """Layers with weights and biases from the npz `file`."""
         key = ("weights",)
-        expected = {f"{layer.name}/{kind}": (layer, kind) for layer in layers if layer.weights_dtype for kind in ("weights", "bias")}
+        expected = {
+            f"{layer.name}/{kind}": (layer, kind)
+            for layer in layers
+            if layer.weights_dtype
+            for kind in ("weights", "bias")
+        }
         path = self.path.parent / file
         try:
             with zipfile.ZipFile(path) as archive:
                 members = {name.removesuffix(".npy"): info for name, info in archive.NameToInfo.items()}
                 if unknown := sorted(members.keys() - expected.keys()):
-                    raise self.error(key, f"{file}: no layer takes the array {unknown[0]!r}; {_yaml.suggest(unknown[0], expected)}")
+                    raise self.error(
+                        key, f"{file}: no layer takes the array {unknown[0]!r}; {_yaml.suggest(unknown[0], expected)}"
+                    )
                 arrays = {name: self.read_array(archive, info, name, *expected[name]) for name, info in members.items()}
         except FileNotFoundError:
             raise self.error(key, f"{path}: no such file; the path is relative to the model file") from None
         except (OSError, zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError, RuntimeError) as problem:
-            raise self.error(key, f"{file}: expected an npz archive of integer arrays, got a file that cannot be read: {problem}") from None
+            raise self.error(
+                key, f"{file}: expected an npz archive of integer arrays, got a file that cannot be read: {problem}"
+            ) from None
         return tuple(self.with_arrays(file, layer, arrays) for layer in layers)
 
-    def read_array(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, layer: Layer, kind: str) -> np.ndarray:
+    def read_array(
+        self, archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, layer: Layer, kind: str
+    ) -> np.ndarray:
         shape = weights_shape(layer) if kind == "weights" else weights_shape(layer)[:1]
         if kind == "bias" and layer.op == "depthwise_conv2d":
             shape = weights_shape(layer)[-1:]
@@ -280,7 +303,9 @@ class _Builder:
             with archive.open(info) as stream:
                 array = np.lib.format.read_array(stream, allow_pickle=False)
         except ValueError as problem:
-            raise self.error(("weights",), f"{file}: {name}: {wanted}, got an array that cannot be read: {problem}") from None
+            raise self.error(
+                ("weights",), f"{file}: {name}: {wanted}, got an array that cannot be read: {problem}"
+            ) from None
         if array.shape != tuple(shape) or array.dtype.newbyteorder("=") != dtype:
             raise self.error(("weights",), f"{file}: {name}: {wanted}, got {array.dtype} of shape {list(array.shape)}")
         return _frozen(array.astype(dtype))
@@ -290,14 +315,18 @@ class _Builder:
             return layer
         name = f"{layer.name}/weights"
         if name not in arrays:
-            raise self.error(("weights",), f"{file}: array {name!r} is missing; it holds: {', '.join(sorted(arrays)) or 'nothing'}")
+            raise self.error(
+                ("weights",), f"{file}: array {name!r} is missing; it holds: {', '.join(sorted(arrays)) or 'nothing'}"
+            )
         bias = arrays.get(f"{layer.name}/bias")
         if bias is None:
             bias = _frozen(np.zeros(bias_length(layer), NUMPY_DTYPES[layer.weights_dtype]))
         return replace(layer, weights=arrays[name], bias=bias)
 
 
-def window_axis(size: int, kernel: int, stride: int, padding: int | str, ceil_mode: bool) -> tuple[int, tuple[int, int]]:
+def window_axis(
+    size: int, kernel: int, stride: int, padding: int | str, ceil_mode: bool
+) -> tuple[int, tuple[int, int]]:
     """Output size and (before, after) padding along one axis.
 
     ``same`` is TensorFlow's rule; otherwise floor or ceil((size + 2 padding - kernel) / stride) + 1, where a last window
@@ -314,10 +343,14 @@ def window_axis(size: int, kernel: int, stride: int, padding: int | str, ceil_mo
     else:
         before = 0 if padding == "valid" else int(padding)
         if before >= kernel:
-            raise ValueError(f"expected padding below the kernel size {kernel}, got {before}: the first window would lie outside the input")
+            raise ValueError(
+                f"expected padding below the kernel size {kernel}, got {before}: the first window would lie outside the input"
+            )
         span = size + 2 * before - kernel
         if span < 0:
-            raise ValueError(f"expected a kernel of at most {size + 2 * before} (input {size} and padding 2 x {before}), got {kernel}")
+            raise ValueError(
+                f"expected a kernel of at most {size + 2 * before} (input {size} and padding 2 x {before}), got {kernel}"
+            )
         out = (-(-span // stride) if ceil_mode else span // stride) + 1
         if ceil_mode and (out - 1) * stride >= size + before:
             out -= 1
@@ -360,7 +393,11 @@ def _draw(model: str, layer: Layer) -> Layer:
     variance = (accumulator / (full_scale / 3**0.5)) ** 2 / fan_in
     weights = _integers(_generator(model, layer, "weights"), shape, variance, limit, weights_dtype)
     bias_limit = min(int(accumulator / 2 / 2.0**layer.bias_shift), limit)
-    bias = _generator(model, layer, "bias").integers(-bias_limit, bias_limit, bias_length(layer), endpoint=True).astype(weights_dtype)
+    bias = (
+        _generator(model, layer, "bias")
+        .integers(-bias_limit, bias_limit, bias_length(layer), endpoint=True)
+        .astype(weights_dtype)
+    )
     return replace(layer, weights=_frozen(weights), bias=_frozen(bias))
 
 
@@ -368,7 +405,9 @@ def _generator(model: str, layer: Layer, kind: str) -> np.random.Generator:
     return np.random.default_rng(zlib.crc32(f"{model}/{layer.name}/{kind}".encode()))
 
 
-def _integers(rng: np.random.Generator, shape: tuple[int, ...], variance: float, limit: int, dtype: np.dtype) -> np.ndarray:
+def _integers(
+    rng: np.random.Generator, shape: tuple[int, ...], variance: float, limit: int, dtype: np.dtype
+) -> np.ndarray:
     """Integers of mean zero and at most `variance`: uniform over -r..r, or few non-zero ones where even r = 1 is too strong."""
     reach = min((isqrt(int(4 * 3 * variance) + 1) - 1) // 2, limit)  # r (r + 1) / 3 <= variance
     if reach >= 1:
@@ -387,7 +426,13 @@ def _digest(model: Model) -> str:
     """SHA-256 over the resolved content: not over the text, so that a comment changes nothing."""
     content = [model.name, model.dtype, model.input_shape, model.target, model.budget]
     for layer in model.layers:
-        content.append({k: (v if not isinstance(v, np.ndarray) else None) for k, v in vars(layer).items() if k not in ("weights", "bias")})
+        content.append(
+            {
+                k: (v if not isinstance(v, np.ndarray) else None)
+                for k, v in vars(layer).items()
+                if k not in ("weights", "bias")
+            }
+        )
     digest = hashlib.sha256(json.dumps(content, sort_keys=True, default=dict).encode())
     for layer in model.layers:
         for array in (layer.weights, layer.bias):

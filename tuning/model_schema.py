@@ -18,6 +18,7 @@ from .units import parse_size
 
 MAX = 65535
 
+
 def _legal_values(name: str) -> tuple[Any, ...]:
     if name in ("block_rows", "block_cols"):
         return tuple(sorted({block[name == "block_cols"] for block in _variants.BLOCKS}))
@@ -55,7 +56,9 @@ def _is_int(value: object) -> bool:
 def _pair(low: int, what: str):
     def check(value: Any) -> tuple[int, int]:
         items = [value, value] if _is_int(value) else value
-        if not (isinstance(items, list | tuple) and len(items) == 2 and all(_is_int(i) and low <= i <= MAX for i in items)):
+        if not (
+            isinstance(items, list | tuple) and len(items) == 2 and all(_is_int(i) and low <= i <= MAX for i in items)
+        ):
             raise _wrong(f"{what}: an integer in {low}..{MAX} or [y, x]", value)
         return items[0], items[1]
 
@@ -88,7 +91,9 @@ def _variant(value: Any) -> dict[str, Any]:
         raise _wrong("a mapping of knobs to values, for example {unroll: 4}", value)
     for name, item in value.items():
         if name not in KNOBS:
-            raise PydanticCustomError("knob", "unknown knob {name}; {hint}", {"name": repr(name), "hint": _yaml.suggest(name, KNOBS)})
+            raise PydanticCustomError(
+                "knob", "unknown knob {name}; {hint}", {"name": repr(name), "hint": _yaml.suggest(name, KNOBS)}
+            )
         if not any(item == legal and type(item) is type(legal) for legal in KNOBS[name]):
             raise PydanticCustomError(
                 "knob", "{name}: expected one of {legal}, got {got}",
@@ -99,12 +104,20 @@ def _variant(value: Any) -> dict[str, Any]:
 
 def _knob_schema() -> dict[str, Any]:
     properties = {name: {"enum": list(values)} for name, values in KNOBS.items()}
-    return {"type": "object", "additionalProperties": False, "properties": properties, "description": "Knobs that the tuner must not change."}
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": properties,
+        "description": "Knobs that the tuner must not change.",
+    }
 
 
 def _pair_schema(low: int) -> dict[str, Any]:
     number = {"type": "integer", "minimum": low, "maximum": MAX}
-    return {"anyOf": [number, {"type": "array", "items": number, "minItems": 2, "maxItems": 2}], "description": "One number, or [y, x]."}
+    return {
+        "anyOf": [number, {"type": "array", "items": number, "minItems": 2, "maxItems": 2}],
+        "description": "One number, or [y, x].",
+    }
 
 
 _SIZE_SCHEMA = {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?\s*([kKmM](iB|B)?|B)?$"}],
@@ -234,7 +247,8 @@ OPS: dict[str, type[_Named]] = {
 }
 
 AnyLayer = Annotated[
-    Conv2d | DepthwiseConv2d | FullyConnected | MaxPool2d | AvgPool2d | Relu | Sigmoid | Tanh | Softmax, Field(discriminator="op")
+    Conv2d | DepthwiseConv2d | FullyConnected | MaxPool2d | AvgPool2d | Relu | Sigmoid | Tanh | Softmax,
+    Field(discriminator="op"),
 ]
 
 
@@ -244,7 +258,10 @@ class ModelFile(_Strict):
     schema_: Literal[1] = Field(alias="schema", description="Version of this format.")
     name: str = Field(description="A C identifier: prefix of every emitted symbol.")
     input: Input
-    weights: str | None = Field(None, description="npz file beside this one with <layer>/weights and <layer>/bias; without it, weights are drawn.")
+    weights: str | None = Field(
+        None,
+        description="npz file beside this one with <layer>/weights and <layer>/bias; without it, weights are drawn.",
+    )
     target: str | None = Field(None, description="Core or board; --target overrides it.")
     budget: Budget | None = None
     layers: Annotated[list[AnyLayer], Field(min_length=1)]
@@ -253,7 +270,11 @@ class ModelFile(_Strict):
 def check_model_file(document: _yaml.Document) -> ModelFile:
     """The document as a `ModelFile`; the first problem, in file order, as a `ModelError`."""
     if not isinstance(document.data, dict):
-        raise ModelError(document.message((), f"expected a mapping with schema, name, input and layers, got {_describe(document.data)}"))
+        raise ModelError(
+            document.message(
+                (), f"expected a mapping with schema, name, input and layers, got {_describe(document.data)}"
+            )
+        )
     try:
         return ModelFile.model_validate(document.data)
     except ValidationError as problem:
@@ -338,4 +359,3 @@ def _keys(parent: _yaml.Key, op: str | None) -> list[str]:
     if op:
         cls = OPS[op]
     return [field.alias or name for name, field in cls.model_fields.items()]
-

@@ -98,7 +98,9 @@ class Network:
             return None
         rows = []
         for item, found in zip(self.options, allowed, strict=True):
-            order = np.lexsort((found, item.scratch_bytes[found], item.flash_bytes[found], item.cycles[found], weigh(item)[found]))
+            order = np.lexsort(
+                (found, item.scratch_bytes[found], item.flash_bytes[found], item.cycles[found], weigh(item)[found])
+            )
             rows.append(int(found[order[0]]))
         return self.choice(rows)
 
@@ -276,6 +278,10 @@ def _infeasible(network: Network, sram: int | None, flash: int | None) -> Infeas
         f"weights take {sizes[worst]:,} of at least {least.flash_bytes:,} bytes.\n"
         f"The smallest budget that works is --flash {least.flash_bytes} ({show_size(least.flash_bytes)}).\n"
         f"Try: --flash {least.flash_bytes}; fewer outputs or inputs at {layer.name!r}; "
-        + ("a larger --sram, under which smaller kernels are legal" if sram is not None else "pooling before it, which shrinks its input"),
+        + (
+            "a larger --sram, under which smaller kernels are legal"
+            if sram is not None
+            else "pooling before it, which shrinks its input"
+        ),
         {"flash": least.flash_bytes},
     )

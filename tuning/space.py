@@ -67,7 +67,11 @@ def search_space(layer: Layer, target: Target) -> SearchSpace:
     """
     if layer.python_op not in BLOCKED_OPS:
         return SearchSpace(layer, ())
-    legal = tuple(v for v in device_variants(layer.python_op, layer.dtype, target.dsp, target.core) if device_problem(layer, v, target) is None)
+    legal = tuple(
+        v
+        for v in device_variants(layer.python_op, layer.dtype, target.dsp, target.core)
+        if device_problem(layer, v, target) is None
+    )
     pinned = tuple(v for v in legal if all(getattr(v, name) == value for name, value in layer.variant.items()))
     if not pinned:
         raise ModelError(f"layer {layer.name!r}: {_explain_pins(layer, legal, target)}")
@@ -88,7 +92,11 @@ def baseline_of(space: SearchSpace) -> Variant | None:
     """The variant that gains are quoted against: `BASELINE`, with one column where the operation has only one."""
     if not space.variants:
         return None
-    return BASELINE if space.layer.python_op != "fully_connected" else _variants.replace(BASELINE, block_cols=1, im2col_cols=1)
+    return (
+        BASELINE
+        if space.layer.python_op != "fully_connected"
+        else _variants.replace(BASELINE, block_cols=1, im2col_cols=1)
+    )
 
 
 @lru_cache(maxsize=64)
@@ -103,7 +111,16 @@ def device_problem(layer: Layer, variant: Variant, target: Target) -> str | None
 
 def kernel_key(layer: Layer, variant: Variant | None) -> Hashable:
     """Equal for layers that run the same compiled kernel: everything about them but their weights and their name is the same."""
-    geometry = (layer.op, layer.dtype, layer.weights_dtype, layer.input_shape, layer.output_shape, layer.kernel, layer.stride, layer.padding)
+    geometry = (
+        layer.op,
+        layer.dtype,
+        layer.weights_dtype,
+        layer.input_shape,
+        layer.output_shape,
+        layer.kernel,
+        layer.stride,
+        layer.padding,
+    )
     return (*geometry, layer.bias_shift, layer.out_shift, layer.activation, layer.int_bits, variant)
 
 

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from . import _yaml, shipped
+from .choices import CORES
 from .errors import TargetError
 from .units import parse_hertz, parse_size
-
-CORES = ("cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33")
 
 TIMING = {
     "issue_width": "instructions that may start in one cycle",
@@ -75,7 +74,11 @@ class Target:
 
     def at(self, clock_hz: int | None) -> Target:
         """This target at another clock, wait states unchanged."""
-        return self if clock_hz is None else replace(self, clock_hz=clock_hz, sources={**self.sources, "clock_hz": "given by the user"})
+        return (
+            self
+            if clock_hz is None
+            else replace(self, clock_hz=clock_hz, sources={**self.sources, "clock_hz": "given by the user"})
+        )
 
     def milliseconds(self, cycles: float) -> float | None:
         return None if self.clock_hz is None else cycles / self.clock_hz * 1e3
@@ -153,7 +156,9 @@ def find_target(source: str | os.PathLike[str], relative_to: Path | None = None)
     path = Path(source) if relative_to is None else relative_to / source
     if path.suffix in (".yaml", ".yml") or path.is_file():
         return path
-    raise TargetError(f"unknown target {str(source)!r}; {_yaml.suggest(str(source), known)} (or give the path of a .yaml file)")
+    raise TargetError(
+        f"unknown target {str(source)!r}; {_yaml.suggest(str(source), known)} (or give the path of a .yaml file)"
+    )
 
 
 def _load(path: Path, children: tuple[Path, ...]) -> Target:
@@ -188,7 +193,12 @@ def _load(path: Path, children: tuple[Path, ...]) -> Target:
     else:
         if data.get("core") not in CORES:
             hint = _yaml.suggest(data.get("core"), CORES)
-            raise error(("core",), f"missing; give `inherit` or a core, {hint}" if "core" not in data else f"unknown core {data['core']!r}; {hint}")
+            raise error(
+                ("core",),
+                f"missing; give `inherit` or a core, {hint}"
+                if "core" not in data
+                else f"unknown core {data['core']!r}; {hint}",
+            )
         base = Target(data["name"], data["core"], False, False, {}, title=data.get("title", ""))
 
     changes: dict[str, Any] = {}
@@ -236,6 +246,8 @@ def _load(path: Path, children: tuple[Path, ...]) -> Target:
                 raise error(("timing", name), "expected cycles, got nothing")
     if missing := [name for name in TIMING if name not in timing]:
         raise error(("timing",), f"{missing[0]} is missing: {TIMING[missing[0]]}")
-    if changes.get("flash_wait_states", base.flash_wait_states) and not changes.get("flash_line_bytes", base.flash_line_bytes):
+    if changes.get("flash_wait_states", base.flash_wait_states) and not changes.get(
+        "flash_line_bytes", base.flash_line_bytes
+    ):
         raise error(("flash_wait_states",), "needs flash_line_bytes: how many bytes one access to the flash delivers")
     return replace(base, **changes, timing=timing, sources=sources)

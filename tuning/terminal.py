@@ -13,6 +13,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from .cost import expected_error
 from .model import list_models, load_model
 from .plan import LayerPlan, Plan
 from .target import list_targets, load_target
@@ -24,13 +25,20 @@ PLAIN_WIDTH = 200  # columns where the output is no terminal: nothing is cut
 def console(no_color: bool = False, stderr: bool = False) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else PLAIN_WIDTH
-    return Console(stderr=stderr, no_color=no_color, highlight=False, width=width, soft_wrap=False, markup=False, emoji=False)
+    return Console(
+        stderr=stderr, no_color=no_color, highlight=False, width=width, soft_wrap=False, markup=False, emoji=False
+    )
 
 
 def _table(*columns: str, right: tuple[str, ...] = ()) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for name in columns:
-        table.add_column(name, justify="right" if name in right else "left", no_wrap=name in right or name == columns[0], overflow="fold")
+        table.add_column(
+            name,
+            justify="right" if name in right else "left",
+            no_wrap=name in right or name == columns[0],
+            overflow="fold",
+        )
     return table
 
 
@@ -44,7 +52,9 @@ def print_targets() -> None:
         table.add_row(item.name, item.core, clock, *sizes, item.title)
     out = console()
     out.print(table)
-    out.print("A bare core means zero wait states and no clock. For a board of your own, write a file with `inherit:` and give its path.")
+    out.print(
+        "A bare core means zero wait states and no clock. For a board of your own, write a file with `inherit:` and give its path."
+    )
 
 
 def print_models() -> None:
@@ -52,7 +62,9 @@ def print_models() -> None:
     table = _table("model", "input", "layers", "MAC", "file", right=("layers", "MAC"))
     for name, path in list_models().items():
         model = load_model(path)
-        table.add_row(name, f"{_shape(model.input_shape)} {model.dtype}", str(len(model.layers)), f"{model.macs:,}", str(path))
+        table.add_row(
+            name, f"{_shape(model.input_shape)} {model.dtype}", str(len(model.layers)), f"{model.macs:,}", str(path)
+        )
     console().print(table)
 
 
@@ -61,15 +73,18 @@ def print_plan(plan: Plan, directory: Path, *, no_color: bool = False, verbose: 
     out = console(no_color)
     clock = f" at {plan.target.clock_hz / 1e6:g} MHz" if plan.target.clock_hz else ""
     word = "emulated" if plan.score == "emulate" else "estimated"
-    out.print(f"{plan.model} on {plan.target.name}{clock}: least {plan.objective}, {word}, {plan.strategy} search, {plan.evaluations:,} variants looked at")
-    numbers = (f"{word} cycles", "MAC/cycle", "ms", "scratch", "flash", "gain")
+    out.print(
+        f"{plan.model} on {plan.target.name}{clock}: least {plan.objective}, {word}, {plan.strategy} search, {plan.evaluations:,} variants looked at"
+    )
+    bars = ("error",) if plan.score == "estimate" else ()
+    numbers = (f"{word} cycles", *bars, "MAC/cycle", "ms", "scratch", "flash", "gain")
     table = _table("layer", "op", "shape", "variant", *numbers, right=numbers)
     for item in plan.layers:
         table.add_row(*_row(plan, item))
     table.add_section()
     totals = plan.totals
     table.add_row(
-        "network", "", "", "", f"{totals['cycles']:,}", _ratio(totals["macs"], totals["cycles"]), _ms(totals["ms"]),
+        "network", "", "", "", f"{totals['cycles']:,}", *("" for _ in bars), _ratio(totals["macs"], totals["cycles"]), _ms(totals["ms"]),
         f"{totals['scratch_bytes']:,}", f"{totals['flash_bytes']:,}", _gain(plan.baseline_cycles, totals["cycles"]), style="bold",
     )  # fmt: skip
     out.print(table)
@@ -77,13 +92,27 @@ def print_plan(plan: Plan, directory: Path, *, no_color: bool = False, verbose: 
         _print_terms(out, plan)
     out.print(f"SRAM   {_against(totals['sram_bytes'], plan.budget.get('sram'))}: arena {totals['arena_bytes']:,}, "
               f"the caller's input and output {totals['sram_bytes'] - totals['arena_bytes']:,}")  # fmt: skip
+    if totals.get("stack_bytes") is not None:
+        out.print(f"Stack  {totals['stack_bytes']:,} bytes, not counted above")
     out.print(f"Flash  {_against(totals['flash_bytes'], plan.budget.get('flash'))}: weights and code")
     if totals.get("energy_uj") is not None:
         out.print(f"Energy {totals['energy_uj']:,.1f} uJ per inference, from the datasheet's run-mode current")
-    out.print("Gain is against the paper's configuration (2x2 block, unroll 1, two im2col columns) of the same kernels.")
-    out.print(f"\nWritten to {directory}{'' if str(directory).endswith('/') else '/'}: {plan.model}.c, {plan.model}.h, headers, CMakeLists.txt, plan.json")
-    out.print(f"Next: `cmsisnn-verify {directory}` compiles and emulates it and compares every layer with the Python kernels;")
-    out.print(f"      then copy the folder into your firmware, compile {plan.model}.c and call {plan.model}_run(input, output).")
+    if bars:
+        out.print(
+            "Error is the median difference between estimated and emulated cycles on layers that the model was not fitted on."
+        )
+    out.print(
+        "Gain is against the paper's configuration (2x2 block, unroll 1, two im2col columns) of the same kernels."
+    )
+    out.print(
+        f"\nWritten to {directory}{'' if str(directory).endswith('/') else '/'}: {plan.model}.c, {plan.model}.h, headers, CMakeLists.txt, plan.json"
+    )
+    out.print(
+        f"Next: `cmsisnn-verify {directory}` compiles and emulates it and compares every layer with the Python kernels;"
+    )
+    out.print(
+        f"      then copy the folder into your firmware, compile {plan.model}.c and call {plan.model}_run(input, output)."
+    )
 
 
 def _row(plan: Plan, item: LayerPlan) -> list[str]:
@@ -91,9 +120,17 @@ def _row(plan: Plan, item: LayerPlan) -> list[str]:
     shape = f"{_shape(layer.input_shape)} -> {_shape(layer.output_shape)}"
     ms = plan.target.milliseconds(item.cycles)
     return [
-        layer.name, layer.op, shape, str(item.variant) if item.variant else "-", f"{item.cycles:,}", _ratio(layer.macs, item.cycles), _ms(ms),
+        layer.name, layer.op, shape, str(item.variant) if item.variant else "-", f"{item.cycles:,}", *_error_bar(plan, item), _ratio(layer.macs, item.cycles), _ms(ms),
         f"{item.scratch_bytes:,}", f"{item.flash_bytes:,}", _gain(item.baseline_cycles, item.cycles) if item.variant else "-",
     ]  # fmt: skip
+
+
+def _error_bar(plan: Plan, item: LayerPlan) -> list[str]:
+    """The model's own error: the median on layers that it was not fitted on."""
+    if plan.score != "estimate":
+        return []
+    known = expected_error(item.layer.op, plan.target)
+    return [f"{known[0] * 100:.0f} %" if known else "-"]
 
 
 def _print_terms(out: Console, plan: Plan) -> None:
@@ -102,14 +139,23 @@ def _print_terms(out: Console, plan: Plan) -> None:
     for item in plan.layers:
         second, costs = "-", "-"
         if item.runner_up:
-            second = ", ".join(f"{k}: {v}" for k, v in (item.runner_up["variant"] or {}).items() if v != getattr(item.variant, k, None)) or "-"
+            second = (
+                ", ".join(
+                    f"{k}: {v}"
+                    for k, v in (item.runner_up["variant"] or {}).items()
+                    if v != getattr(item.variant, k, None)
+                )
+                or "-"
+            )
             costs = f"{(item.runner_up['cycles'] / item.cycles - 1) * 100:+.1f} %"
         table.add_row(item.layer.name, *(f"{item.terms[name]:,}" for name in names), second, costs)
     out.print("Where the cycles go:")
     out.print(table)
 
 
-def print_comparison(path_a: Path, a: dict[str, Any], path_b: Path, b: dict[str, Any], *, no_color: bool = False) -> None:
+def print_comparison(
+    path_a: Path, a: dict[str, Any], path_b: Path, b: dict[str, Any], *, no_color: bool = False
+) -> None:
     """Two plans side by side."""
     out = console(no_color)
     for letter, path, plan in (("A", path_a, a), ("B", path_b, b)):
@@ -123,10 +169,22 @@ def print_comparison(path_a: Path, a: dict[str, Any], path_b: Path, b: dict[str,
         if other is None:
             table.add_row(item["name"], f"{item['cycles']:,}", "-", "", "only in A")
             continue
-        keys = [k for k in item["variant"].keys() | other["variant"].keys() if item["variant"].get(k) != other["variant"].get(k)]
+        keys = [
+            k
+            for k in item["variant"].keys() | other["variant"].keys()
+            if item["variant"].get(k) != other["variant"].get(k)
+        ]
         changes = [f"{k}: {item['variant'].get(k)} -> {other['variant'].get(k)}" for k in sorted(keys)]
-        changes += [f"{k}: {item[k]:,} -> {other[k]:,}" for k in ("scratch_bytes", "flash_bytes") if item[k] != other[k]]
-        table.add_row(item["name"], f"{item['cycles']:,}", f"{other['cycles']:,}", _change(item["cycles"], other["cycles"]), ", ".join(changes) or "nothing")
+        changes += [
+            f"{k}: {item[k]:,} -> {other[k]:,}" for k in ("scratch_bytes", "flash_bytes") if item[k] != other[k]
+        ]
+        table.add_row(
+            item["name"],
+            f"{item['cycles']:,}",
+            f"{other['cycles']:,}",
+            _change(item["cycles"], other["cycles"]),
+            ", ".join(changes) or "nothing",
+        )
     for name, item in in_b.items():
         table.add_row(name, "-", f"{item['cycles']:,}", "", "only in B")
     table.add_section()
@@ -148,7 +206,13 @@ def progress(enabled: bool, no_color: bool, verbose: bool) -> Iterator[Callable[
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[best]}"), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[best]}"),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=out, transient=True) as bar:
         task = bar.add_task("compile and emulate", total=None, best="")
 

@@ -4,13 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 import cmsisnn_x
-from cmsisnn_x._variants import Variant
 
 from .choices import OBJECTIVES, SCORES, STRATEGIES
 from .cost import Estimates, estimate, estimate_space
@@ -97,7 +95,10 @@ def tune(
         found = search_emulated(spaces, estimates, target, CFLAGS, chosen_strategy, trials, jobs, seed, progress)
         tables, baselines = [item.table for item in found], [item.baseline_cycles for item in found]
     else:
-        tables = [_estimated(space, table, chosen_strategy, trials, seed) for space, table in zip(spaces, estimates, strict=True)]
+        tables = [
+            _estimated(space, table, chosen_strategy, trials, seed)
+            for space, table in zip(spaces, estimates, strict=True)
+        ]
         baselines = [_baseline_cycles(space, table, target) for space, table in zip(spaces, tables, strict=True)]
     network = Network([_options(space, table) for space, table in zip(spaces, tables, strict=True)])
     choice = choose(network, objective, sram, flash)
@@ -112,12 +113,16 @@ def _check(option: str, value: str, legal: Sequence[str]) -> None:
 
 def _estimated(space: SearchSpace, table: Estimates, strategy: str, trials: int | None, seed: int) -> Estimates:
     """The part of the space that the strategy looks at; estimates cost nothing, so by default that is all of it."""
-    if not space.variants or strategy == "exhaustive" and trials is None:
+    if not space.variants or (strategy == "exhaustive" and trials is None):
         return table
     from .search import make_strategy, run
 
     cycles = table.cycles
-    scores = run(make_strategy(strategy, space, seed), lambda indices: [float(cycles[i]) for i in indices], min(trials or 40, len(space)))
+    scores = run(
+        make_strategy(strategy, space, seed),
+        lambda indices: [float(cycles[i]) for i in indices],
+        min(trials or 40, len(space)),
+    )
     return table.take(sorted(scores))
 
 
@@ -164,6 +169,7 @@ def _plan(
         "arena_bytes": arena.bytes,
         "scratch_bytes": max(item.scratch_bytes for item in chosen),
         "flash_bytes": choice.flash_bytes,
+        "stack_bytes": None if None in (stacks := [item.stack_bytes for item in chosen]) else max(stacks),  # type: ignore[type-var]
     }
     return Plan(
         model=model.name,
@@ -189,7 +195,12 @@ def _runner_up(table: Estimates, row: int) -> dict[str, Any] | None:
         return None
     best = min(others, key=lambda i: (table.cycles[i], i))
     item, variant = table[best], table.variants[best]
-    return {"variant": variant and {**variant.host_knobs(), **variant.device_knobs()}, "cycles": item.cycles, "scratch_bytes": item.scratch_bytes, "flash_bytes": item.flash_bytes}
+    return {
+        "variant": variant and {**variant.host_knobs(), **variant.device_knobs()},
+        "cycles": item.cycles,
+        "scratch_bytes": item.scratch_bytes,
+        "flash_bytes": item.flash_bytes,
+    }
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

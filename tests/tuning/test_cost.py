@@ -205,7 +205,7 @@ def test_errors_on_unseen_layers_are_published(core: str) -> None:
 
 def test_coefficients_survive_their_file() -> None:
     found = fitted.Coefficients(
-        "cortex-m4", "gcc 1", ("-O3",), {"a": (1.0, 2.5)}, {"b": (0.5, 1.0)}, {"a": 10}, {"conv2d": {"median": 0.01}}
+        "cortex-m4", "gcc 1", ("-O3",), {"a": (1.0, 2.5)}, {"b": (0.5, 1.0)}, {"a": 10}, {"a": 64}, {"conv2d": {"median": 0.01}}
     )
     text = fitted.to_json(found)
     assert fitted.from_json(text) == found

@@ -27,6 +27,7 @@ class Estimate:
     scratch_bytes: int
     flash_bytes: int
     emulated_cycles: int | None = None
+    stack_bytes: int | None = None
 
     @property
     def bottleneck(self) -> str:
@@ -43,6 +44,7 @@ class Estimates:
     weights_bytes: np.ndarray
     code_bytes: np.ndarray
     emulated_cycles: np.ndarray | None = None
+    stack_bytes: tuple[int | None, ...] = ()
 
     @property
     def cycles(self) -> np.ndarray:
@@ -57,7 +59,8 @@ class Estimates:
         at = np.asarray(rows, int)
         columns = (self.terms, self.scratch_bytes, self.weights_bytes, self.code_bytes)
         emulated = None if self.emulated_cycles is None else self.emulated_cycles[at]
-        return Estimates(tuple(self.variants[i] for i in rows), *(column[at] for column in columns), emulated)
+        stack = tuple(self.stack_bytes[i] for i in rows)
+        return Estimates(tuple(self.variants[i] for i in rows), *(column[at] for column in columns), emulated, stack)
 
     def _terms(self, index: int) -> list[int]:
         """The terms of a row; where cycles were emulated, the estimate's shares of them."""
@@ -73,7 +76,9 @@ class Estimates:
         terms = dict(zip(TERMS, self._terms(index), strict=True))
         flash = int(self.weights_bytes[index] + self.code_bytes[index])
         emulated = None if self.emulated_cycles is None else int(self.emulated_cycles[index])
-        return Estimate(int(self.cycles[index]), terms, int(self.scratch_bytes[index]), flash, emulated)
+        return Estimate(
+            int(self.cycles[index]), terms, int(self.scratch_bytes[index]), flash, emulated, self.stack_bytes[index]
+        )
 
 
 def estimate(layer: Layer, variant: Variant | None, target: Target) -> Estimate:
@@ -113,8 +118,12 @@ def estimate_space(layer: Layer, variants: Sequence[Variant | None], target: Tar
     scratch, weights = _footprints(layer, chosen)
     terms[:, TERMS.index("memory")] = _wait_states(layer, chosen, weights, target)
     known = fitted.coefficients(target.core).code_bytes
-    code = np.array([known.get(name) or _code_bytes(variant) for name, variant in zip(names, chosen, strict=True)], np.int64)
-    return Estimates(chosen, np.rint(terms).astype(np.int64), scratch, weights, code)
+    stack = fitted.coefficients(target.core).stack_bytes
+    code = np.array(
+        [known.get(name) or _code_bytes(variant) for name, variant in zip(names, chosen, strict=True)], np.int64
+    )
+    stacks = tuple(stack.get(name) for name in names)
+    return Estimates(chosen, np.rint(terms).astype(np.int64), scratch, weights, code, stack_bytes=stacks)
 
 
 def expected_error(op: str, target: Target) -> tuple[float, float] | None:
@@ -169,7 +178,9 @@ def plain_weights_bytes(layer: Layer) -> int:
     """Weights and bias as the model has them."""
     if layer.weights is None or layer.bias is None:
         return 0
-    return (prod(layer.weights.shape) + prod(layer.bias.shape)) * NUMPY_DTYPES[layer.weights_dtype or layer.dtype].itemsize
+    return (prod(layer.weights.shape) + prod(layer.bias.shape)) * NUMPY_DTYPES[
+        layer.weights_dtype or layer.dtype
+    ].itemsize
 
 
 def _code_bytes(variant: Variant | None) -> int:
@@ -189,6 +200,9 @@ def _wait_states(layer: Layer, variants: tuple[Variant | None, ...], weights: np
     out_h, out_w, _ = layer.output_image
     passes = np.ones(len(variants))
     if layer.op != "fully_connected":
-        passes = np.array([out_h if v is None or v.lowering != "im2col" else -(-out_h * out_w // v.im2col_cols) for v in variants], float)
+        passes = np.array(
+            [out_h if v is None or v.lowering != "im2col" else -(-out_h * out_w // v.im2col_cols) for v in variants],
+            float,
+        )
     passes = np.where(weights <= target.flash_cache_bytes, 1.0, passes)
     return passes * weights / target.flash_line_bytes * target.flash_wait_states

@@ -74,7 +74,9 @@ def _blocked(layer: Layer, variants: Sequence[Variant | None], dsp: bool) -> np.
     def knob(name: str) -> np.ndarray:
         return np.array([getattr(v, name) for v in variants])
 
-    rows, cols, held, unroll = (knob(name).astype(np.int64) for name in ("block_rows", "block_cols", "im2col_cols", "unroll"))
+    rows, cols, held, unroll = (
+        knob(name).astype(np.int64) for name in ("block_rows", "block_cols", "im2col_cols", "unroll")
+    )
     lowering = knob("lowering")
     packed = knob("weight_layout") != "plain"
     by_row = (lowering == "line_buffer") | (lowering == "direct")
@@ -101,13 +103,19 @@ def _blocked(layer: Layer, variants: Sequence[Variant | None], dsp: bool) -> np.
         col_blocks = np.where(by_row, -(-out_h // cols) * out_w, col_blocks)
         groups = np.where(by_row, -(-out_h // cols), groups)
     blocks, left_all = row_blocks * col_blocks, left_blocks * col_blocks
-    transformed = np.where(tiled & ~packed, tiles * (row_blocks * rows + 2 * left_blocks) * kernel_h * kernel_w * channels, 0)
+    transformed = np.where(
+        tiled & ~packed, tiles * (row_blocks * rows + 2 * left_blocks) * kernel_h * kernel_w * channels, 0
+    )
 
     if depthwise:
         runs, run, step = np.ones_like(rows), np.full_like(rows, kernel_h * kernel_w), np.ones_like(rows)
     else:
         runs = np.where(tiled, points, np.where(by_row, kernel_h, 1))
-        run = np.where(tiled, kernel_h * channels + kernel_h * channels % 2, kernel_h * kernel_w * channels // np.where(by_row, kernel_h, 1))
+        run = np.where(
+            tiled,
+            kernel_h * channels + kernel_h * channels % 2,
+            kernel_h * kernel_w * channels // np.where(by_row, kernel_h, 1),
+        )
         narrow = (layer.weights_dtype or layer.dtype) == "q7"
         step = np.where(dsp & narrow & ~packed & ~tiled, 4, 2)
     passes, tail = run // step, run % step
@@ -123,7 +131,9 @@ def _blocked(layer: Layer, variants: Sequence[Variant | None], dsp: bool) -> np.
     return np.stack([np.broadcast_to(column, rows.shape) for column in columns], axis=1).astype(float)
 
 
-def _prepared(layer: Layer, by_row: np.ndarray, tiled: np.ndarray, tiles: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, ...]:
+def _prepared(
+    layer: Layer, by_row: np.ndarray, tiled: np.ndarray, tiles: np.ndarray, points: np.ndarray
+) -> tuple[np.ndarray, ...]:
     """How the input reaches the inner product: words, single elements, zeros, pieces and cut pieces; by columns, lines or tiles."""
     (in_h, in_w, channels), (out_h, out_w, _) = layer.image, layer.output_image
     if layer.op == "fully_connected":
@@ -141,7 +151,13 @@ def _prepared(layer: Layer, by_row: np.ndarray, tiled: np.ndarray, tiles: np.nda
         lengths = in_cols * channels
         rows = int(in_rows.sum())
         cut = rows * int((in_cols < kernel_w).sum())
-        by_column = (rows * int((lengths // 4).sum()), rows * int((lengths % 4).sum()), zeros, out_h * out_w * kernel_h, cut)
+        by_column = (
+            rows * int((lengths // 4).sum()),
+            rows * int((lengths % 4).sum()),
+            zeros,
+            out_h * out_w * kernel_h,
+            cut,
+        )
 
     # Lines that a ring of kernel_h rows takes in: rows that some window needs.
     needed = {y * stride_y - top + m for y in range(out_h) for m in range(kernel_h)}
@@ -157,9 +173,16 @@ def _prepared(layer: Layer, by_row: np.ndarray, tiled: np.ndarray, tiles: np.nda
     reach = np.where(tiled, (tiles - 1) * (points - kernel_w + 1) - left + points, 0)
     cut_tiles = np.minimum(int(left > 0) + (reach > in_w), tiles)
     whole_words = channels % 4 == 0
-    by_tile = (strips * (channels // 4 * whole_words), strips * (channels * (not whole_words)), 0 * tiles, tiles * height, cut_tiles * real * channels)
+    by_tile = (
+        strips * (channels // 4 * whole_words),
+        strips * (channels * (not whole_words)),
+        0 * tiles,
+        tiles * height,
+        cut_tiles * real * channels,
+    )
     return tuple(
-        np.where(tiled, tile, np.where(by_row, line, column)) for tile, line, column in zip(by_tile, by_line, by_column, strict=True)
+        np.where(tiled, tile, np.where(by_row, line, column))
+        for tile, line, column in zip(by_tile, by_line, by_column, strict=True)
     )
 
 

@@ -28,8 +28,8 @@ class Coefficients:
         Family -> cycles of one run of each part, in the order of `features.parts_of`.
     groups : mapping
         Group of families -> factors on the instruction mix that they share: for families that were not fitted by themselves.
-    code_bytes : mapping
-        Family -> bytes of machine code.
+    code_bytes, stack_bytes : mapping
+        Family -> bytes of machine code, and the deepest stack that was seen.
     errors : mapping
         Operation -> ``{"median": ..., "worst": ..., "layers": ...}``: relative errors on layers that were not fitted.
     """
@@ -40,6 +40,7 @@ class Coefficients:
     families: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     groups: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     code_bytes: Mapping[str, int] = field(default_factory=dict)
+    stack_bytes: Mapping[str, int] = field(default_factory=dict)
     errors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
@@ -80,7 +81,9 @@ def _knobs(variant: Variant | None) -> str:
     always = ("unroll", "block_rows", "block_cols")
     neutral = Variant()
     chosen = {name: getattr(variant, name) for name in variant.__dataclass_fields__ if name not in NOT_IN_FAMILY}
-    return "".join(f" {name}={value}" for name, value in chosen.items() if name in always or value != getattr(neutral, name))
+    return "".join(
+        f" {name}={value}" for name, value in chosen.items() if name in always or value != getattr(neutral, name)
+    )
 
 
 @cache
@@ -104,17 +107,30 @@ def from_json(text: str) -> Coefficients:
         {name: tuple(entry["cycles"]) for name, entry in entries.items()},
         {name: tuple(factors) for name, factors in content["groups"].items()},
         {name: entry["code_bytes"] for name, entry in entries.items()},
+        {name: entry["stack_bytes"] for name, entry in entries.items()},
         content["errors"],
     )
 
 
 def to_json(found: Coefficients) -> str:
     """Text of a coefficients file: a family per line, so that a change of one shows as one."""
-    head = {"schema": SCHEMA, "core": found.core, "compiler": found.compiler, "cflags": list(found.cflags), "errors": found.errors}
+    head = {
+        "schema": SCHEMA,
+        "core": found.core,
+        "compiler": found.compiler,
+        "cflags": list(found.cflags),
+        "errors": found.errors,
+    }
     lines = json.dumps(head, indent=1)[:-2]
     groups = [f"  {json.dumps(name)}: {json.dumps(list(found.groups[name]))}" for name in sorted(found.groups)]
-    rows = [
-        f"  {json.dumps(name)}: {json.dumps({'code_bytes': found.code_bytes[name], 'cycles': list(found.families[name])})}"
-        for name in sorted(found.families)
-    ]
-    return f'{lines},\n "groups": {{\n' + ",\n".join(groups) + '\n },\n "families": {\n' + ",\n".join(rows) + "\n }\n}\n"
+    rows = []
+    for name in sorted(found.families):
+        entry = {
+            "code_bytes": found.code_bytes[name],
+            "stack_bytes": found.stack_bytes[name],
+            "cycles": list(found.families[name]),
+        }
+        rows.append(f"  {json.dumps(name)}: {json.dumps(entry)}")
+    return (
+        f'{lines},\n "groups": {{\n' + ",\n".join(groups) + '\n },\n "families": {\n' + ",\n".join(rows) + "\n }\n}\n"
+    )

@@ -20,12 +20,18 @@ def price(layer: Layer, variant: Variant | None, dsp: bool, timing: Mapping[str,
     issue = {name: timing[name] / width for name in ("alu", "store", "load_next")}
     alu, store, load = issue["alu"], issue["store"], issue["load_next"]
     branch = (timing["branch"] + timing["branch_taken"]) / width
-    mac = timing["multiply_accumulate"] if dsp else min(timing["multiply_accumulate"], timing["multiply"] + timing["alu"])
+    mac = (
+        timing["multiply_accumulate"] if dsp else min(timing["multiply_accumulate"], timing["multiply"] + timing["alu"])
+    )
     first_load = timing["load"] / width - load
     parts = parts_of(layer.op)
     if parts is ELEMENTWISE:
         per_element = {"relu": 2 * alu, "softmax": 6 * alu + 2 * load}.get(layer.op, 3 * alu + 2 * load) + load + store
-        costs = {"elements": 4 / layer.numpy_dtype.itemsize * per_element + branch, "rest": per_element + branch, "calls": 20 * alu + branch}
+        costs = {
+            "elements": 4 / layer.numpy_dtype.itemsize * per_element + branch,
+            "rest": per_element + branch,
+            "calls": 20 * alu + branch,
+        }
         return [costs[name] for name in ELEMENTWISE]
     if parts is WINDOWED:
         compare = (2 if layer.op == "max_pool2d" else 4) * alu

@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils import check_random_state
 from skopt import Optimizer
+from skopt.acquisition import gaussian_lcb
 from skopt.learning import ExtraTreesRegressor
 from skopt.space import Integer, Space
-from sklearn.base import BaseEstimator, RegressorMixin
 
 from ..errors import OptionError
 from ..space import SearchSpace
@@ -42,7 +44,9 @@ class Residual(RegressorMixin, BaseEstimator):
 
     def fit(self, points: Any, scores: Any) -> Residual:
         points = np.asarray(points, float)
-        self.forest_ = ExtraTreesRegressor(n_estimators=60, min_samples_leaf=1, random_state=self.random_state, min_variance=1e-6)
+        self.forest_ = ExtraTreesRegressor(
+            n_estimators=60, min_samples_leaf=1, random_state=self.random_state, min_variance=1e-6
+        )
         self.forest_.fit(points, np.asarray(scores, float) - self._prior(points))
         return self
 
@@ -54,13 +58,29 @@ class Residual(RegressorMixin, BaseEstimator):
         return mean + self._prior(points), deviation
 
 
+class _Legal(Space):
+    """A space that draws its samples from the legal points: with constraints that leave one point in fifty, rejection is slow."""
+
+    def __init__(
+        self, dimensions: Sequence[Integer], points: Sequence[tuple[int, ...]], constraint: Callable[[Any], bool]
+    ) -> None:
+        super().__init__(dimensions, constraint=constraint)
+        self._points = points
+
+    def rvs(self, n_samples: int = 1, random_state: Any = None) -> list[list[int]]:
+        rng = check_random_state(random_state)
+        return [list(self._points[at]) for at in rng.randint(len(self._points), size=n_samples)]
+
+
 class Bayesian:
     """Ask/tell on :class:`skopt.Optimizer`.
 
     Points are positions in the values of each dimension; `space_constraint` leaves the points that some kernel has. The optimizer
-    may propose what it has seen before, and NumPy integers: proposals are remembered and converted, and where it has nothing new the
-    surrogate's best unseen variant takes its place.
+    may propose what it has seen before, and NumPy integers: proposals are remembered and converted. The rest of a batch, and what takes the
+    place of a repeated proposal, are the unseen points that its acquisition function likes best.
     """
+
+    KAPPA = 1.0
 
     def __init__(self, space: SearchSpace, seed: int, prior: Sequence[float] | None = None) -> None:
         if not len(space):
@@ -68,22 +88,32 @@ class Bayesian:
         self.space = space
         self._values = list(space.dimensions.values())
         self._scores: dict[int, float] = {}
+        self._untold: list[int] = []
         self._points = [self._position(index) for index in range(len(space))]
         self._index = {point: index for index, point in enumerate(self._points)}
-        known = None if prior is None else {point: math.log(max(value, 1.0)) for point, value in zip(self._points, prior, strict=True)}
+        known = (
+            None
+            if prior is None
+            else {point: math.log(max(value, 1.0)) for point, value in zip(self._points, prior, strict=True)}
+        )
+        self._order = (
+            [int(i) for i in np.argsort(prior, kind="stable")] if prior is not None else list(range(len(space)))
+        )
         self._optimizer: Optimizer | None = None
         if self._values:
             dimensions = [Integer(0, len(values) - 1, name=name) for name, values in space.dimensions.items()]
             self._optimizer = Optimizer(
-                Space(dimensions, constraint=self._is_legal),
+                dimensions,
                 base_estimator=Residual(known, random_state=seed),
                 n_initial_points=1,
                 acq_func="LCB",
-                acq_func_kwargs={"kappa": 1.0},
+                acq_func_kwargs={"kappa": self.KAPPA},
                 acq_optimizer="sampling",
                 acq_optimizer_kwargs={"n_points": SAMPLES},
                 random_state=seed,
+                space_constraint=self._is_legal,
             )
+            self._optimizer.space = _Legal(dimensions, self._points, self._is_legal)
 
     def _position(self, index: int) -> tuple[int, ...]:
         return tuple(values.index(value) for values, value in zip(self._values, self.space.point(index), strict=True))
@@ -92,38 +122,33 @@ class Bayesian:
         return tuple(int(value) for value in point) in self._index
 
     def ask(self, count: int) -> list[int]:
-        found: list[int] = []
-        if self._optimizer is None:
-            return [] if self._scores else [0]
+        self._learn()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it warns when it proposes a point again; such points are dropped here
-            proposals = self._optimizer.ask(n_points=count, strategy="cl_min") if count > 1 else [self._optimizer.ask()]
-        for point in proposals:
-            index = self._index[tuple(int(value) for value in point)]
-            if index not in self._scores and index not in found:
-                found.append(index)
-        for index in self._ranked():
-            if len(found) >= count:
-                break
-            if index not in self._scores and index not in found:
-                found.append(index)
-        return found
+            proposal = self._optimizer.ask() if self._optimizer else ()
+        first = self._index.get(tuple(int(value) for value in proposal))
+        candidates = ([] if first is None else [first]) + self._ranked()
+        return list(dict.fromkeys(index for index in candidates if index not in self._scores))[:count]
 
     def _ranked(self) -> list[int]:
-        """Every index, the surrogate's favourite first."""
-        assert self._optimizer is not None
-        if not self._optimizer.models:
-            return list(range(len(self._points)))
-        predicted = self._optimizer.models[-1].predict(np.array(self._points, float))
-        return [int(index) for index in np.argsort(predicted, kind="stable")]
+        """Every index, the acquisition function's favourite first; before anything is known, the prior's."""
+        if self._optimizer is None or not self._optimizer.models:
+            return self._order
+        values = gaussian_lcb(np.array(self._points, float), self._optimizer.models[-1], kappa=self.KAPPA)
+        return [int(index) for index in np.argsort(values, kind="stable")]
 
     def tell(self, index: int, score: float) -> None:
-        finite = [value for value in self._scores.values() if math.isfinite(value)]
         self._scores[index] = score
-        if self._optimizer is None:
+        self._untold.append(index)
+
+    def _learn(self) -> None:
+        """Hand the optimizer what was told since, all at once: it fits its surrogate every time."""
+        if not self._untold or self._optimizer is None:
             return
         # A failure counts as twice the worst that worked: the forest needs a number.
-        value = score if math.isfinite(score) else 2 * max(finite, default=1e12)
+        worst = max((score for score in self._scores.values() if math.isfinite(score)), default=1e12)
+        values = [math.log(max(min(self._scores[index], 2 * worst), 1.0)) for index in self._untold]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            self._optimizer.tell(list(self._points[index]), math.log(max(value, 1.0)))
+            self._optimizer.tell([list(self._points[index]) for index in self._untold], values)
+        self._untold.clear()
