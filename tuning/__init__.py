@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An offline autotuner for q7/q15 networks on Cortex-M: the fastest kernel variant of every layer, inside SRAM and flash.
+"""An offline autotuner for q7/q15 networks on Cortex-M: the fastest kernel variant of every layer, inside SRAM
+and flash.
 
 ::
 

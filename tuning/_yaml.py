@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """YAML as plain values plus the line of every key, and nothing that a configuration file does not need.
 
-Scalars follow YAML 1.2's core schema (``no`` and ``010`` are text), so that a layer may be called `on`. Tags, anchors and
-aliases are refused: they could only construct objects or blow up in memory.
+Scalars follow YAML 1.2's core schema (``no`` and ``010`` are text), so that a layer may be called `on`. Tags,
+anchors and aliases are refused: they could only construct objects or blow up in memory.
 """
 
 from __future__ import annotations
@@ -25,8 +25,19 @@ Key = tuple[str | int, ...]
 
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
-_NAMED = {"": None, "~": None, "null": None, "Null": None, "NULL": None,
-          "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}  # fmt: skip
+_NAMED = {
+    "": None,
+    "~": None,
+    "null": None,
+    "Null": None,
+    "NULL": None,
+    "true": True,
+    "True": True,
+    "TRUE": True,
+    "false": False,
+    "False": False,
+    "FALSE": False,
+}
 
 
 @dataclass(frozen=True)

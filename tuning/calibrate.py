@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fit what the analytic model cannot know, the cycles of each part of each compiled kernel, on emulated runs of a grid of layers.
+"""Fit what the analytic model cannot know, the cycles of each part of each compiled kernel, on emulated runs of
+a grid of layers.
 
-A family of kernels is all knobs but the number of im2col columns. Fits are non-negative least squares on relative errors, drawn
-weakly towards what is known beforehand so that parts which a grid hardly exercises keep a sensible cost. The error that is published is
-measured on layers of other shapes.
+A family of kernels is all knobs but the number of im2col columns. Fits are non-negative least squares on relative
+errors, drawn weakly towards what is known beforehand so that parts which a grid hardly exercises keep a sensible
+cost. The error that is published is measured on layers of other shapes.
 """
 
 from __future__ import annotations
@@ -33,9 +34,16 @@ LAYERS_PER_ERROR = 1
 
 
 def make_layer(
-    name: str, op: str, dtype: str, shape: tuple[int, ...], out: int = 0, kernel: tuple[int, int] = (1, 1),
-    stride: tuple[int, int] = (1, 1), padding: int | str = 0, ceil_mode: bool = False,
-) -> Layer:  # fmt: skip
+    name: str,
+    op: str,
+    dtype: str,
+    shape: tuple[int, ...],
+    out: int = 0,
+    kernel: tuple[int, int] = (1, 1),
+    stride: tuple[int, int] = (1, 1),
+    padding: int | str = 0,
+    ceil_mode: bool = False,
+) -> Layer:
     """A layer with drawn weights; `out` is its number of output channels or rows."""
     weighted = op in ("conv2d", "depthwise_conv2d", "fully_connected")
     common = {
@@ -51,31 +59,67 @@ def make_layer(
         axes = [window_axis(shape[i], kernel[i], stride[i], padding, ceil_mode) for i in (0, 1)]
         output = (axes[0][0], axes[1][0], out if op == "conv2d" else shape[2])
         layer = Layer(
-            **common, output_shape=output, kernel=kernel, stride=stride, padding=(axes[0][1], axes[1][1]), ceil_mode=ceil_mode,  # type: ignore[arg-type]
+            **common,
+            output_shape=output,
+            kernel=kernel,
+            stride=stride,
+            padding=(axes[0][1], axes[1][1]),
+            ceil_mode=ceil_mode,  # type: ignore[arg-type]
             out_shift=8 if weighted else 0,
-        )  # fmt: skip
+        )
     else:
         layer = Layer(**common, output_shape=shape, int_bits=2 if op in ("sigmoid", "tanh") else 0)  # type: ignore[arg-type]
     return _draw("calibrate", layer) if weighted else layer
 
 
 _CONVOLUTIONS = (
-    ((8, 8, 4), 8, (3, 3), (1, 1), 1), ((6, 6, 16), 16, (3, 3), (1, 1), 1), ((10, 10, 3), 8, (5, 5), (1, 1), 2), ((5, 7, 8), 12, (1, 1), (1, 1), 0),
-    ((8, 8, 32), 16, (1, 1), (1, 1), 0), ((12, 12, 8), 8, (3, 3), (2, 2), 1), ((6, 7, 5), 13, (3, 3), (1, 1), 1), ((4, 4, 64), 32, (3, 3), (1, 1), 1),
-    ((9, 9, 6), 10, (5, 5), (1, 1), 0), ((16, 16, 3), 16, (3, 3), (1, 1), 1), ((8, 8, 32), 8, (5, 5), (1, 1), 2), ((7, 9, 24), 6, (3, 3), (1, 1), 0),
-    ((9, 11, 4), 6, (7, 7), (1, 1), 3), ((24, 24, 3), 32, (5, 5), (1, 1), 2),
-)  # fmt: skip
+    ((8, 8, 4), 8, (3, 3), (1, 1), 1),
+    ((6, 6, 16), 16, (3, 3), (1, 1), 1),
+    ((10, 10, 3), 8, (5, 5), (1, 1), 2),
+    ((5, 7, 8), 12, (1, 1), (1, 1), 0),
+    ((8, 8, 32), 16, (1, 1), (1, 1), 0),
+    ((12, 12, 8), 8, (3, 3), (2, 2), 1),
+    ((6, 7, 5), 13, (3, 3), (1, 1), 1),
+    ((4, 4, 64), 32, (3, 3), (1, 1), 1),
+    ((9, 9, 6), 10, (5, 5), (1, 1), 0),
+    ((16, 16, 3), 16, (3, 3), (1, 1), 1),
+    ((8, 8, 32), 8, (5, 5), (1, 1), 2),
+    ((7, 9, 24), 6, (3, 3), (1, 1), 0),
+    ((9, 11, 4), 6, (7, 7), (1, 1), 3),
+    ((24, 24, 3), 32, (5, 5), (1, 1), 2),
+)
 _DEPTHWISE = (
-    ((8, 8, 8), (3, 3), (1, 1), 1), ((6, 6, 32), (3, 3), (1, 1), 1), ((10, 10, 3), (5, 5), (1, 1), 2), ((12, 12, 16), (3, 3), (2, 2), 1),
-    ((7, 9, 5), (3, 3), (1, 1), 1), ((5, 5, 64), (3, 3), (1, 1), 1), ((9, 9, 12), (5, 5), (1, 1), 0), ((12, 6, 24), (3, 1), (1, 1), 0),
-    ((6, 6, 10), (2, 2), (2, 2), 0), ((10, 12, 7), (3, 3), (2, 2), 0), ((16, 16, 4), (3, 3), (1, 1), 1), ((4, 6, 40), (3, 5), (1, 1), "same"),
-    ((14, 14, 1), (3, 3), (1, 1), 1), ((9, 9, 13), (7, 7), (1, 1), 3),
-)  # fmt: skip
+    ((8, 8, 8), (3, 3), (1, 1), 1),
+    ((6, 6, 32), (3, 3), (1, 1), 1),
+    ((10, 10, 3), (5, 5), (1, 1), 2),
+    ((12, 12, 16), (3, 3), (2, 2), 1),
+    ((7, 9, 5), (3, 3), (1, 1), 1),
+    ((5, 5, 64), (3, 3), (1, 1), 1),
+    ((9, 9, 12), (5, 5), (1, 1), 0),
+    ((12, 6, 24), (3, 1), (1, 1), 0),
+    ((6, 6, 10), (2, 2), (2, 2), 0),
+    ((10, 12, 7), (3, 3), (2, 2), 0),
+    ((16, 16, 4), (3, 3), (1, 1), 1),
+    ((4, 6, 40), (3, 5), (1, 1), "same"),
+    ((14, 14, 1), (3, 3), (1, 1), 1),
+    ((9, 9, 13), (7, 7), (1, 1), 3),
+)
 _POOLS = (
-    ((16, 16, 8), (3, 3), (2, 2), 0, True), ((8, 8, 32), (2, 2), (2, 2), 0, False), ((20, 16, 8), (2, 2), (2, 2), 0, False), ((6, 10, 20), (2, 2), (2, 2), 0, True), ((9, 9, 5), (3, 3), (2, 2), 1, False), ((6, 6, 16), (6, 6), (6, 6), 0, False),
-    ((12, 10, 4), (2, 3), (1, 1), 1, False), ((10, 10, 12), (3, 3), (1, 1), 0, False), ((8, 8, 64), (3, 3), (2, 2), 0, True), ((5, 5, 40), (5, 5), (1, 1), 0, False),
-    ((14, 14, 3), (2, 2), (2, 2), 0, False), ((7, 7, 24), (7, 7), (1, 1), 0, False), ((12, 12, 6), (4, 4), (3, 3), 1, True), ((20, 20, 16), (3, 3), (2, 2), 0, True),
-)  # fmt: skip
+    ((16, 16, 8), (3, 3), (2, 2), 0, True),
+    ((8, 8, 32), (2, 2), (2, 2), 0, False),
+    ((20, 16, 8), (2, 2), (2, 2), 0, False),
+    ((6, 10, 20), (2, 2), (2, 2), 0, True),
+    ((9, 9, 5), (3, 3), (2, 2), 1, False),
+    ((6, 6, 16), (6, 6), (6, 6), 0, False),
+    ((12, 10, 4), (2, 3), (1, 1), 1, False),
+    ((10, 10, 12), (3, 3), (1, 1), 0, False),
+    ((8, 8, 64), (3, 3), (2, 2), 0, True),
+    ((5, 5, 40), (5, 5), (1, 1), 0, False),
+    ((14, 14, 3), (2, 2), (2, 2), 0, False),
+    ((7, 7, 24), (7, 7), (1, 1), 0, False),
+    ((12, 12, 6), (4, 4), (3, 3), 1, True),
+    ((20, 20, 16), (3, 3), (2, 2), 0, True),
+)
 _DENSE = ((64, 10), (256, 10), (128, 16), (33, 7), (512, 5), (100, 30), (17, 13), (1024, 4), (48, 64), (200, 3))
 _VECTORS = (16, 64, 257, 1024, 4096, 10, 3)
 
@@ -104,7 +148,9 @@ def grid(dtypes: Sequence[str] = ("q7", "q15")) -> list[Layer]:
 
 
 def unseen(dtypes: Sequence[str] = ("q7", "q15")) -> list[Layer]:
-    """Layers of other shapes, never fitted: what the published errors are measured on. The paper's network is among them."""
+    """Layers of other shapes, never fitted: what the published errors are measured on. The paper's network is
+    among them.
+    """
     layers = []
     for dtype in dtypes:
         layers += [
@@ -226,8 +272,8 @@ def fit(
 ) -> tuple[dict[str, tuple[float, ...]], dict[str, tuple[float, ...]]]:
     """Coefficients of every family, and of every group of them the factors on the instruction mix.
 
-    Families that differ in blocking and unrolling alone are first fitted together, as corrections of the instruction mix that they
-    share; each is then fitted by itself, drawn towards that.
+    Families that differ in blocking and unrolling alone are first fitted together, as corrections of the instruction
+    mix that they share; each is then fitted by itself, drawn towards that.
     """
     members: dict[str, list[str]] = {}
     for name in samples:
@@ -265,7 +311,9 @@ def _ratios(samples: Sequence[Sample], prior: np.ndarray, target: Target, pull: 
 def _errors(
     families: Mapping[str, tuple[float, ...]], seen: Mapping[str, Sequence[Sample]], target: Target
 ) -> dict[str, dict[str, float]]:
-    """Relative errors per operation, and the regret of trusting the estimate: its first choice against the fastest one seen."""
+    """Relative errors per operation, and the regret of trusting the estimate: its first choice against the
+    fastest one seen.
+    """
     runs: dict[str, dict[tuple[str, str], list[tuple[float, float]]]] = {}
     for name, found in seen.items():
         for sample in found:

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line: parsing, messages and exit status. Every step is a function of :mod:`tuning` that a notebook can call too."""
+"""The command line: parsing, messages and exit status. Every step is a function of :mod:`tuning` that a notebook
+can call too.
+"""
 
 from __future__ import annotations
 
@@ -88,7 +90,8 @@ def _list_models(value: bool) -> None:
     cls=_Tune,
     hidden=True,
     no_args_is_help=True,
-    epilog="Also: cmsisnn-tune compare PLAN_A.json PLAN_B.json, cmsisnn-tune calibrate. A model file called like a sub-command is written ./compare. "
+    epilog="Also: cmsisnn-tune compare PLAN_A.json PLAN_B.json, cmsisnn-tune calibrate. A model file called "
+    "like a sub-command is written ./compare. "
     "Exit status: 0 done, 1 it ran and the answer is no (does not fit), 2 bad usage or bad input.",
 )
 def tune_command(
@@ -149,7 +152,9 @@ def tune_command(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version, and exit.")
     ] = False,
 ) -> None:
-    """Find the fastest CMSIS-NN kernel variant of every layer of MODEL for a Cortex-M, and write the firmware that uses them."""
+    """Find the fastest CMSIS-NN kernel variant of every layer of MODEL for a Cortex-M, and write the firmware
+    that uses them.
+    """
     from .model import load_model
     from .target import load_target
     from .tuner import tune
@@ -163,8 +168,11 @@ def tune_command(
         except ValueError as problem:
             raise OptionError(f"{option}: {problem}") from None
 
-    budgets = {"clock_hz": parsed("--clock", clock, parse_hertz), "sram_bytes": parsed("--sram", sram, parse_size),
-               "flash_bytes": parsed("--flash", flash, parse_size)}  # fmt: skip
+    budgets = {
+        "clock_hz": parsed("--clock", clock, parse_hertz),
+        "sram_bytes": parsed("--sram", sram, parse_size),
+        "flash_bytes": parsed("--flash", flash, parse_size),
+    }
     network = load_model(model)
     chosen = load_target(target or network.target or DEFAULT_TARGET)
     directory = Path(output) if output else Path("build") / network.name
@@ -174,8 +182,18 @@ def tune_command(
     with terminal.progress(
         enabled=score is Score.EMULATE and not (quiet or as_json), no_color=no_color, verbose=verbose
     ) as report:
-        plan = tune(network, chosen, objective=objective.value, score=score.value, strategy=strategy.value, trials=trials, jobs=jobs, seed=seed,
-                    progress=report, **budgets)  # fmt: skip
+        plan = tune(
+            network,
+            chosen,
+            objective=objective.value,
+            score=score.value,
+            strategy=strategy.value,
+            trials=trials,
+            jobs=jobs,
+            seed=seed,
+            progress=report,
+            **budgets,
+        )
     write(plan, directory)
     if as_json:
         sys.stdout.write(plan.to_json())
@@ -204,7 +222,8 @@ def calibrate(
         Path, typer.Option("--output", "-o", metavar="DIR", help="Where the coefficient files go.")
     ] = Path("coefficients"),
 ) -> None:
-    """Fit the cost model anew: compile and emulate a grid of layers under every kernel, and write each core's coefficients.
+    """Fit the cost model anew: compile and emulate a grid of layers under every kernel, and write each core's
+    coefficients.
 
     Measurements are kept in the user's cache directory: what did not change is not emulated again.
     """
@@ -236,8 +255,8 @@ def calibrate(
             )
             print(f"{write_coefficients(found, output)}: {len(found.families)} kernels, {found.compiler}")
             for op, error in found.errors.items():
-                figures = f"median error {error['median'] * 100:.1f} %, worst {error['worst'] * 100:.1f} %, regret {error['worst_regret'] * 100:.1f} %"
-                print(f"  {op}: {figures} ({error['runs']} runs on unseen layers)")
+                median, worst, regret = (f"{error[name] * 100:.1f} %" for name in ("median", "worst", "worst_regret"))
+                print(f"  {op}: error {median}, worst {worst}, regret {regret} ({error['runs']} runs on unseen layers)")
 
 
 @app.command()

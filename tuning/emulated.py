@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``--score emulate``: the estimate ranks a layer's variants, the best and what the strategy proposes are compiled and emulated."""
+"""``--score emulate``: the estimate ranks a layer's variants, the best and what the strategy proposes are
+compiled and emulated.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,8 @@ def search_emulated(
 ) -> list[Emulated]:
     """Emulate candidates of every layer.
 
-    An interrupt (Ctrl-C) ends the search with what was emulated so far; layers that were not reached keep their estimates.
+    An interrupt (Ctrl-C) ends the search with what was emulated so far; layers that were not reached keep their
+    estimates.
 
     Raises
     ------
@@ -85,9 +88,16 @@ def search_emulated(
 
 
 def _search(
-    bench: Bench, space: SearchSpace, table: Estimates, aligned: tuple[bool, bool], strategy: str, trials: int, jobs: int, seed: int,
+    bench: Bench,
+    space: SearchSpace,
+    table: Estimates,
+    aligned: tuple[bool, bool],
+    strategy: str,
+    trials: int,
+    jobs: int,
+    seed: int,
     progress: Callable[[dict[str, Any]], None] | None,
-) -> Emulated:  # fmt: skip
+) -> Emulated:
     layer = space.layer
     results: dict[int, Measurement] = {}
     total = min(trials, len(table))
@@ -113,7 +123,8 @@ def _search(
     good = sorted(index for index, item in results.items() if not item.problem)
     if not good:
         raise TuningError(
-            f"layer {layer.name!r}: none of {len(results)} candidates could be emulated; the first: {next(iter(results.values())).problem}"
+            f"layer {layer.name!r}: none of {len(results)} candidates could be emulated; the first: "
+            f"{next(iter(results.values())).problem}"
         )
     taken = table.take(good)
     waits = taken.terms[:, -1]

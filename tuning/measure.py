@@ -86,9 +86,15 @@ class Bench:
         """Digest of everything that a measurement depends on."""
         shape = {name: value for name, value in vars(layer).items() if name not in ("weights", "bias", "variant")}
         content: list[Any] = [
-            self.target.digest, self.cflags, self.toolchain.kind, self.toolchain.version,
-            kernel_digest(layer.python_op), aligned, shape, asdict(variant) if variant else None,
-        ]  # fmt: skip
+            self.target.digest,
+            self.cflags,
+            self.toolchain.kind,
+            self.toolchain.version,
+            kernel_digest(layer.python_op),
+            aligned,
+            shape,
+            asdict(variant) if variant else None,
+        ]
         digest = hashlib.sha256(json.dumps(content, sort_keys=True, default=list).encode())
         for array in (layer.weights, layer.bias):
             digest.update(b"-" if array is None else array.tobytes())
@@ -118,7 +124,9 @@ class Bench:
 
 @cache
 def kernel_digest(op: str) -> str:
-    """Digest of the header of an operation and of everything that it includes: a change elsewhere keeps its measurements."""
+    """Digest of the header of an operation and of everything that it includes: a change elsewhere keeps its
+    measurements.
+    """
     digest = hashlib.sha256()
     seen: set[str] = set()
     todo = [f"cmsisnn_x/{op}.h"]

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The arena: where the tensors and the scratch of a sequential network lie, with lifetimes.
 
-A layer needs its input, its output and its scratch at the same time and nothing else is alive, so no arena can be smaller than
-the largest such sum. Placing tensors alternately at the two ends reaches that bound: the one a layer reads lies at one end, the
-one it writes at the other, its scratch between them.
+A layer needs its input, its output and its scratch at the same time and nothing else is alive, so no arena can be
+smaller than the largest such sum. Placing tensors alternately at the two ends reaches that bound: the one a layer
+reads lies at one end, the one it writes at the other, its scratch between them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ ALIGNMENT = 4
 
 @dataclass(frozen=True)
 class Region:
-    """Bytes ``offset .. offset + bytes`` of the arena, in use from layer `first` to layer `last` (indices, inclusive)."""
+    """Bytes ``offset .. offset + bytes`` of the arena, in use from layer `first` to layer `last` (indices,
+    inclusive).
+    """
 
     name: str
     offset: int
@@ -30,7 +32,9 @@ class Region:
 
 @dataclass(frozen=True)
 class Arena:
-    """A placed arena. Offsets are per layer; ``None`` marks the caller's input and output, and a layer without scratch."""
+    """A placed arena. Offsets are per layer; ``None`` marks the caller's input and output, and a layer without
+    scratch.
+    """
 
     bytes: int
     input_offsets: tuple[int | None, ...]

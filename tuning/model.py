@@ -30,7 +30,103 @@ RESERVED_LAYER_NAMES = ("run", "config", "weights")
 
 # C99 to C23 and C++23 keywords and alternative tokens.
 KEYWORDS = frozenset(
-    ["alignas", "alignof", "and", "and_eq", "asm", "auto", "bitand", "bitor", "bool", "break", "case", "catch", "char", "char16_t", "char32_t", "char8_t", "class", "co_await", "co_return", "co_yield", "compl", "concept", "const", "const_cast", "consteval", "constexpr", "constinit", "continue", "decltype", "default", "delete", "do", "double", "dynamic_cast", "else", "enum", "explicit", "export", "extern", "false", "float", "for", "friend", "goto", "if", "inline", "int", "long", "mutable", "namespace", "new", "noexcept", "not", "not_eq", "nullptr", "operator", "or", "or_eq", "private", "protected", "public", "register", "reinterpret_cast", "requires", "restrict", "return", "short", "signed", "sizeof", "static", "static_assert", "static_cast", "struct", "switch", "template", "this", "thread_local", "throw", "true", "try", "typedef", "typeid", "typename", "typeof", "typeof_unqual", "union", "unsigned", "using", "virtual", "void", "volatile", "wchar_t", "while", "xor", "xor_eq"]
+    [
+        "alignas",
+        "alignof",
+        "and",
+        "and_eq",
+        "asm",
+        "auto",
+        "bitand",
+        "bitor",
+        "bool",
+        "break",
+        "case",
+        "catch",
+        "char",
+        "char16_t",
+        "char32_t",
+        "char8_t",
+        "class",
+        "co_await",
+        "co_return",
+        "co_yield",
+        "compl",
+        "concept",
+        "const",
+        "const_cast",
+        "consteval",
+        "constexpr",
+        "constinit",
+        "continue",
+        "decltype",
+        "default",
+        "delete",
+        "do",
+        "double",
+        "dynamic_cast",
+        "else",
+        "enum",
+        "explicit",
+        "export",
+        "extern",
+        "false",
+        "float",
+        "for",
+        "friend",
+        "goto",
+        "if",
+        "inline",
+        "int",
+        "long",
+        "mutable",
+        "namespace",
+        "new",
+        "noexcept",
+        "not",
+        "not_eq",
+        "nullptr",
+        "operator",
+        "or",
+        "or_eq",
+        "private",
+        "protected",
+        "public",
+        "register",
+        "reinterpret_cast",
+        "requires",
+        "restrict",
+        "return",
+        "short",
+        "signed",
+        "sizeof",
+        "static",
+        "static_assert",
+        "static_cast",
+        "struct",
+        "switch",
+        "template",
+        "this",
+        "thread_local",
+        "throw",
+        "true",
+        "try",
+        "typedef",
+        "typeid",
+        "typename",
+        "typeof",
+        "typeof_unqual",
+        "union",
+        "unsigned",
+        "using",
+        "virtual",
+        "void",
+        "volatile",
+        "wchar_t",
+        "while",
+        "xor",
+        "xor_eq",
+    ]
 )
 
 
@@ -329,8 +425,8 @@ def window_axis(
 ) -> tuple[int, tuple[int, int]]:
     """Output size and (before, after) padding along one axis.
 
-    ``same`` is TensorFlow's rule; otherwise floor or ceil((size + 2 padding - kernel) / stride) + 1, where a last window
-    that would start at or beyond size + padding is dropped.
+    ``same`` is TensorFlow's rule; otherwise floor or ceil((size + 2 padding - kernel) / stride) + 1, where a last
+    window that would start at or beyond size + padding is dropped.
 
     Raises
     ------
@@ -344,12 +440,14 @@ def window_axis(
         before = 0 if padding == "valid" else int(padding)
         if before >= kernel:
             raise ValueError(
-                f"expected padding below the kernel size {kernel}, got {before}: the first window would lie outside the input"
+                f"expected padding below the kernel size {kernel}, got {before}: the first window would lie outside "
+                f"the input"
             )
         span = size + 2 * before - kernel
         if span < 0:
             raise ValueError(
-                f"expected a kernel of at most {size + 2 * before} (input {size} and padding 2 x {before}), got {kernel}"
+                f"expected a kernel of at most {size + 2 * before} (input {size} and padding 2 x {before}), got "
+                f"{kernel}"
             )
         out = (-(-span // stride) if ceil_mode else span // stride) + 1
         if ceil_mode and (out - 1) * stride >= size + before:
@@ -375,9 +473,9 @@ def bias_length(layer: Layer) -> int:
 def draw_arrays(model: str, layers: list[Layer]) -> tuple[Layer, ...]:
     """Layers with weights and biases drawn from generators that only the model's and layer's names seed.
 
-    Activations are taken to be no stronger than a uniform draw over their whole range. Weights then get the variance with
-    which outputs have a standard deviation of a quarter of full scale: under one per cent saturate, and after tanh or max pooling,
-    which push activations outwards, still fewer than ten.
+    Activations are taken to be no stronger than a uniform draw over their whole range. Weights then get the variance
+    with which outputs have a standard deviation of a quarter of full scale: under one per cent saturate, and after tanh
+    or max pooling, which push activations outwards, still fewer than ten.
     """
     return tuple(_draw(model, layer) if layer.weights_dtype else layer for layer in layers)
 
@@ -408,7 +506,9 @@ def _generator(model: str, layer: Layer, kind: str) -> np.random.Generator:
 def _integers(
     rng: np.random.Generator, shape: tuple[int, ...], variance: float, limit: int, dtype: np.dtype
 ) -> np.ndarray:
-    """Integers of mean zero and at most `variance`: uniform over -r..r, or few non-zero ones where even r = 1 is too strong."""
+    """Integers of mean zero and at most `variance`: uniform over -r..r, or few non-zero ones where even r = 1 is
+    too strong.
+    """
     reach = min((isqrt(int(4 * 3 * variance) + 1) - 1) // 2, limit)  # r (r + 1) / 3 <= variance
     if reach >= 1:
         return rng.integers(-reach, reach, shape, endpoint=True).astype(dtype)
@@ -424,15 +524,8 @@ def _frozen(array: np.ndarray) -> np.ndarray:
 
 def _digest(model: Model) -> str:
     """SHA-256 over the resolved content: not over the text, so that a comment changes nothing."""
-    content = [model.name, model.dtype, model.input_shape, model.target, model.budget]
-    for layer in model.layers:
-        content.append(
-            {
-                k: (v if not isinstance(v, np.ndarray) else None)
-                for k, v in vars(layer).items()
-                if k not in ("weights", "bias")
-            }
-        )
+    content: list[object] = [model.name, model.dtype, model.input_shape, model.target, model.budget]
+    content += [{k: v for k, v in vars(layer).items() if k not in ("weights", "bias")} for layer in model.layers]
     digest = hashlib.sha256(json.dumps(content, sort_keys=True, default=dict).encode())
     for layer in model.layers:
         for array in (layer.weights, layer.bias):

@@ -96,9 +96,14 @@ def _variant(value: Any) -> dict[str, Any]:
             )
         if not any(item == legal and type(item) is type(legal) for legal in KNOBS[name]):
             raise PydanticCustomError(
-                "knob", "{name}: expected one of {legal}, got {got}",
-                {"name": name, "legal": ", ".join(str(v).lower() if isinstance(v, bool) else str(v) for v in KNOBS[name]), "got": _describe(item)},
-            )  # fmt: skip
+                "knob",
+                "{name}: expected one of {legal}, got {got}",
+                {
+                    "name": name,
+                    "legal": ", ".join(str(v).lower() if isinstance(v, bool) else str(v) for v in KNOBS[name]),
+                    "got": _describe(item),
+                },
+            )
     return value
 
 
@@ -120,13 +125,22 @@ def _pair_schema(low: int) -> dict[str, Any]:
     }
 
 
-_SIZE_SCHEMA = {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?\s*([kKmM](iB|B)?|B)?$"}],
-                "description": "Bytes: 65536, 64K, 64KiB, 1M (K = 1024)."}  # fmt: skip
+_SIZE_SCHEMA = {
+    "anyOf": [
+        {"type": "integer", "minimum": 1},
+        {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?\s*([kKmM](iB|B)?|B)?$"},
+    ],
+    "description": "Bytes: 65536, 64K, 64KiB, 1M (K = 1024).",
+}
 _DIMENSION = {"type": "integer", "minimum": 1, "maximum": MAX}
-_SHAPE_SCHEMA = {"anyOf": [{"type": "array", "items": _DIMENSION, "minItems": n, "maxItems": n} for n in (3, 1)],
-                 "description": "[h, w, c], or [n] where no layer needs an image."}  # fmt: skip
-_PADDING_SCHEMA = {"anyOf": [{"enum": ["same", "valid"]}, *_pair_schema(0)["anyOf"]],
-                   "description": "Zeros around the image: one number, [y, x], or TensorFlow's 'same' and 'valid'."}  # fmt: skip
+_SHAPE_SCHEMA = {
+    "anyOf": [{"type": "array", "items": _DIMENSION, "minItems": n, "maxItems": n} for n in (3, 1)],
+    "description": "[h, w, c], or [n] where no layer needs an image.",
+}
+_PADDING_SCHEMA = {
+    "anyOf": [{"enum": ["same", "valid"]}, *_pair_schema(0)["anyOf"]],
+    "description": "Zeros around the image: one number, [y, x], or TensorFlow's 'same' and 'valid'.",
+}
 
 Kernel = Annotated[tuple[int, int], BeforeValidator(_pair(1, "a size")), WithJsonSchema(_pair_schema(1))]
 Padding = Annotated[Any, BeforeValidator(_padding), WithJsonSchema(_PADDING_SCHEMA)]

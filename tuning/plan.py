@@ -21,7 +21,9 @@ SCHEMA = "plan-1"
 
 @dataclass(frozen=True)
 class LayerPlan:
-    """One layer of a plan. Offsets are bytes into the arena, ``None`` for the caller's buffers; `variant` is ``None`` for operations without knobs."""
+    """One layer of a plan. Offsets are bytes into the arena, ``None`` for the caller's buffers; `variant` is
+    ``None`` for operations without knobs.
+    """
 
     layer: Layer
     variant: Variant | None
@@ -128,7 +130,10 @@ class Plan:
         write_atomically(Path(path), self.to_json())
 
     def __str__(self) -> str:
-        return f"{self.model} on {self.target.name}: {self.totals['cycles']:,} cycles, {self.totals['sram_bytes']:,} bytes SRAM"
+        return (
+            f"{self.model} on {self.target.name}: {self.totals['cycles']:,} cycles, {self.totals['sram_bytes']:,} "
+            f"bytes SRAM"
+        )
 
 
 def write_atomically(path: Path, text: str) -> None:

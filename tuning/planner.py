@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """One variant per layer for the whole network, inside the budgets, exactly.
 
-SRAM couples layers by a maximum: the arena is as large as the neediest layer makes it (:mod:`tuning.memory`), so a level for
-the arena is a limit on every layer's scratch. Flash couples them by a sum: weights, and code once per distinct kernel. Under an
-arena level each objective is therefore a multiple-choice knapsack; it is solved per layer when no flash budget binds, and by
-SciPy's mixed-integer solver when one does.
+SRAM couples layers by a maximum: the arena is as large as the neediest layer makes it (:mod:`tuning.memory`), so a
+level for the arena is a limit on every layer's scratch. Flash couples them by a sum: weights, and code once per
+distinct kernel. Under an arena level each objective is therefore a multiple-choice knapsack; it is solved per layer
+when no flash budget binds, and by SciPy's mixed-integer solver when one does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -24,7 +25,9 @@ from .units import show_size
 
 @dataclass(frozen=True)
 class Options:
-    """What may be chosen for one layer: a row per variant. `kernels` tells which rows of which layers share their code."""
+    """What may be chosen for one layer: a row per variant. `kernels` tells which rows of which layers share
+    their code.
+    """
 
     layer: Layer
     cycles: np.ndarray
@@ -166,7 +169,9 @@ class Network:
         return self.choice(picked)
 
     def _undominated(self, allowed: list[np.ndarray]) -> list[np.ndarray]:
-        """Rows that another row of the same layer does not beat in both cycles and flash; rows with shared code all stay."""
+        """Rows that another row of the same layer does not beat in both cycles and flash; rows with shared code
+        all stay.
+        """
         kept = []
         for item, found in zip(self.options, allowed, strict=True):
             order = found[np.lexsort((found, item.flash_bytes[found], item.cycles[found]))]
@@ -207,9 +212,9 @@ def choose(network: Network, objective: str, sram: int | None = None, flash: int
 def _balanced(network: Network, sram: int | None, flash: int | None) -> Choice:
     """Least cycles x SRAM x flash: the geometric mean, to a constant.
 
-    Within one arena level the product of two sums is concave, so that its minimum over all choices is a corner of their convex
-    hull: the best choice for some price of a byte in cycles. Under a binding flash budget corners may be cut off; the budget's own
-    optimum joins the candidates there.
+    Within one arena level the product of two sums is concave, so that its minimum over all choices is a corner of
+    their convex hull: the best choice for some price of a byte in cycles. Under a binding flash budget corners may
+    be cut off; the budget's own optimum joins the candidates there.
     """
     candidates = []
     for level in network.levels():
@@ -237,9 +242,9 @@ def _prices(network: Network, level: int) -> list[float]:
                 hull.pop()
             if not hull or item.flash_bytes[row] < item.flash_bytes[hull[-1]]:
                 hull.append(row)
-        slopes.update(_slope(item, a, b) for a, b in zip(hull, hull[1:], strict=False))
+        slopes.update(_slope(item, a, b) for a, b in pairwise(hull))
     ordered = sorted(slopes)
-    between = [(a + b) / 2 for a, b in zip(ordered, ordered[1:], strict=False)]
+    between = [(a + b) / 2 for a, b in pairwise(ordered)]
     return [0.0, *between, *([ordered[0] / 2, ordered[-1] * 2] if ordered else [])]
 
 
@@ -257,15 +262,18 @@ def _infeasible(network: Network, sram: int | None, flash: int | None) -> Infeas
         tensors = floor - scratch - network.caller_bytes
         smallest = {"sram": floor}
         return InfeasibleError(
-            f"does not fit into {show_size(sram)} of SRAM: over by {floor - sram:,} bytes. Layer {layer.name!r} decides: "
-            f"{max(tensors, 0):,} bytes of tensors in the arena, at least {scratch:,} bytes of scratch, and {network.caller_bytes:,} bytes of the "
+            f"does not fit into {show_size(sram)} of SRAM: over by {floor - sram:,} bytes. Layer {layer.name!r} "
+            f"decides: "
+            f"{max(tensors, 0):,} bytes of tensors in the arena, at least {scratch:,} bytes of scratch, and "
+            f"{network.caller_bytes:,} bytes of the "
             f"network's own input and output.\nThe smallest budget that works is --sram {floor} ({show_size(floor)}).\n"
             f"Try: --sram {floor}; fewer channels or a smaller image at {layer.name!r}; "
             + ("removing the pins of its variant" if layer.variant else "pooling, or a stride of 2, before it"),
             smallest,
         )
     least = network.smallest(sram)
-    assert flash is not None and least is not None
+    assert flash is not None
+    assert least is not None
     sizes = [int(item.weights_bytes[row]) for item, row in zip(network.options, least.rows, strict=True)]
     worst = int(np.argmax(sizes))
     layer = network.options[worst].layer
@@ -274,7 +282,8 @@ def _infeasible(network: Network, sram: int | None, flash: int | None) -> Infeas
     if sram is not None and free is not None and free.flash_bytes <= flash:
         without = f" (without the SRAM budget {free.flash_bytes:,} bytes would do)"
     return InfeasibleError(
-        f"does not fit into {show_size(flash)} of flash: over by {least.flash_bytes - flash:,} bytes{without}. Layer {layer.name!r} decides: its "
+        f"does not fit into {show_size(flash)} of flash: over by {least.flash_bytes - flash:,} "
+        f"bytes{without}. Layer {layer.name!r} decides: its "
         f"weights take {sizes[worst]:,} of at least {least.flash_bytes:,} bytes.\n"
         f"The smallest budget that works is --flash {least.flash_bytes} ({show_size(least.flash_bytes)}).\n"
         f"Try: --flash {least.flash_bytes}; fewer outputs or inputs at {layer.name!r}; "

@@ -31,8 +31,8 @@ def default_path() -> Path:
 class Records:
     """A persistent mapping of digests to evaluations (JSON objects).
 
-    A file that is corrupt or of another version is set aside; one that cannot be written is replaced by memory: records make runs
-    faster, they are never needed.
+    A file that is corrupt or of another version is set aside; one that cannot be written is replaced by memory:
+    records make runs faster, they are never needed.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Search spaces: per layer, every device variant that its operation, its shape, the core and the model file's pins allow."""
+"""Search spaces: per layer, every device variant that its operation, its shape, the core and the model file's
+pins allow.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ class SearchSpace:
         return {tuple(getattr(v, name) for name in self.dimensions): i for i, v in enumerate(self.variants)}
 
     def find(self, point: Sequence[Any]) -> int | None:
-        """Index of the variant at `point` (one value per entry of `dimensions`); ``None`` where the constraints leave no variant."""
+        """Index of the variant at `point` (one value per entry of `dimensions`); ``None`` where the constraints
+        leave no variant.
+        """
         return self._index.get(tuple(_plain(value) for value in point))
 
     def point(self, index: int) -> list[Any]:
@@ -83,7 +87,10 @@ def _explain_pins(layer: Layer, legal: tuple[Variant, ...], target: Target) -> s
         possible = sorted({getattr(v, name) for v in legal})
         if value not in possible:
             shown = ", ".join(str(item) for item in possible)
-            return f"variant.{name}: no kernel of {layer.op} on {target.core} has {value!r} for this layer; expected one of: {shown}"
+            return (
+                f"variant.{name}: no kernel of {layer.op} on {target.core} has {value!r} for this layer; expected one "
+                f"of: {shown}"
+            )
     pins = ", ".join(f"{name}: {value}" for name, value in layer.variant.items())
     return f"variant: no kernel of {layer.op} on {target.core} has {{{pins}}} together; remove one of these pins"
 
@@ -110,7 +117,9 @@ def device_problem(layer: Layer, variant: Variant, target: Target) -> str | None
 
 
 def kernel_key(layer: Layer, variant: Variant | None) -> Hashable:
-    """Equal for layers that run the same compiled kernel: everything about them but their weights and their name is the same."""
+    """Equal for layers that run the same compiled kernel: everything about them but their weights and their name
+    is the same.
+    """
     geometry = (
         layer.op,
         layer.dtype,

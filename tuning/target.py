@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Targets: a core with its instruction timing, or a board that inherits one and adds clock, memories and wait states."""
+"""Targets: a core with its instruction timing, or a board that inherits one and adds clock, memories and wait
+states.
+"""
 
 from __future__ import annotations
 
@@ -84,7 +86,9 @@ class Target:
         return None if self.clock_hz is None else cycles / self.clock_hz * 1e3
 
     def energy_uj(self, cycles: float) -> float | None:
-        """Microjoules of `cycles` in run mode, from the datasheet's current per megahertz; ``None`` where that is not declared."""
+        """Microjoules of `cycles` in run mode, from the datasheet's current per megahertz; ``None`` where that
+        is not declared.
+        """
         if self.supply_volts is None or self.run_microamps_per_mhz is None:
             return None
         return cycles * self.supply_volts * self.run_microamps_per_mhz * 1e-6
@@ -122,7 +126,9 @@ NUMBERS = {
     "supply_volts": _positive,
     "run_microamps_per_mhz": _positive,
 }
-"""Every number of a board: how it is read. Each is ``{value: ..., source: ...}``, or a bare value in a file of one's own."""
+"""Every number of a board: how it is read. Each is ``{value: ..., source: ...}``, or a bare value in a file of
+one's own.
+"""
 
 KEYS = ("schema", "name", "title", "inherit", "core", "dsp", "fpu", "timing", *NUMBERS)
 
@@ -138,8 +144,8 @@ def load_target(source: str | os.PathLike[str]) -> Target:
     Parameters
     ----------
     source : path or str
-        Name of a shipped core or board (``"cortex-m4"``, ``"nucleo-f746zg"``), or a YAML file; its `inherit:` names a shipped
-        target or a file relative to it.
+        Name of a shipped core or board (``"cortex-m4"``, ``"nucleo-f746zg"``), or a YAML file; its `inherit:` names
+        a shipped target or a file relative to it.
 
     Raises
     ------

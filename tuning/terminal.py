@@ -53,7 +53,8 @@ def print_targets() -> None:
     out = console()
     out.print(table)
     out.print(
-        "A bare core means zero wait states and no clock. For a board of your own, write a file with `inherit:` and give its path."
+        "A bare core means zero wait states and no clock. For a board of your own, write a file with "
+        "`inherit:` and give its path."
     )
 
 
@@ -74,7 +75,8 @@ def print_plan(plan: Plan, directory: Path, *, no_color: bool = False, verbose: 
     clock = f" at {plan.target.clock_hz / 1e6:g} MHz" if plan.target.clock_hz else ""
     word = "emulated" if plan.score == "emulate" else "estimated"
     out.print(
-        f"{plan.model} on {plan.target.name}{clock}: least {plan.objective}, {word}, {plan.strategy} search, {plan.evaluations:,} variants looked at"
+        f"{plan.model} on {plan.target.name}{clock}: least {plan.objective}, {word}, {plan.strategy} search, "
+        f"{plan.evaluations:,} variants looked at"
     )
     bars = ("error",) if plan.score == "estimate" else ()
     numbers = (f"{word} cycles", *bars, "MAC/cycle", "ms", "scratch", "flash", "gain")
@@ -84,14 +86,26 @@ def print_plan(plan: Plan, directory: Path, *, no_color: bool = False, verbose: 
     table.add_section()
     totals = plan.totals
     table.add_row(
-        "network", "", "", "", f"{totals['cycles']:,}", *("" for _ in bars), _ratio(totals["macs"], totals["cycles"]), _ms(totals["ms"]),
-        f"{totals['scratch_bytes']:,}", f"{totals['flash_bytes']:,}", _gain(plan.baseline_cycles, totals["cycles"]), style="bold",
-    )  # fmt: skip
+        "network",
+        "",
+        "",
+        "",
+        f"{totals['cycles']:,}",
+        *("" for _ in bars),
+        _ratio(totals["macs"], totals["cycles"]),
+        _ms(totals["ms"]),
+        f"{totals['scratch_bytes']:,}",
+        f"{totals['flash_bytes']:,}",
+        _gain(plan.baseline_cycles, totals["cycles"]),
+        style="bold",
+    )
     out.print(table)
     if verbose:
         _print_terms(out, plan)
-    out.print(f"SRAM   {_against(totals['sram_bytes'], plan.budget.get('sram'))}: arena {totals['arena_bytes']:,}, "
-              f"the caller's input and output {totals['sram_bytes'] - totals['arena_bytes']:,}")  # fmt: skip
+    out.print(
+        f"SRAM   {_against(totals['sram_bytes'], plan.budget.get('sram'))}: arena {totals['arena_bytes']:,}, "
+        f"the caller's input and output {totals['sram_bytes'] - totals['arena_bytes']:,}"
+    )
     if totals.get("stack_bytes") is not None:
         out.print(f"Stack  {totals['stack_bytes']:,} bytes, not counted above")
     out.print(f"Flash  {_against(totals['flash_bytes'], plan.budget.get('flash'))}: weights and code")
@@ -99,19 +113,22 @@ def print_plan(plan: Plan, directory: Path, *, no_color: bool = False, verbose: 
         out.print(f"Energy {totals['energy_uj']:,.1f} uJ per inference, from the datasheet's run-mode current")
     if bars:
         out.print(
-            "Error is the median difference between estimated and emulated cycles on layers that the model was not fitted on."
+            "Error is the median difference between estimated and emulated cycles on layers that the model was "
+            "not fitted on."
         )
     out.print(
         "Gain is against the paper's configuration (2x2 block, unroll 1, two im2col columns) of the same kernels."
     )
     out.print(
-        f"\nWritten to {directory}{'' if str(directory).endswith('/') else '/'}: {plan.model}.c, {plan.model}.h, headers, CMakeLists.txt, plan.json"
+        f"\nWritten to {directory}{'' if str(directory).endswith('/') else '/'}: {plan.model}.c, "
+        f"{plan.model}.h, headers, CMakeLists.txt, plan.json"
     )
     out.print(
         f"Next: `cmsisnn-verify {directory}` compiles and emulates it and compares every layer with the Python kernels;"
     )
     out.print(
-        f"      then copy the folder into your firmware, compile {plan.model}.c and call {plan.model}_run(input, output)."
+        f"      then copy the folder into your firmware, compile {plan.model}.c and call "
+        f"{plan.model}_run(input, output)."
     )
 
 
@@ -120,9 +137,18 @@ def _row(plan: Plan, item: LayerPlan) -> list[str]:
     shape = f"{_shape(layer.input_shape)} -> {_shape(layer.output_shape)}"
     ms = plan.target.milliseconds(item.cycles)
     return [
-        layer.name, layer.op, shape, str(item.variant) if item.variant else "-", f"{item.cycles:,}", *_error_bar(plan, item), _ratio(layer.macs, item.cycles), _ms(ms),
-        f"{item.scratch_bytes:,}", f"{item.flash_bytes:,}", _gain(item.baseline_cycles, item.cycles) if item.variant else "-",
-    ]  # fmt: skip
+        layer.name,
+        layer.op,
+        shape,
+        str(item.variant) if item.variant else "-",
+        f"{item.cycles:,}",
+        *_error_bar(plan, item),
+        _ratio(layer.macs, item.cycles),
+        _ms(ms),
+        f"{item.scratch_bytes:,}",
+        f"{item.flash_bytes:,}",
+        _gain(item.baseline_cycles, item.cycles) if item.variant else "-",
+    ]
 
 
 def _error_bar(plan: Plan, item: LayerPlan) -> list[str]:
@@ -227,7 +253,10 @@ def progress(enabled: bool, no_color: bool, verbose: bool) -> Iterator[Callable[
 
 
 def _interrupted(event: dict[str, Any]) -> str:
-    return f"interrupted at {event['layer']}: {event['done']} of {event['layers']} layers are emulated, the others keep their estimates"
+    return (
+        f"interrupted at {event['layer']}: {event['done']} of {event['layers']} layers are emulated, the "
+        f"others keep their estimates"
+    )
 
 
 def _print_line(out: Console, event: dict[str, Any], verbose: bool) -> None:

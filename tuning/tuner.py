@@ -102,8 +102,20 @@ def tune(
         baselines = [_baseline_cycles(space, table, target) for space, table in zip(spaces, tables, strict=True)]
     network = Network([_options(space, table) for space, table in zip(spaces, tables, strict=True)])
     choice = choose(network, objective, sram, flash)
-    return _plan(model, target, spaces, tables, baselines, network, choice, objective=objective, score=score, strategy=chosen_strategy, seed=seed,
-                 budget={"sram": sram, "flash": flash})  # fmt: skip
+    return _plan(
+        model,
+        target,
+        spaces,
+        tables,
+        baselines,
+        network,
+        choice,
+        objective=objective,
+        score=score,
+        strategy=chosen_strategy,
+        seed=seed,
+        budget={"sram": sram, "flash": flash},
+    )
 
 
 def _check(option: str, value: str, legal: Sequence[str]) -> None:
@@ -137,9 +149,15 @@ def _options(space: SearchSpace, table: Estimates) -> Options:
 
 
 def _plan(
-    model: Model, target: Target, spaces: Sequence[SearchSpace], tables: Sequence[Estimates], baselines: Sequence[int], network: Network,
-    choice: Choice, **how: Any,
-) -> Plan:  # fmt: skip
+    model: Model,
+    target: Target,
+    spaces: Sequence[SearchSpace],
+    tables: Sequence[Estimates],
+    baselines: Sequence[int],
+    network: Network,
+    choice: Choice,
+    **how: Any,
+) -> Plan:
     chosen = [table[row] for table, row in zip(tables, choice.rows, strict=True)]
     arena = plan_arena(model.layers, [item.scratch_bytes for item in chosen])
     layers = []

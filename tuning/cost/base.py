@@ -36,7 +36,9 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Estimates:
-    """A column per quantity, a row per variant of a space. `emulated_cycles`, where given, replace the sum of the terms."""
+    """A column per quantity, a row per variant of a space. `emulated_cycles`, where given, replace the sum of
+    the terms.
+    """
 
     variants: tuple[Variant | None, ...]
     terms: np.ndarray
@@ -60,7 +62,8 @@ class Estimates:
         columns = (self.terms, self.scratch_bytes, self.weights_bytes, self.code_bytes)
         emulated = None if self.emulated_cycles is None else self.emulated_cycles[at]
         stack = tuple(self.stack_bytes[i] for i in rows)
-        return Estimates(tuple(self.variants[i] for i in rows), *(column[at] for column in columns), emulated, stack)
+        terms, scratch, weights, code = (column[at] for column in columns)
+        return Estimates(tuple(self.variants[i] for i in rows), terms, scratch, weights, code, emulated, stack)
 
     def _terms(self, index: int) -> list[int]:
         """The terms of a row; where cycles were emulated, the estimate's shares of them."""
@@ -95,11 +98,13 @@ def estimate(layer: Layer, variant: Variant | None, target: Target) -> Estimate:
 
 
 def estimate_space(layer: Layer, variants: Sequence[Variant | None], target: Target) -> Estimates:
-    """Estimate many variants of one layer at once; an empty sequence stands for the single kernel of an operation without knobs.
+    """Estimate many variants of one layer at once; an empty sequence stands for the single kernel of an
+    operation without knobs.
 
-    Cycles = sum over the parts of a kernel of (how often it runs, `features`) x (what one run costs). That cost was fitted on
-    emulated runs of this kernel on this core, and is scaled where the target's timing differs from the core's; for kernels that
-    were never fitted it comes from the instruction mix (`mix`). Memory wait states of boards are a term of their own.
+    Cycles = sum over the parts of a kernel of (how often it runs, `features`) x (what one run costs). That cost was
+    fitted on emulated runs of this kernel on this core, and is scaled where the target's timing differs from the
+    core's; for kernels that were never fitted it comes from the instruction mix (`mix`). Memory wait states of
+    boards are a term of their own.
     """
     chosen: tuple[Variant | None, ...] = tuple(variants) or (None,)
     counts = features.count(layer, chosen, target.dsp)
@@ -191,9 +196,9 @@ def _code_bytes(variant: Variant | None) -> int:
 def _wait_states(layer: Layer, variants: tuple[Variant | None, ...], weights: np.ndarray, target: Target) -> np.ndarray:
     """Cycles spent waiting for weights in flash.
 
-    A line of flash delivers `flash_line_bytes` after `flash_wait_states`. Weights that fit into the flash's cache wait once;
-    others wait in every pass over them: once per group of im2col columns, or per output row. Instructions are taken to come from a cache
-    or a prefetch buffer.
+    A line of flash delivers `flash_line_bytes` after `flash_wait_states`. Weights that fit into the flash's cache
+    wait once; others wait in every pass over them: once per group of im2col columns, or per output row. Instructions
+    are taken to come from a cache or a prefetch buffer.
     """
     if not target.flash_wait_states or layer.weights is None:
         return np.zeros(len(variants))

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How often each part of a kernel runs: exact counts from the geometry of a layer and the knobs of a variant, no cycles here.
+"""How often each part of a kernel runs: exact counts from the geometry of a layer and the knobs of a variant, no
+cycles here.
 
 Cycles are linear in these counts; what one run of a part costs is a coefficient of the (operation, variant, core).
 """
@@ -123,18 +124,30 @@ def _blocked(layer: Layer, variants: Sequence[Variant | None], dsp: bool) -> np.
 
     prepared = _prepared(layer, by_row, tiled, tiles, points)
     columns = (
-        *prepared, transformed,
-        inner * passes, inner * tail, left_all * runs * passes, left_all * runs * tail,
-        blocks, left_all,
-        inner * (passes // unroll), inner, groups * (row_blocks + left_blocks), np.where(by_row, 0, pixels), np.full_like(rows, out_h), np.ones_like(rows),
-    )  # fmt: skip
+        *prepared,
+        transformed,
+        inner * passes,
+        inner * tail,
+        left_all * runs * passes,
+        left_all * runs * tail,
+        blocks,
+        left_all,
+        inner * (passes // unroll),
+        inner,
+        groups * (row_blocks + left_blocks),
+        np.where(by_row, 0, pixels),
+        np.full_like(rows, out_h),
+        np.ones_like(rows),
+    )
     return np.stack([np.broadcast_to(column, rows.shape) for column in columns], axis=1).astype(float)
 
 
 def _prepared(
     layer: Layer, by_row: np.ndarray, tiled: np.ndarray, tiles: np.ndarray, points: np.ndarray
 ) -> tuple[np.ndarray, ...]:
-    """How the input reaches the inner product: words, single elements, zeros, pieces and cut pieces; by columns, lines or tiles."""
+    """How the input reaches the inner product: words, single elements, zeros, pieces and cut pieces; by columns,
+    lines or tiles.
+    """
     (in_h, in_w, channels), (out_h, out_w, _) = layer.image, layer.output_image
     if layer.op == "fully_connected":
         size = prod(layer.input_shape)

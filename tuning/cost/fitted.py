@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Coefficients that were fitted on emulated runs, as ``cmsisnn-tune calibrate`` wrote them: data of this package, one file per core."""
+"""Coefficients that were fitted on emulated runs, as ``cmsisnn-tune calibrate`` wrote them: data of this
+package, one file per core.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,8 @@ class Coefficients:
     families : mapping
         Family -> cycles of one run of each part, in the order of `features.parts_of`.
     groups : mapping
-        Group of families -> factors on the instruction mix that they share: for families that were not fitted by themselves.
+        Group of families -> factors on the instruction mix that they share: for families that were not fitted by
+        themselves.
     code_bytes, stack_bytes : mapping
         Family -> bytes of machine code, and the deepest stack that was seen.
     errors : mapping

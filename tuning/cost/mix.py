@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one run of each part costs, from its instruction mix and a target's timing: the prior where nothing was fitted."""
+"""What one run of each part costs, from its instruction mix and a target's timing: the prior where nothing was
+fitted.
+"""
 
 from __future__ import annotations
 
@@ -36,9 +38,14 @@ def price(layer: Layer, variant: Variant | None, dsp: bool, timing: Mapping[str,
     if parts is WINDOWED:
         compare = (2 if layer.op == "max_pool2d" else 4) * alu
         costs = {
-            "taps": compare + load + alu + branch, "columns": compare + load, "outputs": store + 4 * alu + branch,
-            "strips": 12 * alu + branch, "windows": 16 * alu + branch, "rows": 10 * alu + branch, "calls": 20 * alu,
-        }  # fmt: skip
+            "taps": compare + load + alu + branch,
+            "columns": compare + load,
+            "outputs": store + 4 * alu + branch,
+            "strips": 12 * alu + branch,
+            "windows": 16 * alu + branch,
+            "rows": 10 * alu + branch,
+            "calls": 20 * alu,
+        }
         return [costs[name] for name in WINDOWED]
 
     assert variant is not None
@@ -65,9 +72,25 @@ def price(layer: Layer, variant: Variant | None, dsp: bool, timing: Mapping[str,
     body, single, finish = block(rows, cols)
     left_body, left_single, left_finish = block(1 if plain else 2, cols)
     costs = {
-        "widened": load + 4 * alu + 2 * store if variant.lowering != "winograd" else (4 * variant.tile + 24) * (load + 2 * alu + store),
-        "ragged": load + alu + store + branch, "zeroed": store / 2, "segments": 14 * alu + branch, "clipped": 20 * alu + 2 * branch, "transformed": 4 * alu + load + store,
-        "steps": body, "tail": single, "left_steps": left_body, "left_tail": left_single, "blocks": finish, "left_blocks": left_finish,
-        "turns": 2 * alu + branch, "runs": 4 * alu, "groups": 6 * alu + branch, "pixels": 16 * alu + branch, "rows": 16 * alu + branch, "calls": 30 * alu,
-    }  # fmt: skip
+        "widened": load + 4 * alu + 2 * store
+        if variant.lowering != "winograd"
+        else (4 * variant.tile + 24) * (load + 2 * alu + store),
+        "ragged": load + alu + store + branch,
+        "zeroed": store / 2,
+        "segments": 14 * alu + branch,
+        "clipped": 20 * alu + 2 * branch,
+        "transformed": 4 * alu + load + store,
+        "steps": body,
+        "tail": single,
+        "left_steps": left_body,
+        "left_tail": left_single,
+        "blocks": finish,
+        "left_blocks": left_finish,
+        "turns": 2 * alu + branch,
+        "runs": 4 * alu,
+        "groups": 6 * alu + branch,
+        "pixels": 16 * alu + branch,
+        "rows": 16 * alu + branch,
+        "calls": 30 * alu,
+    }
     return [costs[name] for name in BLOCKED]

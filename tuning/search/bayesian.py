@@ -59,7 +59,9 @@ class Residual(RegressorMixin, BaseEstimator):
 
 
 class _Legal(Space):
-    """A space that draws its samples from the legal points: with constraints that leave one point in fifty, rejection is slow."""
+    """A space that draws its samples from the legal points: with constraints that leave one point in fifty,
+    rejection is slow.
+    """
 
     def __init__(
         self, dimensions: Sequence[Integer], points: Sequence[tuple[int, ...]], constraint: Callable[[Any], bool]
@@ -75,9 +77,10 @@ class _Legal(Space):
 class Bayesian:
     """Ask/tell on :class:`skopt.Optimizer`.
 
-    Points are positions in the values of each dimension; `space_constraint` leaves the points that some kernel has. The optimizer
-    may propose what it has seen before, and NumPy integers: proposals are remembered and converted. The rest of a batch, and what takes the
-    place of a repeated proposal, are the unseen points that its acquisition function likes best.
+    Points are positions in the values of each dimension; `space_constraint` leaves the points that some kernel has.
+    The optimizer may propose what it has seen before, and NumPy integers: proposals are remembered and converted.
+    The rest of a batch, and what takes the place of a repeated proposal, are the unseen points that its acquisition
+    function likes best.
     """
 
     KAPPA = 1.0
