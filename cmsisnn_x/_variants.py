@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from itertools import product
 from operator import index
+from typing import Any
 
 from .errors import VariantError
 from .layers import Layer
@@ -81,8 +82,8 @@ class Variant:
 
 
 @lru_cache(maxsize=1024)
-def _on_host(*knobs: int) -> Variant:
-    return Variant(*knobs)
+def _on_host(unroll: int, block_rows: int, block_cols: int, im2col_cols: int) -> Variant:
+    return Variant(unroll, block_rows, block_cols, im2col_cols)
 
 
 HOST_KNOBS = ("unroll", "block_rows", "block_cols", "im2col_cols")
@@ -93,7 +94,7 @@ BASELINE = Variant(unroll=1, block_rows=2, block_cols=2, im2col_cols=2)
 
 @dataclass(frozen=True)
 class Row:
-    """A family of variants: every combination of the listed values, under the rule that `im2col_cols` is a multiple of `block_cols`.
+    """A family of variants: every combination of the listed values in which `im2col_cols` is a multiple of `block_cols`.
 
     `needs` says on which cores the family builds: ``"dsp"`` those with the DSP extension, ``"no dsp"`` those without, None all;
     `cores` names those that its assembly is scheduled for (it is right on the others, but never the fastest), none for all;
@@ -166,29 +167,43 @@ def check_op(op: str, dtype: str) -> None:
         raise VariantError(f"dtype: expected 'q7' or 'q15', got {dtype!r}")
 
 
+DEVICE_VALUES: dict[str, tuple[object, ...]] = {
+    "lowering": LOWERINGS,
+    "weight_layout": WEIGHT_LAYOUTS,
+    "column_layout": COLUMN_LAYOUTS,
+    "inner": INNERS,
+    "fused_pool": (False, True),
+    "tile": TILES,
+}
+"""Legal values of the knobs that exist on the device only."""
+
+
 def check_variant(variant: object, op: str) -> Variant:
-    """Return `variant` if some registered kernel of `op` has its host knobs; raise `VariantError` that names the knob otherwise."""
+    """`variant`, with its knobs as ints, if a kernel of `op` has them; a `VariantError` names the knob otherwise."""
     if not isinstance(variant, Variant):
         raise VariantError(f"variant: expected a cmsisnn_x.Variant or None, got {variant!r}")
     if op not in BLOCKED_OPS:
         raise VariantError(f"variant: {op} has a single kernel; expected None, got {variant}")
     knobs = variant.host_knobs()
     if set(map(type, knobs.values())) != {int}:
-        variant = replace(variant, **{name: _knob(name, value) for name, value in knobs.items()})
+        integers: dict[str, Any] = {name: _knob(name, value) for name, value in knobs.items()}
+        variant = replace(variant, **integers)
     if variant.unroll not in UNROLLS:
         raise VariantError(f"variant.unroll: expected one of {UNROLLS}, got {variant.unroll}")
     if (variant.block_rows, variant.block_cols) not in BLOCKS:
         legal = ", ".join(f"{r}x{c}" for r, c in BLOCKS)
         raise VariantError(
-            f"variant.block_rows x variant.block_cols: expected one of {legal}, got {variant.block_rows}x{variant.block_cols}"
+            f"variant.block_rows x variant.block_cols: expected one of {legal}, "
+            f"got {variant.block_rows}x{variant.block_cols}"
         )
     if not (0 < variant.im2col_cols <= IM2COL_COLS_MAX and variant.im2col_cols % variant.block_cols == 0):
         raise VariantError(
-            f"variant.im2col_cols: expected a multiple of block_cols={variant.block_cols} up to {IM2COL_COLS_MAX}, got {variant.im2col_cols}"
+            f"variant.im2col_cols: expected a multiple of block_cols={variant.block_cols} up to {IM2COL_COLS_MAX}, "
+            f"got {variant.im2col_cols}"
         )
-    for name, legal in (("lowering", LOWERINGS), ("weight_layout", WEIGHT_LAYOUTS), ("column_layout", COLUMN_LAYOUTS), ("inner", INNERS), ("fused_pool", (False, True)), ("tile", TILES)):
-        if getattr(variant, name) not in legal:
-            raise VariantError(f"variant.{name}: expected one of {legal}, got {getattr(variant, name)!r}")
+    for name, values in DEVICE_VALUES.items():
+        if getattr(variant, name) not in values:
+            raise VariantError(f"variant.{name}: expected one of {values}, got {getattr(variant, name)!r}")
     return variant
 
 

@@ -58,7 +58,8 @@ def pack_fully_connected(weights: ArrayLike, x_dtype: DTypeLike | str) -> NDArra
     if matrix.ndim != 2 or matrix.size == 0:
         raise ShapeError(f"weights: expected a non-empty (rows, cols), got shape {matrix.shape}")
     packed = np.empty(matrix.size, matrix.dtype)
-    packed[_positions(*matrix.shape, matrix.dtype, x_dtype)] = matrix
+    rows, cols = matrix.shape
+    packed[_positions(rows, cols, matrix.dtype, x_dtype)] = matrix
     return packed
 
 
