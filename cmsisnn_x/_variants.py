@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The registry of kernel variants: one row per family; dispatch, tests, benchmarks, search space and docs iterate it."""
+"""The registry of kernel variants, one row per family: dispatch, tests, benchmarks, search and docs iterate it."""
 
 from __future__ import annotations
 
@@ -96,9 +96,10 @@ BASELINE = Variant(unroll=1, block_rows=2, block_cols=2, im2col_cols=2)
 class Row:
     """A family of variants: every combination of the listed values in which `im2col_cols` is a multiple of `block_cols`.
 
-    `needs` says on which cores the family builds: ``"dsp"`` those with the DSP extension, ``"no dsp"`` those without, None all;
-    `cores` names those that its assembly is scheduled for (it is right on the others, but never the fastest), none for all;
-    `wins` says where the family is the fastest. Without columns to hold (any lowering but im2col), `im2col_cols` is `block_cols`.
+    `needs` says on which cores the family builds: ``"dsp"`` those with the DSP extension, ``"no dsp"`` those without,
+    None all; `cores` names those that its assembly is scheduled for (it is right on the others, but never the fastest),
+    none for all; `wins` says where the family is the fastest. Without columns to hold (any lowering but im2col),
+    `im2col_cols` is `block_cols`.
     """
 
     op: str
