@@ -94,7 +94,7 @@ BASELINE = Variant(unroll=1, block_rows=2, block_cols=2, im2col_cols=2)
 
 @dataclass(frozen=True)
 class Row:
-    """A family of variants: every combination of the listed values in which `im2col_cols` is a multiple of `block_cols`.
+    """A family of variants: all combinations of the listed values in which `im2col_cols` is a multiple of `block_cols`.
 
     `needs` says on which cores the family builds: ``"dsp"`` those with the DSP extension, ``"no dsp"`` those without,
     None all; `cores` names those that its assembly is scheduled for (it is right on the others, but never the fastest),
