@@ -59,6 +59,10 @@ NETWORKS: dict[str, tuple[Layer, ...]] = {
         pool("max", 2), conv(5, (2, 1), out_shift=16), {"op": "tanh", "int_bits": 2}, pool("avg", 2, stride=1),
         dense(6, out_shift=16), {"op": "sigmoid", "int_bits": 3},
     ),
+    "q15_pools": chain((7, 5, 3), "q15", pool("avg", 3, stride=2, pad=1), pool("max", 2)),
+    "q15_depthwise": chain((5, 5, 3), "q15", depthwise(3, pad=1, out_shift=15)),
+    "q15_dense": chain((9,), "q15", dense(5, out_shift=16), {"op": "softmax"}),
+    "q15_tables": chain((3, 3, 3), "q15", {"op": "tanh", "int_bits": 1}, {"op": "relu"}),
     "mixed": chain(
         (31,), "q15", dense(13, weights_dtype="q7"), {"op": "relu"}, dense(7, weights_dtype="q7", activation="relu"),
         {"op": "softmax"},
