@@ -9,30 +9,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from ..target import CORES, Target
-from . import elf
+from . import elf, memory
 from .elf import Image, Symbol
 from .errors import EmulationError, missing_extra
 from .instructions import Instruction, decode
+from .memory import Region
 from .pipeline import PIPELINES
 from .trace import Access, Pricer, Trace
 
 DEFAULT_BUDGET = 500_000_000
 """Instructions after which a call counts as one that does not return."""
 
-PAGE = 0x1000
-SRAM, SRAM_SIZE = 0x2000_0000, 0x0100_0000
-STACK_SIZE = 0x0010_0000
-BUFFERS_SIZE, GUARD = 0x0800_0000, 64
-# Places for what the emulator adds, the first that the file leaves free: the page that calls return to, the stack's
-# end (in SRAM, whose upper part few files fill), the buffers.
-RETURN_PAGES = (0x0F00_0000, 0x1E00_0000, 0x3E00_0000)
-STACKS = (0x20F0_0000, 0x3F00_0000, 0x1D00_0000, 0x2F00_0000)
-BUFFERS = (0x2400_0000, 0x8000_0000, 0x9000_0000, 0x3000_0000)
 PAINT = 0xA5
 PAINTED = 0x1_0000  # bytes of stack whose use is measured
 # Exceptions as Unicorn's interrupt hook numbers them.
@@ -51,15 +43,6 @@ EXCEPTIONS = {
 # Unicorn's UC_HOOK_MEM_READ and UC_HOOK_MEM_WRITE, the sum of which is both.
 _STORE = 1 << 11
 _ACCESS = 1 << 10 | _STORE
-
-
-class Region(NamedTuple):
-    """Memory that a checked call may touch."""
-
-    start: int
-    end: int
-    writable: bool
-    name: str
 
 
 @dataclass(frozen=True)
@@ -138,7 +121,7 @@ class Emulator:
         self._engine.ctl_set_cpu_model(models[self.core])
 
     def _add_probes(self) -> None:
-        from . import _probe
+        from . import _blocks, _guards
 
         unicorn, arm_const = self._unicorn, self._registers
         library = _library()
@@ -146,17 +129,17 @@ class Emulator:
             ctypes.cast(function, ctypes.c_void_p).value
             for function in (library.uc_mem_read, library.uc_reg_read, library.uc_reg_write, library.uc_emu_stop)
         )
-        self._blocks = _probe.BlockProbe(mem_read, emu_stop)
+        self._blocks = _blocks.BlockProbe(mem_read, emu_stop)
         self._hook(unicorn.UC_HOOK_BLOCK, self._blocks)
         if self.checked:
             pc, xpsr = arm_const.UC_ARM_REG_PC, arm_const.UC_ARM_REG_XPSR
-            self._accesses = _probe.AccessProbe(reg_read, reg_write, emu_stop, pc, xpsr)
+            self._accesses = _guards.AccessProbe(reg_read, reg_write, emu_stop, pc, xpsr)
             # Code that is translated while no hook of this kind exists would never call a later one.
-            self._hook(_ACCESS, self._accesses, self._return, self._return)
+            self._hook(_ACCESS, self._accesses, self._layout.return_page, self._layout.return_page)
             numbers = [getattr(arm_const, f"UC_ARM_REG_R{n}") for n in range(13)]
             numbers += [arm_const.UC_ARM_REG_SP, arm_const.UC_ARM_REG_LR, pc]
             strict = self.core == "cortex-m0plus"
-            self._alignment = _probe.AlignmentProbe(mem_read, reg_read, emu_stop, numbers, xpsr, strict)
+            self._alignment = _guards.AlignmentProbe(mem_read, reg_read, emu_stop, numbers, xpsr, strict)
             self._hook(unicorn.UC_HOOK_CODE, self._alignment)
             self._watched: list[Region] = []
             self._watches: list[int] = []
@@ -189,40 +172,25 @@ class Emulator:
         if self.count_accesses:
             self._watches.append(self._hook(_ACCESS, self._accesses))
             return
-        mapped = [*self._mapped, (self._buffers_start, self._buffers_mapped)]
-        spans = [(_ACCESS, start, end) for start, end in _gaps(mapped, regions)]
+        mapped = [(start, end) for start, end, _ in self._layout.mapped]
+        mapped.append((self._layout.buffers, self._buffers_mapped))
+        spans = [(_ACCESS, start, end) for start, end in memory.gaps(mapped, regions)]
         # An access that begins inside may end outside.
         spans += [(_ACCESS, max(region.start, region.end - 7), region.end) for region in regions]
         spans += [(_STORE, region.start, region.end) for region in regions if not region.writable]
         self._watches = [self._hook(kind, self._accesses, start, end - 1) for kind, start, end in spans]
 
     def _map(self) -> None:
-        """Map whole pages; a page is writable when anything in it is."""
         unicorn = self._unicorn
-        pages: dict[int, int] = {}
-        for segment in self.image.segments:
-            writable = unicorn.UC_PROT_WRITE if segment.flags & elf.WRITE else 0
-            spans = [(segment.address, segment.size, writable)]
-            if segment.load_address != segment.address:
-                spans.append((segment.load_address, len(segment.data), 0))
-            for start, size, extra in spans:
-                for page in range(start & -PAGE, start + size, PAGE):
-                    pages[page] = pages.get(page, unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC) | extra
-
-        def free(start: int, size: int) -> bool:
-            return not any(start - PAGE < page < start + size for page in pages)
-
-        self._stack = next(top for top in STACKS if free(top - STACK_SIZE, STACK_SIZE))
-        self._buffers_start = next(start for start in BUFFERS if free(start, BUFFERS_SIZE))
-        for start, size in ((SRAM, SRAM_SIZE), (self._stack - STACK_SIZE, STACK_SIZE)):
-            pages |= dict.fromkeys(range(start, start + size, PAGE), unicorn.UC_PROT_ALL)
-        self._return = next(page for page in RETURN_PAGES if free(page, PAGE))
-        pages[self._return] = unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC
-        runs = _runs(pages)
-        for start, end, protection in runs:
-            self._engine.mem_map(start, end - start, protection)
-        self._mapped = [(start, end) for start, end, _ in runs]
-        self._buffers_end = self._buffers_mapped = self._buffers_start
+        protections = {
+            memory.READ: unicorn.UC_PROT_READ,
+            elf.WRITE: unicorn.UC_PROT_WRITE,
+            elf.EXECUTE: unicorn.UC_PROT_EXEC,
+        }
+        self._layout = memory.layout(self.image)
+        for start, end, flags in self._layout.mapped:
+            self._engine.mem_map(start, end - start, sum(value for flag, value in protections.items() if flags & flag))
+        self._buffers_end = self._buffers_mapped = self._layout.buffers
         self._buffers: list[tuple[int, int, bool]] = []
 
     def reset(self) -> None:
@@ -235,7 +203,7 @@ class Emulator:
 
     def free_buffers(self) -> None:
         """Give back every buffer that `buffer` handed out."""
-        self._buffers_end = self._buffers_start
+        self._buffers_end = self._layout.buffers
         self._buffers.clear()
 
     def buffer(
@@ -261,11 +229,11 @@ class Emulator:
             Byte that a buffer given by its size is filled with.
         """
         data = bytes([poison]) * content if isinstance(content, int) else _to_bytes(content)
-        address = -(-(self._buffers_end + GUARD) // align) * align + offset
-        end = address + len(data) + GUARD
-        if end > self._buffers_start + BUFFERS_SIZE:
+        address = -(-(self._buffers_end + memory.GUARD) // align) * align + offset
+        end = address + len(data) + memory.GUARD
+        if end > self._layout.buffers + memory.BUFFERS_SIZE:
             raise EmulationError(
-                f"no room for a buffer of {len(data)} bytes: all of them take {BUFFERS_SIZE >> 20} MiB"
+                f"no room for a buffer of {len(data)} bytes: all of them take {memory.BUFFERS_SIZE >> 20} MiB"
             )
         if end > self._buffers_mapped:
             size = -(-(end - self._buffers_mapped) // 0x10_0000) * 0x10_0000
@@ -360,7 +328,7 @@ class Emulator:
             self._alignment.start()
             self._watch(regions)
         try:
-            self._engine.emu_start(entry.address | 1, self._return)
+            self._engine.emu_start(entry.address | 1, self._layout.return_page)
         except self._unicorn.UcError as error:
             self._fault = self._fault or _reason(self._unicorn, error)
         self._check_outcome(symbol, budget)
@@ -400,46 +368,28 @@ class Emulator:
         """Set the registers and the stack of a call; return the stack pointer's start."""
         write = self._engine.reg_write
         registers = self._registers
-        self._engine.mem_write(self._stack - PAINTED, bytes([PAINT]) * PAINTED)
+        self._engine.mem_write(self._layout.stack - PAINTED, bytes([PAINT]) * PAINTED)
         spilled = words[4:]
-        pointer = self._stack - 8 * ((len(spilled) + 1) // 2)
+        pointer = self._layout.stack - 8 * ((len(spilled) + 1) // 2)
         if spilled:
             self._engine.mem_write(pointer, struct.pack(f"<{len(spilled)}I", *spilled))
         # A register that the call does not set must not carry over from the call before.
         for index in range(13):
             write(getattr(registers, f"UC_ARM_REG_R{index}"), words[index] if index < min(len(words), 4) else 0)
         write(registers.UC_ARM_REG_SP, pointer)
-        write(registers.UC_ARM_REG_LR, self._return | 1)
+        write(registers.UC_ARM_REG_LR, self._layout.return_page | 1)
         write(registers.UC_ARM_REG_XPSR, 1 << 24)
         if self.core in ("cortex-m4", "cortex-m7", "cortex-m33"):
             write(registers.UC_ARM_REG_FPEXC, 1 << 30)
         return pointer
 
     def _stack_used(self, top: int) -> int:
-        painted = np.frombuffer(self._engine.mem_read(self._stack - PAINTED, PAINTED), np.uint8)
+        painted = np.frombuffer(self._engine.mem_read(self._layout.stack - PAINTED, PAINTED), np.uint8)
         used = np.flatnonzero(painted != PAINT)
         return int(PAINTED - used[0]) if used.size else 0
 
     def _regions(self) -> list[Region]:
-        """What a checked call may touch, ascending and disjoint."""
-        objects = [s for s in self.image.symbols.values() if s.kind == "data" and s.size]
-        found = [Region(self._stack - STACK_SIZE, self._stack, True, "stack")]
-        found += [Region(start, end, writable, f"buffer at {start:#x}") for start, end, writable in self._buffers]
-        for section in self.image.sections:
-            end = section.address + section.size
-            inside = sorted(
-                (s.address, s.address + s.size, s.name) for s in objects if section.address <= s.address < end
-            )
-            writable = bool(section.flags & elf.WRITE)
-            if inside and writable:
-                last = 0
-                for start, stop, name in inside:
-                    if start >= last:  # aliases of an object come once
-                        found.append(Region(start, stop, True, name))
-                        last = stop
-            else:
-                found.append(Region(section.address, end, writable, section.name))
-        return sorted(found)
+        return memory.regions(self.image, self._layout.stack, self._buffers)
 
     def _on_exception(self, engine: Any, number: int, data: Any) -> None:
         self._fault = EXCEPTIONS.get(number, f"exception {number}")
@@ -464,7 +414,7 @@ class Emulator:
         offence = (self._accesses.offence or self._alignment.offence) if self.checked else None
         if offence is not None:
             rule, is_write, address, size, pc = offence
-            message = self._explain(rule, is_write, address, size)
+            message = memory.explain(rule, is_write, address, size, self._regions(), self.core)
         elif self._fault is not None:
             message = self._fault
         elif self._blocks.exhausted:
@@ -473,57 +423,17 @@ class Emulator:
             message = f"did not return within {budget} instructions"
         elif self._blocks.full:
             message = "runs through more distinct basic blocks than can be counted"
-        elif pc != self._return:
+        elif pc != self._layout.return_page:
             message = "the core went to sleep (WFI or WFE) and no interrupt can wake it"
         if message is not None:
             place, name = self.image.place(pc), self.image.name_of(pc)
             raise EmulationError(f"{symbol}: {message}, at {place}", address=pc, symbol=name)
-
-    def _explain(self, rule: str, is_write: bool, address: int, size: int) -> str:
-        verb = "write" if is_write else "read"
-        bytes_ = f"{size} byte{'s' if size > 1 else ''}"
-        if rule == "alignment":
-            return f"unaligned {verb} of {bytes_} at {address:#x}, which faults on {self.core}"
-        regions = self._regions()
-        if rule == "read-only":
-            name = next(region.name for region in regions if region.start <= address < region.end)
-            return f"write of {bytes_} to the constant {name} at {address:#x}"
-        nearest = min(regions, key=lambda region: max(region.start - address, address + size - region.end))
-        before = address < nearest.start
-        gap = nearest.start - address if before else address + size - nearest.end
-        side = "before the start" if before else "past the end"
-        return f"{verb} of {bytes_} at {address:#x}, {gap} bytes {side} of {nearest.name}"
 
 
 def _library() -> Any:
     from unicorn.unicorn_py3 import unicorn as binding
 
     return binding.uclib
-
-
-def _gaps(mapped: list[tuple[int, int]], regions: list[Region]) -> list[tuple[int, int]]:
-    """The parts of `mapped` that no region covers; regions are ascending and disjoint."""
-    gaps = []
-    for start, end in mapped:
-        for region in regions:
-            if start < region.end and region.start < end:
-                if start < region.start:
-                    gaps.append((start, region.start))
-                start = region.end
-        if start < end:
-            gaps.append((start, end))
-    return gaps
-
-
-def _runs(pages: dict[int, int]) -> list[tuple[int, int, int]]:
-    """Neighbouring pages of one protection, joined: ``(start, end, protection)``."""
-    runs: list[tuple[int, int, int]] = []
-    for page in sorted(pages):
-        if runs and runs[-1][1] == page and runs[-1][2] == pages[page]:
-            runs[-1] = (runs[-1][0], page + PAGE, pages[page])
-        else:
-            runs.append((page, page + PAGE, pages[page]))
-    return runs
 
 
 def _to_bytes(content: bytes | np.ndarray) -> bytes:

@@ -79,7 +79,7 @@ def evaluate_many(
     -------
     list of Evaluation
         In the order of `variants`; the same arguments and the same compiler give the same figures. In the firmware a
-        layer may cost a little more or less, as arrays lie elsewhere: on the paper's network up to one percent.
+        layer may cost a little more or less, as arrays lie elsewhere: mostly by less than one percent.
 
     Raises
     ------
