@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* int8 convolution by AMX: TDPBSSD multiplies signed bytes and accumulates modulo 2^32, so inputs need no offset.
  *
- *   tiles   0..3 sums: M pixels x 16 channels     4, 5 inputs: M pixels x 4 * DEPTH bytes     6, 7 weights: DEPTH groups x 16 channels x 4
+ *   tiles 0..3: sums, M pixels x 16 channels        4, 5: inputs, M pixels x 4 * DEPTH bytes
+ *   tiles 6, 7: weights, DEPTH groups x 16 channels x 4
  *
- * The rows of an input tile are the windows of M neighbouring pixels, read in place: they lie stride_x * in_ch bytes apart. M divides
- * an output row as evenly as it can; the last tile of a row overlaps its neighbour instead of being short. DEPTH <= 16 groups divides a
- * kernel row likewise. Included by avx512vnni.c, whose packed layout it shares; small problems go to VPDPBUSD.
+ * The rows of an input tile are the windows of M neighbouring pixels, read in place: they lie stride_x * in_ch bytes
+ * apart. M divides an output row as evenly as it can; the last tile of a row overlaps its neighbour instead of being
+ * short. DEPTH <= 16 groups divides a kernel row likewise. Included by avx512vnni.c, whose packed layout it shares;
+ * small problems go to VPDPBUSD.
  */
 #define FN(name) amx_##name
 #define T int8_t
@@ -40,16 +42,19 @@ typedef struct {
 #include "lower.template.h"
 #include "convolve.template.h"
 
-ALWAYS_INLINE void amx_store(const amx_job *job, const int32_t (*spill)[LANES], const int32_t *sums, int8_t *out, int pixels, int channels)
+ALWAYS_INLINE void amx_store(const amx_job *job, const int32_t (*spill)[LANES], const int32_t *sums, int8_t *out,
+                             int pixels, int channels)
 {
     const __m512i start = _mm512_load_si512(sums);
     for (int p = 0; p < pixels; p++)
-        store_q7(out + p * job->out_ch, _mm512_add_epi32(start, _mm512_load_si512(spill[p])), job->shift, job->low, channels);
+        store_q7(out + p * job->out_ch, _mm512_add_epi32(start, _mm512_load_si512(spill[p])), job->shift, job->low,
+                 channels);
 }
 
 /* One or two segments of M pixels against one or two vectors of channels. */
-ALWAYS_INLINE void amx_tile(const amx_job *job, const int segments, const int vectors, int m, const int8_t *in0, const int8_t *in1,
-                            const int8_t *weights, const int32_t *sums, int8_t *out0, int8_t *out1, int channels)
+ALWAYS_INLINE void amx_tile(const amx_job *job, const int segments, const int vectors, int m, const int8_t *in0,
+                            const int8_t *in1, const int8_t *weights, const int32_t *sums, int8_t *out0, int8_t *out1,
+                            int channels)
 {
     _Alignas(SIMD_ALIGNMENT) int32_t spill[4][AMX_ROWS][LANES];
     const ptrdiff_t vector_pitch = (ptrdiff_t)job->rows * job->groups * LANES * KG;
@@ -105,7 +110,7 @@ ALWAYS_INLINE ptrdiff_t amx_pixel(const amx_segments *s, ptrdiff_t segment)
 static void amx_strip(const amx_job *job, int8_t *out, ptrdiff_t pixels)
 {
     amx_segments s = {job->row_pixels, 0, 0};
-    /* Where output rows follow each other at the pitch of pixels, they are one long row: 1x1 without padding, fully connected. */
+    /* Output rows at the pitch of pixels are one long row: 1x1 without padding, fully connected. */
     if (pixels > s.length && job->offsets[s.length] == s.length * job->pixel_pitch)
         s.length = pixels;
     s.count = (s.length + AMX_ROWS - 1) / AMX_ROWS;
@@ -151,8 +156,14 @@ ALWAYS_INLINE int amx_pays(const simd_geometry *g)
     return (ptrdiff_t)g->out_h * g->out_w >= AMX_PIXELS_MIN && (ptrdiff_t)g->kernel_h * q7_groups(g) >= AMX_GROUPS_MIN;
 }
 
-static size_t amx_or_vnni_packed_bytes(const simd_geometry *g) { return amx_pays(g) ? amx_packed_bytes(g) : q7_packed_bytes(g); }
-static size_t amx_or_vnni_scratch_bytes(const simd_geometry *g) { return amx_pays(g) ? amx_scratch_bytes(g) : q7_scratch_bytes(g); }
+static size_t amx_or_vnni_packed_bytes(const simd_geometry *g)
+{
+    return amx_pays(g) ? amx_packed_bytes(g) : q7_packed_bytes(g);
+}
+static size_t amx_or_vnni_scratch_bytes(const simd_geometry *g)
+{
+    return amx_pays(g) ? amx_scratch_bytes(g) : q7_scratch_bytes(g);
+}
 
 static void amx_or_vnni_pack(const simd_geometry *g, const void *weights, const void *bias, void *packed)
 {

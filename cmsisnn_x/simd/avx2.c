@@ -23,12 +23,12 @@
 #define VECTORS 2
 #define CHANNELS (LANES * VECTORS)
 #define COLUMNS 0
-/* Sixteen registers: 12 sums, 2 vectors of weights, an input, a product. conv2 of the paper's network: 4 x 2 74 GMAC/s, 6 x 2 79, 3 x 3 71. */
+/* Sixteen registers: 12 sums, 2 vectors of weights, an input, a product. Measured on conv2 of the paper's network:
+ * 4 x 2 74 GMAC/s, 6 x 2 79, 3 x 3 71. */
 #define PIXELS 6
 #define SPLITS 4
-#define TILES(TILE)                                              \
-    TILE(1, 1, 4) TILE(2, 1, 4) TILE(4, 1, 2) TILE(6, 1, 1)      \
-    TILE(1, 2, 4) TILE(2, 2, 2) TILE(4, 2, 1) TILE(6, 2, 1)
+#define TILES(TILE) \
+    TILE(1, 1, 4) TILE(2, 1, 4) TILE(4, 1, 2) TILE(6, 1, 1) TILE(1, 2, 4) TILE(2, 2, 2) TILE(4, 2, 1) TILE(6, 2, 1)
 
 ALWAYS_INLINE __m256i broadcast_dword(const void *p)
 {
@@ -58,11 +58,14 @@ ALWAYS_INLINE void store_some(void *out, __m256i v, int n, int full, int size)
     }
 }
 
-ALWAYS_INLINE __m256i bytes_of(__m256i words) { return _mm256_permute4x64_epi64(_mm256_packs_epi16(words, words), 0x88); }
+ALWAYS_INLINE __m256i bytes_of(__m256i words)
+{
+    return _mm256_permute4x64_epi64(_mm256_packs_epi16(words, words), 0x88);
+}
 /* Eight sums to words 0..7. */
 ALWAYS_INLINE __m256i words_of(__m256i acc) { return _mm256_permute4x64_epi64(_mm256_packs_epi32(acc, acc), 0x88); }
 
-/* Depthwise: pairs of taps interleaved by 16-bit unpacks, which keep 128-bit lanes apart; packing the sums undoes it. */
+/* Depthwise: pairs of taps interleaved by 16-bit unpacks, which keep 128-bit lanes apart; packing sums undoes it. */
 #define DW_SUMS depthwise_sums
 #define DW_STORE(out, acc, shift, low, n) depthwise_store(out, acc, shift, low, n, (int)sizeof(T))
 #define DW_LANES 16
@@ -74,16 +77,16 @@ ALWAYS_INLINE void depthwise_sums(const ptrdiff_t *taps, ptrdiff_t steps, const 
                                   const int16_t *weights, const int32_t *sums, __m256i (*acc)[2])
 {
     const int16_t *from[DW_PIXELS];
-    UNROLL for (int p = 0; p < DW_PIXELS; p++)
-    {
+    UNROLL
+    for (int p = 0; p < DW_PIXELS; p++) {
         from[p] = in + offsets[p];
         acc[p][0] = LOAD_SUMS(sums);
         acc[p][1] = LOAD_SUMS(sums + 8);
     }
     for (ptrdiff_t s = 0; s < steps; s++, taps += 2, weights += 32) {
         const __m256i w0 = LOAD_WEIGHTS(weights), w1 = LOAD_WEIGHTS(weights + 16);
-        UNROLL for (int p = 0; p < DW_PIXELS; p++)
-        {
+        UNROLL
+        for (int p = 0; p < DW_PIXELS; p++) {
             const __m256i a = _mm256_loadu_si256((const __m256i *)(from[p] + taps[0]));
             const __m256i b = _mm256_loadu_si256((const __m256i *)(from[p] + taps[1]));
             acc[p][0] = DOT_WORDS(acc[p][0], w0, _mm256_unpacklo_epi16(a, b));
@@ -107,7 +110,8 @@ ALWAYS_INLINE void widen_bytes(int16_t *restrict to, const int8_t *restrict from
 /* ---- q7 convolution ---- */
 #define FN(name) q7_##name
 #define T int8_t
-#define STORE(out, acc, shift, low, n) store_some(out, bytes_of(words_of(shift_and_floor(acc, shift, low))), n, LANES, 1)
+#define STORE(out, acc, shift, low, n) \
+    store_some(out, bytes_of(words_of(shift_and_floor(acc, shift, low))), n, LANES, 1)
 #ifdef __AVXVNNI__
 /* Inputs plus 128, so that they are unsigned; -128 * (sum of weights) goes into the sums. */
 #define LT uint8_t

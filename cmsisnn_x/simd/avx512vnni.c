@@ -17,12 +17,14 @@
 #define CHANNELS (LANES * VECTORS)
 #define COLUMNS 0
 #define PIXELS 12
-/* 24 accumulators cover the latency (5) of two VNNI units and leave registers for weights and one input. Measured on conv2 of the
- * paper's network: 8 x 2 342 GMAC/s, 12 x 2 361, 14 x 2 346, 6 x 4 171 (half its vectors idle at 32 channels). */
+/* 24 accumulators cover the latency (5) of two VNNI units and leave registers for weights and one input. Measured on
+ * conv2 of the paper's network: 8 x 2 342 GMAC/s, 12 x 2 361, 14 x 2 346, 6 x 4 171 (half its vectors idle at 32
+ * channels). */
 #define SPLITS 4
-#define TILES(TILE)                                                            \
-    TILE(1, 1, 4) TILE(2, 1, 4) TILE(4, 1, 2) TILE(8, 1, 2) TILE(12, 1, 1)     \
-    TILE(1, 2, 4) TILE(2, 2, 4) TILE(4, 2, 2) TILE(8, 2, 1) TILE(12, 2, 1)
+#define TILES(TILE)                                                                                                  \
+    TILE(1, 1, 4)                                                                                                    \
+    TILE(2, 1, 4) TILE(4, 1, 2) TILE(8, 1, 2) TILE(12, 1, 1) TILE(1, 2, 4) TILE(2, 2, 4) TILE(4, 2, 2) TILE(8, 2, 1) \
+        TILE(12, 2, 1)
 
 ALWAYS_INLINE __m512i broadcast_dword(const void *p)
 {
@@ -40,7 +42,7 @@ ALWAYS_INLINE __m512i shift_and_floor(__m512i acc, int shift, int32_t low)
 
 #define BROADCAST(p) broadcast_dword(p)
 
-/* Depthwise: pairs of taps interleaved by 16-bit unpacks, which keep 128-bit lanes apart; packing the sums undoes it. */
+/* Depthwise: pairs of taps interleaved by 16-bit unpacks, which keep 128-bit lanes apart; packing sums undoes it. */
 #define DW_SUMS depthwise_sums
 #define DW_LANES 32
 #define DW_TAPS 2
@@ -51,16 +53,16 @@ ALWAYS_INLINE void depthwise_sums(const ptrdiff_t *taps, ptrdiff_t steps, const 
                                   const int16_t *weights, const int32_t *sums, __m512i (*acc)[2])
 {
     const int16_t *from[DW_PIXELS];
-    UNROLL for (int p = 0; p < DW_PIXELS; p++)
-    {
+    UNROLL
+    for (int p = 0; p < DW_PIXELS; p++) {
         from[p] = in + offsets[p];
         acc[p][0] = _mm512_load_si512(sums);
         acc[p][1] = _mm512_load_si512(sums + 16);
     }
     for (ptrdiff_t s = 0; s < steps; s++, taps += 2, weights += 64) {
         const __m512i w0 = _mm512_load_si512(weights), w1 = _mm512_load_si512(weights + 32);
-        UNROLL for (int p = 0; p < DW_PIXELS; p++)
-        {
+        UNROLL
+        for (int p = 0; p < DW_PIXELS; p++) {
             const __m512i a = _mm512_loadu_si512(from[p] + taps[0]), b = _mm512_loadu_si512(from[p] + taps[1]);
             acc[p][0] = _mm512_dpwssd_epi32(acc[p][0], w0, _mm512_unpacklo_epi16(a, b));
             acc[p][1] = _mm512_dpwssd_epi32(acc[p][1], w1, _mm512_unpackhi_epi16(a, b));
@@ -160,7 +162,8 @@ ALWAYS_INLINE void widen_bytes(int16_t *restrict to, const int8_t *restrict from
 #define LOWER_ROW(dst, src, n) memcpy(dst, src, (size_t)(n) * 2)
 #define DOT(acc, w, x) _mm512_dpwssd_epi32(acc, w, x)
 #define STORE(out, acc, shift, low, n) store_q15(out, acc, shift, low, n)
-#define DW_STORE(out, acc, shift, low, n) _mm512_mask_storeu_epi16(out, first_channels(n), depthwise_pack(acc, shift, low))
+#define DW_STORE(out, acc, shift, low, n) \
+    _mm512_mask_storeu_epi16(out, first_channels(n), depthwise_pack(acc, shift, low))
 
 ALWAYS_INLINE void store_q15(int16_t *out, __m512i acc, int shift, int32_t low, int n)
 {

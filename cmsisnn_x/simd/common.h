@@ -20,7 +20,8 @@ ALWAYS_INLINE uint32_t initial_sum(const simd_geometry *g, const void *bias, ptr
 {
     uint32_t b = 0;
     if (bias)
-        b = g->weight_bits == 8 ? (uint32_t)((const int8_t *)bias)[channel] : (uint32_t)((const int16_t *)bias)[channel];
+        b = g->weight_bits == 8 ? (uint32_t)((const int8_t *)bias)[channel]
+                                : (uint32_t)((const int16_t *)bias)[channel];
     return (b << g->bias_shift) + (g->out_shift ? UINT32_C(1) << (g->out_shift - 1) : 0);
 }
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Convolution as an implicit matrix product: no im2col matrix is written, tiles read windows of the lowered rows in place.
+/* Convolution as an implicit matrix product: no im2col matrix is written, tiles read the lowered rows in place.
  *
  * packed:  int32 sums[round_up(out_ch, CHANNELS)]                      bias, rounding and correction
  *          PW    weights[out_ch / LANES][kernel_h][groups][LANES][KG]  zero where a group or vector is incomplete
  *
- * Takes: FN(name), T, LT, PW, LANES, KG, CHANNELS (per tile, a multiple of LANES), PIXELS (per tile), CORRECTION (what LOWER_ROW
- * added to every input), COLUMNS (windows that the strip function gathers, 0 if it reads them in place), and
+ * Takes: FN(name), T, LT, PW, LANES, KG, CHANNELS (per tile, a multiple of LANES), PIXELS (per tile), CORRECTION (what
+ * LOWER_ROW added to every input), COLUMNS (windows that the strip function gathers, 0 if it reads them in place), and
  * FN(strip)(job, out, pixels), which comes from tile.template.h or the including file.
  */
 typedef struct {
@@ -28,7 +28,10 @@ static void FN(strip)(const FN(job) *job, T *out, ptrdiff_t pixels);
 #define ROUND_GROUPS(n) (n)
 #endif
 
-ALWAYS_INLINE int FN(groups)(const simd_geometry *g) { return (int)ROUND_GROUPS(((ptrdiff_t)g->kernel_w * g->in_ch + KG - 1) / KG); }
+ALWAYS_INLINE int FN(groups)(const simd_geometry *g)
+{
+    return (int)ROUND_GROUPS(((ptrdiff_t)g->kernel_w * g->in_ch + KG - 1) / KG);
+}
 
 ALWAYS_INLINE size_t FN(sums_bytes)(const simd_geometry *g)
 {
@@ -41,7 +44,8 @@ static size_t FN(packed_bytes)(const simd_geometry *g)
     return FN(sums_bytes)(g) + round_up((size_t)g->out_ch, CHANNELS) * per_channel * sizeof(PW);
 }
 
-ALWAYS_INLINE void FN(pack_as)(const simd_geometry *g, const void *weights, int weight_bits, const void *bias, void *packed)
+ALWAYS_INLINE void FN(pack_as)(const simd_geometry *g, const void *weights, int weight_bits, const void *bias,
+                               void *packed)
 {
     const ptrdiff_t run = (ptrdiff_t)g->kernel_w * g->in_ch;
     const ptrdiff_t groups = FN(groups)(g), whole = run / KG;

@@ -4,8 +4,8 @@
  * packed:  int32 sums[round_up(ch, DW_LANES)]                           bias and rounding, in accumulator order
  *          int16 weights[ch / DW_LANES][taps / DW_TAPS][DW_LANES][DW_TAPS]   taps padded with zeros, accumulator order
  *
- * Takes: FN(name), T, and FN(dw_tile)(job, offsets, in, weights, sums, out, pixels, channels); the lowered element is int16.
- * DW_SLOT(c) says where channel c of a chunk lies among the accumulators.
+ * Takes: FN(name), T, and FN(dw_tile)(job, in, offsets, weights, sums, out, pixels, channels); the lowered element is
+ * int16. DW_SLOT(c) says where channel c of a chunk lies among the accumulators.
  */
 typedef struct {
     const ptrdiff_t *taps; /* offset of every tap inside a window, a multiple of DW_TAPS of them */
@@ -18,7 +18,10 @@ typedef struct {
 static void FN(dw_tile)(const FN(dw_job) *job, const int16_t *in, const ptrdiff_t *offsets, const int16_t *weights,
                         const int32_t *sums, T *out, int pixels, int channels);
 
-ALWAYS_INLINE size_t FN(dw_sums_bytes)(const simd_geometry *g) { return round_up((size_t)g->out_ch, DW_LANES) * sizeof(int32_t); }
+ALWAYS_INLINE size_t FN(dw_sums_bytes)(const simd_geometry *g)
+{
+    return round_up((size_t)g->out_ch, DW_LANES) * sizeof(int32_t);
+}
 
 ALWAYS_INLINE ptrdiff_t FN(dw_steps)(const simd_geometry *g)
 {
@@ -61,14 +64,16 @@ ALWAYS_INLINE size_t FN(dw_taps_bytes)(const simd_geometry *g)
 static size_t FN(dw_scratch_bytes)(const simd_geometry *g) { return FN(lowering_bytes)(g) + FN(dw_taps_bytes)(g); }
 
 /* One output row as vectors of DW_LANES elements, the last one incomplete. */
-static void FN(dw_row)(const FN(dw_job) *job, const int16_t *in, const int16_t *weights, const int32_t *sums, T *out, ptrdiff_t length)
+static void FN(dw_row)(const FN(dw_job) *job, const int16_t *in, const int16_t *weights, const int32_t *sums, T *out,
+                       ptrdiff_t length)
 {
     const ptrdiff_t whole = length / DW_LANES;
     ptrdiff_t offsets[DW_PIXELS];
     for (ptrdiff_t i = 0; i < whole; i += DW_PIXELS) {
         for (ptrdiff_t p = 0; p < DW_PIXELS; p++)
             offsets[p] = min_ptrdiff(i + p, whole - 1) * DW_LANES;
-        FN(dw_tile)(job, in, offsets, weights, sums, out + i * DW_LANES, (int)min_ptrdiff(whole - i, DW_PIXELS), DW_LANES);
+        FN(dw_tile)(job, in, offsets, weights, sums, out + i * DW_LANES, (int)min_ptrdiff(whole - i, DW_PIXELS),
+                    DW_LANES);
     }
     if (length % DW_LANES) {
         for (ptrdiff_t p = 0; p < DW_PIXELS; p++)
@@ -84,7 +89,7 @@ static void FN(dw_run)(const simd_geometry *g, const void *packed, const void *i
     ptrdiff_t *taps = (ptrdiff_t *)((char *)scratch + p.offsets_bytes);
     int16_t *buffer = (int16_t *)((char *)taps + FN(dw_taps_bytes)(g));
     const FN(dw_job) job = {taps, FN(dw_steps)(g), g->out_shift, g->relu ? 0 : INT32_MIN,
-                              FN(dw_spans_pixels)(g) ? DW_LANES : g->out_ch};
+                            FN(dw_spans_pixels)(g) ? DW_LANES : g->out_ch};
     const int32_t *sums = packed;
     const int16_t *weights = (const int16_t *)((const char *)packed + FN(dw_sums_bytes)(g));
     const ptrdiff_t chunk_pitch = job.steps * DW_TAPS * DW_LANES;
@@ -106,7 +111,8 @@ static void FN(dw_run)(const simd_geometry *g, const void *packed, const void *i
         }
         for (ptrdiff_t c = 0; c < g->out_ch; c += DW_LANES)
             for (ptrdiff_t i = 0; i < pixels; i += DW_PIXELS)
-                FN(dw_tile)(&job, buffer + c, offsets + i, weights + c / DW_LANES * chunk_pitch, sums + c, to + i * g->out_ch + c,
-                            (int)min_ptrdiff(pixels - i, DW_PIXELS), (int)min_ptrdiff(g->out_ch - c, DW_LANES));
+                FN(dw_tile)(&job, buffer + c, offsets + i, weights + c / DW_LANES * chunk_pitch, sums + c,
+                            to + i * g->out_ch + c, (int)min_ptrdiff(pixels - i, DW_PIXELS),
+                            (int)min_ptrdiff(g->out_ch - c, DW_LANES));
     }
 }

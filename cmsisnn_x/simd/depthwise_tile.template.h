@@ -7,8 +7,8 @@ static void FN(dw_tile)(const FN(dw_job) *job, const int16_t *in, const ptrdiff_
 {
     VEC acc[DW_PIXELS][2];
     DW_SUMS(job->taps, job->steps, in, offsets, weights, sums, acc);
-    UNROLL for (int p = 0; p < DW_PIXELS; p++)
-    {
+    UNROLL
+    for (int p = 0; p < DW_PIXELS; p++) {
         if (p >= pixels)
             break;
         DW_STORE(out + p * job->ch, acc[p], job->shift, job->low, channels);

@@ -19,8 +19,9 @@ extern const simd_isa simd_portable;
 extern const simd_isa simd_avx512vnni;
 static int has_avx512vnni(void)
 {
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vnni");
 }
 #endif
 
@@ -62,7 +63,7 @@ static int has_avxvnni(void)
 #define ARCH_REQ_XCOMP_PERM 0x1023
 #define XFEATURE_XTILEDATA 18
 extern const simd_isa simd_amx;
-/* The kernel hands out the tile state on request, once per process; it refuses where signal stacks are too small for it. */
+/* The kernel hands out the tile state on request, once per process; it refuses where signal stacks are too small. */
 static int ask_for_amx(void)
 {
     unsigned a, b, c, d;
@@ -143,8 +144,7 @@ static const char *const names[] = {
 #ifdef SIMD_HAVE_NEON
     "neon",
 #endif
-    "portable",
-    NULL,
+    "portable",   NULL,
 };
 
 const char *const *simd_built(void) { return names; }

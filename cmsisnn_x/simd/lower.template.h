@@ -45,7 +45,8 @@ static size_t FN(lowering_bytes)(const simd_geometry *g)
     return p.buffer_bytes + p.offsets_bytes;
 }
 
-static void FN(lower)(const simd_geometry *g, const FN(lowering) *p, const T *in, ptrdiff_t first_out, ptrdiff_t out_rows, LT *buffer)
+static void FN(lower)(const simd_geometry *g, const FN(lowering) *p, const T *in, ptrdiff_t first_out,
+                      ptrdiff_t out_rows, LT *buffer)
 {
     const ptrdiff_t first = first_out * g->stride_y - g->pad_top;
     const ptrdiff_t rows = (out_rows - 1) * g->stride_y + g->kernel_h;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* AArch64 NEON. Compiled twice: with the dot-product extension int8 takes SDOT (four products per lane), without it int8 is widened
- * while it is lowered and shares SMLAL with int16. */
+/* AArch64 NEON. Compiled twice: with the dot-product extension int8 takes SDOT (four products a lane), without it int8
+ * is widened while it is lowered and shares SMLAL with int16. */
 #include <arm_neon.h>
 
 #include "common.h"
@@ -63,15 +63,15 @@ ALWAYS_INLINE void widen_bytes(int16_t *restrict to, const int8_t *restrict from
 ALWAYS_INLINE void depthwise_sums(const ptrdiff_t *taps, ptrdiff_t steps, const int16_t *in, const ptrdiff_t *offsets,
                                   const int16_t *weights, const int32_t *sums, int32x4_t (*acc)[2])
 {
-    UNROLL for (int p = 0; p < DW_PIXELS; p++)
-    {
+    UNROLL
+    for (int p = 0; p < DW_PIXELS; p++) {
         acc[p][0] = vld1q_s32(sums);
         acc[p][1] = vld1q_s32(sums + 4);
     }
     for (ptrdiff_t t = 0; t < steps; t++) {
         const int16x8_t w = vld1q_s16(weights + t * DW_LANES);
-        UNROLL for (int p = 0; p < DW_PIXELS; p++)
-        {
+        UNROLL
+        for (int p = 0; p < DW_PIXELS; p++) {
             const int16x8_t x = vld1q_s16(in + offsets[p] + taps[t]);
             acc[p][0] = vmlal_s16(acc[p][0], vget_low_s16(w), vget_low_s16(x));
             acc[p][1] = vmlal_high_s16(acc[p][1], w, x);

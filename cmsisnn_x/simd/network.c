@@ -24,22 +24,22 @@ void simd_look_up_q15(const int16_t *x, const int16_t *table, int int_bits, int1
 }
 
 /* m = max(x), e = x - (m - W), live where e > 0; out = min(floor(2^B / SUM 2^e) >> (K - e), high). */
-#define SOFTMAX(name, T, W, B, K, HIGH)                                         \
-    void name(const T *x, T *out, size_t count)                                 \
-    {                                                                           \
-        int32_t base = x[0];                                                    \
-        for (size_t i = 1; i < count; i++)                                      \
-            base = x[i] > base ? x[i] : base;                                   \
-        base -= W;                                                              \
-        int64_t total = 0;                                                      \
-        for (size_t i = 0; i < count; i++)                                      \
-            total += x[i] > base ? INT64_C(1) << (x[i] - base) : 0;             \
-        const int32_t quotient = (int32_t)((INT64_C(1) << B) / total);          \
-        for (size_t i = 0; i < count; i++) {                                    \
-            const int32_t e = x[i] - base;                                      \
-            const int32_t v = e > 0 ? quotient >> (K - e) : 0;                  \
-            out[i] = (T)(v < HIGH ? v : HIGH);                                  \
-        }                                                                       \
+#define SOFTMAX(name, T, W, B, K, HIGH)                                \
+    void name(const T *x, T *out, size_t count)                        \
+    {                                                                  \
+        int32_t base = x[0];                                           \
+        for (size_t i = 1; i < count; i++)                             \
+            base = x[i] > base ? x[i] : base;                          \
+        base -= W;                                                     \
+        int64_t total = 0;                                             \
+        for (size_t i = 0; i < count; i++)                             \
+            total += x[i] > base ? INT64_C(1) << (x[i] - base) : 0;    \
+        const int32_t quotient = (int32_t)((INT64_C(1) << B) / total); \
+        for (size_t i = 0; i < count; i++) {                           \
+            const int32_t e = x[i] - base;                             \
+            const int32_t v = e > 0 ? quotient >> (K - e) : 0;         \
+            out[i] = (T)(v < HIGH ? v : HIGH);                         \
+        }                                                              \
     }
 SOFTMAX(simd_softmax_q7, int8_t, 8, 20, 13, INT8_MAX)
 SOFTMAX(simd_softmax_q15, int16_t, 16, 32, 17, INT16_MAX)
@@ -68,7 +68,10 @@ void simd_network_plan(simd_network *network)
     network->out_bytes = bytes_of(network->steps, network->steps[network->step_count - 1].out_count);
 }
 
-size_t simd_workspace_bytes(const simd_network *network) { return 2 * network->buffer_bytes + network->scratch_bytes + SIMD_ALIGNMENT; }
+size_t simd_workspace_bytes(const simd_network *network)
+{
+    return 2 * network->buffer_bytes + network->scratch_bytes + SIMD_ALIGNMENT;
+}
 
 void simd_step_run(const simd_step *step, const void *in, void *out, void *scratch)
 {
@@ -97,7 +100,8 @@ void simd_step_run(const simd_step *step, const void *in, void *out, void *scrat
     }
 }
 
-void simd_network_run(const simd_network *network, const void *in, void *out, ptrdiff_t first, ptrdiff_t last, void *workspace)
+void simd_network_run(const simd_network *network, const void *in, void *out, ptrdiff_t first, ptrdiff_t last,
+                      void *workspace)
 {
     char *const buffers[2] = {workspace, (char *)workspace + network->buffer_bytes};
     char *const scratch = buffers[1] + network->buffer_bytes;
@@ -111,7 +115,8 @@ void simd_network_run(const simd_network *network, const void *in, void *out, pt
     }
 }
 
-void simd_network_share(const simd_network *network, const void *in, void *out, ptrdiff_t samples, simd_counter *counter, void *workspace)
+void simd_network_share(const simd_network *network, const void *in, void *out, ptrdiff_t samples,
+                        simd_counter *counter, void *workspace)
 {
     for (;;) {
         const ptrdiff_t first = atomic_fetch_add(&counter->next, SHARE_SAMPLES);

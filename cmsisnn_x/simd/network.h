@@ -41,10 +41,12 @@ size_t simd_step_scratch_bytes(const simd_step *step);
 void simd_step_run(const simd_step *step, const void *in, void *out, void *scratch);
 
 /* Runs the samples first .. last-1 of the batch; `workspace` is aligned to SIMD_ALIGNMENT. */
-void simd_network_run(const simd_network *network, const void *in, void *out, ptrdiff_t first, ptrdiff_t last, void *workspace);
+void simd_network_run(const simd_network *network, const void *in, void *out, ptrdiff_t first, ptrdiff_t last,
+                      void *workspace);
 
 /* Runs samples of the batch until `counter` has handed out all: several threads share one counter. */
-void simd_network_share(const simd_network *network, const void *in, void *out, ptrdiff_t samples, simd_counter *counter, void *workspace);
+void simd_network_share(const simd_network *network, const void *in, void *out, ptrdiff_t samples,
+                        simd_counter *counter, void *workspace);
 
 void simd_look_up_q7(const int8_t *x, const int8_t *table, int int_bits, int8_t *out, size_t count);
 void simd_look_up_q15(const int16_t *x, const int16_t *table, int int_bits, int16_t *out, size_t count);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Pooling, relu: plain loops that every compiler vectorises; first along the kernel's rows (long contiguous runs), then its columns.
- * Takes: FN(name), T. */
+/* Pooling, relu: plain loops that every compiler vectorises; first along the kernel's rows (long contiguous runs), then
+ * its columns. Takes: FN(name), T. */
 typedef struct {
     ptrdiff_t first, last;
 } FN(range);
@@ -48,8 +48,8 @@ static void FN(max_pool)(const simd_geometry *g, const void *in, void *out, void
             FN(max_columns)(g, row, to, 16);
         else if (ch == 32)
             FN(max_columns)(g, row, to, 32);
-        else if (ch % 64 == 0)
-            FN(max_columns)(g, row, to, ch);
+        else if (ch == 64)
+            FN(max_columns)(g, row, to, 64);
         else
             FN(max_columns)(g, row, to, ch);
     }
@@ -68,7 +68,8 @@ ALWAYS_INLINE void FN(add_into)(int32_t *restrict to, const T *restrict from, pt
 
 /* Windows of more than this many elements may leave 32 bits; they are summed in 64. */
 #define AVG_COUNT_MAX ((ptrdiff_t)1 << (32 - 8 * sizeof(T) - 1))
-/* Below this sum a float quotient truncates exactly: |a| < 2^24 puts every non-integer a / b further from an integer than half an ulp. */
+/* Below this sum a float quotient truncates exactly: |a| < 2^24 puts every non-integer a / b further from an integer
+ * than half an ulp. */
 #define FLOAT_SUM_MAX ((int64_t)1 << 24)
 
 static void FN(avg_pool)(const simd_geometry *g, const void *in, void *out, void *scratch)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Portable C. The windows of PIXELS pixels are gathered into columns, so that every sum is one long int16 product, the shape that
- * compilers turn into their target's multiply-add (PMADDWD on any x86-64). */
+/* Portable C. The windows of PIXELS pixels are gathered into columns, so that every sum is one long int16 product, the
+ * shape that compilers turn into their target's multiply-add (PMADDWD on any x86-64). */
 #include "common.h"
 #include "four_rows.h"
 
@@ -21,7 +21,8 @@ ALWAYS_INLINE void widen_bytes(int16_t *restrict to, const int8_t *restrict from
 }
 
 /* Not inlined: GCC then knows that the sums overlap nothing, and vectorises both widths alike. */
-static __attribute__((noinline)) void multiply_add(uint32_t *restrict acc, const int16_t *restrict x, const int16_t *restrict w, int n)
+static __attribute__((noinline)) void multiply_add(uint32_t *restrict acc, const int16_t *restrict x,
+                                                   const int16_t *restrict w, int n)
 {
     for (int c = 0; c < n; c++)
         acc[c] += (uint32_t)((int32_t)x[c] * w[c]);

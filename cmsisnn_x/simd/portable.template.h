@@ -3,7 +3,8 @@
  * Takes: FN(name), T. */
 
 /* The other way round where fewer than PIXELS columns are left: four rows of weights against one column. */
-static void FN(one_column)(const FN(job) *job, const int16_t *column, ptrdiff_t depth, T *out, int32_t low, int32_t high)
+static void FN(one_column)(const FN(job) *job, const int16_t *column, ptrdiff_t depth, T *out, int32_t low,
+                           int32_t high)
 {
     for (ptrdiff_t oc = 0; oc < job->out_ch; oc += 4) {
         const ptrdiff_t last = job->out_ch - 1, valid = min_ptrdiff(job->out_ch - oc, 4);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A few samples of a fully connected layer straight from plain weights: packing them would cost more than the products do.
- * Loops of this shape become the target's multiply-add. Takes: FN(name), T; FN(four_rows_w8/_w16) come from four_rows.h. */
-static void FN(dot_rows)(const simd_geometry *g, const void *weights, const void *bias, const void *in, void *out, int16_t *wide)
+/* A few samples of a fully connected layer straight from plain weights: packing would cost more than the products do.
+ * Loops of this shape become the target's multiply-add. Takes: FN(name), T; four_rows_w8 and four_rows_w16 come
+ * from four_rows.h. */
+static void FN(dot_rows)(const simd_geometry *g, const void *weights, const void *bias, const void *in, void *out,
+                         int16_t *wide)
 {
     const ptrdiff_t cols = g->in_ch, rows = g->out_ch;
     const int32_t high = sizeof(T) == 1 ? INT8_MAX : INT16_MAX, low = g->relu ? 0 : -high - 1;

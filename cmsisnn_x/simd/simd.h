@@ -45,8 +45,9 @@ typedef struct {
     const char *name;
     simd_weighted convolve[2]; /* fully connected: a 1x1 convolution whose pixels are the samples */
     simd_weighted depthwise[2];
-    /* One sample of a fully connected layer (out_ch rows x in_ch columns) from plain weights; `wide` holds in_ch elements. */
-    void (*dot_rows[2])(const simd_geometry *g, const void *weights, const void *bias, const void *in, void *out, int16_t *wide);
+    /* One sample of a fully connected layer (out_ch rows x in_ch columns), plain weights; `wide`: in_ch elements. */
+    void (*dot_rows[2])(const simd_geometry *g, const void *weights, const void *bias, const void *in, void *out,
+                        int16_t *wide);
     simd_pool max_pool[2], avg_pool[2];
     void (*relu[2])(const void *in, void *out, size_t count);
 } simd_isa;

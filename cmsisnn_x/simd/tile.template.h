@@ -3,69 +3,82 @@
  *
  *   acc[pixel][vector] += weights[vector][group] . broadcast(window[pixel][group])
  *
- * Takes what convolve.template.h takes, and VEC, LOAD_SUMS(p), LOAD_WEIGHTS(p), BROADCAST(p), DOT(acc, w, x), ADD(a, b), and
- * STORE(out, acc, shift, low, n), which shifts, clamps and stores n <= LANES channels.
+ * Takes what convolve.template.h takes, and VEC, LOAD_SUMS(p), LOAD_WEIGHTS(p), BROADCAST(p), DOT(acc, w, x), ADD(a,
+ * b), and STORE(out, acc, shift, low, n), which shifts, clamps and stores n <= LANES channels.
  */
 
 /* `split` accumulator sets take groups in turn: small tiles would otherwise wait for the latency of DOT. */
-ALWAYS_INLINE void FN(tile)(const FN(job) *job, const int pixels, const int vectors, const int split, const ptrdiff_t *offsets,
-                            const PW *weights, const int32_t *sums, T *out, int valid_pixels, int valid_channels)
+ALWAYS_INLINE void FN(tile)(const FN(job) *job, const int pixels, const int vectors, const int split,
+                            const ptrdiff_t *offsets, const PW *weights, const int32_t *sums, T *out, int valid_pixels,
+                            int valid_channels)
 {
     VEC acc[SPLITS][PIXELS][VECTORS];
     const LT *in[PIXELS];
     const ptrdiff_t vector_pitch = (ptrdiff_t)job->rows * job->groups * LANES * KG;
-    UNROLL for (int p = 0; p < pixels; p++)
-    {
+    UNROLL
+    for (int p = 0; p < pixels; p++) {
         in[p] = job->in + offsets[p];
-        UNROLL for (int v = 0; v < vectors; v++)
-        {
+        UNROLL
+        for (int v = 0; v < vectors; v++) {
             acc[0][p][v] = LOAD_SUMS(sums + v * LANES);
-            UNROLL for (int s = 1; s < split; s++) acc[s][p][v] = ZERO();
+            UNROLL
+            for (int s = 1; s < split; s++)
+                acc[s][p][v] = ZERO();
         }
     }
     for (int r = 0; r < job->rows; r++) {
         ptrdiff_t k = 0;
         const ptrdiff_t end = (ptrdiff_t)job->groups * KG;
         for (; k <= end - split * KG; k += split * KG, weights += split * LANES * KG) {
-            UNROLL for (int s = 0; s < split; s++)
-            {
+            UNROLL
+            for (int s = 0; s < split; s++) {
                 VEC w[VECTORS];
-                UNROLL for (int v = 0; v < vectors; v++) w[v] = LOAD_WEIGHTS(weights + v * vector_pitch + s * LANES * KG);
-                UNROLL for (int p = 0; p < pixels; p++)
-                {
+                UNROLL
+                for (int v = 0; v < vectors; v++)
+                    w[v] = LOAD_WEIGHTS(weights + v * vector_pitch + s * LANES * KG);
+                UNROLL
+                for (int p = 0; p < pixels; p++) {
                     const VEC x = BROADCAST(in[p] + k + s * KG);
-                    UNROLL for (int v = 0; v < vectors; v++) acc[s][p][v] = DOT(acc[s][p][v], w[v], x);
+                    UNROLL
+                    for (int v = 0; v < vectors; v++)
+                        acc[s][p][v] = DOT(acc[s][p][v], w[v], x);
                 }
             }
         }
         for (; split > 1 && k < end; k += KG, weights += LANES * KG) {
-            UNROLL for (int p = 0; p < pixels; p++)
-            {
+            UNROLL
+            for (int p = 0; p < pixels; p++) {
                 const VEC x = BROADCAST(in[p] + k);
-                UNROLL for (int v = 0; v < vectors; v++) acc[0][p][v] = DOT(acc[0][p][v], LOAD_WEIGHTS(weights + v * vector_pitch), x);
+                UNROLL
+                for (int v = 0; v < vectors; v++)
+                    acc[0][p][v] = DOT(acc[0][p][v], LOAD_WEIGHTS(weights + v * vector_pitch), x);
             }
         }
-        UNROLL for (int p = 0; p < pixels; p++) in[p] += job->pitch;
+        UNROLL
+        for (int p = 0; p < pixels; p++)
+            in[p] += job->pitch;
     }
-    UNROLL for (int p = 0; p < pixels; p++)
-    {
+    UNROLL
+    for (int p = 0; p < pixels; p++) {
         if (p >= valid_pixels)
             break;
-        UNROLL for (int v = 0; v < vectors; v++)
-        {
+        UNROLL
+        for (int v = 0; v < vectors; v++) {
             VEC sum = acc[0][p][v];
-            UNROLL for (int s = 1; s < split; s++) sum = ADD(sum, acc[s][p][v]);
+            UNROLL
+            for (int s = 1; s < split; s++)
+                sum = ADD(sum, acc[s][p][v]);
             STORE(out + p * job->out_ch + v * LANES, sum, job->shift, job->low, valid_channels - v * LANES);
         }
     }
 }
 
-#define TILE(pixels, vectors, split)                                                                                  \
-    static __attribute__((noinline)) void CXN_CAT(FN(tile_), pixels##x##vectors)(                                    \
-        const FN(job) *job, const ptrdiff_t *offsets, const PW *weights, const int32_t *sums, T *out, int valid_pixels, \
-        int valid_channels)                                                                                          \
-    {                                                                                                                \
-        FN(tile)(job, pixels, vectors, split, offsets, weights, sums, out, valid_pixels, valid_channels);            \
+#define TILE(pixels, vectors, split)                                                                      \
+    static __attribute__((noinline)) void CXN_CAT(FN(tile_), pixels##x##vectors)(                         \
+        const FN(job) *job, const ptrdiff_t *offsets, const PW *weights, const int32_t *sums, T *out,    \
+        int valid_pixels, int valid_channels)                                                             \
+    {                                                                                                     \
+        FN(tile)(job, pixels, vectors, split, offsets, weights, sums, out, valid_pixels, valid_channels); \
     }
 TILES(TILE)
 #undef TILE
@@ -74,7 +87,7 @@ typedef void (*FN(tile_function))(const FN(job) *, const ptrdiff_t *, const PW *
 
 static FN(tile_function) FN(choose_tile)(ptrdiff_t pixels, int vectors)
 {
-#define TILE(p, v, split)           \
+#define TILE(p, v, split)            \
     if (pixels <= p && vectors == v) \
         return CXN_CAT(FN(tile_), p##x##v);
     TILES(TILE)
@@ -82,7 +95,7 @@ static FN(tile_function) FN(choose_tile)(ptrdiff_t pixels, int vectors)
     return NULL;
 }
 
-/* Channels outside, pixels inside: the weights of one block stay in the first-level cache while the strip streams by. */
+/* Channels outside, pixels inside: the weights of one block stay in the first-level cache while the strip streams. */
 static void FN(strip)(const FN(job) *job, T *out, ptrdiff_t pixels)
 {
     const ptrdiff_t channel_pitch = (ptrdiff_t)job->rows * job->groups * KG;
