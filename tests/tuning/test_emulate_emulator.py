@@ -255,6 +255,21 @@ def test_an_access_across_the_end_of_an_object_is_found(elf):
         emulator.call("read_at", [buffer.address + 15])
 
 
+def test_faults_can_be_checked_without_bounds(elf):
+    core, path = elf
+    emulator = Emulator(path, core, faults=True)
+    emulator.write(0x2080_0000, np.array([5, 6, 7], np.uint32))
+    assert emulator.call("pair_of", [0x2080_0000]).result == 3
+    with pytest.raises(EmulationError, match=r"unaligned read of 4 bytes at 0x20800002, which faults on"):
+        emulator.call("pair_of", [0x2080_0002])
+
+
+def test_a_stack_that_overflows_is_named(elf):
+    core, path = elf
+    with pytest.raises(EmulationError, match=r"deep: .*the stack is more than 1 MiB deep"):
+        Emulator(path, core).call("deep", [1_000_000])
+
+
 def test_touched_memory_is_counted(elf):
     core, path = elf
     emulator = Emulator(path, core, count_accesses=True)

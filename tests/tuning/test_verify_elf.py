@@ -90,6 +90,7 @@ def test_boards_say_how_they_are_priced(elf):
 
 ELF = ("--elf", "ELF", "--target", "cortex-m4", "--call")
 BAD = {
+    "unaligned": ((*ELF, "assembly", "--arg", "words+2", "--arg", 4), "unaligned read of 4 bytes at 0x"),
     "nothing": ((), None),
     "both": (("DIR", "--elf", "ELF"), "expected either a folder or --elf FILE, got both"),
     "no call": (ELF[:-1], "expected --call SYMBOL"),

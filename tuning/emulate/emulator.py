@@ -66,10 +66,13 @@ class Emulator:
         Executable ELF file with symbols.
     target : Target or str
         A target, or the name of a core.
+    faults : bool
+        Check the alignment of every access as the core does: anything on an M0+; LDM, STM, LDRD, STRD and the FPU's on
+        the others. Takes about twice as long. Unicorn splits long blocks elsewhere then, which can move the price
+        by a few cycles: take prices from an emulator that checks nothing.
     checked : bool
-        Check every load and store: inside an object of the file, the stack or a `buffer`, writable, and aligned as the
-        core demands (anything on an M0+; LDM, STM, LDRD, STRD and the FPU's on the others). Takes about four times
-        as long.
+        Also check bounds: every access must lie inside an object of the file, the stack or a `buffer`, and constants
+        are not written to.
     count_accesses : bool
         Also count the bytes that are read and written in each object; takes about forty times as long.
 
@@ -86,6 +89,7 @@ class Emulator:
         source: str | Path | bytes,
         target: Target | str,
         *,
+        faults: bool = False,
         checked: bool = False,
         count_accesses: bool = False,
     ) -> None:
@@ -94,6 +98,7 @@ class Emulator:
             raise EmulationError(f"target: expected a core out of {', '.join(CORES)}, got {self.core!r}")
         self.image: Image = elf.load(source)
         self.checked = checked or count_accesses
+        self.faults = faults or self.checked
         self.count_accesses = count_accesses
         self._pricer = Pricer(PIPELINES[self.core], self._decode, self.image.name_of)
         self._open()
@@ -126,21 +131,22 @@ class Emulator:
         unicorn, arm_const = self._unicorn, self._registers
         library = _library()
         mem_read, reg_read, reg_write, emu_stop = (
-            ctypes.cast(function, ctypes.c_void_p).value
+            _address(function)
             for function in (library.uc_mem_read, library.uc_reg_read, library.uc_reg_write, library.uc_emu_stop)
         )
         self._blocks = _blocks.BlockProbe(mem_read, emu_stop)
         self._hook(unicorn.UC_HOOK_BLOCK, self._blocks)
-        if self.checked:
-            pc, xpsr = arm_const.UC_ARM_REG_PC, arm_const.UC_ARM_REG_XPSR
-            self._accesses = _guards.AccessProbe(reg_read, reg_write, emu_stop, pc, xpsr)
-            # Code that is translated while no hook of this kind exists would never call a later one.
-            self._hook(_ACCESS, self._accesses, self._layout.return_page, self._layout.return_page)
+        pc, xpsr = arm_const.UC_ARM_REG_PC, arm_const.UC_ARM_REG_XPSR
+        if self.faults:
             numbers = [getattr(arm_const, f"UC_ARM_REG_R{n}") for n in range(13)]
             numbers += [arm_const.UC_ARM_REG_SP, arm_const.UC_ARM_REG_LR, pc]
             strict = self.core == "cortex-m0plus"
             self._alignment = _guards.AlignmentProbe(mem_read, reg_read, emu_stop, numbers, xpsr, strict)
             self._hook(unicorn.UC_HOOK_CODE, self._alignment)
+        if self.checked:
+            self._accesses = _guards.AccessProbe(reg_read, reg_write, emu_stop, pc, xpsr)
+            # Code that is translated while no hook of this kind exists would never call a later one.
+            self._hook(_ACCESS, self._accesses, self._layout.return_page, self._layout.return_page)
             self._watched: list[Region] = []
             self._watches: list[int] = []
         self._engine.hook_add(unicorn.UC_HOOK_INTR, self._on_exception)
@@ -322,10 +328,11 @@ class Emulator:
         self._fault: str | None = None
         top = self._enter([self.address(arg) for arg in args])
         self._blocks.start(budget)
+        if self.faults:
+            self._alignment.start()
         if self.checked:
             regions = self._regions()
             self._accesses.start([(region.start, region.end, region.writable) for region in regions])
-            self._alignment.start()
             self._watch(regions)
         try:
             self._engine.emu_start(entry.address | 1, self._layout.return_page)
@@ -411,7 +418,9 @@ class Emulator:
     def _check_outcome(self, symbol: str, budget: int) -> None:
         pc = self._engine.reg_read(self._registers.UC_ARM_REG_PC) & ~1
         message = None
-        offence = (self._accesses.offence or self._alignment.offence) if self.checked else None
+        offence = self._accesses.offence if self.checked else None
+        if offence is None and self.faults:
+            offence = self._alignment.offence
         if offence is not None:
             rule, is_write, address, size, pc = offence
             message = memory.explain(rule, is_write, address, size, self._regions(), self.core)
@@ -426,8 +435,16 @@ class Emulator:
         elif pc != self._layout.return_page:
             message = "the core went to sleep (WFI or WFE) and no interrupt can wake it"
         if message is not None:
+            if self._engine.reg_read(self._registers.UC_ARM_REG_SP) < self._layout.stack - memory.STACK_SIZE:
+                message += f" (the stack is more than {memory.STACK_SIZE >> 20} MiB deep)"
             place, name = self.image.place(pc), self.image.name_of(pc)
             raise EmulationError(f"{symbol}: {message}, at {place}", address=pc, symbol=name)
+
+
+def _address(function: Any) -> int:
+    address = ctypes.cast(function, ctypes.c_void_p).value
+    assert address is not None
+    return address
 
 
 def _library() -> Any:

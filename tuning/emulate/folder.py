@@ -230,13 +230,13 @@ def _with_weights(model: str, layer: Layer, variant: Variant | None, arrays: Map
     if shape is None:
         return layer
     # The emitter appends underscores where a name is taken.
-    kinds = {
-        kind: next((arrays[name] for name in arrays if name.rstrip("_") == f"{model}_{layer.name}_{kind}"), None)
-        for kind in ("weights", "bias")
-    }
-    for kind, array in kinds.items():
-        if array is None:
-            raise FolderError(f"{model}_weights.h: expected an array {model}_{layer.name}_{kind}, got none")
+    kinds: dict[str, np.ndarray] = {}
+    for kind in ("weights", "bias"):
+        wanted = f"{model}_{layer.name}_{kind}"
+        named = [array for name, array in arrays.items() if name.rstrip("_") == wanted]
+        if not named:
+            raise FolderError(f"{model}_weights.h: expected an array {wanted}, got none")
+        kinds[kind] = named[0]
     blank = np.zeros(shape, NUMPY_DTYPES[layer.weights_dtype or layer.dtype])
     return replace(
         layer, weights=unpack_weights(kinds["weights"], replace(layer, weights=blank), variant), bias=kinds["bias"]
