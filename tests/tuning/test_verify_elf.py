@@ -122,3 +122,13 @@ def test_bad_usage_and_bad_input_are_one_sentence(case, elf, tmp_path):
         assert message in done.stderr
         assert done.stdout == ""
         assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("package", ["unicorn", "capstone", "elftools"])
+def test_a_missing_extra_says_what_to_install(package, elf):
+    hidden = f"import sys; sys.modules[{package!r}] = None; from tuning.verify import main; main()"
+    command = [sys.executable, "-c", hidden, "--elf", str(elf), "--call", "six", "--target", "cortex-m4"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "pip install 'cmsisnn-x[firmware]'" in done.stderr
+    assert "Traceback" not in done.stderr
