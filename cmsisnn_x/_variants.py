@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import product
 from operator import index
 from typing import Any
@@ -228,99 +228,85 @@ def _names(cores: tuple[str, ...]) -> str:
     return " and ".join(core.removeprefix("cortex-").upper() for core in cores)
 
 
-DEVICE_ROWS = (
-    *(
-        Row("convolve", dtype, "device", UNROLLS, BLOCKS, wins="the paper's knobs; least flash, and the only family for any shape")
-        for dtype in ("q7", "q15")
-    ),
-    Row("convolve", "q7", "device", UNROLLS, PAIRED, im2col_cols=FEW_COLS, weight_layout="interleaved", wins="padded layers when flash is short"),
-    Row("convolve", "q7", "device", UNROLLS, PAIRED, im2col_cols=FEW_COLS, weight_layout="widened", needs="dsp", wins="few output pixels"),
-    Row("convolve", "q15", "device", UNROLLS, PAIRED, im2col_cols=FEW_COLS, weight_layout="interleaved", wins="padded layers"),
-    *(
-        Row("convolve", dtype, "device", (1, 2, 4), BLOCKS, lowering="line_buffer", wins="least scratch of the padded kernels with plain weights")
-        for dtype in ("q7", "q15")
-    ),
-    *(
-        Row("convolve", dtype, "device", (1, 2, 4), PAIRED, lowering="line_buffer", weight_layout="interleaved", wins="stride 1, many channels")
-        for dtype in ("q7", "q15")
-    ),
-    Row("convolve", "q7", "device", (1, 2, 4), PAIRED, lowering="line_buffer", weight_layout="widened", needs="dsp", wins="stride 1, many channels"),
-    Row("convolve", "q7", "device", (1, 2, 4), PAIRED, lowering="direct", needs="no dsp", wins="no padding: no scratch at all"),
-    Row("convolve", "q7", "device", (1, 2, 4), PAIRED, lowering="direct", weight_layout="interleaved", needs="no dsp", wins="no padding, 1x1"),
-    Row("convolve", "q15", "device", (1, 2, 4), PAIRED, lowering="direct", wins="no padding: no scratch at all"),
-    Row("convolve", "q15", "device", (1, 2, 4), PAIRED, lowering="direct", weight_layout="interleaved", wins="no padding, 1x1"),
-    Row("convolve", "q7", "device", (1, 2, 4, 8), PAIRED, lowering="winograd", weight_layout="widened", tiles=(2, 4),
-        wins="kernels 3, 5 and 7 wide at stride 1: 1.5 to 2.5 times fewer products, for 2 to 3.2 times the flash"),
-    Row("convolve", "q7", "device", (1, 2, 4), PAIRED, lowering="winograd", tiles=(2, 4),
-        wins="the same from plain weights, when flash is short: transformed in scratch, about a fifth slower"),
-    *(
-        Row("convolve", dtype, "device", (4, 8), ((2, 4),), im2col_cols=(4, 8), weight_layout=layout, column_layout=columns, inner=inner, needs="dsp",
-            cores=cores, wins=f"im2col on {_names(cores)}: outputs less than 4 wide" + (", large windows" if columns == "interleaved" else ", odd channels"))
-        for dtype, layout in (("q7", "interleaved"), ("q7", "widened"), ("q15", "interleaved"))
-        for columns in ("sequential", "interleaved")
-        for inner, cores in SCHEDULES
-    ),
-    *(
-        Row("convolve", dtype, "device", (4, 8), ((2, 4),), lowering=lowering, weight_layout=layout, inner=inner, needs="dsp",
-            cores=cores, wins=f"{'padded and strided' if lowering == 'line_buffer' else 'unpadded'} kernels and 1x1 on {_names(cores)}")
-        for dtype, layout, lowering in (
-            ("q7", "interleaved", "line_buffer"), ("q7", "widened", "line_buffer"), ("q15", "interleaved", "line_buffer"),
-            ("q15", "interleaved", "direct"),
-        )
-        for inner, cores in SCHEDULES
-    ),
-    *(
-        Row("convolve", "q7", "device", (4, 8), (block,), lowering="winograd", weight_layout=layout, inner="asm", needs="no dsp", tiles=(2, 4),
-            cores=cores, wins=f"every stride-1 q7 kernel 3, 5 or 7 wide on {_names(cores)}" + (", when flash is short" if layout == "plain" else ""))
-        for layout in ("widened", "plain")
-        for block, cores in (((2, 4), ("cortex-m3",)), ((2, 2), ("cortex-m0plus",)))
-    ),
-    *(
-        Row("convolve", dtype, "device", (4, 8), ((2, 4),), im2col_cols=(4,), lowering=lowering, weight_layout="interleaved", inner="asm", needs="no dsp",
-            cores=("cortex-m3",), wins="q15, strides along x and 1x1 kernels on M3")
-        for dtype in ("q7", "q15")
-        for lowering in ("im2col", "line_buffer")
-    ),
-    *(
-        Row("convolve", "q7", "device", (2, 4, 8), ((2, 4),), lowering="winograd", weight_layout=layout, inner=inner, needs="dsp", tiles=(2, 4),
-            cores=cores, wins=f"every stride-1 q7 kernel 3, 5 or 7 wide on {_names(cores)}" + (", when flash is short" if layout == "plain" else ""))
-        for layout in ("widened", "plain")
-        for inner, cores in SCHEDULES
-    ),
-    *(
-        Row("depthwise_convolve", dtype, "device", (1, 2, 4), BLOCKS, im2col_cols=(1, 2, 4), wins="the paper's knobs, any shape")
-        for dtype in ("q7", "q15")
-    ),
-    *(
-        Row("depthwise_convolve", dtype, "device", (1, 2, 4), ((1, 1), (1, 2)), lowering="line_buffer", weight_layout=layout, needs="dsp",
-            wins="M4, M7 and M33: every depthwise layer; 1x2 at stride 1 with an odd kernel height, 1x1 otherwise")
-        for dtype, layout in (("q7", "widened"), ("q15", "interleaved"))
-    ),
-    *(
-        Row("fully_connected", dtype, "device", UNROLLS, blocks, im2col_cols=cols, lowering=lowering, wins=wins)
-        for dtype, lowering, wins in (
-            ("q7", "im2col", "the paper's knobs"),
-            ("q7", "direct", "cores without DSP; a single row; no scratch"),
-            ("q15", "im2col", "cores without DSP; a single row; the input is read where it lies"),
-        )
-        for blocks, cols in ((((1, 1), (2, 1)), (1,)), (((4, 2),), (2,)))
-    ),
-    *(
-        Row("fully_connected", dtype, "device", UNROLLS, ((rows, cols),), im2col_cols=(cols,), lowering="direct", weight_layout=layout,
-            needs="dsp", wins=wins)
-        for dtype, layout, wins in (
-            ("q7", "interleaved", "two or three rows"),
-            ("q15", "interleaved", "q15 weights; q7 weights when flash is short"),
-            ("q15", "widened", "q7 weights with flash to spare"),
-        )
-        for rows, cols in ((2, 1), (4, 2))
-    ),
-    *(
-        Row("fully_connected", "q7", "device", UNROLLS, ((4, 2),), im2col_cols=(2,), lowering="direct", weight_layout="interleaved", inner=inner,
-            needs="dsp", cores=cores, wins=f"four rows and more on {_names(cores)}")
-        for inner, cores in SCHEDULES
-    ),
-)
+def _convolve_rows() -> Iterator[Row]:
+    for dtype, packed in (("q7", ("interleaved", "widened")), ("q15", ("interleaved",))):
+        row = partial(Row, "convolve", dtype, "device")
+        yield row(UNROLLS, BLOCKS, "any shape on any core: the paper's knobs, the least code and flash")
+        for layout in packed:
+            needs = "dsp" if layout == "widened" else None  # SMLAD is what 16 bits are for
+            few = partial(row, weight_layout=layout, needs=needs)
+            yield few(UNROLLS, PAIRED, "narrow outputs and odd channels in C", im2col_cols=FEW_COLS)
+            yield few((1, 2, 4), PAIRED, "padded and strided kernels in C", lowering="line_buffer")
+        yield row((1, 2, 4), BLOCKS, "padded kernels with little scratch and flash", lowering="line_buffer")
+        direct = partial(row, (1, 2, 4), PAIRED, lowering="direct", needs="no dsp" if dtype == "q7" else None)
+        yield direct("no padding: no scratch at all")
+        yield direct("no padding, 1x1 kernels: no scratch at all", weight_layout="interleaved")
+
+        # Assembly: the 2x4 block over packed weights.
+        block = partial(row, (4, 8), ((2, 4),))
+        for inner, cores in SCHEDULES:
+            fast, names = partial(block, inner=inner, needs="dsp", cores=cores), _names(cores)
+            for layout in packed:
+                im2col = partial(fast, im2col_cols=(4, 8), weight_layout=layout)
+                yield im2col(f"outputs less than 4 wide, odd channels on {names}")
+                yield im2col(f"outputs less than 4 wide, large windows on {names}", column_layout="interleaved")
+                yield fast(f"1x1 and strided kernels on {names}", lowering="line_buffer", weight_layout=layout)
+            if dtype == "q15":
+                yield fast(f"1x1 and unpadded kernels on {names}", lowering="direct", weight_layout="interleaved")
+        for lowering in ("im2col", "line_buffer"):
+            yield block(
+                "q15, 1x1 and strided kernels on M3", im2col_cols=(4,), lowering=lowering, weight_layout="interleaved",
+                inner="asm", needs="no dsp", cores=("cortex-m3",),
+            )  # fmt: skip
+
+    winograd = partial(Row, "convolve", "q7", "device", lowering="winograd", tiles=(2, 4))
+    for layout, price in (("widened", "for 2 to 3.2 times the flash"), ("plain", "and the flash of q7, slower")):
+        own = partial(winograd, weight_layout=layout)
+        wins = f"3, 5 and 7 wide at stride 1: 1.5 to 2.5 times fewer products {price}"
+        yield own((1, 2, 4, 8) if layout == "widened" else (1, 2, 4), PAIRED, f"{wins}, in C")
+        for block_, cores in (((2, 4), ("cortex-m3",)), ((2, 2), ("cortex-m0plus",))):
+            yield own((4, 8), (block_,), f"{wins}, on {_names(cores)}", inner="asm", needs="no dsp", cores=cores)
+        for inner, cores in SCHEDULES:
+            yield own((2, 4, 8), ((2, 4),), f"{wins}, on {_names(cores)}", inner=inner, needs="dsp", cores=cores)
+
+
+def _depthwise_rows() -> Iterator[Row]:
+    for dtype, layout in (("q7", "widened"), ("q15", "interleaved")):
+        row = partial(Row, "depthwise_convolve", dtype, "device", (1, 2, 4))
+        yield row(BLOCKS, "cores without DSP, any shape: the paper's knobs", im2col_cols=(1, 2, 4))
+        yield row(
+            ((1, 1), (1, 2)), "M4, M7 and M33: 1x2 at stride 1 with an odd kernel height, 1x1 otherwise",
+            lowering="line_buffer", weight_layout=layout, needs="dsp",
+        )  # fmt: skip
+
+
+def _fully_connected_rows() -> Iterator[Row]:
+    for dtype, lowering, wins in (
+        ("q7", "im2col", "the paper's knobs"),
+        ("q7", "direct", "cores without DSP; a single row; no scratch"),
+        ("q15", "im2col", "cores without DSP; a single row; the input is read where it lies"),
+    ):
+        row = partial(Row, "fully_connected", dtype, "device", UNROLLS, lowering=lowering, wins=wins)
+        yield row(blocks=((1, 1), (2, 1)), im2col_cols=(1,))
+        yield row(blocks=((4, 2),), im2col_cols=(2,))
+    for dtype, layout, wins in (
+        ("q7", "interleaved", "two or three rows"),
+        ("q15", "interleaved", "q15 weights; q7 weights when flash is short"),
+        ("q15", "widened", "q7 weights with flash to spare"),
+    ):
+        for rows, cols in ((2, 1), (4, 2)):
+            yield Row(
+                "fully_connected", dtype, "device", UNROLLS, ((rows, cols),), wins, (cols,), "direct", layout,
+                needs="dsp",
+            )  # fmt: skip
+    for inner, cores in SCHEDULES:
+        yield Row(
+            "fully_connected", "q7", "device", UNROLLS, ((4, 2),), f"four rows and more on {_names(cores)}", (2,),
+            "direct", "interleaved", inner=inner, needs="dsp", cores=cores,
+        )  # fmt: skip
+
+
+DEVICE_ROWS = (*_convolve_rows(), *_depthwise_rows(), *_fully_connected_rows())
 
 
 def device_variants(op: str, dtype: str, *, dsp: bool, core: str | None = None) -> tuple[Variant, ...]:
@@ -348,10 +334,9 @@ def device_variants(op: str, dtype: str, *, dsp: bool, core: str | None = None) 
     """
     check_op(op, dtype)
     buildable = (None, "dsp" if dsp else "no dsp")
-    rows = (
-        row for row in DEVICE_ROWS
-        if (row.op, row.dtype) == (op, dtype) and row.needs in buildable and (core is None or not row.cores or core in row.cores)
-    )  # fmt: skip
+    rows = [row for row in DEVICE_ROWS if (row.op, row.dtype) == (op, dtype) and row.needs in buildable]
+    if core is not None:
+        rows = [row for row in rows if not row.cores or core in row.cores]
     return tuple(dict.fromkeys(v for row in rows for v in row.variants()))
 
 
@@ -368,7 +353,8 @@ def device_variant_problem(layer: Layer, variant: Variant, *, dsp: bool) -> str 
     if op == "depthwise_convolve" and variant.lowering == "line_buffer" and variant.block_cols == 2:
         kernel_h, stride_y, out_h = layer.kernel[0], layer.stride[0], layer.output_image[0]
         if stride_y != 1 or kernel_h % 2 == 0 or kernel_h == 1 or out_h < 2:
-            return f"block_cols 2 needs stride 1 along y, an odd kernel height from 3 on and two output rows; got {stride_y}, {kernel_h}, {out_h}"
+            got = f"stride {stride_y}, height {kernel_h}, {out_h} rows"
+            return f"block_cols 2 needs stride 1 along y, an odd kernel height from 3 on and two output rows; got {got}"
     if op == "fully_connected" and variant.weight_layout == "widened" and (layer.weights_dtype or layer.dtype) == "q15":
         return "weight_layout 'widened' needs q7 weights, got q15"
     if op != "convolve":
@@ -377,7 +363,8 @@ def device_variant_problem(layer: Layer, variant: Variant, *, dsp: bool) -> str 
     if variant.column_layout == "interleaved" and layer.image[2] % 2:
         return f"column_layout 'interleaved' needs an even number of input channels, got {layer.image[2]}"
     if variant.lowering in ("line_buffer", "direct") and out_w < variant.block_cols:
-        return f"lowering {variant.lowering!r} needs an output at least block_cols={variant.block_cols} wide, got {out_w}"
+        least = f"block_cols={variant.block_cols}"
+        return f"lowering {variant.lowering!r} needs an output at least {least} wide, got {out_w}"
     if variant.lowering == "direct" and any(side > 0 for axis in layer.padding for side in axis):
         return f"lowering 'direct' needs windows inside the image, got padding {layer.padding}"
     problem = _winograd_problem(layer, variant) if variant.lowering == "winograd" else None
@@ -394,7 +381,8 @@ def _assembly_problem(layer: Layer, variant: Variant) -> str | None:
     if run % 2 and variant.lowering in ("line_buffer", "direct"):
         return f"inner {variant.inner!r} needs an even number of elements in a kernel row, got {run}"
     if variant.column_layout == "sequential" and 3 * (step + step % 2) * 2 + 2 * variant.unroll * 4 * 2 > 4095:
-        return f"inner {variant.inner!r} reaches 4095 bytes, four columns of {step} elements are further apart; column_layout 'interleaved' may do"
+        apart = f"four columns of {step} elements lie further apart; column_layout 'interleaved' may do"
+        return f"inner {variant.inner!r} reaches 4095 bytes, {apart}"
     return f"inner {variant.inner!r} takes runs of up to 8190 elements, got {run}" if run > 8190 else None
 
 
@@ -403,12 +391,16 @@ def _winograd_problem(layer: Layer, variant: Variant) -> str | None:
     if layer.stride[1] != 1:
         return f"lowering 'winograd' needs stride 1 along x, got {layer.stride[1]}"
     if points not in (4, 6, 8) or variant.tile == 1 or width == 1:
-        return f"lowering 'winograd' needs a kernel 3, 5 or 7 wide with tile 2, or 3 or 5 wide with tile 4; got {width} with tile {variant.tile}"
+        legal = "a kernel 3, 5 or 7 wide with tile 2, or 3 or 5 wide with tile 4"
+        return f"lowering 'winograd' needs {legal}; got {width} with tile {variant.tile}"
     if layer.output_image[0] < variant.block_cols:
-        return f"lowering 'winograd' needs an output at least block_cols={variant.block_cols} high, got {layer.output_image[0]}"
+        least = f"block_cols={variant.block_cols}"
+        return f"lowering 'winograd' needs an output at least {least} high, got {layer.output_image[0]}"
     products = layer.kernel[0] * width * layer.image[2]
     most = 2**16 if points == 4 else 2**14
-    return f"lowering 'winograd' needs fewer than {most} products per output, got {products}" if products >= most else None
+    if products >= most:
+        return f"lowering 'winograd' needs fewer than {most} products per output, got {products}"
+    return None
 
 
 __all__ = ["BASELINE", "Variant", "check_variant", "device_variant_problem", "device_variants", "replace", "variants"]

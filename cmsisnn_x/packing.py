@@ -2,15 +2,16 @@
 """Weights in the order in which a device kernel reads them, packed offline so that firmware never does.
 
 A row is one output channel, a run the part of its window that is contiguous in every column: the whole window for
-im2col, one kernel row for the line-buffer and direct lowerings. Runs are filled up with zeros to an even length. Rows come in
-blocks of `block_rows`; the rows left over come in pairs, the second of the last pair zero if need be. Within a block, per run, per pair of
-elements ``(k, k+1)``:
+im2col, one kernel row for the line-buffer and direct lowerings. Runs are filled up with zeros to an even length. Rows
+come in blocks of `block_rows`; the rows left over come in pairs, the second of the last pair zero if need be. Within a
+block, per run, per pair of elements ``(k, k+1)``:
 
 * 16 bits (q15, or q7 with ``weight_layout="widened"``): ``r0k0 r0k1  r1k0 r1k1 ...``, one word per row for SMLAD;
-* 8 bits (``"interleaved"``): ``r0k0 r1k0 r0k1 r1k1  r2k0 r3k0 r2k1 r3k1``, one word per two rows: SXTB16 gives the first row, SXTB16 with ROR #8
-  the second.
+* 8 bits (``"interleaved"``): ``r0k0 r1k0 r0k1 r1k1  r2k0 r3k0 r2k1 r3k1``, a word per two rows: SXTB16 gives the first
+  row, SXTB16 with ROR #8 the second.
 
-``lowering="winograd"``, ``"widened"``: the same 16-bit order over transformed kernels, one run per point (:func:`winograd_weights`).
+``lowering="winograd"``, ``"widened"``: the same 16-bit order over transformed kernels, one run per point
+(:func:`winograd_weights`).
 
 ``"plain"`` is the order of the Python functions, untouched.
 """
@@ -68,13 +69,14 @@ def winograd_transform(tile: int, kernel_w: int) -> np.ndarray:
     tile : int
         Output columns of a tile.
     kernel_w : int
-        ``n = tile + kernel_w - 1`` must be 4, 6 or 8: the points are 0, 1, -1, then 2, -2, then 1/2, -1/2, and infinity.
+        ``n = tile + kernel_w - 1`` must be 4, 6 or 8: the points are 0, 1, -1, then 2, -2, then 1/2, -1/2, and
+        infinity.
 
     Returns
     -------
     ndarray of int64, shape (n, kernel_w)
         ``scale * a_i^k / prod_{l != i} (a_i - a_l)``, divided by what the kernel's integer input transform has too much
-        (scale 2, 24, 360); the rows of 1/2 and -1/2 are multiplied by a further power of two that its output transform takes off.
+        (scale 2, 24, 360); the rows of 1/2 and -1/2 carry a further power of two that its output transform takes off.
     """
     n = tile + kernel_w - 1
     k = np.arange(kernel_w)

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Depthwise device kernels: every registered variant over shapes around every group of channels, pair of rows and border."""
+"""Depthwise device kernels: every registered variant around every group of channels, pair of rows and border."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers.device import Build, Case, assert_kernel, check_on_host, host_compiler, sample
-from helpers.layers import make_layer
 
 from cmsisnn_x._variants import Variant, device_variant_problem, device_variants
 from cmsisnn_x.packing import pack_device_weights
+from helpers.device import Build, Case, assert_kernel, check_on_host, host_compiler, sample
+from helpers.layers import make_layer
 
 OFFSETS = (None, 1, 2, 3)
 SHAPES = (
@@ -31,7 +31,14 @@ def cases(*, dsp: bool, extreme: bool = False) -> list[Case]:
     found, turn = [], 0
     for dtype, shift in (("q7", 0), ("q15", 8)):
         layers = [
-            make_layer("depthwise_conv2d", shape, dtype=dtype, kernel=kernel, extreme=extreme, **(options | {"out_shift": min(options["out_shift"] + shift, 31)}))
+            make_layer(
+                "depthwise_conv2d",
+                shape,
+                dtype=dtype,
+                kernel=kernel,
+                extreme=extreme,
+                **(options | {"out_shift": min(options["out_shift"] + shift, 31)}),
+            )
             for shape, kernel, options in SHAPES
         ]
         for variant in sorted(device_variants("depthwise_convolve", dtype, dsp=dsp), key=lambda v: (v.lowering, v)):
@@ -40,7 +47,9 @@ def cases(*, dsp: bool, extreme: bool = False) -> list[Case]:
                 turn += 1
                 layer = legal[turn % len(legal)]
                 x = np.full(layer.input_shape, np.iinfo(layer.numpy_dtype).min) if extreme else None
-                found.append(Case(layer, variant, input=x, input_offset=OFFSETS[turn % 4], output_offset=OFFSETS[turn // 4 % 4]))
+                found.append(
+                    Case(layer, variant, input=x, input_offset=OFFSETS[turn % 4], output_offset=OFFSETS[turn // 4 % 4])
+                )
     return found
 
 
