@@ -232,7 +232,7 @@ def calibrate(
     from .calibrate import calibrate as fit
     from .calibrate import grid, unseen, write_coefficients
     from .choices import CORES
-    from .measure import Bench
+    from .measure import BATCH, Bench
     from .record import Records
     from .target import load_target
     from .tuner import CFLAGS
@@ -244,7 +244,7 @@ def calibrate(
     with closing(Records()) as records:
         for core in cores:
             chosen = load_target(core)
-            bench = Bench(chosen, CFLAGS, records=records)
+            bench = Bench(chosen, CFLAGS, records=records, batch=BATCH)
             found = fit(
                 chosen,
                 CFLAGS,

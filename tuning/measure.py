@@ -21,7 +21,7 @@ from .target import Target
 
 INCLUDE = Path(cmsisnn_x.__file__).parent / "include"
 BATCH = 12
-"""Variants per executable: enough to share the compiler's start, few enough that an interrupt loses little."""
+"""Variants per executable where many are fitted together: enough to share the compiler's start."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,9 @@ class Bench:
         Default: arm-none-eabi-gcc when it is on PATH, else Clang from the ziglang wheel.
     records : Records, optional
         Where measurements are kept.
+    batch : int
+        Variants per executable. A kernel's cycles can differ by a per cent or two with what it is compiled beside, so
+        that a search, whose result must not depend on its history, compiles each alone; a fit may share.
 
     Raises
     ------
@@ -54,11 +57,17 @@ class Bench:
     """
 
     def __init__(
-        self, target: Target, cflags: Sequence[str], compiler: str | None = None, records: Records | None = None
+        self,
+        target: Target,
+        cflags: Sequence[str],
+        compiler: str | None = None,
+        records: Records | None = None,
+        batch: int = 1,
     ) -> None:
         from .emulate import find_toolchain
 
         self.target, self.cflags, self.compiler, self.records = target, tuple(cflags), compiler, records
+        self.batch = batch
         self.toolchain = find_toolchain(compiler)  # type: ignore[arg-type]
         self.emulated = 0
 
@@ -73,8 +82,8 @@ class Bench:
         known = self.records.get(keys) if self.records else {}
         found = {key: Measurement(**content) for key, content in known.items()}
         todo = list({key: variant for key, variant in zip(keys, variants, strict=True) if key not in found}.items())
-        for at in range(0, len(todo), BATCH):
-            part = todo[at : at + BATCH]
+        for at in range(0, len(todo), self.batch):
+            part = todo[at : at + self.batch]
             results = self._emulate(layer, [variant for _, variant in part], aligned)
             fresh = {key: result for (key, _), result in zip(part, results, strict=True)}
             if self.records:
@@ -95,6 +104,8 @@ class Bench:
             shape,
             asdict(variant) if variant else None,
         ]
+        if self.batch == 1:
+            content.append("alone")
         digest = hashlib.sha256(json.dumps(content, sort_keys=True, default=list).encode())
         for array in (layer.weights, layer.bias):
             digest.update(b"-" if array is None else array.tobytes())

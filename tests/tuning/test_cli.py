@@ -134,8 +134,8 @@ def test_version(run) -> None:
 def test_help_names_every_option_and_the_subcommands(run) -> None:
     ran = run("--help")
     assert ran.status == 0
-    options = """--target --clock --sram --flash --objective --score --strategy --trials --jobs --seed --output -o --json
-        -q -v
+    options = """--target --clock --sram --flash --objective --score --strategy --trials --jobs --seed --output -o
+        --json -q -v
         --no-color --version --list-targets --list-models compare"""
     for word in options.split():
         assert word in ran.out
