@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import pickle
+import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -141,6 +143,36 @@ def test_concurrent_runs_share_nothing(layers: list[Layer], batch: np.ndarray) -
     with ThreadPoolExecutor(8) as pool:
         for out in pool.map(lambda i: network.run(batch, threads=1 + i % 3), range(64)):
             assert_bit_exact(out, expected)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_gil_is_released(threads: int) -> None:
+    """With so long a switch interval another thread runs only if the network lets go of its own accord."""
+    layers = every_operation("q15")
+    network = Network(layers, isa="portable")
+    batch = np.zeros((3000, *layers[0].input_shape), np.int16)
+    ticks, started, done = 0, threading.Event(), threading.Event()
+
+    def tick() -> None:
+        nonlocal ticks
+        started.set()
+        while not done.wait(0.0005):
+            ticks += 1
+
+    thread = threading.Thread(target=tick)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(60)
+    try:
+        thread.start()
+        started.wait()
+        before = ticks
+        network.run(batch, threads=threads)
+        during = ticks - before
+    finally:
+        done.set()
+        sys.setswitchinterval(interval)
+        thread.join()
+    assert during > 2
 
 
 def test_input_may_be_strided_or_read_only(layers: list[Layer], batch: np.ndarray) -> None:
