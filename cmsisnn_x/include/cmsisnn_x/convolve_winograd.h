@@ -17,8 +17,11 @@
  *
  * A strip is one tile wide and as high as the image, so the window of one point is contiguous, [row][channel], and the next output row
  * starts STRIDE_Y * IN_CH elements later: the columns of a block are neighbouring output rows. OUT_H must be at least BLOCK_COLS.
- * Weights: widened, transformed offline; or plain, where a block of rows is transformed in scratch once per tile: the flash of plain weights
- * for about a fifth more time.
+ * With an odd IN_CH every other column is not word aligned, which LDR and LDRSH allow where these blocks use them; padding the channels
+ * instead costs a quarter more products at IN_CH 3. Filtering along y as well leaves 16 bits: u of a 5x5 kernel reach 31 * 31 * 128.
+ * TILE 4 beats 2 wherever OUT_W is 4 or more, for a third more flash (M4, 16x16x32, 5x5: 3.0 against 4.4 M cycles).
+ * Weights: widened, transformed offline; or plain, where each block of rows is transformed in scratch once per tile: the flash of q7
+ * weights for 10 to 60 % more time, the more the fewer rows an image has.
  * Scratch: N * CXN_PLANE * 2 bytes, and N * BLOCK_ROWS * CXN_RUN * 2 for plain weights. CXN_PLANE = ((OUT_H - 1) * STRIDE_Y + KERNEL_H) * IN_CH, plus one if a run is odd, rounded up to even.
  */
 #define CXN_N (CXN_GET(TILE) + CXN_GET(KERNEL_W) - 1)
