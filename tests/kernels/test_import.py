@@ -30,7 +30,7 @@ print(sorted(name for name in foreign if not name.startswith(own)))
 
 
 def test_nothing_but_numpy_is_imported():
-    run = subprocess.run([sys.executable, "-c", BLOCKED_RUN], capture_output=True, text=True, check=False)
+    run = subprocess.run([sys.executable, "-P", "-c", BLOCKED_RUN], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert run.stdout.strip() == "[]"
 
