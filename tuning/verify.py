@@ -15,7 +15,7 @@ from .errors import OptionError, TuningError
 
 if TYPE_CHECKING:
     from .emulate import Emulator, Trace
-    from .emulate.folder import Verification
+    from .emulate.folder import Firmware, Verification
     from .target import Target
 
 PROGRAM = "cmsisnn-verify"
@@ -255,7 +255,7 @@ def _verify(
     firmware = folder.load(directory, model=model)
     inputs = folder.draw_inputs(firmware, samples) if input_file is None else _read_inputs(input_file, firmware)
     toolchain = find_toolchain(None if compiler is None else compiler.value)
-    chosen = _load_target(target) if target else None
+    chosen = _load_target(target) if target else _target_of(firmware)
     result = folder.verify(firmware, toolchain, inputs, target=chosen, budget=budget or DEFAULT_BUDGET)
     if as_json:
         print(json.dumps(result.as_dict()))
@@ -265,7 +265,18 @@ def _verify(
         raise SystemExit(1)
 
 
-def _read_inputs(path: Path, firmware: Any) -> Any:
+def _target_of(firmware: Firmware) -> Target | str:
+    """The plan's own target where it can be found: a board file may have stayed elsewhere, then its core will do."""
+    from .errors import TargetError
+
+    try:
+        found = _load_target(firmware.target)
+    except (TargetError, OSError):
+        return firmware.core
+    return found if found.core == firmware.core else firmware.core
+
+
+def _read_inputs(path: Path, firmware: Firmware) -> Any:
     import numpy as np
 
     first = firmware.layers[0]
@@ -303,7 +314,8 @@ def _print_verification(result: Verification, no_color: bool) -> None:
         "network", "", f"{trace.instructions:,}", f"{trace.cycles:,}", rate, f"{planned:,}", verdict, style="bold"
     )
     out.print(table)
-    out.print(f"Stack {trace.stack_bytes:,} bytes. Priced without wait states.")
+    time = f"{result.milliseconds:.3f} ms at {result.clock_hz / 1e6:g} MHz. " if result.clock_hz else ""
+    out.print(f"{time}Stack {trace.stack_bytes:,} bytes. Memory without wait states.")
     if result.exact:
         samples = f"{result.samples} input{'s' if result.samples != 1 else ''}"
         out.print(f"Every layer and the network give the Python kernels' bytes on {samples}.")

@@ -103,6 +103,15 @@ def test_the_table_names_layers_instructions_and_cycles(emitted):
     assert "give the Python kernels' bytes on 1 input." in done.stdout
 
 
+def test_a_board_has_milliseconds(emitted):
+    got = json.loads(run(emitted, "--target", "nucleo-l4r5zi", "--json").stdout)
+    assert (got["target"], got["core"]) == ("nucleo-l4r5zi", "cortex-m4")
+    assert got["ms"] == pytest.approx(got["cycles"] / got["clock_hz"] * 1e3)
+    core = json.loads(run(emitted, "--json").stdout)
+    assert (core["target"], core["clock_hz"], core["ms"]) == ("cortex-m4", None, None)
+    assert core["cycles"] == got["cycles"]
+
+
 def damage(path: Path, pattern: str, replacement: str) -> None:
     text = path.read_text()
     damaged, count = re.subn(pattern, replacement, text, count=1)

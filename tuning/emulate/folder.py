@@ -99,6 +99,11 @@ class Verification:
     layers: tuple[LayerResult, ...]
     trace: Trace
     mismatches: tuple[Mismatch, ...] = field(default=())
+    clock_hz: int | None = None
+
+    @property
+    def milliseconds(self) -> float | None:
+        return self.trace.cycles / self.clock_hz * 1e3 if self.clock_hz else None
 
     @property
     def exact(self) -> bool:
@@ -117,6 +122,8 @@ class Verification:
             "exact": self.exact,
             "instructions": self.trace.instructions,
             "cycles": self.trace.cycles,
+            "clock_hz": self.clock_hz,
+            "ms": self.milliseconds,
             "stack_bytes": self.trace.stack_bytes,
             "layers": [{f.name: getattr(layer, f.name) for f in fields(layer)} for layer in self.layers],
             "mismatch": None if first is None else {f.name: getattr(first, f.name) for f in fields(first)},
@@ -336,14 +343,14 @@ def _from_model(source: str, bare: Sequence[Layer]) -> tuple[Layer, ...]:
 # -- running ---------------------------------------------------------------------------------------------------------
 
 
-def compile_folder(firmware: Firmware, toolchain: Toolchain, core: str | None = None) -> bytes:
-    """Compile ``<model>.c`` with the plan's flags for its core, or another; return the ELF file."""
+def compile_folder(firmware: Firmware, toolchain: Toolchain) -> bytes:
+    """Compile ``<model>.c`` with the plan's flags for its core; return the ELF file."""
     with tempfile.TemporaryDirectory(prefix="cmsisnn-x-") as folder:
         output = Path(folder) / f"{firmware.model}.elf"
         source = firmware.directory / f"{firmware.model}.c"
         if not source.is_file():
             raise FolderError(f"{source}: no such file")
-        toolchain.build([source], output, core or firmware.core, cflags=firmware.cflags, include=[firmware.directory])
+        toolchain.build([source], output, firmware.core, cflags=firmware.cflags, include=[firmware.directory])
         return output.read_bytes()
 
 
@@ -387,8 +394,8 @@ def verify(
         It does not compile, or it faults.
     """
     target = target or firmware.core
-    core = target if isinstance(target, str) else target.core
-    code = compile_folder(firmware, toolchain, core)
+    firmware = replace(firmware, core=target if isinstance(target, str) else target.core)
+    code = compile_folder(firmware, toolchain)
     plain, checked = Emulator(code, target), Emulator(code, target, checked=True)
     expected = Network(firmware.layers).trace(inputs)
     mismatches: list[Mismatch] = []
@@ -417,9 +424,9 @@ def verify(
         _, got = _call(plain if sample else checked, run, inputs[sample], source, 1, budget)
         mismatches += _compare("the network with buffers at odd addresses", sample, got, source)
     assert network is not None
-    name = target if isinstance(target, str) else target.name
+    name, clock = (target, None) if isinstance(target, str) else (target.name, target.clock_hz)
     compiler = f"{toolchain.kind}: {toolchain.version}"
-    return Verification(firmware, compiler, name, len(inputs), tuple(results), network, tuple(mismatches))
+    return Verification(firmware, compiler, name, len(inputs), tuple(results), network, tuple(mismatches), clock)
 
 
 def _call(
