@@ -42,13 +42,10 @@ typedef struct {
 #include "lower.template.h"
 #include "convolve.template.h"
 
-ALWAYS_INLINE void amx_store(const amx_job *job, const int32_t (*spill)[LANES], const int32_t *sums, int8_t *out,
-                             int pixels, int channels)
+ALWAYS_INLINE void amx_store(const amx_job *job, const int32_t (*spill)[LANES], int8_t *out, int pixels, int channels)
 {
-    const __m512i start = _mm512_load_si512(sums);
     for (int p = 0; p < pixels; p++)
-        store_q7(out + p * job->out_ch, _mm512_add_epi32(start, _mm512_load_si512(spill[p])), job->shift, job->low,
-                 channels);
+        store_q7(out + p * job->out_ch, _mm512_load_si512(spill[p]), job->shift, job->low, channels);
 }
 
 /* One or two segments of M pixels against one or two vectors of channels. */
@@ -60,10 +57,13 @@ ALWAYS_INLINE void amx_tile(const amx_job *job, const int segments, const int ve
     const ptrdiff_t vector_pitch = (ptrdiff_t)job->rows * job->groups * LANES * KG;
     const int steps = amx_steps(job->groups);
     const ptrdiff_t depth = job->groups / steps;
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
+    /* With a stride of 0 every row of a tile starts from the same sums. */
+    _tile_loadd(0, sums, 0);
+    _tile_loadd(2, sums, 0);
+    if (vectors == 2) {
+        _tile_loadd(1, sums + LANES, 0);
+        _tile_loadd(3, sums + LANES, 0);
+    }
     for (int r = 0; r < job->rows; r++) {
         const int8_t *a0 = in0 + r * job->pitch, *a1 = in1 + r * job->pitch;
         for (int s = 0; s < steps; s++, a0 += depth * KG, a1 += depth * KG, weights += depth * LANES * KG) {
@@ -83,17 +83,17 @@ ALWAYS_INLINE void amx_tile(const amx_job *job, const int segments, const int ve
         }
     }
     _tile_stored(0, spill[0], LANES * sizeof(int32_t));
-    amx_store(job, spill[0], sums, out0, m, channels);
+    amx_store(job, spill[0], out0, m, channels);
     if (vectors == 2) {
         _tile_stored(1, spill[1], LANES * sizeof(int32_t));
-        amx_store(job, spill[1], sums + LANES, out0 + LANES, m, channels - LANES);
+        amx_store(job, spill[1], out0 + LANES, m, channels - LANES);
     }
     if (segments == 2) {
         _tile_stored(2, spill[2], LANES * sizeof(int32_t));
-        amx_store(job, spill[2], sums, out1, m, channels);
+        amx_store(job, spill[2], out1, m, channels);
         if (vectors == 2) {
             _tile_stored(3, spill[3], LANES * sizeof(int32_t));
-            amx_store(job, spill[3], sums + LANES, out1 + LANES, m, channels - LANES);
+            amx_store(job, spill[3], out1 + LANES, m, channels - LANES);
         }
     }
 }

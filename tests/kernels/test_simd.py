@@ -206,8 +206,15 @@ def test_neon_equals_the_oracle(isa: str, aarch64_program: list[str]) -> None:
 
 
 AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni"]
-NATIVE = {"amx": [*AVX512, "-mamx-tile", "-mamx-int8"], "avx512vnni": AVX512, "avx2": ["-mavx2"],
-          "avxvnni": ["-mavx2", "-mavxvnni"], "neondot": ["-march=armv8.2-a+dotprod"], "neon": [], "portable": []}  # fmt: skip
+NATIVE = {
+    "amx": [*AVX512, "-mamx-tile", "-mamx-int8"],
+    "avx512vnni": AVX512,
+    "avxvnni": ["-mavx2", "-mavxvnni"],
+    "avx2": ["-mavx2"],
+    "neondot": ["-march=armv8.2-a+dotprod"],
+    "neon": [],
+    "portable": [],
+}
 
 
 @pytest.fixture(scope="module")
