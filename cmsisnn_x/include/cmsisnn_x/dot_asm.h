@@ -157,6 +157,13 @@
 #define CXN_A_REST (CXN_A_PAIRS - CXN_A_LOOPS * CXN_A_UNROLL)
 #define CXN_A_TAIL (CXN_A_REST - CXN_A_AHEAD)
 
+#if 3 * CXN_A_COL_BYTES + 2 * CXN_A_UNROLL * CXN_A_PAIR_BYTES > 4095
+#error "INNER: four columns lie further apart than a load reaches; legal here: CXN_INNER_C, and CXN_COLUMN_LAYOUT_INTERLEAVED with CXN_LOWERING_IM2COL"
+#endif
+#if CXN_RUN > 8190
+#error "INNER: the assembly blocks take runs of up to 8190 elements; legal here: CXN_INNER_C"
+#endif
+
 /* Without a loop the first pair starts the accumulators: SMUAD. */
 #if defined(CXN_B_POINTS) && CXN_A_LOOPS == 0 && CXN_A_TAIL > 0
 #define CXN_A_PEEL 1
