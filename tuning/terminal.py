@@ -30,7 +30,7 @@ def console(no_color: bool = False, stderr: bool = False) -> Console:
     )
 
 
-def _table(*columns: str, right: tuple[str, ...] = ()) -> Table:
+def make_table(*columns: str, right: tuple[str, ...] = ()) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for name in columns:
         table.add_column(
@@ -44,7 +44,7 @@ def _table(*columns: str, right: tuple[str, ...] = ()) -> Table:
 
 def print_targets() -> None:
     """The shipped cores and boards."""
-    table = _table("target", "core", "clock", "SRAM", "flash", "what it is", right=("clock", "SRAM", "flash"))
+    table = make_table("target", "core", "clock", "SRAM", "flash", "what it is", right=("clock", "SRAM", "flash"))
     found = [load_target(name) for name in list_targets()]
     for item in sorted(found, key=lambda t: (not t.is_core, t.core, t.name)):
         clock = f"{item.clock_hz / 1e6:g} MHz" if item.clock_hz else "-"
@@ -60,7 +60,7 @@ def print_targets() -> None:
 
 def print_models() -> None:
     """The shipped example models."""
-    table = _table("model", "input", "layers", "MAC", "file", right=("layers", "MAC"))
+    table = make_table("model", "input", "layers", "MAC", "file", right=("layers", "MAC"))
     for name, path in list_models().items():
         model = load_model(path)
         table.add_row(
@@ -80,7 +80,7 @@ def print_plan(plan: Plan, directory: Path, *, no_color: bool = False, verbose: 
     )
     bars = ("error",) if plan.score == "estimate" else ()
     numbers = (f"{word} cycles", *bars, "MAC/cycle", "ms", "scratch", "flash", "gain")
-    table = _table("layer", "op", "shape", "variant", *numbers, right=numbers)
+    table = make_table("layer", "op", "shape", "variant", *numbers, right=numbers)
     for item in plan.layers:
         table.add_row(*_row(plan, item))
     table.add_section()
@@ -161,7 +161,7 @@ def _error_bar(plan: Plan, item: LayerPlan) -> list[str]:
 
 def _print_terms(out: Console, plan: Plan) -> None:
     names = [name for name in plan.layers[0].terms if any(item.terms[name] for item in plan.layers)]
-    table = _table("layer", *names, "runner-up", "costs", right=(*names, "costs"))
+    table = make_table("layer", *names, "runner-up", "costs", right=(*names, "costs"))
     for item in plan.layers:
         second, costs = "-", "-"
         if item.runner_up:
@@ -188,7 +188,9 @@ def print_comparison(
         out.print(f"{letter}: {path}: {plan['model']} on {plan['target']}, least {plan['objective']}, {plan['score']}")
     if a["digests"].get("model") != b["digests"].get("model"):
         out.print("The models differ: layers are matched by name.")
-    table = _table("layer", "A cycles", "B cycles", "change", "what changed", right=("A cycles", "B cycles", "change"))
+    table = make_table(
+        "layer", "A cycles", "B cycles", "change", "what changed", right=("A cycles", "B cycles", "change")
+    )
     in_b = {item["name"]: item for item in b["layers"]}
     for item in a["layers"]:
         other = in_b.pop(item["name"], None)

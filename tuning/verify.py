@@ -212,7 +212,9 @@ def _print_trace(emulator: Emulator, trace: Trace, target: Target, blocks: bool,
     out.print(", ".join(f"{name} {count:,}" for name, count in trace.counts.items()))
     if target.name != target.core:
         out.print(f"Priced by the rules of {target.core}: memory without wait states.")
-    table = terminal._table("function", "instructions", "cycles", "share", right=("instructions", "cycles", "share"))
+    table = terminal.make_table(
+        "function", "instructions", "cycles", "share", right=("instructions", "cycles", "share")
+    )
     for item in trace.symbols:
         table.add_row(
             item.symbol, f"{item.instructions:,}", f"{item.cycles:,}", f"{item.cycles / max(trace.cycles, 1):.1%}"
@@ -298,7 +300,7 @@ def _print_verification(result: Verification, no_color: bool) -> None:
     flags = " ".join(firmware.cflags)
     out.print(f"{firmware.model} for {firmware.core}, priced for {result.target}, {result.compiler}, {flags}")
     numbers = ("instructions", "cycles", "MAC/cycle", "plan")
-    table = terminal._table("layer", "op", *numbers, "bytes", right=numbers)
+    table = terminal.make_table("layer", "op", *numbers, "bytes", right=numbers)
     for layer in result.layers:
         rate = f"{layer.macs / layer.cycles:.3f}" if layer.macs else "-"
         plan = f"{layer.estimated_cycles:,}" if layer.estimated_cycles is not None else "-"
