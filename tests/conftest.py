@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Options shared by every test: ``--full`` runs the whole product where the default runs a pairwise sample."""
 
+import os
+
 import pytest
+
+# Subprocesses import what is installed, not the sources in the current directory.
+os.environ["PYTHONSAFEPATH"] = "1"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
