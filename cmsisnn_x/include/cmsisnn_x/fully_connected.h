@@ -302,10 +302,10 @@ CXN_INLINE const CXN_FC_W *CXN_LOCAL(block)(const CXN_IN_T *input, const void *w
             }
         }
         if (is_paired) {
-            result->r0 += (int32_t)((uint32_t)sum.r0 - (uint32_t)sum.r1) >> 8;
+            result->r0 = (int32_t)((uint32_t)result->r0 + (uint32_t)((int32_t)((uint32_t)sum.r0 - (uint32_t)sum.r1) >> 8));
             result->r1 = (int32_t)((uint32_t)result->r1 + (uint32_t)sum.r1);
             if (rows > 2) {
-                result->r2 += (int32_t)((uint32_t)sum.r2 - (uint32_t)sum.r3) >> 8;
+                result->r2 = (int32_t)((uint32_t)result->r2 + (uint32_t)((int32_t)((uint32_t)sum.r2 - (uint32_t)sum.r3) >> 8));
                 result->r3 = (int32_t)((uint32_t)result->r3 + (uint32_t)sum.r3);
             }
             sum = zero;
