@@ -469,3 +469,46 @@ def test_cores_have_the_extensions_that_they_have(kind, core, tmp_path):
     toolchain.build([tmp_path / "dsp.c"], tmp_path / "dsp.elf", core)
     has_dsp = core in ("cortex-m4", "cortex-m7", "cortex-m33")
     assert Emulator(tmp_path / "dsp.elf", core).call("f").result == has_dsp
+
+
+ROUTINE = """
+.syntax unified
+.cpu cortex-m4
+.fpu fpv4-sp-d16
+.thumb
+.global routine
+routine:
+    push {r4-r11, lr}
+    vpush {s16-s19}
+    vmov s16, r0
+    ldr r1, =table
+    ldm r1!, {r2-r5}
+    vldm r1, {s17-s19}
+    movs r0, #0
+again:
+    smlad r0, r2, r3, r0
+    subs r4, #1
+    bne again
+    vmov r6, r7, s17, s18
+    umlal r0, r5, r6, r7
+    vmov r8, s16
+    add r0, r8
+    vpop {s16-s19}
+    pop {r4-r11, pc}
+.ltorg
+.align 2
+table: .word 0x00020003, 0x00050007, 4, 0, 6, 7, 8
+"""
+
+
+def test_bare_assembly_is_called_and_attributed(tmp_path):
+    """No .type, no .size, no .thumb_func, a literal pool, registers of the FPU."""
+    (tmp_path / "routine.s").write_text(ROUTINE)
+    find_toolchain().build([tmp_path / "routine.s"], tmp_path / "out.elf", "cortex-m4", cflags=[])
+    trace = Emulator(tmp_path / "out.elf", "cortex-m4", checked=True).call("routine", [100])
+    assert trace.result == 4 * (2 * 5 + 3 * 7) + 6 * 7 + 100
+    # push 10, vpush 5, vmov, ldr 2, ldm 5, vldm 4, movs; four times smlad subs bne, three of them taken;
+    # vmov umlal vmov add; vpop 5, pop 10.
+    assert trace.cycles == 10 + 5 + 1 + 2 + 5 + 4 + 1 + 4 * 3 + 3 * 2 + 4 + 5 + 10
+    assert trace.stack_bytes == 9 * 4 + 4 * 4
+    assert {symbol.symbol for symbol in trace.symbols} <= {"routine", "again"}
