@@ -58,7 +58,8 @@ class Emulator:
 
     The stack is set up, the FPU is on where the core has one, ``.data`` is initialised and ``.bss`` is zero. Memory
     keeps its contents between calls, as on a board; `reset` starts afresh. The segments of the file, 16 MiB of SRAM at
-    0x20000000 and what `buffer` hands out exist; touching anything else is an error.
+    0x20000000 and what `buffer` hands out exist; touching anything else is an error. The Cortex-M7's FPU has single
+    precision only, as Unicorn's.
 
     Parameters
     ----------
