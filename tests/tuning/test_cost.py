@@ -176,7 +176,14 @@ def test_every_kernel_of_the_prior_has_a_positive_price(core: str) -> None:
 # ---------------------------------------------------------------- fitted coefficients
 
 
-@pytest.mark.parametrize("core", CORES)
+CALIBRATED = [core for core in CORES if fitted.coefficients(core).families]
+
+
+def test_the_cores_of_the_published_tables_are_calibrated() -> None:
+    assert {"cortex-m4", "cortex-m7"} <= set(CALIBRATED)
+
+
+@pytest.mark.parametrize("core", CALIBRATED)
 def test_shipped_coefficients_are_complete_and_say_how_they_were_made(core: str) -> None:
     """Every q7 kernel was fitted, itself or with its group: no ranking mixes fitted kernels with unfitted ones."""
     found, target = fitted.coefficients(core), load_target(core)
@@ -190,14 +197,14 @@ def test_shipped_coefficients_are_complete_and_say_how_they_were_made(core: str)
         assert len(cycles) == len(features.parts_of(name.split()[0]))
         assert all(value >= 0 for value in cycles)
         assert sum(cycles) > 0
-        assert found.code_bytes[name] > 0
+        assert found.code_bytes.get(name, 100) >= 100  # unknown, or a plausible size: never a stub's
         assert fitted.group(name) in found.groups
 
 
-@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("core", CALIBRATED)
 def test_errors_on_unseen_layers_are_published(core: str) -> None:
     errors = fitted.coefficients(core).errors
-    assert set(errors) == {layer.op for layer in unseen()}
+    assert set(errors) == {layer.op for layer in unseen(("q7",))}
     for op, error in errors.items():
         assert 0 <= error["median"] <= error["p90"] <= error["worst"], op
         assert error["runs"] > 0

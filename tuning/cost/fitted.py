@@ -32,7 +32,7 @@ class Coefficients:
         Group of families -> factors on the instruction mix that they share: for families that were not fitted by
         themselves.
     code_bytes, stack_bytes : mapping
-        Family -> bytes of machine code, and the deepest stack that was seen.
+        Family -> bytes of machine code, and the deepest stack that was seen; families without are unknown.
     errors : mapping
         Operation -> ``{"median": ..., "worst": ..., "layers": ...}``: relative errors on layers that were not fitted.
     """
@@ -109,8 +109,8 @@ def from_json(text: str) -> Coefficients:
         tuple(content["cflags"]),
         {name: tuple(entry["cycles"]) for name, entry in entries.items()},
         {name: tuple(factors) for name, factors in content["groups"].items()},
-        {name: entry["code_bytes"] for name, entry in entries.items()},
-        {name: entry["stack_bytes"] for name, entry in entries.items()},
+        {name: entry["code_bytes"] for name, entry in entries.items() if "code_bytes" in entry},
+        {name: entry["stack_bytes"] for name, entry in entries.items() if "stack_bytes" in entry},
         content["errors"],
     )
 
@@ -128,11 +128,11 @@ def to_json(found: Coefficients) -> str:
     groups = [f"  {json.dumps(name)}: {json.dumps(list(found.groups[name]))}" for name in sorted(found.groups)]
     rows = []
     for name in sorted(found.families):
-        entry = {
-            "code_bytes": found.code_bytes[name],
-            "stack_bytes": found.stack_bytes[name],
-            "cycles": list(found.families[name]),
-        }
+        entry: dict[str, object] = {}
+        for key, sizes in (("code_bytes", found.code_bytes), ("stack_bytes", found.stack_bytes)):
+            if name in sizes:
+                entry[key] = sizes[name]
+        entry["cycles"] = list(found.families[name])
         rows.append(f"  {json.dumps(name)}: {json.dumps(entry)}")
     return (
         f'{lines},\n "groups": {{\n' + ",\n".join(groups) + '\n },\n "families": {\n' + ",\n".join(rows) + "\n }\n}\n"
