@@ -449,9 +449,15 @@ def _address(function: Any) -> int:
 
 
 def _library() -> Any:
-    from unicorn.unicorn_py3 import unicorn as binding
+    """Unicorn's C functions: hooks in C cannot be added through its Python classes."""
+    try:
+        from unicorn.unicorn_py3 import unicorn as binding
 
-    return binding.uclib
+        return binding.uclib
+    except (ImportError, AttributeError):
+        import unicorn
+
+        raise EmulationError(f"unicorn: expected version 2.1, got {unicorn.__version__}") from None
 
 
 def _to_bytes(content: bytes | np.ndarray) -> bytes:
