@@ -4,6 +4,7 @@
 import gc
 import sys
 import threading
+import time
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
@@ -91,14 +92,16 @@ def test_the_gil_is_released(call):
     try:
         thread.start()
         started.wait()
-        before = ticks
-        call()
+        # Only a release inside `call` lets the other thread run, but on a busy machine not within every one.
+        before, deadline = ticks, time.monotonic() + 20
+        while ticks - before < 3 and time.monotonic() < deadline:
+            call()
         during = ticks - before
     finally:
         done.set()
         sys.setswitchinterval(interval)
         thread.join()
-    assert during > 2
+    assert during >= 3
 
 
 @every_call
