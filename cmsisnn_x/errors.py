@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The errors that the kernels raise: each is a ``ValueError`` whose one sentence names the argument, what was expected and what was got."""
+"""The errors that the kernels raise: ``ValueError`` with one sentence of argument, what was expected, what was got."""
 
 
 class CmsisnnError(ValueError):

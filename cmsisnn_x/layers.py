@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One layer of a sequential network, with every shape and parameter resolved. The model file's keys are these field names."""
+"""One layer of a sequential network, all shapes and parameters resolved; the model file's keys are its field names."""
 
 from __future__ import annotations
 
