@@ -40,6 +40,11 @@ The `variant` path exists to be studied and searched: each knob is a different p
 ``variants(op, dtype)`` lists them. The paper's configuration is ``BASELINE``: 2x2 blocks, unroll 1, two columns.
 """
 
+# ruff: noqa: E402  (where the rest is imported from is settled first)
+from ._checkout import use_installed
+
+use_installed(__name__, __path__)
+
 from . import cmsis
 from ._config import get_include, show_config
 from ._variants import BASELINE, Variant, variants

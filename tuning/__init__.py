@@ -18,6 +18,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 from os import PathLike
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,11 @@ __all__ = [
     "load_target",
     "tune",
 ]
+
+if (Path(__file__).parent / "meson.build").exists():
+    from cmsisnn_x._checkout import use_installed
+
+    use_installed(__name__, __path__)
 
 _HOME = {name: "errors" for name in __all__ if name.endswith("Error")} | {
     "LayerPlan": "plan",

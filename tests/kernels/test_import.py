@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`import cmsisnn_x` needs NumPy and nothing else."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,18 @@ def test_nothing_but_numpy_is_imported():
     run = subprocess.run([sys.executable, "-P", "-c", BLOCKED_RUN], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert run.stdout.strip() == "[]"
+
+
+def test_a_checkout_is_not_taken_for_the_package():
+    """`python -c` and `python -m` put the current directory first; in a checkout that is where nothing is compiled."""
+    checkout = Path(__file__).resolve().parents[2]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    code = "import cmsisnn_x, tuning; print(cmsisnn_x.get_include()); tuning.load_model('cifar10')"
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=checkout, env=environment, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.strip() == cmsisnn_x.get_include()
 
 
 def test_get_include_holds_the_headers():
