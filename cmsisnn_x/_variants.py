@@ -45,8 +45,6 @@ class Variant:
         Device only: whether the columns of a block lie behind each other or interleaved in the buffer.
     inner : {"c", "asm", "asm_dual"}
         Device only: inner block in C or in assembly, scheduled for single-issue or for dual-issue cores.
-    fused_pool : bool
-        Device only: the max pooling that follows is computed inside the convolution.
     tile : {1, 2, 4}
         Device only: output columns of one Winograd tile; 1 elsewhere.
     """
@@ -59,14 +57,12 @@ class Variant:
     weight_layout: str = "plain"
     column_layout: str = "sequential"
     inner: str = "c"
-    fused_pool: bool = False
     tile: int = 1
 
     def __str__(self) -> str:
         text = f"{self.block_rows}x{self.block_cols} unroll {self.unroll} cols {self.im2col_cols}"
-        extras = [str(value) if value is not True else name for name, value in self.device_knobs().items()
-                  if value != getattr(_DEFAULT, name)]
-        return " ".join([text, *extras])
+        changed = {name: value for name, value in self.device_knobs().items() if value != getattr(_DEFAULT, name)}
+        return " ".join([text, *(f"tile {value}" if name == "tile" else str(value) for name, value in changed.items())])
 
     def host_knobs(self) -> dict[str, int]:
         """The four knobs that choose a host code path."""
@@ -173,7 +169,6 @@ DEVICE_VALUES: dict[str, tuple[object, ...]] = {
     "weight_layout": WEIGHT_LAYOUTS,
     "column_layout": COLUMN_LAYOUTS,
     "inner": INNERS,
-    "fused_pool": (False, True),
     "tile": TILES,
 }
 """Legal values of the knobs that exist on the device only."""

@@ -169,7 +169,6 @@ def test_the_header_compiles_as_cplusplus(tmp_path) -> None:
         ("COLUMN_LAYOUT", 2, "COLUMN_LAYOUT: .* needs .* an even IN_CH"),
         ("INNER", 2, "INNER: .* legal here: CXN_INNER_C"),
         ("TILE", 2, "TILE: legal value is 1"),
-        ("FUSED_POOL", 1, "FUSED_POOL: legal value is 0"),
         ("OUT_SHIFT", 32, "OUT_SHIFT: legal values are 0..31"),
         ("LOWERING", 3, "LOWERING: CXN_LOWERING_DIRECT needs windows inside the image"),
         ("LOWERING", 4, "TILE: legal values with CXN_LOWERING_WINOGRAD"),

@@ -76,7 +76,7 @@ def test_a_kernel_stays_inside_its_scratch_and_uses_all_of_it(variant):
 
 def test_str_shows_only_the_device_knobs_that_are_set():
     assert str(Variant(1, 2, 2, 4)) == "2x2 unroll 1 cols 4"
-    assert str(Variant(lowering="direct", fused_pool=True)) == "2x2 unroll 4 cols 2 direct fused_pool"
+    assert str(Variant(lowering="direct", inner="asm")) == "2x2 unroll 4 cols 2 direct asm"
 
 
 def test_variants_are_values():

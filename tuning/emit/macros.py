@@ -88,8 +88,8 @@ def knob_value(name: str, value: object) -> int | str:
 
     Examples
     --------
-    >>> knob_value("unroll", 4), knob_value("fused_pool", True), knob_value("lowering", "line_buffer")
-    (4, 1, 'CXN_LOWERING_LINE_BUFFER')
+    >>> knob_value("unroll", 4), knob_value("lowering", "line_buffer")
+    (4, 'CXN_LOWERING_LINE_BUFFER')
     """
     if isinstance(value, str):
         return check_identifier(f"CXN_{name}_{value}".upper(), f"variant.{name}")

@@ -54,9 +54,6 @@
      (CXN_GET(WEIGHT_LAYOUT) == CXN_WEIGHT_LAYOUT_PLAIN && CXN_GET(LOWERING) != CXN_LOWERING_WINOGRAD))
 #error "INNER: CXN_INNER_ASM and _ASM_DUAL are 2x4 blocks over packed weights, or 2x2 with CXN_LOWERING_WINOGRAD; legal here: CXN_INNER_C"
 #endif
-#if CXN_GET(FUSED_POOL) != 0
-#error "FUSED_POOL: legal value is 0"
-#endif
 
 #if CXN_GET(LOWERING) == CXN_LOWERING_WINOGRAD
 #include "cmsisnn_x/convolve_winograd.h"

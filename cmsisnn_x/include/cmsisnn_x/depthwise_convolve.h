@@ -36,9 +36,6 @@
 #if CXN_GET(TILE) != 1
 #error "TILE: legal value is 1"
 #endif
-#if CXN_GET(FUSED_POOL) != 0
-#error "FUSED_POOL: legal value is 0"
-#endif
 
 #if CXN_GET(LOWERING) == CXN_LOWERING_IM2COL
 #if CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_PLAIN

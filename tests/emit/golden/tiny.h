@@ -21,7 +21,7 @@ extern "C" {
  * input    TINY_INPUT_SIZE elements, [6][5][2], height, width, channels; not changed
  * output   TINY_OUTPUT_SIZE elements, [3]; must not overlap the input
  *
- * Both may lie at any address that a byte may have: word alignment is not needed.
+ * Both may lie at any address, odd ones included.
  *
  * Not reentrant: intermediate tensors live in one static arena of TINY_ARENA_BYTES bytes.
  */

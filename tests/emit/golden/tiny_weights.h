@@ -11,7 +11,7 @@
 
 #include "tiny_config.h"
 
-#if TINY_CONFIG_ID != 0x59b038b2
+#if TINY_CONFIG_ID != 0x09f15030
 #error "The files of two runs are mixed here: run cmsisnn-tune again."
 #endif
 
