@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cmsisnn_x.layers import NUMPY_DTYPES
+from tuning.choices import ZIG_CPUS
 from tuning.plan import Plan
 
 
@@ -60,7 +61,7 @@ def build(plan: Plan) -> Build:
     time = f"{totals['cycles']} cycles"
     if totals.get("ms") is not None and plan.target.clock_hz:
         time += f", {totals['ms']:.3g} ms at {plan.target.clock_hz / 1e6:g} MHz"
-    clang = f"python -m ziglang cc -target thumb-freestanding-eabi -mcpu={core.replace('-', '_')}"
+    clang = f"python -m ziglang cc -target thumb-freestanding-eabi -mcpu={ZIG_CPUS[core]}"
     return Build(
         flags=f"-mcpu={core} {flags}",
         gcc=f"arm-none-eabi-gcc -mcpu={core} -mthumb {flags} -nostartfiles {link} {sources}",

@@ -14,6 +14,7 @@ from importlib import util
 from pathlib import Path
 from typing import Literal
 
+from ..choices import ZIG_CPUS
 from .errors import ToolchainError, missing_extra
 
 Kind = Literal["gcc", "clang"]
@@ -26,14 +27,6 @@ _CLANG_ALWAYS = (
     "-fomit-frame-pointer",
     "-g0",
 )
-# Zig's names; its Cortex-M33 comes without the DSP extension that GCC's has.
-_CLANG_CORES = {
-    "cortex-m0plus": "cortex_m0plus",
-    "cortex-m3": "cortex_m3",
-    "cortex-m4": "cortex_m4",
-    "cortex-m7": "cortex_m7",
-    "cortex-m33": "cortex_m33+dsp",
-}
 # A loop that looks like memcpy must not become a call of itself.
 _RUNTIME_CFLAGS = ("-O2", "-ffreestanding", "-fno-builtin")
 
@@ -60,7 +53,7 @@ class Toolchain:
         """Flags that choose a core; no FPU registers for arguments, so that every core has one calling convention."""
         if self.kind == "gcc":
             return (f"-mcpu={core}", "-mthumb")
-        return (*_CLANG_ALWAYS, f"-mcpu={_CLANG_CORES[core]}", "-mthumb")
+        return (*_CLANG_ALWAYS, f"-mcpu={ZIG_CPUS[core]}", "-mthumb")
 
     def accepts(self, flags: Sequence[str], core: str) -> bool:
         """Whether the compiler takes all these flags, without so much as a warning."""
