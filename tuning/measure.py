@@ -79,14 +79,14 @@ class Bench:
         `aligned` says whether the kernel may take input and output to start at word boundaries.
         """
         keys = [self.key(layer, variant, aligned) for variant in variants]
-        known = self.records.get(keys) if self.records else {}
+        known = self.records.get(keys) if self.records is not None else {}
         found = {key: Measurement(**content) for key, content in known.items()}
         todo = list({key: variant for key, variant in zip(keys, variants, strict=True) if key not in found}.items())
         for at in range(0, len(todo), self.batch):
             part = todo[at : at + self.batch]
             results = self._emulate(layer, [variant for _, variant in part], aligned)
             fresh = {key: result for (key, _), result in zip(part, results, strict=True)}
-            if self.records:
+            if self.records is not None:
                 self.records.put({key: asdict(result) for key, result in fresh.items()})
             found |= fresh
         return [found[key] for key in keys]

@@ -9,7 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from tuning.measure import Bench
+from tuning.model import load_model
 from tuning.record import Records, default_path
+from tuning.space import search_space
+from tuning.target import load_target
+from tuning.tuner import CFLAGS
 
 
 def test_what_was_put_is_found_again(tmp_path: Path) -> None:
@@ -70,3 +75,20 @@ def test_where_nothing_can_be_written_memory_does(tmp_path: Path) -> None:
 def test_the_cache_directory_can_be_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CMSISNN_X_CACHE", str(tmp_path))
     assert default_path() == tmp_path / "records.sqlite"
+
+
+@pytest.mark.emulated
+def test_a_bench_emulates_once_and_then_reads_its_records(tmp_path: Path) -> None:
+    """An empty store is false as a container; it must be filled all the same."""
+    layer, target = load_model("digits").layers[0], load_target("cortex-m4")
+    variants = search_space(layer, target).variants[:2]
+    with Records(tmp_path / "records.sqlite") as records:
+        bench = Bench(target, CFLAGS, records=records)
+        first = bench.measure(layer, variants)
+        assert (bench.emulated, len(records)) == (2, 2)
+    with Records(tmp_path / "records.sqlite") as records:
+        again = Bench(target, CFLAGS, records=records)
+        assert again.measure(layer, variants) == first
+        assert again.emulated == 0
+        assert again.measure(layer, variants, (False, False))
+        assert again.emulated == 2  # another alignment is another measurement

@@ -122,7 +122,21 @@ def _blocked(layer: Layer, variants: Sequence[Variant | None], dsp: bool) -> np.
     passes, tail = run // step, run % step
     inner = blocks * runs
 
+    if depthwise and by_row.any():
+        # Rows are woven in pairs anew for every block of output rows; channels take `unroll` pixels at a time.
+        strips, pairs = -(-out_h // cols), (kernel_h + cols) // 2
+        blocks = np.where(by_row, strips * channels * -(-out_w // unroll), blocks)
+        touched = np.where(by_row, blocks * ((unroll - 1) * layer.stride[1] + kernel_w), 0)
+        inner = np.where(by_row, touched, inner)
+        passes = np.where(by_row, pairs, passes)
+        groups = np.where(by_row, strips * channels, groups)
     prepared = _prepared(layer, by_row, tiled, tiles, points)
+    if depthwise and by_row.any():
+        span = (out_w - 1) * layer.stride[1] + kernel_w
+        inside = max(min(layer.image[1], span - layer.padding[1][0]), 0)
+        woven = strips * row_blocks * pairs
+        by_strip = (woven * inside, 0 * woven, woven * (span - inside), woven, 0 * woven)
+        prepared = tuple(np.where(by_row, strip, other) for strip, other in zip(by_strip, prepared, strict=True))
     columns = (
         *prepared,
         transformed,
