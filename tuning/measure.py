@@ -19,7 +19,7 @@ from cmsisnn_x.layers import Layer
 from .record import Records
 from .target import Target
 
-INCLUDE = Path(cmsisnn_x.__file__).parent / "include"
+INCLUDE = Path(cmsisnn_x.get_include())
 BATCH = 12
 """Variants per executable where many are fitted together: enough to share the compiler's start."""
 

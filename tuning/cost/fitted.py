@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import resources
+from pathlib import Path
 
 from cmsisnn_x._variants import Variant
 from cmsisnn_x.layers import Layer
@@ -92,7 +92,7 @@ def _knobs(variant: Variant | None) -> str:
 @cache
 def coefficients(core: str) -> Coefficients:
     """The fitted coefficients of a core; empty if there are none."""
-    file = resources.files("tuning") / "cost" / "coefficients" / f"{core}.json"
+    file = Path(__file__).parent / "coefficients" / f"{core}.json"
     if not file.is_file():
         return Coefficients(core)
     return from_json(file.read_text(encoding="utf-8"))

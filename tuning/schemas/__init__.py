@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import json
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
 
@@ -25,4 +25,4 @@ def text(schema: dict[str, Any]) -> str:
 
 def published(name: str) -> dict[str, Any]:
     """The schema that is installed with the package, by name: ``"model-1"`` or ``"plan-1"``."""
-    return json.loads((resources.files("tuning") / "schemas" / f"{name}.json").read_text(encoding="utf-8"))
+    return json.loads(Path(__file__).with_name(f"{name}.json").read_text(encoding="utf-8"))
