@@ -40,7 +40,10 @@ def test_a_checkout_is_not_taken_for_the_package():
     """`python -c` and `python -m` put the current directory first; in a checkout that is where nothing is compiled."""
     checkout = Path(__file__).resolve().parents[2]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
-    code = "import cmsisnn_x, tuning; print(cmsisnn_x.get_include()); tuning.tune(tuning.load_model('digits'), tuning.load_target('cortex-m4'))"
+    code = (
+        "import cmsisnn_x, tuning; print(cmsisnn_x.get_include());"
+        "tuning.tune(tuning.load_model('digits'), tuning.load_target('cortex-m4'))"
+    )
     run = subprocess.run(
         [sys.executable, "-c", code], cwd=checkout, env=environment, capture_output=True, text=True, check=False
     )
