@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cmsisnn_x._arguments import SOFTMAX_MAX
 from cmsisnn_x.layers import NUMPY_DTYPES, Layer, image_shape
 
 from . import _yaml, shipped
@@ -292,6 +293,9 @@ class _Builder:
         """Resolve one layer on an input of `shape`."""
         op = spec.op
         common: dict[str, Any] = {"name": spec.name, "op": op, "dtype": dtype, "input_shape": shape}
+        if op == "softmax" and prod(shape) > SOFTMAX_MAX:
+            text = f"softmax takes at most {SOFTMAX_MAX} elements, its input has shape {list(shape)}; pool before it"
+            raise self.error((*key, "op"), text)
         if op in ("relu", "softmax"):
             return Layer(**common, output_shape=shape)
         if op in ("sigmoid", "tanh"):

@@ -177,6 +177,13 @@ def test_names_may_look_like_yaml_booleans(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- what is wrong with one
 
 
+def test_a_softmax_that_no_kernel_can_count_is_refused(tmp_path: Path) -> None:
+    head = HEAD.replace("[8, 8, 4]", "[32768]")
+    with pytest.raises(ModelError, match=r"net.yaml:5: layers\[0\].op: softmax takes at most 32767 elements"):
+        load_model(write(tmp_path, "{name: s, op: softmax}", head))
+    assert load_model(write(tmp_path, "{name: s, op: softmax}", head.replace("32768", "32767"))).layers
+
+
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
