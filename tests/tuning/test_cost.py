@@ -247,3 +247,17 @@ def test_baselines_exist_on_every_core() -> None:
             if len(space):
                 assert estimate(layer, baseline_of(space), target).cycles > 0
                 assert prod(layer.output_shape) > 0
+
+
+def test_a_starved_fit_does_not_make_a_kernel_look_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, target = load_model("cifar10").layers[2], load_target("cortex-m7")
+    variant = Variant(1, 2, 4, 4, "line_buffer", "widened")
+    known = fitted.coefficients("cortex-m7")
+    name, steps = fitted.family(layer, variant), list(features.parts_of("conv2d")).index("steps")
+    starved = list(known.families[name])
+    starved[steps] = 0.0
+    broken = replace(known, families={**known.families, name: tuple(starved)})
+    honest = estimate(layer, variant, target).terms["multiply_accumulate"]
+    monkeypatch.setattr(fitted, "coefficients", lambda core: broken)
+    # A multiplier that takes two products a cycle needs half as many cycles as there are products, whatever was fitted.
+    assert 0.25 * layer.macs < estimate(layer, variant, target).terms["multiply_accumulate"] < honest
