@@ -112,6 +112,6 @@ def _name(x_dtype: object) -> str:
         try:
             if np.dtype(x_dtype) == dtype:  # type: ignore[call-overload]
                 return name
-        except Exception:
+        except (TypeError, ValueError, SyntaxError):  # NumPy parses text
             break
     raise DtypeError(f"x_dtype: expected 'q7', 'q15', int8 or int16, got {x_dtype!r}")

@@ -97,6 +97,12 @@ class Plan:
         """Cycles of the same network with the paper's configuration in every layer."""
         return sum(item.baseline_cycles for item in self.layers)
 
+    @property
+    def cycles_are(self) -> str:
+        """``"estimated"``, ``"emulated"``, or ``"partly emulated"`` after an interrupt."""
+        known = [item.emulated_cycles is not None for item in self.layers]
+        return "emulated" if all(known) else "partly emulated" if any(known) else "estimated"
+
     def to_dict(self) -> dict[str, Any]:
         """The content of plan.json."""
         return {

@@ -73,7 +73,7 @@ def print_plan(plan: Plan, directory: Path, *, no_color: bool = False, verbose: 
     """The table per layer, totals, memory against budgets, where the files are and what to do next."""
     out = console(no_color)
     clock = f" at {plan.target.clock_hz / 1e6:g} MHz" if plan.target.clock_hz else ""
-    word = "emulated" if plan.score == "emulate" else "estimated"
+    word = plan.cycles_are
     out.print(
         f"{plan.model} on {plan.target.name}{clock}: least {plan.objective}, {word}, {plan.strategy} search, "
         f"{plan.evaluations:,} variants looked at"

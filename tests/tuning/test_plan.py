@@ -317,6 +317,7 @@ def test_emulated_scores_are_never_slower_than_the_estimates_plan(
     emulated = tuning.tune(model, target, score="emulate", trials=6, progress=events.append)
     jsonschema.validate(emulated.to_dict(), published("plan-1"))
     assert emulated.strategy == "bayesian"
+    assert emulated.cycles_are == "emulated"
     bench = Bench(target, CFLAGS)
     last = len(model.layers) - 1
     truth = [
@@ -355,3 +356,4 @@ def test_an_interrupt_keeps_what_was_emulated(tmp_path: Path, monkeypatch: pytes
     assert plan.layers[0].emulated_cycles is not None
     assert [item.emulated_cycles for item in plan.layers[2:]] == [None] * (len(plan.layers) - 2)
     assert events[-1]["interrupted"]
+    assert plan.cycles_are == "partly emulated"
