@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .errors import OptionError, TuningError
+from .program import run, show_version
 
 if TYPE_CHECKING:
     from .emulate import Emulator, Trace
@@ -35,23 +35,8 @@ class Compiler(StrEnum):
 
 
 def main() -> None:
-    """Entry point of ``cmsisnn-verify``: user errors end as one message and status 1 or 2."""
-    try:
-        app(prog_name=PROGRAM)
-    except TuningError as problem:
-        print(f"error: {problem}", file=sys.stderr)
-        raise SystemExit(problem.exit_status) from None
-    except OSError as problem:
-        print(f"error: {problem.filename or ''}: {problem.strerror or problem}", file=sys.stderr)
-        raise SystemExit(2) from None
-
-
-def _show_version(value: bool) -> None:
-    if value:
-        from cmsisnn_x import __version__
-
-        print(f"{PROGRAM} {__version__}")
-        raise typer.Exit
+    """Entry point of ``cmsisnn-verify``."""
+    run(app, PROGRAM)
 
 
 @app.command(
@@ -108,7 +93,8 @@ def verify_command(
     ] = False,
     no_color: Annotated[bool, typer.Option("--no-color", help="No colour, whatever the terminal can do.")] = False,
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version, and exit.")
+        bool,
+        typer.Option("--version", callback=show_version(PROGRAM), is_eager=True, help="Print the version, and exit."),
     ] = False,
 ) -> None:
     """Compile and emulate an emitted folder and compare it with the Python kernels, or price a function of an ELF file.

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a plan to the firmware folder: pure functions plan -> {path: text}, and one writer at the edge.
 
-    render(plan)              {"cifar10.c": "...", ..., "plan.json": "..."}
-    emit_plan(plan, folder)   the same, written by atomic rename, plan.json last
-    layer_macros(layer, ...)  the macros of one layer alone
+render(plan)              {"cifar10.c": "...", ..., "plan.json": "..."}
+emit_plan(plan, folder)   the same, written by atomic rename, plan.json last
+layer_macros(layer, ...)  the macros of one layer alone
 """
 
 from __future__ import annotations
@@ -84,4 +84,3 @@ def emit_plan(plan: Plan, directory: str | os.PathLike[str]) -> list[Path]:
     from .writer import write_files
 
     return write_files(render(plan), directory)
-

@@ -326,5 +326,3 @@ def library_headers(roots: Iterable[str]) -> dict[str, str]:
             found[name] = library_header(name)
             todo += re.findall(r'^\s*#\s*include\s+"cmsisnn_x/([^"]+)"', found[name], re.MULTILINE)
     return dict(sorted(found.items()))
-
-

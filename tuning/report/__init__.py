@@ -76,15 +76,19 @@ def render_report(plan: Plan) -> str:
     terms = term_names(plan)
     longest = max((item.cycles for item in plan.layers), default=0) or 1
     rows = [_row(plan, item, terms, longest) for item in plan.layers]
-    return environment().get_template("report.html.j2").render(
-        plan=plan,
-        cards=_cards(plan),
-        terms=[term.replace("_", " ") for term in terms],
-        rows=rows,
-        blocks=_blocks(plan),
-        term_totals=[sum(row.terms[i] for row in rows) for i in range(len(terms))],
-        row_pixels=ROW_PIXELS,
-        origin=_origin(plan),
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            plan=plan,
+            cards=_cards(plan),
+            terms=[term.replace("_", " ") for term in terms],
+            rows=rows,
+            blocks=_blocks(plan),
+            term_totals=[sum(row.terms[i] for row in rows) for i in range(len(terms))],
+            row_pixels=ROW_PIXELS,
+            origin=_origin(plan),
+        )
     )
 
 

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``cmsisnn-tune MODEL``: the main job."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..choices import Objective, Score, StrategyName
+from ..errors import OptionError
+from ..program import show_version
+
+if TYPE_CHECKING:
+    from ..plan import Plan
+
+DEFAULT_TARGET = "cortex-m7"
+PROGRAM = "cmsisnn-tune"
+
+
+def _list_targets(value: bool) -> None:
+    if value:
+        from .. import terminal
+
+        terminal.print_targets()
+        raise typer.Exit
+
+
+def _list_models(value: bool) -> None:
+    if value:
+        from .. import terminal
+
+        terminal.print_models()
+        raise typer.Exit
+
+
+def tune(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="Model file (YAML), or the name of a shipped example.", show_default=False
+        ),
+    ],
+    target: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE", help="Core or board. Default: the model's, else cortex-m7.")
+    ] = None,
+    clock: Annotated[
+        str | None, typer.Option(metavar="HZ", help="Clock, such as 216M. Default: the board's; a bare core has none.")
+    ] = None,
+    sram: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE", help="SRAM budget: 65536, 64K, 64KiB, 1M. Default: the model's, else the board's."
+        ),
+    ] = None,
+    flash: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Flash budget. Default: the model's, else the board's.")
+    ] = None,
+    objective: Annotated[Objective, typer.Option(help="What to minimise.")] = Objective.LATENCY,
+    score: Annotated[
+        Score, typer.Option(help="Analytic model, or compile and emulate the best candidates.")
+    ] = Score.ESTIMATE,
+    strategy: Annotated[
+        StrategyName, typer.Option(help="auto: exhaustive for estimates, bayesian for emulation.")
+    ] = StrategyName.AUTO,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Evaluations per layer at most.", show_default=False)
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Emulations at a time.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same plan.")] = 0,
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Where the firmware goes. Default: build/<model name>."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the plan as JSON, and nothing else, on stdout.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Also print where each layer's cycles go and what came second.")
+    ] = False,
+    no_color: Annotated[bool, typer.Option("--no-color", help="No colour, whatever the terminal can do.")] = False,
+    list_targets: Annotated[
+        bool,
+        typer.Option("--list-targets", callback=_list_targets, is_eager=True, help="List cores and boards, and exit."),
+    ] = False,
+    list_models: Annotated[
+        bool,
+        typer.Option("--list-models", callback=_list_models, is_eager=True, help="List the shipped models, and exit."),
+    ] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=show_version(PROGRAM), is_eager=True, help="Print the version, and exit."),
+    ] = False,
+) -> None:
+    """Find the fastest CMSIS-NN kernel variant of every layer of MODEL for a Cortex-M, and write the firmware
+    that uses them.
+    """
+    from ..model import load_model
+    from ..target import load_target
+    from ..tuner import tune as plan_of
+    from ..units import parse_hertz, parse_size
+
+    def parsed(option: str, text: str | None, parse: Any) -> int | None:
+        if text is None:
+            return None
+        try:
+            return parse(text)
+        except ValueError as problem:
+            raise OptionError(f"{option}: {problem}") from None
+
+    budgets = {
+        "clock_hz": parsed("--clock", clock, parse_hertz),
+        "sram_bytes": parsed("--sram", sram, parse_size),
+        "flash_bytes": parsed("--flash", flash, parse_size),
+    }
+    network = load_model(model)
+    chosen = load_target(target or network.target or DEFAULT_TARGET)
+    directory = Path(output) if output else Path("build") / network.name
+
+    from .. import terminal
+
+    with terminal.progress(
+        enabled=score is Score.EMULATE and not (quiet or as_json), no_color=no_color, verbose=verbose
+    ) as report:
+        plan = plan_of(
+            network,
+            chosen,
+            objective=objective.value,
+            score=score.value,
+            strategy=strategy.value,
+            trials=trials,
+            jobs=jobs,
+            seed=seed,
+            progress=report,
+            **budgets,
+        )
+    write(plan, directory)
+    if as_json:
+        sys.stdout.write(plan.to_json())
+    elif not quiet:
+        terminal.print_plan(plan, directory, no_color=no_color, verbose=verbose)
+
+
+def write(plan: Plan, directory: Path) -> None:
+    """Write the firmware folder."""
+    import tuning
+
+    if directory.exists() and not directory.is_dir():
+        raise OptionError(f"--output: expected a directory, got the file {directory}")
+    tuning.emit(plan, directory)
