@@ -7,7 +7,7 @@ import json
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cmsisnn_x._variants import Variant
 from cmsisnn_x.layers import Layer
@@ -15,6 +15,9 @@ from cmsisnn_x.layers import Layer
 from .errors import OptionError
 from .memory import Region
 from .target import Target
+
+if TYPE_CHECKING:
+    from .cost import Estimates
 
 SCHEMA = "plan-1"
 
@@ -91,6 +94,9 @@ class Plan:
     evaluations: int = 0
     regions: tuple[Region, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
+    pareto: dict[str, list[dict[str, int]]] | None = None
+    tables: tuple[Estimates, ...] = field(default=(), repr=False, compare=False)
+    """What the search looked at, per layer: for :func:`tuning.explain.explain`, no part of plan.json."""
 
     @property
     def baseline_cycles(self) -> int:
@@ -125,6 +131,7 @@ class Plan:
             "totals": self.totals,
             "layers": [item.to_dict() for item in self.layers],
             "memory_map": [asdict(region) for region in self.regions],
+            **({"pareto": self.pareto} if self.pareto else {}),
         }
 
     def to_json(self) -> str:

@@ -20,6 +20,7 @@ from cmsisnn_x.layers import Layer
 from .choices import OBJECTIVES
 from .errors import InfeasibleError
 from .memory import aligned, live_bytes
+from .pareto import flash_frontier
 from .units import show_size
 
 
@@ -213,20 +214,35 @@ def _balanced(network: Network, sram: int | None, flash: int | None) -> Choice:
     """Least cycles x SRAM x flash: the geometric mean, to a constant.
 
     Within one arena level the product of two sums is concave, so that its minimum over all choices is a corner of
-    their convex hull: the best choice for some price of a byte in cycles. Under a binding flash budget corners may
-    be cut off; the budget's own optimum joins the candidates there.
+    their convex hull: the best choice for some price of a byte in cycles. Where that corner is cut off by the flash
+    budget, and where layers share code (the sums are none then), the optimum still lies on the frontier of cycles
+    over flash, which is walked in full.
     """
-    candidates = []
+
+    def product(choice: Choice) -> tuple[float, int]:
+        return float(choice.cycles) * choice.sram_bytes * choice.flash_bytes, choice.cycles
+
+    best = network.fastest(sram, flash)
+    least = network.smallest(sram)
+    assert best is not None
+    assert least is not None
+    fewest = network.fastest(sram, None)
+    assert fewest is not None
     for level in network.levels():
         if sram is not None and level > sram:
             break
-        for price in _prices(network, level):
-            found = network.best(lambda item, price=price: item.cycles + price * item.flash_bytes, level)
-            if found is not None and (flash is None or found.flash_bytes <= flash):
-                candidates.append(found)
-        if flash is not None and (found := network.fastest(level, flash)) is not None:
-            candidates.append(found)
-    return min(candidates, key=lambda c: (float(c.cycles) * c.sram_bytes * c.flash_bytes, c.cycles))
+        if float(level) * fewest.cycles * least.flash_bytes > product(best)[0]:
+            break  # no choice that needs this level, or more, can be better
+        corners = [
+            found
+            for price in _prices(network, level)
+            if (found := network.best(lambda item, price=price: item.cycles + price * item.flash_bytes, level))
+        ]
+        if network.shared or (flash is not None and corners and min(corners, key=product).flash_bytes > flash):
+            corners += flash_frontier(network, level) or []
+        corners.append(network.fastest(level, flash) or best)
+        best = min((found for found in (best, *corners) if flash is None or found.flash_bytes <= flash), key=product)
+    return best
 
 
 def _prices(network: Network, level: int) -> list[float]:

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 
 import cmsisnn_x
+from cmsisnn_x.layers import Layer
 
 from .choices import OBJECTIVES, SCORES, STRATEGIES
 from .cost import Estimates, estimate, estimate_space
 from .errors import OptionError
 from .memory import plan_arena
 from .model import Model
+from .pareto import pareto as frontiers
 from .plan import LayerPlan, Plan
 from .planner import Choice, Network, Options, choose
 from .space import SearchSpace, baseline_of, kernel_key, search_space
@@ -37,6 +39,7 @@ def tune(
     sram_bytes: int | None = None,
     flash_bytes: int | None = None,
     clock_hz: int | None = None,
+    pareto: bool = False,
     progress: Callable[[dict[str, Any]], None] | None = None,
 ) -> Plan:
     """Choose the best variant of every layer.
@@ -60,6 +63,8 @@ def tune(
         Budgets. Default: the model's, else the board's, else none.
     clock_hz : int, optional
         Default: the board's. A bare core has none, and then milliseconds are unknown.
+    pareto : bool
+        Also compute the frontiers of cycles over SRAM and over flash: `Plan.pareto`.
     progress : callable, optional
         Called with a dict (``layer``, ``trial``, ``trials``, ``best``, ``score``) after every evaluation.
 
@@ -100,7 +105,7 @@ def tune(
             for space, table in zip(spaces, estimates, strict=True)
         ]
         baselines = [_baseline_cycles(space, table, target) for space, table in zip(spaces, tables, strict=True)]
-    network = Network([_options(space, table) for space, table in zip(spaces, tables, strict=True)])
+    network = Network([network_options(space.layer, table) for space, table in zip(spaces, tables, strict=True)])
     choice = choose(network, objective, sram, flash)
     return _plan(
         model,
@@ -115,6 +120,7 @@ def tune(
         strategy=chosen_strategy,
         seed=seed,
         budget={"sram": sram, "flash": flash},
+        pareto=frontiers(network, sram, flash) if pareto else None,
     )
 
 
@@ -143,9 +149,10 @@ def _baseline_cycles(space: SearchSpace, table: Estimates, target: Target) -> in
     return estimate(space.layer, baseline, target).cycles if baseline else int(table.cycles[0])
 
 
-def _options(space: SearchSpace, table: Estimates) -> Options:
-    kernels = tuple(kernel_key(space.layer, variant) for variant in table.variants)
-    return Options(space.layer, table.cycles, table.scratch_bytes, table.weights_bytes, table.code_bytes, kernels)
+def network_options(layer: Layer, table: Estimates) -> Options:
+    """A layer's variants as the planner weighs them against those of other layers."""
+    kernels = tuple(kernel_key(layer, variant) for variant in table.variants)
+    return Options(layer, table.cycles, table.scratch_bytes, table.weights_bytes, table.code_bytes, kernels)
 
 
 def _plan(
@@ -201,6 +208,7 @@ def _plan(
         digests={"model": model.digest, "target": target.digest},
         evaluations=sum(len(table) for table in tables),
         regions=arena.regions,
+        tables=tuple(tables),
         versions={"cmsisnn_x": cmsisnn_x.__version__, "numpy": np.__version__},
         **how,
     )

@@ -74,10 +74,24 @@ def tune(
         str | None,
         typer.Option("--output", "-o", metavar="DIR", help="Where the firmware goes. Default: build/<model name>."),
     ] = None,
+    pareto: Annotated[
+        bool, typer.Option("--pareto", help="Also list the plans that trade cycles for SRAM and for flash.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the plan as JSON, and nothing else, on stdout.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    explain: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LAYER",
+            help="Also say why this layer got its variant: where its cycles go, what came second, what other knobs "
+            "and a larger budget would change; may be repeated. On stderr under --json.",
+            show_default=False,
+        ),
+    ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print nothing but errors, and what --explain asks for.")
+    ] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Also print where each layer's cycles go and what came second.")
     ] = False,
@@ -119,6 +133,10 @@ def tune(
     network = load_model(model)
     chosen = load_target(target or network.target or DEFAULT_TARGET)
     directory = Path(output) if output else Path("build") / network.name
+    if explain:
+        from ..explain import check_names
+
+        check_names(explain, network.layers)
 
     from .. import terminal
 
@@ -134,6 +152,7 @@ def tune(
             trials=trials,
             jobs=jobs,
             seed=seed,
+            pareto=pareto,
             progress=report,
             **budgets,
         )
@@ -142,6 +161,16 @@ def tune(
         sys.stdout.write(plan.to_json())
     elif not quiet:
         terminal.print_plan(plan, directory, no_color=no_color, verbose=verbose)
+        if pareto:
+            from ..pareto_table import print_pareto
+
+            print_pareto(plan, no_color=no_color)
+    if explain:
+        from ..explain import explain as explanation_of
+        from .explain import print_explanation
+
+        for name in explain:
+            print_explanation(explanation_of(plan, name), no_color=no_color, stderr=as_json)
 
 
 def write(plan: Plan, directory: Path) -> None:

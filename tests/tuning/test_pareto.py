@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Frontiers: every point that no other plan beats and no other point, held against all plans there are."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import pairwise, product
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tuning
+from cmsisnn_x.layers import Layer
+from tuning.model import load_model
+from tuning.pareto import STEP, cycles_within, flash_frontier, pareto, steps
+from tuning.pareto_table import worth
+from tuning.plan import Plan
+from tuning.planner import Choice, Network, Options, choose
+from tuning.schemas import published
+from tuning.target import load_target
+
+
+@st.composite
+def networks(draw: st.DrawFn) -> Network:
+    """Small networks in which memory can be traded for cycles, some layers sharing their kernels."""
+    options = []
+    for index in range(draw(st.integers(1, 5))):
+        layer = Layer(f"l{index}", "softmax", "q7", (8 * draw(st.integers(1, 4)),), (8,))
+        count = draw(st.integers(1, 4))
+        cycles, scratch, weights, code = (
+            np.array(draw(st.lists(st.integers(0, 40), min_size=count, max_size=count))) for _ in range(4)
+        )
+        shared = draw(st.booleans())
+        kernels = tuple(f"shared{row}" if shared else f"{index}-{row}" for row in range(count))
+        code = np.array([5 * (row + 1) for row in range(count)]) if shared else code
+        options.append(Options(layer, cycles + 1, 4 * scratch, weights, code + 1, kernels))
+    return Network(options)
+
+
+def every_choice(network: Network) -> Iterator[Choice]:
+    return (network.choice(rows) for rows in product(*(range(len(item)) for item in network.options)))
+
+
+def between(values: list[int], at: int) -> int:
+    """A budget from just too small (0) to generous (100)."""
+    return min(values) - 1 + (max(values) - min(values) + 2) * at // 100
+
+
+def by_brute_force(choices: list[Choice], memory: str) -> list[tuple[int, int]]:
+    """``(bytes, cycles)`` of every choice that no other one beats."""
+    found: list[tuple[int, int]] = []
+    for size, cycles in sorted((getattr(c, f"{memory}_bytes"), c.cycles) for c in choices):
+        if not found or cycles < found[-1][1]:
+            found.append((size, cycles))
+    return found
+
+
+@settings(max_examples=120, deadline=None)
+@given(networks(), st.integers(0, 100), st.integers(0, 100))
+def test_both_frontiers_are_what_brute_force_finds(network: Network, sram_at: int, flash_at: int) -> None:
+    choices = list(every_choice(network))
+    sram = between([c.sram_bytes for c in choices], sram_at)
+    flash = between([c.flash_bytes for c in choices], flash_at)
+    found = pareto(network, sram, flash)
+    in_flash = [c for c in choices if c.flash_bytes <= flash]
+    in_sram = [c for c in choices if c.sram_bytes <= sram]
+    assert [(p["sram_bytes"], p["cycles"]) for p in found["sram"]] == by_brute_force(in_flash, "sram")
+    assert [(p["flash_bytes"], p["cycles"]) for p in found["flash"]] == by_brute_force(in_sram, "flash")
+    assert all(p["flash_bytes"] <= flash for p in found["sram"])
+    assert all(p["sram_bytes"] <= sram for p in found["flash"])
+
+
+@settings(max_examples=120, deadline=None)
+@given(networks(), st.integers(0, 100), st.integers(0, 100))
+def test_balanced_is_optimal_under_every_budget(network: Network, sram_at: int, flash_at: int) -> None:
+    choices = list(every_choice(network))
+    sram = between([c.sram_bytes for c in choices], sram_at)
+    flash = between([c.flash_bytes for c in choices], flash_at)
+    products = [
+        c.cycles * c.sram_bytes * c.flash_bytes for c in choices if c.sram_bytes <= sram and c.flash_bytes <= flash
+    ]
+    if products:
+        choice = choose(network, "balanced", sram, flash)
+        assert choice.sram_bytes <= sram
+        assert choice.flash_bytes <= flash
+        assert choice.cycles * choice.sram_bytes * choice.flash_bytes == min(products)
+
+
+def ladder(name: str, cycles: list[int], flash: list[int], scratch: list[int] | None = None) -> Options:
+    layer = Layer(name, "softmax", "q7", (4,), (4,))
+    kernels = tuple(f"{name}{row}" for row in range(len(cycles)))
+    none = np.zeros(len(cycles), np.int64)
+    return Options(layer, np.array(cycles), np.array(scratch or none), np.array(flash), none, kernels)
+
+
+def test_where_budgets_bind_greedy_layers_lose() -> None:
+    """Whoever shrinks the layer with the best ratio first, again and again, ends up slower than the plan."""
+    network = Network(
+        [
+            ladder("a", [100, 109, 190], [60, 50, 20]),
+            ladder("b", [100, 150], [60, 20]),
+            ladder("c", [100, 117], [50, 40]),
+        ]
+    )
+    budget = 130
+    rows = [0, 0, 0]
+    while network.choice(rows).flash_bytes > budget:
+        ratios = {}
+        for at, item in enumerate(network.options):
+            for row in range(rows[at] + 1, len(item)):
+                slower = item.cycles[row] - item.cycles[rows[at]]
+                ratios[slower / (item.flash_bytes[rows[at]] - item.flash_bytes[row])] = (at, row)
+        at, row = ratios[min(ratios)]
+        rows[at] = row
+    greedy, exact = network.choice(rows), choose(network, "latency", None, budget)
+    assert exact.flash_bytes <= budget
+    assert (greedy.cycles, exact.cycles) == (359, 350)
+
+
+def test_a_network_of_many_equal_layers_is_followed_to_its_end() -> None:
+    """Thirty layers that share thirty kernels: 2e44 plans."""
+    count = 30
+    layers = [Layer(f"l{i}", "softmax", "q7", (16,), (16,)) for i in range(count)]
+    cycles, code = np.array([400 - 7 * i for i in range(count)]), np.array([40 + 9 * i for i in range(count)])
+    none, kernels = np.zeros(count, np.int64), tuple(f"k{i}" for i in range(count))
+    network = Network([Options(layer, cycles, none, none, code, kernels) for layer in layers])
+    found = flash_frontier(network)
+    assert found is not None
+    # Code is paid once and all layers gain alike: every layer takes the same kernel.
+    assert [(c.flash_bytes, c.cycles) for c in found] == [(40 + 9 * i, count * (400 - 7 * i)) for i in range(count)]
+
+
+def test_a_frontier_too_large_to_follow_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = Network([ladder(f"l{i}", [90 - 7 * i, 50, 20 + i], [10, 30 + i, 77]) for i in range(4)])
+    every = {(c.flash_bytes, c.cycles) for c in flash_frontier(network) or []}
+    monkeypatch.setattr("tuning.pareto.MOST", 5)
+    assert flash_frontier(network) is None
+    sampled = [(p["flash_bytes"], p["cycles"]) for p in pareto(network)["flash"]]
+    assert len(sampled) > 5
+    assert set(sampled) <= every
+
+
+# ---------------------------------------------------------------- whole plans
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return tuning.tune(load_model("cifar10"), load_target("cortex-m4"), pareto=True)
+
+
+def test_any_budget_is_answered_from_the_frontier(plan: Plan) -> None:
+    assert plan.pareto is not None
+    assert len(plan.pareto["flash"]) > 50
+    jsonschema.validate(json.loads(plan.to_json()), published("plan-1"))
+    model, target = load_model("cifar10"), load_target("cortex-m4")
+    for memory, option in (("sram", "sram_bytes"), ("flash", "flash_bytes")):
+        points = plan.pareto[memory]
+        sizes = [point[option] for point in points]
+        assert sizes == sorted(set(sizes))
+        assert points[-1]["cycles"] == plan.totals["cycles"]
+        for size in {sizes[0], sizes[-1], sizes[len(sizes) // 2], sizes[len(sizes) // 3] + 100}:
+            tuned = tuning.tune(model, target, **{option: size})
+            assert tuned.totals["cycles"] == cycles_within(points, memory, size)
+        assert cycles_within(points, memory, sizes[0] - 1) is None
+        with pytest.raises(tuning.InfeasibleError):
+            tuning.tune(model, target, **{option: sizes[0] - 1})
+
+
+def test_steps_are_points_and_say_what_they_buy(plan: Plan) -> None:
+    assert plan.pareto is not None
+    points = plan.pareto["flash"]
+    shown = steps(points, "flash", most=10)
+    assert 4 <= len(shown) <= 11
+    assert (shown[0]["saved_cycles"], shown[-1]["cycles"]) == (None, points[-1]["cycles"])
+    for before, after in pairwise(shown):
+        assert {key: after[key] for key in points[0]} in points
+        assert after["more_bytes"] == after["flash_bytes"] - before["flash_bytes"] > 0
+        assert after["saved_cycles"] == before["cycles"] - after["cycles"] > 0
+    assert [{key: step[key] for key in points[0]} for step in steps(points[:5], "flash")] == points[:5]
+
+
+def test_four_kilobytes_have_a_price(plan: Plan) -> None:
+    assert plan.pareto is not None
+    points = plan.pareto["flash"]
+    size = plan.totals["flash_bytes"]
+    less = cycles_within(points, "flash", size - STEP)
+    assert less is not None
+    assert f"4 KiB less cost {less - plan.totals['cycles']:,} cycles" in worth(plan, "flash")
+    assert "save nothing: no plan is faster" in worth(plan, "flash")
+    tight = tuning.tune(
+        load_model("cifar10"), load_target("cortex-m4"), pareto=True, flash_bytes=points[0]["flash_bytes"]
+    )
+    more = cycles_within(points, "flash", points[0]["flash_bytes"] + STEP)
+    assert more is not None
+    assert f"save {tight.totals['cycles'] - more:,} cycles" in worth(tight, "flash")
+    assert "4 KiB less are too little for any plan" in worth(tight, "flash")
+
+
+def test_the_command_line_lists_both_frontiers(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tuning", "digits", "--target", "cortex-m4", "--pareto", "-o", str(tmp_path / "o")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert "Cycles over SRAM" in done.stdout
+    assert "Cycles over flash" in done.stdout
+    assert done.stdout.count("<- this plan") == 2
+    assert set(json.loads((tmp_path / "o" / "plan.json").read_text())["pareto"]) == {"sram", "flash"}

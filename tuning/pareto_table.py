@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What ``cmsisnn-tune MODEL --pareto`` prints below the plan."""
+
+from __future__ import annotations
+
+from .pareto import STEP, cycles_within, steps
+from .plan import Plan
+from .terminal import console, make_table
+from .units import show_size
+
+NAMES = {"sram": "SRAM", "flash": "flash"}
+
+
+def print_pareto(plan: Plan, *, no_color: bool = False) -> None:
+    """Both frontiers, the plan's own place on them, and what 4 KiB more or less would do."""
+    if plan.pareto is None:
+        return
+    out = console(no_color)
+    for memory, name in NAMES.items():
+        points = plan.pareto[memory]
+        other = next(label for key, label in NAMES.items() if key != memory)
+        within = plan.budget.get("flash" if memory == "sram" else "sram")
+        limit = f" within {show_size(within)} of {other}" if within else ""
+        out.print(f"\nCycles over {name}{limit}: every plan that no other one beats ({len(points):,})")
+        numbers = (
+            f"{name} bytes",
+            f"{plan.cycles_are} cycles",
+            "ms",
+            f"{other} bytes",
+            "more bytes",
+            "save",
+            "per KiB",
+        )
+        table = make_table(*numbers, "", right=numbers)
+        shown = steps(points, memory)
+        for step in shown:
+            ms = plan.target.milliseconds(step["cycles"])
+            saved = step["saved_cycles"]
+            table.add_row(
+                f"{step[f'{memory}_bytes']:,}",
+                f"{step['cycles']:,}",
+                "-" if ms is None else f"{ms:.3f}",
+                f"{step['flash_bytes' if memory == 'sram' else 'sram_bytes']:,}",
+                "" if saved is None else f"{step['more_bytes']:,}",
+                "" if saved is None else f"{saved:,}",
+                "" if saved is None else f"{step['saved_per_kib']:,.0f}",
+                "<- this plan" if _is(step, plan) else "",
+            )
+        out.print(table)
+        if len(shown) < len(points):
+            out.print(f"{len(shown)} of {len(points):,} points are shown; plan.json has all of them.")
+        out.print(worth(plan, memory))
+
+
+def _is(point: dict[str, int], plan: Plan) -> bool:
+    return all(point[key] == plan.totals[key] for key in ("cycles", "sram_bytes", "flash_bytes"))
+
+
+def worth(plan: Plan, memory: str) -> str:
+    """One sentence: what `STEP` bytes more, and less, than the plan has would do to the fastest plan."""
+    name, points = NAMES[memory], (plan.pareto or {}).get(memory, [])
+    if not points:
+        return f"No plan fits into the {name} that there is."
+    used, budget = plan.totals[f"{memory}_bytes"], plan.budget.get(memory)
+    binds = budget is not None and budget < points[-1][f"{memory}_bytes"]
+    size, have = (budget, "the budget of") if binds and budget else (used, "this plan's")
+    here, more, less = (cycles_within(points, memory, size + change) for change in (0, STEP, -STEP))
+    assert here is not None
+    assert more is not None
+    buys = f"save {here - more:,} cycles ({(here - more) / here * 100:.1f} %)" if more < here else "save nothing"
+    if more == here == points[-1]["cycles"]:
+        buys += ": no plan is faster"
+    elif more == here:
+        after = next(point for point in points if point["cycles"] < here)
+        buys += f": the next step, at {after[f'{memory}_bytes']:,} bytes, saves {here - after['cycles']:,} cycles"
+    costs = "are too little for any plan"
+    if less is not None:
+        costs = f"cost {less - here:,} cycles ({(less - here) / here * 100:.1f} %)" if less > here else "cost nothing"
+    step = show_size(STEP)
+    return f"{step} of {name} more than {have} {size:,} bytes {buys}. {step} less {costs}."
