@@ -152,6 +152,8 @@ class Model:
     digest : str
         SHA-256 of everything above, weights included: equal digests give equal plans.
     path : pathlib.Path
+    float_path : pathlib.Path or None
+        The float network it was quantised from (see :mod:`tuning.quantize`), if the file names one.
     """
 
     name: str
@@ -162,6 +164,7 @@ class Model:
     target: str | None
     digest: str
     path: Path
+    float_path: Path | None = None
 
     @property
     def output_shape(self) -> tuple[int, ...]:
@@ -201,6 +204,11 @@ def load_model(source: str | os.PathLike[str]) -> Model:
     """
     path = find_model(source)
     return _Builder(_yaml.read(path, ModelError), path).model()
+
+
+def build_model(content: dict[str, Any], path: str | os.PathLike[str] = "model.yaml") -> Model:
+    """The model that a file with this content would give; files that it names are relative to `path`."""
+    return _Builder(_yaml.Document(str(path), content, {}), Path(path)).model()
 
 
 def list_models() -> dict[str, Path]:
@@ -266,7 +274,10 @@ class _Builder:
         budget = (
             {"sram": spec.budget.sram, "flash": spec.budget.flash} if spec.budget else {"sram": None, "flash": None}
         )
-        result = Model(spec.name, dtype, tuple(spec.input.shape), with_arrays, budget, spec.target, "", self.path)
+        in_float = self.path.parent / spec.float_ if spec.float_ else None
+        result = Model(
+            spec.name, dtype, tuple(spec.input.shape), with_arrays, budget, spec.target, "", self.path, in_float
+        )
         return replace(result, digest=_digest(result))
 
     def check_layer_name(self, key: _yaml.Key, name: str, seen: dict[str, str]) -> None:

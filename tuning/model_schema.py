@@ -276,6 +276,11 @@ class ModelFile(_Strict):
         None,
         description="npz file beside this one with <layer>/weights and <layer>/bias; without it, weights are drawn.",
     )
+    float_: str | None = Field(
+        None,
+        alias="float",
+        description="npz file beside this one with the float network that cmsisnn-quantize started from, for --check.",
+    )
     target: str | None = Field(None, description="Core or board; --target overrides it.")
     budget: Budget | None = None
     layers: Annotated[list[AnyLayer], Field(min_length=1)]
