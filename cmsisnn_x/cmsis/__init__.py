@@ -16,6 +16,7 @@ siblings.
 Sums are 32 bits wide and wrap; shift counts of 32 and more act as on an Arm core, by their low byte. An `out_shift`
 of 0 adds nothing before the shift, as on the core (in C it is undefined). Two limits of Arm's 16-bit counters are not
 imitated: image sides above 32767, and windows of 65536 and more weights per output channel, are computed in full.
+:func:`check` says of a call, without making it, what its caller may not expect: all of this, and more.
 
 Examples
 --------
@@ -28,6 +29,7 @@ array([0, 0, 5], dtype=int8)
 """
 
 from ._call import ARM_MATH_SIZE_MISMATCH, ARM_MATH_SUCCESS
+from ._rules import Finding, argument_names, check
 from .activation import (
     ARM_SIGMOID,
     ARM_TANH,
@@ -74,6 +76,8 @@ __all__ = [
     "ARM_MATH_SUCCESS",
     "ARM_SIGMOID",
     "ARM_TANH",
+    "Finding",
+    "argument_names",
     "arm_avepool_q7_HWC",
     "arm_convolve_1x1_HWC_q7_fast_nonsquare",
     "arm_convolve_HWC_q7_RGB",
@@ -105,4 +109,5 @@ __all__ = [
     "arm_relu_q15",
     "arm_softmax_q7",
     "arm_softmax_q15",
+    "check",
 ]

@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 
 from ..errors import CmsisnnError, DtypeError, ShapeError
 from ._prototypes import PROTOTYPES, SCRATCH
+from ._rules import C_RANGES
 
 ARM_MATH_SUCCESS = 0
 ARM_MATH_SIZE_MISMATCH = -3
-
-_C_RANGES = {"blockSize": (0, 2**32 - 1, "uint32_t"), "type": (-(2**31), 2**31 - 1, "enum")}
 
 
 class Call:
@@ -55,7 +54,7 @@ class Call:
         return self.numbers[name]
 
     def _number(self, name: str, value: object) -> int:
-        low, high, c_type = _C_RANGES.get(name, (0, 65535, "uint16_t"))
+        low, high, c_type = C_RANGES.get(name, (0, 65535, "uint16_t"))
         try:
             if isinstance(value, bool):
                 raise TypeError

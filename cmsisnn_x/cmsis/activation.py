@@ -10,6 +10,7 @@ from .._tables import activation_table
 from ..errors import DomainError
 from ._call import Call, right_shift
 from ._prototypes import Profile, documented
+from ._rules import RULES
 
 Int8 = NDArray[np.int8]
 Int16 = NDArray[np.int16]
@@ -28,11 +29,8 @@ def _softmax(call: Call) -> None:
 
     y = min((2**B // S) >> (K - e), 2**(N-1) - 1) where e > 0, else 0
     """
-    if call["dim_vec"] > 32767:
-        raise DomainError(
-            f"{call.function}: dim_vec: expected at most 32767, got {call['dim_vec']}: the 16-bit loop counter of the "
-            "C code never gets there; use fewer elements"
-        )
+    if problem := RULES[call.function].endless(call.numbers):
+        raise DomainError(f"{call.function}: {problem}")
     call.check_sizes()
     x = call.read("vec_in").astype(np.int64)
     if x.size == 0:

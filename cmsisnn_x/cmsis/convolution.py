@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The eleven convolutions: one row per function says what it checks and where its two implementations part."""
+"""The eleven convolutions; the rows of `RULES` say what each checks and where its two implementations part."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,149 +13,27 @@ from .. import _cmsis, ops
 from ..errors import DomainError
 from ._call import ARM_MATH_SIZE_MISMATCH, ARM_MATH_SUCCESS, Call, right_shift, saturate, start_values
 from ._prototypes import Profile, documented
+from ._rules import RULES, Geometry
 
 Int8 = NDArray[np.int8]
 Int16 = NDArray[np.int16]
 Scratch = NDArray[Any] | None
 
 
-class Axis(NamedTuple):
-    """Geometry along one axis."""
-
-    name: str
-    size: int
-    kernel: int
-    padding: int
-    stride: int
-    out: int
-
-    def leaves_signed_char(self) -> bool:
-        return self.padding > 128 or self.stride * (self.out - 1) + self.kernel - 1 - self.padding > 127
-
-    def is_empty(self) -> bool:
-        return 0 in (self.size, self.kernel, self.stride, self.out)
-
-
-class Geometry(NamedTuple):
-    """Geometry of a convolution, square or not."""
-
-    y: Axis
-    x: Axis
-    in_ch: int
-    out_ch: int
-
-    @classmethod
-    def of(cls, call: Call) -> Geometry:
-        names = ("dim_im_in", "dim_kernel", "padding", "stride", "dim_im_out")
-        suffixes = ("", "") if "dim_im_in" in call.numbers else ("_y", "_x")
-        y, x = (
-            Axis(axis, *(call[name + suffix] for name in names)) for axis, suffix in zip("yx", suffixes, strict=True)
-        )
-        return cls(y, x, call["ch_im_in"], call["ch_im_out"])
-
-
-def _refuse_unchecked_windows(function: str, g: Geometry) -> None:
-    """q7_fast: `padding` border outputs are written whatever the output size; those inside read without checks."""
-    for a in (g.y, g.x):
-        if a.out < a.padding:
-            raise DomainError(
-                f"{function}: the dsp kernel writes {a.padding} border outputs along {a.name} and needs "
-                f"output >= padding, got an output of {a.out}; {_SAFE_Q7}"
-            )
-        end = (a.out - 1 - a.padding) * a.stride - a.padding + a.kernel
-        if end > a.size:
-            raise DomainError(
-                f"{function}: the dsp kernel reads up to position {end} along {a.name} of an input of {a.size}: needs "
-                f"(output - 1 - padding) * stride - padding + kernel <= input; {_SAFE_Q7}"
-            )
-
-
-def _refuse_odd_width(function: str, g: Geometry) -> None:
-    """q15_fast: pairs of pixels, without a tail: an odd width leaves a column in the buffer at the end of each row."""
-    if g.x.out % 2:
-        raise DomainError(
-            f"{function}: the dsp kernel loses pixels and overruns its scratch buffer unless the output width is even, "
-            f"got {g.x.out}; use arm_convolve_HWC_q15_basic, profile='scalar' or cmsisnn_x.convolve"
-        )
-
-
-def _refuse_larger_output(function: str, g: Geometry) -> None:
-    for a in (g.y, g.x):
-        if a.out > a.size:
-            raise DomainError(
-                f"{function}: the dsp kernel reads outside the image unless output <= input, "
-                f"got {a.out} > {a.size} along {a.name}; {_SAFE_Q7}"
-            )
-
-
-_SAFE_Q7 = "use arm_convolve_HWC_q7_basic or its nonsquare form, profile='scalar' or cmsisnn_x.convolve"
-
-_Rule = Callable[[str, Geometry], None]
-
-
-@dataclass(frozen=True)
-class _Kernel:
-    """What a function checks (`mismatch`: status -3), and what it does not.
-
-    `refuse` raises where the dsp code leaves its arrays. Under `signed_char` the scalar code keeps the input row and
-    column in a signed byte.
-    """
-
-    mismatch: Callable[[Geometry], bool] = lambda g: False
-    refuse: _Rule = lambda function, g: None
-    signed_char: bool = False
-    depthwise: bool = False
-
-
-def _not_multiple(g: Geometry, in_multiple: int, out_multiple: int) -> bool:
-    return g.in_ch % in_multiple != 0 or g.out_ch % out_multiple != 0
-
-
-def _is_q7_fast_mismatch(g: Geometry) -> bool:
-    return _not_multiple(g, 4, 2)
-
-
-def _is_q15_fast_mismatch(g: Geometry) -> bool:
-    return _not_multiple(g, 2, 2)
-
-
-def _is_1x1_mismatch(g: Geometry) -> bool:
-    return _is_q7_fast_mismatch(g) or any((a.kernel, a.padding, a.stride) != (1, 0, 1) for a in (g.y, g.x))
-
-
-def _is_depthwise_mismatch(g: Geometry) -> bool:
-    return g.in_ch != g.out_ch
-
-
-_KERNELS: Mapping[str, _Kernel] = {
-    "arm_convolve_HWC_q7_basic": _Kernel(signed_char=True),
-    "arm_convolve_HWC_q7_basic_nonsquare": _Kernel(signed_char=True),
-    "arm_convolve_HWC_q7_fast": _Kernel(_is_q7_fast_mismatch, _refuse_unchecked_windows, signed_char=True),
-    "arm_convolve_HWC_q7_fast_nonsquare": _Kernel(_is_q7_fast_mismatch, _refuse_unchecked_windows),
-    "arm_convolve_1x1_HWC_q7_fast_nonsquare": _Kernel(_is_1x1_mismatch, _refuse_larger_output),
-    "arm_convolve_HWC_q7_RGB": _Kernel(lambda g: g.in_ch != 3, signed_char=True),
-    "arm_convolve_HWC_q15_basic": _Kernel(signed_char=True),
-    "arm_convolve_HWC_q15_fast": _Kernel(_is_q15_fast_mismatch, _refuse_odd_width, signed_char=True),
-    "arm_convolve_HWC_q15_fast_nonsquare": _Kernel(_is_q15_fast_mismatch, _refuse_odd_width, signed_char=True),
-    "arm_depthwise_separable_conv_HWC_q7": _Kernel(_is_depthwise_mismatch, depthwise=True),
-    "arm_depthwise_separable_conv_HWC_q7_nonsquare": _Kernel(_is_depthwise_mismatch, depthwise=True),
-}
-
-
 def _convolve(function: str, arguments: Mapping[str, Any]) -> int:
     call = Call(function, arguments)
-    kernel = _KERNELS[function]
-    g = Geometry.of(call)
-    if kernel.mismatch(g):
+    rules = RULES[function]
+    if rules.mismatch(call.numbers):
         return ARM_MATH_SIZE_MISMATCH
-    if call.dsp:
-        kernel.refuse(function, g)
+    if call.dsp and (problem := rules.unsafe(call.numbers)):
+        raise DomainError(f"{function}: {problem}")
     call.check_sizes()
-    signed_char = kernel.signed_char and not call.dsp and (g.y.leaves_signed_char() or g.x.leaves_signed_char())
+    g = Geometry.of(call.numbers)
+    signed_char = rules.signed_char and not call.dsp and g.leaves_signed_char()
     if signed_char or g.y.is_empty() or g.x.is_empty() or 0 in (g.in_ch, g.out_ch) or not call.has_legal_shifts():
-        _accumulate(call, g, signed_char=signed_char, depthwise=kernel.depthwise)
+        _accumulate(call, g, signed_char=signed_char, depthwise=rules.depthwise)
     else:
-        _convolve_as_meant(call, g, depthwise=kernel.depthwise)
+        _convolve_as_meant(call, g, depthwise=rules.depthwise)
     return ARM_MATH_SUCCESS
 
 

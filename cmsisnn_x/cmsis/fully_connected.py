@@ -14,6 +14,7 @@ from ..errors import DomainError
 from ..interleave import unpack_fully_connected
 from ._call import ARM_MATH_SUCCESS, Call, right_shift, saturate, start_values
 from ._prototypes import Profile, documented
+from ._rules import RULES
 
 Int8 = NDArray[np.int8]
 Int16 = NDArray[np.int16]
@@ -165,11 +166,8 @@ def _mat_mult(function: str, arguments: Mapping[str, Any], *, reordered: bool) -
     if not call.dsp:
         return None
     rows, depth = call["ch_im_out"], call["numCol_A"]
-    if reordered and rows % 2:
-        raise DomainError(
-            f"{function}: the kernel computes pairs of rows and needs an even ch_im_out, got {rows}; "
-            "use arm_nn_mat_mult_kernel_q7_q15 with columns in plain order"
-        )
+    if problem := RULES[function].unsafe(call.numbers):
+        raise DomainError(f"{function}: {problem}")
     call.check_sizes()
     columns = call.read("pInBuffer").reshape(2, depth)
     if reordered:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,49 +13,10 @@ from .. import _cmsis, ops
 from ..errors import DomainError
 from ._call import Call
 from ._prototypes import Profile, documented
+from ._rules import RULES, Pool
 
 Int8 = NDArray[np.int8]
 Scratch = NDArray[Any] | None
-
-
-class _Geometry(NamedTuple):
-    """The scalar arguments in Arm's order."""
-
-    size: int
-    channels: int
-    kernel: int
-    padding: int
-    stride: int
-    out: int
-
-    @property
-    def last(self) -> int:
-        """Where the last window begins."""
-        return (self.out - 1) * self.stride - self.padding
-
-    def has_empty_window(self) -> bool:
-        return self.out > 0 and (self.kernel <= self.padding or self.last >= self.size)
-
-    def has_zero(self) -> bool:
-        return 0 in (self.size, self.channels, self.kernel, self.stride, self.out)
-
-
-def _refuse_outside(function: str, g: _Geometry) -> None:
-    """Refuse what makes the dsp code read or write beyond a row or the image."""
-    safe = "use profile='scalar' or cmsisnn_x.max_pool and avg_pool"
-    if g.out > g.size:
-        raise DomainError(
-            f"{function}: the dsp kernel pools inside the input and needs dim_im_out <= dim_im_in, "
-            f"got {g.out} > {g.size}; {safe}"
-        )
-    if g.has_empty_window():
-        if g.kernel <= g.padding:
-            which = (
-                f"the first ends at {g.kernel - g.padding}: needs dim_kernel > padding, got {g.kernel} <= {g.padding}"
-            )
-        else:
-            which = f"the last starts at {g.last} of {g.size}: needs (dim_im_out - 1) * stride - padding < dim_im_in"
-        raise DomainError(f"{function}: no window may lie wholly outside the image, but {which}; {safe}")
 
 
 _REFUSED = 'an output larger than the input, or a window wholly outside the image, under ``"dsp"``'
@@ -63,9 +24,9 @@ _REFUSED = 'an output larger than the input, or a window wholly outside the imag
 
 def _pool(function: str, arguments: Mapping[str, Any], *, average: bool) -> None:
     call = Call(function, arguments)
-    g = _Geometry(*(call[n] for n in ("dim_im_in", "ch_im_in", "dim_kernel", "padding", "stride", "dim_im_out")))
-    if call.dsp:
-        _refuse_outside(function, g)
+    g = Pool.of(call.numbers)
+    if call.dsp and (problem := RULES[function].unsafe(call.numbers)):
+        raise DomainError(f"{function}: {problem}")
     call.check_sizes()
     image = call.read("Im_in")
     # A copy, not an empty array: the dsp average leaves the end of rows of 65536 bytes and more unwritten.
