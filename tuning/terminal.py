@@ -13,13 +13,18 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from .cost import expected_error
+from .explain import error_bar, network_error_bar
 from .model import list_models, load_model
 from .plan import LayerPlan, Plan
 from .target import list_targets, load_target
 from .units import show_size
 
 PLAIN_WIDTH = 200  # columns where the output is no terminal: nothing is cut
+WIDE, NARROW = 150, 100  # columns below which a plan's table leaves out what the model file says, and ratios
+ERROR = "error (worst)"
+ENERGY_LIMITS = (
+    "cycles x the datasheet's typical run-mode current x supply; board, peripherals, sleep and temperature apart"
+)
 
 
 def console(no_color: bool = False, stderr: bool = False) -> Console:
@@ -64,7 +69,7 @@ def print_models() -> None:
     for name, path in list_models().items():
         model = load_model(path)
         table.add_row(
-            name, f"{_shape(model.input_shape)} {model.dtype}", str(len(model.layers)), f"{model.macs:,}", str(path)
+            name, f"{shape_text(model.input_shape)} {model.dtype}", str(len(model.layers)), f"{model.macs:,}", str(path)
         )
     console().print(table)
 
@@ -78,27 +83,25 @@ def print_plan(plan: Plan, directory: Path, *, no_color: bool = False, verbose: 
         f"{plan.model} on {plan.target.name}{clock}: least {plan.objective}, {word}, {plan.strategy} search, "
         f"{plan.evaluations:,} variants looked at"
     )
-    bars = ("error",) if plan.score == "estimate" else ()
-    numbers = (f"{word} cycles", *bars, "MAC/cycle", "ms", "scratch", "flash", "gain")
-    table = make_table("layer", "op", "shape", "variant", *numbers, right=numbers)
+    numbers = (f"{word} cycles", ERROR, "MAC/cycle", "ms", "scratch", "flash", "gain")
+    shown = [name for name in ("layer", "op", "shape", "variant", *numbers) if name not in _left_out(plan, out)]
+    table = make_table(*shown, right=numbers)
     for item in plan.layers:
-        table.add_row(*_row(plan, item))
+        row = _row(plan, item)
+        table.add_row(*(row[name] for name in shown))
     table.add_section()
     totals = plan.totals
-    table.add_row(
-        "network",
-        "",
-        "",
-        "",
-        f"{totals['cycles']:,}",
-        *("" for _ in bars),
-        _ratio(totals["macs"], totals["cycles"]),
-        _ms(totals["ms"]),
-        f"{totals['scratch_bytes']:,}",
-        f"{totals['flash_bytes']:,}",
-        _gain(plan.baseline_cycles, totals["cycles"]),
-        style="bold",
-    )
+    total = {
+        "layer": "network",
+        f"{word} cycles": f"{totals['cycles']:,}",
+        ERROR: _error_text(network_error_bar(plan)),
+        "MAC/cycle": _ratio(totals["macs"], totals["cycles"]),
+        "ms": _ms(totals["ms"]),
+        "scratch": f"{totals['scratch_bytes']:,}",
+        "flash": f"{totals['flash_bytes']:,}",
+        "gain": _gain(plan.baseline_cycles, totals["cycles"]),
+    }
+    table.add_row(*(total.get(name, "") for name in shown), style="bold")
     out.print(table)
     if verbose:
         _print_terms(out, plan)
@@ -110,11 +113,11 @@ def print_plan(plan: Plan, directory: Path, *, no_color: bool = False, verbose: 
         out.print(f"Stack  {totals['stack_bytes']:,} bytes, not counted above")
     out.print(f"Flash  {_against(totals['flash_bytes'], plan.budget.get('flash'))}: weights and code")
     if totals.get("energy_uj") is not None:
-        out.print(f"Energy {totals['energy_uj']:,.1f} uJ per inference, from the datasheet's run-mode current")
-    if bars:
+        out.print(f"Energy {totals['energy_uj']:,.1f} uJ per inference: {ENERGY_LIMITS}")
+    if ERROR in shown:
         out.print(
-            "Error is the median difference between estimated and emulated cycles on layers that the model was "
-            "not fitted on."
+            "Error is the median (worst) difference between estimated and emulated cycles on layers that the model "
+            "was not fitted on; the network's is the layers' added up, as if all erred to one side."
         )
     out.print(
         "Gain is against the paper's configuration (2x2 block, unroll 1, two im2col columns) of the same kernels."
@@ -132,31 +135,37 @@ def print_plan(plan: Plan, directory: Path, *, no_color: bool = False, verbose: 
     )
 
 
-def _row(plan: Plan, item: LayerPlan) -> list[str]:
+def _left_out(plan: Plan, out: Console) -> set[str]:
+    """Columns that say nothing here, or for which the terminal is too narrow."""
+    names = set() if plan.target.clock_hz else {"ms"}
+    if plan.cycles_are != "estimated" and all(error_bar(plan, item) is None for item in plan.layers):
+        names.add(ERROR)
+    if out.width < WIDE:
+        names |= {"op", "shape"}
+    if out.width < NARROW:
+        names |= {"MAC/cycle"}
+    return names
+
+
+def _row(plan: Plan, item: LayerPlan) -> dict[str, str]:
     layer = item.layer
-    shape = f"{_shape(layer.input_shape)} -> {_shape(layer.output_shape)}"
-    ms = plan.target.milliseconds(item.cycles)
-    return [
-        layer.name,
-        layer.op,
-        shape,
-        str(item.variant) if item.variant else "-",
-        f"{item.cycles:,}",
-        *_error_bar(plan, item),
-        _ratio(layer.macs, item.cycles),
-        _ms(ms),
-        f"{item.scratch_bytes:,}",
-        f"{item.flash_bytes:,}",
-        _gain(item.baseline_cycles, item.cycles) if item.variant else "-",
-    ]
+    return {
+        "layer": layer.name,
+        "op": layer.op,
+        "shape": f"{shape_text(layer.input_shape)} -> {shape_text(layer.output_shape)}",
+        "variant": str(item.variant) if item.variant else "-",
+        f"{plan.cycles_are} cycles": f"{item.cycles:,}",
+        ERROR: _error_text(error_bar(plan, item)),
+        "MAC/cycle": _ratio(layer.macs, item.cycles),
+        "ms": _ms(plan.target.milliseconds(item.cycles)),
+        "scratch": f"{item.scratch_bytes:,}",
+        "flash": f"{item.flash_bytes:,}",
+        "gain": _gain(item.baseline_cycles, item.cycles) if item.variant else "-",
+    }
 
 
-def _error_bar(plan: Plan, item: LayerPlan) -> list[str]:
-    """The model's own error: the median on layers that it was not fitted on."""
-    if plan.score != "estimate":
-        return []
-    known = expected_error(item.layer.op, plan.target)
-    return [f"{known[0] * 100:.0f} %" if known else "-"]
+def _error_text(known: tuple[float, float] | None) -> str:
+    return f"{known[0] * 100:.0f} % ({known[1] * 100:.0f} %)" if known else "-"
 
 
 def _print_terms(out: Console, plan: Plan) -> None:
@@ -268,7 +277,7 @@ def _print_line(out: Console, event: dict[str, Any], verbose: bool) -> None:
         out.print(f"{event['layer']}: {event['trial']}/{event['trials']} emulated, best {event['best']:,} cycles")
 
 
-def _shape(shape: tuple[int, ...]) -> str:
+def shape_text(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape))
 
 
