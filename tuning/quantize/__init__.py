@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a trained float network to a q7 or q15 model file: ``cmsisnn-quantize``, and ``tuning.quantize(...)``.
+
+::
+
+    model.onnx -> FloatNetwork -> Formats (fraction bits of every tensor) -> Quantized -> model.yaml, model.npz,
+    data.npz (calibration) --------^                                                      model_float.npz
+
+>>> import numpy as np, tuning
+>>> rng = np.random.default_rng(0)
+>>> layers = [{"op": "fully_connected", "weights": rng.normal(0, 0.4, (3, 8)), "bias": np.zeros(3)}]
+>>> result = tuning.quantize(layers, rng.uniform(0, 1, (50, 8)), name="tiny")
+>>> result.model.layers[0].weights.dtype
+dtype('int8')
+>>> result.save("build/tiny.yaml")                                          # doctest: +SKIP
+
+A number with `f` fraction bits stands for ``integer / 2**f``. With `fx`, `fw`, `fb` and `fy` those of a layer's input,
+weights, bias and output, a product has ``fx + fw`` of them, hence::
+
+    bias_shift = fx + fw - fb          out_shift = fx + fw - fy
+
+The float file
+--------------
+``<name>_float.npz`` lies beside the model file, which names it (``float: <name>_float.npz``). It holds the float network
+that the model approximates, tensor by tensor, and every tensor's fraction bits; :func:`load_reference` reads it.
+
+==========================  =======  ================================================================================
+key                         dtype
+==========================  =======  ================================================================================
+``<layer>/weights``         float32  as the model's array of that name, in its shape: batch normalisation, ReLU6 and
+``<layer>/bias``            float32  softmax scales are folded in, channels are last, dense columns are in (h, w, c) order
+``<layer>/fraction``        int64    fraction bits of the layer's output, for every layer
+``<layer>/weights_fraction``  int64  fraction bits of the integer weights
+``<layer>/bias_fraction``   int64    fraction bits of the integer bias
+``<layer>/clip``            float32  where the activation ends (a ReLU6), only where it does
+``input_fraction``          int64    fraction bits of the input
+``input_layout``            text     ``NHWC`` (also for plain vectors) or ``NCHW``: how the float model takes its input,
+                                     hence how calibration data lie
+``output_layout``           text     the same of its output
+``softmax_base``            float64  base of the float softmax of these tensors: 2 where log2(e) is folded into them,
+                                     else e. The fixed-point softmax is 2 ** integer, so it agrees where
+                                     ``fraction`` of its input is 0 and the base is 2
+==========================  =======  ================================================================================
+
+``integer / 2**fraction`` of any tensor of the fixed-point network is thus directly comparable with the float tensor.
+
+Data files
+----------
+``--calibration`` and ``--check`` take an ``.npz`` with ``x`` (or ``inputs``), shape ``(n, ...)`` as the float model takes
+it, and optionally ``y`` (or ``labels``): class numbers, shape ``(n,)``, or one-hot rows. :func:`load_data` reads it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .data import Data, load_data
+    from .network import FloatLayer, FloatNetwork
+    from .quantizer import Quantized, quantize_network
+    from .reference import Reference, load_reference
+
+__all__ = [
+    "Data",
+    "FloatLayer",
+    "FloatNetwork",
+    "Quantized",
+    "Reference",
+    "load_data",
+    "load_onnx",
+    "load_reference",
+    "quantize_network",
+]
+
+_HOME = {
+    "Data": "data",
+    "FloatLayer": "network",
+    "FloatNetwork": "network",
+    "Quantized": "quantizer",
+    "Reference": "reference",
+    "load_data": "data",
+    "load_onnx": "onnx_reader",
+    "load_reference": "reference",
+    "quantize_network": "quantizer",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        value = globals()[name] = getattr(import_module(f".{_HOME[name]}", __name__), name)
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

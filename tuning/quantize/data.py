@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Calibration and test data: inputs as the float model takes them, and labels where there are any."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import OptionError
+
+INPUT_KEYS = ("x", "inputs")
+LABEL_KEYS = ("y", "labels")
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """Samples for a float model.
+
+    Attributes
+    ----------
+    x : ndarray of float32
+        Shape ``(n, ...)``, in the layout that the float model takes.
+    y : ndarray of int64 or None
+        Class numbers, shape ``(n,)``.
+    """
+
+    x: np.ndarray
+    y: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+def load_data(path: str | os.PathLike[str]) -> Data:
+    """Read an ``.npz`` with `x` (or `inputs`) and optionally `y` (or `labels`), or an ``.npy`` with inputs alone.
+
+    Raises
+    ------
+    OptionError
+        No such file, not such a file, no inputs in it, NaN or infinity among them, or labels that do not fit.
+    """
+    path = Path(path)
+    try:
+        stored = np.load(path, allow_pickle=False)
+        if isinstance(stored, np.ndarray):
+            return make_data(stored, None, path.name)
+        if not hasattr(stored, "files"):
+            raise ValueError(f"it holds {type(stored).__name__}")
+        with stored:
+            inputs = _pick(stored.files, INPUT_KEYS, path.name)
+            labels = _pick(stored.files, LABEL_KEYS, path.name)
+            if inputs is None:
+                if len(stored.files) != 1:
+                    names = ", ".join(stored.files) or "nothing"
+                    raise OptionError(f"{path.name}: expected the inputs under the key 'x' or 'inputs', got: {names}")
+                inputs, labels = stored.files[0], None
+            x, y = stored[inputs], None if labels is None else stored[labels]
+    except FileNotFoundError:
+        raise OptionError(f"{path}: no such file") from None
+    except OptionError:
+        raise
+    except MemoryError:
+        raise OptionError(f"{path}: the arrays in it do not fit into memory") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as problem:
+        raise OptionError(
+            f"{path}: expected an .npz with x and optionally y, got a file that cannot be read: {problem}"
+        ) from None
+    return make_data(x, y, path.name)
+
+
+def make_data(x: np.ndarray, y: np.ndarray | None = None, name: str = "calibration") -> Data:
+    """Checked :class:`Data` from arrays; `name` is what messages call them."""
+    x = np.asarray(x)
+    if x.dtype == bool or x.dtype.kind not in "iuf":
+        raise OptionError(f"{name}: x: expected numbers, got {x.dtype}")
+    if x.ndim < 2 or x.size == 0:
+        raise OptionError(f"{name}: x: expected samples along the first axis, shape (n, ...), got shape {x.shape}")
+    x = x.astype(np.float32)
+    if not np.isfinite(x).all():
+        sample = int(np.argwhere(~np.isfinite(x))[0][0])
+        raise OptionError(f"{name}: x: expected finite numbers, got NaN or infinity in sample {sample}")
+    return Data(x, None if y is None else _labels(np.asarray(y), len(x), name))
+
+
+def _labels(y: np.ndarray, count: int, name: str) -> np.ndarray:
+    expected = f"expected {count} class numbers, one per sample, or one-hot rows"
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    elif y.ndim == 2 and ((y == 0) | (y == 1)).all() and (y.sum(axis=1) == 1).all():
+        y = y.argmax(axis=1)
+    if y.ndim != 1 or len(y) != count:
+        raise OptionError(f"{name}: y: {expected}, got shape {y.shape}")
+    if y.dtype.kind not in "iufb" or not np.array_equal(y, np.floor(y)) or (y < 0).any():
+        raise OptionError(f"{name}: y: {expected}, got values that are no class numbers ({y.dtype})")
+    return y.astype(np.int64)
+
+
+def _pick(found: list[str], keys: tuple[str, str], name: str) -> str | None:
+    present = [key for key in keys if key in found]
+    if len(present) > 1:
+        raise OptionError(f"{name}: expected one of {' and '.join(map(repr, keys))}, got both")
+    return present[0] if present else None
