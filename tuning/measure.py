@@ -6,17 +6,19 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import cmsisnn_x
 from cmsisnn_x._variants import Variant
 from cmsisnn_x.layers import Layer
 
-from .record import Records
+from .record import Records, key_of
 from .target import Target
 
 INCLUDE = Path(cmsisnn_x.get_include())
@@ -24,15 +26,27 @@ BATCH = 12
 """Variants per executable where many are fitted together: enough to share the compiler's start."""
 
 
+FAILURES = ("compile error", "fault", "timeout", "wrong output")
+"""What can be wrong with a variant."""
+_PASSING = ("No space left", "Cannot allocate", "out of memory", "Killed", "Resource temporarily", "not installed")
+"""In the message of a compiler that failed for reasons of the machine: the next run tries again."""
+
+
 @dataclass(frozen=True)
 class Measurement:
-    """What the emulator saw; `problem` is why there is nothing to see (compile error, fault, endless loop)."""
+    """What the emulator saw. `failure` is one of `FAILURES` where there is nothing to see, and `problem` says more."""
 
     cycles: int = 0
     instructions: int = 0
     code_bytes: int = 0
     stack_bytes: int = 0
     problem: str | None = None
+    failure: str | None = None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether another try would give the same."""
+        return self.failure is None or not any(word in (self.problem or "") for word in _PASSING)
 
 
 class Bench:
@@ -78,7 +92,8 @@ class Bench:
 
         `aligned` says whether the kernel may take input and output to start at word boundaries.
         """
-        keys = [self.key(layer, variant, aligned) for variant in variants]
+        about = [self.about(layer, variant, aligned) for variant in variants]
+        keys = [key_of(item) for item in about]
         known = self.records.get(keys) if self.records is not None else {}
         found = {key: Measurement(**content) for key, content in known.items()}
         todo = list({key: variant for key, variant in zip(keys, variants, strict=True) if key not in found}.items())
@@ -86,30 +101,41 @@ class Bench:
             part = todo[at : at + self.batch]
             results = self._emulate(layer, [variant for _, variant in part], aligned)
             fresh = {key: result for (key, _), result in zip(part, results, strict=True)}
-            if self.records is not None:
-                self.records.put({key: asdict(result) for key, result in fresh.items()})
+            self.keep(fresh, dict(zip(keys, about, strict=True)))
             found |= fresh
         return [found[key] for key in keys]
 
-    def key(self, layer: Layer, variant: Variant | None, aligned: tuple[bool, bool]) -> str:
-        """Digest of everything that a measurement depends on."""
+    def keep(self, results: Mapping[str, Measurement], about: Mapping[str, Mapping[str, Any]]) -> None:
+        """Record results, those apart that the machine is to blame for."""
+        final = {key: asdict(result) for key, result in results.items() if result.is_final}
+        if self.records is not None and final:
+            self.records.put(final, about)
+
+    def about(self, layer: Layer, variant: Variant | None, aligned: tuple[bool, bool]) -> dict[str, Any]:
+        """Everything that a measurement depends on, as JSON."""
         shape = {name: value for name, value in vars(layer).items() if name not in ("weights", "bias", "variant")}
-        content: list[Any] = [
-            self.target.digest,
-            self.cflags,
-            self.toolchain.kind,
-            self.toolchain.version,
-            kernel_digest(layer.python_op),
-            aligned,
-            shape,
-            asdict(variant) if variant else None,
-        ]
-        if self.batch == 1:
-            content.append("alone")
-        digest = hashlib.sha256(json.dumps(content, sort_keys=True, default=list).encode())
+        parameters = hashlib.sha256()
         for array in (layer.weights, layer.bias):
-            digest.update(b"-" if array is None else array.tobytes())
-        return digest.hexdigest()
+            parameters.update(b"-" if array is None else array.tobytes())
+        content: dict[str, Any] = {
+            "op": layer.python_op,
+            "kernels": kernel_digest(layer.python_op),
+            "tools": tools_digest(),
+            "layer": shape,
+            "parameters": parameters.hexdigest(),
+            "variant": asdict(variant) if variant else None,
+            "aligned": aligned,
+            "alone": self.batch == 1,
+            "core": self.target.core,
+            "target": target_digest(self.target),
+            "compiler": f"{self.toolchain.kind} {self.toolchain.version}",
+            "cflags": self.cflags,
+        }
+        return json.loads(json.dumps(content, sort_keys=True, default=list))
+
+    def key(self, layer: Layer, variant: Variant | None, aligned: tuple[bool, bool]) -> str:
+        """Digest of `about`."""
+        return key_of(self.about(layer, variant, aligned))
 
     def _emulate(self, layer: Layer, variants: list[Variant | None], aligned: tuple[bool, bool]) -> list[Measurement]:
         """All in one executable; if that fails, one by one, so that a failure is pinned to its variant."""
@@ -126,11 +152,44 @@ class Bench:
                 output_aligned=aligned[1],  # type: ignore[arg-type]
             )
         except (ToolchainError, EmulationError) as problem:
-            if len(variants) == 1:
-                return [Measurement(problem=str(problem).splitlines()[0])]
-            return [self._emulate(layer, [variant], aligned)[0] for variant in variants]
+            if len(variants) > 1:
+                return [self._emulate(layer, [variant], aligned)[0] for variant in variants]
+            text = str(problem).splitlines()[0]
+            failure = "compile error"
+            if isinstance(problem, EmulationError):
+                failure = "timeout" if "did not return" in text else "fault"
+            return [Measurement(problem=text, failure=failure)]
         self.emulated += len(variants)
-        return [Measurement(item.cycles, item.instructions, item.code_bytes, item.stack_bytes) for item in seen]
+        expected = _expected_output(layer)
+        found = []
+        for item in seen:
+            if wrong := _difference(expected, item.output):
+                found.append(Measurement(problem=wrong, failure="wrong output"))
+            else:
+                found.append(Measurement(item.cycles, item.instructions, item.code_bytes, item.stack_bytes))
+        return found
+
+
+def _expected_output(layer: Layer) -> np.ndarray:
+    from cmsisnn_x import Network
+
+    from .emulate.layers import draw_input
+
+    return Network([layer]).run(draw_input(layer))
+
+
+def _difference(expected: np.ndarray, written: bytes) -> str | None:
+    """The first element that a kernel got wrong."""
+    got = np.frombuffer(written, expected.dtype)
+    wrong = np.flatnonzero(got != expected.reshape(-1))
+    if not wrong.size:
+        return None
+    at = int(wrong[0])
+    place = ", ".join(str(int(i)) for i in np.unravel_index(at, expected.shape))
+    return (
+        f"element [{place}] of the output: expected {expected.flat[at]}, got {got[at]}; {wrong.size} of {got.size} "
+        f"differ from the Python kernel"
+    )
 
 
 @cache
@@ -150,3 +209,32 @@ def kernel_digest(op: str) -> str:
         digest.update(text.encode())
         todo += sorted(re.findall(r'#include "(cmsisnn_x/[^"]+)"', text))
     return digest.hexdigest()
+
+
+@cache
+def tools_digest() -> str:
+    """Digest of what compiles, packs, emulates and prices: after a change there, everything is measured anew."""
+    digest = hashlib.sha256()
+    package, tuning = Path(cmsisnn_x.__file__).parent, Path(__file__).parent
+    sources = [
+        *(p for p in (tuning / "emulate").iterdir() if p.suffix in (".py", ".pyx") and p.stem != "folder"),
+        *(tuning / "emit" / name for name in ("macros.py", "weights.py")),
+        *(package / name for name in ("_variants.py", "buffers.py", "packing.py", "packing_fully_connected.py")),
+    ]
+    for path in sorted(sources):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+_NOT_CYCLES = {
+    *("name", "title", "inherit", "sources", "clock_hz", "sram_bytes", "flash_bytes"),
+    *("supply_volts", "run_microamps_per_mhz"),
+}
+
+
+def target_digest(target: Target) -> str:
+    """Digest of all that can change cycles on a target: boards that differ in memory sizes alone share their
+    measurements.
+    """
+    content = {key: value for key, value in asdict(target).items() if key not in _NOT_CYCLES}
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=dict).encode()).hexdigest()

@@ -1,18 +1,71 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Evaluations that were paid for once: an SQLite file in the user's cache directory, safe under concurrent writers."""
+"""Evaluations that were paid for once: an SQLite file in the user's cache directory, safe under concurrent writers.
+
+What is put is on the disk when `put` returns, so that neither an interrupt nor a killed process loses it. Where the
+disk is full, evaluations go to a file in the temporary directory instead, and into the records when they are next
+opened.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sqlite3
 import sys
-from collections.abc import Iterable, Mapping
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO, TypeVar
 
-SCHEMA = 1
+from .errors import OptionError
+
+SCHEMA = 2
+LINE_SCHEMA = "record-1"
+WAIT_SECONDS = 30
+"""For another process that writes."""
+_TABLE = """CREATE TABLE IF NOT EXISTS evaluation (
+    key TEXT PRIMARY KEY, created TEXT NOT NULL, about TEXT NOT NULL, content TEXT NOT NULL) WITHOUT ROWID"""
+_CHUNK = 500
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One evaluation.
+
+    Attributes
+    ----------
+    key : str
+        SHA-256 of `about`.
+    created : str
+        When, in ISO 8601 and UTC.
+    about : dict
+        Everything that the result depends on: digests of kernel sources and of layer parameters, variant, target,
+        compiler, flags. Empty for entries whose key is not derived from it.
+    content : dict
+        The result, or the failure.
+    """
+
+    key: str
+    created: str
+    about: dict[str, Any]
+    content: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """A line of an exported file."""
+        return {"schema": LINE_SCHEMA, "key": self.key, "created": self.created, "about": self.about} | {
+            "result": self.content
+        }
+
+
+def key_of(about: Mapping[str, Any]) -> str:
+    """The key of an evaluation: a digest of what it is about."""
+    return hashlib.sha256(json.dumps(about, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def default_path() -> Path:
@@ -31,38 +84,57 @@ def default_path() -> Path:
 class Records:
     """A persistent mapping of digests to evaluations (JSON objects).
 
-    A file that is corrupt or of another version is set aside; one that cannot be written is replaced by memory:
-    records make runs faster, they are never needed.
+    A file that is corrupt or of an older version is set aside; one that cannot be used is replaced by memory: records
+    make runs faster, they are never needed. `message` says so.
+
+    Parameters
+    ----------
+    path : path, optional
+        Default: `default_path`.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
         self.path = Path(path) if path is not None else default_path()
         self.message: str | None = None
+        self._unwritten: dict[str, tuple[str, str, str]] = {}
+        self._is_memory = False
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._database = self._open()
         except (OSError, sqlite3.Error) as problem:
-            self._forget(problem)
+            self._use_memory(f"records cannot be kept: {problem}")
+        else:
+            self._take_in_spilled()
+
+    # -- opening ------------------------------------------------------------------------------------------------------
 
     def _open(self) -> sqlite3.Connection:
         try:
             return self._connect()
+        except _NewerVersion:
+            raise
         except sqlite3.DatabaseError as problem:
             if isinstance(problem, sqlite3.OperationalError):
                 raise
-            aside = self.path.with_suffix(".unreadable")
-            self.path.replace(aside)
-            self.message = f"{self.path}: not a record file of this version; set aside as {aside.name}"
+            try:
+                return self._connect()  # another process may just have set it aside
+            except sqlite3.DatabaseError as still:
+                if isinstance(still, sqlite3.OperationalError):
+                    raise
+            self._set_aside(problem)
             return self._connect()
 
     def _connect(self) -> sqlite3.Connection:
-        database = sqlite3.connect(self.path, timeout=30)
+        database = sqlite3.connect(self.path, timeout=WAIT_SECONDS, check_same_thread=False)
         try:
             version = database.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, SCHEMA):
-                raise sqlite3.DatabaseError(f"version {version}")
+            if version > SCHEMA:
+                raise _NewerVersion(f"written by a newer version of cmsisnn-x (format {version}); left alone")
+            if 0 < version < SCHEMA:
+                raise sqlite3.DatabaseError(f"it has format {version}, this version writes {SCHEMA}")
             database.execute("PRAGMA journal_mode=WAL")
-            database.execute("CREATE TABLE IF NOT EXISTS evaluation (key TEXT PRIMARY KEY, content TEXT NOT NULL)")
+            database.execute(_TABLE)
+            database.execute("SELECT key, created, about, content FROM evaluation LIMIT 1")
             database.execute(f"PRAGMA user_version={SCHEMA}")
             database.commit()
         except BaseException:
@@ -70,31 +142,191 @@ class Records:
             raise
         return database
 
-    def _forget(self, problem: Exception) -> None:
-        self.message = f"{self.path}: records cannot be kept: {problem}"
-        self._database = sqlite3.connect(":memory:")
-        self._database.execute("CREATE TABLE evaluation (key TEXT PRIMARY KEY, content TEXT NOT NULL)")
+    def _set_aside(self, problem: Exception) -> None:
+        """Rename the file, with SQLite's own beside it, to a name that is free."""
+        number = 1
+        while (aside := self.path.with_suffix(f".unreadable{'' if number == 1 else f'-{number}'}")).exists():
+            number += 1
+        self.path.replace(aside)
+        for ending in ("-wal", "-shm"):
+            with suppress(FileNotFoundError):
+                Path(f"{self.path}{ending}").replace(f"{aside}{ending}")
+        self.message = f"{self.path}: not a record file of this version ({problem}); set aside as {aside.name}"
+
+    def _use_memory(self, message: str) -> None:
+        self.message = f"{self.path}: {message}"
+        self._is_memory = True
+        self._database = sqlite3.connect(":memory:", check_same_thread=False)
+        self._database.execute(_TABLE)
+
+    def _guarded(self, work: Callable[[], _Result]) -> _Result:
+        """`work`, once more on a fresh file where it meets a corrupt one."""
+        try:
+            return work()
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError as problem:
+            self._database.close()
+            try:
+                self._set_aside(problem)  # opening proves nothing: the first page may be whole where another is not
+                self._database = self._open()
+            except (OSError, sqlite3.Error) as further:
+                self._use_memory(f"records cannot be kept: {further}")
+            return work()
+
+    # -- a full disk --------------------------------------------------------------------------------------------------
+
+    @property
+    def spill_path(self) -> Path:
+        """Where evaluations go that the disk of the records has no room for."""
+        name = hashlib.sha256(str(self.path.absolute()).encode()).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"cmsisnn-x-records-{name}.jsonl"
+
+    def _spill(self, rows: Sequence[tuple[str, str, str, str]], problem: Exception) -> None:
+        self._unwritten.update({key: rest for key, *rest in rows})  # type: ignore[misc]
+        where = "in memory only"
+        try:
+            # Nobody else's file, and nothing that a link points to.
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+            with os.fdopen(os.open(self.spill_path, flags, 0o600), "w", encoding="utf-8") as file:
+                for key, created, about, content in rows:
+                    record = Record(key, created, json.loads(about), json.loads(content))
+                    file.write(json.dumps(record.to_dict()) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            where = f"in {self.spill_path} until there is room"
+        except OSError:
+            pass
+        self.message = f"{self.path}: cannot be written ({problem}); evaluations are kept {where}"
+
+    def _take_in_spilled(self) -> None:
+        """Add what an earlier run could not write; a line that was cut short is left out."""
+        path = self.spill_path
+        try:
+            if hasattr(os, "getuid") and path.lstat().st_uid != os.getuid():
+                return
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError):
+            return
+        rows = []
+        for line in lines:
+            with suppress(ValueError, KeyError, TypeError):
+                item = json.loads(line)
+                rows.append((item["key"], item["created"], json.dumps(item["about"]), json.dumps(item["result"])))
+        try:
+            self._insert(rows)
+        except sqlite3.Error:
+            self._unwritten.update({key: (created, about, content) for key, created, about, content in rows})
+        else:
+            with suppress(OSError):
+                path.unlink()
+
+    # -- the mapping --------------------------------------------------------------------------------------------------
 
     def get(self, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
         """What is known of `keys`."""
-        found = {}
-        for key in keys:
-            row = self._database.execute("SELECT content FROM evaluation WHERE key = ?", (key,)).fetchone()
-            if row:
-                found[key] = json.loads(row[0])
-        return found
+        wanted = list(dict.fromkeys(keys))
+        found: dict[str, dict[str, Any]] = {}
 
-    def put(self, entries: Mapping[str, Mapping[str, Any]]) -> None:
-        """Add or replace entries, all or none."""
-        rows = [(key, json.dumps(content, sort_keys=True)) for key, content in entries.items()]
+        def look() -> None:
+            for at in range(0, len(wanted), _CHUNK):
+                part = wanted[at : at + _CHUNK]
+                marks = ",".join("?" * len(part))
+                rows = self._database.execute(f"SELECT key, content FROM evaluation WHERE key IN ({marks})", part)
+                found.update((key, json.loads(content)) for key, content in rows)
+
         try:
-            with self._database:
-                self._database.executemany("INSERT OR REPLACE INTO evaluation VALUES (?, ?)", rows)
+            self._guarded(look)
         except sqlite3.Error as problem:
-            self._forget(problem)
+            self.message = f"{self.path}: cannot be read: {problem}"
+        found |= {key: json.loads(self._unwritten[key][2]) for key in wanted if key in self._unwritten}
+        return {key: found[key] for key in wanted if key in found}
+
+    def put(
+        self, entries: Mapping[str, Mapping[str, Any]], about: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> None:
+        """Add or replace entries, all or none; they are on the disk when this returns.
+
+        Parameters
+        ----------
+        entries : mapping
+            Key -> result.
+        about : mapping, optional
+            Key -> what the result is about, see `Record`.
+        """
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        rows = [
+            (key, now, json.dumps((about or {}).get(key, {}), sort_keys=True), json.dumps(content, sort_keys=True))
+            for key, content in entries.items()
+        ]
+        waiting = [(key, *rest) for key, rest in self._unwritten.items()]
+        try:
+            self._guarded(lambda: self._insert([*waiting, *rows]))
+        except sqlite3.Error as problem:
+            self._spill(rows, problem)
+        else:
+            if self._unwritten:
+                self._unwritten.clear()
+                with suppress(OSError):
+                    self.spill_path.unlink()
+
+    def _insert(self, rows: Sequence[tuple[str, str, str, str]]) -> None:
+        with self._database:
+            self._database.executemany("INSERT OR REPLACE INTO evaluation VALUES (?, ?, ?, ?)", rows)
+
+    def __iter__(self) -> Iterator[Record]:
+        """Every record, oldest first."""
+        rows = self._database.execute("SELECT key, created, about, content FROM evaluation ORDER BY created, key")
+        for key, created, about, content in rows:
+            yield Record(key, created, json.loads(about), json.loads(content))
 
     def __len__(self) -> int:
         return int(self._database.execute("SELECT COUNT(*) FROM evaluation").fetchone()[0])
+
+    def remove(self, keys: Sequence[str]) -> None:
+        """Delete records, and give their space back."""
+        with self._database:
+            self._database.executemany("DELETE FROM evaluation WHERE key = ?", [(key,) for key in keys])
+        self._database.execute("VACUUM")
+
+    # -- lines --------------------------------------------------------------------------------------------------------
+
+    def export(self, file: TextIO) -> int:
+        """Write every record as a line of JSON that keeps to the published schema ``record-1``; returns how many."""
+        count = 0
+        for record in self:
+            if record.about:
+                file.write(json.dumps(record.to_dict()) + "\n")
+                count += 1
+        return count
+
+    def take_in(self, lines: Iterable[str], name: str) -> tuple[int, int]:
+        """Add exported records, all or none; what is known stays.
+
+        Parameters
+        ----------
+        lines : iterable of str
+        name : str
+            Of the file, for messages.
+
+        Returns
+        -------
+        new, known : int
+
+        Raises
+        ------
+        OptionError
+            A line is no record, or its key does not belong to what it says it is about.
+        """
+        rows = [parse_line(line, f"{name}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
+        records = {record.key: record for record in rows}
+        known = self.get(records)
+        fresh = [record for key, record in records.items() if key not in known]
+        try:
+            self._insert([(r.key, r.created, json.dumps(r.about), json.dumps(r.content)) for r in fresh])
+        except sqlite3.Error as problem:
+            raise OptionError(f"{self.path}: cannot be written: {problem}") from None
+        return len(fresh), len(known)
 
     def close(self) -> None:
         self._database.close()
@@ -106,3 +338,55 @@ class Records:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class _NewerVersion(sqlite3.DatabaseError):
+    pass
+
+
+FIELDS: dict[str, type | tuple[type, ...]] = {"key": str, "created": str, "about": dict, "result": dict}
+RESULT: dict[str, type | tuple[type, ...]] = {
+    "cycles": int,
+    "instructions": int,
+    "code_bytes": int,
+    "stack_bytes": int,
+    "failure": (str, type(None)),
+    "problem": (str, type(None)),
+}
+
+
+def parse_line(line: str, where: str) -> Record:
+    """A line of an exported file.
+
+    Raises
+    ------
+    OptionError
+        It is none.
+    """
+    try:
+        item = json.loads(line)
+    except json.JSONDecodeError as problem:
+        raise OptionError(f"{where}: expected a line of JSON, got {line.strip()[:40]!r} ({problem})") from None
+    if not isinstance(item, dict) or item.get("schema") != LINE_SCHEMA:
+        found = item.get("schema") if isinstance(item, dict) else type(item).__name__
+        raise OptionError(f"{where}: expected a record with schema {LINE_SCHEMA!r}, got {found!r}")
+    _check_fields(item, {"schema": str} | FIELDS, where, "")
+    _check_fields(item["result"], RESULT, where, "result.")
+    if item["key"] != key_of(item["about"]):
+        raise OptionError(f"{where}: key: expected the digest of `about`, {key_of(item['about'])}, got {item['key']}")
+    try:
+        datetime.fromisoformat(item["created"])
+    except ValueError:
+        raise OptionError(f"{where}: created: expected a date in ISO 8601, got {item['created']!r}") from None
+    return Record(item["key"], item["created"], item["about"], item["result"])
+
+
+def _check_fields(item: dict[str, Any], fields: Mapping[str, Any], where: str, prefix: str) -> None:
+    for name, kind in fields.items():
+        if name not in item:
+            raise OptionError(f"{where}: {prefix}{name} is missing")
+        value = item[name]
+        if not isinstance(value, kind) or isinstance(value, bool) or (isinstance(value, int) and value < 0):
+            raise OptionError(f"{where}: {prefix}{name}: got {value!r}, which cannot be")
+    if unknown := sorted(item.keys() - fields.keys()):
+        raise OptionError(f"{where}: {prefix}{unknown[0]}: unknown; expected {', '.join(fields)}")

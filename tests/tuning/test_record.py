@@ -53,15 +53,36 @@ def test_a_corrupt_file_is_set_aside_with_a_message(tmp_path: Path) -> None:
     assert (tmp_path / "records.unreadable").read_bytes() == content
 
 
-def test_a_file_of_another_version_is_set_aside(tmp_path: Path) -> None:
-    path = tmp_path / "records.sqlite"
+def make_file(path: Path, version: int) -> None:
     database = sqlite3.connect(path)
-    database.execute("PRAGMA user_version=99")
+    database.execute("CREATE TABLE evaluation (key TEXT PRIMARY KEY, content TEXT NOT NULL)")
+    database.execute(f"PRAGMA user_version={version}")
     database.commit()
     database.close()
+
+
+def test_a_file_of_an_older_version_is_set_aside(tmp_path: Path) -> None:
+    path = tmp_path / "records.sqlite"
+    for aside in ("records.unreadable", "records.unreadable-2"):  # the second does not overwrite the first
+        make_file(path, 1)
+        with Records(path) as records:
+            assert "it has format 1" in records.message
+            assert f"set aside as {aside}" in records.message
+            assert len(records) == 0
+        assert (tmp_path / aside).exists()
+        path.unlink()
+
+
+def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "records.sqlite"
+    make_file(path, 99)
+    before = path.read_bytes()
     with Records(path) as records:
-        assert "not a record file of this version" in records.message
-        assert len(records) == 0
+        assert "newer version of cmsisnn-x (format 99); left alone" in records.message
+        records.put({"a": {"cycles": 1}})
+        assert records.get(["a"]) == {"a": {"cycles": 1}}
+    assert path.read_bytes() == before
+    assert [item.name for item in tmp_path.iterdir()] == [path.name]
 
 
 def test_where_nothing_can_be_written_memory_does(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import re
 import tempfile
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,8 @@ C_NAMES = {np.dtype(np.int8): "int8_t", np.dtype(np.int16): "int16_t"}
 class Evaluation:
     """What one call of a layer's function cost.
 
-    `code_bytes` is the size of the function with everything that was inlined into it, constants of its own included.
+    `code_bytes` is the size of the function with everything that was inlined into it, constants of its own included;
+    `output` is what it wrote for the input that `draw_input` gives.
     """
 
     variant: Variant | None
@@ -34,6 +35,7 @@ class Evaluation:
     cycles: int
     code_bytes: int
     stack_bytes: int
+    output: bytes = field(default=b"", repr=False, compare=False)
 
 
 def evaluate(
@@ -91,7 +93,7 @@ def evaluate_many(
     with tempfile.TemporaryDirectory(prefix="cmsisnn-x-") as name:
         elf = _build(Path(name), toolchain, core, layer, variants, cflags, input_aligned, output_aligned)
         emulator = Emulator(elf, target)
-    source = _draw(layer)
+    source = draw_input(layer)
     found = []
     for index, variant in enumerate(variants):
         emulator.reset()
@@ -104,7 +106,8 @@ def evaluate_many(
         # What the compiler kept out of line belongs to it: its helpers are called after it.
         own = re.compile(rf"candidate{index}(_\w+)?(\.\w+)*")
         size = sum(function.size for function in emulator.image.functions if own.fullmatch(function.name))
-        found.append(Evaluation(variant, trace.instructions, trace.cycles, size, trace.stack_bytes))
+        written = emulator.read(output)
+        found.append(Evaluation(variant, trace.instructions, trace.cycles, size, trace.stack_bytes, written))
     return found
 
 
@@ -181,7 +184,8 @@ def _bias(layer: Layer) -> np.ndarray:
     return bias(layer)
 
 
-def _draw(layer: Layer) -> np.ndarray:
+def draw_input(layer: Layer) -> np.ndarray:
+    """The input of every evaluation of `layer`."""
     rng = np.random.default_rng(zlib.crc32(layer.name.encode()))
     limits = np.iinfo(NUMPY_DTYPES[layer.dtype])
     return rng.integers(limits.min, limits.max, layer.input_shape, limits.dtype, endpoint=True)
