@@ -211,6 +211,12 @@ def build_model(content: dict[str, Any], path: str | os.PathLike[str] = "model.y
     return _Builder(_yaml.Document(str(path), content, {}), Path(path)).model()
 
 
+def with_layers(model: Model, layers: tuple[Layer, ...]) -> Model:
+    """The same model with other layers, and the digest that belongs to them."""
+    result = replace(model, layers=layers)
+    return replace(result, digest=_digest(result))
+
+
 def list_models() -> dict[str, Path]:
     """Name -> file of every shipped model."""
     return shipped.folder("models")
