@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from .commands.calibrate import calibrate
+from .commands.check_arm import check_arm
 from .commands.compare import compare
 from .commands.tune import PROGRAM, tune
 from .program import run
@@ -48,11 +49,12 @@ app.command(
     cls=_Tune,
     hidden=True,
     no_args_is_help=True,
-    epilog="Also: cmsisnn-tune compare PLAN_A.json PLAN_B.json, cmsisnn-tune calibrate. A model file called "
-    "like a sub-command is written ./compare. "
+    epilog="Also: cmsisnn-tune compare PLAN_A.json PLAN_B.json, cmsisnn-tune calibrate, cmsisnn-tune check-arm, "
+    "cmsisnn-tune paper-table. A model file called like a sub-command is written ./compare. "
     "Exit status: 0 done, 1 it ran and the answer is no (does not fit), 2 bad usage or bad input.",
 )(tune)
 app.command()(calibrate)
+app.command()(check_arm)
 app.command()(compare)
 
 

@@ -379,8 +379,7 @@ def _differences(chosen: Variant | None, other: Variant) -> dict[str, Any]:
     assert chosen is not None
     mine, its = knobs_of(chosen), knobs_of(other)
     changed = {name: value for name, value in its.items() if mine.get(name, value) != value}
-    if "block" in changed and "im2col_cols" in changed and other.im2col_cols == other.block_cols:
-        # Unavoidable where the held columns are no multiple of the block's.
-        if chosen.im2col_cols % other.block_cols:
-            del changed["im2col_cols"]
+    # Unavoidable where the held columns are no multiple of the block's.
+    if "block" in changed and other.im2col_cols == other.block_cols and chosen.im2col_cols % other.block_cols:
+        changed.pop("im2col_cols", None)
     return changed

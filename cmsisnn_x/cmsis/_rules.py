@@ -155,9 +155,9 @@ def _multiples(in_multiple: int, out_multiple: int) -> Rule:
 def _not_1x1(n: Numbers) -> str | None:
     g = Geometry.of(n)
     for a in (g.y, g.x):
-        for name, expected, got in (("kernel", 1, a.kernel), ("padding", 0, a.padding), ("stride", 1, a.stride)):
+        for name, expected, got in (("dim_kernel", 1, a.kernel), ("padding", 0, a.padding), ("stride", 1, a.stride)):
             if got != expected:
-                return f"{name} must be {expected} along {a.name}, got {got}"
+                return f"{name}_{a.name} must be {expected}, got {got}"
     return _multiples(4, 2)(n)
 
 
@@ -314,7 +314,9 @@ def _pool_overlap(n: Numbers) -> str | None:
 
 def _pool_overlap_mean(n: Numbers) -> str | None:
     g = Pool.of(n)
-    return _pool_overlap(n) if g.padding >= g.stride or g.padding == 0 else None
+    if not 0 < g.stride <= g.padding or g.size == 1:
+        return None
+    return f"padding {g.padding} with stride {g.stride}: windows read pixels that are already averaged"
 
 
 def _truncated_twice(n: Numbers) -> str | None:
@@ -322,6 +324,17 @@ def _truncated_twice(n: Numbers) -> str | None:
     if g.kernel > 1 and g.size > 1:
         return "averages along rows are truncated, then their average again: up to one unit too near to zero"
     return None
+
+
+def _long_row(n: Numbers) -> str | None:
+    g = Pool.of(n)
+    row = g.out * g.channels
+    return f"a row of dim_im_out * ch_im_in = {row} does not fit its 16 bits counter" if row > 65535 else None
+
+
+def _long_sum(n: Numbers) -> str | None:
+    kernel = Pool.of(n).kernel
+    return f"sums of more than 256 terms leave 16 bits, and dim_kernel is {kernel}" if kernel > 256 else None
 
 
 def _odd_rows(n: Numbers) -> str | None:
@@ -395,9 +408,7 @@ RULES: Mapping[str, Rules] = {
     "arm_convolve_1x1_HWC_q7_fast_nonsquare": Rules(
         _not_1x1, _larger_output, wrong_scalar=(_bias_only,), notes_dsp=(_ALIGNED,), **_convolution
     ),
-    "arm_convolve_HWC_q7_RGB": Rules(
-        _not_rgb, notes_dsp=("reads one byte past the end of the image",), **_signed
-    ),
+    "arm_convolve_HWC_q7_RGB": Rules(_not_rgb, notes_dsp=("reads one byte past the end of the image",), **_signed),
     "arm_convolve_HWC_q15_basic": Rules(**_signed),
     "arm_convolve_HWC_q15_fast": Rules(**_q15_fast),
     "arm_convolve_HWC_q15_fast_nonsquare": Rules(**_q15_fast),
@@ -410,18 +421,18 @@ RULES: Mapping[str, Rules] = {
     "arm_fully_connected_mat_q7_vec_q15": _row_major,
     "arm_fully_connected_mat_q7_vec_q15_opt": _q7_opt,
     "arm_nn_mat_mult_kernel_q7_q15": Rules(wrong=(_shifts,), wrong_scalar=(_does_nothing,)),
-    "arm_nn_mat_mult_kernel_q7_q15_reordered": Rules(
-        unsafe=_odd_rows, wrong=(_shifts,), wrong_scalar=(_does_nothing,)
-    ),
+    "arm_nn_mat_mult_kernel_q7_q15_reordered": Rules(unsafe=_odd_rows, wrong=(_shifts,), wrong_scalar=(_does_nothing,)),
     "arm_relu_q7": Rules(),
     "arm_relu_q15": Rules(),
     "arm_nn_activations_direct_q7": Rules(wrong=(_wide_integers,)),
     "arm_nn_activations_direct_q15": Rules(wrong=(_wide_integers, _negative_inputs, _last_segment)),
     "arm_maxpool_q7_HWC": Rules(
-        wrong_dsp=(_pool_tail, _pool_overlap), wrong_scalar=(_max_of_nothing,), **_pool_dsp
+        wrong_dsp=(_pool_tail, _pool_overlap, _long_row), wrong_scalar=(_max_of_nothing,), **_pool_dsp
     ),
     "arm_avepool_q7_HWC": Rules(
-        wrong_dsp=(_truncated_twice, _pool_overlap_mean), wrong_scalar=(_mean_of_nothing,), **_pool_dsp
+        wrong_dsp=(_truncated_twice, _pool_overlap_mean, _long_row, _long_sum),
+        wrong_scalar=(_mean_of_nothing,),
+        **_pool_dsp,
     ),
     "arm_softmax_q7": _softmax,
     "arm_softmax_q15": _softmax,
@@ -467,7 +478,7 @@ def check(function: str, *, profile: Profile = "dsp", **numbers: int) -> tuple[F
         raise CmsisnnError(f"function: expected one of the {len(RULES)} of CMSIS-NN 5.4.0, got {function!r}{hint}")
     if profile not in ("dsp", "scalar"):
         raise CmsisnnError(f"{function}: profile: expected 'dsp' or 'scalar', got {profile!r}")
-    expected = scalars(function)
+    expected = scalar_names(function)
     for name in numbers:
         if name not in expected:
             raise CmsisnnError(f"{function}: no argument is called {name!r}; expected {', '.join(expected)}")
@@ -506,6 +517,6 @@ def argument_names(function: str) -> tuple[str, ...]:
     return tuple(name for name in signature.parameters if name != "profile")
 
 
-def scalars(function: str) -> tuple[str, ...]:
+def scalar_names(function: str) -> tuple[str, ...]:
     """The arguments that are numbers."""
     return tuple(name for name in argument_names(function) if name not in (*PROTOTYPES[function], *SCRATCH))
