@@ -21,14 +21,14 @@ weights, bias and output, a product has ``fx + fw`` of them, hence::
 
 The float file
 --------------
-``<name>_float.npz`` lies beside the model file, which names it (``float: <name>_float.npz``). It holds the float network
-that the model approximates, tensor by tensor, and every tensor's fraction bits; :func:`load_reference` reads it.
+``<name>_float.npz`` lies beside the model file, which names it (``float: <name>_float.npz``). It holds the float
+network that the model approximates, tensor by tensor, and every tensor's fraction bits; :func:`load_reference` reads it.
 
 ==========================  =======  ================================================================================
 key                         dtype
 ==========================  =======  ================================================================================
 ``<layer>/weights``         float32  as the model's array of that name, in its shape: batch normalisation, ReLU6 and
-``<layer>/bias``            float32  softmax scales are folded in, channels are last, dense columns are in (h, w, c) order
+``<layer>/bias``            float32  softmax scales are folded in, channels are last, dense columns in (h, w, c) order
 ``<layer>/fraction``        int64    fraction bits of the layer's output, for every layer
 ``<layer>/weights_fraction``  int64  fraction bits of the integer weights
 ``<layer>/bias_fraction``   int64    fraction bits of the integer bias
@@ -46,8 +46,9 @@ key                         dtype
 
 Data files
 ----------
-``--calibration`` and ``--check`` take an ``.npz`` with ``x`` (or ``inputs``), shape ``(n, ...)`` as the float model takes
-it, and optionally ``y`` (or ``labels``): class numbers, shape ``(n,)``, or one-hot rows. :func:`load_data` reads it.
+``--calibration`` and ``--check`` take an ``.npz`` with ``x`` (or ``inputs``), shape ``(n, ...)`` as the float model
+takes it, and optionally ``y`` (or ``labels``): class numbers, shape ``(n,)``, or one-hot rows. :func:`load_data` reads
+it.
 """
 
 from __future__ import annotations

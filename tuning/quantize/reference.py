@@ -95,9 +95,8 @@ def channels_last(x: np.ndarray, input_shape: tuple[int, ...], layout: str) -> n
             hint = "; transpose the data with x.transpose(0, 2, 3, 1)"
         elif x.shape == source:
             hint = "; a single sample needs a first axis of its own: x[None]"
-        raise OptionError(
-            f"data: x: expected shape (n, {', '.join(map(str, source))}) as the float model takes it, got {x.shape}{hint}"
-        )
+        shape = ", ".join(map(str, source))
+        raise OptionError(f"data: x: expected shape (n, {shape}) as the float model takes it, got {x.shape}{hint}")
     x = x.reshape(len(x), *source)
     if source is not input_shape:
         x = x.transpose(0, 2, 3, 1)

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A quantised network as a model file, its weights and its float file."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import model as model_file
+from ..plan import write_atomically
+from .formats import BITS, spell
+from .network import TABLES, WEIGHTED
+
+if TYPE_CHECKING:
+    from cmsisnn_x.layers import Layer
+
+    from ..model import Model
+    from .quantizer import Quantized
+
+_DEFAULTS: dict[str, Any] = {"stride": (1, 1), "padding": (0, 0), "ceil_mode": False, "activation": None}
+
+
+def save(result: Quantized, path: str | os.PathLike[str]) -> Path:
+    """Write the three files; the model file, which names the other two, last."""
+    path = Path(path)
+    weights, in_float = path.with_name(f"{path.stem}.npz"), path.with_name(f"{path.stem}_float.npz")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(weights, _npz(integer_arrays(result)))
+    write_atomically(in_float, _npz(float_arrays(result)))
+    write_atomically(path, yaml_text(result, weights.name, in_float.name))
+    return path
+
+
+def to_model(result: Quantized) -> Model:
+    """The model that :func:`save` writes, without the disk."""
+    built = model_file.build_model(_content(result), f"{result.network.name}.yaml")
+    return model_file.with_layers(built, result.layers)
+
+
+def integer_arrays(result: Quantized) -> dict[str, np.ndarray]:
+    """What ``<name>.npz`` holds."""
+    arrays = {}
+    for layer in result.layers:
+        if layer.weights is not None and layer.bias is not None:
+            arrays |= {f"{layer.name}/weights": layer.weights, f"{layer.name}/bias": layer.bias}
+    return arrays
+
+
+def float_arrays(result: Quantized) -> dict[str, np.ndarray]:
+    """What ``<name>_float.npz`` holds; the docstring of :mod:`tuning.quantize` describes it."""
+    reference = result.reference
+    arrays = dict(reference.arrays)
+    for kind, fractions in (
+        ("fraction", reference.fractions),
+        ("weights_fraction", reference.weights_fractions),
+        ("bias_fraction", reference.bias_fractions),
+    ):
+        arrays |= {f"{layer}/{kind}": np.array(fraction, np.int64) for layer, fraction in fractions.items()}
+    arrays["input_fraction"] = np.array(reference.input_fraction, np.int64)
+    arrays["input_layout"] = np.array(reference.input_layout)
+    arrays["output_layout"] = np.array(reference.output_layout)
+    arrays["softmax_base"] = np.array(reference.softmax_base)
+    return arrays
+
+
+def yaml_text(result: Quantized, weights: str, in_float: str) -> str:
+    """The model file, with every tensor's format as a comment."""
+    content = _content(result)
+    bits = BITS[result.dtype]
+    fraction = result.reference.input_fraction
+    lines = [
+        f"# Quantised by cmsisnn-quantize on {result.samples:,} calibration samples.",
+        f"# Input: {spell(fraction, bits)}, that is round(x * 2**{fraction}), channels last"
+        + (" (the float model takes channels first)." if result.reference.input_layout == "NCHW" else "."),
+    ]
+    if result.accuracy:
+        shares = ", ".join(f"{share:.2%} {kind}" for kind, share in result.accuracy.items())
+        lines.append(f"# Accuracy on them: {shares}.")
+    shape = ", ".join(str(size) for size in content["input"]["shape"])
+    lines += [
+        "schema: 1",
+        f"name: {content['name']}",
+        f"input: {{shape: [{shape}], dtype: {result.dtype}}}",
+        f"weights: {_flow(weights)}",
+        f"float: {_flow(in_float)}",
+        "layers:",
+    ]
+    for row, report, layer in zip(content["layers"], result.report, result.network.layers, strict=True):
+        formats = [f"out {spell(report.output_fraction, bits)}"]
+        if report.weights_fraction is not None and report.bias_fraction is not None:
+            formats = [
+                f"weights {spell(report.weights_fraction, bits)}",
+                f"bias {spell(report.bias_fraction, bits)}",
+                *formats,
+            ]
+        source = f"; {layer.source}" if layer.source else ""
+        text = ", ".join(f"{key}: {_flow(value)}" for key, value in row.items())
+        lines.append(f"  - {{{text}}}  # {', '.join(formats)}{_printable(source)}")
+    return "\n".join(lines) + "\n"
+
+
+def _content(result: Quantized) -> dict[str, Any]:
+    """What the model file says, except for the files that it names."""
+    rows = []
+    for layer, origin in zip(result.layers, result.network.layers, strict=True):
+        rows.append(_row(layer, origin.keys))
+    return {
+        "schema": 1,
+        "name": result.network.name,
+        "input": {"shape": list(result.network.input_shape), "dtype": result.dtype},
+        "layers": rows,
+    }
+
+
+def _row(layer: Layer, keys: Any) -> dict[str, Any]:
+    row: dict[str, Any] = {"name": layer.name, "op": layer.op}
+    if layer.op == "conv2d":
+        row["out_channels"] = layer.output_shape[-1]
+    if layer.op == "fully_connected":
+        row["out_features"] = layer.output_shape[-1]
+    if layer.op in ("conv2d", "depthwise_conv2d", "max_pool2d", "avg_pool2d"):
+        row["kernel"] = _short(layer.kernel)
+    for key, default in _DEFAULTS.items():
+        value = keys.get(key)
+        if key == "stride" and value is not None and layer.op.endswith("pool2d"):
+            row[key] = _short(value)  # the default of a pool is its kernel
+        elif value is not None and _pair(value) != default:
+            row[key] = _short(value)
+    if layer.op in WEIGHTED:
+        row |= {"bias_shift": layer.bias_shift, "out_shift": layer.out_shift}
+    if layer.op in TABLES:
+        row["int_bits"] = layer.int_bits
+    return row
+
+
+def _pair(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return (value, value)
+    return tuple(value) if isinstance(value, list | tuple) else value
+
+
+def _short(value: Any) -> Any:
+    """A pair of equal numbers as one."""
+    pair = _pair(value)
+    if isinstance(pair, tuple):
+        return int(pair[0]) if pair[0] == pair[1] else [int(item) for item in pair]
+    return value
+
+
+def _flow(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return f"[{', '.join(map(str, value))}]"
+    text = str(value)
+    if isinstance(value, str) and not text.replace("_", "").replace(".", "").replace("-", "").isalnum():
+        return "'" + text.replace("'", "''") + "'"
+    return text
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text)[:100]
+
+
+def _npz(arrays: dict[str, np.ndarray]) -> bytes:
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
+    return stream.getvalue()

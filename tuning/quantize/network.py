@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A sequential float network in the model file's own vocabulary, and the rewrites that fixed point asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from math import e, log2
+from typing import Any
+
+import numpy as np
+
+from cmsisnn_x.layers import Layer
+
+from ..errors import ModelError
+from ..model import build_model
+from .formats import BITS
+
+WEIGHTED = ("conv2d", "depthwise_conv2d", "fully_connected")
+SCALE_FREE = ("relu", "max_pool2d", "avg_pool2d")
+"""Operations with ``f(s x) = s f(x)`` for every s > 0; they also keep their input's fixed-point format."""
+TABLES = ("sigmoid", "tanh")
+_SHORT = {
+    "conv2d": "conv",
+    "depthwise_conv2d": "dw",
+    "fully_connected": "fc",
+    "max_pool2d": "pool",
+    "avg_pool2d": "pool",
+    "softmax": "prob",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class FloatLayer:
+    """A layer of a float network.
+
+    Attributes
+    ----------
+    name, op : str
+        As in a model file.
+    keys : dict
+        Further keys of the model file: `kernel`, `stride`, `padding`, `ceil_mode`, `activation`.
+    weights, bias : ndarray or None
+        In the shapes of the model file: ``(out_ch, kh, kw, in_ch)``, ``(kh, kw, ch)`` or ``(rows, cols)``.
+    clip : float or None
+        Upper end of the activation: 6 for ReLU6.
+    source : str
+        What it was made from, for messages and for the comments of the model file.
+    """
+
+    name: str
+    op: str
+    keys: Mapping[str, Any] = field(default_factory=dict)
+    weights: np.ndarray | None = None
+    bias: np.ndarray | None = None
+    clip: float | None = None
+    source: str = ""
+
+    def scaled(self, factor: float) -> FloatLayer:
+        """The layer whose output is `factor` times as large."""
+        assert self.weights is not None
+        assert self.bias is not None
+        clip = None if self.clip is None else self.clip * factor
+        return replace(self, weights=self.weights * factor, bias=self.bias * factor, clip=clip)
+
+
+@dataclass(frozen=True, eq=False)
+class FloatNetwork:
+    """A sequential float network, channels last.
+
+    Attributes
+    ----------
+    name : str
+        A C identifier.
+    input_shape : tuple of int
+        ``(h, w, c)`` or ``(n,)``.
+    layers : tuple of FloatLayer
+    input_layout, output_layout : {"NHWC", "NCHW"}
+        How the original takes its input and gives its output.
+    softmax_base : float
+        ``softmax(x) = base**x / sum(base**x)``.
+    notes : tuple of str
+        What was rewritten on the way here, for people.
+    """
+
+    name: str
+    input_shape: tuple[int, ...]
+    layers: tuple[FloatLayer, ...]
+    input_layout: str = "NHWC"
+    output_layout: str = "NHWC"
+    softmax_base: float = e
+    notes: tuple[str, ...] = ()
+
+    def geometry(self, dtype: str) -> tuple[Layer, ...]:
+        """Every layer with its shapes resolved; weights and shifts are placeholders."""
+        rows = []
+        for layer in self.layers:
+            row = {"name": layer.name, "op": layer.op, **_sizes(layer), **layer.keys}
+            if layer.op in WEIGHTED:
+                row["out_shift"] = 0
+            if layer.op in TABLES:
+                row["int_bits"] = 0
+            rows.append(row)
+        content = {
+            "schema": 1,
+            "name": self.name,
+            "input": {"shape": list(self.input_shape), "dtype": dtype},
+            "layers": rows,
+        }
+        model = build_model(content, self.name)
+        for layer, resolved in zip(self.layers, model.layers, strict=True):
+            if layer.weights is not None and layer.weights.shape != np.shape(resolved.weights):
+                raise ModelError(
+                    f"{self.name}: {layer.source or layer.name}: expected weights of shape "
+                    f"{list(np.shape(resolved.weights))} for an input of {list(resolved.input_shape)}, got "
+                    f"{list(layer.weights.shape)}"
+                )
+        return model.layers
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """``<layer>/weights``, ``<layer>/bias`` and ``<layer>/clip`` in float32."""
+        result = {}
+        for layer in self.layers:
+            for kind in ("weights", "bias", "clip"):
+                if (value := getattr(layer, kind)) is not None:
+                    result[f"{layer.name}/{kind}"] = np.asarray(value, np.float32)
+        return result
+
+
+def from_layers(
+    layers: Iterable[Mapping[str, Any]], input_shape: tuple[int, ...] | None = None, name: str = "model"
+) -> FloatNetwork:
+    """A network from mappings: the keys of a model file's layers, and `weights` and `bias` as float arrays.
+
+    `op` is required, and `weights` where the operation has any; `name` is made up where it is missing, sizes follow
+    from the weights.
+
+    Raises
+    ------
+    ModelError
+        A layer lacks something, or has it in the wrong shape.
+    """
+    made: list[FloatLayer] = []
+    names: Callable[[str], str] = namer([str(row["name"]) for row in layers if "name" in row])
+    for index, row in enumerate(layers):
+        keys = dict(row)
+        op = str(keys.pop("op", ""))
+        where = f"layers[{index}]"
+        if op not in (*WEIGHTED, *SCALE_FREE, *TABLES, "softmax"):
+            raise ModelError(f"{where}: op: expected an operation of a model file, such as 'conv2d', got {op!r}")
+        layer_name = str(keys.pop("name", None) or names(op))
+        weights, bias, clip = keys.pop("weights", None), keys.pop("bias", None), keys.pop("clip", None)
+        if op in WEIGHTED:
+            weights, bias = _checked_arrays(where, op, weights, bias)
+        elif weights is not None or bias is not None:
+            raise ModelError(f"{where}: {op} takes no weights and no bias")
+        if clip is not None and not (np.isfinite(clip) and clip > 0):
+            raise ModelError(f"{where}: clip: expected a positive number, got {clip!r}")
+        made.append(FloatLayer(layer_name, op, keys, weights, bias, clip, where))
+    if not made:
+        raise ModelError("layers: expected at least one layer, got none")
+    if input_shape is None:
+        first = made[0]
+        if first.op != "fully_connected" or first.weights is None:
+            raise ModelError("input_shape: expected (h, w, c), which only a fully connected first layer makes known")
+        input_shape = (first.weights.shape[1],)
+    return FloatNetwork(name, tuple(int(size) for size in input_shape), tuple(made))
+
+
+def _checked_arrays(where: str, op: str, weights: Any, bias: Any) -> tuple[np.ndarray, np.ndarray]:
+    dimensions = {"conv2d": "(out_ch, kh, kw, in_ch)", "depthwise_conv2d": "(kh, kw, ch)"}.get(op, "(rows, cols)")
+    if weights is None:
+        raise ModelError(f"{where}: weights: expected an array {dimensions}, got nothing")
+    weights = np.asarray(weights)
+    if weights.dtype.kind not in "fiu" or weights.ndim != dimensions.count(",") + 1 or weights.size == 0:
+        raise ModelError(f"{where}: weights: expected numbers {dimensions}, got {weights.dtype} {weights.shape}")
+    count = weights.shape[-1 if op == "depthwise_conv2d" else 0]
+    bias = np.zeros(count) if bias is None else np.asarray(bias)
+    if bias.dtype.kind not in "fiu" or bias.shape != (count,):
+        raise ModelError(f"{where}: bias: expected {count} numbers, got {bias.dtype} {bias.shape}")
+    weights, bias = weights.astype(np.float64), bias.astype(np.float64)
+    if not (np.isfinite(weights).all() and np.isfinite(bias).all()):
+        raise ModelError(f"{where}: expected finite weights and biases, got NaN or infinity")
+    return weights, bias
+
+
+def namer(taken: Iterable[str] = ()) -> Callable[[str], str]:
+    """Makes layer names: ``conv1``, ``conv2``, ``pool1``, ... and ``prob``."""
+    used = {name.lower() for name in taken}
+
+    def name(op: str) -> str:
+        short = _SHORT.get(op, op)
+        number = 1
+        result = short if op == "softmax" else f"{short}1"
+        while result in used:
+            number += 1
+            result = f"{short}{number}"
+        used.add(result)
+        return result
+
+    return name
+
+
+def _sizes(layer: FloatLayer) -> dict[str, Any]:
+    """The model file's keys that follow from the weights' shape."""
+    if layer.weights is None:
+        return {}
+    shape = layer.weights.shape
+    if layer.op == "fully_connected":
+        return {"out_features": shape[0]}
+    kernel = list(shape[:2] if layer.op == "depthwise_conv2d" else shape[1:3])
+    return {"kernel": kernel} | ({"out_channels": shape[0]} if layer.op == "conv2d" else {})
+
+
+def origin(layers: tuple[FloatLayer, ...], index: int) -> int | None:
+    """The layer with weights that alone sets the scale of the input of ``layers[index]``, if there is one."""
+    for before in range(index - 1, -1, -1):
+        if layers[before].op in WEIGHTED:
+            return before
+        if layers[before].op not in SCALE_FREE:
+            return None
+    return None
+
+
+def fold_softmax(network: FloatNetwork) -> FloatNetwork:
+    """The same network with softmax to the base 2: its input becomes log2(e) times as large.
+
+    The kernels compute ``2**integer``; with 0 fraction bits they then give the probabilities of the original. Where no
+    layer with weights sets the scale of a softmax's input, the network stays as it is.
+    """
+    places = [index for index, layer in enumerate(network.layers) if layer.op == "softmax"]
+    origins = [origin(network.layers, index) for index in places]
+    if not places or None in origins or network.softmax_base == 2.0:
+        return network
+    layers = list(network.layers)
+    factor = log2(network.softmax_base)
+    for place, start in zip(places, origins, strict=True):
+        assert start is not None
+        layers[start] = layers[start].scaled(factor)
+        for index in range(start + 1, place):
+            if (clip := layers[index].clip) is not None:
+                layers[index] = replace(layers[index], clip=clip * factor)
+    return replace(network, layers=tuple(layers), softmax_base=2.0)
+
+
+def clip_limit(dtype: str) -> float:
+    """Where a tensor with as many fraction bits as the type has saturates: 127/128 for q7."""
+    return 1 - 2.0 ** -(BITS[dtype] - 1)
+
+
+def fold_clips(network: FloatNetwork, dtype: str) -> FloatNetwork:
+    """Scale every clipped activation (ReLU6) so that its end is the largest number of its format.
+
+    The saturation of the kernels then clips, at no cost; the next layer with weights undoes the scale.
+
+    Raises
+    ------
+    ModelError
+        An activation is clipped where its scale cannot be changed: no layer with weights before or after it.
+    """
+    layers = list(network.layers)
+    limit = clip_limit(dtype)
+    for index, layer in enumerate(layers):
+        if layer.clip is None or layer.clip == limit:
+            continue
+        start = index if layer.op in WEIGHTED else origin(tuple(layers), index)
+        end = next((k for k in range(index + 1, len(layers)) if layers[k].op not in SCALE_FREE), len(layers))
+        if start is None or end == len(layers) or layers[end].op not in WEIGHTED:
+            raise ModelError(
+                f"{network.name}: {layer.source or layer.name}: an activation clipped at {layer.clip:g} is supported "
+                "between two layers with weights (pooling and relu may lie between); use a plain ReLU here"
+            )
+        factor = limit / layer.clip
+        for k in range(start, end):
+            if k == start:
+                layers[k] = layers[k].scaled(factor)
+            elif (clip := layers[k].clip) is not None:
+                # A later clip of the same tensor at or above this one does nothing.
+                layers[k] = replace(layers[k], clip=None if k > index and clip * factor >= limit else clip * factor)
+        layers[index] = replace(layers[index], clip=limit)
+        after = layers[end]
+        assert after.weights is not None
+        layers[end] = replace(after, weights=after.weights / factor)
+    return replace(network, layers=tuple(layers))

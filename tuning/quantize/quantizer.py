@@ -1,0 +1,672 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fraction bits for every tensor of a float network, found on calibration data, and the integer network they give."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from math import log10, prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cmsisnn_x import Network
+from cmsisnn_x.layers import NUMPY_DTYPES, Layer
+
+from ..errors import OptionError
+from . import forward
+from .data import Data, make_data
+from .formats import BITS, LARGEST_FRACTION, fitting_fraction, to_integers
+from .network import SCALE_FREE, TABLES, WEIGHTED, FloatNetwork, clip_limit, fold_clips, fold_softmax
+from .network import origin as scale_origin
+from .reference import Reference, channels_last
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ..model import Model
+
+METHODS = ("max", "error", "search")
+SOFTMAX = ("auto", "probabilities", "answers")
+ACCUMULATOR_MAX = 2**31 - 1
+SEARCH_MACS = 4_000_000_000
+SEARCH_BYTES = 128 << 20
+CHUNK = 256
+EXTRA_BITS = 2
+"""Fraction bits beyond those that avoid all saturation which are tried: a few outliers may saturate."""
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """What quantisation made of one layer; the fields are its row of the table.
+
+    `input_fraction` ... `output_fraction` are fraction bits; `snr_db` is the output's signal-to-noise ratio against the
+    float network (``inf`` where equal) and `saturated` the share of its outputs at an end of the format where the float
+    network is beyond it, both on calibration data. None where a layer has no such thing.
+    """
+
+    name: str
+    op: str
+    input_fraction: int
+    weights_fraction: int | None
+    bias_fraction: int | None
+    output_fraction: int
+    bias_shift: int | None
+    out_shift: int | None
+    snr_db: float
+    saturated: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Quantized:
+    """A quantised network.
+
+    Attributes
+    ----------
+    network : FloatNetwork
+        The float network after rewriting, which the integers approximate tensor by tensor.
+    layers : tuple of Layer
+        The integer network.
+    reference : Reference
+        Fraction bits of every tensor.
+    report : tuple of LayerReport
+    notes : tuple of str
+        What was rewritten or resolved, and warnings, for people.
+    samples : int
+        Calibration samples.
+    accuracy : dict of str to float
+        ``"float"`` and the dtype (``"q7"``) -> share of right answers on the calibration data; empty without labels.
+    agreement : float or None
+        Share of the calibration samples on which both networks give the same answer; None where there is no answer
+        (more than one output, and neither labels nor a softmax).
+    """
+
+    network: FloatNetwork
+    layers: tuple[Layer, ...]
+    reference: Reference
+    report: tuple[LayerReport, ...]
+    notes: tuple[str, ...]
+    samples: int
+    accuracy: dict[str, float] = field(default_factory=dict)
+    agreement: float | None = None
+
+    @property
+    def dtype(self) -> str:
+        return self.layers[0].dtype
+
+    @cached_property
+    def model(self) -> Model:
+        """As :func:`tuning.load_model` would give it."""
+        from . import files
+
+        return files.to_model(self)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the model file, and ``<stem>.npz`` and ``<stem>_float.npz`` beside it, each by atomic rename.
+
+        Parameters
+        ----------
+        path : path
+            ``build/net.yaml``; missing folders are made.
+
+        Returns
+        -------
+        pathlib.Path
+            The model file, written last.
+        """
+        from . import files
+
+        return files.save(self, path)
+
+    def __str__(self) -> str:
+        from . import terminal
+
+        return terminal.as_text(self)
+
+
+def quantize_network(
+    network: FloatNetwork,
+    calibration: Data | np.ndarray | tuple[np.ndarray, np.ndarray],
+    *,
+    dtype: str = "q7",
+    method: str = "search",
+    softmax: str = "auto",
+    progress: Progress | None = None,
+) -> Quantized:
+    """Choose fraction bits and round.
+
+    Parameters
+    ----------
+    network : FloatNetwork
+    calibration : Data, ndarray, or tuple of ndarray
+        Inputs as the float model takes them, with or without labels.
+    dtype : {"q7", "q15"}
+    method : {"max", "error", "search"}
+        ``max``: no calibration value saturates. ``error``: layer by layer, the formats of weights and output with the
+        least squared error of the layer's output. ``search``: from there, bits of each layer are moved between the
+        integer and the fraction part as long as accuracy (without labels: agreement with the float network's answers)
+        does not drop and the output's error shrinks; then biases take up the mean error of their layer.
+    softmax : {"auto", "probabilities", "answers"}
+        What the format of a softmax's input serves, see the notes.
+    progress : callable, optional
+        Called with one line per step.
+
+    Returns
+    -------
+    Quantized
+
+    Raises
+    ------
+    ModelError, OptionError
+        The network, or the data for it, cannot be used.
+
+    Notes
+    -----
+    CMSIS-NN's softmax is ``2**integer``. log2(e) is folded into the layer before; with 0 fraction bits the results are
+    the float network's probabilities, but logits less than a factor of 2 apart in probability may tie. With `f` they
+    are these probabilities to the power of ``2**f``, too sure, in the right order. ``auto`` takes the fewest fraction
+    bits that lose no answer.
+    """
+    if dtype not in BITS:
+        raise OptionError(f"dtype: expected q7 or q15, got {dtype!r}")
+    if method not in METHODS:
+        raise OptionError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")
+    if softmax not in SOFTMAX:
+        raise OptionError(f"softmax: expected one of {', '.join(SOFTMAX)}, got {softmax!r}")
+    if isinstance(calibration, tuple):
+        calibration = make_data(*calibration)
+    elif not isinstance(calibration, Data):
+        calibration = make_data(calibration)
+    return _Quantizer(network, calibration, dtype, progress or (lambda line: None)).run(method, softmax)
+
+
+@dataclass
+class _Formats:
+    """The fraction bits that are free: the input's, and weights' and output's of every layer with weights."""
+
+    input: int
+    weights: dict[int, int]
+    output: dict[int, int]
+
+    def copy(self) -> _Formats:
+        return _Formats(self.input, dict(self.weights), dict(self.output))
+
+
+@dataclass(frozen=True, eq=False)
+class _Fixed:
+    """A layer in integers, with its formats and what had to give way."""
+
+    layer: Layer
+    input: int
+    output: int
+    weights: int | None = None
+    bias: int | None = None
+    note: str = ""
+
+
+Score = tuple[float, float]
+
+
+class _Quantizer:
+    def __init__(self, network: FloatNetwork, data: Data, dtype: str, progress: Progress) -> None:
+        self.dtype, self.bits, self.progress = dtype, BITS[dtype], progress
+        network = fold_softmax(fold_clips(network, dtype))
+        self.network = network
+        self.layers = network.geometry(dtype)
+        self.arrays = network.arrays()
+        self.biases = {key: value for key, value in self.arrays.items() if key.endswith("/bias")}
+        self.x = channels_last(data.x, network.input_shape, network.input_layout)
+        self.y = data.y
+        # Answers are read from the last tensor that keeps its resolution.
+        self.logits = len(self.layers) - (self.layers[-1].op == "softmax" and len(self.layers) > 1)
+        self.check_labels()
+        self.weighted = [index for index, layer in enumerate(self.layers) if layer.op in WEIGHTED]
+        self.bounds = {index: self.bound(index) for index in (-1, *self.weighted)}
+
+    # -- what the float network does ---------------------------------------------------------------------------------
+
+    def check_labels(self) -> None:
+        classes = prod(self.layers[-1].output_shape)
+        limit = max(classes, 2)
+        if self.y is not None and self.y.max(initial=0) >= limit:
+            raise OptionError(
+                f"calibration: y: expected class numbers below {limit}, as the network has {classes} "
+                f"output{'s' if classes > 1 else ''}, got {int(self.y.max())}"
+            )
+
+    def observe(self) -> None:
+        """Ranges of every tensor, the float answers, and the samples that formats are compared on."""
+        low = np.full(len(self.layers), np.inf)
+        high = np.full(len(self.layers), -np.inf)
+        answers = []
+        for start in range(0, len(self.x), CHUNK):
+            self.progress(f"float network: {start:,} of {len(self.x):,} samples")
+            out = self.x
+            for index, (_, out) in enumerate(self.float_run(self.x[start : start + CHUNK])):
+                low[index], high[index] = min(low[index], out.min()), max(high[index], out.max())
+            answers.append(out)
+        if not (np.isfinite(low).all() and np.isfinite(high).all()):
+            raise OptionError("calibration: x: the float network overflows on it; is the data scaled as in training?")
+        self.ranges = np.stack([low, high], axis=1)
+        self.float_output = np.concatenate(answers).reshape(len(self.x), -1)
+        macs = sum(layer.macs for layer in self.layers)
+        per_sample = 4 * sum(prod(layer.output_shape) for layer in self.layers)
+        count = min(len(self.x), max(16, SEARCH_MACS // max(macs, 1)), max(16, SEARCH_BYTES // per_sample))
+        self.chosen = np.unique(np.linspace(0, len(self.x) - 1, count).astype(np.int64))
+        self.sample = self.x[self.chosen]
+        self.truth = [out for _, out in self.float_run(self.sample)]
+
+    def float_run(self, x: np.ndarray) -> Any:
+        return forward.run(self.layers, self.arrays, x, self.network.softmax_base)
+
+    def right(self, output: np.ndarray, chosen: np.ndarray | slice) -> np.ndarray | None:
+        """Which answers are right by the labels, else which are the float network's; None if there are no answers."""
+        if self.y is not None:
+            return self.answers(output) == self.y[chosen]
+        if self.layers[-1].op != "softmax":
+            return None
+        return self.answers(output) == self.answers(self.float_output[chosen])
+
+    def answers(self, output: np.ndarray) -> np.ndarray:
+        """Class numbers: the first of the largest outputs; a lone output is compared with the middle."""
+        output = output.reshape(len(output), -1)
+        if output.shape[1] > 1:
+            return output.argmax(axis=1)
+        middle = 0.0
+        if self.layers[-1].op == "sigmoid":
+            middle = 2 ** (self.bits - 2) if output.dtype.kind == "i" else 0.5
+        return (output[:, 0] >= middle).astype(np.int64)
+
+    # -- formats -----------------------------------------------------------------------------------------------------
+
+    def bound(self, index: int) -> tuple[int, int]:
+        """Least and most fraction bits of the output of ``layers[index]`` (-1: of the input)."""
+        least, most = -LARGEST_FRACTION, LARGEST_FRACTION
+        after = index
+        while True:
+            if after >= 0 and self.network.layers[after].clip == clip_limit(self.dtype):
+                least = self.bits - 1
+            after += 1
+            if after == len(self.layers) or self.layers[after].op not in SCALE_FREE:
+                break
+        if after < len(self.layers) and self.layers[after].op in TABLES:
+            # The tables cover 0 to 3 integer bits; beyond them both functions are flat.
+            least, most = self.bits - 4, self.bits - 1
+        return least, most
+
+    def fits(self) -> _Formats:
+        """The formats in which no calibration value saturates."""
+        fraction = self.within(-1, fitting_fraction(self.x, self.bits))
+        formats = _Formats(fraction, {}, {})
+        for index in self.weighted:
+            formats.weights[index] = fitting_fraction(self.arrays[f"{self.layers[index].name}/weights"], self.bits)
+            formats.output[index] = self.within(index, fitting_fraction(self.ranges[index], self.bits))
+        return formats
+
+    def within(self, index: int, fraction: int) -> int:
+        low, high = self.bounds[index]
+        return min(max(fraction, low), high)
+
+    def fix(
+        self, formats: _Formats, start: int = 0, stop: int | None = None, fraction: int | None = None
+    ) -> list[_Fixed]:
+        """Layers `start` to `stop` in integers; `fraction` is the format of what enters them."""
+        fixed = []
+        fraction = formats.input if fraction is None else fraction
+        for index in range(start, len(self.layers) if stop is None else stop):
+            layer = self.layers[index]
+            if layer.op in WEIGHTED:
+                item = self.fix_weighted(index, fraction, formats.weights[index], formats.output[index])
+            elif layer.op in SCALE_FREE:
+                item = _Fixed(layer, fraction, fraction)
+            else:
+                int_bits = self.bits - 1 - fraction if layer.op in TABLES else 0
+                item = _Fixed(replace(layer, int_bits=int_bits), fraction, self.bits - 1)
+            fixed.append(item)
+            fraction = item.output
+        return fixed
+
+    def fix_weighted(self, index: int, fx: int, fw: int, fy: int) -> _Fixed:
+        """One layer; formats give way where a shift would be negative or the accumulator could overflow."""
+        layer = self.layers[index]
+        dtype = NUMPY_DTYPES[self.dtype]
+        weights, bias = self.arrays[f"{layer.name}/weights"], self.biases[f"{layer.name}/bias"]
+        asked_w, asked_y = fw, fy
+        fw = min(fw, fy + 31 - fx)
+        reach = self.input_reach(index)
+        while True:
+            fb = min(fitting_fraction(bias, self.bits), fx + fw)
+            fb = max(fb, fx + fw - 31)
+            integers, offsets = to_integers(weights, fw, dtype), to_integers(bias, fb, dtype)
+            out_shift = max(fx + fw - fy, 0)
+            if worst_accumulator(layer, integers, offsets, fx + fw - fb, out_shift, reach) <= ACCUMULATOR_MAX:
+                break
+            fw -= 1
+        fy = min(fy, fx + fw)
+        if fy < self.bounds[index][0]:
+            raise OptionError(
+                f"{layer.name}: its output needs {self.bounds[index][0]} fraction bits, but its input and weights have "
+                f"only {fx} and {fw} in {self.dtype}: their values are too large; scale the data or use q15"
+            )
+        notes = []
+        if fw < asked_w:
+            notes.append(
+                f"weights have {fw} instead of {asked_w} fraction bits, so that the accumulator cannot overflow"
+            )
+        if fy < asked_y:
+            notes.append(f"output has {fy} instead of {asked_y} fraction bits, else out_shift would be negative")
+        if fb < fitting_fraction(bias, self.bits) and bias.any():
+            notes.append(f"bias has {fb} fraction bits, else bias_shift would be negative")
+        note = f"{layer.name}: {'; '.join(notes)}" if notes else ""
+        shifts = {"bias_shift": fx + fw - fb, "out_shift": fx + fw - fy}
+        return _Fixed(replace(layer, weights=integers, bias=offsets, **shifts), fx, fy, fw, fb, note)
+
+    def input_reach(self, index: int) -> tuple[int, int]:
+        """Least and largest integer that can enter a layer, whatever the data."""
+        low, high = -(2 ** (self.bits - 1)), 2 ** (self.bits - 1) - 1
+        for before in reversed(self.layers[:index]):
+            if before.op in ("relu", "sigmoid", "softmax") or before.activation == "relu":
+                return 0, high
+            if before.op not in ("max_pool2d", "avg_pool2d"):
+                break
+        return low, high
+
+    # -- the search --------------------------------------------------------------------------------------------------
+
+    def run(self, method: str, softmax: str) -> Quantized:
+        self.observe()
+        formats = self.fits()
+        if method != "max":
+            formats.input = self.least_input_error(formats.input)
+            self.reduce_error(formats)
+        if method == "search":
+            self.climb(formats)
+            self.correct_biases(formats)
+        notes = list(self.network.notes)
+        notes += self.settle_softmax(formats, softmax)
+        return self.result(formats, notes)
+
+    def least_input_error(self, fraction: int) -> int:
+        dtype = NUMPY_DTYPES[self.dtype]
+        candidates = sorted({self.within(-1, fraction + extra) for extra in range(EXTRA_BITS + 1)})
+        errors = [np.square(np.ldexp(to_integers(self.x, f, dtype), -f) - self.x).sum() for f in candidates]
+        return candidates[int(np.argmin(errors))]
+
+    def reduce_error(self, formats: _Formats) -> None:
+        """Layer by layer, the formats whose integer output is nearest to the float output."""
+        x, fraction = to_integers(self.sample, formats.input, NUMPY_DTYPES[self.dtype]), formats.input
+        for index, layer in enumerate(self.layers):
+            if index in formats.weights:
+                self.progress(f"formats: {layer.name}")
+                best = None
+                fw, fy = formats.weights[index], formats.output[index]
+                for more_w in range(EXTRA_BITS + 1):
+                    for more_y in range(EXTRA_BITS + 1):
+                        candidate = fw + more_w, self.within(index, fy + more_y)
+                        fixed = self.fix_weighted(index, fraction, *candidate)
+                        out = Network([fixed.layer]).run(x)
+                        error = _noise(self.truth[index], out, fixed.output)
+                        if best is None or error < best[0]:
+                            best = (error, *candidate)
+                assert best is not None
+                _, formats.weights[index], formats.output[index] = best
+            (item,) = self.fix(formats, index, index + 1, fraction)
+            x, fraction = Network([item.layer]).run(x), item.output
+
+    def climb(self, formats: _Formats) -> None:
+        """Move bits between the integer and the fraction part, from the input to the output, while it pays."""
+        score = self.score(formats)
+        for change in (1, -1):
+            score = self.attempt(formats, score, -1, 0, change, "input")[0]
+        x, fraction = to_integers(self.sample, formats.input, NUMPY_DTYPES[self.dtype]), formats.input
+        for index, layer in enumerate(self.layers):
+            if index in formats.weights:
+                self.progress(f"search: {layer.name}, {_show(score)}")
+                for change_w, change_y in ((0, 1), (1, 0), (1, 1), (0, -1), (-1, 0)):
+                    score, _ = self.attempt(formats, score, index, change_w, change_y, (x, fraction))
+            (item,) = self.fix(formats, index, index + 1, fraction)
+            x, fraction = Network([item.layer]).run(x), item.output
+
+    def attempt(
+        self, formats: _Formats, score: Score, index: int, change_w: int, change_y: int, at: Any
+    ) -> tuple[Score, bool]:
+        """Keep a change of one layer's formats if the score allows."""
+        trial = formats.copy()
+        if index < 0:
+            trial.input = self.within(-1, trial.input + change_y)
+            new = self.score(trial)
+        else:
+            trial.weights[index] += change_w
+            trial.output[index] = self.within(index, trial.output[index] + change_y)
+            if (trial.weights[index], trial.output[index]) == (formats.weights[index], formats.output[index]):
+                return score, False
+            x, fraction = at
+            new = self.score(trial, index, x, fraction)
+        if not _is_better(new, score):
+            return score, False
+        formats.input, formats.weights, formats.output = trial.input, trial.weights, trial.output
+        return new, True
+
+    def score(
+        self, formats: _Formats, start: int = 0, x: np.ndarray | None = None, fraction: int | None = None
+    ) -> Score:
+        """Share of right answers (0 where there are none) and the output's signal-to-noise ratio in dB.
+
+        `x` are the integers, with `fraction` bits, that enter layer `start`.
+        """
+        if x is None:
+            x = to_integers(self.sample, formats.input, NUMPY_DTYPES[self.dtype])
+        fixed = self.fix(formats, start, None, fraction)
+        last = fixed[: self.logits - start]
+        out = Network([item.layer for item in last]).run(x)
+        decibels = _decibels(self.truth[self.logits - 1], out, last[-1].output)
+        if self.logits < len(self.layers):
+            out = Network([fixed[-1].layer]).run(out)
+        right = self.right(out, self.chosen)
+        return (0.0 if right is None else float(right.mean())), decibels
+
+    def correct_biases(self, formats: _Formats) -> None:
+        """Let every bias take up the mean error of its layer: rounded weights, truncating average pools."""
+        self.progress("biases")
+        before, score = dict(self.biases), self.score(formats)
+        x, fraction = to_integers(self.sample, formats.input, NUMPY_DTYPES[self.dtype]), formats.input
+        sample: np.ndarray = self.sample
+        for index, layer in enumerate(self.layers):
+            if layer.op in WEIGHTED:
+                key = f"{layer.name}/bias"
+                (item,) = self.fix(formats, index, index + 1, fraction)
+                assert item.weights is not None
+                assert item.layer.weights is not None
+                rounded = {
+                    f"{layer.name}/weights": np.ldexp(item.layer.weights.astype(np.float64), -item.weights),
+                    key: before[key],
+                }
+                plain = [replace(layer, activation=None)]
+                exact = {name: self.arrays[name] for name in rounded}
+                ((_, wanted),) = forward.run(plain, exact, sample)
+                ((_, got),) = forward.run(plain, rounded, np.ldexp(x.astype(np.float64), -fraction))
+                channels = layer.output_shape[-1]
+                error = wanted.reshape(-1, channels).mean(axis=0, dtype=np.float64) - got.reshape(-1, channels).mean(
+                    axis=0, dtype=np.float64
+                )
+                self.biases[key] = before[key] + error
+            (item,) = self.fix(formats, index, index + 1, fraction)
+            x, fraction = Network([item.layer]).run(x), item.output
+            sample = self.truth[index]
+        if not _is_better(self.score(formats), score):
+            self.biases = before
+
+    # -- softmax -----------------------------------------------------------------------------------------------------
+
+    def settle_softmax(self, formats: _Formats, wish: str) -> list[str]:
+        """Fraction bits of what enters the softmax, and what to say about it."""
+        places = [index for index, layer in enumerate(self.layers) if layer.op == "softmax"]
+        if not places:
+            return []
+        name = self.layers[places[-1]].name
+        if self.network.softmax_base != 2.0:
+            return [
+                f"{name}: the kernel computes 2**integer; no layer with weights in front of it could take up log2(e) "
+                f"and the format, so its values are no probabilities. The order of the classes holds."
+            ]
+        start = scale_origin(self.network.layers, places[-1])
+        assert start is not None
+        full = formats.output[start]
+        if places[-1] != len(self.layers) - 1:
+            return self.soften_inner(formats, start, name)
+        found = {}
+        for fraction in sorted({full, *range(min(0, full), max(full, 0) + 1)}) if wish != "answers" else [full]:
+            trial = formats.copy()
+            trial.output[start] = fraction
+            found[fraction] = self.probabilities(trial)
+        right = found[full][0]
+        chosen = full
+        if wish == "probabilities":
+            chosen = min(found, key=lambda fraction: (abs(fraction), fraction))
+        elif wish == "auto" and full > 0:
+            chosen = min(fraction for fraction, (share, _) in found.items() if fraction >= 0 and share >= right)
+        formats.output[start] = chosen
+        share, error = self.probabilities(formats)
+        actual = self.fix(formats)[-1].input
+        text = f"{name}: mean absolute error of the probabilities {error:.4f} against base e"
+        if actual == 0:
+            lost = round((right - share) * len(self.chosen))
+            cost = (
+                f", {abs(lost)} answer{'s' if abs(lost) != 1 else ''} {'lost' if lost > 0 else 'gained'}"
+                if lost
+                else ""
+            )
+            return [f"{text}; log2(e) and the format are folded into {self.layers[start].name}{cost}"]
+        power = f"2**{actual}" if actual < 0 else str(2**actual)
+        effect = "too sure" if actual > 0 else "not sure enough"
+        hint = ""
+        if 0 in found and wish != "probabilities":
+            lost = round((right - found[0][0]) * len(self.chosen))
+            hint = (
+                f" --softmax probabilities: error {found[0][1]:.4f}, {max(lost, 0)} of {len(self.chosen)} answers lost."
+            )
+        return [f"{text}: they are raised to the power of {power} ({effect}); the order of the classes holds.{hint}"]
+
+    def soften_inner(self, formats: _Formats, start: int, name: str) -> list[str]:
+        # The layers behind it were given base-e values: only the exact format keeps their input right.
+        trial = formats.copy()
+        trial.output[start] = 0
+        if self.fix(trial)[start].output == 0:
+            formats.output[start] = 0
+            return [f"{name}: log2(e) and the format are folded into {self.layers[start].name}"]
+        return [f"{name}: its input cannot have 0 fraction bits, so its values differ from the float network's"]
+
+    def probabilities(self, formats: _Formats) -> tuple[float, float]:
+        """Share of right answers that no other class ties with, and mean absolute error of the softmax's values."""
+        x = to_integers(self.sample, formats.input, NUMPY_DTYPES[self.dtype])
+        out = Network([item.layer for item in self.fix(formats)]).run(x).reshape(len(x), -1)
+        right = self.right(out, self.chosen)
+        assert right is not None
+        alone = (out == out.max(axis=1, keepdims=True)).sum(axis=1) == 1
+        error = np.abs(np.ldexp(out.astype(np.float64), 1 - self.bits) - self.float_output[self.chosen]).mean()
+        return float((right & alone).mean()), float(error)
+
+    # -- the outcome -------------------------------------------------------------------------------------------------
+
+    def result(self, formats: _Formats, notes: list[str]) -> Quantized:
+        fixed = self.fix(formats)
+        layers = tuple(item.layer for item in fixed)
+        network = Network(layers)
+        dtype = NUMPY_DTYPES[self.dtype]
+        self.progress("integer network on all samples")
+        output = np.concatenate(
+            [
+                network.run(to_integers(self.x[start : start + CHUNK], formats.input, dtype))
+                for start in range(0, len(self.x), CHUNK)
+            ]
+        ).reshape(len(self.x), -1)
+        trace = network.trace(to_integers(self.sample, formats.input, dtype))
+        notes = [item.note for item in fixed if item.note] + notes
+        if any(layer.op == "avg_pool2d" for layer in layers):
+            notes.append(
+                "average pooling truncates towards zero, as CMSIS-NN's: up to one unit in the last place is lost"
+            )
+        accuracy, agreement = {}, None
+        if self.y is not None:
+            for kind, values in (("float", self.float_output), (self.dtype, output)):
+                accuracy[kind] = float((self.answers(values) == self.y).mean())
+        if self.y is not None or layers[-1].op == "softmax":
+            agreement = float((self.answers(output) == self.answers(self.float_output)).mean())
+        arrays = self.arrays
+        reference = Reference(
+            layers,
+            arrays,
+            formats.input,
+            {item.layer.name: item.output for item in fixed},
+            {item.layer.name: item.weights for item in fixed if item.weights is not None},
+            {item.layer.name: item.bias for item in fixed if item.bias is not None},
+            self.network.input_layout,
+            self.network.output_layout,
+            self.network.softmax_base,
+        )
+        report = tuple(
+            _report(item, truth, trace[item.layer.name], self.bits)
+            for item, truth in zip(fixed, self.truth, strict=True)
+        )
+        return Quantized(self.network, layers, reference, report, tuple(notes), len(self.x), accuracy, agreement)
+
+
+def worst_accumulator(
+    layer: Layer, weights: np.ndarray, bias: np.ndarray, bias_shift: int, out_shift: int, reach: tuple[int, int]
+) -> int:
+    """Largest magnitude that the 32-bit accumulator can reach with inputs in `reach`, at any point of the sum."""
+    axes = (0, 1) if layer.op == "depthwise_conv2d" else tuple(range(1, weights.ndim))
+    wide = weights.astype(np.int64)
+    positive = np.maximum(wide, 0).sum(axis=axes)
+    negative = np.minimum(wide, 0).sum(axis=axes)
+    low, high = reach
+    # Padding puts zeros anywhere, so that any part of the products may be missing.
+    most = positive * max(high, 0) + negative * min(low, 0)
+    least = positive * min(low, 0) + negative * max(high, 0)
+    start = np.left_shift(bias.astype(np.int64), bias_shift) + (1 << out_shift >> 1)
+    return int(max(np.abs(start + most).max(), np.abs(start + least).max(), np.abs(start).max()))
+
+
+def _noise(truth: np.ndarray, integers: np.ndarray, fraction: int) -> float:
+    error = np.ldexp(integers.astype(np.float64), -fraction) - truth
+    return float(np.square(error).sum())
+
+
+def _decibels(truth: np.ndarray, integers: np.ndarray, fraction: int) -> float:
+    noise = _noise(truth, integers, fraction)
+    signal = float(np.square(truth, dtype=np.float64).sum())
+    if noise == 0:
+        return float("inf")
+    return 10 * log10(signal / noise) if signal > 0 else float("-inf")
+
+
+def _is_better(new: Score, old: Score) -> bool:
+    """No answer lost, and either one gained or less noise."""
+    return new[0] > old[0] or (new[0] == old[0] and new[1] > old[1])
+
+
+def _show(score: Score) -> str:
+    return f"{score[0]:.2%} right, {score[1]:.1f} dB" if score[0] else f"{score[1]:.1f} dB"
+
+
+def _report(item: _Fixed, truth: np.ndarray, integers: np.ndarray, bits: int) -> LayerReport:
+    layer = item.layer
+    has_weights = layer.op in WEIGHTED
+    scaled = np.ldexp(truth.astype(np.float64), item.output)
+    beyond = (scaled > 2 ** (bits - 1) - 0.5) | (scaled < -(2 ** (bits - 1)) - 0.5)
+    return LayerReport(
+        layer.name,
+        layer.op,
+        item.input,
+        item.weights,
+        item.bias,
+        item.output,
+        layer.bias_shift if has_weights else None,
+        layer.out_shift if has_weights else None,
+        _decibels(truth, integers, item.output),
+        float((beyond & (np.abs(integers.astype(np.int64) * 2 + 1) >= 2**bits - 1)).mean()) if has_weights else None,
+    )
