@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the report says about each layer, as plain values: tables and figures show the same ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import prod
+from typing import Any
+
+from cmsisnn_x.layers import NUMPY_DTYPES, Layer
+from tuning.cost.features import TERMS
+from tuning.explain import error_bar, multiplier_limit
+from tuning.plan import LayerPlan, Plan
+
+
+@dataclass(frozen=True)
+class Row:
+    """A layer. `error` is the median relative error of the estimate, `limit` the MAC per cycle that the multiplier
+    alone would allow, `intensity` MAC per byte of input, output and weights; ``None`` where they mean nothing.
+    """
+
+    index: int
+    name: str
+    op: str
+    shape: str
+    variant: str
+    has_knobs: bool
+    cycles: int
+    share: float
+    error: float | None
+    worst: float | None
+    baseline: int
+    gain: float | None
+    macs: int
+    rate: float | None
+    limit: float | None
+    intensity: float | None
+    scratch_bytes: int
+    flash_bytes: int
+    terms: Mapping[str, int]
+    runner_up: str
+    reason: str
+    fused_into: str | None
+
+
+def rows_of(plan: Plan) -> list[Row]:
+    """One row per layer, in order of execution."""
+    total = sum(item.cycles for item in plan.layers) or 1
+    return [_row(plan, index, item, total) for index, item in enumerate(plan.layers)]
+
+
+def term_names(plan: Plan) -> list[str]:
+    """The terms of the estimate that are not zero everywhere, those of the cost model first and in its order."""
+    found: dict[str, int] = dict.fromkeys(TERMS, 0)
+    for item in plan.layers:
+        for term, cycles in item.terms.items():
+            found[term] = found.get(term, 0) + cycles
+    return [term for term, cycles in found.items() if cycles]
+
+
+def term_color(term: str, others: Sequence[str]) -> int:
+    """Number of the term's colour: the same in every report for the cost model's own terms."""
+    return TERMS.index(term) if term in TERMS else len(TERMS) + list(others).index(term) % 3
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    return "×".join(map(str, shape))
+
+
+def _row(plan: Plan, index: int, item: LayerPlan, total: int) -> Row:
+    layer = item.layer
+    bar = error_bar(plan, item)
+    return Row(
+        index=index,
+        name=layer.name,
+        op=layer.op,
+        shape=f"{shape_text(layer.input_shape)} → {shape_text(layer.output_shape)}",
+        variant=str(item.variant) if item.variant else "",
+        has_knobs=item.variant is not None,
+        cycles=item.cycles,
+        share=100 * item.cycles / total,
+        error=bar[0] if bar else None,
+        worst=bar[1] if bar else None,
+        baseline=item.baseline_cycles,
+        gain=item.baseline_cycles / item.cycles if item.variant and item.cycles else None,
+        macs=layer.macs,
+        rate=layer.macs / item.cycles if layer.macs and item.cycles else None,
+        limit=_limit(plan, item),
+        intensity=layer.macs / _bytes_touched(layer) if layer.macs else None,
+        scratch_bytes=item.scratch_bytes,
+        flash_bytes=item.flash_bytes,
+        terms=item.terms,
+        runner_up=_runner_up(item),
+        reason=_reason(plan, item),
+        fused_into=getattr(item, "fused_into", None),
+    )
+
+
+def _limit(plan: Plan, item: LayerPlan) -> float | None:
+    if not plan.target.timing or not item.layer.macs:
+        return None
+    found = multiplier_limit(item.layer, item.variant, plan.target)
+    return 1 / found.per_mac if found else None
+
+
+def core_limit(plan: Plan) -> float | None:
+    """MAC per cycle of the core's multiplier on the plain sum of products; ``None`` where the timing is not known."""
+    if not plan.target.timing:
+        return None
+    plain = Layer("limit", "fully_connected", "q7", (1,), (1,))
+    found = multiplier_limit(plain, None, plan.target)
+    return 1 / found.per_mac if found else None
+
+
+def load_limit(plan: Plan) -> float | None:
+    """Bytes per cycle that the core loads at best, a word at a time."""
+    timing = plan.target.timing
+    if not timing:
+        return None
+    return 4 * min(timing["issue_width"], 1) / timing["load_next"]
+
+
+def _bytes_touched(layer: Layer) -> int:
+    """Bytes that must move even if each is touched once: input, output, weights, bias."""
+    size = NUMPY_DTYPES[layer.weights_dtype or layer.dtype].itemsize
+    weights = sum(prod(array.shape) for array in (layer.weights, layer.bias) if array is not None)
+    return layer.input_bytes + layer.output_bytes + weights * size
+
+
+def _changes(item: LayerPlan) -> str:
+    knobs = (item.runner_up or {}).get("variant") or {}
+    chosen = asdict(item.variant) if item.variant else {}
+    return ", ".join(f"{name} {value}" for name, value in knobs.items() if chosen.get(name) != value)
+
+
+def _runner_up(item: LayerPlan) -> str:
+    """What the fastest other variant would cost in addition, and what it does differently."""
+    if not item.runner_up or not item.cycles:
+        return ""
+    changes = _changes(item)
+    return f"{100 * (item.runner_up['cycles'] / item.cycles - 1):+.1f} %" + (f": {changes}" if changes else "")
+
+
+def _reason(plan: Plan, item: LayerPlan) -> str:
+    """Why the chosen variant and not the runner-up, in one sentence."""
+    if item.variant is None:
+        return "the operation has a single kernel"
+    if not item.runner_up:
+        return "no other variant was looked at"
+    other: dict[str, Any] = item.runner_up
+    cycles = other["cycles"] - item.cycles
+    scratch = other["scratch_bytes"] - item.scratch_bytes
+    flash = other["flash_bytes"] - item.flash_bytes
+    price = ", ".join(
+        f"{size:+,} B {what}" for size, what in ((scratch, "scratch"), (flash, "flash")) if size
+    ) or "the same memory"
+    if cycles < 0:
+        because = "over the budget" if any(plan.budget.values()) else f"dearer by the objective, {plan.objective}"
+        return f"{-cycles:,} cycles faster would be possible with {price}: {because}"
+    if cycles == 0:
+        return f"equally fast; the other takes {price}"
+    return f"{cycles:,} cycles faster; the other takes {price}"
