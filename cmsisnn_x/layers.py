@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import prod
 
 import numpy as np
@@ -32,7 +32,8 @@ class Layer:
     `input_shape` and `output_shape` are ``(h, w, c)`` or ``(n,)``; `kernel`, `stride` are ``(y, x)``; `padding` is
     ``((top, bottom), (left, right))`` as it follows from the output size. `dtype` is that of the activations,
     `weights_dtype` that of weights and bias. `weights` and `bias` have the shapes of the Python functions.
-    `variant` holds the knobs that the model file pins.
+    `variant` holds the knobs that the model file pins. `pool` is the pooling layer right behind a convolution, which
+    the convolution's kernel may take in (`Variant.fused_pool`); see :func:`with_pools`.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Layer:
     weights: np.ndarray | None = field(default=None, repr=False)
     bias: np.ndarray | None = field(default=None, repr=False)
     variant: Mapping[str, object] = field(default_factory=dict)
+    pool: Layer | None = field(default=None, repr=False)
 
     @property
     def python_op(self) -> str:
@@ -79,6 +81,23 @@ class Layer:
         return image_shape(self.output_shape)
 
     @property
+    def weights_shape(self) -> tuple[int, ...]:
+        """Of the weights that the layer takes; ``()`` for operations without."""
+        channels = self.image[2]
+        if self.op == "conv2d":
+            return self.output_image[2], *self.kernel, channels
+        if self.op == "depthwise_conv2d":
+            return *self.kernel, channels
+        if self.op == "fully_connected":
+            return prod(self.output_shape), prod(self.input_shape)
+        return ()
+
+    @property
+    def bias_shape(self) -> tuple[int, ...]:
+        """Of the bias that the layer takes; ``()`` for operations without."""
+        return self.output_image[2:] if self.weights_shape else ()
+
+    @property
     def macs(self) -> int:
         """Multiply-accumulates of one inference; 0 for operations without weights."""
         if self.op == "fully_connected":
@@ -100,3 +119,22 @@ def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
     if len(shape) == 3:
         return shape[0], shape[1], shape[2]
     return 1, 1, prod(shape)
+
+
+def with_pools(layers: Sequence[Layer]) -> tuple[Layer, ...]:
+    """The layers of a network, each convolution with the pooling layer that reads its output as its `pool`."""
+    following = (*layers[1:], None)
+    return tuple(
+        replace(layer, pool=after if _can_take_in(layer, after) else None)
+        for layer, after in zip(layers, following, strict=True)
+    )
+
+
+def _can_take_in(layer: Layer, after: Layer | None) -> bool:
+    return (
+        layer.op == "conv2d"
+        and after is not None
+        and after.op in ("max_pool2d", "avg_pool2d")
+        and after.dtype == layer.dtype
+        and after.input_shape == layer.output_shape
+    )

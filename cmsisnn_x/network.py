@@ -231,8 +231,8 @@ def _append(executor: _simd.Executor, layer: Layer) -> None:
             layer.bias_shift,
             layer.out_shift,
             layer.activation == "relu",
-            _array(layer, "weights", _weights_shape(layer)),
-            None if layer.bias is None else _array(layer, "bias", (layer.output_image[2],)),
+            _array(layer, "weights", layer.weights_shape),
+            None if layer.bias is None else _array(layer, "bias", layer.bias_shape),
         )
     elif op in ("max_pool", "avg_pool"):
         executor.pool(op == "max_pool", wide, layer.image, layer.output_image, layer.kernel, layer.stride, pad)
@@ -241,14 +241,6 @@ def _append(executor: _simd.Executor, layer: Layer) -> None:
     else:
         table = activation_table(op, layer.dtype)
         executor.element_wise("look_up", wide, prod(layer.input_shape), table, layer.int_bits)
-
-
-def _weights_shape(layer: Layer) -> tuple[int, ...]:
-    if layer.op == "fully_connected":
-        return prod(layer.output_shape), prod(layer.input_shape)
-    if layer.op == "depthwise_conv2d":
-        return *layer.kernel, layer.image[2]
-    return layer.output_image[2], *layer.kernel, layer.image[2]
 
 
 def _array(layer: Layer, name: str, shape: tuple[int, ...]) -> np.ndarray:

@@ -121,11 +121,17 @@ def parse(text: str, name: str, error: type[TuningError]) -> Document:
     def stop(mark: yaml.Mark | None, problem: str) -> TuningError:
         return error(f"{name}:{mark.line + 1 if mark else 1}: {problem}")
 
+    def check_text(node: yaml.ScalarNode) -> None:
+        # A lone surrogate can be escaped in YAML, but neither printed nor written to any file.
+        if any("\ud800" <= c <= "\udfff" for c in node.value):
+            raise stop(node.start_mark, f"expected text, got {node.value!r}")
+
     def value(node: yaml.Node, path: Key) -> Any:
         lines.setdefault(path, node.start_mark.line + 1)
         if len(path) > MAX_DEPTH:
             raise stop(node.start_mark, f"nested more than {MAX_DEPTH} levels deep")
         if isinstance(node, yaml.ScalarNode):
+            check_text(node)
             return scalar(node.value) if node.style is None else node.value
         if isinstance(node, yaml.SequenceNode):
             return [value(item, (*path, index)) for index, item in enumerate(node.value)]
@@ -133,6 +139,7 @@ def parse(text: str, name: str, error: type[TuningError]) -> Document:
         for key_node, item in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
                 raise stop(key_node.start_mark, "expected a plain key, got a list or a mapping")
+            check_text(key_node)
             key = key_node.value
             if key in result:
                 first = lines[(*path, key)]

@@ -20,8 +20,9 @@ from cmsisnn_x.layers import Layer
 
 from .cost import features, fitted, mix
 from .cost.fitted import Coefficients
+from .drawn import draw_layer
 from .measure import Bench
-from .model import _draw, window_axis
+from .model import window_axis
 from .space import search_space
 from .target import Target
 
@@ -69,7 +70,7 @@ def make_layer(
         )
     else:
         layer = Layer(**common, output_shape=shape, int_bits=2 if op in ("sigmoid", "tanh") else 0)  # type: ignore[arg-type]
-    return _draw("calibrate", layer) if weighted else layer
+    return draw_layer("calibrate", layer) if weighted else layer
 
 
 _CONVOLUTIONS = (

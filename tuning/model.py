@@ -6,129 +6,27 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
-import zipfile
-import zlib
 from dataclasses import dataclass, replace
-from math import ceil, isqrt, prod
+from math import ceil, prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from cmsisnn_x._arguments import SOFTMAX_MAX
-from cmsisnn_x.layers import NUMPY_DTYPES, Layer, image_shape
+from cmsisnn_x.layers import NUMPY_DTYPES, Layer
 
 from . import _yaml, shipped
+from .drawn import draw_arrays
 from .errors import ModelError
+from .names import layer_name_problem, model_name_problem
+from .weights_file import WeightsError, read_weights
 
 if TYPE_CHECKING:
     import cmsisnn_x
 
 MAX_DIMENSION = 65535
 MAX_TENSOR_BYTES = 2**31 - 1
-RESERVED_LAYER_NAMES = ("run", "config", "weights")
-
-# C99 to C23 and C++23 keywords and alternative tokens.
-KEYWORDS = frozenset(
-    [
-        "alignas",
-        "alignof",
-        "and",
-        "and_eq",
-        "asm",
-        "auto",
-        "bitand",
-        "bitor",
-        "bool",
-        "break",
-        "case",
-        "catch",
-        "char",
-        "char16_t",
-        "char32_t",
-        "char8_t",
-        "class",
-        "co_await",
-        "co_return",
-        "co_yield",
-        "compl",
-        "concept",
-        "const",
-        "const_cast",
-        "consteval",
-        "constexpr",
-        "constinit",
-        "continue",
-        "decltype",
-        "default",
-        "delete",
-        "do",
-        "double",
-        "dynamic_cast",
-        "else",
-        "enum",
-        "explicit",
-        "export",
-        "extern",
-        "false",
-        "float",
-        "for",
-        "friend",
-        "goto",
-        "if",
-        "inline",
-        "int",
-        "long",
-        "mutable",
-        "namespace",
-        "new",
-        "noexcept",
-        "not",
-        "not_eq",
-        "nullptr",
-        "operator",
-        "or",
-        "or_eq",
-        "private",
-        "protected",
-        "public",
-        "register",
-        "reinterpret_cast",
-        "requires",
-        "restrict",
-        "return",
-        "short",
-        "signed",
-        "sizeof",
-        "static",
-        "static_assert",
-        "static_cast",
-        "struct",
-        "switch",
-        "template",
-        "this",
-        "thread_local",
-        "throw",
-        "true",
-        "try",
-        "typedef",
-        "typeid",
-        "typename",
-        "typeof",
-        "typeof_unqual",
-        "union",
-        "unsigned",
-        "using",
-        "virtual",
-        "void",
-        "volatile",
-        "wchar_t",
-        "while",
-        "xor",
-        "xor_eq",
-    ]
-)
+MAX_WEIGHTS_BYTES = 2**29
+"""The architecture's code region."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,22 +132,6 @@ def find_model(source: str | os.PathLike[str]) -> Path:
     raise ModelError(f"{source}: neither a file nor a shipped model; {_yaml.suggest(str(source), models)}")
 
 
-def check_name(name: str) -> str | None:
-    """What is wrong with `name` as part of a C identifier; ``None`` if nothing is."""
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name, re.ASCII):
-        better = re.sub(r"\W", "_", name, flags=re.ASCII)
-        better = f"n{better}" if better[:1].isdigit() else better
-        hint = f"; try '{better}'" if better.strip("_") else ""
-        return f"expected a C identifier (letters, digits, underscores), got {name!r}{hint}"
-    if len(name) > 63:
-        return f"expected at most 63 characters, got {len(name)}"
-    if name.lower() in KEYWORDS:
-        return f"{name!r} is a C or C++ keyword; try '{name}_'"
-    if "__" in name or re.match(r"_[A-Z]", name):
-        return f"{name!r} is reserved by the C and C++ standards (double underscore, or underscore and capital)"
-    return None
-
-
 class _Builder:
     """Turns one parsed document into a `Model`; every error carries file, line and key."""
 
@@ -264,7 +146,7 @@ class _Builder:
         from .model_schema import check_model_file
 
         spec = check_model_file(self.document)
-        if problem := check_name(spec.name):
+        if problem := model_name_problem(spec.name):
             raise self.error(("name",), problem)
         dtype, shape = spec.input.dtype, tuple(spec.input.shape)
         self.check_tensor(("input", "shape"), shape, dtype, "input")
@@ -272,11 +154,14 @@ class _Builder:
         layers = []
         for index, layer_spec in enumerate(spec.layers):
             key = ("layers", index)
-            self.check_layer_name((*key, "name"), layer_spec.name, seen)
+            if problem := layer_name_problem(layer_spec.name, seen):
+                raise self.error((*key, "name"), problem)
+            seen[layer_spec.name.lower()] = layer_spec.name
             layer = self.layer(key, layer_spec, dtype, shape)
             layers.append(layer)
             shape = layer.output_shape
-        with_arrays = self.read_arrays(spec.weights, layers) if spec.weights else draw_arrays(spec.name, layers)
+        self.check_weights(layers)
+        with_arrays = draw_arrays(spec.name, layers) if spec.weights is None else self.read_arrays(spec.weights, layers)
         budget = (
             {"sram": spec.budget.sram, "flash": spec.budget.flash} if spec.budget else {"sram": None, "flash": None}
         )
@@ -286,17 +171,6 @@ class _Builder:
         )
         return replace(result, digest=_digest(result))
 
-    def check_layer_name(self, key: _yaml.Key, name: str, seen: dict[str, str]) -> None:
-        if problem := check_name(name):
-            raise self.error(key, problem)
-        if name.lower() in RESERVED_LAYER_NAMES:
-            raise self.error(key, f"{name!r} is taken by the emitted files; choose another name, for example '{name}1'")
-        if name.lower() in seen:
-            raise self.error(
-                key, f"two layers are called {seen[name.lower()]!r} (case is ignored); choose another name"
-            )
-        seen[name.lower()] = name
-
     def check_tensor(self, key: _yaml.Key, shape: tuple[int, ...], dtype: str, what: str) -> None:
         if any(not 1 <= size <= MAX_DIMENSION for size in shape):
             raise self.error(key, f"{what} dimensions must lie in 1..{MAX_DIMENSION}, got {list(shape)}")
@@ -305,6 +179,23 @@ class _Builder:
             raise self.error(
                 key, f"{what} must have at most {MAX_TENSOR_BYTES} bytes, got {size} for shape {list(shape)}"
             )
+
+    def check_weights(self, layers: list[Layer]) -> None:
+        total = sum(map(_weights_bytes, layers))
+        if total > MAX_WEIGHTS_BYTES:
+            text = (
+                f"weights take {total} bytes together; a Cortex-M has addresses for at most {MAX_WEIGHTS_BYTES} of code"
+            )
+            raise self.error(("layers",), text)
+
+    def read_arrays(self, file: str, layers: list[Layer]) -> tuple[Layer, ...]:
+        """Layers with weights and biases from the npz `file`."""
+        try:
+            if not file.strip() or "\0" in file:
+                raise WeightsError("expected the name of an npz file")
+            return read_weights(self.path.parent / file, layers)
+        except WeightsError as problem:
+            raise self.error(("weights",), f"{file}: {problem}") from None
 
     def layer(self, key: _yaml.Key, spec: Any, dtype: str, shape: tuple[int, ...]) -> Layer:
         """Resolve one layer on an input of `shape`."""
@@ -348,8 +239,7 @@ class _Builder:
             output = (*size, spec.out_channels if op == "conv2d" else shape[2])
             layer = Layer(**common, output_shape=output, kernel=spec.kernel, stride=stride, padding=padding)
         self.check_tensor(key, output, dtype, "output")
-        size_bytes = prod(weights_shape(layer)) * NUMPY_DTYPES[common["weights_dtype"]].itemsize
-        if size_bytes > MAX_TENSOR_BYTES:
+        if (size_bytes := _weights_bytes(layer)) > MAX_TENSOR_BYTES:
             raise self.error(key, f"weights must have at most {MAX_TENSOR_BYTES} bytes, got {size_bytes}")
         return layer
 
@@ -377,68 +267,6 @@ class _Builder:
             sizes.append(size)
             paddings.append(around)
         return (sizes[0], sizes[1]), (paddings[0], paddings[1])
-
-    def read_arrays(self, file: str, layers: list[Layer]) -> tuple[Layer, ...]:
-        """Layers with weights and biases from the npz `file`."""
-        key = ("weights",)
-        expected = {
-            f"{layer.name}/{kind}": (layer, kind)
-            for layer in layers
-            if layer.weights_dtype
-            for kind in ("weights", "bias")
-        }
-        path = self.path.parent / file
-        try:
-            with zipfile.ZipFile(path) as archive:
-                members = {name.removesuffix(".npy"): info for name, info in archive.NameToInfo.items()}
-                if unknown := sorted(members.keys() - expected.keys()):
-                    raise self.error(
-                        key, f"{file}: no layer takes the array {unknown[0]!r}; {_yaml.suggest(unknown[0], expected)}"
-                    )
-                arrays = {name: self.read_array(archive, info, name, *expected[name]) for name, info in members.items()}
-        except FileNotFoundError:
-            raise self.error(key, f"{path}: no such file; the path is relative to the model file") from None
-        except (OSError, zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError, RuntimeError) as problem:
-            raise self.error(
-                key, f"{file}: expected an npz archive of integer arrays, got a file that cannot be read: {problem}"
-            ) from None
-        return tuple(self.with_arrays(file, layer, arrays) for layer in layers)
-
-    def read_array(
-        self, archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, layer: Layer, kind: str
-    ) -> np.ndarray:
-        shape = weights_shape(layer) if kind == "weights" else weights_shape(layer)[:1]
-        if kind == "bias" and layer.op == "depthwise_conv2d":
-            shape = weights_shape(layer)[-1:]
-        dtype = NUMPY_DTYPES[layer.weights_dtype]
-        file = self.document.data["weights"]
-        wanted = f"expected {dtype} of shape {list(shape)}"
-        # The header of an .npy takes well below 64 KiB; anything larger than the expected data is not read at all.
-        if info.file_size > prod(shape) * 8 + 65536:
-            raise self.error(("weights",), f"{file}: {name}: {wanted}, got {info.file_size} bytes")
-        try:
-            with archive.open(info) as stream:
-                array = np.lib.format.read_array(stream, allow_pickle=False)
-        except ValueError as problem:
-            raise self.error(
-                ("weights",), f"{file}: {name}: {wanted}, got an array that cannot be read: {problem}"
-            ) from None
-        if array.shape != tuple(shape) or array.dtype.newbyteorder("=") != dtype:
-            raise self.error(("weights",), f"{file}: {name}: {wanted}, got {array.dtype} of shape {list(array.shape)}")
-        return _frozen(array.astype(dtype))
-
-    def with_arrays(self, file: str, layer: Layer, arrays: dict[str, np.ndarray]) -> Layer:
-        if not layer.weights_dtype:
-            return layer
-        name = f"{layer.name}/weights"
-        if name not in arrays:
-            raise self.error(
-                ("weights",), f"{file}: array {name!r} is missing; it holds: {', '.join(sorted(arrays)) or 'nothing'}"
-            )
-        bias = arrays.get(f"{layer.name}/bias")
-        if bias is None:
-            bias = _frozen(np.zeros(bias_length(layer), NUMPY_DTYPES[layer.weights_dtype]))
-        return replace(layer, weights=arrays[name], bias=bias)
 
 
 def window_axis(
@@ -477,70 +305,8 @@ def window_axis(
     return out, (before, after)
 
 
-def weights_shape(layer: Layer) -> tuple[int, ...]:
-    """Shape of the weights that `layer` takes."""
-    if layer.op == "fully_connected":
-        return prod(layer.output_shape), prod(layer.input_shape)
-    channels = image_shape(layer.input_shape)[2]
-    if layer.op == "depthwise_conv2d":
-        return (*layer.kernel, channels)
-    return (layer.output_shape[-1], *layer.kernel, channels)
-
-
-def bias_length(layer: Layer) -> int:
-    return layer.output_shape[-1] if len(layer.output_shape) == 3 else prod(layer.output_shape)
-
-
-def draw_arrays(model: str, layers: list[Layer]) -> tuple[Layer, ...]:
-    """Layers with weights and biases drawn from generators that only the model's and layer's names seed.
-
-    Activations are taken to be no stronger than a uniform draw over their whole range. Weights then get the variance
-    with which outputs have a standard deviation of a quarter of full scale: under one per cent saturate, and after tanh
-    or max pooling, which push activations outwards, still fewer than ten.
-    """
-    return tuple(_draw(model, layer) if layer.weights_dtype else layer for layer in layers)
-
-
-def _draw(model: str, layer: Layer) -> Layer:
-    weights_dtype = NUMPY_DTYPES[layer.weights_dtype]
-    full_scale = 2.0 ** (8 * layer.numpy_dtype.itemsize - 1)
-    limit = np.iinfo(weights_dtype).max
-    shape = weights_shape(layer)
-    fan_in = prod(shape[:-1]) if layer.op == "depthwise_conv2d" else prod(shape[1:])
-    # A 32-bit accumulator must not wrap either.
-    accumulator = min(full_scale / 4 * 2.0**layer.out_shift, 2.0**31 / 8)
-    variance = (accumulator / (full_scale / 3**0.5)) ** 2 / fan_in
-    weights = _integers(_generator(model, layer, "weights"), shape, variance, limit, weights_dtype)
-    bias_limit = min(int(accumulator / 2 / 2.0**layer.bias_shift), limit)
-    bias = (
-        _generator(model, layer, "bias")
-        .integers(-bias_limit, bias_limit, bias_length(layer), endpoint=True)
-        .astype(weights_dtype)
-    )
-    return replace(layer, weights=_frozen(weights), bias=_frozen(bias))
-
-
-def _generator(model: str, layer: Layer, kind: str) -> np.random.Generator:
-    return np.random.default_rng(zlib.crc32(f"{model}/{layer.name}/{kind}".encode()))
-
-
-def _integers(
-    rng: np.random.Generator, shape: tuple[int, ...], variance: float, limit: int, dtype: np.dtype
-) -> np.ndarray:
-    """Integers of mean zero and at most `variance`: uniform over -r..r, or few non-zero ones where even r = 1 is
-    too strong.
-    """
-    reach = min((isqrt(int(4 * 3 * variance) + 1) - 1) // 2, limit)  # r (r + 1) / 3 <= variance
-    if reach >= 1:
-        return rng.integers(-reach, reach, shape, endpoint=True).astype(dtype)
-    draw = rng.random(shape)
-    return ((draw < variance / 2).astype(np.int8) - (draw > 1 - variance / 2)).astype(dtype)
-
-
-def _frozen(array: np.ndarray) -> np.ndarray:
-    array = np.ascontiguousarray(array)
-    array.flags.writeable = False
-    return array
+def _weights_bytes(layer: Layer) -> int:
+    return prod(layer.weights_shape) * NUMPY_DTYPES[layer.weights_dtype].itemsize if layer.weights_dtype else 0
 
 
 def _digest(model: Model) -> str:
@@ -551,5 +317,5 @@ def _digest(model: Model) -> str:
     for layer in model.layers:
         for array in (layer.weights, layer.bias):
             if array is not None:
-                digest.update(array.astype(array.dtype.newbyteorder("<")).tobytes())
+                digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False).data)
     return digest.hexdigest()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Annotated, Any, Literal
 
@@ -17,6 +18,7 @@ from .errors import ModelError
 from .units import parse_size
 
 MAX = 65535
+MISSING = ("missing", "union_tag_not_found")
 
 
 def _legal_values(name: str) -> tuple[Any, ...]:
@@ -297,10 +299,11 @@ def check_model_file(document: _yaml.Document) -> ModelFile:
     try:
         return ModelFile.model_validate(document.data)
     except ValidationError as problem:
-        reports = [_explain(document, error) for error in problem.errors(include_url=False, include_context=True)]
+        errors = problem.errors(include_url=False, include_context=True)
     # A missing key is often a misspelt one, which says more; otherwise the order of the file.
-    key, text = min(reports, key=lambda report: (report[1].startswith("missing"), _line(document, report[0])))
-    more = len(reports) - 1
+    first = min(errors, key=lambda error: (error["type"] in MISSING, _line(document, _key(error)[0])))
+    key, text = _explain(document, first)
+    more = len(errors) - 1
     tail = f" (and {more} more problem{'s' if more > 1 else ''})" if more else ""
     raise ModelError(document.message(key, text + tail))
 
@@ -311,12 +314,17 @@ def _line(document: _yaml.Document, key: _yaml.Key) -> int:
     return document.lines.get(key, 1)
 
 
-def _explain(document: _yaml.Document, error: dict[str, Any]) -> tuple[_yaml.Key, str]:
-    """Where a pydantic error lies in the file, and what it means to the person who wrote that line."""
+def _key(error: Mapping[str, Any]) -> tuple[_yaml.Key, str | None]:
+    """Where a pydantic error lies in the file, and the operation of that layer."""
     key: _yaml.Key = tuple(error["loc"])
-    op = None
     if len(key) > 2 and key[0] == "layers" and key[2] in OPS:  # pydantic puts the union's tag into the path
-        op, key = str(key[2]), (*key[:2], *key[3:])
+        return (*key[:2], *key[3:]), str(key[2])
+    return key, None
+
+
+def _explain(document: _yaml.Document, error: Mapping[str, Any]) -> tuple[_yaml.Key, str]:
+    """Where a pydantic error lies in the file, and what it means to the person who wrote that line."""
+    key, op = _key(error)
     kind, got, context = error["type"], error.get("input"), error.get("ctx", {})
     if kind == "extra_forbidden":
         name = str(key[-1])

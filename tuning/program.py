@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
 import typer
 
@@ -16,11 +17,26 @@ def run(app: typer.Typer, name: str) -> None:
     try:
         app(prog_name=name)
     except TuningError as problem:
-        print(f"error: {problem}", file=sys.stderr)
-        raise SystemExit(problem.exit_status) from None
+        _fail(str(problem), problem.exit_status)
     except OSError as problem:
-        print(f"error: {problem.filename or ''}: {problem.strerror or problem}", file=sys.stderr)
-        raise SystemExit(2) from None
+        where = f"{problem.filename}: " if problem.filename else ""
+        _fail(f"{where}{problem.strerror or problem}", 2)
+    except MemoryError:
+        _fail("out of memory: the network's tensors or weights are too large for this machine", 2)
+
+
+def _fail(text: str, status: int) -> NoReturn:
+    print(f"error: {printable(text)}", file=sys.stderr)
+    raise SystemExit(status)
+
+
+def printable(text: str) -> str:
+    """`text` without the characters that would command a terminal.
+
+    >>> printable("red: " + chr(27) + "[31m")
+    'red: \\\\x1b[31m'
+    """
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
 def show_version(name: str) -> Callable[[bool], None]:

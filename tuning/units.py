@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import re
+import reprlib
 
+LARGEST = 2.0**40
 _SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(|b|k|kb|kib|m|mb|mib)\s*", re.IGNORECASE)
 _HERTZ = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(|k|m|g)(?:hz)?\s*", re.IGNORECASE)
 
@@ -16,14 +18,14 @@ def parse_size(value: object) -> int:
     [65536, 65536, 65536, 1048576, 1536]
     """
     if isinstance(value, int) and not isinstance(value, bool):
-        size = float(value)
+        size = float(value) if abs(value) < 2**53 else LARGEST
     elif isinstance(value, str) and (match := _SIZE.fullmatch(value)):
         factor = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20}[match[2].lower()[:1]]
         size = float(match[1]) * factor
     else:
-        raise ValueError(f"expected a size such as 65536, 64K, 64KiB or 1M, got {value!r}")
-    if size != int(size) or not 0 < size < 2**40:
-        raise ValueError(f"expected a whole number of bytes, at least 1 and below 1T, got {value!r}")
+        raise ValueError(f"expected a size such as 65536, 64K, 64KiB or 1M, got {reprlib.repr(value)}")
+    if not 0 < size < LARGEST or size != int(size):
+        raise ValueError(f"expected a whole number of bytes, at least 1 and below 1T, got {reprlib.repr(value)}")
     return int(size)
 
 
@@ -34,13 +36,13 @@ def parse_hertz(value: object) -> int:
     [216000000, 216000000, 1000, 32768]
     """
     if isinstance(value, int) and not isinstance(value, bool):
-        hertz = float(value)
+        hertz = float(value) if abs(value) < 2**53 else LARGEST
     elif isinstance(value, str) and (match := _HERTZ.fullmatch(value)):
         hertz = float(match[1]) * {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}[match[2].lower()]
     else:
-        raise ValueError(f"expected a frequency such as 216M or 48MHz, got {value!r}")
-    if not 1 <= round(hertz) < 10**12:
-        raise ValueError(f"expected a frequency of at least 1 Hz and below 1 THz, got {value!r}")
+        raise ValueError(f"expected a frequency such as 216M or 48MHz, got {reprlib.repr(value)}")
+    if not 0.5 < hertz < 1e12 - 0.5:
+        raise ValueError(f"expected a frequency of at least 1 Hz and below 1 THz, got {reprlib.repr(value)}")
     return round(hertz)
 
 

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuning import ModelError
-from tuning.model import bias_length, draw_arrays, list_models, load_model, weights_shape, window_axis
+from tuning.drawn import draw_arrays
+from tuning.model import list_models, load_model, window_axis
 from tuning.units import parse_hertz, parse_size
 
 HEAD = "schema: 1\nname: net\ninput: {shape: [8, 8, 4], dtype: q7}\n"
@@ -166,8 +167,8 @@ def test_drawn_arrays_fit_the_layers() -> None:
     model = load_model("cifar10")
     for layer in draw_arrays("other", list(model.layers)):
         if layer.weights_dtype:
-            assert layer.weights.shape == weights_shape(layer)
-            assert layer.bias.shape == (bias_length(layer),)
+            assert layer.weights.shape == layer.weights_shape
+            assert layer.bias.shape == layer.bias_shape
 
 
 def test_names_may_look_like_yaml_booleans(tmp_path: Path) -> None:
@@ -201,7 +202,7 @@ def test_a_softmax_that_no_kernel_can_count_is_refused(tmp_path: Path) -> None:
         (CONV.replace("out_shift: 7", "out_shift: 7.0"), ["layers[0].out_shift: expected an integer, got 7.0"]),
         (CONV.replace("out_shift: 7", "out_shift: true"), ["layers[0].out_shift: expected an integer, got True"]),
         (CONV.replace("name: c", "name: 5c"), ["layers[0].name:", "C identifier", "try 'n5c'"]),
-        (CONV.replace("name: c", "name: int"), ["layers[0].name: 'int' is a C or C++ keyword"]),
+        (CONV.replace("name: c", "name: int"), ["'int' is a C or C++ keyword"]),
         (CONV.replace("name: c", "name: Class"), ["'Class' is a C or C++ keyword"]),
         (CONV.replace("name: c", "name: Run"), ["layers[0].name: 'Run' is taken"]),
         (CONV.replace("name: c", "name: a__b"), ["reserved"]),
@@ -273,7 +274,7 @@ def test_a_wrong_layer_is_one_clear_sentence(tmp_path: Path, line: str, expected
         (HEAD.replace("q7", "int8").encode(), ["input.dtype: expected one of: q7, q15; got 'int8'"]),
         (
             HEAD.replace("name: net", "name: for").encode() + b"layers: [{name: r, op: relu}]\n",
-            [":2: name: 'for' is a C or C++ keyword"],
+            [":2: name: ", "'for' is a C or C++ keyword"],
         ),
         (HEAD.encode() + b"budget: {sram: 64Q}\nlayers: [{name: r, op: relu}]\n", [":4: budget.sram:", "64K", "'64Q'"]),
         (
@@ -331,10 +332,10 @@ GOOD = np.zeros((6, 3, 3, 4), np.int8)
         ({"c__weights": GOOD.astype(np.int16)}, ["c/weights: expected int8 of shape [6, 3, 3, 4], got int16"]),
         ({"c__weights": GOOD.astype(np.float32)}, ["got float32"]),
         ({"c__weights": GOOD[:5]}, ["got int8 of shape [5, 3, 3, 4]"]),
-        ({"c__weights": np.array([{}], object)}, ["c/weights: expected int8", "cannot be read"]),
+        ({"c__weights": np.array([{}], object)}, ["c/weights: expected int8", "got object of shape [1]"]),
         ({"c__weights": GOOD, "c__bias": np.zeros(5, np.int8)}, ["c/bias: expected int8 of shape [6]"]),
         ({"c__weight": GOOD}, ["no layer takes the array 'c/weight'", "did you mean 'c/weights'?"]),
-        ({"c__weights": np.zeros(10_000_000, np.int8)}, ["got 10000128 bytes"]),
+        ({"c__weights": np.zeros(10_000_000, np.int8)}, ["expected at most", "got a file of 100002"]),
     ],
 )
 def test_a_wrong_archive_is_one_clear_sentence(
@@ -355,7 +356,7 @@ def test_archives_that_are_none(tmp_path: Path) -> None:
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("c/weights.npy", bytes(50_000_000))  # a bomb: never unpacked
     (tmp_path / "w.npz").write_bytes(buffer.getvalue())
-    assert "got 50000000 bytes" in message(path)
+    assert "c/weights: expected int8 of shape [6, 3, 3, 4], got an array that cannot be read" in message(path)
 
 
 @settings(max_examples=150, deadline=None)

@@ -8,23 +8,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-KEYWORDS = frozenset(
-    # C99 and C11, then what C++ adds.
-    """auto break case char const continue default do double else enum extern float for goto if inline int long register
-    restrict return short signed sizeof static struct switch typedef union unsigned void volatile while
+from tuning.names import KEYWORDS
 
-    alignas alignof and and_eq asm bitand bitor bool catch char8_t char16_t char32_t class co_await co_return co_yield
-    compl concept const_cast consteval constexpr constinit decltype delete dynamic_cast explicit export false friend
-    mutable namespace new noexcept not not_eq nullptr operator or or_eq private protected public reinterpret_cast
-    requires static_assert static_cast template this thread_local throw true try typeid typename typeof using virtual
-    wchar_t xor xor_eq""".split()  # noqa: SIM905
-)
-STANDARD_HEADERS = frozenset(
-    """alloca arm_acle arm_mve arm_neon assert complex ctype errno fenv float inttypes iso646 limits locale malloc math
-    memory setjmp signal stdalign stdarg stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string strings tgmath
-    threads time uchar unistd wchar wctype""".split()  # noqa: SIM905
-)
-"""Stems of header names that ``<model>.h`` must not take."""
 NUMBERS_PER_LINE = {1: 16, 2: 12, 4: 8}
 """By bytes of an element: no line gets longer than 100 characters."""
 C_TYPES = {np.dtype(np.int8): "int8_t", np.dtype(np.int16): "int16_t", np.dtype(np.int32): "int32_t"}

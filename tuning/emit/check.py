@@ -7,13 +7,10 @@ import re
 from math import prod
 
 from tuning.errors import TuningError
+from tuning.names import layer_name_problem, model_name_problem
 from tuning.plan import LayerPlan, Plan
 
-from .cgen import STANDARD_HEADERS, check_identifier
-
 WORD = 4
-LONGEST_NAME = 63
-RESERVED_LAYERS = ("run", "config", "weights")
 
 
 class EmitError(TuningError):
@@ -26,16 +23,8 @@ def _error(where: str, expected: str, got: object) -> EmitError:
 
 def check_plan(plan: Plan) -> None:
     """Raise `EmitError` unless names are usable and every buffer lies where the kernels expect it."""
-    try:
-        check_identifier(plan.model, "model name", LONGEST_NAME)
-        for item in plan.layers:
-            check_identifier(item.layer.name, "layer name", LONGEST_NAME)
-    except ValueError as problem:
-        raise EmitError(str(problem)) from None
-    if plan.model.lower() in STANDARD_HEADERS:
-        raise EmitError(f"model name: {plan.model}.h would hide the system header of that name; choose another name")
-    if re.match(r"cxn(_|$)", plan.model, re.IGNORECASE):
-        raise EmitError(f"model name {plan.model!r}: the kernels keep names with cxn to themselves; choose another")
+    if problem := model_name_problem(plan.model):
+        raise EmitError(f"model name: {problem}")
     if not plan.layers:
         raise _error(plan.model, "at least one layer", "none")
     _check_names(plan)
@@ -54,10 +43,8 @@ def _check_names(plan: Plan) -> None:
     seen: dict[str, str] = {}
     for item in plan.layers:
         name = item.layer.name
-        if name.lower() in RESERVED_LAYERS:
-            raise EmitError(f"layer name: {name!r} is taken by the emitted files; choose another name")
-        if name.lower() in seen:
-            raise EmitError(f"layer name: {seen[name.lower()]!r} and {name!r} give the same macros; rename one")
+        if problem := layer_name_problem(name, seen):
+            raise EmitError(f"layer name: {problem}")
         seen[name.lower()] = name
 
 

@@ -221,20 +221,8 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _weights_shape(layer: Layer) -> tuple[int, ...] | None:
-    match layer.op:
-        case "conv2d":
-            return layer.output_image[2], *layer.kernel, layer.image[2]
-        case "depthwise_conv2d":
-            return *layer.kernel, layer.image[2]
-        case "fully_connected":
-            return prod(layer.output_shape), prod(layer.input_shape)
-    return None
-
-
 def _with_weights(model: str, layer: Layer, variant: Variant | None, arrays: Mapping[str, np.ndarray]) -> Layer:
-    shape = _weights_shape(layer)
-    if shape is None:
+    if not layer.weights_shape:
         return layer
     # The emitter appends underscores where a name is taken.
     kinds: dict[str, np.ndarray] = {}
@@ -244,7 +232,7 @@ def _with_weights(model: str, layer: Layer, variant: Variant | None, arrays: Map
         if not named:
             raise FolderError(f"{model}_weights.h: expected an array {wanted}, got none")
         kinds[kind] = named[0]
-    blank = np.zeros(shape, NUMPY_DTYPES[layer.weights_dtype or layer.dtype])
+    blank = np.zeros(layer.weights_shape, NUMPY_DTYPES[layer.weights_dtype or layer.dtype])
     return replace(
         layer, weights=unpack_weights(kinds["weights"], replace(layer, weights=blank), variant), bias=kinds["bias"]
     )
