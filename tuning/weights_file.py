@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import stat
+import warnings
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from dataclasses import replace
 from lzma import LZMAError
 from math import prod
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO
 
 import numpy as np
@@ -70,11 +72,13 @@ def read_weights(path: Path, layers: Sequence[Layer]) -> tuple[Layer, ...]:
     except WeightsError:
         raise
     except DAMAGED as problem:
-        why = getattr(problem, "strerror", None) or (str(problem) or type(problem).__name__).splitlines()[0]
-        raise WeightsError(
-            f"expected an npz archive of integer arrays, got a file that cannot be read: {why}"
-        ) from None
+        raise WeightsError(f"expected an npz archive of integer arrays, got {_damage(problem)}") from None
     return tuple(_with_arrays(layer, arrays) for layer in layers)
+
+
+def _damage(problem: Exception) -> str:
+    why = getattr(problem, "strerror", None) or (str(problem) or type(problem).__name__).splitlines()[0]
+    return f"data that cannot be read: {why}"
 
 
 def _kinds(layer: Layer) -> tuple[str, ...]:
@@ -95,10 +99,8 @@ def _read_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, laye
     with archive.open(info) as stream:
         try:
             found_shape, is_fortran, found_dtype = _read_header(stream)
-        except ValueError as problem:
-            raise WeightsError(
-                f"{wanted}, got an array that cannot be read: {(str(problem) or type(problem).__name__).splitlines()[0]}"
-            ) from None
+        except (*DAMAGED, TokenError, SyntaxError, MemoryError) as problem:  # NumPy evaluates the header as Python
+            raise WeightsError(f"{wanted}, got {_damage(problem)}") from None
         if found_shape != shape or found_dtype.newbyteorder("=") != dtype:
             raise WeightsError(f"{wanted}, got {found_dtype} of shape {list(found_shape)}")
         size = _bytes(layer, kind)
@@ -112,10 +114,11 @@ def _read_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, laye
 
 def _read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
     version = np.lib.format.read_magic(stream)
-    if version == (1, 0):
-        return np.lib.format.read_array_header_1_0(stream)
-    if version == (2, 0):
-        return np.lib.format.read_array_header_2_0(stream)
+    with warnings.catch_warnings(action="ignore"):  # a header as Python 2 wrote it
+        if version == (1, 0):
+            return np.lib.format.read_array_header_1_0(stream)
+        if version == (2, 0):
+            return np.lib.format.read_array_header_2_0(stream)
     raise ValueError(f"npy version {version[0]}.{version[1]}; expected 1.0 or 2.0")
 
 

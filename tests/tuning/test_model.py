@@ -356,7 +356,7 @@ def test_archives_that_are_none(tmp_path: Path) -> None:
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("c/weights.npy", bytes(50_000_000))  # a bomb: never unpacked
     (tmp_path / "w.npz").write_bytes(buffer.getvalue())
-    assert "c/weights: expected int8 of shape [6, 3, 3, 4], got an array that cannot be read" in message(path)
+    assert "c/weights: expected int8 of shape [6, 3, 3, 4], got data that cannot be read" in message(path)
 
 
 @settings(max_examples=150, deadline=None)

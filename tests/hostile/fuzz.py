@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Endless bad input, for as long as one likes; a finding ends up as a case in test_models.py or test_names.py.
+
+    python tests/hostile/fuzz.py models --minutes 10     model files, targets and weights, mutated
+    python tests/hostile/fuzz.py names --minutes 10      random networks with awkward names, emitted and compiled
+
+Prints every input that ends in anything but a TuningError, takes too long, or gives C that does not compile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+import zipfile
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from tuning import load_model, load_target
+from tuning.errors import TuningError
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+SCALARS: tuple[Any, ...] = (
+    None, True, False, 0, -1, 1, 2, 31, 32, 65535, 65536, 2**31, 2**63, 2**64, 10**9, 10**30, -(10**30), 0.5, 1e308,
+    float("inf"), float("nan"), "", " ", "same", "valid", "q7", "q15", "q31", "relu", "conv2d", "../x", "a;b", "int",
+    "\x1b[31m", "<script>", "*/", "\n", "\r\n", "\x00", "\ud800", "\u202e", "\ufeff", "x" * 300, "1e9", "0x7f", "1K",
+    "9" * 400, "1" + "0" * 400 + "M", "cortex-m4", "nowhere", "/dev/zero", ".", "w.npz", "<<", "=", "*a", "&a", "!!int",
+)  # fmt: skip
+KEYS = (
+    "schema", "name", "input", "shape", "dtype", "weights", "target", "budget", "sram", "flash", "layers", "op",
+    "kernel", "stride", "padding", "out_channels", "out_features", "out_shift", "bias_shift", "activation", "variant",
+    "unroll", "lowering", "ceil_mode", "int_bits", "weights_dtype", "float", "inherit", "core", "timing", "load",
+    "issue_width", "clock_hz", "flash_wait_states", "value", "source", "title", "memories", "x", "",
+)  # fmt: skip
+
+
+def places(node: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    found = [path]
+    if isinstance(node, dict | list):
+        for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+            found += places(value, (*path, key))
+    return found
+
+
+def mutate(rng: random.Random, tree: Any) -> Any:
+    """One edit somewhere: another value, a key more or less, a subtree doubled, nested or moved."""
+    path = rng.choice(places(tree))
+    parent, at = tree, path[-1] if path else None
+    for key in path[:-1]:
+        parent = parent[key]
+    kind = rng.randrange(7)
+    if at is None:
+        return rng.choice(SCALARS) if kind == 0 else tree
+    old = parent[at]
+    if kind <= 1:
+        parent[at] = rng.choice(SCALARS)
+    elif kind == 2:
+        del parent[at]
+    elif kind == 3:
+        parent[at] = rng.choice(([old], [old, old], {"x": old}, {rng.choice(KEYS): old}, [[old] * 3] * 3))
+    elif kind == 4 and isinstance(parent, dict):
+        parent[rng.choice(KEYS)] = parent.pop(at)
+    elif kind == 5 and isinstance(parent, dict):
+        parent[rng.choice(KEYS)] = rng.choice(SCALARS)
+    elif kind == 6 and isinstance(old, int):
+        parent[at] = rng.choice((old + 1, old * 2, -old, old * 1000, old << rng.randrange(40)))
+    elif isinstance(parent, list):
+        parent.insert(at, old)
+    return tree
+
+
+def garble(rng: random.Random, data: bytes) -> bytes:
+    """A few bytes changed, inserted or cut."""
+    out = bytearray(data)
+    for _ in range(rng.choice((0, 0, 1, 1, 2, 5, 20))):
+        at = rng.randrange(len(out) + 1)
+        kind = rng.randrange(5)
+        if kind == 0:
+            out[at:at] = rng.choice((b"\0", b"\xff", b"\t", b"[", b"{", b"- ", b"&a ", b"*a", b"!!x ", b"\r", b": ", b"'"))
+        elif kind == 1:
+            del out[at : at + rng.randrange(1, 20)]
+        elif kind == 2 and out:
+            out[min(at, len(out) - 1)] = rng.randrange(256)
+        elif kind == 3:
+            out[at:at] = out[at // 2 : at]
+        else:
+            del out[at:]
+    return bytes(out)
+
+
+def archive(rng: random.Random) -> bytes:
+    """An npz that almost fits."""
+    stream = io.BytesIO()
+    method = rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2))
+    with zipfile.ZipFile(stream, "w", method) as made:
+        for name in rng.sample(("c/weights", "c/bias", "d/weights", "../c", "c/weights.npy"), rng.randrange(1, 3)):
+            item = io.BytesIO()
+            dtype = rng.choice((np.int8, np.int16, np.float64, np.dtype(">i2"), object))
+            np.save(item, np.zeros(rng.choice(((6, 3, 3, 4), (6,), (), (1000,))), dtype), allow_pickle=True)
+            made.writestr(f"{name}.npy", garble(rng, item.getvalue()))
+    return garble(rng, stream.getvalue()) if rng.random() < 0.7 else stream.getvalue()
+
+
+def fuzz_models(rng: random.Random, folder: Path) -> tuple[str, bytes]:
+    """One model, target or archive; returns what it was and its bytes."""
+    kind = rng.choice(("models", "models", "targets", "weights"))
+    if kind == "weights":
+        data = archive(rng)
+        (folder / "w.npz").write_bytes(data)
+        (folder / "m.yaml").write_text(
+            "schema: 1\nname: net\ninput: {shape: [8, 8, 4]}\nweights: w.npz\nlayers:\n"
+            "  - {name: c, op: conv2d, out_channels: 6, kernel: 3, out_shift: 7}\n"
+        )
+        return kind, data
+    source = rng.choice(sorted((CONFIGS / kind).glob("*.yaml")))
+    tree = yaml.safe_load(source.read_text(encoding="utf-8"))
+    if isinstance(tree, dict):
+        tree.pop("weights", None)
+        if isinstance(layers := tree.get("layers"), list):
+            del layers[rng.randrange(1, 5) :]
+    for _ in range(rng.choice((1, 1, 1, 2, 4))):
+        tree = mutate(rng, tree)
+    text = yaml.dump(tree, allow_unicode=rng.random() < 0.5, default_flow_style=rng.random() < 0.3, sort_keys=False)
+    data = text.encode("utf-8", "surrogatepass")
+    data = garble(rng, data) if rng.random() < 0.4 else data
+    (folder / "m.yaml").write_bytes(data)
+    return kind, data
+
+
+WORDS = (
+    "a", "c", "in", "out", "run", "conv", "kernel", "weights", "bias", "pool", "scratch", "arena", "bytes", "h", "w",
+    "ch", "config", "output", "input", "main", "NULL", "INT8_MAX", "int8_t", "memcpy", "memset", "size_t", "uint8_t",
+    "EOF", "offsetof", "linux", "unix", "arm", "thumb", "profile", "begin", "end", "net", "x1", "_a", "a_", "static",
+    "align", "shift", "relu", "unroll", "rows", "cols", "stride_y", "pad_top", "kernel_h", "in_h", "fused", "layer",
+    "Reserved", "I", "max", "min", "abs", "CXN_DSP", "cxn_x", "stdint_h", "errno", "assert", "true_", "layers", "i",
+)  # fmt: skip
+FLAGS = ("-std=c99", "-fsyntax-only", "-Wall", "-Wextra", "-Wconversion", "-Werror")
+
+
+def fuzz_names(rng: random.Random, folder: Path) -> tuple[str, bytes]:
+    """A random network with names that could collide; emitted, compiled as C and as C++."""
+
+    def name() -> str:
+        return "_".join(rng.choice(WORDS) for _ in range(rng.choice((1, 1, 2, 2, 3))))
+
+    shape: Any = [rng.choice((1, 2, 5, 8)), rng.choice((1, 3, 8)), rng.choice((1, 2, 3, 4, 8))]
+    layers = []
+    for _ in range(rng.randrange(1, 7)):
+        layer: dict[str, Any] = {"name": name(), "op": rng.choice(("conv2d", "depthwise_conv2d", "max_pool2d", "relu",
+            "avg_pool2d", "fully_connected", "sigmoid", "tanh", "softmax"))}  # fmt: skip
+        if "conv" in layer["op"] or "pool" in layer["op"]:
+            layer |= {"kernel": rng.choice((1, 2, 3)), "padding": "same", "stride": rng.choice((1, 1, 2))}
+        if layer["op"] == "conv2d":
+            layer["out_channels"] = rng.choice((1, 2, 3, 4, 6))
+        if layer["op"] in ("conv2d", "depthwise_conv2d", "fully_connected"):
+            layer |= {"out_shift": rng.choice((0, 1, 7, 31)), "bias_shift": rng.choice((0, 3, 31))}
+            layer |= {"activation": "relu"} if rng.random() < 0.5 else {}
+        if layer["op"] == "fully_connected":
+            layer["out_features"] = rng.choice((1, 2, 5))
+        if layer["op"] in ("sigmoid", "tanh"):
+            layer["int_bits"] = rng.randrange(4)
+        layers.append(layer)
+    tree = {"schema": 1, "name": name(), "input": {"shape": shape, "dtype": rng.choice(("q7", "q15"))}, "layers": layers}
+    data = yaml.dump(tree, sort_keys=False).encode()
+    (folder / "m.yaml").write_bytes(data)
+    return "names", data
+
+
+def check_names(rng: random.Random, folder: Path) -> None:
+    import tuning
+
+    model = load_model(folder / "m.yaml")
+    target = load_target(rng.choice(("cortex-m0plus", "cortex-m4", "cortex-m7")))
+    hostile = replace(target, name=rng.choice((target.name, "*/ int evil; /*", "<script>", "a\nb", "\\", '"', "é", "??/")))
+    plan = tuning.tune(model, hostile, objective=rng.choice(("latency", "sram", "flash")))
+    tuning.emit(plan, folder / "out")
+    for compiler in (["gcc", "-m32", *FLAGS], ["g++", "-m32", "-x", "c++", "-fsyntax-only", "-Wall", "-Wextra", "-Werror"]):
+        source = folder / "out" / f"{model.name}.c"
+        ran = subprocess.run([*compiler, "-I", folder / "out", source], capture_output=True, text=True)
+        if ran.returncode:
+            raise AssertionError(ran.stderr[:2000])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("models", "names"))
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
+    end, seen, rejected, number = time.monotonic() + options.minutes * 60, Counter[str](), 0, options.seed
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        while time.monotonic() < end:
+            number += 1
+            rng = random.Random(number)
+            kind, data = (fuzz_models if options.what == "models" else fuzz_names)(rng, folder)
+            start = time.process_time()
+            try:
+                if kind == "names":
+                    check_names(rng, folder)
+                elif kind == "targets":
+                    load_target(folder / "m.yaml")
+                else:
+                    load_model(folder / "m.yaml")
+            except TuningError:
+                rejected += 1
+            except BaseException as problem:
+                if isinstance(problem, KeyboardInterrupt):
+                    break
+                key = f"{type(problem).__name__} {traceback.extract_tb(problem.__traceback__)[-1]}"
+                seen[key] += 1
+                if seen[key] <= 2:
+                    print(f"--- {number} {kind}: {problem!r} at {key}\n{data[:1500]!r}", flush=True)
+            if (took := time.process_time() - start) > 3:
+                print(f"--- {number} {kind}: {took:.1f} s\n{data[:1500]!r}", flush=True)
+    print(f"{number - options.seed} inputs, {rejected} refused, {sum(seen.values())} findings of {len(seen)} kinds")
+    sys.exit(bool(seen))
+
+
+if __name__ == "__main__":
+    main()
