@@ -37,12 +37,46 @@ TIMING = {
 }
 """Every key of a target's `timing`, and what it counts."""
 
+MEMORY = {
+    "flash_wait_states": "further cycles of a read of the flash that neither a cache nor a buffer serves",
+    "flash_line_bytes": "bytes that one read of the flash delivers; the line read last stays in a buffer",
+    "flash_prefetch": "whether the flash reads the next line ahead while one is executed",
+    "flash_cache_bytes": "cache that serves constants in the flash",
+    "instruction_cache_bytes": "cache that serves instructions in the flash",
+    "shared_cache": "whether constants in the flash go through the instruction cache",
+    "cache_line_bytes": "line of the caches; default: flash_line_bytes",
+    "cache_ways": "ways of each set of the cache of constants; default: fully associative",
+    "instruction_cache_ways": "ways of each set of the instruction cache; default: fully associative",
+    "line_fill_cycles": "further cycles of a read of the flash, for the way of a line over the bus",
+    "sram_wait_states": "further cycles of a load from SRAM outside the TCM; stores go through a buffer",
+    "sram_cached": "whether the cache of flash_cache_bytes serves SRAM outside the TCM too",
+    "dtcm_bytes": "data TCM at 0x20000000, which waits for nothing",
+    "itcm_bytes": "instruction TCM at address 0, which waits for nothing",
+}
+"""What a board may say of its memories: a simple model, held against the accesses that the emulator counts."""
+
+REFINEMENTS = {
+    "address_hazard": "cycles added to a load or store whose base or index the instruction before it computed",
+    "load_after_store": "cycles added to a load straight after a store, which does not pipeline",
+    "store_after_load": "cycles saved by a store with immediate offset straight after a load, which it overlaps",
+    "store_register_offset": "cycles added to a store with a register as offset",
+    "writeback_chain": "cycles added to a pre- or post-indexed access straight after another one of the same base",
+    "it_folded": "cycles saved by an IT after a 16-bit instruction, which folds it into itself",
+    "branch_target": "cycles added to a taken branch to a 32-bit instruction that does not start at a word",
+    "unaligned_load": "cycles added to a load across a word boundary",
+    "unaligned_store": "cycles added to a store across a word boundary",
+    "bank_conflict": "cycles added when two loads of one cycle want the same bank (bit 2 of the address)",
+    "store_buffer": "cycles added to a byte or halfword store straight after another one: each is read, changed, written",
+}
+"""What a board may say of its core beyond the fixed rules that price a bare core."""
+
 
 @dataclass(frozen=True)
 class Target:
     """A core or a board. A bare core has zero wait states and no clock, memories or energy figures.
 
-    `timing` maps an instruction class (the keys of :data:`TIMING`) to cycles; `sources` maps each number's key
+    `timing` maps an instruction class (the keys of :data:`TIMING`) to cycles, `refinements` those of
+    :data:`REFINEMENTS`; the memories are explained in :data:`MEMORY`. `sources` maps each number's key
     (``"clock_hz"``, ``"timing.load"``) to where it comes from.
     """
 
@@ -57,6 +91,18 @@ class Target:
     flash_wait_states: int = 0
     flash_line_bytes: int = 0
     flash_cache_bytes: int = 0
+    flash_prefetch: bool = False
+    instruction_cache_bytes: int = 0
+    shared_cache: bool = False
+    cache_line_bytes: int = 0
+    cache_ways: int = 0
+    instruction_cache_ways: int = 0
+    line_fill_cycles: int = 0
+    sram_wait_states: int = 0
+    sram_cached: bool = False
+    dtcm_bytes: int = 0
+    itcm_bytes: int = 0
+    refinements: Mapping[str, float] = field(default_factory=dict)
     supply_volts: float | None = None
     run_microamps_per_mhz: float | None = None
     title: str = ""
@@ -67,6 +113,11 @@ class Target:
     def is_core(self) -> bool:
         """Whether this is a bare core: nothing but instruction timing."""
         return self.inherit is None
+
+    @property
+    def waits(self) -> bool:
+        """Whether some memory is slower than the core."""
+        return bool(self.flash_wait_states or self.line_fill_cycles or self.sram_wait_states)
 
     @property
     def digest(self) -> str:
@@ -107,8 +158,8 @@ def _cycles(value: object) -> float:
 
 
 def _count(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 64:
-        raise ValueError(f"expected an integer in 0..64, got {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 255:
+        raise ValueError(f"expected an integer in 0..255, got {value!r}")
     return value
 
 
@@ -116,13 +167,37 @@ def _size_or_zero(value: object) -> int:
     return 0 if value == 0 and not isinstance(value, bool) else parse_size(value)
 
 
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"expected true or false, got {value!r}")
+    return value
+
+
+def _power_of_two(value: object) -> int:
+    size = _size_or_zero(value)
+    if size & (size - 1):
+        raise ValueError(f"expected a power of two, got {size}")
+    return size
+
+
 NUMBERS = {
     "clock_hz": parse_hertz,
     "sram_bytes": parse_size,
     "flash_bytes": parse_size,
     "flash_wait_states": _count,
-    "flash_line_bytes": _size_or_zero,
+    "flash_line_bytes": _power_of_two,
     "flash_cache_bytes": _size_or_zero,
+    "flash_prefetch": _flag,
+    "instruction_cache_bytes": _size_or_zero,
+    "shared_cache": _flag,
+    "cache_line_bytes": _power_of_two,
+    "cache_ways": _count,
+    "instruction_cache_ways": _count,
+    "line_fill_cycles": _count,
+    "sram_wait_states": _count,
+    "sram_cached": _flag,
+    "dtcm_bytes": _size_or_zero,
+    "itcm_bytes": _size_or_zero,
     "supply_volts": _positive,
     "run_microamps_per_mhz": _positive,
 }
@@ -130,7 +205,7 @@ NUMBERS = {
 one's own.
 """
 
-KEYS = ("schema", "name", "title", "inherit", "core", "dsp", "fpu", "timing", *NUMBERS)
+KEYS = ("schema", "name", "title", "inherit", "core", "dsp", "fpu", "timing", "refinements", *NUMBERS)
 
 
 def list_targets() -> dict[str, Path]:
@@ -238,8 +313,9 @@ def _load(path: Path, children: tuple[Path, ...]) -> Target:
     for key, read in NUMBERS.items():
         if key in data:
             changes[key] = number((key,), data[key], read)
-            if changes[key] is None and isinstance(getattr(Target, key, None), int):
-                changes[key] = 0
+            default = getattr(Target, key, None)
+            if changes[key] is None and default is not None:
+                changes[key] = default
     timing = dict(base.timing)
     if "timing" in data:
         if not isinstance(data["timing"], dict):
@@ -250,10 +326,50 @@ def _load(path: Path, children: tuple[Path, ...]) -> Target:
             timing[name] = number(("timing", name), item, _cycles)
             if timing[name] is None:
                 raise error(("timing", name), "expected cycles, got nothing")
+    refinements = dict(base.refinements)
+    if "refinements" in data:
+        if "inherit" not in data:
+            raise error(("refinements",), "belongs to a board: a bare core is priced by the fixed rules")
+        if not isinstance(data["refinements"], dict):
+            raise error(("refinements",), f"expected a mapping of refinements to cycles, got {data['refinements']!r}")
+        for name, item in data["refinements"].items():
+            if name not in REFINEMENTS:
+                raise error(("refinements", name), f"unknown refinement; {_yaml.suggest(name, REFINEMENTS)}")
+            cycles = number(("refinements", name), item, _cycles)
+            refinements.pop(name, None)
+            if cycles:
+                refinements[name] = cycles
     if missing := [name for name in TIMING if name not in timing]:
         raise error(("timing",), f"{missing[0]} is missing: {TIMING[missing[0]]}")
-    if changes.get("flash_wait_states", base.flash_wait_states) and not changes.get(
-        "flash_line_bytes", base.flash_line_bytes
+    target = replace(base, **changes, timing=timing, refinements=refinements, sources=sources)
+    if problem := _contradiction(target):
+        raise error((problem[0],), problem[1])
+    return target
+
+
+def _contradiction(target: Target) -> tuple[str, str] | None:
+    """The key of a memory model that says something impossible, and why."""
+    if target.flash_wait_states and not target.flash_line_bytes:
+        return "flash_wait_states", "needs flash_line_bytes: how many bytes one access to the flash delivers"
+    if target.flash_line_bytes > 256:
+        return "flash_line_bytes", f"expected at most 256, got {target.flash_line_bytes}"
+    line = target.cache_line_bytes or target.flash_line_bytes
+    for key, given in (
+        ("flash_cache_bytes", target.cache_ways),
+        ("instruction_cache_bytes", target.instruction_cache_ways),
     ):
-        raise error(("flash_wait_states",), "needs flash_line_bytes: how many bytes one access to the flash delivers")
-    return replace(base, **changes, timing=timing, sources=sources)
+        size = getattr(target, key)
+        if not size:
+            continue
+        if not line:
+            return key, "needs cache_line_bytes or flash_line_bytes"
+        ways = given or size // line
+        if size % line or not ways or (size // line) % ways or (size // line // ways).bit_count() != 1:
+            return key, f"{size} bytes are no power of two of sets of {ways or 1} lines of {line} bytes"
+    if target.shared_cache and not target.instruction_cache_bytes:
+        return "shared_cache", "needs instruction_cache_bytes"
+    if target.shared_cache and target.flash_cache_bytes:
+        return "shared_cache", "goes without flash_cache_bytes: constants use the one cache or the other"
+    if target.sram_cached and not target.flash_cache_bytes:
+        return "sram_cached", "needs flash_cache_bytes: the cache that serves it"
+    return None

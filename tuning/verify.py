@@ -88,6 +88,10 @@ def verify_command(
     budget: Annotated[
         int | None, typer.Option(min=1, help="Instructions after which a call counts as hung.", show_default=False)
     ] = None,
+    warm: Annotated[
+        bool,
+        typer.Option("--warm", help="Price the second of two calls: a board's caches hold what the first one left."),
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the result as JSON, and nothing else, on stdout.")
     ] = False,
@@ -110,10 +114,10 @@ def verify_command(
             raise OptionError("--elf: expected --call SYMBOL, the function to run, with it")
         if target is None:
             raise OptionError("--elf: expected --target, the core or board whose rules price it, with it")
-        _price(elf, call, arg or [], fill or [], _load_target(target), budget, blocks, as_json, no_color)
+        _price(elf, call, arg or [], fill or [], _load_target(target), budget, blocks, warm, as_json, no_color)
         return
     assert directory is not None
-    _only({"--call": call, "--arg": arg, "--fill": fill}, "--elf FILE")
+    _only({"--call": call, "--arg": arg, "--fill": fill, "--warm": warm}, "--elf FILE")
     _verify(directory, target, compiler, samples, input_file, model, budget, blocks, as_json, no_color)
 
 
@@ -140,6 +144,7 @@ def _price(
     target: Target,
     budget: int | None,
     blocks: bool,
+    warm: bool,
     as_json: bool,
     no_color: bool,
 ) -> None:
@@ -152,11 +157,12 @@ def _price(
             raise OptionError(f"--fill: expected SYMBOL=FILE, got {fill!r}")
         filled.append((where, Path(file).read_bytes()))
     # Once for the price, and once for the faults of the core: checking moves the price by a few cycles.
-    for emulator in (Emulator(elf, target, faults=True), Emulator(elf, target)):
-        for where, content in filled:
-            emulator.write(_place(emulator, where, "--fill"), content)
-        words = [_place(emulator, text, "--arg") for text in args]
-        trace = emulator.call(symbol, words, budget=budget or DEFAULT_BUDGET)
+    for emulator in (Emulator(elf, target, faults=True, memory=False), Emulator(elf, target)):
+        for again in (False, True) if warm else (False,):
+            for where, content in filled:
+                emulator.write(_place(emulator, where, "--fill"), content)
+            words = [_place(emulator, text, "--arg") for text in args]
+            trace = emulator.call(symbol, words, budget=budget or DEFAULT_BUDGET, warm=again)
     if as_json:
         result = trace.as_dict()
         if blocks:
@@ -196,8 +202,8 @@ def _print_trace(emulator: Emulator, trace: Trace, target: Target, blocks: bool,
     out.print(f"{trace.symbol} on {trace.target}: {trace.instructions:,} instructions, {trace.cycles:,} cycles")
     out.print(f"r0 = {trace.result:#x}, stack {trace.stack_bytes:,} bytes")
     out.print(", ".join(f"{name} {count:,}" for name, count in trace.counts.items()))
-    if target.name != target.core:
-        out.print(f"Priced by the rules of {target.core}: memory without wait states.")
+    if not target.is_core:
+        _print_board(out, trace, target)
     table = terminal.make_table(
         "function", "instructions", "cycles", "share", right=("instructions", "cycles", "share")
     )
@@ -208,6 +214,17 @@ def _print_trace(emulator: Emulator, trace: Trace, target: Target, blocks: bool,
     out.print(table)
     if blocks:
         _print_blocks(out, emulator, trace)
+
+
+def _print_board(out: Any, trace: Trace, target: Target) -> None:
+    """What the board adds to the price of its core."""
+    if not trace.added:
+        out.print(f"{target.core} alone: {trace.core_cycles:,} cycles; {target.name} adds nothing.")
+        return
+    causes = ", ".join(f"{cause} {cycles:+,}" for cause, cycles in trace.added.items())
+    out.print(f"{target.core} alone: {trace.core_cycles:,} cycles; {target.name} adds {causes}.")
+    for region in trace.regions:
+        out.print(f"{region.name}: {region.reads:,} loads, {region.writes:,} stores, {region.misses:,} waits")
 
 
 def _print_blocks(out: Any, emulator: Emulator, trace: Trace) -> None:
@@ -251,6 +268,13 @@ def _verify(
         _print_verification(result, no_color)
     if not result.exact:
         raise SystemExit(1)
+
+
+def _memory_note(trace: Trace) -> str:
+    if not trace.added:
+        return " Memory without wait states."
+    causes = ", ".join(f"{cause} {cycles:+,}" for cause, cycles in trace.added.items())
+    return f" The board adds to {trace.core_cycles:,} cycles of its core: {causes}."
 
 
 def _target_of(firmware: Firmware) -> Target | str:
@@ -303,7 +327,7 @@ def _print_verification(result: Verification, no_color: bool) -> None:
     )
     out.print(table)
     time = f"{result.milliseconds:.3f} ms at {result.clock_hz / 1e6:g} MHz. " if result.clock_hz else ""
-    out.print(f"{time}Stack {trace.stack_bytes:,} bytes. Memory without wait states.")
+    out.print(f"{time}Stack {trace.stack_bytes:,} bytes.{_memory_note(trace)}")
     if result.exact:
         samples = f"{result.samples} input{'s' if result.samples != 1 else ''}"
         out.print(f"Every layer and the network give the Python kernels' bytes on {samples}.")

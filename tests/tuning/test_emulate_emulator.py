@@ -310,14 +310,6 @@ def test_checking_does_not_change_results(name):
 # -- ELF files --------------------------------------------------------------------------------------------------------
 
 
-def test_boards_are_priced_by_their_core():
-    code = ARCHIVE.read("cortex-m7-gcc-O3.elf")
-    board = load_target("nucleo-f746zg")
-    trace = Emulator(code, board).call("fibonacci", [9])
-    assert trace.target == "nucleo-f746zg"
-    assert trace.cycles == Emulator(code, "cortex-m7").call("fibonacci", [9]).cycles
-
-
 MEMORIES = """
 SECTIONS
 {{

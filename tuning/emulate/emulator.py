@@ -9,17 +9,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..target import CORES, Target
-from . import elf, memory
+from . import elf, memory, waits
 from .elf import Image, Symbol
 from .errors import EmulationError, missing_extra
 from .instructions import Instruction, decode
 from .memory import Region
-from .pipeline import PIPELINES
+from .pipeline import pipeline_of
 from .trace import Access, Pricer, Trace
 
 DEFAULT_BUDGET = 500_000_000
@@ -43,6 +43,13 @@ EXCEPTIONS = {
 # Unicorn's UC_HOOK_MEM_READ and UC_HOOK_MEM_WRITE, the sum of which is both.
 _STORE = 1 << 11
 _ACCESS = 1 << 10 | _STORE
+
+
+class _Callback(NamedTuple):
+    """One of several callbacks of a probe."""
+
+    callback: int
+    user_data: int
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,9 @@ class Emulator:
         are not written to.
     count_accesses : bool
         Also count the bytes that are read and written in each object; takes about forty times as long.
+    memory : bool
+        Price the memories and refinements that a board declares; without, it costs what its core costs. Counting the
+        accesses takes about five times as long, and is done only for boards whose memories or alignment cost something.
 
     Raises
     ------
@@ -93,6 +103,7 @@ class Emulator:
         faults: bool = False,
         checked: bool = False,
         count_accesses: bool = False,
+        memory: bool = True,
     ) -> None:
         self.target_name, self.core = (target, target) if isinstance(target, str) else (target.name, target.core)
         if self.core not in CORES:
@@ -101,7 +112,9 @@ class Emulator:
         self.checked = checked or count_accesses
         self.faults = faults or self.checked
         self.count_accesses = count_accesses
-        self._pricer = Pricer(PIPELINES[self.core], self._decode, self.image.name_of)
+        board = target if memory and isinstance(target, Target) and not target.is_core else None
+        self._board = board if board is not None and waits.watched(board) else None
+        self._pricer = Pricer(pipeline_of(board or self.core), self._decode, self.image.name_of, board)
         self._open()
         self._map()
         self._add_probes()
@@ -138,6 +151,18 @@ class Emulator:
         self._blocks = _blocks.BlockProbe(mem_read, emu_stop)
         self._hook(unicorn.UC_HOOK_BLOCK, self._blocks)
         pc, xpsr = arm_const.UC_ARM_REG_PC, arm_const.UC_ARM_REG_XPSR
+        self._called = False
+        if self._board is not None:
+            from . import _memory
+
+            self._memory = _memory.MemoryProbe(
+                reg_read, reg_write, arm_const.UC_ARM_REG_XPSR, self.core != "cortex-m0plus"
+            )
+            for kind, callback in (
+                (unicorn.UC_HOOK_BLOCK, self._memory.block_callback),
+                (_ACCESS, self._memory.access_callback),
+            ):
+                self._hook(kind, _Callback(callback, self._memory.user_data))
         if self.faults:
             numbers = [getattr(arm_const, f"UC_ARM_REG_R{n}") for n in range(13)]
             numbers += [arm_const.UC_ARM_REG_SP, arm_const.UC_ARM_REG_LR, pc]
@@ -302,7 +327,14 @@ class Emulator:
 
     # -- running -----------------------------------------------------------------------------------------------------
 
-    def call(self, symbol: str, args: Sequence[int | str | Buffer] = (), *, budget: int = DEFAULT_BUDGET) -> Trace:
+    def call(
+        self,
+        symbol: str,
+        args: Sequence[int | str | Buffer] = (),
+        *,
+        budget: int = DEFAULT_BUDGET,
+        warm: bool = False,
+    ) -> Trace:
         """Call a function and wait for its return.
 
         Parameters
@@ -313,6 +345,8 @@ class Emulator:
             32-bit words as AAPCS passes them: four in r0-r3, the rest on the stack. A name or buffer is its address.
         budget : int
             Instructions after which the call is given up.
+        warm : bool
+            Begin with a board's caches as the last call left them, not empty.
 
         Returns
         -------
@@ -329,6 +363,11 @@ class Emulator:
         self._fault: str | None = None
         top = self._enter([self.address(arg) for arg in args])
         self._blocks.start(budget)
+        if self._board is not None:
+            mapped = (self._layout.buffers, self._buffers_mapped)
+            spans = waits.regions(self.image, self._layout, self._board, mapped)
+            self._memory.start(spans, **waits.options(self._board), warm=warm and self._called)
+            self._called = True
         if self.faults:
             self._alignment.start()
         if self.checked:
@@ -340,12 +379,13 @@ class Emulator:
         except self._unicorn.UcError as error:
             self._fault = self._fault or _reason(self._unicorn, error)
         self._check_outcome(symbol, budget)
-        tally = self._pricer.price(self._blocks.edges(), self._blocks.sizes())
+        counted = self._memory.blocks() if self._board is not None else None
+        tally = self._pricer.price(self._blocks.edges(), self._blocks.sizes(), counted)
         low, high = (self._engine.reg_read(r) for r in (self._registers.UC_ARM_REG_R0, self._registers.UC_ARM_REG_R1))
         accesses: tuple[Access, ...] = ()
         if self.count_accesses:
-            counted = zip(self._accesses.touched(), regions, strict=True)
-            accesses = tuple(Access(s, e, region.name, r, w) for (s, e, r, w), region in counted if r or w)
+            touched = zip(self._accesses.touched(), regions, strict=True)
+            accesses = tuple(Access(s, e, region.name, r, w) for (s, e, r, w), region in touched if r or w)
         return Trace(
             symbol=symbol,
             target=self.target_name,
@@ -358,6 +398,8 @@ class Emulator:
             result64=low | high << 32,
             stack_bytes=self._stack_used(top),
             accesses=accesses,
+            added=tally.added,
+            regions=waits.summary(self._memory.regions()) if self._board is not None else (),
         )
 
     def disassemble(self, address: int, size: int) -> tuple[Instruction, ...]:

@@ -13,7 +13,7 @@ import re
 import tempfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,7 @@ class LayerResult:
     cycles: int
     estimated_cycles: int | None
     exact: bool
+    added: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,9 @@ class Verification:
             "exact": self.exact,
             "instructions": self.trace.instructions,
             "cycles": self.trace.cycles,
+            "core_cycles": self.trace.core_cycles,
+            "added": dict(self.trace.added),
+            "regions": [asdict(region) for region in self.trace.regions],
             "clock_hz": self.clock_hz,
             "ms": self.milliseconds,
             "stack_bytes": self.trace.stack_bytes,
@@ -384,7 +388,7 @@ def verify(
     target = target or firmware.core
     firmware = replace(firmware, core=target if isinstance(target, str) else target.core)
     code = compile_folder(firmware, toolchain)
-    plain, checked = Emulator(code, target), Emulator(code, target, checked=True)
+    plain, checked = Emulator(code, target), Emulator(code, target, checked=True, memory=False)
     expected = Network(firmware.layers).trace(inputs)
     mismatches: list[Mismatch] = []
     results: list[LayerResult] = []
@@ -400,7 +404,16 @@ def verify(
             if sample == 0:
                 estimate = firmware.estimated_cycles[index]
                 results.append(
-                    LayerResult(layer.name, layer.op, layer.macs, trace.instructions, trace.cycles, estimate, not found)
+                    LayerResult(
+                        layer.name,
+                        layer.op,
+                        layer.macs,
+                        trace.instructions,
+                        trace.cycles,
+                        estimate,
+                        not found,
+                        trace.added,
+                    )
                 )
             elif found:
                 results[index] = replace(results[index], exact=False)

@@ -71,6 +71,8 @@ class Instruction:
 
     `words` is the number of registers that a load or store multiple moves. `reads` and `writes` are Capstone's
     register numbers, flags left out. `accumulator` is what a multiply-accumulate adds to, when it is not a factor too.
+    `address_registers` are base and index of a load or store, `writeback` whether it changes its base, and `size` the
+    bytes of the instruction.
     """
 
     address: int
@@ -82,6 +84,10 @@ class Instruction:
     writes: tuple[int, ...]
     accumulator: int | None
     is_extension: bool
+    address_registers: tuple[int, ...] = ()
+    register_offset: bool = False
+    writeback: bool = False
+    size: int = 2
 
     @property
     def ends_block(self) -> bool:
@@ -148,7 +154,7 @@ def decode(code: bytes, address: int) -> tuple[Instruction, ...]:
 
 
 def _convert(item: Any) -> Instruction:
-    from capstone.arm import ARM_OP_REG, ARM_REG_CPSR  # type: ignore[import-untyped]
+    from capstone.arm import ARM_OP_MEM, ARM_OP_REG, ARM_REG_CPSR  # type: ignore[import-untyped]
 
     mnemonic = item.mnemonic.partition(".")[0]
     text = f"{item.mnemonic} {item.op_str}".rstrip()
@@ -166,6 +172,9 @@ def _convert(item: Any) -> Instruction:
         register = item.operands[3].reg
         if all(factor.type != ARM_OP_REG or factor.reg != register for factor in item.operands[1:3]):
             accumulator = register
+    base, index = next(((o.mem.base, o.mem.index) for o in item.operands if o.type == ARM_OP_MEM), (0, 0))
+    if kind in ("ldm", "stm") and mnemonic not in (*_LISTS_ONLY, "ldrd", "strd"):
+        base = item.operands[0].reg
     return Instruction(
         address=item.address,
         text=text,
@@ -176,4 +185,8 @@ def _convert(item: Any) -> Instruction:
         writes=tuple(sorted(set(writes) - {ARM_REG_CPSR})),
         accumulator=accumulator,
         is_extension=mnemonic.startswith(_EXTENSIONS),
+        address_registers=tuple(register for register in (base, index) if register),
+        register_offset=index != 0,
+        writeback=bool(item.writeback) and base != 0,
+        size=item.size,
     )

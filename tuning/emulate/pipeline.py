@@ -7,14 +7,17 @@ github.com/jnk0le/random (``cortex_m3m4.md``, ``cortex_m7.md``, ``cortex_m33.md`
 Held against boards: Kyber's NTT on an M4 4426 cycles (board 4456), its inverse 4602 (4635), base multiplication 1235
 (1201); on an M7 the CMSIS-NN paper's network with Arm's kernels 97.5 ms at 216 MHz (board 99.1).
 
-Not modelled: wait states, caches, bank conflicts, alignment penalties, address-generation interlocks, FPU latencies.
+Boards may give their core other numbers (`pipeline_of`), and add what the rules leave out: `refine` finds address
+hazards and the like, `waits` prices wait states, caches, bank conflicts and unaligned accesses. FPU latencies are not
+modelled.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from ..target import Target, load_target
 from .instructions import Instruction
 
 Block = Sequence[Instruction]
@@ -30,6 +33,7 @@ class SingleIssue:
 
     load: int = 2
     load_pipelined: int = 1
+    store: int = 1
     multiple: int = 1
     divide: int = 7
     multiply_long: int = 1
@@ -47,6 +51,8 @@ class SingleIssue:
         match item.kind:
             case "ld":
                 return self.load_pipelined if after_memory else self.load
+            case "st":
+                return self.store
             case "ldm" | "stm":
                 return self.multiple + item.words
             case "div":
@@ -108,6 +114,14 @@ class DualIssue:
                 cycle += self.divide - 1
         return cycle + 1
 
+    def paired_loads(self, block: Block) -> list[bool]:
+        """Per instruction of `block`: whether it is a load that issues in the cycle of the load before it."""
+        cycles = [self.block_cycles(block[: at + 1]) for at in range(len(block))]
+        return [
+            at > 0 and item.kind == block[at - 1].kind == "ld" and cycles[at] == cycles[at - 1]
+            for at, item in enumerate(block)
+        ]
+
     def _pairs(self, item: Instruction, issued: list[str]) -> bool:
         """Whether `item` can issue in the cycle in which `issued` already did."""
         if not issued:
@@ -141,3 +155,26 @@ PIPELINES: dict[str, Pipeline] = {
     "cortex-m7": DualIssue(),
     "cortex-m33": SingleIssue(),
 }
+
+
+def pipeline_of(target: Target | str) -> Pipeline:
+    """The model of a core; a board that declares other `timing` than its core gets one with its numbers."""
+    if isinstance(target, str):
+        return PIPELINES[target]
+    model = PIPELINES[target.core]
+    if target.is_core or dict(target.timing) == dict(load_target(target.core).timing):
+        return model
+    timing = {name: round(cycles) for name, cycles in target.timing.items()}
+    if isinstance(model, DualIssue):
+        latency = dict.fromkeys(("ld", "ldm"), timing["load_latency"]) | {"mul": timing["multiply_latency"]}
+        return replace(model, divide=timing["divide"], mispredict=timing["branch_mispredicted"], latency=latency)
+    return replace(
+        model,
+        load=timing["load"],
+        load_pipelined=timing["load_next"],
+        store=timing["store"],
+        multiple=timing["multiple_base"],
+        divide=timing["divide"],
+        multiply_long=timing["multiply_accumulate"] if target.core != "cortex-m0plus" else model.multiply_long,
+        refill=timing["branch_taken"],
+    )

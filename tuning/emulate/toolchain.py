@@ -27,6 +27,8 @@ _CLANG_ALWAYS = (
     "-fomit-frame-pointer",
     "-g0",
 )
+COMPILE_SECONDS = 300
+"""After which a compiler is given up."""
 # A loop that looks like memcpy must not become a call of itself.
 _RUNTIME_CFLAGS = ("-O2", "-ffreestanding", "-fno-builtin")
 
@@ -163,7 +165,12 @@ class Toolchain:
         return self._check([*self.core_flags(core), "-O2", "-Wl,--no-gc-sections", *through], _linking(output, core))
 
     def _run(self, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([*self.command, *arguments], capture_output=True, text=True, check=False)
+        try:
+            return subprocess.run(
+                [*self.command, *arguments], capture_output=True, text=True, check=False, timeout=COMPILE_SECONDS
+            )
+        except subprocess.TimeoutExpired:
+            raise ToolchainError(f"{self.command[0]} did not return within {COMPILE_SECONDS} s") from None
 
     def _check(self, arguments: Sequence[str], what: str) -> str:
         done = self._run(arguments)

@@ -5,11 +5,17 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
+from . import refine, waits
 from .instructions import Instruction
-from .pipeline import Pipeline
+from .pipeline import DualIssue, Pipeline
+from .waits import RegionTrace
+
+if TYPE_CHECKING:
+    from ..target import Target
+    from ._memory import BlockCounts
 
 Edges = Sequence[tuple[int | None, int, int]]
 
@@ -19,6 +25,7 @@ class BlockTrace:
     """A basic block: straight-line code that was entered at `address` `count` times.
 
     `instructions` and `cycles` are those of all its runs. The cycles of a branch belong to the block that ends with it.
+    `added` are those of the cycles that a board adds to its core, by cause.
     """
 
     address: int
@@ -27,6 +34,7 @@ class BlockTrace:
     count: int
     instructions: int
     cycles: int
+    added: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,11 @@ class Trace:
     stack_bytes : int
         Deepest use of the stack, arguments on it included; measured by what was overwritten.
     accesses : tuple of Access
+    added : dict of str to int
+        Cycles that the board adds to its core, by cause; they are part of `cycles`. Empty for a bare core. What a board
+        saves is negative.
+    regions : tuple of RegionTrace
+        Data accesses and misses by kind of memory, where the target's memories are slower than its core.
     """
 
     symbol: str
@@ -82,6 +95,13 @@ class Trace:
     result64: int = 0
     stack_bytes: int = 0
     accesses: tuple[Access, ...] = ()
+    added: Mapping[str, int] = field(default_factory=dict)
+    regions: tuple[RegionTrace, ...] = ()
+
+    @property
+    def core_cycles(self) -> int:
+        """The cycles without what the board adds."""
+        return self.cycles - sum(self.added.values())
 
     def as_dict(self) -> dict[str, Any]:
         """The trace as ``cmsisnn-verify --json`` prints it."""
@@ -90,6 +110,9 @@ class Trace:
             "target": self.target,
             "instructions": self.instructions,
             "cycles": self.cycles,
+            "core_cycles": self.core_cycles,
+            "added": dict(self.added),
+            "regions": [asdict(region) for region in self.regions],
             "classes": dict(self.counts),
             "result": self.result,
             "stack_bytes": self.stack_bytes,
@@ -117,6 +140,7 @@ class Tally:
     counts: Mapping[str, int]
     blocks: tuple[BlockTrace, ...]
     symbols: tuple[SymbolTrace, ...]
+    added: Mapping[str, int]
 
 
 class Pricer:
@@ -129,14 +153,21 @@ class Pricer:
         ``(address, size) -> tuple of Instruction``.
     name_of : callable
         Address -> name of the function that holds it.
+    board : Target, optional
+        Whose refinements and memories are priced too.
     """
 
     def __init__(
-        self, pipeline: Pipeline, decode: Callable[[int, int], tuple[Instruction, ...]], name_of: Callable[[int], str]
+        self,
+        pipeline: Pipeline,
+        decode: Callable[[int, int], tuple[Instruction, ...]],
+        name_of: Callable[[int], str],
+        board: Target | None = None,
     ) -> None:
         self._pipeline = pipeline
         self._decode = decode
         self._name_of = name_of
+        self._board = board
         self._blocks: dict[tuple[int, int], tuple[Instruction, ...]] = {}
         self._edges: dict[tuple[int, int, int, int] | tuple[int, int], int] = {}
 
@@ -155,8 +186,41 @@ class Pricer:
             self._edges[key] = self._pipeline.edge_cycles(self.block(source, sizes[source]), block)
         return self._edges[key]
 
-    def price(self, edges: Edges, sizes: Mapping[int, int]) -> Tally:
-        """Sum edge counts, ``(source or None, address, count)``, of blocks with the given sizes in bytes."""
+    def _added(
+        self, edges: Edges, sizes: Mapping[int, int], memory: Mapping[int, BlockCounts]
+    ) -> defaultdict[int, Counter[str]]:
+        """What the board adds to each block, by cause."""
+        board = self._board
+        found: defaultdict[int, Counter[str]] = defaultdict(Counter)
+        if board is None:
+            return found
+        for source, address, count in edges if board.refinements else ():
+            block = self.block(address, sizes[address])
+            previous = None if source is None else self.block(source, sizes[source])
+            taken = source is not None and address != source + sizes[source]
+            for cause, cycles in refine.price(refine.find(previous, block, taken=taken), board.refinements).items():
+                found[address][cause] += round(cycles * count)
+        for address, counts in memory.items():
+            found[address].update(waits.price(counts, board, self._paired(address, sizes[address], bool(counts[-1]))))
+        return found
+
+    def _paired(self, address: int, size: int, wanted: bool) -> list[int]:
+        """Positions among a block's accesses of loads that issue together with the load before."""
+        if not wanted or not isinstance(self._pipeline, DualIssue):
+            return []
+        block = self.block(address, size)
+        positions = refine.access_positions(block)
+        if positions is None:
+            return []
+        together = {id(item) for item, paired in zip(block, self._pipeline.paired_loads(block), strict=True) if paired}
+        return [at for at, _, item in positions if id(item) in together]
+
+    def price(
+        self, edges: Edges, sizes: Mapping[int, int], memory: Mapping[int, BlockCounts] | None = None
+    ) -> Tally:
+        """Sum edge counts, ``(source or None, address, count)``, of blocks with the given sizes in bytes, and what the
+        memory probe counted for each block.
+        """
         runs: Counter[int] = Counter()
         cycles: Counter[int] = Counter()
         outcomes: defaultdict[int, list[int]] = defaultdict(lambda: [0, 0])
@@ -167,6 +231,13 @@ class Pricer:
                 outcomes[source][address != source + sizes[source]] += count
         for address, (not_taken, taken) in outcomes.items():
             cycles[address] += self._pipeline.branch_cycles(not_taken, taken)
+
+        extra = self._added(edges, sizes, memory or {})
+        for address, causes in extra.items():
+            cycles[address] += sum(causes.values())
+        added: Counter[str] = Counter()
+        for causes in extra.values():
+            added.update(causes)
 
         counts: Counter[str] = Counter()
         blocks = []
@@ -182,6 +253,7 @@ class Pricer:
                 runs[address],
                 len(block) * runs[address],
                 cycles[address],
+                dict(extra[address]) if address in extra else {},
             )
             blocks.append(traced)
             by_symbol[traced.symbol][0] += traced.instructions
@@ -196,4 +268,5 @@ class Pricer:
             dict(sorted(counts.items())),
             tuple(blocks),
             symbols,
+            {cause: cycles for cause, cycles in sorted(added.items(), key=lambda item: (-abs(item[1]), item[0])) if cycles},
         )
