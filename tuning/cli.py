@@ -13,6 +13,7 @@ from typer.core import TyperCommand, TyperGroup
 from .commands.calibrate import calibrate
 from .commands.check_arm import check_arm
 from .commands.compare import compare
+from .commands.paper_table import paper_table
 from .commands.tune import PROGRAM, tune
 from .program import run
 
@@ -56,6 +57,7 @@ app.command(
 app.command()(calibrate)
 app.command()(check_arm)
 app.command()(compare)
+app.command()(paper_table)
 
 
 def main() -> None:

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``cmsisnn-tune paper-table``: the CMSIS-NN paper's results, made anew."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..choices import Score
+from ..errors import OptionError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ..paper import PaperTable
+
+
+def paper_table(
+    target: Annotated[str, typer.Option(metavar="NAME|FILE", help="Core or board.")] = "cortex-m7",
+    clock: Annotated[
+        str | None, typer.Option(metavar="HZ", help="Default: the board's; 216M, the paper's, for a bare core.")
+    ] = None,
+    score: Annotated[
+        Score, typer.Option(help="Emulated cycles, or the cost model's; plain loops are known by emulation only.")
+    ] = Score.EMULATE,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")] = False,
+    no_color: Annotated[bool, typer.Option("--no-color", help="No colour, whatever the terminal can do.")] = False,
+) -> None:
+    """The results table of the CMSIS-NN paper (arXiv:1801.06601) on its network: plain loops, the paper's
+    configuration, and the tuned plan, beside the paper's own figures.
+    """
+    from ..paper import paper_table as make
+    from ..target import load_target
+    from ..units import parse_hertz
+
+    chosen = load_target(target)
+    if clock is not None:
+        try:
+            chosen = chosen.at(parse_hertz(clock))
+        except ValueError as problem:
+            raise OptionError(f"--clock: {problem}") from None
+    made = make(chosen, score=score.value)
+    if as_json:
+        json.dump(made.to_dict(), sys.stdout, indent=2)
+        print()
+    else:
+        _print(made, no_color)
+
+
+def _print(made: PaperTable, no_color: bool) -> None:
+    from ..paper import PAPER_RATIO
+    from ..terminal import console
+
+    out = console(no_color)
+    assert made.target.clock_hz is not None
+    out.print(
+        f"The CMSIS-NN paper's network ({made.plan.totals['macs'] / 1e6:.1f} million MAC) on {made.target.name} at "
+        f"{made.target.clock_hz / 1e6:g} MHz"
+    )
+    out.print(_table(made))
+    out.print(
+        f"Ratio is against the plain loops. The paper reports {PAPER_RATIO['time']:g}x in time and "
+        f"{PAPER_RATIO['energy']:g}x in energy over its baseline."
+    )
+    for text in made.differences:
+        out.print(f"- {text}")
+
+
+def _table(made: PaperTable) -> Table:
+    from ..terminal import make_table
+
+    numbers = ("cycles", "ms", "ratio", "uJ", "paper ms", "paper ratio")
+    table = make_table("", *numbers, right=numbers)
+    papers_plain = made.columns[0].rows
+    for column in made.columns:
+        table.add_row(f"{column.name}, {column.cycles_are}", style="bold")
+        for name, cost in column.rows.items():
+            single = name not in _TOP
+            base = papers_plain[name].paper_ms if name in papers_plain else None
+            fused = name == "convolution" and column.fused
+            table.add_row(
+                f"  {'  ' if single else ''}{name}{' + ReLU' if fused else ''}",
+                "-" if cost.cycles is None else f"{cost.cycles:,}",
+                "-" if cost.ms is None else f"{cost.ms:.2f}",
+                "-" if cost.ratio is None else f"{cost.ratio:.1f}x",
+                "-" if cost.energy_uj is None else f"{cost.energy_uj:,.0f}",
+                "-" if cost.paper_ms is None else f"{cost.paper_ms:g}",
+                f"{base / cost.paper_ms:.1f}x" if base and cost.paper_ms else "-",
+            )
+        table.add_section()
+    return table
+
+
+_TOP = ("convolution", "pooling", "ReLU", "fully connected", "softmax", "total")
