@@ -47,6 +47,9 @@ class Variant:
         Device only: inner block in C or in assembly, scheduled for single-issue or for dual-issue cores.
     tile : {1, 2, 4}
         Device only: output columns of one Winograd tile; 1 elsewhere.
+    fused_pool : bool
+        Device only: whether the kernel of a convolution also runs the pooling layer right behind it, band by band, so
+        that the image between them never lies in memory as a whole.
     """
 
     unroll: int = 4
@@ -58,11 +61,13 @@ class Variant:
     column_layout: str = "sequential"
     inner: str = "c"
     tile: int = 1
+    fused_pool: bool = False
 
     def __str__(self) -> str:
         text = f"{self.block_rows}x{self.block_cols} unroll {self.unroll} cols {self.im2col_cols}"
         changed = {name: value for name, value in self.device_knobs().items() if value != getattr(_DEFAULT, name)}
-        return " ".join([text, *(f"tile {value}" if name == "tile" else str(value) for name, value in changed.items())])
+        shown = {"tile": f"tile {self.tile}", "fused_pool": "fused pool"}
+        return " ".join([text, *(shown.get(name, str(value)) for name, value in changed.items())])
 
     def host_knobs(self) -> dict[str, int]:
         """The four knobs that choose a host code path."""
@@ -112,13 +117,14 @@ class Row:
     needs: str | None = None
     tiles: tuple[int, ...] = (1,)
     cores: tuple[str, ...] = ()
+    fused_pool: bool = False
 
     def variants(self) -> Iterator[Variant]:
         for unroll, (rows, cols), tile in product(self.unrolls, self.blocks, self.tiles):
             for im2col_cols in self.im2col_cols if self.lowering == "im2col" else (cols,):
                 if im2col_cols % cols == 0:
                     knobs = (self.lowering, self.weight_layout, self.column_layout, self.inner)
-                    yield Variant(unroll, rows, cols, im2col_cols, *knobs, tile=tile)
+                    yield Variant(unroll, rows, cols, im2col_cols, *knobs, tile=tile, fused_pool=self.fused_pool)
 
 
 BLOCKED_OPS = ("convolve", "depthwise_convolve", "fully_connected")
@@ -170,6 +176,7 @@ DEVICE_VALUES: dict[str, tuple[object, ...]] = {
     "column_layout": COLUMN_LAYOUTS,
     "inner": INNERS,
     "tile": TILES,
+    "fused_pool": (False, True),
 }
 """Legal values of the knobs that exist on the device only."""
 
@@ -265,6 +272,48 @@ def _convolve_rows() -> Iterator[Row]:
             yield own((2, 4, 8), ((2, 4),), f"{wins}, on {_names(cores)}", inner=inner, needs="dsp", cores=cores)
 
 
+def _fused_rows() -> Iterator[Row]:
+    """Convolutions that take in the pooling behind them: few, the fastest of each kind and those of least scratch."""
+    wins = "SRAM: max or average pooling behind it, the image between never stored;"
+    for dtype, packed in (("q7", ("interleaved", "widened")), ("q15", ("interleaved",))):
+        row = partial(Row, "convolve", dtype, "device", fused_pool=True)
+        yield row((1, 4), ((1, 1), (2, 2)), f"{wins} least scratch and flash on any core", im2col_cols=(1, 2))
+        packed_in_c = partial(row, (4,), PAIRED, weight_layout="interleaved")
+        yield packed_in_c(f"{wins} little scratch, in C", im2col_cols=(2, 4))
+        yield packed_in_c(f"{wins} padded and strided kernels, in C", lowering="line_buffer")
+        needs = "no dsp" if dtype == "q7" else None
+        yield packed_in_c(f"{wins} no padding, nothing but the band in scratch", lowering="direct", needs=needs)
+        block = partial(row, (8,), ((2, 4),))
+        for inner, cores in SCHEDULES:
+            fast, names = partial(block, inner=inner, needs="dsp", cores=cores), _names(cores)
+            for layout in packed:
+                im2col = partial(fast, im2col_cols=(4,), weight_layout=layout)
+                yield im2col(f"{wins} little scratch on {names}")
+                yield im2col(f"{wins} little scratch, large windows on {names}", column_layout="interleaved")
+                yield fast(
+                    f"{wins} padded and strided kernels on {names}", lowering="line_buffer", weight_layout=layout
+                )
+            if dtype == "q15":
+                lowest = partial(fast, lowering="direct", weight_layout="interleaved")
+                yield lowest(f"{wins} no padding, nothing but the band in scratch on {names}")
+        for lowering in ("im2col", "line_buffer"):
+            yield block(
+                f"{wins} on M3", im2col_cols=(4,), lowering=lowering, weight_layout="interleaved", inner="asm",
+                needs="no dsp", cores=("cortex-m3",),
+            )  # fmt: skip
+
+    winograd = partial(Row, "convolve", "q7", "device", (8,), lowering="winograd", tiles=(2, 4), fused_pool=True)
+    for layout in ("widened", "plain"):
+        for block_, cores in (((2, 4), ("cortex-m3",)), ((2, 2), ("cortex-m0plus",))):
+            text = f"{wins} 3, 5 and 7 wide at stride 1 on {_names(cores)}"
+            yield winograd(
+                (block_,), text, weight_layout=layout, inner="asm", needs="no dsp", cores=cores
+            )  # fmt: skip
+        for inner, cores in SCHEDULES:
+            text = f"{wins} 3, 5 and 7 wide at stride 1 on {_names(cores)}"
+            yield winograd(((2, 4),), text, weight_layout=layout, inner=inner, needs="dsp", cores=cores)
+
+
 def _depthwise_rows() -> Iterator[Row]:
     for dtype, layout in (("q7", "widened"), ("q15", "interleaved")):
         row = partial(Row, "depthwise_convolve", dtype, "device", (1, 2, 4))
@@ -301,7 +350,7 @@ def _fully_connected_rows() -> Iterator[Row]:
         )  # fmt: skip
 
 
-DEVICE_ROWS = (*_convolve_rows(), *_depthwise_rows(), *_fully_connected_rows())
+DEVICE_ROWS = (*_convolve_rows(), *_fused_rows(), *_depthwise_rows(), *_fully_connected_rows())
 
 
 def device_variants(op: str, dtype: str, *, dsp: bool, core: str | None = None) -> tuple[Variant, ...]:
@@ -354,6 +403,8 @@ def device_variant_problem(layer: Layer, variant: Variant, *, dsp: bool) -> str 
         return "weight_layout 'widened' needs q7 weights, got q15"
     if op != "convolve":
         return None
+    if variant.fused_pool and layer.pool is None:
+        return "fused_pool needs a max_pool2d or avg_pool2d layer right behind the convolution"
     _, out_w, _ = layer.output_image
     if variant.column_layout == "interleaved" and layer.image[2] % 2:
         return f"column_layout 'interleaved' needs an even number of input channels, got {layer.image[2]}"

@@ -58,7 +58,8 @@ def cases(dtype: str, *, dsp: bool) -> list[Case]:
     found, turn = [], 0
     shift = 8 if dtype == "q15" else 0
     layers = [convolution(*s[:3], dtype, **(s[3] | {"out_shift": min(s[3]["out_shift"] + shift, 31)})) for s in SHAPES]
-    for variant in sorted(device_variants("convolve", dtype, dsp=dsp), key=lambda v: (family(v), v)):
+    unfused = [v for v in device_variants("convolve", dtype, dsp=dsp) if not v.fused_pool]  # those: test_fused_pool
+    for variant in sorted(unfused, key=lambda v: (family(v), v)):
         legal = [layer for layer in layers if device_variant_problem(layer, variant, dsp=dsp) is None]
         assert legal, f"no test shape for {variant}"
         for _ in range(min(2, len(legal))):
@@ -169,6 +170,7 @@ def test_the_header_compiles_as_cplusplus(tmp_path) -> None:
         ("COLUMN_LAYOUT", 2, "COLUMN_LAYOUT: .* needs .* an even IN_CH"),
         ("INNER", 2, "INNER: .* legal here: CXN_INNER_C"),
         ("TILE", 2, "TILE: legal value is 1"),
+        ("FUSED_POOL", 2, "FUSED_POOL: legal values are 0 and 1"),
         ("OUT_SHIFT", 32, "OUT_SHIFT: legal values are 0..31"),
         ("LOWERING", 3, "LOWERING: CXN_LOWERING_DIRECT needs windows inside the image"),
         ("LOWERING", 4, "TILE: legal values with CXN_LOWERING_WINOGRAD"),

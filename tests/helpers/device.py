@@ -65,11 +65,16 @@ class Case:
     scratch_bytes: int | None = None
 
     @property
+    def pool(self) -> Layer | None:
+        """The pooling layer that the kernel takes in."""
+        return self.layer.pool if self.variant is not None and self.variant.fused_pool else None
+
+    @property
     def op(self) -> str:
         return PYTHON_OPS.get(self.layer.op, self.layer.op)
 
     def __str__(self) -> str:
-        layer = self.layer
+        layer, p = self.layer, self.pool
         parts = [
             f"{self.op} {layer.dtype}",
             f"{layer.input_shape}->{layer.output_shape}",
@@ -78,6 +83,7 @@ class Case:
             f"padding {layer.padding}",
             f"shifts {layer.bias_shift},{layer.out_shift}",
             str(self.variant or ""),
+            f"fused {p.op} kernel {p.kernel} stride {p.stride} padding {p.padding}->{p.output_shape}" if p else "",
             f"offsets {self.input_offset},{self.output_offset}",
             "in place" if self.in_place else "",
         ]
@@ -96,7 +102,8 @@ class Case:
             return np.ascontiguousarray(self.expected)
         if self.other is not None:
             return reference.multiply(self.x, self.other, self.layer.out_shift)
-        return np.ascontiguousarray(reference.layer(self.layer, self.x))
+        result = np.ascontiguousarray(reference.layer(self.layer, self.x))
+        return result if self.pool is None else np.ascontiguousarray(reference.layer(self.pool, result))
 
     @cached_property
     def weights(self) -> bytes:
@@ -160,15 +167,23 @@ def _case_source(number: int, case: Case) -> list[str]:
         prefix,
         scratch_bytes=case.scratch,
         input_aligned=case.input_offset is None,
-        output_aligned=case.output_offset is None,
+        output_aligned=case.output_offset is None or case.pool is not None,
     )
+    if case.pool is not None:
+        aligned = case.output_offset is None
+        macros |= layer_macros(case.pool, None, f"{prefix}_POOL", input_aligned=True, output_aligned=aligned)
     macros |= {f"{prefix}_{key}": value for key, value in case.macros.items()}
     lines = [f"/* {case} */", *(f"#define {key} {value}" for key, value in macros.items())]
     if case.op in ("sigmoid", "tanh"):
         table = ", ".join(map(str, activation_table(case.op, layer.dtype)))
         lines.append(f"static const {C_TYPES[layer.dtype]} {name}_table[256] = {{{table}}};")
         lines.append(f"#define CXN_TABLE {name}_table")
-    lines += [f"#define CXN_LAYER {prefix}", f"#define CXN_KERNEL {name}_kernel", f'#include "cmsisnn_x/{case.op}.h"']
+    if case.pool is not None:
+        lines += [f"#define CXN_CONVOLVE_LAYER {prefix}", f"#define CXN_POOL_LAYER {prefix}_POOL"]
+        lines += [f"#define CXN_PAIR {name}_kernel", f'#include "cmsisnn_x/convolve_{case.pool.python_op}.h"']
+    else:
+        lines += [f"#define CXN_LAYER {prefix}", f"#define CXN_KERNEL {name}_kernel"]
+        lines += [f'#include "cmsisnn_x/{case.op}.h"']
     element, weight = C_TYPES[layer.dtype], C_TYPES[layer.weights_dtype or layer.dtype]
     call = [f"(const {element} *)input"]
     if case.op in BLOCKED_OPS:

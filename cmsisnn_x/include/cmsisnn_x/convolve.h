@@ -6,7 +6,8 @@
  * (packed by cmsisnn_x.packing.pack_device_weights). Defines
  *     static void CXN_KERNEL(const CXN_IN_T *input, const CXN_W_T *weights, const CXN_BIAS_T *bias, CXN_OUT_T *output, void *scratch)
  * `weights` and `scratch` are word aligned, `input` and `output` may have any alignment unless INPUT_ALIGNED,
- * OUTPUT_ALIGNED say more. `scratch` has SCRATCH_BYTES bytes: what the lowering's header states.
+ * OUTPUT_ALIGNED say more. `scratch` has SCRATCH_BYTES bytes: what the lowering's header states, and a band of lines when a pooling
+ * layer is fused into it (FUSED_POOL 1), in a kernel of its own: see convolve_max_pool.h.
  */
 #include "cmsisnn_x/config.h"
 #include "cmsisnn_x/intrinsics.h"
@@ -54,6 +55,15 @@
      (CXN_GET(WEIGHT_LAYOUT) == CXN_WEIGHT_LAYOUT_PLAIN && CXN_GET(LOWERING) != CXN_LOWERING_WINOGRAD))
 #error "INNER: CXN_INNER_ASM and _ASM_DUAL are 2x4 blocks over packed weights, or 2x2 with CXN_LOWERING_WINOGRAD; legal here: CXN_INNER_C"
 #endif
+#if CXN_GET(FUSED_POOL) != 0 && CXN_GET(FUSED_POOL) != 1
+#error "FUSED_POOL: legal values are 0 and 1"
+#endif
+
+#if defined(CXN_POOL_FUSED)
+#include "cmsisnn_x/convolve_band.h"
+#else
+#define CXN_BAND_BYTES 0
+#endif
 
 #if CXN_GET(LOWERING) == CXN_LOWERING_WINOGRAD
 #include "cmsisnn_x/convolve_winograd.h"
@@ -84,4 +94,17 @@
 
 #undef CXN_BR
 #undef CXN_BC
+#undef CXN_POOL_GET
+#undef CXN_BAND_STEP
+#undef CXN_BAND_COUNT
+#undef CXN_BAND_LINE
+#undef CXN_BAND_KERNEL
+#undef CXN_BAND_STRIDE
+#undef CXN_BAND_PAD
+#undef CXN_BAND_POOLED
+#undef CXN_BAND_OUT_LINE
+#undef CXN_BAND_GCD
+#undef CXN_BAND_KEEP
+#undef CXN_BAND_BYTES
+#undef CXN_LOWERING_BYTES
 #include "cmsisnn_x/undef.h"

@@ -5,7 +5,8 @@
  * Interleaved columns: pairs of elements of the columns of one block alternate, so that one pointer walks through all of them.
  */
 #define CXN_COLUMN CXN_ROUND_UP(CXN_TAPS, 2)
-CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_GET(IM2COL_COLS) * CXN_COLUMN * 2, im2col_scratch);
+#define CXN_LOWERING_BYTES (CXN_GET(IM2COL_COLS) * CXN_COLUMN * 2)
+CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_LOWERING_BYTES + CXN_BAND_BYTES, im2col_scratch);
 
 #define CXN_RUNS 1
 #if CXN_GET(WEIGHT_LAYOUT) == CXN_WEIGHT_LAYOUT_PLAIN
@@ -66,7 +67,15 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T 
     int16_t *const columns = (int16_t *)scratch;
     const int16_t *const runs[1] = {columns};
     int32_t filled = 0;
+#if defined(CXN_POOL_FUSED)
+    CXN_LOCAL(band) band = {(CXN_OUT_T *)scratch + CXN_LOWERING_BYTES / sizeof(CXN_OUT_T), output, 0, 0, 0};
+#endif
     for (int32_t y = 0; y < CXN_GET(OUT_H); y++) {
+#if defined(CXN_POOL_FUSED)
+        if (y < band.needed)
+            continue;
+        output = band.lines + (y - band.first) * CXN_BAND_LINE;
+#endif
         for (int32_t x = 0; x < CXN_GET(OUT_W); x++) {
             const int32_t top = y * CXN_GET(STRIDE_Y) - CXN_GET(PAD_TOP);
             const int32_t left = x * CXN_GET(STRIDE_X) - CXN_GET(PAD_LEFT);
@@ -98,12 +107,19 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T 
                 }
             }
             filled++;
+#if defined(CXN_POOL_FUSED)
+            if (filled == CXN_GET(IM2COL_COLS) || x == CXN_GET(OUT_W) - 1) {
+#else
             if (filled == CXN_GET(IM2COL_COLS) || (y == CXN_GET(OUT_H) - 1 && x == CXN_GET(OUT_W) - 1)) {
+#endif
                 CXN_LOCAL(pixels)(runs, CXN_BC * CXN_COLUMN, filled, weights, bias, output, 0);
                 output += filled * CXN_GET(OUT_CH);
                 filled = 0;
             }
         }
+#if defined(CXN_POOL_FUSED)
+        CXN_LOCAL(band_pool)(&band, y + 1);
+#endif
     }
 }
 

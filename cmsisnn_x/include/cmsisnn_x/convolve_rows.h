@@ -35,9 +35,14 @@
 #define CXN_D_ALIGNED 0
 #endif
 #define CXN_D_LOAD(p) CXN_LOCAL(load)(p)
+#define CXN_LOWERING_BYTES 0
+#if CXN_BAND_BYTES
+CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_BAND_BYTES, band_scratch);
+#endif
 #else
 #define CXN_LINE CXN_ROUND_UP(CXN_SPAN * CXN_GET(IN_CH), 2)
-CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_GET(KERNEL_H) * CXN_LINE * 2, line_buffer_scratch);
+#define CXN_LOWERING_BYTES (CXN_GET(KERNEL_H) * CXN_LINE * 2)
+CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_LOWERING_BYTES + CXN_BAND_BYTES, line_buffer_scratch);
 #define CXN_D_T int16_t
 #define CXN_D_WIDE 1
 #if CXN_GET(IN_CH) % 2 == 0
@@ -76,11 +81,18 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T 
     int16_t *const lines = (int16_t *)scratch;
     int32_t next = -CXN_GET(PAD_TOP); /* the first input row that is not in the ring yet */
     int32_t slot = 0;                 /* where it goes */
-#else
+#elif !defined(CXN_POOL_FUSED)
     (void)scratch;
+#endif
+#if defined(CXN_POOL_FUSED)
+    CXN_LOCAL(band) band = {(CXN_OUT_T *)scratch + CXN_LOWERING_BYTES / sizeof(CXN_OUT_T), output, 0, 0, 0};
 #endif
     for (int32_t y = 0; y < CXN_GET(OUT_H); y++) {
         const int32_t top = y * CXN_GET(STRIDE_Y) - CXN_GET(PAD_TOP);
+#if defined(CXN_POOL_FUSED)
+        if (y < band.needed)
+            continue;
+#endif
 #if CXN_GET(LOWERING) == CXN_LOWERING_LINE_BUFFER
         while (next < top + CXN_GET(KERNEL_H)) {
             if (next >= top)
@@ -97,8 +109,14 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T 
         for (int32_t m = 0; m < CXN_RUNS; m++)
             runs[m] = input + (top + m) * (CXN_GET(IN_W) * CXN_GET(IN_CH));
 #endif
+#if defined(CXN_POOL_FUSED)
+        CXN_LOCAL(pixels)(runs, CXN_BC * CXN_COL_STEP, CXN_GET(OUT_W), weights, bias,
+                          band.lines + (y - band.first) * CXN_BAND_LINE, 1);
+        CXN_LOCAL(band_pool)(&band, y + 1);
+#else
         CXN_LOCAL(pixels)(runs, CXN_BC * CXN_COL_STEP, CXN_GET(OUT_W), weights, bias, output, 1);
         output += CXN_GET(OUT_W) * CXN_GET(OUT_CH);
+#endif
     }
 }
 

@@ -53,11 +53,21 @@
 #if CXN_GET(WEIGHT_LAYOUT) == CXN_WEIGHT_LAYOUT_PLAIN
 #define CXN_STORED_T int8_t
 #define CXN_ROW_OF(rows) ((rows) * (CXN_RUN_EXACT * CXN_GET(KERNEL_W)))
-CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_N * (CXN_PLANE + CXN_BR * CXN_RUN) * 2, winograd_scratch);
+#define CXN_LOWERING_BYTES (CXN_N * (CXN_PLANE + CXN_BR * CXN_RUN) * 2)
 #else
 #define CXN_STORED_T int16_t
 #define CXN_ROW_OF(rows) ((rows) * (CXN_N * CXN_RUN))
-CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_N * CXN_PLANE * 2, winograd_scratch);
+#define CXN_LOWERING_BYTES (CXN_N * CXN_PLANE * 2)
+#endif
+CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_LOWERING_BYTES + CXN_BAND_BYTES, winograd_scratch);
+
+/* Output columns lie in the image, or one behind the other in the band of a fused pooling. */
+#if defined(CXN_POOL_FUSED)
+#define CXN_OUT_COLUMN CXN_BAND_LINE
+#define CXN_OUT_PIXEL(y, x) (strip + (y)*CXN_GET(OUT_CH))
+#else
+#define CXN_OUT_COLUMN CXN_GET(OUT_CH)
+#define CXN_OUT_PIXEL(y, x) (output + ((y)*CXN_GET(OUT_W) + (x)) * CXN_GET(OUT_CH))
 #endif
 
 #define CXN_W_T int16_t
@@ -347,7 +357,7 @@ CXN_INLINE void CXN_LOCAL(outputs)(const int32_t *m, int32_t step, int32_t bias,
 #endif
     for (int32_t j = 0; j < CXN_GET(TILE); j++)
         if (CXN_GET(OUT_W) % CXN_GET(TILE) == 0 || j < columns)
-            out[j * CXN_GET(OUT_CH)] =
+            out[j * CXN_OUT_COLUMN] =
                 (CXN_OUT_T)CXN_REQUANTISE((int32_t)((uint32_t)bias + (uint32_t)CXN_LOCAL(descale)(sum[j])));
 }
 
@@ -361,7 +371,15 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_STOR
     for (int32_t i = 0; i < CXN_N; i++)
         planes[i * CXN_PLANE + CXN_HEIGHT * CXN_GET(IN_CH)] = 0;
 #endif
+#if defined(CXN_POOL_FUSED)
+    CXN_LOCAL(band) band = {(CXN_OUT_T *)scratch + CXN_LOWERING_BYTES / sizeof(CXN_OUT_T), output, 0, 0, 0};
+#endif
     for (int32_t x = 0; x < CXN_GET(OUT_W); x += CXN_GET(TILE)) {
+#if defined(CXN_POOL_FUSED)
+        if (x + CXN_GET(TILE) <= band.needed)
+            continue;
+        CXN_OUT_T *const strip = band.lines + (x - band.first) * CXN_BAND_LINE;
+#endif
         for (int32_t row = 0; row < CXN_HEIGHT; row++) {
             const int32_t y = row - CXN_GET(PAD_TOP);
             int16_t *const to = planes + row * CXN_GET(IN_CH);
@@ -387,7 +405,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_STOR
                 for (int32_t r = 0; r < CXN_BR; r++)
                     for (int32_t c = 0; c < CXN_BC; c++)
                         CXN_LOCAL(outputs)(m + r * CXN_BC + c, CXN_BR * CXN_BC, CXN_ACC_INIT(bias[o + r]),
-                                           output + ((y + c) * CXN_GET(OUT_W) + x) * CXN_GET(OUT_CH) + o + r, CXN_GET(OUT_W) - x);
+                                           CXN_OUT_PIXEL(y + c, x) + o + r, CXN_GET(OUT_W) - x);
             }
         }
 #endif
@@ -405,9 +423,12 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_STOR
                 for (int32_t r = 0; r < CXN_MIN(2, CXN_GET(OUT_CH) - o); r++)
                     for (int32_t c = 0; c < CXN_BC; c++)
                         CXN_LOCAL(outputs)(m + r * CXN_BC + c, 2 * CXN_BC, CXN_ACC_INIT(bias[o + r]),
-                                           output + ((y + c) * CXN_GET(OUT_W) + x) * CXN_GET(OUT_CH) + o + r, CXN_GET(OUT_W) - x);
+                                           CXN_OUT_PIXEL(y + c, x) + o + r, CXN_GET(OUT_W) - x);
             }
         }
+#endif
+#if defined(CXN_POOL_FUSED)
+        CXN_LOCAL(band_pool)(&band, CXN_MIN(x + CXN_GET(TILE), CXN_GET(OUT_W)));
 #endif
     }
 }
@@ -429,3 +450,5 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_STOR
 #undef CXN_PRODUCTS_LEFT
 #undef CXN_STORED_T
 #undef CXN_ROW_OF
+#undef CXN_OUT_COLUMN
+#undef CXN_OUT_PIXEL

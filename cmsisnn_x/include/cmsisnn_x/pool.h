@@ -9,32 +9,55 @@
  * and get CXN_KERNEL. A row of windows goes one lane group of channels at a time: the columns that neighbouring windows share stay
  * in registers; so do the windows at its ends that the image clips. Windows further out, and kernels above 4, take plain loops.
  * Channels go in words; where they are no multiple of a word, the last word overlaps the one before it.
+ *
+ * Fused into the convolution before it (CXN_POOL_FUSED), it gives CXN_LOCAL(line) alone, a row of windows whose rows lie behind each
+ * other; with CXN_POOL_BY_COLUMNS a column of windows, read from columns that lie behind each other: the same walk, axes exchanged.
  */
+#if defined(CXN_POOL_BY_COLUMNS)
+#define CXN_POOL_Y(name_y, name_x) CXN_GET(name_x)
+#define CXN_POOL_X(name_x, name_y) CXN_GET(name_y)
+#define CXN_POOL_OUT_PIXEL (CXN_GET(OUT_W) * CXN_GET(OUT_CH))
+#else
+#define CXN_POOL_Y(name_y, name_x) CXN_GET(name_y)
+#define CXN_POOL_X(name_x, name_y) CXN_GET(name_x)
+#define CXN_POOL_OUT_PIXEL CXN_GET(OUT_CH)
+#endif
+#define CXN_POOL_IN_H CXN_POOL_Y(IN_H, IN_W)
+#define CXN_POOL_IN_W CXN_POOL_X(IN_W, IN_H)
+#define CXN_POOL_OUT_H CXN_POOL_Y(OUT_H, OUT_W)
+#define CXN_POOL_OUT_W CXN_POOL_X(OUT_W, OUT_H)
+#define CXN_POOL_KERNEL_H CXN_POOL_Y(KERNEL_H, KERNEL_W)
+#define CXN_POOL_KERNEL_W CXN_POOL_X(KERNEL_W, KERNEL_H)
+#define CXN_POOL_STRIDE_Y CXN_POOL_Y(STRIDE_Y, STRIDE_X)
+#define CXN_POOL_STRIDE_X CXN_POOL_X(STRIDE_X, STRIDE_Y)
+#define CXN_POOL_PAD_TOP CXN_POOL_Y(PAD_TOP, PAD_LEFT)
+#define CXN_POOL_PAD_LEFT CXN_POOL_X(PAD_LEFT, PAD_TOP)
+
 #define CXN_POOL_PIXEL CXN_GET(IN_CH)
-#define CXN_POOL_ROW (CXN_GET(IN_W) * CXN_GET(IN_CH))
-#define CXN_POOL_OVERLAP (CXN_GET(KERNEL_W) - CXN_GET(STRIDE_X))
-#define CXN_POOL_COUNT (CXN_GET(KERNEL_H) * CXN_GET(KERNEL_W))
+#define CXN_POOL_ROW (CXN_POOL_IN_W * CXN_GET(IN_CH))
+#define CXN_POOL_OVERLAP (CXN_POOL_KERNEL_W - CXN_POOL_STRIDE_X)
+#define CXN_POOL_COUNT (CXN_POOL_KERNEL_H * CXN_POOL_KERNEL_W)
 
 /* Output columns CXN_POOL_LOW..CXN_POOL_HIGH - 1 have all their window columns inside the image. */
-#define CXN_POOL_LOW ((CXN_GET(PAD_LEFT) + CXN_GET(STRIDE_X) - 1) / CXN_GET(STRIDE_X))
-#if CXN_GET(IN_W) + CXN_GET(PAD_LEFT) >= CXN_GET(KERNEL_W)
-#define CXN_POOL_HIGH CXN_MIN((CXN_GET(IN_W) + CXN_GET(PAD_LEFT) - CXN_GET(KERNEL_W)) / CXN_GET(STRIDE_X) + 1, CXN_GET(OUT_W))
+#define CXN_POOL_LOW ((CXN_POOL_PAD_LEFT + CXN_POOL_STRIDE_X - 1) / CXN_POOL_STRIDE_X)
+#if CXN_POOL_IN_W + CXN_POOL_PAD_LEFT >= CXN_POOL_KERNEL_W
+#define CXN_POOL_HIGH CXN_MIN((CXN_POOL_IN_W + CXN_POOL_PAD_LEFT - CXN_POOL_KERNEL_W) / CXN_POOL_STRIDE_X + 1, CXN_POOL_OUT_W)
 #else
 #define CXN_POOL_HIGH 0
 #endif
-#if CXN_GET(KERNEL_H) <= 4 && CXN_GET(KERNEL_W) <= 4 && CXN_POOL_HIGH > CXN_POOL_LOW
+#if CXN_POOL_KERNEL_H <= 4 && CXN_POOL_KERNEL_W <= 4 && CXN_POOL_HIGH > CXN_POOL_LOW
 #define CXN_POOL_SLIDES 1
 #else
 #define CXN_POOL_SLIDES 0
 #endif
 /* The clipped windows next to them, one on each side, and how many columns they have. */
 #define CXN_POOL_LEFT (CXN_POOL_LOW > 0)
-#define CXN_POOL_RIGHT (CXN_GET(OUT_W) > CXN_POOL_HIGH)
-#define CXN_POOL_LEFT_COLUMNS (CXN_GET(KERNEL_W) - CXN_GET(PAD_LEFT) + (CXN_POOL_LOW - 1) * CXN_GET(STRIDE_X))
-#define CXN_POOL_RIGHT_COLUMNS (CXN_GET(IN_W) + CXN_GET(PAD_LEFT) - CXN_POOL_HIGH * CXN_GET(STRIDE_X))
+#define CXN_POOL_RIGHT (CXN_POOL_OUT_W > CXN_POOL_HIGH)
+#define CXN_POOL_LEFT_COLUMNS (CXN_POOL_KERNEL_W - CXN_POOL_PAD_LEFT + (CXN_POOL_LOW - 1) * CXN_POOL_STRIDE_X)
+#define CXN_POOL_RIGHT_COLUMNS (CXN_POOL_IN_W + CXN_POOL_PAD_LEFT - CXN_POOL_HIGH * CXN_POOL_STRIDE_X)
 /* Whether windows are clipped at the top or bottom. */
 #define CXN_POOL_CLIPS_ROWS \
-    (CXN_GET(PAD_TOP) > 0 || (CXN_GET(OUT_H) - 1) * CXN_GET(STRIDE_Y) - CXN_GET(PAD_TOP) + CXN_GET(KERNEL_H) > CXN_GET(IN_H))
+    (CXN_POOL_PAD_TOP > 0 || (CXN_POOL_OUT_H - 1) * CXN_POOL_STRIDE_Y - CXN_POOL_PAD_TOP + CXN_POOL_KERNEL_H > CXN_POOL_IN_H)
 
 /* Factors for the left, the whole and the right windows of a row. */
 typedef struct {
@@ -45,9 +68,9 @@ typedef struct {
 /* The loads come first: in a row they cost one cycle each after the first. */
 CXN_INLINE CXN_POOL_T CXN_LOCAL(column)(const CXN_IN_T *p, int rows, int lanes)
 {
-    const int has1 = CXN_GET(KERNEL_H) > 1 && rows > 1;
-    const int has2 = CXN_GET(KERNEL_H) > 2 && rows > 2;
-    const int has3 = CXN_GET(KERNEL_H) > 3 && rows > 3;
+    const int has1 = CXN_POOL_KERNEL_H > 1 && rows > 1;
+    const int has2 = CXN_POOL_KERNEL_H > 2 && rows > 2;
+    const int has3 = CXN_POOL_KERNEL_H > 3 && rows > 3;
     const uint32_t x0 = CXN_LOCAL(load)(p, lanes);
     const uint32_t x1 = has1 ? CXN_LOCAL(load)(p + CXN_POOL_ROW, lanes) : 0;
     const uint32_t x2 = has2 ? CXN_LOCAL(load)(p + 2 * CXN_POOL_ROW, lanes) : 0;
@@ -81,9 +104,9 @@ CXN_INLINE void CXN_LOCAL(slide)(const CXN_IN_T *input, CXN_OUT_T *output, int r
             sum = CXN_LOCAL(join)(sum, CXN_LOCAL(column)(input + 2 * CXN_POOL_PIXEL, rows, lanes), lanes);
         }
         CXN_LOCAL(store)(output, CXN_LOCAL(finish)(sum, rows * CXN_POOL_LEFT_COLUMNS, scales.left, lanes), lanes);
-        output += CXN_POOL_PIXEL;
+        output += CXN_POOL_OUT_PIXEL;
     }
-    input += (CXN_POOL_LOW * CXN_GET(STRIDE_X) - CXN_GET(PAD_LEFT)) * CXN_POOL_PIXEL;
+    input += (CXN_POOL_LOW * CXN_POOL_STRIDE_X - CXN_POOL_PAD_LEFT) * CXN_POOL_PIXEL;
     if (CXN_POOL_OVERLAP > 0) {
         c0 = CXN_LOCAL(column)(input, rows, lanes);
     }
@@ -100,28 +123,28 @@ CXN_INLINE void CXN_LOCAL(slide)(const CXN_IN_T *input, CXN_OUT_T *output, int r
             c0 = CXN_LOCAL(column)(input, rows, lanes);
         }
         sum = c0;
-        if (CXN_GET(KERNEL_W) > 1) {
+        if (CXN_POOL_KERNEL_W > 1) {
             if (CXN_POOL_OVERLAP < 2) {
                 c1 = CXN_LOCAL(column)(input + CXN_POOL_PIXEL, rows, lanes);
             }
             sum = CXN_LOCAL(join)(sum, c1, lanes);
         }
-        if (CXN_GET(KERNEL_W) > 2) {
+        if (CXN_POOL_KERNEL_W > 2) {
             if (CXN_POOL_OVERLAP < 3) {
                 c2 = CXN_LOCAL(column)(input + 2 * CXN_POOL_PIXEL, rows, lanes);
             }
             sum = CXN_LOCAL(join)(sum, c2, lanes);
         }
-        if (CXN_GET(KERNEL_W) > 3) {
+        if (CXN_POOL_KERNEL_W > 3) {
             c3 = CXN_LOCAL(column)(input + 3 * CXN_POOL_PIXEL, rows, lanes);
             sum = CXN_LOCAL(join)(sum, c3, lanes);
         }
-        CXN_LOCAL(store)(output, CXN_LOCAL(finish)(sum, rows * CXN_GET(KERNEL_W), scales.whole, lanes), lanes);
-        c0 = CXN_GET(STRIDE_X) == 1 ? c1 : CXN_GET(STRIDE_X) == 2 ? c2 : c3;
-        c1 = CXN_GET(STRIDE_X) == 1 ? c2 : c3;
+        CXN_LOCAL(store)(output, CXN_LOCAL(finish)(sum, rows * CXN_POOL_KERNEL_W, scales.whole, lanes), lanes);
+        c0 = CXN_POOL_STRIDE_X == 1 ? c1 : CXN_POOL_STRIDE_X == 2 ? c2 : c3;
+        c1 = CXN_POOL_STRIDE_X == 1 ? c2 : c3;
         c2 = c3;
-        input += CXN_GET(STRIDE_X) * CXN_POOL_PIXEL;
-        output += CXN_POOL_PIXEL;
+        input += CXN_POOL_STRIDE_X * CXN_POOL_PIXEL;
+        output += CXN_POOL_OUT_PIXEL;
     }
     if (CXN_POOL_RIGHT) {
         CXN_POOL_T sum = CXN_POOL_OVERLAP < 1 ? CXN_LOCAL(column)(input, rows, lanes) : c0;
@@ -190,35 +213,43 @@ CXN_INLINE void CXN_LOCAL(channels)(const CXN_IN_T *input, CXN_OUT_T *output, in
     }
 }
 
+/* A row of windows with `rows` rows; `row` is the first pixel of the first of them. Returns where the next row goes. */
+CXN_INLINE CXN_OUT_T *CXN_LOCAL(line)(const CXN_IN_T *row, CXN_OUT_T *output, int rows)
+{
+    for (int x = 0; x < CXN_POOL_OUT_W; ++x) {
+        const int left = x * CXN_POOL_STRIDE_X - CXN_POOL_PAD_LEFT;
+        const int x_low = CXN_MAX(left, 0);
+        const int columns = CXN_MIN(left + CXN_POOL_KERNEL_W, CXN_POOL_IN_W) - x_low;
+#if CXN_POOL_SLIDES
+        if (x == CXN_POOL_LOW - CXN_POOL_LEFT) {
+            if (!CXN_POOL_CLIPS_ROWS || rows == CXN_POOL_KERNEL_H) {
+                CXN_LOCAL(channels)(row, output, CXN_POOL_KERNEL_H, CXN_POOL_KERNEL_W, 1);
+            } else {
+                CXN_LOCAL(channels)(row, output, rows, CXN_POOL_KERNEL_W, 1);
+            }
+            x = CXN_POOL_HIGH + CXN_POOL_RIGHT - 1;
+            output += (CXN_POOL_HIGH + CXN_POOL_RIGHT - CXN_POOL_LOW + CXN_POOL_LEFT) * CXN_POOL_OUT_PIXEL;
+            continue;
+        }
+#endif
+        CXN_LOCAL(channels)(row + x_low * CXN_POOL_PIXEL, output, rows, columns, 0);
+        output += CXN_POOL_OUT_PIXEL;
+    }
+    return output;
+}
+
+#if !defined(CXN_POOL_FUSED)
 CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, CXN_OUT_T *CXN_RESTRICT output, void *scratch)
 {
     (void)scratch;
-    for (int y = 0; y < CXN_GET(OUT_H); ++y) {
-        const int top = y * CXN_GET(STRIDE_Y) - CXN_GET(PAD_TOP);
+    for (int y = 0; y < CXN_POOL_OUT_H; ++y) {
+        const int top = y * CXN_POOL_STRIDE_Y - CXN_POOL_PAD_TOP;
         const int y_low = CXN_MAX(top, 0);
-        const int rows = CXN_MIN(top + CXN_GET(KERNEL_H), CXN_GET(IN_H)) - y_low;
-        const CXN_IN_T *row = input + y_low * CXN_POOL_ROW;
-        for (int x = 0; x < CXN_GET(OUT_W); ++x) {
-            const int left = x * CXN_GET(STRIDE_X) - CXN_GET(PAD_LEFT);
-            const int x_low = CXN_MAX(left, 0);
-            const int columns = CXN_MIN(left + CXN_GET(KERNEL_W), CXN_GET(IN_W)) - x_low;
-#if CXN_POOL_SLIDES
-            if (x == CXN_POOL_LOW - CXN_POOL_LEFT) {
-                if (!CXN_POOL_CLIPS_ROWS || rows == CXN_GET(KERNEL_H)) {
-                    CXN_LOCAL(channels)(row, output, CXN_GET(KERNEL_H), CXN_GET(KERNEL_W), 1);
-                } else {
-                    CXN_LOCAL(channels)(row, output, rows, CXN_GET(KERNEL_W), 1);
-                }
-                x = CXN_POOL_HIGH + CXN_POOL_RIGHT - 1;
-                output += (CXN_POOL_HIGH + CXN_POOL_RIGHT - CXN_POOL_LOW + CXN_POOL_LEFT) * CXN_POOL_PIXEL;
-                continue;
-            }
-#endif
-            CXN_LOCAL(channels)(row + x_low * CXN_POOL_PIXEL, output, rows, columns, 0);
-            output += CXN_POOL_PIXEL;
-        }
+        const int rows = CXN_MIN(top + CXN_POOL_KERNEL_H, CXN_POOL_IN_H) - y_low;
+        output = CXN_LOCAL(line)(input + y_low * CXN_POOL_ROW, output, rows);
     }
 }
+#endif
 
 #undef CXN_POOL_T
 #undef CXN_POOL_WORDS
@@ -234,3 +265,16 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, CXN_OUT_T *CXN
 #undef CXN_POOL_LEFT_COLUMNS
 #undef CXN_POOL_RIGHT_COLUMNS
 #undef CXN_POOL_CLIPS_ROWS
+#undef CXN_POOL_OUT_PIXEL
+#undef CXN_POOL_Y
+#undef CXN_POOL_X
+#undef CXN_POOL_IN_H
+#undef CXN_POOL_IN_W
+#undef CXN_POOL_OUT_H
+#undef CXN_POOL_OUT_W
+#undef CXN_POOL_KERNEL_H
+#undef CXN_POOL_KERNEL_W
+#undef CXN_POOL_STRIDE_Y
+#undef CXN_POOL_STRIDE_X
+#undef CXN_POOL_PAD_TOP
+#undef CXN_POOL_PAD_LEFT

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pooling fused into the convolution before it: every registered variant, any pooling geometry, nothing outside the band."""
+
+from __future__ import annotations
+
+import subprocess
+from itertools import product
+
+import pytest
+
+from cmsisnn_x._variants import Variant, device_variant_problem, device_variants
+from cmsisnn_x.layers import Layer, with_pools
+from helpers.device import INCLUDE, Build, Case, assert_kernel, c_source, check_on_host, host_compiler, sample
+from helpers.layers import make_layer
+
+OFFSETS = (None, 1, 2, 3)
+
+# Image, output channels, kernel, and the rest: odd sizes and channels, strides, narrow and low images, tiles left over.
+CONVOLUTIONS = (
+    ((8, 8, 4), 8, 3, {"padding": 1, "out_shift": 8, "activation": "relu"}),
+    ((9, 11, 3), 5, 5, {"padding": 2, "out_shift": 9}),
+    ((7, 6, 6), 6, 3, {"padding": 1, "out_shift": 8, "activation": "relu"}),
+    ((10, 9, 8), 4, (3, 5), {"out_shift": 9}),
+    ((13, 12, 2), 7, 3, {"stride": 2, "padding": 1, "out_shift": 7}),
+    ((6, 13, 4), 4, 3, {"padding": 1, "out_shift": 8}),
+    ((5, 5, 8), 3, 1, {"out_shift": 7}),
+    ((4, 4, 6), 9, 7, {"padding": 3, "out_shift": 11}),
+)
+# Windows that overlap or leave gaps, clipped at the far edge, at both, kernels above 4 and as large as the image, 1x1.
+POOLS = (
+    (3, 2, 0, True),
+    (2, 2, 0, False),
+    (3, 2, 1, False),
+    (3, 1, 1, False),
+    (2, 3, 0, True),
+    (1, 2, 0, False),
+    (1, 1, 0, False),
+    (4, 4, 0, True),
+    (5, 3, 2, True),
+    ((2, 3), (1, 2), (1, 0), True),
+    ((3, 1), (5, 4), (2, 0), False),
+    (4, 1, 3, False),
+    (2, 4, 1, True),
+)
+
+
+def pairs(dtype: str) -> list[Layer]:
+    """Every convolution with every pooling, either kind in turn; a pooling that its image is too small for is left out."""
+    found = []
+    shift = 8 if dtype == "q15" else 0
+    for turn, (convolution, pool) in enumerate(product(CONVOLUTIONS, POOLS)):
+        shape, channels, kernel, options = convolution
+        options = options | {"out_shift": options["out_shift"] + shift}
+        conv = make_layer("conv2d", shape, dtype=dtype, out_channels=channels, kernel=kernel, **options)
+        window, stride, padding, ceil_mode = pool
+        geometry = {"kernel": window, "stride": stride, "padding": padding, "ceil_mode": ceil_mode}
+        kind = ("max_pool2d", "avg_pool2d")[turn % 3 // 2]
+        after = make_layer(kind, conv.output_shape, dtype=dtype, **geometry)
+        if min(after.output_shape) > 0:
+            found.append(with_pools((conv, after))[0])
+    return found
+
+
+def cases(dtype: str, *, dsp: bool) -> list[Case]:
+    """Every fused variant with every pair that it can run, alignments in turn; neighbours are of different variants."""
+    fused = [v for v in device_variants("convolve", dtype, dsp=dsp) if v.fused_pool]
+    found = []
+    for turn, (layer, variant) in enumerate(product(pairs(dtype), fused)):
+        if device_variant_problem(layer, variant, dsp=dsp) is None:
+            offsets = {"input_offset": OFFSETS[turn % 4], "output_offset": OFFSETS[turn // 4 % 4]}
+            found.append(Case(layer, variant, **offsets))
+    assert {case.variant for case in found} == set(fused)
+    return found
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize("dtype", ["q7", "q15"])
+def test_every_fused_variant_equals_convolution_then_pooling(build: Build, full: bool, dtype: str) -> None:
+    assert_kernel(build, sample(cases(dtype, dsp=build.dsp), build, full, most=16))
+
+
+def test_host_build_is_clean_under_sanitizers(full: bool) -> None:
+    chosen = [case for dtype in ("q7", "q15") for case in cases(dtype, dsp=True) if case.variant.inner == "c"]
+    check_on_host(chosen if full else chosen[::37], host_compiler())
