@@ -43,7 +43,9 @@ def _print_terms(out: Console, found: Explanation) -> None:
     table = make_table("term", "cycles", "share", "per MAC", "what it is", right=("cycles", "share", "per MAC"))
     for term in found.terms:
         per_mac = "-" if term.per_mac is None else f"{term.per_mac:.3f}"
-        table.add_row(term.name, f"{term.cycles:,}", f"{term.share * 100:.1f} %", per_mac, words(term.name, found.item.layer))
+        table.add_row(
+            term.name, f"{term.cycles:,}", f"{term.share * 100:.1f} %", per_mac, words(term.name, found.item.layer)
+        )
     out.print(table)
     if found.cycles_are == "emulated":
         out.print("The emulated cycles are split as the estimate splits its own.")
