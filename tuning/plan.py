@@ -17,6 +17,7 @@ from .memory import Region
 from .target import Target
 
 if TYPE_CHECKING:
+    from .check import Check
     from .cost import Estimates
 
 SCHEMA = "plan-1"
@@ -95,6 +96,7 @@ class Plan:
     regions: tuple[Region, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
     pareto: dict[str, list[dict[str, int]]] | None = None
+    check: Check | None = None
     tables: tuple[Estimates, ...] = field(default=(), repr=False, compare=False)
     """What the search looked at, per layer: for :func:`tuning.explain.explain`, no part of plan.json."""
 
@@ -132,6 +134,7 @@ class Plan:
             "layers": [item.to_dict() for item in self.layers],
             "memory_map": [asdict(region) for region in self.regions],
             **({"pareto": self.pareto} if self.pareto else {}),
+            **({"check": self.check.to_dict()} if self.check else {}),
         }
 
     def to_json(self) -> str:
@@ -141,6 +144,11 @@ class Plan:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write plan.json by atomic rename."""
         write_atomically(Path(path), self.to_json())
+
+    def _repr_html_(self) -> str:
+        from .notebook import plan_html
+
+        return plan_html(self)
 
     def __str__(self) -> str:
         return (

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``cmsisnn-tune MODEL --check DATA.npz``: a check as text."""
+
+from __future__ import annotations
+
+from ..check import Check
+from ..notebook import HEAD, check_rows, check_words
+from ..terminal import console, make_table
+
+
+def print_check(check: Check, *, no_color: bool = False, stderr: bool = False) -> None:
+    """The table per tensor, what its columns mean, and the verdict."""
+    out = console(no_color, stderr=stderr)
+    against = "float against fixed point" if check.has_reference else "fixed point alone"
+    out.print(f"\nCheck of {check.samples:,} samples of {check.data}: {against}")
+    hidden = set() if check.has_reference else {"format", "SNR dB", "alone", "max error"}
+    shown = [at for at, name in enumerate(HEAD) if name not in hidden]
+    names = [HEAD[at] for at in shown]
+    table = make_table(*names, right=tuple(name for name in names if name not in ("layer", "op", "format")))
+    first = check.first_break
+    for tensor, row in zip(check.tensors, check_rows(check), strict=True):
+        style = None if tensor.problem is None else "bold red" if tensor is first else "red"
+        table.add_row(*(row[at] for at in shown), style=style)
+    out.print(table)
+    if check.has_reference:
+        out.print(
+            "SNR is the signal's power over the error's, of the network up to here and of the layer alone on the "
+            "inputs that it gets; the maximum error is in units of the float network."
+        )
+        if any(tensor.op == "softmax" and tensor.max_error is None for tensor in check.tensors):
+            out.print("CMSIS-NN's softmax is a power of two of raw integers: its values are not compared.")
+    else:
+        out.print(
+            "The model file names no float network (key 'float', see cmsisnn-quantize): errors and accuracy of the "
+            "float network are unknown."
+        )
+    out.print(
+        "Headroom: bits by which the largest accumulator could grow before its 32 bits wrap. Saturated: outputs that "
+        "the clamp changed."
+    )
+    for sentence in check_words(check):
+        out.print(f"{sentence}.")
