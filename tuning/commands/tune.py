@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -77,6 +78,15 @@ def tune(
     pareto: Annotated[
         bool, typer.Option("--pareto", help="Also list the plans that trade cycles for SRAM and for flash.")
     ] = False,
+    check: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA.npz",
+            help="Hold the fixed-point network against its float network on these samples (x, and labels y if any), "
+            "layer by layer, and the emulated firmware against both. Exit status 1 if a layer breaks: an accumulator "
+            "wraps, less than 10 dB of signal over error, or (without a float network) over 10 % saturated outputs.",
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the plan as JSON, and nothing else, on stdout.")
     ] = False,
@@ -138,6 +148,12 @@ def tune(
 
         check_names(explain, network.layers)
 
+    found = None
+    if check:
+        from ..check import check_model
+
+        found = check_model(network, check)  # before the search: wrong data are said at once
+
     from .. import terminal
 
     with terminal.progress(
@@ -156,6 +172,11 @@ def tune(
             progress=report,
             **budgets,
         )
+    if found is not None:
+        from ..check import with_firmware
+
+        found = with_firmware(found, network, check, plan)
+        plan = replace(plan, check=found)
     write(plan, directory)
     if as_json:
         sys.stdout.write(plan.to_json())
@@ -171,6 +192,13 @@ def tune(
 
         for name in explain:
             print_explanation(explanation_of(plan, name), no_color=no_color, stderr=as_json)
+    if found is not None:
+        from .check import print_check
+
+        if not (quiet or as_json):
+            print_check(found, no_color=no_color)
+        if not found.passed:
+            raise typer.Exit(1)
 
 
 def write(plan: Plan, directory: Path) -> None:
