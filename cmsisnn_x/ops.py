@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import _activation, _convolution, _depthwise, _fully_connected, _pooling, _simd, _softmax, _support
+from . import _activation, _convolution, _depthwise, _fully_connected, _simd, _softmax, _support
 from . import _arguments as check
 from ._tables import activation_table
 from ._variants import Variant, check_variant
@@ -350,7 +350,8 @@ def _pool(is_max, x, kernel, stride, padding, ceil_mode, output_size, out):
     shape = (*sides, channels) if image.ndim == 3 else (nhwc.shape[0], *sides, channels)
     result = check.Output(out, shape, image.dtype, nhwc)
     if nhwc.shape[0]:
-        _pooling.pool(nhwc, result.array.reshape(-1, *sides, channels), is_max, *window, *step, *first)
+        run = _simd.max_pool if is_max else _simd.avg_pool
+        run(nhwc, result.array.reshape(-1, *sides, channels), window, step, first)
     return result.finish()
 
 
@@ -373,7 +374,7 @@ def relu(x: ArrayLike, out: NDArray | None = None) -> NDArray:
     ValueError
         `x` is neither int8 nor int16, or `out` does not match it.
     """
-    return _elementwise(_activation.relu, check.quantized("x", x), (), out)
+    return _elementwise(_simd.relu, check.quantized("x", x), (), out)
 
 
 def sigmoid(x: ArrayLike, int_bits: int, out: NDArray | None = None) -> NDArray:
