@@ -22,7 +22,8 @@ weights, bias and output, a product has ``fx + fw`` of them, hence::
 The float file
 --------------
 ``<name>_float.npz`` lies beside the model file, which names it (``float: <name>_float.npz``). It holds the float
-network that the model approximates, tensor by tensor, and every tensor's fraction bits; :func:`load_reference` reads it.
+network that the model approximates, tensor by tensor, and every tensor's fraction bits; :func:`load_reference` reads
+it.
 
 ==========================  =======  ================================================================================
 key                         dtype

@@ -43,7 +43,7 @@ def to_model(result: Quantized) -> Model:
 
 def integer_arrays(result: Quantized) -> dict[str, np.ndarray]:
     """What ``<name>.npz`` holds."""
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for layer in result.layers:
         if layer.weights is not None and layer.bias is not None:
             arrays |= {f"{layer.name}/weights": layer.weights, f"{layer.name}/bias": layer.bias}

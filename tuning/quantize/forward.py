@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import e, log, prod
 
 import numpy as np
@@ -143,7 +143,7 @@ def _softmax(layer: Layer, x: np.ndarray, arrays: Mapping[str, np.ndarray], base
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-_OPS = {
+_OPS: dict[str, Callable[..., np.ndarray]] = {
     "conv2d": _conv2d,
     "depthwise_conv2d": _depthwise_conv2d,
     "fully_connected": _fully_connected,

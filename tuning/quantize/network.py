@@ -109,10 +109,12 @@ class FloatNetwork:
         }
         model = build_model(content, self.name)
         for layer, resolved in zip(self.layers, model.layers, strict=True):
-            if layer.weights is not None and layer.weights.shape != np.shape(resolved.weights):
+            if layer.weights is None or resolved.weights is None:
+                continue
+            if layer.weights.shape != resolved.weights.shape:
                 raise ModelError(
                     f"{self.name}: {layer.source or layer.name}: expected weights of shape "
-                    f"{list(np.shape(resolved.weights))} for an input of {list(resolved.input_shape)}, got "
+                    f"{list(resolved.weights.shape)} for an input of {list(resolved.input_shape)}, got "
                     f"{list(layer.weights.shape)}"
                 )
         return model.layers

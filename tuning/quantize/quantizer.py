@@ -362,8 +362,14 @@ class _Quantizer:
         if fb < fitting_fraction(bias, self.bits) and bias.any():
             notes.append(f"bias has {fb} fraction bits, else bias_shift would be negative")
         note = f"{layer.name}: {'; '.join(notes)}" if notes else ""
-        shifts = {"bias_shift": fx + fw - fb, "out_shift": fx + fw - fy}
-        return _Fixed(replace(layer, weights=integers, bias=offsets, **shifts), fx, fy, fw, fb, note)
+        return _Fixed(
+            replace(layer, weights=integers, bias=offsets, bias_shift=fx + fw - fb, out_shift=fx + fw - fy),
+            fx,
+            fy,
+            fw,
+            fb,
+            note,
+        )
 
     def input_reach(self, index: int) -> tuple[int, int]:
         """Least and largest integer that can enter a layer, whatever the data."""

@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ONNX files as sorted nodes and constant arrays; what the operators mean for us is in :mod:`.onnx_reader`."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import MissingToolError, ModelError
+
+OLDEST_OPSET = 7
+LARGEST_FILE = 2**31 - 1
+FOREIGN = {
+    ".tflite": "a TensorFlow Lite file; convert the Keras model with tf2onnx",
+    ".h5": "a Keras file; convert it with tf2onnx",
+    ".keras": "a Keras file; convert it with tf2onnx",
+    ".pb": "a TensorFlow file; convert it with tf2onnx",
+    ".pt": "a PyTorch file; export the model with torch.onnx.export",
+    ".pth": "a PyTorch file; export the model with torch.onnx.export",
+    ".yaml": "a model file, which is quantised already",
+    ".yml": "a model file, which is quantised already",
+}
+FOLDABLE = frozenset(
+    "Add Cast Concat Constant ConstantOfShape Div Expand Flatten Floor Gather Identity Max Min Mul Neg Range "
+    "ReduceProd Reciprocal Reshape Slice Split Sqrt Squeeze Sub Tile Transpose Unsqueeze".split()
+)
+"""Operators that are evaluated where all their inputs are constants: exporters compute shapes and weights with them."""
+QUANTISED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger")
+LARGEST_CONSTANT = 1 << 28
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One operator: attributes as Python values, absent inputs as ``""``."""
+
+    op: str
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: dict[str, Any]
+    proto: Any
+
+    def __str__(self) -> str:
+        return f"node {self.name!r} ({self.op})" if self.name else f"the {self.op} node that gives {self.outputs[0]!r}"
+
+
+@dataclass(frozen=True, eq=False)
+class OnnxGraph:
+    """What contributes to the graph's one output, from its one input.
+
+    `shape` is the input's with the batch first; a batch size that is not fixed is 1. `uses` counts the nodes that take
+    a tensor, shapes aside.
+    """
+
+    file: str
+    opset: int
+    input: str
+    shape: tuple[int, ...]
+    output: str
+    nodes: tuple[Node, ...]
+    constants: dict[str, np.ndarray]
+    uses: dict[str, tuple[Node, ...]]
+
+
+def read(source: str | os.PathLike[str] | Any) -> OnnxGraph:
+    """The graph of a file, or of an ``onnx.ModelProto``.
+
+    Raises
+    ------
+    ModelError
+        The file cannot be read, or is not a graph with one input and one output.
+    MissingToolError
+        The package `onnx` is not installed.
+    """
+    try:
+        import onnx
+    except ImportError:
+        raise MissingToolError("reading ONNX needs the package onnx: pip install 'cmsisnn-x[quantize]'") from None
+    if isinstance(source, onnx.ModelProto):
+        return _Reader(_inlined(source), source.graph.name or "model").graph()
+    path = Path(source)
+    return _Reader(_inlined(_load(path)), path.name).graph()
+
+
+def _load(path: Path) -> Any:
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    if not path.exists():
+        raise ModelError(f"{path}: no such file")
+    if path.is_dir():
+        raise ModelError(f"{path}: expected an ONNX file, got a folder")
+    if path.suffix.lower() in FOREIGN:
+        raise ModelError(f"{path}: expected an ONNX file, got {FOREIGN[path.suffix.lower()]}")
+    if path.stat().st_size > LARGEST_FILE:
+        raise ModelError(
+            f"{path}: {path.stat().st_size:,} bytes; protobuf ends at 2 GiB. Save the weights as external data "
+            "(onnx.save(..., save_as_external_data=True))"
+        )
+    try:
+        proto = onnx.load_model_from_string(path.read_bytes())
+    except (DecodeError, ValueError) as problem:
+        raise ModelError(f"{path}: expected an ONNX file, got one that cannot be decoded: {problem}") from None
+    except MemoryError:
+        raise ModelError(f"{path}: does not fit into memory") from None
+    if not proto.graph.node or not proto.graph.output:
+        raise ModelError(f"{path}: expected an ONNX file with a graph, got one without nodes or outputs")
+    try:
+        onnx.load_external_data_for_model(proto, str(path.parent))
+    except (OSError, ValueError, MemoryError, onnx.checker.ValidationError) as problem:
+        raise ModelError(f"{path}: its external data cannot be read: {problem}") from None
+    return proto
+
+
+def _inlined(proto: Any) -> Any:
+    if not proto.functions:
+        return proto
+    from onnx.inliner import inline_local_functions
+
+    return inline_local_functions(proto)
+
+
+class _Reader:
+    def __init__(self, proto: Any, file: str) -> None:
+        self.proto, self.file = proto, file
+
+    def error(self, text: str) -> ModelError:
+        return ModelError(f"{self.file}: {text}")
+
+    def graph(self) -> OnnxGraph:
+        opset = self.opset()
+        graph = self.proto.graph
+        if graph.sparse_initializer:
+            raise self.error("sparse weights are not supported; save them dense")
+        constants = {tensor.name: self.array(tensor) for tensor in graph.initializer}
+        # Files of IR version 3 and before list the weights among the inputs.
+        inputs = [item for item in graph.input if item.name not in constants]
+        if len(inputs) != 1:
+            names = ", ".join(repr(item.name) for item in inputs) or "none"
+            raise self.error(f"expected one input, got {names}")
+        if len(graph.output) != 1:
+            names = ", ".join(repr(item.name) for item in graph.output)
+            raise self.error(f"expected one output, got {names}; keep one with onnx.utils.extract_model")
+        nodes = self.sorted([self.node(item) for item in graph.node], graph.output[0].name)
+        uses: dict[str, list[Node]] = {}
+        for node in nodes:
+            for name in node.inputs:
+                if name and node.op != "Shape":
+                    uses.setdefault(name, []).append(node)
+        return OnnxGraph(
+            self.file,
+            opset,
+            inputs[0].name,
+            self.shape(inputs[0]),
+            graph.output[0].name,
+            tuple(nodes),
+            constants,
+            {name: tuple(takers) for name, takers in uses.items()},
+        )
+
+    def opset(self) -> int:
+        versions = {item.domain: item.version for item in self.proto.opset_import}
+        version = versions.get("", versions.get("ai.onnx"))
+        if version is None:
+            raise self.error(f"expected standard ONNX operators, got only {', '.join(sorted(versions)) or 'none'}")
+        if version < OLDEST_OPSET:
+            raise self.error(f"expected opset {OLDEST_OPSET} or newer, got {version}; onnx.version_converter raises it")
+        return int(version)
+
+    def shape(self, item: Any) -> tuple[int, ...]:
+        kind = item.type.WhichOneof("value")
+        if kind != "tensor_type":
+            raise self.error(f"input {item.name!r}: expected a tensor, got {kind or 'nothing'}")
+        if not item.type.tensor_type.HasField("shape"):
+            raise self.error(f"input {item.name!r}: expected a known shape, got none; export with fixed sizes")
+        dims = item.type.tensor_type.shape.dim
+        sizes = [dim.dim_value if dim.WhichOneof("value") == "dim_value" else 0 for dim in dims]
+        spelled = [str(dim.dim_value or dim.dim_param or "?") for dim in dims]
+        if len(sizes) < 2 or any(size < 1 for size in sizes[1:]):
+            raise self.error(
+                f"input {item.name!r}: expected a batch first and then fixed sizes, got [{', '.join(spelled)}]; "
+                "export with fixed sizes (only the batch may be open)"
+            )
+        return (max(sizes[0], 1), *sizes[1:])
+
+    def array(self, tensor: Any) -> np.ndarray:
+        from onnx import TensorProto, numpy_helper
+
+        if tensor.data_location == TensorProto.EXTERNAL:
+            raise self.error(
+                f"weights {tensor.name!r} lie in another file that was not loaded; give the path of the file"
+            )
+        try:
+            return np.asarray(numpy_helper.to_array(tensor))
+        except (ValueError, TypeError, KeyError) as problem:
+            raise self.error(f"weights {tensor.name!r} cannot be read: {problem}") from None
+
+    def node(self, proto: Any) -> Node:
+        from onnx import AttributeProto, helper
+
+        attributes: dict[str, Any] = {}
+        for item in proto.attribute:
+            if item.type == AttributeProto.TENSOR:
+                attributes[item.name] = self.array(item.t)
+            elif item.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS):
+                attributes[item.name] = None
+            else:
+                value = helper.get_attribute_value(item)
+                attributes[item.name] = value.decode(errors="replace") if isinstance(value, bytes) else value
+        op = proto.op_type if proto.domain in ("", "ai.onnx") else f"{proto.domain}.{proto.op_type}"
+        node = Node(op, proto.name, tuple(proto.input), tuple(proto.output), attributes, proto)
+        if op in QUANTISED or op.startswith("QLinear"):
+            raise self.error(f"{node}: the network is quantised already; give the float model")
+        return node
+
+    def sorted(self, nodes: list[Node], output: str) -> list[Node]:
+        """The nodes that the output needs, each after those that it takes from."""
+        maker: dict[str, Node] = {}
+        for item in nodes:
+            for name in filter(None, item.outputs):
+                if name in maker:
+                    raise self.error(f"tensor {name!r} is made by {maker[name]} and by {item}")
+                maker[name] = item
+        done: dict[int, bool] = {}
+        order: list[Node] = []
+        # Depth first without recursion: networks are deeper than Python's stack.
+        stack = [(output, False)]
+        while stack:
+            name, is_left = stack.pop()
+            node = maker.get(name)
+            if node is None:
+                continue
+            if is_left:
+                done[id(node)] = True
+                order.append(node)
+            elif id(node) in done:
+                if not done[id(node)]:
+                    raise self.error(f"{node} depends on its own output")
+            else:
+                done[id(node)] = False
+                stack.append((name, True))
+                stack.extend((taken, False) for taken in reversed(node.inputs))
+        return order
+
+
+def fold(graph: OnnxGraph, node: Node, inputs: list[np.ndarray | None]) -> list[np.ndarray]:
+    """Outputs of an operator all of whose inputs are constants."""
+    from onnx import TensorProto, helper
+    from onnx.reference import ReferenceEvaluator
+
+    given = {name: value for name, value in zip(node.inputs, inputs, strict=True) if value is not None}
+    unknown = [helper.make_tensor_value_info(name, TensorProto.UNDEFINED, None) for name in given]
+    results = [helper.make_tensor_value_info(name, TensorProto.UNDEFINED, None) for name in node.outputs]
+    one = helper.make_graph([node.proto], "constant", unknown, results)
+    model = helper.make_model(one, opset_imports=[helper.make_opsetid("", graph.opset)])
+    try:
+        if node.op in ("ConstantOfShape", "Expand", "Tile"):
+            _check_size(node, inputs)
+        found = ReferenceEvaluator(model).run(None, given)
+    except Exception as problem:  # the reference evaluator raises whatever NumPy does on impossible operands
+        raise ModelError(f"{graph.file}: {node}: its constants cannot be evaluated: {problem}") from None
+    return [np.asarray(value) for value in found]
+
+
+def _check_size(node: Node, inputs: list[np.ndarray | None]) -> None:
+    repeats = inputs[-1]
+    start = 1 if node.op == "ConstantOfShape" or inputs[0] is None else max(inputs[0].size, 1)
+    if repeats is not None and start * float(np.prod(repeats.astype(np.float64))) > LARGEST_CONSTANT:
+        raise ValueError("the result would have more than 2**28 elements")
+
+
+def branch_error(graph: OnnxGraph, tensor: str, takers: tuple[Node, ...]) -> ModelError:
+    """Tensor `tensor` is used more than once."""
+    names = [str(node) for node, _ in Counter(takers).items()]
+    if tensor == graph.output:
+        names.append("the graph's output")
+    text = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    if len(names) == 1:
+        text += ", twice"
+    return ModelError(
+        f"{graph.file}: tensor {tensor!r} is used by {text}: networks must be sequential (no residual connections, "
+        "concatenations or second outputs)"
+    )
