@@ -102,8 +102,9 @@ def read(path: Path, error: type[TuningError], name: str | None = None) -> Docum
         raise error(f"{shown}: no such file") from None
     except IsADirectoryError:
         raise error(f"{shown}: expected a YAML file, got a directory") from None
-    except OSError as problem:
-        raise error(f"{shown}: cannot be read: {problem.strerror}") from None
+    except (OSError, ValueError) as problem:
+        why = getattr(problem, "strerror", None) or problem
+        raise error(f"{shown}: cannot be read: {why}") from None
     if len(raw) > MAX_FILE_BYTES:
         raise error(f"{shown}: expected a YAML file of at most {MAX_FILE_BYTES} bytes, got a larger one")
     try:

@@ -121,10 +121,12 @@ def list_models() -> dict[str, Path]:
 
 
 def find_model(source: str | os.PathLike[str]) -> Path:
-    path = Path(source)
-    if path.exists() and not (path.is_dir() and str(source) in list_models()):
-        return path
-    models = list_models()
+    path, models = Path(source), list_models()
+    try:
+        if path.exists() and not (path.is_dir() and str(source) in models):
+            return path
+    except OSError as problem:
+        raise ModelError(f"{source}: cannot be read: {problem.strerror}") from None
     if str(source) in models:
         return models[str(source)]
     if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:

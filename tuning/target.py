@@ -37,6 +37,8 @@ TIMING = {
 }
 """Every key of a target's `timing`, and what it counts."""
 
+NEVER_FREE = ("issue_width", "alu", "load", "load_next", "store", "multiply", "multiply_accumulate", "divide", "branch")
+
 MEMORY = {
     "flash_wait_states": "further cycles of a read of the flash that neither a cache nor a buffer serves",
     "flash_line_bytes": "bytes that one read of the flash delivers; the line read last stays in a buffer",
@@ -157,6 +159,13 @@ def _cycles(value: object) -> float:
     return float(value)
 
 
+def _rate(value: object) -> float:
+    """Cycles of something that is never free: others are divided by it."""
+    if not _cycles(value):
+        raise ValueError(f"expected more than 0 cycles, got {value!r}")
+    return _cycles(value)
+
+
 def _count(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 255:
         raise ValueError(f"expected an integer in 0..255, got {value!r}")
@@ -235,8 +244,11 @@ def find_target(source: str | os.PathLike[str], relative_to: Path | None = None)
     if str(source) in known:
         return known[str(source)]
     path = Path(source) if relative_to is None else relative_to / source
-    if path.suffix in (".yaml", ".yml") or path.is_file():
-        return path
+    try:
+        if path.suffix in (".yaml", ".yml") or path.is_file():
+            return path
+    except OSError:  # a name that no file system takes
+        pass
     raise TargetError(
         f"unknown target {str(source)!r}; {_yaml.suggest(str(source), known)} (or give the path of a .yaml file)"
     )
@@ -323,7 +335,7 @@ def _load(path: Path, children: tuple[Path, ...]) -> Target:
         for name, item in data["timing"].items():
             if name not in TIMING:
                 raise error(("timing", name), f"unknown instruction class; {_yaml.suggest(name, TIMING)}")
-            timing[name] = number(("timing", name), item, _cycles)
+            timing[name] = number(("timing", name), item, _rate if name in NEVER_FREE else _cycles)
             if timing[name] is None:
                 raise error(("timing", name), "expected cycles, got nothing")
     refinements = dict(base.refinements)
