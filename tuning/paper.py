@@ -34,10 +34,11 @@ ROWS = {
 }
 """Operation -> row of the table."""
 SCHEMA = "paper-table-1"
+PLAIN, CONFIGURATION = "plain loops", "paper's configuration"
 
 PAPER_MS: Mapping[str, Mapping[str, float]] = {
-    "plain loops": {"convolution": 443.4, "pooling": 11.83, "ReLU": 1.06, "total": 456.4},
-    "paper's configuration": {
+    PLAIN: {"convolution": 443.4, "pooling": 11.83, "ReLU": 1.06, "total": 456.4},
+    CONFIGURATION: {
         "convolution": 96.4,
         "conv1": 31.4,
         "conv2": 42.8,
@@ -86,6 +87,13 @@ class PaperTable:
     cflags: tuple[str, ...]
     columns: tuple[Column, ...]
     plan: Plan
+    ratio_against: str = PLAIN
+
+    @property
+    def gains(self) -> dict[str, float]:
+        """Column -> how many times faster the network is than `ratio_against`."""
+        totals = {column.name: column.rows["total"].ratio for column in self.columns}
+        return {name: ratio for name, ratio in totals.items() if ratio is not None and name != self.ratio_against}
 
     @property
     def differences(self) -> tuple[str, ...]:
@@ -97,6 +105,7 @@ class PaperTable:
         return {
             "schema": SCHEMA,
             "paper": {"source": "arXiv:1801.06601", "ratio": PAPER_RATIO},
+            "ratio_against": self.ratio_against,
             "model": self.plan.model,
             "target": self.target.name,
             "clock_hz": self.target.clock_hz,
@@ -143,18 +152,19 @@ def paper_table(target: Target, *, score: str = "emulate") -> PaperTable:
             plain: dict[str, int] | None = _plain_cycles(apart, target, bench)
             of_paper, of_tuned = _emulated(bench, apart.layers, paper), _emulated(bench, chosen, tuned)
     else:
-        compiler, plain = plan.compiler, None
+        compiler, plain = f"fitted on code of {plan.compiler}", None
         of_paper = _estimated(apart.layers, paper, target)
         of_tuned = {item.layer.name: item.cycles for item in plan.layers}
     word = "emulated" if score == "emulate" else "estimated"
     fused = tuple(layer.name for layer in chosen if layer.activation == "relu")
-    baseline = _rows(apart.layers, plain) if plain is not None else {}
-    columns = [
-        _column("plain loops", "emulated" if plain else "unknown", baseline, baseline, target),
-        _column("paper's configuration", word, _rows(apart.layers, of_paper), baseline, target),
+    loops, theirs = _rows(apart.layers, plain) if plain else {}, _rows(apart.layers, of_paper)
+    baseline = loops or theirs
+    columns = (
+        _column(PLAIN, "emulated" if plain else "unknown", loops, baseline, target),
+        _column(CONFIGURATION, word, theirs, baseline, target),
         _column("tuned", word, _rows(chosen, of_tuned), baseline, target, fused),
-    ]
-    return PaperTable(target, compiler, CFLAGS, tuple(columns), plan)
+    )
+    return PaperTable(target, compiler, CFLAGS, columns, plan, PLAIN if plain else CONFIGURATION)
 
 
 def split_relu(layers: Sequence[Layer]) -> tuple[Layer, ...]:
@@ -251,9 +261,10 @@ def _column(
 def _differences(table: PaperTable) -> tuple[str, ...]:
     target = table.target
     waits = "its caches and wait states as its file declares them" if not target.is_core else "zero wait states"
+    how = table.columns[-1].cycles_are
     said = [
         f"The paper measured a board (STM32F746, 216 MHz, code in flash) with a compiler that it does not name; here "
-        f"{target.name} is emulated with {waits}, {table.compiler}.",
+        f"cycles of {target.name} are {how} with {waits}, {table.compiler}.",
         "The paper's baseline is a one-dimensional convolution of CMSIS-DSP with pooling and ReLU as Caffe has them; "
         "here it is nested loops in C, one output at a time, shapes as arguments.",
         "The paper's configuration is this package's kernel with 2x2 blocks, unroll 1 and two im2col columns: shapes "

@@ -21,16 +21,40 @@ from .units import show_size
 
 PLAIN_WIDTH = 200  # columns where the output is no terminal: nothing is cut
 WIDE, NARROW = 150, 100  # columns below which a plan's table leaves out what the model file says, and ratios
-ERROR = "error (worst)"
 ENERGY_LIMITS = (
     "cycles x the datasheet's typical run-mode current x supply; board, peripherals, sleep and temperature apart"
 )
 
 
+class _Terminal(Console):
+    """A console that never cuts a number: a table that does not fit is printed wider, and the terminal wraps it."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        needed = max((least_width(item) for item in objects if isinstance(item, Table)), default=0)
+        if needed <= self.width:
+            super().print(*objects, **options)
+            return
+        before, self._width = self._width, needed
+        try:
+            super().print(*objects, **options)
+        finally:
+            self._width = before
+
+
+def least_width(table: Table) -> int:
+    """Columns of text that a table of `make_table` takes if its words may wrap and its numbers may not."""
+    needed = 0
+    for column in table.columns:
+        texts = [str(column.header), *map(str, column.cells)]
+        pieces = texts if column.no_wrap else [word for text in texts for word in text.split()]
+        needed += max(map(len, pieces), default=0)
+    return needed + 3 * len(table.columns) - 1
+
+
 def console(no_color: bool = False, stderr: bool = False) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else PLAIN_WIDTH
-    return Console(
+    return _Terminal(
         stderr=stderr, no_color=no_color, highlight=False, width=width, soft_wrap=False, markup=False, emoji=False
     )
 
@@ -83,9 +107,11 @@ def print_plan(plan: Plan, directory: Path, *, no_color: bool = False, verbose: 
         f"{plan.model} on {plan.target.name}{clock}: least {plan.objective}, {word}, {plan.strategy} search, "
         f"{plan.evaluations:,} variants looked at"
     )
-    numbers = (f"{word} cycles", ERROR, "MAC/cycle", "ms", "scratch", "flash", "gain")
+    numbers = ("cycles", "error", "MAC/cycle", "ms", "scratch", "flash", "gain")
     shown = [name for name in ("layer", "op", "shape", "variant", *numbers) if name not in _left_out(plan, out)]
-    table = make_table(*shown, right=numbers)
+    longer = {"cycles": f"{word} cycles", "error": "error (worst)"} if out.width >= NARROW else {}
+    heads = [longer.get(name, name) for name in shown]
+    table = make_table(*heads, right=tuple(longer.get(name, name) for name in numbers))
     for item in plan.layers:
         row = _row(plan, item)
         table.add_row(*(row[name] for name in shown))
@@ -93,8 +119,8 @@ def print_plan(plan: Plan, directory: Path, *, no_color: bool = False, verbose: 
     totals = plan.totals
     total = {
         "layer": "network",
-        f"{word} cycles": f"{totals['cycles']:,}",
-        ERROR: _error_text(network_error_bar(plan)),
+        "cycles": f"{totals['cycles']:,}",
+        "error": _error_text(network_error_bar(plan)),
         "MAC/cycle": _ratio(totals["macs"], totals["cycles"]),
         "ms": _ms(totals["ms"]),
         "scratch": f"{totals['scratch_bytes']:,}",
@@ -114,7 +140,7 @@ def print_plan(plan: Plan, directory: Path, *, no_color: bool = False, verbose: 
     out.print(f"Flash  {_against(totals['flash_bytes'], plan.budget.get('flash'))}: weights and code")
     if totals.get("energy_uj") is not None:
         out.print(f"Energy {totals['energy_uj']:,.1f} uJ per inference: {ENERGY_LIMITS}")
-    if ERROR in shown:
+    if "error" in shown:
         out.print(
             "Error is the median (worst) difference between estimated and emulated cycles on layers that the model "
             "was not fitted on; the network's is the layers' added up, as if all erred to one side."
@@ -139,11 +165,11 @@ def _left_out(plan: Plan, out: Console) -> set[str]:
     """Columns that say nothing here, or for which the terminal is too narrow."""
     names = set() if plan.target.clock_hz else {"ms"}
     if plan.cycles_are != "estimated" and all(error_bar(plan, item) is None for item in plan.layers):
-        names.add(ERROR)
+        names.add("error")
     if out.width < WIDE:
         names |= {"op", "shape"}
     if out.width < NARROW:
-        names |= {"MAC/cycle"}
+        names |= {"MAC/cycle", "scratch"} if plan.target.clock_hz else {"MAC/cycle"}
     return names
 
 
@@ -154,8 +180,8 @@ def _row(plan: Plan, item: LayerPlan) -> dict[str, str]:
         "op": layer.op,
         "shape": f"{shape_text(layer.input_shape)} -> {shape_text(layer.output_shape)}",
         "variant": str(item.variant) if item.variant else "-",
-        f"{plan.cycles_are} cycles": f"{item.cycles:,}",
-        ERROR: _error_text(error_bar(plan, item)),
+        "cycles": f"{item.cycles:,}",
+        "error": _error_text(error_bar(plan, item)),
         "MAC/cycle": _ratio(layer.macs, item.cycles),
         "ms": _ms(plan.target.milliseconds(item.cycles)),
         "scratch": f"{item.scratch_bytes:,}",

@@ -6,8 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..explain import Candidate, Explanation, error_bar, words
-from ..terminal import console, make_table, shape_text
-from ..units import show_size
+from ..terminal import NARROW, console, make_table, shape_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -123,7 +122,7 @@ def _print_neighbours(out: Console, found: Explanation) -> None:
     if not found.neighbours:
         return
     out.print("\nOne knob changed", style="bold")
-    numbers = ("cycles", "change", "scratch", "flash")
+    numbers = ("cycles", "change", "scratch", "flash") if out.width >= NARROW else ("cycles", "change", "flash")
     table = make_table("knob", "value", *numbers, "with it", right=numbers)
     before = ""
     for item in found.neighbours:
@@ -131,15 +130,14 @@ def _print_neighbours(out: Console, found: Explanation) -> None:
         knob, before = (item.knob if item.knob != before else ""), item.knob
         notes = ", ".join(f"{name}: {value}" for name, value in item.also.items())
         over = _over_text(candidate)
-        table.add_row(
-            knob,
-            item.value,
-            _cycles(found, candidate),
-            f"{candidate.change * 100:+.1f} %",
-            f"{candidate.scratch_bytes:,}",
-            f"{candidate.flash_bytes:,}",
-            "; ".join(part for part in (notes, over) if part),
-        )
+        row = {
+            "cycles": _cycles(found, candidate),
+            "change": f"{candidate.change * 100:+.1f} %",
+            "scratch": f"{candidate.scratch_bytes:,}",
+            "flash": f"{candidate.flash_bytes:,}",
+        }
+        also = "; ".join(part for part in (notes, over) if part)
+        table.add_row(knob, item.value, *(row[name] for name in numbers), also)
     out.print(table)
     if any(found.cycles_are == "emulated" and not item.candidate.emulated for item in found.neighbours):
         out.print("~ was not emulated: the estimate, scaled by what emulation found for the chosen variant.")
@@ -149,14 +147,11 @@ def _print_budgets(out: Console, found: Explanation) -> None:
     budget = {name: size for name, size in found.plan.budget.items() if size is not None}
     if found.unlocked:
         out.print("\nWhat a larger budget would buy", style="bold")
-        numbers = ("cycles", "change")
-        table = make_table("variant", *numbers, "needs", right=numbers)
+        table = make_table("cycles", "change", "needs", "with", right=("cycles", "change"))
         for item in found.unlocked:
-            needs = [
-                f"--{name} {budget[name] + more} ({more:,} bytes more than {show_size(budget[name])})"
-                for name, more in item.over.items()
-            ]
-            table.add_row(str(item.variant), _cycles(found, item), f"{item.change * 100:+.1f} %", " and ".join(needs))
+            needs = " and ".join(f"--{name} {budget[name] + more} ({more:,} more)" for name, more in item.over.items())
+            changes = ", ".join(f"{name}: {value}" for name, value in item.changes.items())
+            table.add_row(_cycles(found, item), f"{item.change * 100:+.1f} %", needs, changes)
         out.print(table)
         out.print("The other layers as they are: with a larger budget they may change as well.")
     elif found.passed_over is None:

@@ -61,9 +61,10 @@ def _print(made: PaperTable, no_color: bool) -> None:
         f"{made.target.clock_hz / 1e6:g} MHz"
     )
     out.print(_table(made))
+    gains = ", ".join(f"{name} {ratio:.1f}x" for name, ratio in made.gains.items())
     out.print(
-        f"Ratio is against the plain loops. The paper reports {PAPER_RATIO['time']:g}x in time and "
-        f"{PAPER_RATIO['energy']:g}x in energy over its baseline."
+        f"Against the {made.ratio_against}: {gains}. The paper reports {PAPER_RATIO['time']:g}x in time and "
+        f"{PAPER_RATIO['energy']:g}x in energy for its configuration over its baseline."
     )
     for text in made.differences:
         out.print(f"- {text}")
@@ -72,11 +73,12 @@ def _print(made: PaperTable, no_color: bool) -> None:
 def _table(made: PaperTable) -> Table:
     from ..terminal import make_table
 
-    numbers = ("cycles", "ms", "ratio", "uJ", "paper ms", "paper ratio")
-    table = make_table("", *numbers, right=numbers)
+    energy = any(cost.energy_uj is not None for column in made.columns for cost in column.rows.values())
+    numbers = ("cycles", "ms", "ratio", *(("uJ",) if energy else ()), "paper ms", "its ratio")
+    table = make_table(f"{made.columns[-1].cycles_are} cycles", *numbers, right=numbers)
     papers_plain = made.columns[0].rows
     for column in made.columns:
-        table.add_row(f"{column.name}, {column.cycles_are}", style="bold")
+        table.add_row(column.name, style="bold")
         for name, cost in column.rows.items():
             single = name not in _TOP
             base = papers_plain[name].paper_ms if name in papers_plain else None
@@ -86,7 +88,7 @@ def _table(made: PaperTable) -> Table:
                 "-" if cost.cycles is None else f"{cost.cycles:,}",
                 "-" if cost.ms is None else f"{cost.ms:.2f}",
                 "-" if cost.ratio is None else f"{cost.ratio:.1f}x",
-                "-" if cost.energy_uj is None else f"{cost.energy_uj:,.0f}",
+                *(("-" if cost.energy_uj is None else f"{cost.energy_uj:,.0f}",) if energy else ()),
                 "-" if cost.paper_ms is None else f"{cost.paper_ms:g}",
                 f"{base / cost.paper_ms:.1f}x" if base and cost.paper_ms else "-",
             )
