@@ -45,6 +45,7 @@ __all__ = [
     "list_targets",
     "load_model",
     "load_target",
+    "quantize",
     "tune",
 ]
 
@@ -68,8 +69,8 @@ _HOME = {name: "errors" for name in __all__ if name.endswith("Error")} | {
 
 def __getattr__(name: str) -> Any:
     # Names are imported when they are first used: `cmsisnn-tune --help` needs none of them.
-    if name == "emit":
-        return import_module(".emit", __name__)
+    if name in _VERBS:
+        return import_module(f".{name}", __name__)
     if name in _HOME:
         value = globals()[name] = getattr(import_module(f".{_HOME[name]}", __name__), name)
         return value
@@ -87,11 +88,21 @@ class _Emit(ModuleType):
         return self.emit_plan(plan, directory)
 
 
+class _Quantize(ModuleType):
+    """:mod:`tuning.quantize` is a package, and the verb ``tuning.quantize(network, calibration)``."""
+
+    def __call__(self, *args: Any, **keywords: Any) -> Any:
+        return self.quantize_model(*args, **keywords)
+
+
+_VERBS = {"emit": _Emit, "quantize": _Quantize}
+
+
 class _Package(ModuleType):
     def __setattr__(self, name: str, value: Any) -> None:
-        # The import system binds a sub-package here under its own name, which for `emit` is also a verb's.
-        if name == "emit" and isinstance(value, ModuleType):
-            value.__class__ = _Emit
+        # The import system binds a sub-package here under its own name, which for some is also a verb's.
+        if name in _VERBS and isinstance(value, ModuleType):
+            value.__class__ = _VERBS[name]
         super().__setattr__(name, value)
 
 

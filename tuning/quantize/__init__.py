@@ -58,8 +58,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Mapping
+
+    import numpy as np
+
     from .data import Data, load_data
     from .network import FloatLayer, FloatNetwork
+    from .onnx_reader import load_onnx
     from .quantizer import Quantized, quantize_network
     from .reference import Reference, load_reference
 
@@ -72,6 +78,7 @@ __all__ = [
     "load_data",
     "load_onnx",
     "load_reference",
+    "quantize_model",
     "quantize_network",
 ]
 
@@ -86,6 +93,61 @@ _HOME = {
     "load_reference": "reference",
     "quantize_network": "quantizer",
 }
+
+
+def quantize_model(
+    network: FloatNetwork | Iterable[Mapping[str, Any]] | str | os.PathLike[str] | Any,
+    calibration: Data | np.ndarray | tuple[np.ndarray, np.ndarray] | str | os.PathLike[str],
+    dtype: str = "q7",
+    *,
+    input_shape: tuple[int, ...] | None = None,
+    name: str | None = None,
+    **options: Any,
+) -> Quantized:
+    """``tuning.quantize(...)``: formats and integer weights for a float network.
+
+    Parameters
+    ----------
+    network : path, onnx.ModelProto, FloatNetwork, or iterable of mapping
+        A mapping has the keys of a model file's layer, without shifts, and `weights` and `bias` as float arrays in the
+        model file's shapes: ``{"op": "conv2d", "weights": w, "bias": b, "padding": 1, "activation": "relu"}``.
+    calibration : ndarray, (x, y), Data, or path of an ``.npz``
+        Inputs as the float model takes them, and class numbers if there are any.
+    dtype : {"q7", "q15"}
+    input_shape : tuple of int
+        For an iterable of mappings: ``(h, w, c)`` or ``(n,)``; a fully connected first layer makes it known.
+    name : str, optional
+        A C identifier.
+    **options
+        `method`, `softmax` and `progress` of :func:`quantize_network`.
+
+    Returns
+    -------
+    Quantized
+        With `model`, `report`, `accuracy` and ``save(path)``.
+
+    Raises
+    ------
+    ModelError, OptionError
+        The network, or the data for it, cannot be used.
+    """
+    import os
+    from dataclasses import replace
+
+    from .data import load_data
+    from .network import FloatNetwork, from_layers
+    from .quantizer import quantize_network
+
+    if isinstance(network, FloatNetwork):
+        built = network if name is None else replace(network, name=name)
+    elif isinstance(network, str | os.PathLike) or hasattr(network, "SerializeToString"):
+        from .onnx_reader import load_onnx
+
+        built = load_onnx(network, name)
+    else:
+        built = from_layers(list(network), input_shape, name or "model")
+    data = load_data(calibration) if isinstance(calibration, str | os.PathLike) else calibration
+    return quantize_network(built, data, dtype=dtype, **options)
 
 
 def __getattr__(name: str) -> Any:

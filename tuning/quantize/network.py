@@ -143,7 +143,8 @@ def from_layers(
         A layer lacks something, or has it in the wrong shape.
     """
     made: list[FloatLayer] = []
-    names: Callable[[str], str] = namer([str(row["name"]) for row in layers if "name" in row])
+    layers = list(layers)
+    names = namer([str(row["name"]) for row in layers if "name" in row])
     for index, row in enumerate(layers):
         keys = dict(row)
         op = str(keys.pop("op", ""))

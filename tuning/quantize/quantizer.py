@@ -22,6 +22,7 @@ from .formats import BITS, LARGEST_FRACTION, fitting_fraction, to_integers
 from .network import SCALE_FREE, TABLES, WEIGHTED, FloatNetwork, clip_limit, fold_clips, fold_softmax
 from .network import origin as scale_origin
 from .reference import Reference, channels_last
+from .terminal import show_score
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -266,20 +267,11 @@ class _Quantizer:
     def right(self, output: np.ndarray, chosen: np.ndarray | slice) -> np.ndarray | None:
         """Which answers are right by the labels, else which are the float network's; None if there are no answers."""
         if self.y is not None:
-            return self.answers(output) == self.y[chosen]
+            return answers_of(output, self.layers[-1]) == self.y[chosen]
         if self.layers[-1].op != "softmax":
             return None
-        return self.answers(output) == self.answers(self.float_output[chosen])
-
-    def answers(self, output: np.ndarray) -> np.ndarray:
-        """Class numbers: the first of the largest outputs; a lone output is compared with the middle."""
-        output = output.reshape(len(output), -1)
-        if output.shape[1] > 1:
-            return output.argmax(axis=1)
-        middle = 0.0
-        if self.layers[-1].op == "sigmoid":
-            middle = 2 ** (self.bits - 2) if output.dtype.kind == "i" else 0.5
-        return (output[:, 0] >= middle).astype(np.int64)
+        last = self.layers[-1]
+        return answers_of(output, last) == answers_of(self.float_output[chosen], last)
 
     # -- formats -----------------------------------------------------------------------------------------------------
 
@@ -431,7 +423,7 @@ class _Quantizer:
         x, fraction = to_integers(self.sample, formats.input, NUMPY_DTYPES[self.dtype]), formats.input
         for index, layer in enumerate(self.layers):
             if index in formats.weights:
-                self.progress(f"search: {layer.name}, {_show(score)}")
+                self.progress(f"search: {layer.name}, {show_score(score)}")
                 for change_w, change_y in ((0, 1), (1, 0), (1, 1), (0, -1), (-1, 0)):
                     score, _ = self.attempt(formats, score, index, change_w, change_y, (x, fraction))
             (item,) = self.fix(formats, index, index + 1, fraction)
@@ -596,16 +588,10 @@ class _Quantizer:
             notes.append(
                 "average pooling truncates towards zero, as CMSIS-NN's: up to one unit in the last place is lost"
             )
-        accuracy, agreement = {}, None
-        if self.y is not None:
-            for kind, values in (("float", self.float_output), (self.dtype, output)):
-                accuracy[kind] = float((self.answers(values) == self.y).mean())
-        if self.y is not None or layers[-1].op == "softmax":
-            agreement = float((self.answers(output) == self.answers(self.float_output)).mean())
-        arrays = self.arrays
+        found = compare({"float": self.float_output, self.dtype: output}, layers, self.y)
         reference = Reference(
             layers,
-            arrays,
+            self.arrays,
             formats.input,
             {item.layer.name: item.output for item in fixed},
             {item.layer.name: item.weights for item in fixed if item.weights is not None},
@@ -618,7 +604,7 @@ class _Quantizer:
             _report(item, truth, trace[item.layer.name], self.bits)
             for item, truth in zip(fixed, self.truth, strict=True)
         )
-        return Quantized(self.network, layers, reference, report, tuple(notes), len(self.x), accuracy, agreement)
+        return Quantized(self.network, layers, reference, report, tuple(notes), len(self.x), **found)
 
 
 def worst_accumulator(
@@ -655,8 +641,45 @@ def _is_better(new: Score, old: Score) -> bool:
     return new[0] > old[0] or (new[0] == old[0] and new[1] > old[1])
 
 
-def _show(score: Score) -> str:
-    return f"{score[0]:.2%} right, {score[1]:.1f} dB" if score[0] else f"{score[1]:.1f} dB"
+def evaluate(result: Quantized, data: Data) -> dict[str, Any]:
+    """How a quantised network does on other data.
+
+    Returns
+    -------
+    dict
+        ``samples``; ``accuracy``: as :attr:`Quantized.accuracy`; ``agreement``: as :attr:`Quantized.agreement`.
+    """
+    reference, network = result.reference, Network(result.layers)
+    in_float, fixed = [], []
+    for start in range(0, len(data.x), CHUNK):
+        part = data.x[start : start + CHUNK]
+        *_, (_, out) = reference.tensors(part)
+        in_float.append(out.reshape(len(part), -1))
+        fixed.append(network.run(reference.quantize(part)).reshape(len(part), -1))
+    outputs = {"float": np.concatenate(in_float), result.dtype: np.concatenate(fixed)}
+    return {"samples": len(data.x), **compare(outputs, result.layers, data.y)}
+
+
+def compare(outputs: dict[str, np.ndarray], layers: tuple[Layer, ...], y: np.ndarray | None) -> dict[str, Any]:
+    """Accuracy of each of `outputs` (float first, then integers), and how often their answers agree."""
+    answers = {kind: answers_of(values, layers[-1]) for kind, values in outputs.items()}
+    agreement = None
+    if y is not None or layers[-1].op == "softmax":
+        first, second = answers.values()
+        agreement = float((first == second).mean())
+    accuracy = {} if y is None else {kind: float((found == y).mean()) for kind, found in answers.items()}
+    return {"accuracy": accuracy, "agreement": agreement}
+
+
+def answers_of(output: np.ndarray, last: Layer) -> np.ndarray:
+    """Class numbers, shape ``(n,)``: the first of the largest outputs; a lone output is compared with the middle."""
+    output = output.reshape(len(output), -1)
+    if output.shape[1] > 1:
+        return output.argmax(axis=1)
+    middle = 0.0
+    if last.op == "sigmoid":
+        middle = 2 ** (BITS[last.dtype] - 2) if output.dtype.kind == "i" else 0.5
+    return (output[:, 0] >= middle).astype(np.int64)
 
 
 def _report(item: _Fixed, truth: np.ndarray, integers: np.ndarray, bits: int) -> LayerReport:

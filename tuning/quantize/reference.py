@@ -65,7 +65,7 @@ class Reference:
         Raises
         ------
         OptionError
-            The samples do not have the model's shape; sizes of 1 may be left out or added.
+            The samples do not have the model's shape; sizes of 1 may be left out or added, and vectors have any shape.
         """
         return channels_last(x, self.layers[0].input_shape, self.input_layout)
 
@@ -87,7 +87,8 @@ def channels_last(x: np.ndarray, input_shape: tuple[int, ...], layout: str) -> n
     source = input_shape
     if layout == "NCHW" and len(input_shape) == 3:
         source = (input_shape[2], *input_shape[:2])
-    if [size for size in x.shape[1:] if size != 1] != [size for size in source if size != 1]:
+    is_vector = len(input_shape) == 1 and prod(x.shape[1:]) == input_shape[0]
+    if not is_vector and [size for size in x.shape[1:] if size != 1] != [size for size in source if size != 1]:
         hint = ""
         if len(source) == 3 and x.shape[1:] == (*source[1:], source[0]):
             hint = "; transpose the data with x.transpose(0, 3, 1, 2)"
