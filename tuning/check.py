@@ -73,6 +73,8 @@ class TensorCheck:
         The same of this layer alone, fed with what the fixed-point network feeds it.
     max_error : float or None
         Largest difference, in units of the float network.
+    weights_fraction, bias_fraction : int or None
+        Fraction bits of the layer's weights and bias, where a float network tells.
     """
 
     name: str
@@ -90,6 +92,8 @@ class TensorCheck:
     snr_db: float | None = None
     own_snr_db: float | None = None
     max_error: float | None = None
+    weights_fraction: int | None = None
+    bias_fraction: int | None = None
 
     @property
     def largest(self) -> int:
@@ -449,6 +453,8 @@ class _Gathered:
             snr_db=_rounded(noise.decibels) if compared else None,
             own_snr_db=_rounded(own.decibels) if compared and layer is not None else None,
             max_error=_significant(noise.worst) if compared else None,
+            weights_fraction=self.reference.weights_fractions.get(name) if self.reference else None,
+            bias_fraction=self.reference.bias_fractions.get(name) if self.reference else None,
         )
 
 

@@ -15,11 +15,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tuning.check import LEAST_SNR_DB
+from tuning.notebook import HEAD, check_rows, check_words
 from tuning.plan import Plan
 
 from . import figures
 from .facts import core_limit, load_limit, rows_of, term_color, term_names
-from .ranges import weight_ranges
+from .ranges import ranges_of
 from .words import cards, findings, origin
 
 if TYPE_CHECKING:
@@ -47,7 +49,8 @@ def render_report(plan: Plan) -> str:
     rows = rows_of(plan)
     terms = term_names(plan)
     roof, loads = core_limit(plan), load_limit(plan)
-    ranges = weight_ranges(plan)
+    ranges = ranges_of(plan)
+    check = plan.check
     knobs = any(row.has_knobs for row in rows)
 
     def sized(draw: Callable[[int], Canvas | None], wide: int = WIDE) -> tuple[str, str] | None:
@@ -62,6 +65,7 @@ def render_report(plan: Plan) -> str:
         "memory": sized(lambda w: figures.memory_figure(plan, rows, w)) if plan.arena_bytes else None,
         "sram": sized(lambda w: figures.pareto_figure(plan, "sram", w), HALF),
         "flash": sized(lambda w: figures.pareto_figure(plan, "flash", w), HALF),
+        "snr": sized(lambda w: figures.snr_figure(check, w)) if check else None,
         "ranges": sized(lambda w: figures.ranges_figure(ranges, w)) if ranges else None,
     }
     return (
@@ -80,6 +84,12 @@ def render_report(plan: Plan) -> str:
             origin=origin(plan),
             core_limit=roof,
             load_limit=loads,
+            check_head=HEAD,
+            check_rows=[(tensor, row) for tensor, row in zip(check.tensors, check_rows(check), strict=True)]
+            if check
+            else [],
+            check_words=check_words(check) if check else [],
+            least_snr=LEAST_SNR_DB,
         )
     )
 

@@ -152,9 +152,10 @@ def _reason(plan: Plan, item: LayerPlan) -> str:
     cycles = other["cycles"] - item.cycles
     scratch = other["scratch_bytes"] - item.scratch_bytes
     flash = other["flash_bytes"] - item.flash_bytes
-    price = ", ".join(
-        f"{size:+,} B {what}" for size, what in ((scratch, "scratch"), (flash, "flash")) if size
-    ) or "the same memory"
+    price = (
+        ", ".join(f"{size:+,} B {what}" for size, what in ((scratch, "scratch"), (flash, "flash")) if size)
+        or "the same memory"
+    )
     if cycles < 0:
         because = "over the budget" if any(plan.budget.values()) else f"dearer by the objective, {plan.objective}"
         return f"{-cycles:,} cycles faster would be possible with {price}: {because}"

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil, floor, log10
+from math import ceil, floor, log2, log10
 
+from tuning.check import LEAST_SNR_DB, Check
 from tuning.plan import Plan
 
 from .facts import Row, term_color
-from .svg import SIZE, SMALL, Canvas, fit, number, short, short_bytes, text_width, ticks
+from .ranges import Range
+from .svg import SIZE, SMALL, Canvas, fit, short, short_bytes, text_width, ticks
 
 PHONE = 560
 """Figures narrower than this put a row's label above its bar instead of beside it."""
@@ -167,7 +169,9 @@ def roofline_figure(
     rates = [row.rate or 1 for row in shown]
     low_y, high_y = min(*rates, core_limit) / 1.6, max(*rates, core_limit) * 2
     height = 300
-    left, right, top, bottom = 46.0, width - 12.0, 14.0, height - 44.0
+    levels = [2.0**power for power in range(ceil(log2(low_y)), floor(log2(high_y)) + 1)]
+    left = max(text_width(f"{level:.3g}", SMALL) for level in levels) + 18
+    right, top, bottom = width - 12.0, 14.0, height - 44.0
 
     def x(value: float) -> float:
         return left + (right - left) * log10(value / low_x) / log10(high_x / low_x)
@@ -188,11 +192,12 @@ def roofline_figure(
         canvas.text(at, bottom + 17, short(10.0**power), "soft", anchor=anchor, size=SMALL)
         power += 1
     canvas.text((left + right) / 2, height - 6, "MAC per byte of input, output and weights", "soft", anchor="middle", size=SMALL)  # fmt: skip # noqa: E501
-    level = 2.0 ** ceil(log10(low_y) / log10(2))
-    while level <= high_y:
+    room = 0.0
+    for level in levels:
         canvas.line(left, y(level), right, y(level), "grid")
-        canvas.text(left - 8, y(level) + 4, f"{level:g}", "soft", anchor="end", size=SMALL)
-        level *= 2
+        if not room or room - y(level) >= 18:
+            canvas.text(left - 8, y(level) + 4, f"{level:.3g}", "soft", anchor="end", size=SMALL)
+            room = y(level)
     knee = core_limit / load_limit
     first = max(low_x, low_y / load_limit)
     roof = [(x(first), y(first * load_limit)), (x(knee), y(core_limit))] if knee > first else [(left, y(core_limit))]
@@ -290,6 +295,8 @@ def pareto_figure(plan: Plan, memory: str, width: int) -> Canvas | None:
     sizes = [point[key] for point in points] + [chosen[0]]
     cycles = [point["cycles"] for point in points] + [chosen[1]]
     low_x, high_x = min(sizes), max(sizes)
+    if budget and budget <= 1.25 * high_x:
+        high_x = max(high_x, budget)
     margin = (high_x - low_x) * 0.06 or 1
     low_x, high_x = max(low_x - margin, 0), high_x + margin
     high_y = max(cycles) * 1.08
@@ -365,9 +372,28 @@ def ranges_figure(ranges: Sequence[Range], width: int) -> Canvas:
     return canvas
 
 
-from .ranges import Range  # noqa: E402  (a figure's input, named in its signature)
-
-__all__ = [
-    "cycles_figure", "gain_figure", "memory_figure", "number", "pareto_figure", "ranges_figure", "rate_figure",
-    "roofline_figure",
-]  # fmt: skip
+def snr_figure(check: Check, width: int) -> Canvas | None:
+    """Signal-to-noise ratio at each layer, of the network up to it, and of the layer alone as a mark."""
+    shown = [tensor for tensor in check.tensors if tensor.snr_db is not None]
+    if not shown:
+        return None
+    top = max([tensor.snr_db or 0 for tensor in shown] + [tensor.own_snr_db or 0 for tensor in shown] + [LEAST_SNR_DB])
+    figure = _Bars(
+        f"snr-{width}", width, [(t.name, f"{t.snr_db:.1f} dB") for t in shown], top * 1.02,
+        "Signal-to-noise ratio by layer",
+        "; ".join(f"{t.name}: {t.snr_db:.1f} dB" for t in shown) + ".",
+        bar=14,
+    )  # fmt: skip
+    figure.axis(" dB")
+    canvas = figure.canvas
+    for at, t in enumerate(shown):
+        y, value = figure.y(at), max(t.snr_db or 0, 0)
+        tip = f"{t.name}: {t.snr_db:.1f} dB up to here"
+        canvas.rect(figure.left, y, figure.x(value) - figure.left, figure.bar, "c0" if t.problem else "c1", tip)
+        if t.own_snr_db is not None:
+            x = figure.x(max(t.own_snr_db, 0))
+            canvas.line(x, y - 3, x, y + figure.bar + 3, "limit", f"{t.name}: {t.own_snr_db:.1f} dB alone")
+    x = figure.x(LEAST_SNR_DB)
+    canvas.line(x, 2, x, figure.bottom, "roof", f"below {LEAST_SNR_DB:g} dB a layer counts as broken")
+    figure.labels()
+    return canvas

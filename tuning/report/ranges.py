@@ -8,15 +8,15 @@ from math import log2
 
 import numpy as np
 
-from cmsisnn_x.layers import Layer
+from tuning.check import TensorCheck
 from tuning.plan import Plan
 
 
 @dataclass(frozen=True)
 class Range:
-    """Magnitudes of a tensor on a scale of bits: `used` is log2 of the largest, `quartiles` of the non-zero ones.
+    """Magnitudes of a tensor on a scale of bits: `used` is log2 of the largest, `quartiles` of those other than 0.
 
-    `text` is what a row says at its end: the Q format where it is known, else the bits in use.
+    `kind` is weights, bias or activations; `fraction` its fraction bits, where they are known.
     """
 
     name: str
@@ -25,21 +25,42 @@ class Range:
     largest: int
     used: float
     quartiles: tuple[float, float, float]
-    text: str
+    fraction: int | None = None
+
+    @property
+    def format(self) -> str:
+        """The Q format; empty where it is not known."""
+        return "" if self.fraction is None else f"Q{self.bits - 1 - self.fraction}.{self.fraction}"
+
+    @property
+    def text(self) -> str:
+        """What a row says at its end."""
+        return f"±{self.largest:,}" + (f" · {self.format}" if self.format else "")
 
 
-def weight_ranges(plan: Plan) -> list[Range]:
-    """Weights and biases of every layer that has them."""
-    found = []
+def ranges_of(plan: Plan) -> list[Range]:
+    """Weights and biases of every layer that has them; with a check, the input and the layers' outputs too."""
+    checked = {tensor.name: tensor for tensor in plan.check.tensors} if plan.check else {}
+    found = [_activations(checked["input"])] if checked else []
     for item in plan.layers:
+        tensor = checked.get(item.layer.name)
         for kind in ("weights", "bias"):
             array = getattr(item.layer, kind)
             if array is not None and array.size:
-                found.append(range_of(f"{item.layer.name} {kind}", kind, array))
+                fraction = getattr(tensor, f"{kind}_fraction") if tensor else None
+                found.append(range_of(f"{item.layer.name} {kind}", kind, array, fraction))
+        if tensor is not None:
+            found.append(_activations(tensor))
     return found
 
 
-def range_of(name: str, kind: str, values: np.ndarray) -> Range:
+def _activations(tensor: TensorCheck) -> Range:
+    used = log2(tensor.largest) if tensor.largest else 0.0
+    name = tensor.name if tensor.op == "input" else f"{tensor.name} output"
+    return Range(name, "activations", tensor.bits, tensor.largest, used, tensor.quartiles, tensor.fraction)
+
+
+def range_of(name: str, kind: str, values: np.ndarray, fraction: int | None = None) -> Range:
     """The range of one integer array."""
     bits = values.dtype.itemsize * 8
     magnitudes = np.abs(values.astype(np.int32).ravel())
@@ -51,10 +72,4 @@ def range_of(name: str, kind: str, values: np.ndarray) -> Range:
         ordered = np.sort(nonzero)
         low, middle, high = (log2(int(ordered[(len(ordered) - 1) * q // 4])) for q in (1, 2, 3))
         quartiles = (low, middle, high)
-    used = log2(largest) if largest else 0.0
-    return Range(name, kind, bits, largest, min(used, bits - 1), quartiles, f"±{largest:,}")
-
-
-def has_drawn_weights(layers: tuple[Layer, ...]) -> bool:
-    """Whether nothing can be said of ranges: no layer has weights."""
-    return all(layer.weights is None for layer in layers)
+    return Range(name, kind, bits, largest, log2(largest) if largest else 0.0, quartiles, fraction)
