@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: Apache-2.0
+"""--explain: every figure that it gives is what the cost model and the planner say."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+
+import tuning
+from helpers.commands import run_tune
+from tuning.commands.explain import bottleneck_text, lost_text, print_explanation
+from tuning.cost import TERMS, estimate
+from tuning.errors import OptionError
+from tuning.explain import error_bar, explain, knobs_of, multiplier_limit, network_error_bar
+from tuning.plan import Plan
+from tuning.terminal import _Terminal, least_width, make_table
+
+
+@cache
+def tuned(target: str = "cortex-m4", objective: str = "latency", sram: int | None = None, flash: int | None = None):
+    model = tuning.load_model("cifar10")
+    return tuning.tune(model, tuning.load_target(target), objective=objective, sram_bytes=sram, flash_bytes=flash)
+
+
+def layer_named(plan: Plan, name: str):
+    return next(item for item in plan.layers if item.layer.name == name)
+
+
+@pytest.mark.parametrize("name", ["conv1", "pool1", "fc1", "prob"])
+def test_terms_are_the_plans_and_add_up(name: str) -> None:
+    plan = tuned()
+    found = explain(plan, name)
+    item = layer_named(plan, name)
+    assert {term.name: term.cycles for term in found.terms} == {k: v for k, v in item.terms.items() if v}
+    assert sum(term.cycles for term in found.terms) == item.cycles
+    assert sum(term.share for term in found.terms) == pytest.approx(1)
+    assert found.bottleneck.cycles == max(item.terms.values())
+    if item.layer.macs:
+        assert sum(term.per_mac or 0 for term in found.terms) == pytest.approx(item.cycles / item.layer.macs)
+    else:
+        assert {term.per_mac for term in found.terms} == {None}
+
+
+def test_the_runner_up_is_the_plans_and_its_loss_is_accounted_for() -> None:
+    plan = tuned()
+    found = explain(plan, "conv2")
+    other, item = found.runner_up, layer_named(plan, "conv2")
+    assert other is not None
+    assert item.runner_up is not None
+    assert other.cycles == item.runner_up["cycles"]
+    assert sum(other.terms.values()) - sum(item.terms.values()) == other.cycles - item.cycles
+    assert other.change == pytest.approx(other.cycles / item.cycles - 1)
+    largest = max(TERMS, key=lambda name: other.terms[name] - item.terms[name])
+    assert f"cycles in {largest}" in lost_text(found)
+    assert f"by {other.change * 100:.1f} %" in lost_text(found)
+
+
+@pytest.mark.parametrize(("target", "name"), [("cortex-m4", "conv1"), ("cortex-m7", "fc1"), ("cortex-m0plus", "conv2")])
+def test_neighbours_cost_what_the_model_says_and_name_every_change(target: str, name: str) -> None:
+    plan = tuned(target)
+    found = explain(plan, name)
+    chosen = found.item.variant
+    assert chosen is not None
+    assert {item.knob for item in found.neighbours} >= {"block", "unroll"}
+    for item in found.neighbours:
+        candidate = item.candidate
+        said = estimate(found.item.layer, candidate.variant, plan.target)
+        assert (candidate.cycles, candidate.scratch_bytes) == (said.cycles, said.scratch_bytes)
+        assert candidate.change >= 0  # without budgets nothing is faster than the choice
+        assert item.value == str(knobs_of(candidate.variant)[item.knob]) != str(knobs_of(chosen).get(item.knob))
+        mine = knobs_of(chosen) | item.also | {item.knob: knobs_of(candidate.variant)[item.knob]}
+        # Columns to hold come and go with the lowering, and may follow the block.
+        for knob, value in knobs_of(candidate.variant).items():
+            assert mine.get(knob, value) == value or knob == "im2col_cols"
+
+
+@pytest.mark.parametrize(("sram", "flash"), [(None, 128 << 10), (40 << 10, 96 << 10)])
+def test_a_budget_of_the_size_that_it_names_gives_what_it_promises(sram: int | None, flash: int) -> None:
+    plan = tuned(flash=flash, sram=sram and max(sram, tuned(objective="sram").totals["sram_bytes"]))
+    for name in ("conv1", "conv2", "conv3"):
+        found = explain(plan, name)
+        for item in found.unlocked:
+            assert item.change < 0
+            assert item.over
+            budget = {key: (plan.budget[key] or 0) + more for key, more in item.over.items()}
+            assert budget.get("flash", item.flash_total) == item.flash_total
+            richer = tuned(
+                sram=budget.get("sram", plan.budget["sram"]), flash=budget.get("flash", plan.budget["flash"])
+            )
+            saved = found.item.cycles - item.cycles
+            assert saved > 0
+            assert richer.totals["cycles"] <= plan.totals["cycles"] - saved
+            assert richer.totals["flash_bytes"] <= item.flash_total
+
+
+def test_without_budgets_nothing_is_locked_and_with_them_something_is() -> None:
+    assert all(explain(tuned(), name).unlocked == () for name in ("conv1", "conv2", "conv3"))
+    tight = tuned(flash=128 << 10)
+    assert any(explain(tight, name).unlocked for name in ("conv1", "conv2", "conv3"))
+
+
+def test_another_objective_says_what_it_passed_over() -> None:
+    plan = tuned(objective="flash")
+    found = explain(plan, "conv2")
+    assert found.passed_over is not None
+    assert found.passed_over.change < 0
+    assert "the objective is least flash: it would cost the network +" in lost_text(found)
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "per_mac"),
+    [("cortex-m4", "fc1", 0.5), ("cortex-m7", "fc1", 0.5), ("cortex-m3", "fc1", 2.0), ("cortex-m0plus", "fc1", 2.0)],
+)
+def test_the_limit_is_the_multipliers(target: str, name: str, per_mac: float) -> None:
+    item = layer_named(tuned(target), name)
+    limit = multiplier_limit(item.layer, item.variant, tuning.load_target(target))
+    assert limit is not None
+    assert limit.per_mac == per_mac
+
+
+def test_winograd_lowers_the_limit_by_its_products() -> None:
+    item = layer_named(tuned(), "conv2")
+    assert item.variant is not None
+    tiled = replace(item.variant, lowering="winograd", tile=4)
+    limit = multiplier_limit(item.layer, tiled, tuning.load_target("cortex-m4"))
+    assert limit is not None
+    assert limit.per_mac == pytest.approx(0.5 * 8 / 20)
+    assert "0.40 products per MAC" in bottleneck_text(replace(explain(tuned(), "conv2"), limit=limit))
+
+
+def test_an_operation_without_knobs_has_its_terms_and_no_choice(capsys: pytest.CaptureFixture[str]) -> None:
+    found = explain(tuned(), "pool1")
+    assert (found.runner_up, found.neighbours, found.unlocked, found.limit) == (None, (), (), None)
+    print_explanation(found)
+    out = capsys.readouterr().out
+    assert "max_pool2d has a single kernel" in out
+    assert "multiplies" not in out
+
+
+def test_emulated_candidates_keep_their_cycles_and_the_others_are_scaled(capsys: pytest.CaptureFixture[str]) -> None:
+    plan = tuned()
+    index = [item.layer.name for item in plan.layers].index("conv2")
+    table, item = plan.tables[index], plan.layers[index]
+    rows = [int(row) for row in np.argsort(table.cycles, kind="stable")[:3]]
+    seen = table.take(rows)
+    cycles = np.array([2 * item.cycles, 2 * item.cycles + 10, 3 * item.cycles])
+    seen = replace(seen, emulated_cycles=cycles)
+    layers = list(plan.layers)
+    layers[index] = replace(item, cycles=int(cycles[0]), emulated_cycles=int(cycles[0]), terms=seen[0].terms)
+    tables = [*plan.tables[:index], seen, *plan.tables[index + 1 :]]
+    found = explain(replace(plan, layers=tuple(layers), tables=tuple(tables), score="emulate"), "conv2")
+    assert found.cycles_are == "emulated"
+    assert (found.considered, found.legal) == (3, len(table))
+    assert found.runner_up is not None
+    assert (found.runner_up.cycles, found.runner_up.emulated) == (cycles[1], True)
+    others = [item.candidate for item in found.neighbours if not item.candidate.emulated]
+    assert others
+    for candidate in others:
+        said = estimate(item.layer, candidate.variant, plan.target).cycles
+        assert candidate.change == pytest.approx(said / item.cycles - 1, abs=1e-4)
+    print_explanation(found)
+    out = capsys.readouterr().out
+    assert f"~{others[0].cycles:,}" in out
+    assert "~ was not emulated" in out
+
+
+def test_a_plan_without_its_search_cannot_be_explained() -> None:
+    with pytest.raises(ValueError, match="made in this process"):
+        explain(replace(tuned(), tables=()), "conv1")
+
+
+def test_an_unknown_layer_is_named_with_a_suggestion() -> None:
+    with pytest.raises(OptionError, match="no layer is called 'con2'; did you mean 'conv2'"):
+        explain(tuned(), "con2")
+
+
+def test_the_networks_error_is_the_layers_weighed_by_their_cycles() -> None:
+    plan = tuned()
+    bars = [(error_bar(plan, item), item.cycles) for item in plan.layers]
+    assert all(bar is not None and bar[0] <= bar[1] for bar, _ in bars)
+    for at in (0, 1):
+        expected = sum(bar[at] * cycles for bar, cycles in bars if bar) / plan.totals["cycles"]
+        found = network_error_bar(plan)
+        assert found is not None
+        assert found[at] == pytest.approx(expected)
+
+
+def test_emulated_layers_have_no_error_and_unknown_ones_hide_the_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = tuned()
+    emulated = replace(plan, layers=tuple(replace(item, emulated_cycles=item.cycles) for item in plan.layers))
+    assert network_error_bar(emulated) is None
+    assert all(error_bar(emulated, item) is None for item in emulated.layers)
+    monkeypatch.setattr("tuning.explain.expected_error", lambda *layer: None)
+    assert network_error_bar(plan) is None
+
+
+@pytest.mark.parametrize("width", [30, 80, 120])
+def test_no_table_cuts_a_number(width: int) -> None:
+    table = make_table("layer", "variant", "cycles", "flash", right=("cycles", "flash"))
+    table.add_row("convolution", "2x4 unroll 8 interleaved", "123,456,789", "1,234,567")
+    out = _Terminal(file=io.StringIO(), width=width)
+    out.print(table)
+    text = out.file.getvalue()  # type: ignore[attr-defined]
+    assert "123,456,789" in text
+    assert "1,234,567" in text
+    assert out.width == width
+    assert max(map(len, text.splitlines())) <= max(width, least_width(table))
+
+
+@pytest.mark.parametrize("arguments", [[], ["-q"], ["--json"]])
+def test_the_option(monkeypatch, capfd, tmp_path, arguments: list[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = run_tune(monkeypatch, capfd, "digits", "--explain", "conv2", "--explain", "fc", *arguments)
+    said = ran.err if arguments == ["--json"] else ran.out
+    assert ran.status == 0
+    for words in ("conv2: conv2d 3x3", "Bottleneck:", "Runner-up:", "One knob changed", "fc: fully_connected"):
+        assert words in said
+    if arguments == ["--json"]:
+        assert json.loads(ran.out)["schema"] == "plan-1"
+    else:
+        assert ran.err == ""
+        assert ("network" in ran.out.split("conv2: conv2d")[0]) == (arguments == [])
+
+
+def test_a_wrong_layer_ends_with_status_2_before_anything_is_written(monkeypatch, capfd, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = run_tune(monkeypatch, capfd, "digits", "--explain", "conv9")
+    assert (ran.status, ran.out) == (2, "")
+    assert "--explain: no layer is called 'conv9'; did you mean 'conv" in ran.err
+    assert not (tmp_path / "build").exists()
+
+
+def test_energy_needs_both_figures_of_a_board(monkeypatch, capfd, tmp_path) -> None:
+    """uJ = cycles x V x uA/MHz x 1e-6, whatever the clock; unknown without one of them."""
+    monkeypatch.chdir(tmp_path)
+    head = "schema: 1\nname: mine\ninherit: cortex-m4\nclock_hz: 80M\n"
+    both = "supply_volts: 1.8\nrun_microamps_per_mhz: {value: 100, source: datasheet}\n"
+    for text, known in ((head + both, True), (head + "supply_volts: 1.8\n", False), (head, False)):
+        (tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
+        for clock in ([], ["--clock", "20M"]):
+            ran = run_tune(monkeypatch, capfd, "digits", "--target", "mine.yaml", "--json", *clock)
+            totals = json.loads(ran.out)["totals"]
+            expected = round(totals["cycles"] * 1.8 * 100 * 1e-6, 3) if known else None
+            assert totals["energy_uj"] == expected
+        shown = run_tune(monkeypatch, capfd, "digits", "--target", "mine.yaml").out
+        assert ("uJ per inference: cycles x the datasheet's typical run-mode current" in shown) == known
