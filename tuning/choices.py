@@ -29,6 +29,13 @@ class StrategyName(StrEnum):
     RANDOM = "random"
 
 
+class Surrogate(StrEnum):
+    """What the Bayesian strategy learns with."""
+
+    FOREST = "forest"
+    GP = "gp"
+
+
 CORES = ("cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33")
 
 # Zig's Cortex-M33 comes without the DSP extension that GCC's has.
@@ -38,3 +45,4 @@ ZIG_CPUS = {core: core.replace("-", "_") + ("+dsp" if core == "cortex-m33" else 
 OBJECTIVES = tuple(item.value for item in Objective)
 SCORES = tuple(item.value for item in Score)
 STRATEGIES = tuple(item.value for item in StrategyName)
+SURROGATES = tuple(item.value for item in Surrogate)

@@ -14,6 +14,7 @@ from .commands.calibrate import calibrate
 from .commands.check_arm import check_arm
 from .commands.compare import compare
 from .commands.paper_table import paper_table
+from .commands.records import app as records
 from .commands.tune import PROGRAM, tune
 from .program import run
 
@@ -58,6 +59,7 @@ app.command()(calibrate)
 app.command()(check_arm)
 app.command()(compare)
 app.command()(paper_table)
+app.add_typer(records, name="records")
 
 
 def main() -> None:

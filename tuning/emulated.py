@@ -1,14 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``--score emulate``: the estimate ranks a layer's variants, the best and what the strategy proposes are
-compiled and emulated.
+"""``--score emulate``: the estimate ranks a layer's variants; the best, and what the strategy proposes, are compiled
+and emulated.
+
+The variants of the plan that the estimate alone would make come first, so that the emulated plan is never slower than
+that one. Then come the estimate's favourites, then rounds of proposals, for all layers at once: the surrogate learns
+by how much the estimate is wrong.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,15 +27,38 @@ from cmsisnn_x._variants import Variant
 from .cost import Estimates, estimate
 from .errors import TuningError
 from .measure import Bench, Measurement
-from .record import Records
-from .search import make_strategy, run
+from .pareto import flash_frontier, sram_frontier
+from .planner import Choice, Network, Options, choose
+from .record import Records, key_of
+from .search import make_strategy
+from .search.base import Strategy
 from .space import SearchSpace, baseline_of
 from .target import Target
+from .workers import Task, Workers
 
 TRIALS = 16
 """Emulations per layer: half go to the estimate's favourites, half to the strategy's proposals."""
 BATCH = 4
 """Variants that the strategy proposes at a time: always as many, so that the number of workers cannot change a plan."""
+
+Progress = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class How:
+    """How to search: what the command line asks for."""
+
+    objective: str = "latency"
+    sram_bytes: int | None = None
+    flash_bytes: int | None = None
+    pareto: bool = False
+    strategy: str = "bayesian"
+    surrogate: str = "forest"
+    trials: int | None = None
+    jobs: int = 1
+    dask: str | None = None
+    records: Path | None = None
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -40,125 +72,347 @@ class Emulated:
 def search_emulated(
     spaces: Sequence[SearchSpace],
     estimates: Sequence[Estimates],
+    network: Network,
     target: Target,
     cflags: Sequence[str],
-    strategy: str,
-    trials: int | None,
-    jobs: int,
-    seed: int,
-    progress: Callable[[dict[str, Any]], None] | None,
+    how: How,
+    progress: Progress | None = None,
 ) -> list[Emulated]:
     """Emulate candidates of every layer.
 
     An interrupt (Ctrl-C) ends the search with what was emulated so far; layers that were not reached keep their
     estimates.
 
+    Parameters
+    ----------
+    spaces, estimates : sequence
+        One per layer.
+    network : Network
+        The estimates as the planner weighs them.
+    target : Target
+    cflags : sequence of str
+    how : How
+    progress : callable, optional
+        Called with a dict after every evaluation, see `tuning.tuner.tune`.
+
     Raises
     ------
+    InfeasibleError
+        Not even by the estimates does anything fit.
     MissingToolError
-        No compiler or no emulator: what to install.
+        No compiler, no emulator or no Dask: what to install.
     TuningError
         No candidate of some layer could be emulated.
     """
-    with closing(Records()) as records:
+    choice = choose(network, how.objective, how.sram_bytes, how.flash_bytes)
+    wanted = _first_candidates(network, choice, how)
+    stages = _per_layer(network, network.options, None, len(spaces))
+    price = _price_of_flash(network, choice, how)
+    with closing(Records(how.records)) as records:
+        searches = [
+            _LayerSearch(space, table, stage, (at > 0, at < len(spaces) - 1), rows, must, price, how, records)
+            for at, (space, table, stage, rows, must) in enumerate(
+                zip(spaces, estimates, stages, _legal(network, choice, how), wanted, strict=True)
+            )
+        ]
         bench = Bench(target, cflags, records=records)
-        done: list[Emulated] = []
+        report = _Report(searches, records, progress)
         try:
-            for at, (space, table) in enumerate(zip(spaces, estimates, strict=True)):
-                aligned = (at > 0, at < len(spaces) - 1)
-                done.append(_search(bench, space, table, aligned, strategy, trials or TRIALS, jobs, seed, progress))
+            with Workers(bench, how.jobs, how.dask) as workers:
+                report.workers = workers.count
+                while tasks := [pair for search in _in_turn(searches) for pair in search]:
+                    _round(workers, tasks, report)
         except KeyboardInterrupt:
-            if progress:
-                progress(
-                    {
-                        "interrupted": True,
-                        "layer": spaces[len(done)].layer.name,
-                        "done": len(done),
-                        "layers": len(spaces),
-                    }
-                )
-            for space, table in list(zip(spaces, estimates, strict=True))[len(done) :]:
-                baseline = baseline_of(space)
-                done.append(
-                    Emulated(
-                        table, estimate(space.layer, baseline, target).cycles if baseline else int(table.cycles[0])
-                    )
-                )
-    return done
+            report.interrupted()
+        report.message()
+    return [search.finish(target) for search in searches]
 
 
-def _search(
-    bench: Bench,
-    space: SearchSpace,
-    table: Estimates,
-    aligned: tuple[bool, bool],
-    strategy: str,
-    trials: int,
-    jobs: int,
-    seed: int,
-    progress: Callable[[dict[str, Any]], None] | None,
-) -> Emulated:
-    layer = space.layer
-    results: dict[int, Measurement] = {}
-    total = min(trials, len(table))
+def _in_turn(searches: Sequence[_LayerSearch]) -> list[list[tuple[_LayerSearch, int | None]]]:
+    """What every layer wants evaluated next: the first of each, then the second..."""
+    asked = [search.next() for search in searches]
+    depth = max(map(len, asked), default=0)
+    return [
+        [(search, indices[at]) for search, indices in zip(searches, asked, strict=True) if at < len(indices)]
+        for at in range(depth)
+    ]
 
-    def evaluate(indices: list[int]) -> list[float]:
-        measured = _measure(bench, space, [table.variants[i] for i in indices], aligned, jobs)
-        scores = []
-        for index, item in zip(indices, measured, strict=True):
-            results[index] = item
-            scores.append(math.inf if item.problem else float(item.cycles))
-        if progress:
-            good = [item.cycles for item in results.values() if not item.problem]
-            progress({"layer": layer.name, "trial": len(results), "trials": total, "best": min(good, default=None)})
-        return scores
 
-    baseline = baseline_of(space)
-    if not space.variants:
-        evaluate([0])
-    else:
-        order = [int(i) for i in np.lexsort((np.arange(len(table)), table.scratch_bytes, table.cycles))]
-        first = order[: max(total // 2, 1)] if strategy == "bayesian" else []
-        run(make_strategy(strategy, space, seed, table.cycles), evaluate, total, BATCH, first)
-    good = sorted(index for index, item in results.items() if not item.problem)
-    if not good:
-        raise TuningError(
-            f"layer {layer.name!r}: none of {len(results)} candidates could be emulated; the first: "
-            f"{next(iter(results.values())).problem}"
+def _round(workers: Workers, tasks: list[tuple[_LayerSearch, int | None]], report: _Report) -> None:
+    """Evaluate what the layers asked for; their strategies hear of it in the order in which they asked."""
+    report.expect(len(tasks))
+
+    def seen(at: int, result: Measurement, known: bool) -> None:
+        search, index = tasks[at]
+        search.results[index] = result
+        report.show(search, known)
+
+    workers.evaluate([search.task(index) for search, index in tasks], seen)
+
+
+@dataclass
+class _LayerSearch:
+    """One layer on its way: what was evaluated, what comes next. Index ``None`` stands for the baseline."""
+
+    space: SearchSpace
+    table: Estimates
+    stage: Options | None
+    aligned: tuple[bool, bool]
+    rows: list[int]
+    must: list[int]
+    price: float
+    how: How
+    records: Records
+    results: dict[int | None, Measurement] = field(default_factory=dict)
+    strategy: Strategy | None = None
+    started: bool = False
+    rounds: list[tuple[int, list[int]]] = field(default_factory=list)
+    live: int = 0
+    told: int = 0
+
+    def __post_init__(self) -> None:
+        self.baseline = baseline_of(self.space)
+        self.total = min(max(self.how.trials or TRIALS + len(self.must) - 1, 1), len(self.rows))
+        own = self.table.cycles + self.price * (self.table.weights_bytes + self.table.code_bytes)
+        # What the pooling behind it costs where the kernel does not take it in.
+        stage = own if self.stage is None else self.stage.cycles + self.price * self.stage.flash_bytes
+        self.prior, self.further = stage, stage - own
+
+    @property
+    def name(self) -> str:
+        return self.space.layer.name
+
+    @property
+    def good(self) -> list[int]:
+        """Rows that were emulated."""
+        return sorted(i for i, item in self.results.items() if i is not None and item.failure is None)
+
+    def task(self, index: int | None) -> Task:
+        return Task(self.space.layer, self._variant(index), self.aligned)
+
+    def _variant(self, index: int | None) -> Variant | None:
+        return self.baseline if index is None else self.table.variants[index]
+
+    def next(self) -> list[int | None]:
+        """What to evaluate now; at first the rows of the estimate's plan, the baseline and the favourites."""
+        done = sum(index is not None for index in self.results)
+        if not self.started:
+            self.started = True
+            if not self.space.variants:
+                return [0]  # a single kernel
+            small = self.how.strategy == "exhaustive" or len(self.rows) <= self.total
+            count = self.total if small else max(self.total // 2, 1)
+            order = sorted(self.rows, key=lambda i: (self.prior[i], self.table.scratch_bytes[i], i))
+            favourites = [] if self.how.strategy == "random" else order
+            first = list(dict.fromkeys([*self.must, *favourites]))
+            first = first[: max(count, min(len(self.must), self.total))]
+            self.rounds.append((0, first))
+            return [first[0], None, *first[1:]]
+        if done >= self.total or not self.space.variants or self.how.strategy == "exhaustive":
+            return []
+        count = min(BATCH, self.total - done)
+        key = self._state(count)
+        asked = self.records.recall(key)
+        if asked is None:
+            asked = self._ask(count)
+            self.records.note(key, asked)
+        self.rounds.append((count, [row for row in (self.rows[i] for i in asked) if row not in self.results]))
+        return list(self.rounds[-1][1])
+
+    def _ask(self, count: int) -> list[int]:
+        """Ask the strategy, after it has lived through the rounds that were recalled without it."""
+        if self.strategy is None:
+            part = SearchSpace(self.space.layer, tuple(self.space.variants[i] for i in self.rows))
+            prior = [float(self.prior[i]) for i in self.rows]
+            self.strategy = make_strategy(self.how.strategy, part, self.how.seed, prior, self.how.surrogate)
+        while self.told < len(self.rounds):
+            past, rows = self.rounds[self.told]
+            if past and self.told != self.live:
+                self.strategy.ask(past)
+            self._tell(rows)
+            self.told += 1
+        self.live = len(self.rounds)
+        return self.strategy.ask(count)
+
+    def _tell(self, rows: Iterable[int]) -> None:
+        assert self.strategy is not None
+        for row in rows:
+            self.strategy.tell(self.rows.index(row), self._score(row))
+
+    def _state(self, count: int) -> str:
+        """Digest of everything that the next proposals depend on."""
+        told = sorted((row, self._score(row)) for row in self.results if row is not None)
+        return key_of(
+            {
+                "strategy": [self.how.strategy, self.how.surrogate, self.how.seed, count, _versions()],
+                "variants": [asdict(self.space.variants[i]) for i in self.rows],
+                "prior": [float(self.prior[i]) for i in self.rows],
+                "told": [[row, repr(score)] for row, score in told],
+                "rounds": [list(rows) for _, rows in self.rounds],
+            }
         )
-    taken = table.take(good)
-    waits = taken.terms[:, -1]
-    code = np.array([results[i].code_bytes or int(table.code_bytes[i]) for i in good], np.int64)
-    cycles = np.array([results[i].cycles for i in good], np.int64) + waits
-    fitted = replace(
-        taken, emulated_cycles=cycles, code_bytes=code, stack_bytes=tuple(results[i].stack_bytes for i in good)
-    )
-    if baseline is None:
-        return Emulated(fitted, int(cycles[0]))
-    reference = bench.measure(layer, [baseline], aligned)[0]
-    return Emulated(fitted, estimate(layer, baseline, bench.target).cycles if reference.problem else reference.cycles)
+
+    def _score(self, index: int) -> float:
+        item = self.results[index]
+        if item.failure is not None:
+            return math.inf
+        code = item.code_bytes or int(self.table.code_bytes[index])
+        own = item.cycles + self.price * (int(self.table.weights_bytes[index]) + code)
+        return float(own + self.further[index])
+
+    def finish(self, target: Target) -> Emulated:
+        """The layer's table with emulated cycles and sizes; all estimates where nothing was emulated."""
+        reference = self.results.get(None)
+        baseline = reference.cycles if reference and reference.failure is None else None
+        if baseline is None and self.baseline is not None:
+            baseline = estimate(self.space.layer, self.baseline, target).cycles
+        rows = self.good
+        if not rows:
+            tried = [item for index, item in self.results.items() if index is not None]
+            if tried and len(tried) >= self.total:
+                raise TuningError(
+                    f"layer {self.name!r}: none of {len(tried)} candidates could be emulated; the first: "
+                    f"{tried[0].failure}: {tried[0].problem}"
+                )
+            return Emulated(self.table.take(self.rows), int(self.table.cycles[0]) if baseline is None else baseline)
+        taken = self.table.take(rows)
+        waits = taken.terms[:, -1]
+        found = [self.results[i] for i in rows]
+        cycles = np.array([item.cycles for item in found], np.int64) + waits
+        code = [item.code_bytes or int(self.table.code_bytes[i]) for i, item in zip(rows, found, strict=True)]
+        emulated = replace(
+            taken,
+            emulated_cycles=cycles,
+            code_bytes=np.array(code, np.int64),
+            stack_bytes=tuple(item.stack_bytes for item in found),
+        )
+        return Emulated(emulated, int(cycles[0]) if baseline is None else baseline)
 
 
-def _measure(
-    bench: Bench, space: SearchSpace, variants: list[Variant | None], aligned: tuple[bool, bool], jobs: int
-) -> list[Measurement]:
-    """Measure, on several processes if asked: each compiles and emulates a part of the batch."""
-    if jobs == 1 or len(variants) == 1:
-        return bench.measure(space.layer, variants, aligned)
-    from joblib import Parallel, delayed
-
-    parts = [variants[at::jobs] for at in range(min(jobs, len(variants)))]
-    found = Parallel(n_jobs=jobs)(
-        delayed(_work)(bench.target, bench.cflags, space.layer, part, aligned) for part in parts
-    )
-    results: list[Measurement] = [Measurement()] * len(variants)
-    for at, part in enumerate(found):
-        results[at::jobs] = part
-    return results
+@cache
+def _versions() -> list[str]:
+    """Of what makes proposals."""
+    digest = hashlib.sha256()
+    for path in sorted((Path(__file__).parent / "search").glob("*.py")):
+        digest.update(path.read_bytes())
+    return [version("scikit-optimize"), version("scikit-learn"), version("numpy"), digest.hexdigest()]
 
 
-def _work(
-    target: Target, cflags: tuple[str, ...], layer: Any, variants: list[Variant | None], aligned: tuple[bool, bool]
-) -> list[Measurement]:
-    with closing(Records()) as records:
-        return Bench(target, cflags, records=records).measure(layer, variants, aligned)
+# -- what comes first --------------------------------------------------------------------------------------------------
+
+
+def _per_layer(network: Network, of_stages: Sequence[Any], single: Any, count: int) -> list[Any]:
+    """What stages have, by layer; `single` for layers that belong to the stage before them."""
+    found = [single] * count
+    for at, item in zip(getattr(network, "first", range(count)), of_stages, strict=True):
+        found[at] = item
+    return found
+
+
+def _legal(network: Network, choice: Choice, how: How) -> list[list[int]]:
+    """Rows that a plan could use: within the SRAM budget, or, where SRAM is what counts, within the least there is."""
+    sram = choice.sram_bytes if how.objective == "sram" and not how.pareto else how.sram_bytes
+    allowed = network.allowed(sram)
+    assert allowed is not None  # `choice` is within
+    return _per_layer(network, [rows.tolist() for rows in allowed], [0], len(choice.rows))
+
+
+def _first_candidates(network: Network, choice: Choice, how: How) -> list[list[int]]:
+    """Per layer the rows of the estimate's plan, then those of plans that matter as much.
+
+    With a flash budget the smallest plan is among them: kernels may turn out larger than estimated. A frontier is made
+    of what its points use.
+    """
+    plans = [choice]
+    if how.flash_bytes is not None and (least := network.smallest(how.sram_bytes)) is not None:
+        plans.append(least)
+    if how.pareto:
+        plans += sram_frontier(network, how.flash_bytes)[::-1]
+        plans += (flash_frontier(network, how.sram_bytes) or [])[::-1]
+    return [list(dict.fromkeys(plan.rows[at] for plan in plans)) for at in range(len(choice.rows))]
+
+
+def _price_of_flash(network: Network, choice: Choice, how: How) -> float:
+    """Cycles that a byte of flash is worth to the objective, near the estimate's plan."""
+    if how.objective == "balanced":
+        return choice.cycles / max(choice.flash_bytes, 1)
+    if how.objective == "flash":
+        return float(choice.cycles)
+    fastest = network.fastest(how.sram_bytes, None)
+    if how.flash_bytes is None or fastest is None or fastest.flash_bytes <= how.flash_bytes:
+        return 0.0
+    points = flash_frontier(network, how.sram_bytes) or [choice, fastest]
+    near = [p for p in points if abs(p.flash_bytes - choice.flash_bytes) <= 0.05 * choice.flash_bytes]
+    ends = (near[0], near[-1]) if len(near) > 1 else (choice, fastest)
+    return max((ends[0].cycles - ends[1].cycles) / max(ends[1].flash_bytes - ends[0].flash_bytes, 1), 0.0)
+
+
+# -- what a person sees ------------------------------------------------------------------------------------------------
+
+
+class _Report:
+    """Tells `progress` about every evaluation."""
+
+    def __init__(self, searches: list[_LayerSearch], records: Records, progress: Progress | None) -> None:
+        self.searches, self.records, self.progress = searches, records, progress
+        self.workers = 1
+        self.done = self.fresh = 0
+        self.expected = 0
+        self.started = time.monotonic()
+        self.said: str | None = None
+        self.message()
+
+    def expect(self, count: int) -> None:
+        """Evaluations of this round; the strategies' later ones are in the layers' totals."""
+        asked = sum(len(search.results) for search in self.searches) + count
+        later = sum(
+            max(search.total - sum(i is not None for i in search.results), 0) if search.space.variants else 0
+            for search in self.searches
+        )
+        self.expected = max(asked, sum(len(search.results) for search in self.searches) + later)
+
+    def show(self, search: _LayerSearch, known: bool) -> None:
+        self.done += 1
+        self.fresh += not known
+        self.message()
+        if self.progress is None:
+            return
+        good = search.good
+        best = min(good, key=lambda i: search.results[i].cycles, default=None)
+        spent = time.monotonic() - self.started
+        left = max(self.expected - self.done, 0)
+        self.progress(
+            {
+                "layer": search.name,
+                "trial": min(sum(i is not None for i in search.results), search.total),
+                "trials": search.total,
+                "best": None if best is None else search.results[best].cycles,
+                "estimate": None if best is None else int(search.table.cycles[best]),
+                "variant": None if best is None else str(search.table.variants[best] or "-"),
+                "failures": sum(item.failure is not None for item in search.results.values()),
+                "done": self.done,
+                "expected": max(self.expected, self.done),
+                "known": self.done - self.fresh,
+                "seconds_left": None if not self.fresh else spent / self.fresh * left,
+            }
+        )
+
+    def message(self) -> None:
+        """Say once what the records have to say."""
+        if self.progress is not None and self.records.message not in (None, self.said):
+            self.said = self.records.message
+            self.progress({"message": self.said})
+
+    def interrupted(self) -> None:
+        if self.progress is None:
+            return
+        emulated = [search for search in self.searches if search.good]
+        current = next((search for search in self.searches if len(search.results) < search.total), self.searches[-1])
+        self.progress(
+            {
+                "interrupted": True,
+                "layer": current.name,
+                "done": len(emulated),
+                "layers": len(self.searches),
+            }
+        )

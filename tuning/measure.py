@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from cmsisnn_x.layers import Layer
 from .record import Records, key_of
 from .target import Target
 
+if TYPE_CHECKING:
+    from .emulate.toolchain import Kind
+
 INCLUDE = Path(cmsisnn_x.get_include())
 BATCH = 12
 """Variants per executable where many are fitted together: enough to share the compiler's start."""
@@ -28,8 +31,11 @@ BATCH = 12
 
 FAILURES = ("compile error", "fault", "timeout", "wrong output")
 """What can be wrong with a variant."""
-_PASSING = ("No space left", "Cannot allocate", "out of memory", "Killed", "Resource temporarily", "not installed")
-"""In the message of a compiler that failed for reasons of the machine: the next run tries again."""
+_PASSING = (
+    *("No space left", "annot allocate", "out of memory", "signal terminated program", "Resource temporarily"),
+    *("no message", "was lost", "within 300 s"),
+)
+"""In the message of a failure that the machine is to blame for, not the variant: the next run tries again."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,7 @@ class Bench:
         self,
         target: Target,
         cflags: Sequence[str],
-        compiler: str | None = None,
+        compiler: Kind | None = None,
         records: Records | None = None,
         batch: int = 1,
     ) -> None:
@@ -82,7 +88,7 @@ class Bench:
 
         self.target, self.cflags, self.compiler, self.records = target, tuple(cflags), compiler, records
         self.batch = batch
-        self.toolchain = find_toolchain(compiler)  # type: ignore[arg-type]
+        self.toolchain = find_toolchain(compiler)
         self.emulated = 0
 
     def measure(
@@ -105,6 +111,14 @@ class Bench:
             found |= fresh
         return [found[key] for key in keys]
 
+    def measure_one(self, layer: Layer, variant: Variant | None, aligned: tuple[bool, bool]) -> Measurement:
+        """One measurement, compiled alone, whatever the records know."""
+        return self._emulate(layer, [variant], aligned)[0]
+
+    def fingerprint(self, op: str) -> tuple[str, str, str]:
+        """Compiler, kernels of `op` and tools: machines that agree on these agree on measurements."""
+        return f"{self.toolchain.kind} {self.toolchain.version}", kernel_digest(op), tools_digest()
+
     def keep(self, results: Mapping[str, Measurement], about: Mapping[str, Mapping[str, Any]]) -> None:
         """Record results, those apart that the machine is to blame for."""
         final = {key: asdict(result) for key, result in results.items() if result.is_final}
@@ -113,7 +127,9 @@ class Bench:
 
     def about(self, layer: Layer, variant: Variant | None, aligned: tuple[bool, bool]) -> dict[str, Any]:
         """Everything that a measurement depends on, as JSON."""
-        shape = {name: value for name, value in vars(layer).items() if name not in ("weights", "bias", "variant")}
+        shape = _shape(layer)
+        if variant is not None and variant.fused_pool and layer.pool is not None:
+            shape["pool"] = _shape(layer.pool)
         parameters = hashlib.sha256()
         for array in (layer.weights, layer.bias):
             parameters.update(b"-" if array is None else array.tobytes())
@@ -149,38 +165,45 @@ class Bench:
                 self.cflags,
                 compiler=self.compiler,
                 input_aligned=aligned[0],
-                output_aligned=aligned[1],  # type: ignore[arg-type]
+                output_aligned=aligned[1],
             )
         except (ToolchainError, EmulationError) as problem:
             if len(variants) > 1:
                 return [self._emulate(layer, [variant], aligned)[0] for variant in variants]
             text = str(problem).splitlines()[0]
-            failure = "compile error"
-            if isinstance(problem, EmulationError):
-                failure = "timeout" if "did not return" in text else "fault"
+            failure = "fault" if isinstance(problem, EmulationError) else "compile error"
+            failure = "timeout" if "did not return within" in text else failure
             return [Measurement(problem=text, failure=failure)]
         self.emulated += len(variants)
-        expected = _expected_output(layer)
+        expected = {True: _expected_output(layer, True), False: _expected_output(layer, False)}
         found = []
         for item in seen:
-            if wrong := _difference(expected, item.output):
+            fused = item.variant is not None and item.variant.fused_pool
+            if wrong := _difference(expected[fused], item.output):
                 found.append(Measurement(problem=wrong, failure="wrong output"))
             else:
                 found.append(Measurement(item.cycles, item.instructions, item.code_bytes, item.stack_bytes))
         return found
 
 
-def _expected_output(layer: Layer) -> np.ndarray:
+def _shape(layer: Layer) -> dict[str, Any]:
+    """A layer without its parameters, its pins and its neighbour."""
+    return {name: value for name, value in vars(layer).items() if name not in ("weights", "bias", "variant", "pool")}
+
+
+def _expected_output(layer: Layer, fused: bool) -> np.ndarray:
+    """What the Python kernels make of the emulator's input; with the pooling layer behind it where that is fused."""
     from cmsisnn_x import Network
 
     from .emulate.layers import draw_input
 
-    return Network([layer]).run(draw_input(layer))
+    network = Network([layer, layer.pool] if fused and layer.pool is not None else [layer])
+    return network.run(draw_input(layer))
 
 
 def _difference(expected: np.ndarray, written: bytes) -> str | None:
     """The first element that a kernel got wrong."""
-    got = np.frombuffer(written, expected.dtype)
+    got = np.frombuffer(written, expected.dtype, count=expected.size)
     wrong = np.flatnonzero(got != expected.reshape(-1))
     if not wrong.size:
         return None

@@ -30,6 +30,7 @@ WAIT_SECONDS = 30
 """For another process that writes."""
 _TABLE = """CREATE TABLE IF NOT EXISTS evaluation (
     key TEXT PRIMARY KEY, created TEXT NOT NULL, about TEXT NOT NULL, content TEXT NOT NULL) WITHOUT ROWID"""
+_ASKED = "CREATE TABLE IF NOT EXISTS asked (key TEXT PRIMARY KEY, proposals TEXT NOT NULL) WITHOUT ROWID"
 _CHUNK = 500
 _Result = TypeVar("_Result")
 
@@ -134,6 +135,7 @@ class Records:
                 raise sqlite3.DatabaseError(f"it has format {version}, this version writes {SCHEMA}")
             database.execute("PRAGMA journal_mode=WAL")
             database.execute(_TABLE)
+            database.execute(_ASKED)
             database.execute("SELECT key, created, about, content FROM evaluation LIMIT 1")
             database.execute(f"PRAGMA user_version={SCHEMA}")
             database.commit()
@@ -158,6 +160,7 @@ class Records:
         self._is_memory = True
         self._database = sqlite3.connect(":memory:", check_same_thread=False)
         self._database.execute(_TABLE)
+        self._database.execute(_ASKED)
 
     def _guarded(self, work: Callable[[], _Result]) -> _Result:
         """`work`, once more on a fresh file where it meets a corrupt one."""
@@ -287,7 +290,23 @@ class Records:
         """Delete records, and give their space back."""
         with self._database:
             self._database.executemany("DELETE FROM evaluation WHERE key = ?", [(key,) for key in keys])
+            self._database.execute("DELETE FROM asked")
         self._database.execute("VACUUM")
+
+    def recall(self, key: str) -> list[int] | None:
+        """What a strategy proposed when it knew what `key` digests; see `note`."""
+        try:
+            row = self._guarded(
+                lambda: self._database.execute("SELECT proposals FROM asked WHERE key = ?", (key,)).fetchone()
+            )
+        except sqlite3.Error:
+            return None
+        return json.loads(row[0]) if row else None
+
+    def note(self, key: str, proposals: Sequence[int]) -> None:
+        """Remember proposals: the next run need not learn what this one learned."""
+        with suppress(sqlite3.Error), self._database:
+            self._database.execute("INSERT OR REPLACE INTO asked VALUES (?, ?)", (key, json.dumps(list(proposals))))
 
     # -- lines --------------------------------------------------------------------------------------------------------
 

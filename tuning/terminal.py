@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -255,52 +253,6 @@ def print_comparison(
         x, y = a["totals"][key], b["totals"][key]
         table.add_row(key, f"{x:,}", f"{y:,}", _change(x, y), "", style="bold")
     out.print(table)
-
-
-@contextmanager
-def progress(enabled: bool, no_color: bool, verbose: bool) -> Iterator[Callable[[dict[str, Any]], None] | None]:
-    """A callback for `tune`: a bar on a terminal, a line per layer elsewhere."""
-    if not enabled:
-        yield None
-        return
-    out = console(no_color, stderr=True)
-    if not out.is_terminal:
-        yield lambda event: _print_line(out, event, verbose)
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[best]}"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=out, transient=True) as bar:
-        task = bar.add_task("compile and emulate", total=None, best="")
-
-        def show(event: dict[str, Any]) -> None:
-            if event.get("interrupted"):
-                out.print(_interrupted(event))
-                return
-            best = f"best {event['best']:,} cycles" if event.get("best") else ""
-            bar.update(task, description=event["layer"], completed=event["trial"], total=event["trials"], best=best)
-
-        yield show
-
-
-def _interrupted(event: dict[str, Any]) -> str:
-    return (
-        f"interrupted at {event['layer']}: {event['done']} of {event['layers']} layers are emulated, the "
-        f"others keep their estimates"
-    )
-
-
-def _print_line(out: Console, event: dict[str, Any], verbose: bool) -> None:
-    if event.get("interrupted"):
-        out.print(_interrupted(event))
-    elif verbose or event["trial"] == event["trials"]:
-        out.print(f"{event['layer']}: {event['trial']}/{event['trials']} emulated, best {event['best']:,} cycles")
 
 
 def shape_text(shape: tuple[int, ...]) -> str:

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ import numpy as np
 import cmsisnn_x
 from cmsisnn_x.layers import Layer
 
-from .choices import OBJECTIVES, SCORES, STRATEGIES
+from .choices import OBJECTIVES, SCORES, STRATEGIES, SURROGATES
 from .cost import Estimates, estimate, estimate_space
 from .errors import OptionError
 from .memory import plan_arena
@@ -34,7 +36,10 @@ def tune(
     score: str = "estimate",
     strategy: str = "auto",
     trials: int | None = None,
+    surrogate: str = "forest",
     jobs: int = 1,
+    dask: str | None = None,
+    records: str | os.PathLike[str] | None = None,
     seed: int = 0,
     sram_bytes: int | None = None,
     flash_bytes: int | None = None,
@@ -54,9 +59,15 @@ def tune(
     strategy : {"auto", "exhaustive", "bayesian", "random"}
         ``"auto"`` is exhaustive for estimates and Bayesian for emulation.
     trials : int, optional
-        Evaluations per layer at most. Default: all of them for estimates, 12 for emulation.
+        Evaluations per layer at most. Default: all of them for estimates, 16 for emulation.
+    surrogate : {"forest", "gp"}
+        What the Bayesian strategy learns with.
     jobs : int
-        Emulations at a time.
+        Emulations at a time on this machine.
+    dask : str, optional
+        Address of a Dask scheduler whose workers emulate instead.
+    records : path, optional
+        File that remembers emulations. Default: in the user's cache directory.
     seed : int
         The same seed gives the same plan.
     sram_bytes, flash_bytes : int, optional
@@ -66,7 +77,9 @@ def tune(
     pareto : bool
         Also compute the frontiers of cycles over SRAM and over flash: `Plan.pareto`.
     progress : callable, optional
-        Called with a dict (``layer``, ``trial``, ``trials``, ``best``, ``score``) after every evaluation.
+        Called with a dict after every emulation: ``layer``, ``trial`` of ``trials``, ``best`` cycles so far with the
+        ``estimate`` and the ``variant`` they belong to, ``failures``; ``done`` evaluations of all layers, of them
+        ``known`` before, of at most ``expected``; ``seconds_left``. Other dicts hold a ``message``, or ``interrupted``.
 
     Returns
     -------
@@ -83,6 +96,7 @@ def tune(
     _check("--objective", objective, OBJECTIVES)
     _check("--score", score, SCORES)
     _check("--strategy", strategy, STRATEGIES)
+    _check("--surrogate", surrogate, SURROGATES)
     if trials is not None and trials < 1:
         raise OptionError(f"--trials: expected at least 1, got {trials}")
     if jobs < 1:
@@ -95,9 +109,22 @@ def tune(
     spaces = [search_space(layer, target) for layer in model.layers]
     estimates = [estimate_space(space.layer, space.variants, target) for space in spaces]
     if score == "emulate":
-        from .emulated import search_emulated
+        from .emulated import How, search_emulated
 
-        found = search_emulated(spaces, estimates, target, CFLAGS, chosen_strategy, trials, jobs, seed, progress)
+        how = How(
+            objective=objective,
+            sram_bytes=sram,
+            flash_bytes=flash,
+            pareto=pareto,
+            strategy=chosen_strategy,
+            surrogate=surrogate,
+            trials=trials,
+            jobs=jobs,
+            dask=dask,
+            records=None if records is None else Path(records),
+            seed=seed,
+        )
+        found = search_emulated(spaces, estimates, _network(spaces, estimates), target, CFLAGS, how, progress)
         tables, baselines = [item.table for item in found], [item.baseline_cycles for item in found]
     else:
         tables = [
@@ -105,7 +132,7 @@ def tune(
             for space, table in zip(spaces, estimates, strict=True)
         ]
         baselines = [_baseline_cycles(space, table, target) for space, table in zip(spaces, tables, strict=True)]
-    network = Network([network_options(space.layer, table) for space, table in zip(spaces, tables, strict=True)])
+    network = _network(spaces, tables)
     choice = choose(network, objective, sram, flash)
     return _plan(
         model,
@@ -147,6 +174,10 @@ def _estimated(space: SearchSpace, table: Estimates, strategy: str, trials: int 
 def _baseline_cycles(space: SearchSpace, table: Estimates, target: Target) -> int:
     baseline = baseline_of(space)
     return estimate(space.layer, baseline, target).cycles if baseline else int(table.cycles[0])
+
+
+def _network(spaces: Sequence[SearchSpace], tables: Sequence[Estimates]) -> Network:
+    return Network([network_options(space.layer, table) for space, table in zip(spaces, tables, strict=True)])
 
 
 def network_options(layer: Layer, table: Estimates) -> Options:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..choices import Objective, Score, StrategyName
+from ..choices import Objective, Score, StrategyName, Surrogate
 from ..errors import OptionError
 from ..program import show_version
 
@@ -69,7 +69,18 @@ def tune(
     trials: Annotated[
         int | None, typer.Option(min=1, help="Evaluations per layer at most.", show_default=False)
     ] = None,
+    surrogate: Annotated[
+        Surrogate, typer.Option(help="What bayesian learns with: a forest of trees or a Gaussian process.")
+    ] = Surrogate.FOREST,
     jobs: Annotated[int, typer.Option(min=1, help="Emulations at a time.")] = 1,
+    dask: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Emulate on a Dask cluster: its scheduler, such as tcp://host:8786."),
+    ] = None,
+    records: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="What remembers emulations. Default: in the user's cache directory."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same plan.")] = 0,
     output: Annotated[
         str | None,
@@ -147,17 +158,16 @@ def tune(
         from ..explain import check_names
 
         check_names(explain, network.layers)
-
     found = None
     if check:
         from ..check import check_model
 
         found = check_model(network, check)  # before the search: wrong data are said at once
 
-    from .. import terminal
+    from .. import live, terminal
 
-    with terminal.progress(
-        enabled=score is Score.EMULATE and not (quiet or as_json), no_color=no_color, verbose=verbose
+    with live.progress(
+        enabled=score is Score.EMULATE and not as_json, no_color=no_color, verbose=verbose, quiet=quiet
     ) as report:
         plan = plan_of(
             network,
@@ -166,7 +176,10 @@ def tune(
             score=score.value,
             strategy=strategy.value,
             trials=trials,
+            surrogate=surrogate.value,
             jobs=jobs,
+            dask=dask,
+            records=records,
             seed=seed,
             pareto=pareto,
             progress=report,

@@ -23,7 +23,9 @@ class Strategy(Protocol):
         ...
 
 
-def make_strategy(name: str, space: SearchSpace, seed: int, prior: Sequence[float] | None = None) -> Strategy:
+def make_strategy(
+    name: str, space: SearchSpace, seed: int, prior: Sequence[float] | None = None, surrogate: str = "forest"
+) -> Strategy:
     """The strategy called `name` over `space`.
 
     Parameters
@@ -34,6 +36,8 @@ def make_strategy(name: str, space: SearchSpace, seed: int, prior: Sequence[floa
         The same seed gives the same proposals.
     prior : sequence of float, optional
         Estimated score of every variant. A strategy that learns fits what the estimate gets wrong.
+    surrogate : {"forest", "gp"}
+        What ``"bayesian"`` learns with: extremely randomised trees, or a Gaussian process.
     """
     if name == "exhaustive":
         from .exhaustive import Exhaustive
@@ -46,7 +50,7 @@ def make_strategy(name: str, space: SearchSpace, seed: int, prior: Sequence[floa
     if name == "bayesian":
         from .bayesian import Bayesian
 
-        return Bayesian(space, seed, prior)
+        return Bayesian(space, seed, prior, surrogate)
     raise OptionError(f"--strategy: expected one of {', '.join(STRATEGIES)}, got {name!r}")
 
 

@@ -13,7 +13,8 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_random_state
 from skopt import Optimizer
 from skopt.acquisition import gaussian_lcb
-from skopt.learning import ExtraTreesRegressor
+from skopt.learning import ExtraTreesRegressor, GaussianProcessRegressor
+from skopt.learning.gaussian_process.kernels import ConstantKernel, Matern
 from skopt.space import Integer, Space
 
 from ..errors import OptionError
@@ -24,17 +25,29 @@ SAMPLES = 300
 
 
 class Residual(RegressorMixin, BaseEstimator):
-    """A forest over the logarithm of (score / prior), to which the prior is added back.
+    """A surrogate of the logarithm of (score / prior), to which the prior is added back.
 
     Parameters
     ----------
     prior : dict
         Point (tuple of int) -> logarithm of the estimated score; points that are not in it have none.
+    kind : {"forest", "gp"}
+        Extremely randomised trees, or a Gaussian process with a Matérn kernel.
+    values : sequence of tuple
+        The values of each dimension: those that are no numbers have no order, and become one column each.
     random_state : int
     """
 
-    def __init__(self, prior: dict[tuple[int, ...], float] | None = None, random_state: int = 0) -> None:
+    def __init__(
+        self,
+        prior: dict[tuple[int, ...], float] | None = None,
+        kind: str = "forest",
+        values: Sequence[tuple[Any, ...]] = (),
+        random_state: int = 0,
+    ) -> None:
         self.prior = prior
+        self.kind = kind
+        self.values = values
         self.random_state = random_state
 
     def _prior(self, points: np.ndarray) -> np.ndarray:
@@ -42,19 +55,36 @@ class Residual(RegressorMixin, BaseEstimator):
         missing = max(known.values(), default=0.0)
         return np.array([known.get(tuple(int(value) for value in np.rint(point)), missing) for point in points])
 
+    def _features(self, points: np.ndarray) -> np.ndarray:
+        columns = []
+        for at, values in enumerate(self.values):
+            if all(isinstance(value, int | float) for value in values):
+                columns.append(points[:, at, None] / max(len(values) - 1, 1))
+            else:
+                columns.append(np.rint(points[:, at, None]) == np.arange(len(values)))
+        return np.hstack(columns).astype(float) if columns else points
+
     def fit(self, points: Any, scores: Any) -> Residual:
         points = np.asarray(points, float)
-        self.forest_ = ExtraTreesRegressor(
-            n_estimators=60, min_samples_leaf=1, random_state=self.random_state, min_variance=1e-6
-        )
-        self.forest_.fit(points, np.asarray(scores, float) - self._prior(points))
+        if self.kind == "gp":
+            self.model_ = GaussianProcessRegressor(
+                kernel=ConstantKernel(0.05, (1e-4, 10.0)) * Matern(1.0, (0.1, 10.0), nu=2.5),
+                alpha=1e-4,
+                n_restarts_optimizer=1,
+                random_state=self.random_state,
+            )
+        else:
+            self.model_ = ExtraTreesRegressor(
+                n_estimators=60, min_samples_leaf=1, random_state=self.random_state, min_variance=1e-6
+            )
+        self.model_.fit(self._features(points), np.asarray(scores, float) - self._prior(points))
         return self
 
     def predict(self, points: Any, return_std: bool = False) -> Any:
         points = np.asarray(points, float)
         if not return_std:
-            return self.forest_.predict(points) + self._prior(points)
-        mean, deviation = self.forest_.predict(points, return_std=True)
+            return self.model_.predict(self._features(points)) + self._prior(points)
+        mean, deviation = self.model_.predict(self._features(points), return_std=True)
         return mean + self._prior(points), deviation
 
 
@@ -85,7 +115,9 @@ class Bayesian:
 
     KAPPA = 1.0
 
-    def __init__(self, space: SearchSpace, seed: int, prior: Sequence[float] | None = None) -> None:
+    def __init__(
+        self, space: SearchSpace, seed: int, prior: Sequence[float] | None = None, surrogate: str = "forest"
+    ) -> None:
         if not len(space):
             raise OptionError(f"--strategy bayesian: the space of layer {space.layer.name!r} is empty")
         self.space = space
@@ -107,7 +139,7 @@ class Bayesian:
             dimensions = [Integer(0, len(values) - 1, name=name) for name, values in space.dimensions.items()]
             self._optimizer = Optimizer(
                 dimensions,
-                base_estimator=Residual(known, random_state=seed),
+                base_estimator=Residual(known, surrogate, tuple(self._values), random_state=seed),
                 n_initial_points=1,
                 acq_func="LCB",
                 acq_func_kwargs={"kappa": self.KAPPA},

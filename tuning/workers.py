@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Evaluations on the cores of this machine, or of a Dask cluster: joblib runs them, this process keeps each result
+as soon as it arrives. A worker that is lost costs its evaluation, which is tried again.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cmsisnn_x._variants import Variant
+from cmsisnn_x.layers import Layer
+
+from .errors import MissingToolError, OptionError, TuningError
+from .measure import Bench, Measurement
+from .record import key_of
+
+if TYPE_CHECKING:
+    from .emulate.toolchain import Kind
+
+LOST = "the worker that evaluated it was lost"
+TRIES = 3
+"""Times that an evaluation may lose its worker: the last time it has one to itself."""
+CONNECT_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class Task:
+    """One variant of one layer; `aligned` says whether its input and output start at word boundaries."""
+
+    layer: Layer
+    variant: Variant | None
+    aligned: tuple[bool, bool]
+
+
+class Workers:
+    """Evaluates tasks and remembers them.
+
+    Parameters
+    ----------
+    bench : Bench
+        Target, compiler, flags and records.
+    jobs : int
+        Evaluations at a time on this machine; 1 stays in this process.
+    dask : str, optional
+        Address of a Dask scheduler, ``tcp://host:8786``; its workers are used instead.
+    """
+
+    def __init__(self, bench: Bench, jobs: int = 1, dask: str | None = None) -> None:
+        self.bench, self.jobs, self.dask = bench, jobs, dask
+        self.evaluated = 0
+        self._client: Any = None
+
+    def __enter__(self) -> Workers:
+        if self.dask is not None:
+            self._client = _connect(self.dask)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._client is not None:
+            self._client.close()
+
+    @property
+    def count(self) -> int:
+        """Evaluations at a time."""
+        return max(sum(self._client.nthreads().values()), 1) if self._client is not None else self.jobs
+
+    def evaluate(
+        self, tasks: Sequence[Task], seen: Callable[[int, Measurement, bool], None] = lambda *_: None
+    ) -> list[Measurement]:
+        """One measurement per task, in order.
+
+        Parameters
+        ----------
+        tasks : sequence of Task
+        seen : callable, optional
+            Called with the index of a task, its measurement and whether that was known before, as they arrive.
+
+        Raises
+        ------
+        TuningError
+            A worker of the cluster has another compiler or another version of this package.
+        """
+        about = [self.bench.about(task.layer, task.variant, task.aligned) for task in tasks]
+        keys = [key_of(item) for item in about]
+        places: dict[str, list[int]] = {}
+        for index, key in enumerate(keys):
+            places.setdefault(key, []).append(index)
+        results: dict[str, Measurement] = {}
+
+        def arrived(key: str, result: Measurement, known: bool) -> None:
+            if not known:
+                self.bench.keep({key: result}, {key: about[places[key][0]]})
+                self.evaluated += 1
+            results[key] = result
+            for index in places[key]:
+                seen(index, result, known)
+
+        known = self.bench.records.get(places) if self.bench.records is not None else {}
+        for key, content in known.items():
+            arrived(key, Measurement(**content), True)
+        todo = {key: tasks[at[0]] for key, at in places.items() if key not in results}
+        if self._client is None and (self.jobs == 1 or len(todo) <= 1):
+            for key, task in todo.items():
+                arrived(key, self.bench.measure_one(task.layer, task.variant, task.aligned), False)
+        else:
+            for key, result in self._on_workers(todo):
+                arrived(key, result, False)
+        return [results[key] for key in keys]
+
+    def _on_workers(self, todo: dict[str, Task]) -> Iterator[tuple[str, Measurement]]:
+        """Results as they arrive; what is missing after a worker was lost is tried again, at last one by one."""
+        left = dict(todo)
+        for attempt in range(1, TRIES + 1):
+            groups = [[key] for key in left] if attempt == TRIES else [list(left)]
+            for group in groups:
+                try:
+                    for key, result in self._run({key: left[key] for key in group}):
+                        del left[key]
+                        yield key, result
+                except Exception as problem:
+                    if not _is_lost_worker(problem):
+                        raise
+            if not left:
+                return
+        yield from ((key, Measurement(problem=LOST, failure="fault")) for key in left)
+
+    def _run(self, tasks: dict[str, Task]) -> Iterator[tuple[str, Measurement]]:
+        from joblib import Parallel, delayed
+
+        bench = self.bench
+        parallel = Parallel(
+            n_jobs=self.jobs if self._client is None else -1,
+            return_as="generator_unordered",
+            batch_size=1,
+            pre_dispatch="all" if self._client is not None else "2*n_jobs",
+        )
+        calls = (
+            delayed(_work)(
+                key, bench.target, bench.cflags, bench.compiler, task, bench.fingerprint(task.layer.python_op)
+            )
+            for key, task in tasks.items()
+        )
+        with self._backend(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
+            results = parallel(calls)
+            try:
+                for key, result in results:
+                    if isinstance(result, str):
+                        raise TuningError(result)
+                    yield key, result
+            finally:
+                results.close()
+
+    @contextmanager
+    def _backend(self) -> Iterator[None]:
+        from joblib import parallel_config
+
+        if self._client is None:
+            with parallel_config(backend="loky"):
+                yield
+        else:
+            with parallel_config(backend="dask", client=self._client):
+                yield
+
+
+def _work(
+    key: str,
+    target: Any,
+    cflags: tuple[str, ...],
+    compiler: Kind | None,
+    task: Task,
+    fingerprint: tuple[str, ...],
+) -> tuple[str, Measurement | str]:
+    """On a worker: evaluate one task; a text says why this worker is of no use."""
+    import socket
+
+    bench = Bench(target, cflags, compiler)
+    found = bench.fingerprint(task.layer.python_op)
+    if found != fingerprint:
+        what, theirs, ours = next(
+            (what, a, b)
+            for what, a, b in zip(("compiler", "kernels", "tools"), found, fingerprint, strict=True)
+            if a != b
+        )
+        return key, (
+            f"worker on {socket.gethostname()}: its {what} differ from this machine's, so that its figures would too: "
+            f"expected {ours[:60]!r}, got {theirs[:60]!r}; install the same compiler and the same cmsisnn-x there"
+        )
+    return key, bench.measure_one(task.layer, task.variant, task.aligned)
+
+
+def _is_lost_worker(problem: BaseException) -> bool:
+    """Whether the process of a worker went away: loky's and distributed's names for it."""
+    from concurrent.futures.process import BrokenProcessPool
+
+    return isinstance(problem, BrokenProcessPool) or type(problem).__name__ in ("KilledWorker", "TerminatedWorkerError")
+
+
+def _connect(address: str) -> Any:
+    try:
+        from distributed import Client
+    except ImportError:
+        raise MissingToolError(
+            "--dask: the distributed package is not installed: pip install 'cmsisnn-x[cluster]'"
+        ) from None
+    try:
+        return Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+    except (OSError, ValueError, TypeError) as problem:
+        raise OptionError(
+            f"--dask: expected the address of a running scheduler such as tcp://host:8786, got {address!r} ({problem})"
+        ) from None
