@@ -210,4 +210,7 @@ def evaluate(text: str, defines: Mapping[str, str], seen: tuple[str, ...] = ()) 
                 raise ValueError("a division by zero") from None
         raise ValueError(f"expected an integer, got {text.strip()!r}")
 
-    return value(tree)
+    try:
+        return value(tree)
+    except RecursionError:
+        raise ValueError(f"too many operators in {text.strip()[:40]!r}...") from None
