@@ -275,7 +275,7 @@ class _Candidates:
             options.append(network_options(item.layer, taken))
             rows.append(0)
         network = Network(options)
-        choices = [network.choice([*rows[:index], row, *rows[index + 1 :]]) for row in range(len(self.full))]
+        choices = [network.choice_of_layers([*rows[:index], row, *rows[index + 1 :]]) for row in range(len(self.full))]
         return np.array([c.sram_bytes for c in choices]), np.array([c.flash_bytes for c in choices])
 
     def _over(self, row: int) -> dict[str, int]:

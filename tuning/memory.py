@@ -9,7 +9,7 @@ reads lies at one end, the one it writes at the other, its scratch between them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cmsisnn_x.layers import Layer
 
@@ -56,12 +56,41 @@ def live_bytes(layers: Sequence[Layer]) -> list[int]:
     ]
 
 
-def lower_bound(layers: Sequence[Layer], scratch: Sequence[int]) -> int:
-    """Bytes below which no arena of this network can go: the largest set of buffers that is alive at once."""
-    return max(live + aligned(need) for live, need in zip(live_bytes(layers), scratch, strict=True))
+def lower_bound(layers: Sequence[Layer], scratch: Sequence[int], fused: Sequence[bool] = ()) -> int:
+    """Bytes below which no arena of this network can go: the largest set of buffers that is alive at once. `fused`
+    as in `plan_arena`.
+    """
+    steps = _steps(layers, fused)
+    return max(
+        live + aligned(scratch[step.first])
+        for live, step in zip(live_bytes([s.layer for s in steps]), steps, strict=True)
+    )
 
 
-def plan_arena(layers: Sequence[Layer], scratch: Sequence[int]) -> Arena:
+@dataclass(frozen=True)
+class _Step:
+    """What runs as one: a layer, or a convolution with the pooling that it takes in, as a layer with its input and the
+    pooling's output.
+    """
+
+    layer: Layer
+    first: int
+    last: int
+
+
+def _steps(layers: Sequence[Layer], fused: Sequence[bool]) -> list[_Step]:
+    found, index = [], 0
+    while index < len(layers):
+        layer, last = layers[index], index
+        if fused and fused[index]:
+            last += 1
+            layer = replace(layer, output_shape=layers[last].output_shape)
+        found.append(_Step(layer, index, last))
+        index = last + 1
+    return found
+
+
+def plan_arena(layers: Sequence[Layer], scratch: Sequence[int], fused: Sequence[bool] = ()) -> Arena:
     """Place every tensor and scratch buffer.
 
     Parameters
@@ -70,12 +99,32 @@ def plan_arena(layers: Sequence[Layer], scratch: Sequence[int]) -> Arena:
         In order of execution; the first input and the last output are the caller's.
     scratch : sequence of int
         Scratch bytes of each layer.
+    fused : sequence of bool, optional
+        Which layers take in the layer behind them: the tensor between the two has no place, and the scratch of the
+        second does not count.
 
     Returns
     -------
     Arena
         Of exactly `lower_bound` bytes.
     """
+    steps = _steps(layers, fused)
+    placed = _place([step.layer for step in steps], [scratch[step.first] for step in steps])
+    inputs: list[int | None] = [None] * len(layers)
+    outputs, buffers = list(inputs), list(inputs)
+    for at, step in enumerate(steps):
+        inputs[step.first], buffers[step.first] = placed.input_offsets[at], placed.scratch_offsets[at]
+        outputs[step.last] = placed.output_offsets[at]
+    regions = []
+    for region in placed.regions:
+        step, (_, _, what) = steps[region.first], region.name.rpartition(".")
+        name = layers[step.first if what == "scratch" else step.last].name
+        last = steps[region.last].last
+        regions.append(Region(f"{name}.{what}", region.offset, region.bytes, step.first, last))
+    return Arena(placed.bytes, tuple(inputs), tuple(outputs), tuple(buffers), tuple(regions))
+
+
+def _place(layers: Sequence[Layer], scratch: Sequence[int]) -> Arena:
     total = lower_bound(layers, scratch)
     sizes, in_place = _tensor_bytes(layers), _in_place(layers)
     offsets: list[int | None] = [None] * len(sizes)

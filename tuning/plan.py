@@ -27,6 +27,9 @@ SCHEMA = "plan-1"
 class LayerPlan:
     """One layer of a plan. Offsets are bytes into the arena, ``None`` for the caller's buffers; `variant` is
     ``None`` for operations without knobs.
+
+    A convolution whose variant has `fused_pool` runs the pooling layer behind it too: its figures are the pair's, that
+    layer's are zero, `fused_into` names the convolution there, and the tensor between the two has no offset.
     """
 
     layer: Layer
@@ -41,6 +44,12 @@ class LayerPlan:
     scratch_offset: int | None
     runner_up: dict[str, Any] | None
     emulated_cycles: int | None = None
+    fused_into: str | None = None
+
+    @property
+    def takes_in_next(self) -> bool:
+        """Whether the kernel of this layer also runs the next one."""
+        return self.variant is not None and self.variant.fused_pool
 
     def to_dict(self) -> dict[str, Any]:
         """This layer as plan.json has it."""
@@ -65,6 +74,7 @@ class LayerPlan:
             "baseline_cycles": self.baseline_cycles,
             "emulated_cycles": self.emulated_cycles,
             "variant": asdict(self.variant) if self.variant else {},
+            "fused_into": self.fused_into,
             "scratch_bytes": self.scratch_bytes,
             "flash_bytes": self.flash_bytes,
             "input_offset": self.input_offset,

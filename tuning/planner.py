@@ -5,13 +5,17 @@ SRAM couples layers by a maximum: the arena is as large as the neediest layer ma
 level for the arena is a limit on every layer's scratch. Flash couples them by a sum: weights, and code once per
 distinct kernel. Under an arena level each objective is therefore a multiple-choice knapsack; it is solved per layer
 when no flash budget binds, and by SciPy's mixed-integer solver when one does.
+
+A convolution that can take in the pooling behind it makes one stage with it, with a row for every way to run the two:
+one after the other, or as one kernel, under which the tensor between them needs no memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +31,7 @@ from .units import show_size
 @dataclass(frozen=True)
 class Options:
     """What may be chosen for one layer: a row per variant. `kernels` tells which rows of which layers share
-    their code.
+    their code; `fused` marks the rows that run the next layer too, and cost all that it takes.
     """
 
     layer: Layer
@@ -36,6 +40,7 @@ class Options:
     weights_bytes: np.ndarray
     code_bytes: np.ndarray
     kernels: tuple[Hashable, ...]
+    fused: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.cycles)
@@ -43,6 +48,18 @@ class Options:
     @property
     def flash_bytes(self) -> np.ndarray:
         return self.weights_bytes + self.code_bytes
+
+
+def _stage(item: Options, pool: Options) -> Options:
+    """A convolution's rows with what its pooling costs added where they do not take it in."""
+    if len(pool) != 1:
+        raise ValueError(f"{pool.layer.name}: expected a single row, got {len(pool)}")
+    apart = ~np.asarray(item.fused, bool)
+    return replace(
+        item,
+        cycles=item.cycles + apart * int(pool.cycles[0]),
+        weights_bytes=item.weights_bytes + apart * int(pool.flash_bytes[0]),
+    )
 
 
 @dataclass(frozen=True)
@@ -56,31 +73,70 @@ class Choice:
 
 
 class Network:
-    """The options of every layer, and the sums and maxima over them."""
+    """The options of every stage, and the sums and maxima over them. A stage is a layer, or a convolution with the
+    pooling that some of its rows take in.
+
+    Parameters
+    ----------
+    options : sequence of Options
+        One per layer. Behind one with `fused` rows comes a layer with a single row and a kernel that is its own.
+    other_flash_bytes : int
+    """
 
     def __init__(self, options: Sequence[Options], other_flash_bytes: int = 0) -> None:
-        self.options = tuple(options)
-        layers = [item.layer for item in self.options]
-        self.live = live_bytes(layers)
+        layers = [item.layer for item in options]
         self.caller_bytes = layers[0].input_bytes + layers[-1].output_bytes
         self.other_flash_bytes = other_flash_bytes
-        self.sram = [
-            self.caller_bytes + live + np.array([aligned(int(s)) for s in item.scratch_bytes], np.int64)
-            for live, item in zip(self.live, self.options, strict=True)
+        self.layer_count = len(layers)
+        live = live_bytes(layers)
+        needs = [
+            self.caller_bytes + alive + np.array([aligned(int(s)) for s in item.scratch_bytes], np.int64)
+            for alive, item in zip(live, options, strict=True)
         ]
+        stages: list[Options] = []
+        self.sram: list[np.ndarray] = []
+        self.first: list[int] = []  # index of each stage's first layer
+        at = 0
+        while at < len(options):
+            item, need, width = options[at], needs[at], 1
+            if item.fused is not None and item.fused.any():
+                pool, width = options[at + 1], 2
+                # Both tensors of the pair, without the one between them.
+                pair = live[at] - aligned(item.layer.output_bytes) + live[at + 1] - aligned(item.layer.output_bytes)
+                alone = np.maximum(need, needs[at + 1][0])
+                need = np.where(item.fused, need - live[at] + pair, alone)
+                item = _stage(item, pool)
+            stages.append(item)
+            self.sram.append(need)
+            self.first.append(at)
+            at += width
+        self.options = tuple(stages)
         counts: dict[Hashable, int] = {}
         for item in self.options:
             for kernel in set(item.kernels):
                 counts[kernel] = counts.get(kernel, 0) + 1
         self.shared = {kernel for kernel, count in counts.items() if count > 1}
 
+    def choice_of_layers(self, rows: Sequence[int]) -> Choice:
+        """Price a choice of a row per layer."""
+        return self.choice([rows[at] for at in self.first])
+
+    def layer_rows(self, rows: Sequence[Any], single: Any = 0) -> list[Any]:
+        """A row per stage as a row per layer: the only one, `single`, of a pooling layer that belongs to a stage."""
+        found = [single] * self.layer_count
+        for at, row in zip(self.first, rows, strict=True):
+            found[at] = row
+        return found
+
     def choice(self, rows: Sequence[int]) -> Choice:
-        """Price a choice of rows."""
+        """Price a choice of a row per stage."""
         picked = list(zip(self.options, rows, strict=True))
         code = {item.kernels[row]: int(item.code_bytes[row]) for item, row in picked}
         flash = self.other_flash_bytes + sum(code.values()) + sum(int(item.weights_bytes[row]) for item, row in picked)
         sram = max(int(need[row]) for need, row in zip(self.sram, rows, strict=True))
-        return Choice(tuple(int(row) for row in rows), sum(int(item.cycles[row]) for item, row in picked), sram, flash)
+        return Choice(
+            tuple(map(int, self.layer_rows(rows))), sum(int(item.cycles[row]) for item, row in picked), sram, flash
+        )
 
     def levels(self) -> list[int]:
         """Every value that the network's SRAM can take, ascending."""
@@ -91,12 +147,12 @@ class Network:
         return max(int(need.min()) for need in self.sram)
 
     def allowed(self, sram: int | None) -> list[np.ndarray] | None:
-        """Rows of each layer that stay within `sram`; ``None`` if some layer has none."""
+        """Rows of each stage that stay within `sram`; ``None`` if some stage has none."""
         rows = [np.flatnonzero(need <= sram) if sram is not None else np.arange(len(need)) for need in self.sram]
         return rows if all(len(found) for found in rows) else None
 
     def best(self, weigh: Callable[[Options], np.ndarray], sram: int | None) -> Choice | None:
-        """Per layer the row of least weight, then cycles, then flash, then scratch."""
+        """Per stage the row of least weight, then cycles, then flash, then scratch."""
         allowed = self.allowed(sram)
         if allowed is None:
             return None
@@ -123,7 +179,7 @@ class Network:
         return least and self.solve(sram, least.flash_bytes, by_flash=False)
 
     def solve(self, sram: int | None, flash: int | None, by_flash: bool) -> Choice | None:
-        """The mixed-integer programme: one row per layer, code paid once per kernel."""
+        """The mixed-integer programme: one row per stage, code paid once per kernel."""
         from scipy.optimize import Bounds, LinearConstraint, milp
         from scipy.sparse import coo_array
 

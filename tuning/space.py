@@ -6,7 +6,7 @@ pins allow.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from cmsisnn_x import _variants
 from cmsisnn_x._variants import BASELINE, BLOCKED_OPS, Variant
-from cmsisnn_x.layers import Layer
+from cmsisnn_x.layers import Layer, with_pools
 
 from .errors import ModelError
 from .target import Target
@@ -95,6 +95,21 @@ def _explain_pins(layer: Layer, legal: tuple[Variant, ...], target: Target) -> s
     return f"variant: no kernel of {layer.op} on {target.core} has {{{pins}}} together; remove one of these pins"
 
 
+def with_own_pools(layers: Sequence[Layer]) -> tuple[Layer, ...]:
+    """The layers of a network, each convolution with the pooling behind it that it can take in.
+
+    A pooling whose compiled kernel another layer runs too stays apart: the planner pays for shared code once, which
+    holds for whole layers only.
+    """
+    runs: dict[Hashable, int] = {}
+    for layer in layers:
+        runs[kernel_key(layer, None)] = runs.get(kernel_key(layer, None), 0) + 1
+    return tuple(
+        layer if layer.pool is None or runs[kernel_key(layer.pool, None)] == 1 else replace(layer, pool=None)
+        for layer in with_pools(layers)
+    )
+
+
 def baseline_of(space: SearchSpace) -> Variant | None:
     """The variant that gains are quoted against: `BASELINE`, with one column where the operation has only one."""
     if not space.variants:
@@ -130,7 +145,8 @@ def kernel_key(layer: Layer, variant: Variant | None) -> Hashable:
         layer.stride,
         layer.padding,
     )
-    return (*geometry, layer.bias_shift, layer.out_shift, layer.activation, layer.int_bits, variant)
+    pool = kernel_key(layer.pool, None) if layer.pool is not None and variant is not None and variant.fused_pool else ()
+    return (*geometry, layer.bias_shift, layer.out_shift, layer.activation, layer.int_bits, variant, pool)
 
 
 def scratch_bytes(layer: Layer, variant: Variant | None) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,14 @@ import cmsisnn_x
 from cmsisnn_x.layers import Layer
 
 from .choices import OBJECTIVES, SCORES, STRATEGIES, SURROGATES
-from .cost import Estimates, estimate, estimate_space
+from .cost import Estimate, Estimates, estimate, estimate_space
 from .errors import OptionError
 from .memory import plan_arena
 from .model import Model
 from .pareto import pareto as frontiers
 from .plan import LayerPlan, Plan
 from .planner import Choice, Network, Options, choose
-from .space import SearchSpace, baseline_of, kernel_key, search_space
+from .space import SearchSpace, baseline_of, kernel_key, search_space, with_own_pools
 from .target import Target
 
 CFLAGS = ("-std=c99", "-O3", "-fno-schedule-insns", "-ffunction-sections", "-fdata-sections")
@@ -106,7 +107,7 @@ def tune(
     flash = flash_bytes or model.budget["flash"] or target.flash_bytes
     chosen_strategy = strategy if strategy != "auto" else "exhaustive" if score == "estimate" else "bayesian"
 
-    spaces = [search_space(layer, target) for layer in model.layers]
+    spaces = [search_space(layer, target) for layer in with_own_pools(model.layers)]
     estimates = [estimate_space(space.layer, space.variants, target) for space in spaces]
     if score == "emulate":
         from .emulated import How, search_emulated
@@ -183,7 +184,8 @@ def _network(spaces: Sequence[SearchSpace], tables: Sequence[Estimates]) -> Netw
 def network_options(layer: Layer, table: Estimates) -> Options:
     """A layer's variants as the planner weighs them against those of other layers."""
     kernels = tuple(kernel_key(layer, variant) for variant in table.variants)
-    return Options(layer, table.cycles, table.scratch_bytes, table.weights_bytes, table.code_bytes, kernels)
+    fused = np.array([variant is not None and variant.fused_pool for variant in table.variants])
+    return Options(layer, table.cycles, table.scratch_bytes, table.weights_bytes, table.code_bytes, kernels, fused)
 
 
 def _plan(
@@ -197,7 +199,16 @@ def _plan(
     **how: Any,
 ) -> Plan:
     chosen = [table[row] for table, row in zip(tables, choice.rows, strict=True)]
-    arena = plan_arena(model.layers, [item.scratch_bytes for item in chosen])
+    variants = [table.variants[row] for table, row in zip(tables, choice.rows, strict=True)]
+    fused = [variant is not None and variant.fused_pool for variant in variants]
+    into = [spaces[at - 1].layer.name if at and fused[at - 1] else None for at in range(len(spaces))]
+    baselines = list(baselines)
+    for at in (at for at, own in enumerate(fused) if own):
+        # The pair's figures are the convolution's.
+        baselines[at] += baselines[at + 1]
+        baselines[at + 1] = 0
+    chosen = [item if name is None else _taken_in(item) for item, name in zip(chosen, into, strict=True)]
+    arena = plan_arena(model.layers, [item.scratch_bytes for item in chosen], fused)
     layers = []
     for index, (space, table, row, item) in enumerate(zip(spaces, tables, choice.rows, chosen, strict=True)):
         layers.append(
@@ -212,8 +223,9 @@ def _plan(
                 input_offset=arena.input_offsets[index],
                 output_offset=arena.output_offsets[index],
                 scratch_offset=arena.scratch_offsets[index],
-                runner_up=_runner_up(table, row),
+                runner_up=_runner_up(table, row, int(tables[index + 1].cycles[0]) if index + 1 < len(tables) else 0),
                 emulated_cycles=item.emulated_cycles,
+                fused_into=into[index],
             )
         )
     totals = {
@@ -245,16 +257,28 @@ def _plan(
     )
 
 
-def _runner_up(table: Estimates, row: int) -> dict[str, Any] | None:
-    """The fastest other variant, and what it would have cost."""
+def _taken_in(item: Estimate) -> Estimate:
+    """A pooling layer that the convolution before it runs: it costs nothing of its own."""
+    emulated = None if item.emulated_cycles is None else 0
+    return replace(
+        item, cycles=0, terms=dict.fromkeys(item.terms, 0), scratch_bytes=0, flash_bytes=0, emulated_cycles=emulated
+    )
+
+
+def _runner_up(table: Estimates, row: int, next_cycles: int) -> dict[str, Any] | None:
+    """The fastest other variant, and what it would have cost. `next_cycles` are those of the next layer, which rows
+    with a fused pooling contain: they are added to all rows where the chosen one does, taken off where it does not.
+    """
     others = [i for i in range(len(table)) if i != row]
     if not others:
         return None
-    best = min(others, key=lambda i: (table.cycles[i], i))
+    holds = [variant is not None and variant.fused_pool for variant in table.variants]
+    cycles = [int(table.cycles[i]) + next_cycles * (holds[row] - holds[i]) for i in range(len(table))]
+    best = min(others, key=lambda i: (cycles[i], i))
     item, variant = table[best], table.variants[best]
     return {
         "variant": variant and {**variant.host_knobs(), **variant.device_knobs()},
-        "cycles": item.cycles,
+        "cycles": cycles[best],
         "scratch_bytes": item.scratch_bytes,
         "flash_bytes": item.flash_bytes,
     }

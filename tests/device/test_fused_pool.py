@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pooling fused into the convolution before it: every registered variant, any pooling geometry, nothing outside the band."""
+"""Pooling fused into the convolution before it: all variants, any geometry, nothing outside the band."""
 
 from __future__ import annotations
 
-import subprocess
 from itertools import product
 
 import pytest
 
-from cmsisnn_x._variants import Variant, device_variant_problem, device_variants
+from cmsisnn_x._variants import device_variant_problem, device_variants
 from cmsisnn_x.layers import Layer, with_pools
-from helpers.device import INCLUDE, Build, Case, assert_kernel, c_source, check_on_host, host_compiler, sample
+from helpers.device import Build, Case, assert_kernel, check_on_host, host_compiler, sample
 from helpers.layers import make_layer
 
 OFFSETS = (None, 1, 2, 3)
@@ -45,7 +44,7 @@ POOLS = (
 
 
 def pairs(dtype: str) -> list[Layer]:
-    """Every convolution with every pooling, either kind in turn; a pooling that its image is too small for is left out."""
+    """Every convolution with every pooling, either kind in turn; but no pooling that its image is too small for."""
     found = []
     shift = 8 if dtype == "q15" else 0
     for turn, (convolution, pool) in enumerate(product(CONVOLUTIONS, POOLS)):

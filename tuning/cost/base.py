@@ -16,6 +16,7 @@ from cmsisnn_x.layers import NUMPY_DTYPES, Layer
 from ..target import Target
 from . import features, fitted, mix
 from .features import TERMS
+from .fused import estimate_fused
 
 LEAST_STEP = 0.4
 """The shipped fits lie between 0.49 and 3.6 of the instruction mix on the paper's convolutions."""
@@ -110,6 +111,8 @@ def estimate_space(layer: Layer, variants: Sequence[Variant | None], target: Tar
     boards are a term of their own.
     """
     chosen: tuple[Variant | None, ...] = tuple(variants) or (None,)
+    if layer.pool is not None and any(variant is not None and variant.fused_pool for variant in chosen):
+        return estimate_fused(layer, chosen, target, estimate_space)
     counts = features.count(layer, chosen, target.dsp)
     names = [fitted.family(layer, variant) for variant in chosen]
     first = {name: index for index, name in reversed(list(enumerate(names)))}

@@ -33,10 +33,16 @@ def check_plan(plan: Plan) -> None:
             raise _error("cflags", "compiler flags of letters, digits and _=.,+-", repr(flag))
     last = len(plan.layers) - 1
     for index, item in enumerate(plan.layers):
+        following = plan.layers[index + 1] if index < last else None
+        _check_fusion(item, following)
         _check_ends(item, index == 0, index == last)
-        _check_buffers(item, plan.arena_bytes)
-        if index < last:
-            _check_link(item, plan.layers[index + 1])
+        _check_buffers(item, following, plan.arena_bytes)
+        if following is not None:
+            _check_link(item, following)
+    if plan.layers[0].fused_into is not None:
+        raise _error(
+            f"layer {plan.layers[0].layer.name}: fused_into", "None in the first layer", plan.layers[0].fused_into
+        )
 
 
 def _check_names(plan: Plan) -> None:
@@ -48,20 +54,39 @@ def _check_names(plan: Plan) -> None:
         seen[name.lower()] = name
 
 
+def _check_fusion(item: LayerPlan, following: LayerPlan | None) -> None:
+    name, taken = item.layer.name, following.fused_into if following is not None else None
+    if not item.takes_in_next:
+        if following is not None and taken is not None:
+            expected = f"None, as the variant of {name} has no fused_pool"
+            raise _error(f"layer {following.layer.name}: fused_into", expected, taken)
+        return
+    if item.layer.op != "conv2d" or following is None or following.layer.op not in ("max_pool2d", "avg_pool2d"):
+        raise _error(f"layer {name}: variant.fused_pool", "a pooling layer right behind a convolution", "another")
+    if taken != name:
+        raise _error(f"layer {following.layer.name}: fused_into", f"{name!r}, whose kernel runs it", taken)
+
+
 def _check_ends(item: LayerPlan, is_first: bool, is_last: bool) -> None:
     name = item.layer.name
+    nowhere = {"input": item.fused_into is not None, "output": item.takes_in_next}
     for side, offset, is_caller in (("input", item.input_offset, is_first), ("output", item.output_offset, is_last)):
+        if nowhere[side]:
+            if offset is not None:
+                raise _error(f"layer {name}: {side}_offset", "None, for a tensor that is never stored", offset)
+            continue
         if is_caller and offset is not None:
             raise _error(f"layer {name}: {side}_offset", "None, for the caller's buffer", offset)
         if not is_caller and offset is None:
             raise _error(f"layer {name}: {side}_offset", "a place in the arena", "None, the caller's buffer")
 
 
-def _check_buffers(item: LayerPlan, arena_bytes: int) -> None:
+def _check_buffers(item: LayerPlan, following: LayerPlan | None, arena_bytes: int) -> None:
     name = item.layer.name
+    end = following if item.takes_in_next and following is not None else item
     sizes = {
         "input": (item.input_offset, item.layer.input_bytes),
-        "output": (item.output_offset, item.layer.output_bytes),
+        "output": (end.output_offset, end.layer.output_bytes),
         "scratch": (item.scratch_offset, item.scratch_bytes),
     }
     if item.scratch_bytes and item.scratch_offset is None:

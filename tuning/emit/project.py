@@ -41,12 +41,13 @@ class Array:
 
 @dataclass(frozen=True)
 class Kernel:
-    """One inclusion of a template header."""
+    """One inclusion of a template header; `pool_prefix` is that of the pooling that a convolution takes in."""
 
     name: str
     prefix: str
     header: str
     table: str | None
+    pool_prefix: str | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,20 @@ class Check:
 
     condition: str
     name: str
+
+
+@dataclass(frozen=True)
+class Call:
+    """What ``<model>_run`` calls: a layer, or two of them in one function. `index` counts layers."""
+
+    index: int
+    function: str
+    kernel: str
+    operands: tuple[str, ...]
+    input: str
+    output: str
+    scratch: str
+    about: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,6 +111,8 @@ class Project:
     identity: str
     macros: dict[str, int | str]
     layers: tuple[LayerText, ...]
+    calls: tuple[Call, ...]
+    pairs: tuple[Call, ...]
     kernels: tuple[Kernel, ...]
     arrays: tuple[Array, ...]
     checks: tuple[Check, ...]
@@ -145,8 +162,8 @@ def project(plan: Plan) -> Project:
             item.variant,
             layer_prefix,
             scratch_bytes=item.scratch_bytes,
-            input_aligned=item.input_offset is not None,
-            output_aligned=item.output_offset is not None,
+            input_aligned=index > 0,
+            output_aligned=index < len(plan.layers) - 1,
         )
         if layer.python_op in ("sigmoid", "tanh") and layer.op not in tables:
             tables[layer.op] = names.new(f"{name}_{layer.op}_table")
@@ -181,6 +198,14 @@ def project(plan: Plan) -> Project:
                 can_be_in_place=layer.is_in_place,
             )
         )
+    pairs = _pairs(plan, layers, kernels, names)
+    calls = []
+    for item, text in zip(plan.layers, layers, strict=True):
+        if text.index in pairs:
+            calls.append(pairs[text.index])
+        elif item.fused_into is None:
+            own_call = (text.function, text.kernel, text.operands, text.input, text.output, text.scratch)
+            calls.append(Call(text.index, *own_call))
     first, last = plan.layers[0].layer, plan.layers[-1].layer
     network = {
         f"{prefix}_LAYER_COUNT": len(layers),
@@ -209,10 +234,43 @@ def project(plan: Plan) -> Project:
         identity=identity,
         macros={f"{prefix}_CONFIG_ID": identity, **network},
         layers=tuple(layers),
+        calls=tuple(calls),
+        pairs=tuple(pairs.values()),
         kernels=tuple(kernels.values()),
         arrays=tuple(arrays),
         checks=tuple(_checks(plan, layers)),
     )
+
+
+def _pairs(
+    plan: Plan, layers: list[LayerText], kernels: dict[tuple[Any, ...], Kernel], names: Names
+) -> dict[int, Call]:
+    """The functions that run a convolution and its pooling as one, by the convolution's index; their kernels are added
+    to `kernels`.
+    """
+    found = {}
+    for at, item in enumerate(plan.layers):
+        if not item.takes_in_next:
+            continue
+        conv, pool = layers[at], layers[at + 1]
+        # Names of functions end like those of layers, but never are one.
+        function = names.new(f"{conv.function}_{pool.name}")
+        header = f"{item.layer.python_op}_{plan.layers[at + 1].layer.python_op}.h"
+        prefixes = [f"{plan.model}_{text.name}".upper() for text in (conv, pool)]
+        key = (header, *_settings(conv, prefixes[0]), *_settings(pool, prefixes[1]))
+        if key not in kernels:
+            kernels[key] = Kernel(names.new(f"{function}_kernel"), prefixes[0], header, None, prefixes[1])
+        found[at] = Call(
+            at, function, kernels[key].name, conv.operands, conv.input, pool.output, conv.scratch,
+            f"{conv.name} and {pool.name}",
+        )  # fmt: skip
+    return found
+
+
+def _settings(text: LayerText, prefix: str) -> tuple[int | str, ...]:
+    """The macros of a layer that its kernel reads, in order."""
+    own = (name.removeprefix(f"{prefix}_") for name in text.macros)
+    return tuple(text.macros[f"{prefix}_{name}"] for name in own if not name.endswith(("_OFFSET", "WEIGHTS_BYTES")))
 
 
 def _check_prefixes(plan: Plan, network: dict[str, int], layers: Iterable[LayerText]) -> None:
@@ -257,7 +315,10 @@ def _summary(item: LayerPlan) -> str:
     text = f"{layer.op} {shape_text(layer.input_shape)} -> {shape_text(layer.output_shape)}"
     if layer.activation:
         text += f", {layer.activation}"
-    return comment_text(f"{text}; {item.cycles} cycles estimated")
+    if item.fused_into is not None:
+        return comment_text(f"{text}; inside {item.fused_into}")
+    both = " with the pooling behind it" if item.takes_in_next else ""
+    return comment_text(f"{text}; {item.cycles} cycles estimated{both}")
 
 
 def _checks(plan: Plan, layers: list[LayerText]) -> Iterable[Check]:
@@ -279,7 +340,15 @@ def _checks(plan: Plan, layers: list[LayerText]) -> Iterable[Check]:
             before = f"{plan.model.upper()}_{plan.layers[index - 1].layer.name.upper()}"
             sizes = f"CXN_SIZE_OUTPUT({before}) == CXN_SIZE_INPUT({p})"
             yield Check(sizes, f"{name}_input_has_the_size_of_the_output_before")
-            yield Check(f"{before}_OUTPUT_OFFSET == {p}_INPUT_OFFSET", f"{name}_reads_where_the_layer_before_writes")
+            if item.fused_into is None:
+                reads = f"{name}_reads_where_the_layer_before_writes"
+                yield Check(f"{before}_OUTPUT_OFFSET == {p}_INPUT_OFFSET", reads)
+            elif item.output_offset is not None:
+                conv = plan.layers[index - 1]
+                for side, offset in (("INPUT", conv.input_offset), ("SCRATCH", conv.scratch_offset)):
+                    if offset is not None:
+                        what = f"{conv.layer.name}_{side.lower()}_and_{name}_output_are_apart"
+                        yield Check(f"CXN_APART_OF({before}, {side}, {p}, OUTPUT)", what)
         if text.operands:
             weights, layer_bias = text.operands
             yield Check(f"sizeof({weights}) == {p}_WEIGHTS_BYTES", f"{name}_weights_match_the_configuration")

@@ -44,7 +44,9 @@ class FolderError(TuningError):
 
 @dataclass(frozen=True)
 class Firmware:
-    """What a folder says about itself. `layers` have their weights in the order of the Python functions."""
+    """What a folder says about itself. `layers` have their weights in the order of the Python functions; `fused_into`
+    names, for a layer that the kernel of the one before it runs, that one.
+    """
 
     directory: Path
     model: str
@@ -53,6 +55,7 @@ class Firmware:
     cflags: tuple[str, ...]
     layers: tuple[Layer, ...]
     estimated_cycles: tuple[int | None, ...]
+    fused_into: tuple[str | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -167,7 +170,15 @@ def load(directory: Path, *, model: str | None = None) -> Firmware:
         arrays = _read_arrays(directory / f"{name}_weights.h")
         layers = tuple(_with_weights(name, layer, v, arrays) for layer, v in zip(bare, variants, strict=True))
     estimated = tuple(entry.get("cycles") for entry in entries)
-    return Firmware(directory, name, core, target, cflags, layers, estimated)
+    fused = tuple(entry.get("fused_into") for entry in entries)
+    for at, into in enumerate(fused):
+        if into is not None and (at == 0 or bare[at - 1].name != into):
+            before = repr(bare[at - 1].name) if at else "none, as it comes first"
+            raise FolderError(
+                f"{directory / 'plan.json'}: layer {bare[at].name}: fused_into: expected the layer before it, "
+                f"{before}, got {into!r}"
+            )
+    return Firmware(directory, name, core, target, cflags, layers, estimated, fused)
 
 
 def _read_plan(directory: Path) -> Mapping[str, Any]:
@@ -368,7 +379,9 @@ def verify(
 ) -> Verification:
     """Compile and run a folder; compare each layer, and the network, with the Python kernels.
 
-    Every layer runs by itself on the Python kernels' output of the layer before it. The whole network runs once with
+    Every layer runs by itself on the Python kernels' output of the layer before it. So does a convolution with the
+    pooling that it takes in: the two layers' functions are compared, and so is that of the pair, whose cycles are the
+    convolution's while the pooling's are zero, as in the plan. The whole network runs once with
     its buffers at word boundaries and once at odd addresses. In one run every load and store is checked: bounds,
     constants, and the alignment that the core demands.
 
@@ -417,6 +430,19 @@ def verify(
                 )
             elif found:
                 results[index] = replace(results[index], exact=False)
+            if index < len(firmware.fused_into) and firmware.fused_into[index] is not None:
+                before = firmware.layers[index - 1]
+                first = expected[firmware.layers[index - 2].name][sample] if index > 1 else inputs[sample]
+                trace, got = _call(plain, _pair_symbol(plain, firmware, index), first, wanted, 0, budget)
+                found = list(_compare(f"layers {before.name} and {layer.name} as one", sample, got, wanted))
+                mismatches += found
+                exact = results[index - 1].exact and not found
+                if sample == 0:
+                    pair = {"instructions": trace.instructions, "cycles": trace.cycles, "added": trace.added}
+                    nothing = dict.fromkeys(trace.added, 0)
+                    results[index] = replace(results[index], instructions=0, cycles=0, added=nothing)
+                    results[index - 1] = replace(results[index - 1], **pair)
+                results[index - 1] = replace(results[index - 1], exact=exact)
             source = wanted
         trace, got = _call(plain, run, inputs[sample], source, 0, budget)
         mismatches += _compare("the network", sample, got, source)
@@ -428,6 +454,17 @@ def verify(
     name, clock = (target, None) if isinstance(target, str) else (target.name, target.clock_hz)
     compiler = f"{toolchain.kind}: {toolchain.version}"
     return Verification(firmware, compiler, name, len(inputs), tuple(results), network, tuple(mismatches), clock)
+
+
+def _pair_symbol(emulator: Emulator, firmware: Firmware, index: int) -> str:
+    """The function of layer `index` and the one before it; the emitter appends underscores where a name is taken."""
+    wanted = f"{firmware.model}_{firmware.layers[index - 1].name}_{firmware.layers[index].name}"
+    layers = {f"{firmware.model}_{layer.name}" for layer in firmware.layers}
+    names = {function.name for function in emulator.image.functions} - layers
+    found = [name for name in sorted(names) if name.startswith(wanted) and not name[len(wanted) :].strip("_")]
+    if not found:
+        raise FolderError(f"{firmware.model}.c: expected a function {wanted}, got none")
+    return found[0]
 
 
 def _call(

@@ -76,5 +76,5 @@ CXN_NOINLINE void CXN_LOCAL(band_pool)(CXN_LOCAL(band) *band, int32_t done)
         (void)CXN_LOCAL(pool_line)(band->lines + (low - band->first) * CXN_BAND_LINE,
                                    band->output + band->pooled * CXN_BAND_OUT_LINE, (int)(end - low));
     }
-    band->needed = CXN_BAND_COUNT;
+    band->needed = CXN_BAND_COUNT + CXN_BAND_STEP; /* none: not even the lines that fill up a step */
 }

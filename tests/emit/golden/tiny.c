@@ -64,7 +64,8 @@ static unsigned char tiny_arena[TINY_ARENA_BYTES] CXN_ALIGNED;
 #define CXN_SIZE_SCRATCH(layer) ((size_t)layer##_SCRATCH_BYTES)
 #define CXN_END(layer, side) (layer##_##side##_OFFSET + CXN_SIZE_##side(layer))
 #define CXN_INSIDE(layer, side) (layer##_##side##_OFFSET % 4 == 0 && CXN_END(layer, side) <= TINY_ARENA_BYTES)
-#define CXN_APART(layer, a, b) (CXN_END(layer, a) <= layer##_##b##_OFFSET || CXN_END(layer, b) <= layer##_##a##_OFFSET)
+#define CXN_APART(layer, a, b) CXN_APART_OF(layer, a, layer, b)
+#define CXN_APART_OF(one, a, two, b) (CXN_END(one, a) <= two##_##b##_OFFSET || CXN_END(two, b) <= one##_##a##_OFFSET)
 
 CXN_STATIC_ASSERT(CXN_INSIDE(TINY_CONV1, OUTPUT), conv1_output_lies_in_the_arena);
 CXN_STATIC_ASSERT(CXN_INSIDE(TINY_CONV1, SCRATCH), conv1_scratch_lies_in_the_arena);

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Convolutions that take in the pooling behind them: what both cost, and the band of lines between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cmsisnn_x._variants import Variant
+from cmsisnn_x.layers import Layer
+
+from ..target import Target
+from .features import TERMS
+
+if TYPE_CHECKING:
+    from .base import Estimates
+
+CODE_BYTES = 120
+"""Of the band's walk, beside the two kernels' own code."""
+INSTRUCTIONS_PER_STEP = 40
+"""Of the call that ends a step: the windows that it completes, the lines that move."""
+
+
+def estimate_fused(
+    layer: Layer,
+    variants: Sequence[Variant | None],
+    target: Target,
+    estimate: Callable[[Layer, Sequence[Variant | None], Target], Estimates],
+) -> Estimates:
+    """The estimates of variants of which some take in `layer.pool`: the same kernels one after the other, and the band.
+
+    Lines that no window needs are not computed; lines that windows share are moved once per step.
+    """
+    from cmsisnn_x.buffers import layer_scratch_bytes
+
+    assert layer.pool is not None
+    fused = np.array([v is not None and v.fused_pool for v in variants])
+    alone = estimate(layer, [v and replace(v, fused_pool=False) for v in variants], target)
+    pool = estimate(layer.pool, (), target)
+    terms = alone.terms.astype(float)
+    scratch = alone.scratch_bytes.copy()
+    timing, loop = target.timing, TERMS.index("loop")
+    word = (timing["load_next"] + timing["store"] + timing["alu"]) / timing["issue_width"]
+    for at in np.flatnonzero(fused):
+        variant = variants[at]
+        assert variant is not None
+        steps, lines, moved_words = band_work(layer, variant)
+        terms[at] *= lines / _lines(layer, variant)
+        terms[at] += pool.terms[0]
+        terms[at, loop] += moved_words * word + steps * INSTRUCTIONS_PER_STEP * timing["alu"] / timing["issue_width"]
+        scratch[at] = layer_scratch_bytes(layer, variant)
+    stacks = tuple(
+        max(own, pool.stack_bytes[0]) if own is not None and pool.stack_bytes[0] is not None and fused[at] else own
+        for at, own in enumerate(alone.stack_bytes)
+    )
+    return replace(
+        alone,
+        variants=tuple(variants),
+        terms=np.rint(terms).astype(np.int64),
+        scratch_bytes=scratch,
+        code_bytes=alone.code_bytes + fused * (int(pool.code_bytes[0]) + CODE_BYTES),
+        stack_bytes=stacks,
+    )
+
+
+def _lines(layer: Layer, variant: Variant) -> int:
+    return layer.output_image[int(variant.lowering == "winograd")]
+
+
+def band_work(layer: Layer, variant: Variant) -> tuple[int, int, int]:
+    """Steps made, lines computed, and words moved inside the band; as convolve_band.h does it.
+
+    Parameters
+    ----------
+    layer : Layer
+        With a `pool`.
+    variant : Variant
+        With `fused_pool`.
+    """
+    assert layer.pool is not None
+    across = int(variant.lowering == "winograd")
+    made = variant.tile if across else 1
+    count, pooled = layer.output_image[across], layer.pool.output_image[across]
+    kernel, stride, padding = layer.pool.kernel[across], layer.pool.stride[across], layer.pool.padding[across][0]
+    line_words = layer.output_bytes // count // 4
+    steps = lines = moved = windows = needed = 0
+    for start in range(0, count, made):
+        if start + made <= needed:
+            continue
+        done = min(start + made, count)
+        steps, lines, before = steps + 1, lines + done - start, needed
+        while windows < pooled and min(windows * stride - padding + kernel, count) <= done:
+            windows += 1
+        needed = max(windows * stride - padding, 0) if windows < pooled else count + made
+        if needed != before:
+            moved += max(done - needed, 0) * line_words
+    return steps, lines, moved
