@@ -33,8 +33,8 @@ def accumulators(layer: Layer, x: np.ndarray) -> np.ndarray:
     """
     assert layer.weights is not None
     kind = np.float32 if reach(layer) < 2**24 else np.float64
-    weights = layer.weights.astype(kind)
-    values = x.reshape(len(x), *layer.image).astype(kind)
+    weights: np.ndarray = layer.weights.astype(kind)
+    values: np.ndarray = x.reshape(len(x), *layer.image).astype(kind)
     if layer.op == "fully_connected":
         sums = values.reshape(len(x), -1) @ weights.T
     else:

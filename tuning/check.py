@@ -2,8 +2,8 @@
 """``--check``: the fixed-point network held against the float one it came from, layer by layer, on real data.
 
 Three things can go wrong on the way from float to q7, and each is counted where it happens: outputs saturate, a 32-bit
-accumulator wraps around, or the error grows until it drowns the signal. Without a float network (a model file that names
-none) the first two are still counted; the data then hold the network's own integers.
+accumulator wraps around, or the error grows until it drowns the signal. Without a float network (a model file that
+names none) the first two are still counted; the data then hold the network's own integers.
 """
 
 from __future__ import annotations
@@ -179,8 +179,8 @@ def check_model(
     model : Model
         Its file may name the float network it was quantised from (``float:``, see :mod:`tuning.quantize`).
     data : path, Data or ndarray
-        An ``.npz`` with `x` (or `inputs`) and optionally `y` (or `labels`), or such arrays. `x` are samples as the float
-        network takes them; without a float network, the integers that the network itself takes.
+        An ``.npz`` with `x` (or `inputs`) and optionally `y` (or `labels`), or such arrays. `x` are samples as the
+        float network takes them; without a float network, the integers that the network itself takes.
     plan : Plan, optional
         Also emulate the firmware of this plan, on at most `EMULATED_SAMPLES` samples.
     name : str

@@ -60,7 +60,7 @@ def plan_html(plan: Plan) -> str:
 
 def check_html(check: Check) -> str:
     """A check: per tensor what `cmsisnn-tune --check` prints."""
-    return table(HEAD, [row[:2] + row[2:] for row in check_rows(check)], "; ".join(check_words(check)), left=3)
+    return table(HEAD, check_rows(check), "; ".join(check_words(check)), left=3)
 
 
 HEAD = (
@@ -72,7 +72,7 @@ def check_rows(check: Check) -> list[tuple[str, ...]]:
     """The columns of `HEAD`; ``-`` where something is not known or means nothing."""
     from math import log2
 
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for t in check.tensors:
         weighted = t.headroom_bits is not None
         counted = weighted or (t.op == "input" and check.has_reference)

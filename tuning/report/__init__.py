@@ -20,7 +20,7 @@ from tuning.notebook import HEAD, check_rows, check_words
 from tuning.plan import Plan
 
 from . import figures
-from .facts import core_limit, load_limit, rows_of, term_color, term_names
+from .facts import AIMS, core_limit, load_limit, rows_of, term_color, term_names
 from .ranges import ranges_of
 from .words import cards, findings, origin
 
@@ -82,6 +82,7 @@ def render_report(plan: Plan) -> str:
             cards=cards(plan),
             findings=findings(plan, rows),
             origin=origin(plan),
+            aim=AIMS.get(plan.objective, plan.objective),
             core_limit=roof,
             load_limit=loads,
             check_head=HEAD,

@@ -14,6 +14,14 @@ from tuning.explain import error_bar, multiplier_limit
 from tuning.plan import LayerPlan, Plan
 
 
+AIMS = {
+    "latency": "fewest cycles",
+    "sram": "least SRAM",
+    "flash": "least flash",
+    "balanced": "least product of cycles, SRAM and flash",
+}
+
+
 @dataclass(frozen=True)
 class Row:
     """A layer. `error` is the median relative error of the estimate, `limit` the MAC per cycle that the multiplier
@@ -65,7 +73,7 @@ def term_color(term: str, others: Sequence[str]) -> int:
 
 
 def shape_text(shape: Sequence[int]) -> str:
-    return "×".join(map(str, shape))
+    return "x".join(map(str, shape))
 
 
 def _row(plan: Plan, index: int, item: LayerPlan, total: int) -> Row:
@@ -93,7 +101,7 @@ def _row(plan: Plan, index: int, item: LayerPlan, total: int) -> Row:
         terms=item.terms,
         runner_up=_runner_up(item),
         reason=_reason(plan, item),
-        fused_into=getattr(item, "fused_into", None),
+        fused_into=item.fused_into,
     )
 
 
@@ -131,7 +139,13 @@ def _bytes_touched(layer: Layer) -> int:
 def _changes(item: LayerPlan) -> str:
     knobs = (item.runner_up or {}).get("variant") or {}
     chosen = asdict(item.variant) if item.variant else {}
-    return ", ".join(f"{name} {value}" for name, value in knobs.items() if chosen.get(name) != value)
+    return ", ".join(_spell(name, value) for name, value in knobs.items() if chosen.get(name) != value)
+
+
+def _spell(knob: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return knob if value else f"no {knob}"
+    return f"{knob} {value}"
 
 
 def _runner_up(item: LayerPlan) -> str:
@@ -144,6 +158,8 @@ def _runner_up(item: LayerPlan) -> str:
 
 def _reason(plan: Plan, item: LayerPlan) -> str:
     """Why the chosen variant and not the runner-up, in one sentence."""
+    if item.fused_into:
+        return f"runs inside {item.fused_into}"
     if item.variant is None:
         return "the operation has a single kernel"
     if not item.runner_up:
@@ -152,12 +168,18 @@ def _reason(plan: Plan, item: LayerPlan) -> str:
     cycles = other["cycles"] - item.cycles
     scratch = other["scratch_bytes"] - item.scratch_bytes
     flash = other["flash_bytes"] - item.flash_bytes
-    price = (
-        ", ".join(f"{size:+,} B {what}" for size, what in ((scratch, "scratch"), (flash, "flash")) if size)
-        or "the same memory"
-    )
+    between = 0
+    if item.variant.fused_pool != other["variant"].get("fused_pool", item.variant.fused_pool):
+        # The tensor between convolution and pooling exists only where they are apart.
+        between = item.layer.output_bytes if item.variant.fused_pool else -item.layer.output_bytes
+    parts = ((scratch, "scratch"), (between, "tensor"), (flash, "flash"))
+    price = ", ".join(f"{size:+,} B {what}" for size, what in parts if size) or "the same memory"
     if cycles < 0:
-        because = "over the budget" if any(plan.budget.values()) else f"dearer by the objective, {plan.objective}"
+        because = (
+            "over the budget"
+            if any(plan.budget.values())
+            else f"the objective is {AIMS.get(plan.objective, plan.objective)}"
+        )
         return f"{-cycles:,} cycles faster would be possible with {price}: {because}"
     if cycles == 0:
         return f"equally fast; the other takes {price}"

@@ -73,7 +73,9 @@ class _Bars:
 def cycles_figure(rows: Sequence[Row], terms: Sequence[str], width: int, cycles_are: str) -> Canvas:
     """Cycles of each layer, stacked by term, with the median error of the estimate as a whisker."""
     top = max((row.cycles * (1 + (row.error or 0)) for row in rows), default=0)
-    labelled = [(row.name, f"{row.cycles:,} · {row.share:.1f} %") for row in rows]
+    labelled = [
+        (row.name, f"in {row.fused_into}" if row.fused_into else f"{row.cycles:,} · {row.share:.1f} %") for row in rows
+    ]
     longest = max(rows, key=lambda row: row.cycles)
     figure = _Bars(
         f"cycles-{width}", width, labelled, top, "Cycles by layer, stacked by term",
@@ -108,7 +110,7 @@ def gain_figure(rows: Sequence[Row], width: int) -> Canvas:
     shown = [row for row in rows if row.has_knobs]
     top = max((max(row.baseline, row.cycles) for row in shown), default=0)
     figure = _Bars(
-        f"gain-{width}", width, [(row.name, f"{row.gain:.2f}×" if row.gain else "") for row in shown], top,
+        f"gain-{width}", width, [(row.name, f"{row.gain:.2f}x" if row.gain else "") for row in shown], top,
         "Cycles with the paper's configuration and as chosen",
         "; ".join(f"{row.name}: {row.baseline:,} and {row.cycles:,} cycles" for row in shown) + ".",
         bar=14,
@@ -168,7 +170,7 @@ def roofline_figure(
     low_x, high_x = _decades(min(r.intensity or 1 for r in shown) / 1.5, max(r.intensity or 1 for r in shown) * 1.5)
     rates = [row.rate or 1 for row in shown]
     low_y, high_y = min(*rates, core_limit) / 1.6, max(*rates, core_limit) * 2
-    height = 300
+    height = 250
     levels = [2.0**power for power in range(ceil(log2(low_y)), floor(log2(high_y)) + 1)]
     left = max(text_width(f"{level:.3g}", SMALL) for level in levels) + 18
     right, top, bottom = width - 12.0, 14.0, height - 44.0
@@ -236,7 +238,7 @@ def memory_figure(plan: Plan, rows: Sequence[Row], width: int) -> Canvas:
     column = max((width - left - 4) / len(names), 24.0)
     level = upright + 8 <= column
     plot = 220.0 if width < PHONE else 280.0
-    top, bottom = 10.0, 10.0 + plot
+    bottom = 10.0 + plot
     total = left + column * len(names) + 4
     peak = max(range(len(rows)), key=lambda at: _live(plan, at))
     canvas = Canvas(
@@ -300,7 +302,7 @@ def pareto_figure(plan: Plan, memory: str, width: int) -> Canvas | None:
     margin = (high_x - low_x) * 0.06 or 1
     low_x, high_x = max(low_x - margin, 0), high_x + margin
     high_y = max(cycles) * 1.08
-    height = 280
+    height = 260
     marks = ticks(high_y, 6)
     left = max(text_width(short(mark), SMALL) for mark in marks) + 14
     right, top, bottom = width - 14.0, 12.0, height - 44.0
@@ -341,9 +343,8 @@ def pareto_figure(plan: Plan, memory: str, width: int) -> Canvas | None:
         canvas.circle(x(point[key]), y(point["cycles"]), 2.5 if len(points) > 40 else 3.5, "frontier", tip)
     px, py = x(chosen[0]), y(chosen[1])
     canvas.circle(px, py, 7, "chosen", f"chosen: {chosen[0]:,} bytes, {chosen[1]:,} cycles")
-    word = "chosen"
-    fits = px + 12 + text_width(word, SMALL) <= right
-    canvas.text(px + (12 if fits else -2), py + (4 if fits else -12), word, "ink", anchor="start" if fits else "end", size=SMALL)  # fmt: skip # noqa: E501
+    # Nothing lies below a frontier, and left of a point it only rises.
+    canvas.text(px + 4, min(py + 22, bottom - 4), "chosen", "ink", anchor="end", size=SMALL)
     return canvas
 
 

@@ -13,7 +13,7 @@ SMALL = 12
 
 # Widths in thousandths of the font size, of a wide sans-serif (DejaVu Sans): other fonts take no more.
 _NARROW = dict.fromkeys("ijl|'", 290) | dict.fromkeys("frt.,:;()[]!/ -I", 400)
-_WIDE = dict.fromkeys("mwMW%@→", 960) | dict.fromkeys("ABCDEFGHJKLNOPQRSTUVXYZ+=<>±×·", 770)
+_WIDE = dict.fromkeys("mwMW%@→", 960) | dict.fromkeys("ABCDEFGHJKLNOPQRSTUVXYZ+=<>±x·", 770)
 
 
 def text_width(text: str, size: float = SIZE) -> float:
@@ -98,7 +98,7 @@ class Canvas:
         upward: bool = False,
     ) -> None:  # fmt: skip
         """`text` from `x`, to `x` (anchor ``"end"``) or around it (``"middle"``); `upward` turns it about (x, y)."""
-        more = {"x": x, "y": y, "font-size": size}
+        more: dict[str, object] = {"x": x, "y": y, "font-size": size}
         if anchor != "start":
             more["text-anchor"] = anchor
         if upward:

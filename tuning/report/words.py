@@ -40,7 +40,7 @@ def cards(plan: Plan) -> list[Card]:
     if totals.get("ms") is not None and plan.target.clock_hz:
         found.append(Card("time per run", f"{totals['ms']:.4g} ms", f"at {plan.target.clock_hz / 1e6:g} MHz"))
     if cycles and plan.baseline_cycles:
-        found.append(Card("gain", f"{plan.baseline_cycles / cycles:.2f}×", "over the paper's configuration"))
+        found.append(Card("gain", f"{plan.baseline_cycles / cycles:.2f}x", "over the paper's configuration"))
     if cycles and totals["macs"]:
         found.append(Card("MAC per cycle", f"{totals['macs'] / cycles:.2f}", f"{totals['macs']:,} MAC"))
     for what, key in (("SRAM", "sram"), ("flash", "flash")):
@@ -71,7 +71,7 @@ def findings(plan: Plan, rows: Sequence[Row]) -> list[str]:
         )
     if cycles and plan.baseline_cycles > cycles and any(row.has_knobs for row in rows):
         said.append(
-            f"With the paper's configuration in every layer (2×2 blocks, unroll 1, two im2col columns) the same "
+            f"With the paper's configuration in every layer (2x2 blocks, unroll 1, two im2col columns) the same "
             f"kernels would take {plan.baseline_cycles:,} cycles: {plan.baseline_cycles / cycles:.2f} times as many."
         )
     if plan.arena_bytes:
@@ -88,7 +88,8 @@ def findings(plan: Plan, rows: Sequence[Row]) -> list[str]:
         low, high = cycles * (1 - bar[0]), cycles * (1 + bar[0])
         said.append(
             f"Cycles are estimated: if every layer erred to one side by its median error, the sum would lie between "
-            f"{low / 1e6:.2f} M and {high / 1e6:.2f} M; by the worst error that was seen, at {100 * bar[1]:.0f} % off."
+            f"{low / 1e6:.2f} M and {high / 1e6:.2f} M. Single layers have been up to "
+            f"{100 * max(row.worst or 0 for row in rows):.0f} % off; --score emulate counts instead."
         )
     elif plan.cycles_are == "emulated":
         said.append("Cycles are emulated: instructions counted under emulation and priced by the target's rules.")
