@@ -13,6 +13,7 @@ from cmsisnn_x._variants import Variant
 from cmsisnn_x.layers import Layer
 
 from .errors import OptionError
+from .files import read_json, write_atomically
 from .memory import Region
 from .target import Target
 
@@ -167,16 +168,6 @@ class Plan:
         )
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write `content` so that readers, and a crash, see the old file or the new one, never a part."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 def read_plan_file(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The content of a plan.json.
 
@@ -185,13 +176,19 @@ def read_plan_file(path: str | os.PathLike[str]) -> dict[str, Any]:
     OptionError
         No such file, or not a plan.
     """
+    from .schemas import published
+    from .schemas.check import first_problem
+
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = read_json(path)
     except FileNotFoundError:
         raise OptionError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as problem:
-        raise OptionError(f"{path}: expected a plan.json, got a file that cannot be read: {problem}") from None
+    except (OSError, ValueError) as problem:
+        why = getattr(problem, "strerror", None) or problem
+        raise OptionError(f"{path}: expected a plan.json, got a file that cannot be read: {why}") from None
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         found = content.get("schema") if isinstance(content, dict) else type(content).__name__
         raise OptionError(f"{path}: expected a plan with schema {SCHEMA!r}, got {found!r}")
+    if wrong := first_problem(published(SCHEMA), content):
+        raise OptionError(f"{path}: {wrong}")
     return content

@@ -149,13 +149,14 @@ def _price(
     no_color: bool,
 ) -> None:
     from .emulate import DEFAULT_BUDGET, Emulator
+    from .files import read_bytes
 
     filled = []
     for fill in fills:
         where, separator, file = fill.rpartition("=")
         if not separator or not where or not file:
             raise OptionError(f"--fill: expected SYMBOL=FILE, got {fill!r}")
-        filled.append((where, Path(file).read_bytes()))
+        filled.append((where, read_bytes(file)))
     # Once for the price, and once for the faults of the core: checking moves the price by a few cycles.
     for emulator in (Emulator(elf, target, faults=True, memory=False), Emulator(elf, target)):
         for again in (False, True) if warm else (False,):

@@ -60,7 +60,7 @@ class ForkServer:
 
 
 def _serve() -> None:
-    import importlib
+    import importlib.util
     import tempfile
 
     for module in COMMANDS.values():

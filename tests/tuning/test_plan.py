@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import numpy as np
@@ -22,6 +23,7 @@ from tuning.model import load_model
 from tuning.plan import read_plan_file
 from tuning.planner import Choice, Network, Options, choose
 from tuning.schemas import model_schema, published, text
+from tuning.schemas.check import first_problem
 from tuning.target import CORES, load_target
 
 OBJECTIVES = ("latency", "sram", "flash", "balanced")
@@ -357,3 +359,22 @@ def test_an_interrupt_keeps_what_was_emulated(tmp_path: Path, monkeypatch: pytes
     assert [item.emulated_cycles for item in plan.layers[2:]] == [None] * (len(plan.layers) - 2)
     assert events[-1]["interrupted"]
     assert plan.cycles_are == "partly emulated"
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_reading_a_plan_finds_what_json_schema_finds(plan: Plan, data: st.DataObject) -> None:
+    content = json.loads(plan.to_json())
+    node: Any = content
+    path: list[Any] = []
+    while isinstance(node, dict | list) and node and (not path or data.draw(st.booleans())):
+        parent, key = node, data.draw(st.sampled_from(sorted(node) if isinstance(node, dict) else range(len(node))))
+        path.append(key)
+        node = node[key]
+    if data.draw(st.booleans()):
+        del parent[key]
+    else:
+        parent[key] = data.draw(st.sampled_from([None, -1, 0.5, 10**30, "x", "q7", [], {}, [1], True]))
+    schema = published("plan-1")
+    problem = first_problem(schema, content)
+    assert (problem is None) == jsonschema.Draft202012Validator(schema).is_valid(content), (path, problem)

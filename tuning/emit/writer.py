@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from tuning.plan import write_atomically
+from tuning.files import write_atomically
 
 STALE_SECONDS = 60
 """Age from which a temporary file belongs to a run that was killed; writing one takes milliseconds."""

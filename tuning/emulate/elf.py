@@ -8,6 +8,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..files import read_bytes
 from .errors import EmulationError, missing_extra
 
 EXECUTE, WRITE = 1, 2  # as PF_X and PF_W
@@ -92,7 +93,7 @@ def load(source: str | Path | bytes) -> Image:
 
     name = "the ELF image" if isinstance(source, bytes) else str(source)
     try:
-        content = source if isinstance(source, bytes) else Path(source).read_bytes()
+        content = source if isinstance(source, bytes) else read_bytes(source, MEMORY_LIMIT)
     except OSError as error:
         raise EmulationError(f"{name}: cannot be read: {error.strerror or error}") from None
     try:

@@ -8,7 +8,6 @@ packed order by itself.
 
 from __future__ import annotations
 
-import json
 import re
 import tempfile
 import zlib
@@ -25,12 +24,14 @@ from cmsisnn_x._variants import Variant
 from cmsisnn_x.layers import NUMPY_DTYPES, Layer
 
 from ..errors import TuningError
+from ..files import read_bytes, read_json
 from ..target import CORES, Target
 from .emulator import DEFAULT_BUDGET, Emulator
 from .toolchain import Toolchain
 from .trace import Trace
 
 SCHEMA = "plan-1"
+LARGEST_HEADER = 1 << 30
 _GEOMETRY = (
     "name", "op", "dtype", "input_shape", "output_shape", "kernel", "stride", "padding", "bias_shift", "out_shift",
     "activation", "int_bits",
@@ -184,10 +185,10 @@ def load(directory: Path, *, model: str | None = None) -> Firmware:
 def _read_plan(directory: Path) -> Mapping[str, Any]:
     path = directory / "plan.json"
     try:
-        plan = json.loads(path.read_text(encoding="utf-8"))
+        plan = read_json(path)
     except FileNotFoundError:
         raise FolderError(f"{directory}: no plan.json: expected a folder that cmsisnn-tune wrote") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as problem:
+    except (OSError, ValueError) as problem:
         raise FolderError(f"{path}: cannot be read: {problem}") from None
     if not isinstance(plan, dict) or plan.get("schema") != SCHEMA:
         got = plan.get("schema") if isinstance(plan, dict) else type(plan).__name__
@@ -221,9 +222,9 @@ def _variant(entry: Mapping[str, Any]) -> Variant | None:
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     """The constant arrays of an emitted header."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as problem:
-        raise FolderError(f"{path}: cannot be read: {problem.strerror or problem}") from None
+        text = read_bytes(path, LARGEST_HEADER).decode("utf-8")
+    except (OSError, UnicodeDecodeError) as problem:
+        raise FolderError(f"{path}: cannot be read: {problem}") from None
     arrays = {}
     for bits, name, count, numbers in _ARRAY.findall(text):
         try:

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading files that may be anything, and writing files that are whole or not there."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+LARGEST_BYTES = 1 << 26
+"""Above any plan or table of results, far below what hurts."""
+
+
+def read_bytes(path: str | os.PathLike[str], largest: int = LARGEST_BYTES) -> bytes:
+    """The content of a file.
+
+    Raises
+    ------
+    OSError
+        It cannot be read, or has more than `largest` bytes, which are then not read: devices never end.
+    """
+    with open(path, "rb") as stream:
+        content = stream.read(largest + 1)
+    if len(content) > largest:
+        raise OSError(errno.EFBIG, f"larger than {largest} bytes", os.fspath(path))
+    return content
+
+
+def read_json(path: str | os.PathLike[str], largest: int = LARGEST_BYTES) -> Any:
+    """The content of a JSON file.
+
+    Raises
+    ------
+    OSError
+        As `read_bytes`.
+    ValueError
+        Not JSON in UTF-8, nested too deep, or with numbers of thousands of digits.
+    """
+    try:
+        return json.loads(read_bytes(path, largest).decode("utf-8"))
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write `content` so that readers, and a crash, see the old file or the new one, never a part."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
+    try:
+        partial.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
