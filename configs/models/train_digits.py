@@ -1,28 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Train the network of ``digits.yaml`` and quantise it: ``python train_digits.py`` writes both npz files beside itself.
+"""Train the network of ``digits.yaml`` in float and write it as ``digits.onnx``, with its data, beside this script.
+
+    python train_digits.py                 # needs scikit-learn (for the images) and onnx
+    cmsisnn-quantize digits.onnx --calibration digits_calibration.npz --test digits_test.npz -o digits.yaml
+    cmsisnn-tune digits.yaml --target cortex-m4
+    cmsisnn-verify build/digits
 
 The data are scikit-learn's bundled handwritten digits: 1797 real images of 8x8 pixels, values 0..16. A quarter is held
-out. The float network sees ``pixel / 16``; the q7 network sees ``4 * pixel``, the same number with 6 fraction bits, so
-no pixel is rounded.
-
-A q7 number with f fraction bits stands for ``integer / 2**f``. With ``fx``, ``fw``, ``fb`` and ``fy`` the fraction bits
-of a layer's input, weights, bias and output, a product has ``fx + fw`` of them, hence
-
-    bias_shift = fx + fw - fb          out_shift = fx + fw - fy
-
-Everything is NumPy, seeded and on one thread of arithmetic; the committed files come from this script.
+out. The network divides pixels by 16 itself. Everything is NumPy, seeded and on one thread of arithmetic; the
+committed files come from this script.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+if TYPE_CHECKING:
+    import onnx
+
 HERE = Path(__file__).parent
 LAYERS = {"conv1": (8, 3, 3, 1), "conv2": (16, 3, 3, 8), "fc": (10, 64)}
-INPUT_FRACTION = 6
 EPOCHS, BATCH, RATE, DECAY, SEED = 60, 32, 5e-3, 0.1, 0
 
 Weights = dict[str, np.ndarray]
@@ -42,11 +43,6 @@ def split() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 def to_float(pixels: np.ndarray) -> np.ndarray:
     """What the float network sees."""
     return pixels / 16.0
-
-
-def to_q7(pixels: np.ndarray) -> np.ndarray:
-    """What the q7 network sees: :func:`to_float` with `INPUT_FRACTION` fraction bits, exactly."""
-    return (pixels * 2**INPUT_FRACTION // 16).astype(np.int8)
 
 
 def columns(x: np.ndarray) -> np.ndarray:
@@ -119,49 +115,42 @@ def train(images: np.ndarray, labels: np.ndarray) -> Weights:
     return weights
 
 
-def fraction_bits(values: np.ndarray) -> int:
-    """The number of fraction bits, at most 15, whose q7 rendering of `values` has the smallest squared error."""
-    errors = [np.square(round_q7(values, f) / 2.0**f - values).sum() for f in range(16)]
-    return int(np.argmin(errors))
+def onnx_model(weights: Weights) -> onnx.ModelProto:
+    """The network as frameworks export it: channels first, raw pixels in, probabilities out."""
+    from onnx import TensorProto, helper, numpy_helper
 
+    # Channels first: (out, in, kh, kw), and the columns of the dense layer in (c, h, w) order.
+    stored = {"scale": np.float32(1 / 16)}
+    for name in ("conv1", "conv2"):
+        stored[name + "/weights"] = weights[name + "/weights"].transpose(0, 3, 1, 2)
+    stored["fc/weights"] = weights["fc/weights"].reshape(10, 2, 2, 16).transpose(0, 3, 1, 2).reshape(10, 64)
+    stored |= {k: v for k, v in weights.items() if k.endswith("/bias")}
 
-def round_q7(values: np.ndarray, fraction: int) -> np.ndarray:
-    return np.clip(np.floor(values * 2.0**fraction + 0.5), -128, 127)
+    def node(op: str, name: str, inputs: list[str], output: str, **attributes: object) -> onnx.NodeProto:
+        return helper.make_node(op, inputs, [output], name, **attributes)
 
-
-def quantise(weights: Weights, images: np.ndarray) -> tuple[Weights, dict[str, dict[str, int]]]:
-    """The q7 arrays and, per layer, its shifts; `images` (integers 0..16) give the ranges of the outputs."""
-    t = forward(weights, to_float(images))
-    arrays: Weights = {}
-    shifts = {}
-    fx = INPUT_FRACTION
-    for name in LAYERS:
-        w, b = weights[name + "/weights"], weights[name + "/bias"]
-        fw, fy = fraction_bits(w), fraction_bits(t[name])
-        fb = min(fraction_bits(b), fx + fw)
-        fy = min(fy, fx + fw)
-        for key, values, f in ((name + "/weights", w, fw), (name + "/bias", b, fb)):
-            arrays[key] = round_q7(values, f).astype(np.int8)
-        shifts[name] = {"bias_shift": fx + fw - fb, "out_shift": fx + fw - fy}
-        fx = fy
-    return arrays, shifts
-
-
-def forward_q7(arrays: Weights, shifts: dict[str, dict[str, int]], pixels: np.ndarray) -> np.ndarray:
-    """The logits of the q7 network in integer NumPy, for the accuracy that this script prints."""
-
-    def requantise(sums: np.ndarray, name: str) -> np.ndarray:
-        s = shifts[name]
-        bias = arrays[name + "/bias"].astype(np.int64) << s["bias_shift"]
-        return np.clip((sums + bias + (1 << s["out_shift"] >> 1)) >> s["out_shift"], -128, 127)
-
-    x = to_q7(pixels).astype(np.int64)
-    for conv in ("conv1", "conv2"):
-        kernel = arrays[conv + "/weights"].astype(np.int64)
-        x = np.maximum(requantise(columns(x) @ kernel.reshape(len(kernel), -1).T, conv), 0)
-        n, h, w, c = x.shape
-        x = x.reshape(n, h // 2, 2, w // 2, 2, c).max(axis=(2, 4))
-    return requantise(x.reshape(len(x), -1) @ arrays["fc/weights"].astype(np.int64).T, "fc")
+    nodes = [node("Mul", "normalise", ["pixels", "scale"], "t0")]
+    for number in (1, 2):
+        conv, t = f"conv{number}", 3 * number - 3
+        inputs = [f"t{t}", conv + "/weights", conv + "/bias"]
+        nodes += [
+            node("Conv", conv, inputs, f"t{t + 1}", kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+            node("Relu", f"relu{number}", [f"t{t + 1}"], f"t{t + 2}"),
+            node("MaxPool", f"pool{number}", [f"t{t + 2}"], f"t{t + 3}", kernel_shape=[2, 2], strides=[2, 2]),
+        ]
+    nodes += [
+        node("Flatten", "flatten", ["t6"], "t7"),
+        node("Gemm", "fc", ["t7", "fc/weights", "fc/bias"], "t8", transB=1),
+        node("Softmax", "prob", ["t8"], "probabilities"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "digits",
+        [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["n", 1, 8, 8])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", 10])],
+        [numpy_helper.from_array(np.ascontiguousarray(v, np.float32), k) for k, v in stored.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
 
 
 def accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -172,15 +161,12 @@ def accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
 def main() -> None:
     images, labels, held_out, held_out_labels = split()
     weights = {k: v.astype(np.float32) for k, v in train(images, labels).items()}
-    arrays, shifts = quantise(weights, images)
-    np.savez(HERE / "digits_float.npz", **weights)
-    np.savez(HERE / "digits.npz", **arrays)
-    for name, s in shifts.items():
-        print(f"{name}: bias_shift: {s['bias_shift']}, out_shift: {s['out_shift']}")
-    float_logits = forward(weights, to_float(held_out))["fc"]
-    q7_logits = forward_q7(arrays, shifts, held_out)
-    for kind, logits in (("float", float_logits), ("q7", q7_logits)):
-        print(f"{kind} accuracy on {len(held_out)} held-out images: {accuracy(logits, held_out_labels):.4f}")
+    (HERE / "digits.onnx").write_bytes(onnx_model(weights).SerializeToString())
+    for file, x, y in (("digits_calibration", images, labels), ("digits_test", held_out, held_out_labels)):
+        # As the ONNX model takes them: (n, 1, 8, 8).
+        np.savez_compressed(HERE / f"{file}.npz", x=x.transpose(0, 3, 1, 2).astype(np.uint8), y=y.astype(np.uint8))
+    logits = forward(weights, to_float(held_out))["fc"]
+    print(f"float accuracy on {len(held_out)} held-out images: {accuracy(logits, held_out_labels):.4f}")
 
 
 if __name__ == "__main__":

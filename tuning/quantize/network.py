@@ -14,12 +14,14 @@ from cmsisnn_x.layers import Layer
 
 from ..errors import ModelError
 from ..model import build_model
+from ..names import layer_name_problem
 from .formats import BITS
 
 WEIGHTED = ("conv2d", "depthwise_conv2d", "fully_connected")
 SCALE_FREE = ("relu", "max_pool2d", "avg_pool2d")
 """Operations with ``f(s x) = s f(x)`` for every s > 0; they also keep their input's fixed-point format."""
 TABLES = ("sigmoid", "tanh")
+LONGEST_NAME = 24
 _SHORT = {
     "conv2d": "conv",
     "depthwise_conv2d": "dw",
@@ -187,18 +189,22 @@ def _checked_arrays(where: str, op: str, weights: Any, bias: Any) -> tuple[np.nd
     return weights, bias
 
 
-def namer(taken: Iterable[str] = ()) -> Callable[[str], str]:
-    """Makes layer names: ``conv1``, ``conv2``, ``pool1``, ... and ``prob``."""
-    used = {name.lower() for name in taken}
+def namer(taken: Iterable[str] = ()) -> Callable[..., str]:
+    """Makes layer names: what a layer is called already if that will do, else ``conv1``, ``pool1``, ..., ``prob``."""
+    used = {name.lower(): name for name in taken}
 
-    def name(op: str) -> str:
-        short = _SHORT.get(op, op)
-        number = 1
-        result = short if op == "softmax" else f"{short}1"
-        while result in used:
-            number += 1
-            result = f"{short}{number}"
-        used.add(result)
+    def name(op: str, called: str = "") -> str:
+        # PyTorch calls the convolution of its module conv1 "/conv1/Conv".
+        parts = called.strip("/").split("/")
+        result = parts[0] if len(parts) <= 2 else ""
+        if len(result) > LONGEST_NAME or layer_name_problem(result, used):
+            short = _SHORT.get(op, op)
+            number = 1
+            result = short if op == "softmax" else f"{short}1"
+            while result in used:
+                number += 1
+                result = f"{short}{number}"
+        used[result.lower()] = result
         return result
 
     return name

@@ -26,8 +26,35 @@ FOREIGN = {
     ".yml": "a model file, which is quantised already",
 }
 FOLDABLE = frozenset(
-    "Add Cast Concat Constant ConstantOfShape Div Expand Flatten Floor Gather Identity Max Min Mul Neg Range "
-    "ReduceProd Reciprocal Reshape Slice Split Sqrt Squeeze Sub Tile Transpose Unsqueeze".split()
+    [
+        "Add",
+        "Cast",
+        "Concat",
+        "Constant",
+        "ConstantOfShape",
+        "Div",
+        "Expand",
+        "Flatten",
+        "Floor",
+        "Gather",
+        "Identity",
+        "Max",
+        "Min",
+        "Mul",
+        "Neg",
+        "Range",
+        "ReduceProd",
+        "Reciprocal",
+        "Reshape",
+        "Slice",
+        "Split",
+        "Sqrt",
+        "Squeeze",
+        "Sub",
+        "Tile",
+        "Transpose",
+        "Unsqueeze",
+    ]
 )
 """Operators that are evaluated where all their inputs are constants: exporters compute shapes and weights with them."""
 QUANTISED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger")

@@ -222,7 +222,7 @@ class _Walk:
     # -- layers ------------------------------------------------------------------------------------------------------
 
     def add(self, node: Node, op: str, keys: dict[str, Any] | None = None, **arrays: Any) -> None:
-        self.layers.append(FloatLayer(self.names(op), op, keys or {}, source=self.label(node), **arrays))
+        self.layers.append(FloatLayer(self.names(op, node.name), op, keys or {}, source=self.label(node), **arrays))
 
     @staticmethod
     def label(node: Node) -> str:
@@ -296,7 +296,7 @@ class _Walk:
                 "layer: expected one per channel, next to a convolution or a dense layer"
             )
         scale, shift = channels
-        node = Node("BatchNormalization", what, (), (what,), {}, None)
+        node = Node("BatchNormalization", "", (), (what,), {}, None)
         flow, _ = self.image(node, flow)
         self.add(node, "depthwise_conv2d", {}, weights=scale.reshape(1, 1, -1), bias=shift)
         self.notes.append(f"{self.layers[-1].name}: a scale per channel that no neighbour could take up")
@@ -381,7 +381,7 @@ class _Walk:
             raise self.unsupported(node, f"kernel {list(kernel)} is larger than the padded input {list(size)}")
         padding, widened = representable(size, kernel, stride, pads, out)
         if any(sum(pair) for pair in widened):
-            border = list(widened) + [(0, 0)] if is_depthwise else [(0, 0), *widened, (0, 0)]
+            border = [*widened, (0, 0)] if is_depthwise else [(0, 0), *widened, (0, 0)]
             weights = np.pad(weights, border)
         keys = {"stride": list(stride), "padding": padding}
         self.add(node, "depthwise_conv2d" if is_depthwise else "conv2d", keys, weights=weights, bias=bias)
