@@ -104,7 +104,9 @@ class Explanation:
     """Why one layer of a plan is what it is; `runner_up` and the rest are empty where the operation has one kernel.
 
     `unlocked` are faster variants that the budgets exclude, by the bytes that they need, ascending; `passed_over` is
-    the fastest variant inside the budgets, where the objective preferred another one.
+    the fastest variant inside the budgets, where the objective preferred another one. Where some variants also run the
+    pooling layer behind the convolution (`pool`), every candidate's cycles, terms and flash are those of both layers,
+    `chosen`'s too.
     """
 
     plan: Plan
@@ -114,6 +116,8 @@ class Explanation:
     limit: Limit | None
     considered: int
     legal: int
+    chosen: Candidate | None
+    pool: str | None
     runner_up: Candidate | None
     neighbours: tuple[Neighbour, ...]
     unlocked: tuple[Candidate, ...]
@@ -162,6 +166,7 @@ def explain(plan: Plan, name: str) -> Explanation:
     emulated = table.emulated_cycles is not None
     space = search_space(item.layer, plan.target)
     candidates = _Candidates(plan, index, space, table) if item.variant and len(space) else None
+    pool = item.layer.pool if candidates else None
     return Explanation(
         plan=plan,
         item=item,
@@ -170,6 +175,8 @@ def explain(plan: Plan, name: str) -> Explanation:
         limit=multiplier_limit(item.layer, item.variant, plan.target),
         considered=len(table),
         legal=len(space) or 1,
+        chosen=candidates.make(candidates.chosen) if candidates else None,
+        pool=pool.name if pool else None,
         runner_up=candidates.runner_up() if candidates else None,
         neighbours=candidates.neighbours() if candidates else (),
         unlocked=candidates.unlocked() if candidates else (),
@@ -263,6 +270,12 @@ class _Candidates:
         self.cycles = np.rint(cycles).astype(np.int64)
         self.full = replace(full, code_bytes=code)
         self.sram, self.flash = self._totals(index)
+        self.apart = np.zeros(len(full), bool)
+        if space.layer.pool is not None:
+            self.pool = plan.tables[index + 1][0]
+            self.apart = ~np.array([variant is not None and variant.fused_pool for variant in full.variants])
+            self.cycles += self.apart * self.pool.cycles
+        self.least = int(self.cycles[self.chosen])
         self._made: dict[int, Candidate] = {}
 
     def _totals(self, index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -292,15 +305,18 @@ class _Candidates:
             variant = self.full.variants[row]
             assert variant is not None
             item = self.full[row]
-            scaled = replace(self.full.take([row]), emulated_cycles=self.cycles[[row]])
+            own = int(self.cycles[row]) - (self.pool.cycles if self.apart[row] else 0)
+            terms = replace(self.full.take([row]), emulated_cycles=np.array([own]))[0].terms
+            if self.apart[row]:
+                terms = {name: cycles + self.pool.terms[name] for name, cycles in terms.items()}
             self._made[row] = Candidate(
                 variant,
                 int(self.cycles[row]),
                 bool(self.known[row]),
-                float(self.cycles[row]) / self.item.cycles - 1 if self.item.cycles else 0.0,
-                scaled[0].terms,
+                float(self.cycles[row]) / self.least - 1 if self.least else 0.0,
+                terms,
                 item.scratch_bytes,
-                item.flash_bytes,
+                item.flash_bytes + (self.pool.flash_bytes if self.apart[row] else 0),
                 int(self.sram[row]),
                 int(self.flash[row]),
                 self._over(row),
@@ -329,7 +345,7 @@ class _Candidates:
         """Faster rows beyond the budgets: the one that needs the fewest bytes, and each for which more bytes buy
         more.
         """
-        faster = [row for row in self._order(self._others()) if self.cycles[row] < self.item.cycles]
+        faster = [row for row in self._order(self._others()) if self.cycles[row] < self.least]
         beyond = [(sum(over.values()), self.cycles[row], row) for row in faster if (over := self._over(row))]
         best: list[int] = []
         for _, cycles, row in sorted(beyond):

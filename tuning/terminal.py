@@ -177,7 +177,7 @@ def _row(plan: Plan, item: LayerPlan) -> dict[str, str]:
         "layer": layer.name,
         "op": layer.op,
         "shape": f"{shape_text(layer.input_shape)} -> {shape_text(layer.output_shape)}",
-        "variant": str(item.variant) if item.variant else "-",
+        "variant": str(item.variant) if item.variant else f"runs inside {item.fused_into}" if item.fused_into else "-",
         "cycles": f"{item.cycles:,}",
         "error": _error_text(error_bar(plan, item)),
         "MAC/cycle": _ratio(layer.macs, item.cycles),

@@ -17,9 +17,12 @@ def print_explanation(found: Explanation, *, no_color: bool = False, stderr: boo
     out = console(no_color, stderr=stderr)
     _print_head(out, found)
     _print_terms(out, found)
-    if found.item.variant is None:
+    if found.chosen is None:
         out.print(f"{found.item.layer.op} has a single kernel: there is nothing to choose.")
         return
+    if found.pool:
+        both = f"{found.item.layer.name} and {found.pool}"
+        out.print(f"\nSome variants also run {found.pool}: from here on, all figures are those of {both} together.")
     _print_runner_up(out, found)
     _print_neighbours(out, found)
     _print_budgets(out, found)
@@ -35,10 +38,14 @@ def _print_head(out: Console, found: Explanation) -> None:
     bar = f" (median error {known[0] * 100:.0f} %, worst {known[1] * 100:.0f} %)" if known else ""
     speed = f", {layer.macs / item.cycles:.3f} MAC/cycle" if layer.macs and item.cycles else ""
     variant = f"{item.variant}: " if item.variant else ""
+    bar += f", {found.pool} included" if item.takes_in_next else ""
     out.print(f"{variant}{item.cycles:,} cycles {found.cycles_are}{bar}{speed}")
 
 
 def _print_terms(out: Console, found: Explanation) -> None:
+    if found.item.fused_into:
+        out.print(f"It runs inside {found.item.fused_into}, whose cycles are those of both.")
+        return
     table = make_table("term", "cycles", "share", "per MAC", "what it is", right=("cycles", "share", "per MAC"))
     for term in found.terms:
         per_mac = "-" if term.per_mac is None else f"{term.per_mac:.3f}"
@@ -54,7 +61,7 @@ def _print_terms(out: Console, found: Explanation) -> None:
 def bottleneck_text(found: Explanation) -> str:
     """The bottleneck in words, and how far the product is from what the core's multiplier can do."""
     if not found.terms:
-        return "It takes no cycles."
+        return "It takes no cycles of its own."
     top = found.bottleneck
     text = f"Bottleneck: {words(top.name, found.item.layer)}, {top.share * 100:.0f} % of the cycles."
     inner = next((term for term in found.terms if term.name == "multiply_accumulate"), None)
@@ -78,19 +85,21 @@ def _print_runner_up(out: Console, found: Explanation) -> None:
         out.print(f"\nNo other variant fits ({looked} looked at).")
         return
     title = "Fastest that fits" if other.change < 0 else "Runner-up"
+    chosen = found.chosen
+    assert chosen is not None
     out.print(f"\n{title}: {other.variant} ({looked} looked at)", style="bold")
     out.print(lost_text(found))
     numbers = ("chosen", "fastest" if other.change < 0 else "runner-up", "difference")
     table = make_table("term", *numbers, right=numbers)
-    for name, cycles in found.item.terms.items():
+    for name, cycles in chosen.terms.items():
         theirs = other.terms.get(name, 0)
         if cycles or theirs:
             table.add_row(name, f"{cycles:,}", f"{theirs:,}", f"{theirs - cycles:+,}")
     table.add_section()
     for name, mine, theirs in (
-        ("cycles", found.item.cycles, other.cycles),
-        ("scratch bytes", found.item.scratch_bytes, other.scratch_bytes),
-        ("flash bytes", found.item.flash_bytes, other.flash_bytes),
+        ("cycles", chosen.cycles, other.cycles),
+        ("scratch bytes", chosen.scratch_bytes, other.scratch_bytes),
+        ("flash bytes", chosen.flash_bytes, other.flash_bytes),
     ):
         table.add_row(name, f"{mine:,}", f"{theirs:,}", f"{theirs - mine:+,}")
     out.print(table)
@@ -98,8 +107,9 @@ def _print_runner_up(out: Console, found: Explanation) -> None:
 
 def lost_text(found: Explanation) -> str:
     """Why the runner-up lost, in one sentence."""
-    other, plan = found.runner_up, found.plan
+    other, chosen, plan = found.runner_up, found.chosen, found.plan
     assert other is not None
+    assert chosen is not None
     more = {
         "SRAM": other.sram_total - plan.totals["sram_bytes"],
         "flash": other.flash_total - plan.totals["flash_bytes"],
@@ -108,10 +118,10 @@ def lost_text(found: Explanation) -> str:
         costs = " and ".join(f"{size:+,} bytes of {name}" for name, size in more.items() if size > 0)
         wants = f"the objective is least {plan.objective}" if plan.objective != "balanced" else "the objective balances"
         return f"It is {-other.change * 100:.1f} % faster, but {wants}: it would cost the network {costs or 'nothing'}."
-    if not other.cycles - found.item.cycles:
+    if other.cycles == chosen.cycles:
         costs = " and ".join(f"{size:+,} bytes of {name}" for name, size in more.items() if size > 0)
         return f"It is as fast; it lost by {costs}." if costs else "It is as fast and costs the same: either will do."
-    gaps = {name: other.terms.get(name, 0) - cycles for name, cycles in found.item.terms.items()}
+    gaps = {name: other.terms.get(name, 0) - cycles for name, cycles in chosen.terms.items()}
     worse = sorted((name for name in gaps if gaps[name] > 0), key=lambda name: -gaps[name])[:2]
     better = min(gaps, key=lambda name: gaps[name])
     text = f"It lost by {other.change * 100:.1f} %: {', '.join(f'{gaps[name]:+,} cycles in {name}' for name in worse)}"
