@@ -116,10 +116,10 @@ def check_words(check: Check) -> list[str]:
         if check.float_accuracy is not None:
             parts.insert(0, f"float {100 * check.float_accuracy:.2f} %")
         said.append(f"Accuracy on {check.samples:,} samples: {', '.join(parts)}")
-        if emulated is not None and emulated.accuracy is not None and emulated.q7_accuracy is not None:
+        if emulated is not None and emulated.accuracy is not None and emulated.python_accuracy is not None:
             said.append(
                 f"Accuracy of the emulated firmware on the first {emulated.samples}: {100 * emulated.accuracy:.2f} % "
-                f"({check.dtype} in Python on the same: {100 * emulated.q7_accuracy:.2f} %)"
+                f"({check.dtype} in Python on the same: {100 * emulated.python_accuracy:.2f} %)"
             )
     if emulated is not None:
         said.append(

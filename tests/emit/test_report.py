@@ -452,7 +452,7 @@ OVERLAPS = """(() => {
 
 @pytest.mark.skipif(PROGRAM is None, reason="no Chromium on PATH: the page's look is only checked by its numbers")
 def test_page_fits_a_laptop_and_a_phone(plan, tmp_path: Path) -> None:
-    """Nothing scrolls sideways but what is meant to, labels as the browser sets them do not touch, nothing is loaded."""
+    """Nothing scrolls sideways but what is meant to, labels as they are set do not touch, and nothing is loaded."""
     pages = {"common": checked(plan), "deep": deep_plan()}
     for name, made in pages.items():
         (tmp_path / f"{name}.html").write_text(render_report(made), encoding="utf-8")

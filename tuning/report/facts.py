@@ -13,7 +13,6 @@ from tuning.cost.features import TERMS
 from tuning.explain import error_bar, multiplier_limit
 from tuning.plan import LayerPlan, Plan
 
-
 AIMS = {
     "latency": "fewest cycles",
     "sram": "least SRAM",
