@@ -140,17 +140,15 @@ def test_bigger_layers_cost_more() -> None:
 
 def test_wait_states_cost_passes_over_the_weights() -> None:
     board = load_target("nucleo-l4r5zi")
-    model = load_model("cifar10")
-    conv = model.layers[2]
+    conv = load_model("cifar10").layers[2]
     variant = Variant(4, 2, 2, 4)
-    waits = estimate(conv, variant, board).terms["memory"]
-    passes = -(-16 * 16 // 4)
     size = pack_device_weights(conv, variant).nbytes + conv.bias.nbytes
-    assert waits == round(passes * size / board.flash_line_bytes * board.flash_wait_states)
+    once = size / board.flash_line_bytes * board.flash_wait_states
+    passes = 16 * 16 // 2  # blocks of two columns: no row of weights fits into the cache
+    waits = estimate(conv, variant, board).terms["memory"]
+    assert passes * once <= waits <= 1.01 * passes * once
     cached = replace(board, flash_cache_bytes=1 << 20)
-    assert estimate(conv, variant, cached).terms["memory"] == round(
-        size / board.flash_line_bytes * board.flash_wait_states
-    )
+    assert once <= estimate(conv, variant, cached).terms["memory"] <= 1.02 * once + 1500  # and the code, once
     fast = replace(board, flash_wait_states=0)
     assert estimate(conv, variant, fast).cycles == estimate(conv, variant, load_target("cortex-m4")).cycles
 

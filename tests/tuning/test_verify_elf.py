@@ -81,11 +81,19 @@ def test_blocks_as_json_have_their_code(elf):
     assert got["blocks"][0]["instructions"] == len(got["blocks"][0]["code"]) * got["blocks"][0]["count"]
 
 
-def test_boards_say_how_they_are_priced(elf):
-    done = verify("--elf", elf, "--call", "six", "--target", "nucleo-l4r5zi")
+def test_boards_say_what_they_add_to_their_core(elf):
+    call = ("--elf", elf, "--call", "dot_q7", "--arg", "bytes", "--arg", 256, "--target")
+    core, board = answer(*call, "cortex-m4"), answer(*call, "nucleo-l4r5zi")
+    assert (core["added"], core["regions"], core["core_cycles"]) == ({}, [], core["cycles"])
+    assert board["core_cycles"] == core["cycles"]
+    assert board["cycles"] == board["core_cycles"] + sum(board["added"].values())
+    assert board["added"]["flash fetch"] > 0
+    assert {"flash", "SRAM"} == {region["name"] for region in board["regions"]}
+    warm = answer(*call, "nucleo-l4r5zi", "--warm")
+    assert warm["cycles"] < board["cycles"]
+    done = verify(*call, "nucleo-l4r5zi")
     assert done.returncode == 0, done.stderr
-    assert "six on nucleo-l4r5zi" in done.stdout
-    assert "by the rules of cortex-m4: memory without wait states" in done.stdout
+    assert f"cortex-m4 alone: {core['cycles']:,} cycles; nucleo-l4r5zi adds " in done.stdout
 
 
 ELF = ("--elf", "ELF", "--target", "cortex-m4", "--call")

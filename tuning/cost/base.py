@@ -14,7 +14,7 @@ from cmsisnn_x._variants import Variant
 from cmsisnn_x.layers import NUMPY_DTYPES, Layer
 
 from ..target import Target
-from . import features, fitted, mix
+from . import board, features, fitted, mix
 from .features import TERMS
 from .fused import estimate_fused
 
@@ -127,12 +127,12 @@ def estimate_space(layer: Layer, variants: Sequence[Variant | None], target: Tar
         if parts:
             terms[:, column] = of_part[:, parts].sum(axis=1)
     scratch, weights = _footprints(layer, chosen)
-    terms[:, TERMS.index("memory")] = _wait_states(layer, chosen, weights, target)
     known = fitted.coefficients(target.core).code_bytes
     stack = fitted.coefficients(target.core).stack_bytes
     code = np.array(
         [known.get(name) or _code_bytes(variant) for name, variant in zip(names, chosen, strict=True)], np.int64
     )
+    terms[:, TERMS.index("memory")] = board.added_cycles(layer, chosen, counts, weights, code, target)
     stacks = tuple(stack.get(name) for name in names)
     return Estimates(chosen, np.rint(terms).astype(np.int64), scratch, weights, code, stack_bytes=stacks)
 
@@ -209,23 +209,3 @@ def plain_weights_bytes(layer: Layer) -> int:
 def _code_bytes(variant: Variant | None) -> int:
     """Of kernels that were never compiled for calibration."""
     return 400 if variant is None else 600 + 24 * variant.unroll * variant.block_rows * variant.block_cols
-
-
-def _wait_states(layer: Layer, variants: tuple[Variant | None, ...], weights: np.ndarray, target: Target) -> np.ndarray:
-    """Cycles spent waiting for weights in flash.
-
-    A line of flash delivers `flash_line_bytes` after `flash_wait_states`. Weights that fit into the flash's cache
-    wait once; others wait in every pass over them: once per group of im2col columns, or per output row. Instructions
-    are taken to come from a cache or a prefetch buffer.
-    """
-    if not target.flash_wait_states or layer.weights is None:
-        return np.zeros(len(variants))
-    out_h, out_w, _ = layer.output_image
-    passes = np.ones(len(variants))
-    if layer.op != "fully_connected":
-        passes = np.array(
-            [out_h if v is None or v.lowering != "im2col" else -(-out_h * out_w // v.im2col_cols) for v in variants],
-            float,
-        )
-    passes = np.where(weights <= target.flash_cache_bytes, 1.0, passes)
-    return passes * weights / target.flash_line_bytes * target.flash_wait_states

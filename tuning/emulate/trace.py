@@ -215,9 +215,7 @@ class Pricer:
         together = {id(item) for item, paired in zip(block, self._pipeline.paired_loads(block), strict=True) if paired}
         return [at for at, _, item in positions if id(item) in together]
 
-    def price(
-        self, edges: Edges, sizes: Mapping[int, int], memory: Mapping[int, BlockCounts] | None = None
-    ) -> Tally:
+    def price(self, edges: Edges, sizes: Mapping[int, int], memory: Mapping[int, BlockCounts] | None = None) -> Tally:
         """Sum edge counts, ``(source or None, address, count)``, of blocks with the given sizes in bytes, and what the
         memory probe counted for each block.
         """
@@ -268,5 +266,9 @@ class Pricer:
             dict(sorted(counts.items())),
             tuple(blocks),
             symbols,
-            {cause: cycles for cause, cycles in sorted(added.items(), key=lambda item: (-abs(item[1]), item[0])) if cycles},
+            {
+                cause: cycles
+                for cause, cycles in sorted(added.items(), key=lambda item: (-abs(item[1]), item[0]))
+                if cycles
+            },
         )

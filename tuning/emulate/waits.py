@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..target import Target
 from .elf import WRITE, Image
-from .memory import Layout
+from .memory import STACK_SIZE, Layout
 
 if TYPE_CHECKING:
     from ._memory import BlockCounts
@@ -43,15 +43,23 @@ def watched(target: Target) -> bool:
 
 
 def regions(image: Image, layout: Layout, target: Target, buffers: tuple[int, int]) -> list[tuple[int, int, int]]:
-    """``(start, end, kind)`` of everything that is mapped: below 0x20000000 flash, unless the file writes to it, and SRAM above."""
+    """``(start, end, kind)`` of everything that is mapped: below 0x20000000 flash, unless the file writes to it, and SRAM
+    above. What the emulator adds, the stack and its buffers, lies in the TCM of boards that have one.
+    """
     found: list[tuple[int, int, int]] = []
     written = [(s.address, s.address + s.size) for s in image.segments if s.flags & WRITE]
     spans = [(start, end) for start, end, _ in layout.mapped] + [buffers]
     cuts = {0, SRAM_START, target.itcm_bytes, SRAM_START + target.dtcm_bytes, *(at for span in written for at in span)}
+    own = ((layout.stack - STACK_SIZE, layout.stack), buffers) if target.dtcm_bytes else ()
+    cuts |= {at for span in own for at in span}
     for start, end in spans:
         edges = [start, *sorted(cut for cut in cuts if start < cut < end), end]
         for low, high in zip(edges, edges[1:], strict=False):
-            if low < target.itcm_bytes or SRAM_START <= low < SRAM_START + target.dtcm_bytes:
+            if (
+                low < target.itcm_bytes
+                or SRAM_START <= low < SRAM_START + target.dtcm_bytes
+                or any(a <= low < b for a, b in own)
+            ):
                 kind = TCM
             elif low >= CODE_END or any(a <= low < b for a, b in written):
                 kind = SRAM

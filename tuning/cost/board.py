@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a board's memories add to the estimate of a layer: the declared model that the emulator runs access by access,
+here from the geometry alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from cmsisnn_x._variants import Variant
+from cmsisnn_x.layers import Layer
+
+from ..target import Target
+from .features import parts_of
+
+RUNS_PER_BLOCK = {"c": 0.33, "asm": 0.65}
+"""Share of a blocked kernel's code that runs for every block, the way around its special cases left out; found in
+emulation on the paper's network. What does not fit into the instruction cache is read from the flash each time.
+"""
+CROWDED = 0.85
+"""Share of an instruction cache that such code may fill before its lines begin to drive each other out."""
+
+
+def added_cycles(
+    layer: Layer,
+    variants: Sequence[Variant | None],
+    counts: np.ndarray,
+    weights_bytes: np.ndarray,
+    code_bytes: np.ndarray,
+    target: Target,
+) -> np.ndarray:
+    """Cycles that wait states and unaligned accesses add, one number per variant.
+
+    Parameters
+    ----------
+    layer : Layer
+    variants : sequence of Variant or None
+    counts : ndarray, shape (variants, parts)
+        As `features.count` gives them.
+    weights_bytes, code_bytes : ndarray
+        Of each variant, as emitted.
+    target : Target
+
+    Notes
+    -----
+    Activations, columns and stack are taken to lie in the fastest memory. Weights are read once per block of outputs;
+    what a cache holds (all of them, or those of one block of rows) is waited for once, or once per group of columns.
+    """
+    if target.is_core:
+        return np.zeros(len(variants))
+    names = list(parts_of(layer.op))
+
+    def part(name: str) -> np.ndarray:
+        return counts[:, names.index(name)] if name in names else np.zeros(len(variants))
+
+    line = target.cache_line_bytes or target.flash_line_bytes or 4
+    miss = target.flash_wait_states + target.line_fill_cycles
+    following = max(0, miss - target.flash_line_bytes // 4) if target.flash_prefetch else miss
+    blocks = part("blocks") + part("left_blocks")
+    code = np.asarray(code_bytes, float)
+
+    again = code * np.array([RUNS_PER_BLOCK["c" if v is None or v.inner == "c" else "asm"] for v in variants])
+    over = np.maximum(0, again - CROWDED * target.instruction_cache_bytes)
+    added = (code + np.minimum(again, 3 * over) * blocks) / line * following
+    if layer.weights is not None and miss:
+        weights = np.asarray(weights_bytes, float)
+        rows = np.array([v.block_rows if v else 1 for v in variants])
+        row_blocks = np.maximum(1, -(-layer.output_shape[-1] // rows))
+        held = np.maximum(0, target.instruction_cache_bytes - code) if target.shared_cache else target.flash_cache_bytes
+        groups = np.maximum(1, part("groups") / row_blocks)
+        passes = np.where(weights <= held, 1, np.where(weights / row_blocks <= held, groups, blocks / row_blocks))
+        # Without a cache, rows that are read in turns drive each other's line out of the only buffer.
+        plain = np.array([v is None or v.weight_layout == "plain" for v in variants]) & (rows > 1) & (held == 0)
+        added += passes * weights / np.where(plain, 4, line) * miss
+    loads = _unaligned(layer, variants, part("steps"), target.dsp)
+    return added + loads * target.refinements.get("unaligned_load", 0)
+
+
+def _unaligned(layer: Layer, variants: Sequence[Variant | None], steps: np.ndarray, dsp: bool) -> np.ndarray:
+    """Loads across a word boundary: of columns that start at any halfword, for an odd channel count, and of rows of plain
+    q7 weights that start at any byte.
+    """
+    loads = np.zeros(len(variants))
+    if layer.op not in ("conv2d", "fully_connected") or layer.weights is None:
+        return loads
+    length = layer.weights[0].size
+    crossing = {0: 0.0, 2: 0.5}.get(length % 4, 0.75)
+    for at, v in enumerate(variants):
+        if v is None:
+            continue
+        if v.lowering in ("winograd", "line_buffer") and layer.image[2] % 2:
+            loads[at] += steps[at] * v.block_cols / 2
+        if (
+            dsp
+            and v.weight_layout == "plain"
+            and v.lowering != "winograd"
+            and (layer.weights_dtype or layer.dtype) == "q7"
+        ):
+            loads[at] += steps[at] * v.block_rows * crossing
+    return loads
