@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""--check: what is counted is what happens, the layer that breaks is named, and bad data are refused in one sentence."""
+"""--check: what is counted is what happens, the layer that breaks is named, bad data are refused in one sentence."""
 
 from __future__ import annotations
 

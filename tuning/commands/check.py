@@ -7,6 +7,9 @@ from ..check import Check
 from ..notebook import HEAD, check_rows, check_words
 from ..terminal import console, make_table
 
+NARROWER = ((125, {"op"}), (115, {"range", "alone"}), (95, {"bits used"}))
+"""Columns of a terminal below which some of the table are left out."""
+
 
 def print_check(check: Check, *, no_color: bool = False, stderr: bool = False) -> None:
     """The table per tensor, what its columns mean, and the verdict."""
@@ -14,18 +17,21 @@ def print_check(check: Check, *, no_color: bool = False, stderr: bool = False) -
     against = "float against fixed point" if check.has_reference else "fixed point alone"
     out.print(f"\nCheck of {check.samples:,} samples of {check.data}: {against}")
     hidden = set() if check.has_reference else {"format", "SNR dB", "alone", "max error"}
+    for width, names in NARROWER:
+        hidden |= names if out.width < width else set()
     shown = [at for at, name in enumerate(HEAD) if name not in hidden]
-    names = [HEAD[at] for at in shown]
-    table = make_table(*names, right=tuple(name for name in names if name not in ("layer", "op", "format")))
+    titles = [HEAD[at] for at in shown]
+    table = make_table(*titles, right=tuple(name for name in titles if name not in ("layer", "op", "format")))
     first = check.first_break
     for tensor, row in zip(check.tensors, check_rows(check), strict=True):
         style = None if tensor.problem is None else "bold red" if tensor is first else "red"
         table.add_row(*(row[at] for at in shown), style=style)
     out.print(table)
     if check.has_reference:
+        alone = ", alone: of the layer by itself on the inputs that it gets" if "alone" not in hidden else ""
         out.print(
-            "SNR is the signal's power over the error's, of the network up to here and of the layer alone on the "
-            "inputs that it gets; the maximum error is in units of the float network."
+            f"SNR: the signal's power over the error's, of the network up to here{alone}; the maximum error is in units "
+            f"of the float network."
         )
         if any(tensor.op == "softmax" and tensor.max_error is None for tensor in check.tensors):
             out.print("CMSIS-NN's softmax is a power of two of raw integers: its values are not compared.")
