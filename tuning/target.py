@@ -68,7 +68,7 @@ REFINEMENTS = {
     "unaligned_load": "cycles added to a load across a word boundary",
     "unaligned_store": "cycles added to a store across a word boundary",
     "bank_conflict": "cycles added when two loads of one cycle want the same bank (bit 2 of the address)",
-    "store_buffer": "cycles added to a byte or halfword store straight after another one: each is read, changed, written",
+    "store_buffer": "cycles added to a byte or halfword store straight after another: each is read and written back",
 }
 """What a board may say of its core beyond the fixed rules that price a bare core."""
 

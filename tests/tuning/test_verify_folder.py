@@ -109,7 +109,9 @@ def test_a_board_has_milliseconds(emitted):
     assert got["ms"] == pytest.approx(got["cycles"] / got["clock_hz"] * 1e3)
     core = json.loads(run(emitted, "--json").stdout)
     assert (core["target"], core["clock_hz"], core["ms"]) == ("cortex-m4", None, None)
-    assert core["cycles"] == got["cycles"]
+    assert core["cycles"] == got["core_cycles"] < got["cycles"]
+    assert sum(got["added"].values()) == got["cycles"] - got["core_cycles"]
+    assert all(layer["cycles"] > sum(layer["added"].values()) > 0 for layer in got["layers"])
 
 
 def damage(path: Path, pattern: str, replacement: str) -> None:

@@ -79,8 +79,8 @@ def added_cycles(
 
 
 def _unaligned(layer: Layer, variants: Sequence[Variant | None], steps: np.ndarray, dsp: bool) -> np.ndarray:
-    """Loads across a word boundary: of columns that start at any halfword, for an odd channel count, and of rows of plain
-    q7 weights that start at any byte.
+    """Loads across a word boundary: of columns that start at any halfword, for an odd channel count, and of rows of
+    plain q7 weights that start at any byte.
     """
     loads = np.zeros(len(variants))
     if layer.op not in ("conv2d", "fully_connected") or layer.weights is None:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a core does beyond the fixed rules, as boards declare it (`tuning.target.REFINEMENTS`): found in the instructions
-of a block and the last one before it, without looking at data.
+"""What a core does beyond the fixed rules, as boards declare it (`tuning.target.REFINEMENTS`): found in the
+instructions of a block and the last one before it, without looking at data.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def price(found: Mapping[str, int], refinements: Mapping[str, float]) -> dict[st
 
 
 def access_positions(block: Block) -> list[tuple[int, int, Instruction]] | None:
-    """``(first, words, instruction)`` of a block's accesses in the order they happen, ``None`` where some are conditional."""
+    """``(first, words, instruction)`` of a block's accesses in their order, ``None`` where some are conditional."""
     positions: list[tuple[int, int, Instruction]] = []
     at = 0
     conditional = 0

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from ..target import Target
@@ -43,8 +44,8 @@ def watched(target: Target) -> bool:
 
 
 def regions(image: Image, layout: Layout, target: Target, buffers: tuple[int, int]) -> list[tuple[int, int, int]]:
-    """``(start, end, kind)`` of everything that is mapped: below 0x20000000 flash, unless the file writes to it, and SRAM
-    above. What the emulator adds, the stack and its buffers, lies in the TCM of boards that have one.
+    """``(start, end, kind)`` of everything that is mapped: below 0x20000000 flash, unless the file writes to it,
+    and SRAM above. What the emulator adds, the stack and its buffers, lies in the TCM of boards that have one.
     """
     found: list[tuple[int, int, int]] = []
     written = [(s.address, s.address + s.size) for s in image.segments if s.flags & WRITE]
@@ -54,7 +55,7 @@ def regions(image: Image, layout: Layout, target: Target, buffers: tuple[int, in
     cuts |= {at for span in own for at in span}
     for start, end in spans:
         edges = [start, *sorted(cut for cut in cuts if start < cut < end), end]
-        for low, high in zip(edges, edges[1:], strict=False):
+        for low, high in pairwise(edges):
             if (
                 low < target.itcm_bytes
                 or SRAM_START <= low < SRAM_START + target.dtcm_bytes
