@@ -147,7 +147,8 @@ def judge(function: str, numbers: Mapping[str, int], target: Target) -> Judged:
     """
     found = cmsis.check(function, profile=profile_of(target), **numbers)
     verdicts = list(VERDICTS)
-    verdict = max((_OF_KIND[item.kind] for item in found), key=verdicts.index, default="legal")
+    worst = [_OF_KIND[item.kind] for item in found]
+    verdict: Verdict = max(worst, key=verdicts.index) if worst else "legal"
     reasons = tuple(item.text for item in found if item.kind != "note")
     return Judged(function, numbers, verdict, reasons, tuple(item.text for item in found if item.kind == "note"))
 

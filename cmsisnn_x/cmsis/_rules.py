@@ -11,15 +11,15 @@ import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
 from ..errors import CmsisnnError
+from ._geometry import Geometry, Numbers, Pool
 from ._prototypes import PROTOTYPES, SCRATCH, Profile
 
 Kind = Literal["mismatch", "unsafe", "wrong", "fault", "note"]
-Numbers = Mapping[str, int]
 Rule = Callable[[Numbers], str | None]
 
 C_RANGES = {"blockSize": (0, 2**32 - 1, "uint32_t"), "type": (-(2**31), 2**31 - 1, "enum")}
@@ -42,73 +42,6 @@ class Finding:
 
     kind: Kind
     text: str
-
-
-class Axis(NamedTuple):
-    """Geometry of a convolution along one axis."""
-
-    name: str
-    size: int
-    kernel: int
-    padding: int
-    stride: int
-    out: int
-
-    @property
-    def end(self) -> int:
-        """The furthest coordinate that a window reads."""
-        return self.stride * (self.out - 1) + self.kernel - 1 - self.padding
-
-    def leaves_signed_char(self) -> bool:
-        return self.padding > 128 or self.end > 127
-
-    def is_empty(self) -> bool:
-        return 0 in (self.size, self.kernel, self.stride, self.out)
-
-
-class Geometry(NamedTuple):
-    """Geometry of a convolution, square or not."""
-
-    y: Axis
-    x: Axis
-    in_ch: int
-    out_ch: int
-
-    @classmethod
-    def of(cls, n: Numbers) -> Geometry:
-        names = ("dim_im_in", "dim_kernel", "padding", "stride", "dim_im_out")
-        suffixes = ("", "") if "dim_im_in" in n else ("_y", "_x")
-        y, x = (Axis(axis, *(n[name + suffix] for name in names)) for axis, suffix in zip("yx", suffixes, strict=True))
-        return cls(y, x, n["ch_im_in"], n["ch_im_out"])
-
-    def leaves_signed_char(self) -> bool:
-        return self.y.leaves_signed_char() or self.x.leaves_signed_char()
-
-
-class Pool(NamedTuple):
-    """The scalar arguments of a pooling function in Arm's order."""
-
-    size: int
-    channels: int
-    kernel: int
-    padding: int
-    stride: int
-    out: int
-
-    @classmethod
-    def of(cls, n: Numbers) -> Pool:
-        return cls(*(n[name] for name in ("dim_im_in", "ch_im_in", "dim_kernel", "padding", "stride", "dim_im_out")))
-
-    @property
-    def last(self) -> int:
-        """Where the last window begins."""
-        return (self.out - 1) * self.stride - self.padding
-
-    def has_empty_window(self) -> bool:
-        return self.out > 0 and (self.kernel <= self.padding or self.last >= self.size)
-
-    def has_zero(self) -> bool:
-        return 0 in (self.size, self.channels, self.kernel, self.stride, self.out)
 
 
 def _never(n: Numbers) -> str | None:
@@ -383,65 +316,56 @@ _ALIGNED = "scratch and output must start at a multiple of 4 bytes"
 _DESTROYS = "the input is overwritten"
 _BASE_2 = "powers of 2 of the raw integers, whatever their fraction bits"
 
-_convolution = {"wrong": (_shifts, _long_side), "wrong_dsp": (_long_column,)}
-_q7_fast = {"unsafe": _unchecked_windows, "mismatch": _multiples(4, 2), "notes_dsp": (_ALIGNED,), **_convolution}
-_q15_fast = {
-    "unsafe": _odd_width,
-    "mismatch": _multiples(2, 2),
-    "signed_char": True,
-    "wrong_scalar": (_signed_char,),
-    "notes_dsp": (_ALIGNED,),
-    **_convolution,
-}
-_signed = {"signed_char": True, "wrong_scalar": (_signed_char,), **_convolution}
-_depthwise = {"mismatch": _not_depthwise, "depthwise": True, "wrong": (_shifts, _long_side)}
-_q7_opt = Rules(wrong=(_shifts,), notes=(_OPT,))
-_row_major = Rules(wrong=(_shifts,))
+_FROM_A_WORD = "pDst must start at a multiple of 4 bytes"
+
+_convolution = partial(Rules, wrong=(_shifts, _long_side), wrong_dsp=(_long_column,))
+_signed = partial(_convolution, signed_char=True, wrong_scalar=(_signed_char,))
+_q7_fast = partial(_convolution, _multiples(4, 2), _unchecked_windows, notes_dsp=(_ALIGNED,))
+_q15_fast = _signed(_multiples(2, 2), _odd_width, notes_dsp=(_ALIGNED,))
+_depthwise = Rules(_not_depthwise, depthwise=True, wrong=(_shifts, _long_side))
+_row_major, _interleaved = Rules(wrong=(_shifts,)), Rules(wrong=(_shifts,), notes=(_OPT,))
 _softmax = Rules(endless=_long_softmax, wrong=(_empty_softmax,), notes=(_BASE_2,))
-_pool_dsp: dict[str, Any] = {"unsafe": _empty_windows, "notes_dsp": (_DESTROYS,)}
+_mat_mult = partial(Rules, wrong=(_shifts,), wrong_scalar=(_does_nothing,))
+_pool = partial(Rules, unsafe=_empty_windows, notes_dsp=(_DESTROYS,))
 
 RULES: Mapping[str, Rules] = {
-    "arm_convolve_HWC_q7_basic": Rules(faults=(_odd_pixels,), **_signed),
-    "arm_convolve_HWC_q7_basic_nonsquare": Rules(faults=(_odd_pixels,), **_signed),
-    "arm_convolve_HWC_q7_fast": Rules(signed_char=True, wrong_scalar=(_signed_char,), **_q7_fast),
-    "arm_convolve_HWC_q7_fast_nonsquare": Rules(**_q7_fast),
-    "arm_convolve_1x1_HWC_q7_fast_nonsquare": Rules(
-        _not_1x1, _larger_output, wrong_scalar=(_bias_only,), notes_dsp=(_ALIGNED,), **_convolution
+    "arm_convolve_HWC_q7_basic": _signed(faults=(_odd_pixels,)),
+    "arm_convolve_HWC_q7_basic_nonsquare": _signed(faults=(_odd_pixels,)),
+    "arm_convolve_HWC_q7_fast": _q7_fast(signed_char=True, wrong_scalar=(_signed_char,)),
+    "arm_convolve_HWC_q7_fast_nonsquare": _q7_fast(),
+    "arm_convolve_1x1_HWC_q7_fast_nonsquare": _convolution(
+        _not_1x1, _larger_output, wrong_scalar=(_bias_only,), notes_dsp=(_ALIGNED,)
     ),
-    "arm_convolve_HWC_q7_RGB": Rules(_not_rgb, notes_dsp=("reads one byte past the end of the image",), **_signed),
-    "arm_convolve_HWC_q15_basic": Rules(**_signed),
-    "arm_convolve_HWC_q15_fast": Rules(**_q15_fast),
-    "arm_convolve_HWC_q15_fast_nonsquare": Rules(**_q15_fast),
-    "arm_depthwise_separable_conv_HWC_q7": Rules(**_depthwise),
-    "arm_depthwise_separable_conv_HWC_q7_nonsquare": Rules(**_depthwise),
+    "arm_convolve_HWC_q7_RGB": _signed(_not_rgb, notes_dsp=("reads one byte past the end of the image",)),
+    "arm_convolve_HWC_q15_basic": _signed(),
+    "arm_convolve_HWC_q15_fast": _q15_fast,
+    "arm_convolve_HWC_q15_fast_nonsquare": _q15_fast,
+    "arm_depthwise_separable_conv_HWC_q7": _depthwise,
+    "arm_depthwise_separable_conv_HWC_q7_nonsquare": _depthwise,
     "arm_fully_connected_q7": _row_major,
-    "arm_fully_connected_q7_opt": _q7_opt,
+    "arm_fully_connected_q7_opt": _interleaved,
     "arm_fully_connected_q15": _row_major,
-    "arm_fully_connected_q15_opt": _q7_opt,
+    "arm_fully_connected_q15_opt": _interleaved,
     "arm_fully_connected_mat_q7_vec_q15": _row_major,
-    "arm_fully_connected_mat_q7_vec_q15_opt": _q7_opt,
-    "arm_nn_mat_mult_kernel_q7_q15": Rules(wrong=(_shifts,), wrong_scalar=(_does_nothing,)),
-    "arm_nn_mat_mult_kernel_q7_q15_reordered": Rules(unsafe=_odd_rows, wrong=(_shifts,), wrong_scalar=(_does_nothing,)),
+    "arm_fully_connected_mat_q7_vec_q15_opt": _interleaved,
+    "arm_nn_mat_mult_kernel_q7_q15": _mat_mult(),
+    "arm_nn_mat_mult_kernel_q7_q15_reordered": _mat_mult(unsafe=_odd_rows),
     "arm_relu_q7": Rules(),
     "arm_relu_q15": Rules(),
     "arm_nn_activations_direct_q7": Rules(wrong=(_wide_integers,)),
     "arm_nn_activations_direct_q15": Rules(wrong=(_wide_integers, _negative_inputs, _last_segment)),
-    "arm_maxpool_q7_HWC": Rules(
-        wrong_dsp=(_pool_tail, _pool_overlap, _long_row), wrong_scalar=(_max_of_nothing,), **_pool_dsp
-    ),
-    "arm_avepool_q7_HWC": Rules(
-        wrong_dsp=(_truncated_twice, _pool_overlap_mean, _long_row, _long_sum),
-        wrong_scalar=(_mean_of_nothing,),
-        **_pool_dsp,
+    "arm_maxpool_q7_HWC": _pool(wrong_dsp=(_pool_tail, _pool_overlap, _long_row), wrong_scalar=(_max_of_nothing,)),
+    "arm_avepool_q7_HWC": _pool(
+        wrong_dsp=(_truncated_twice, _pool_overlap_mean, _long_row, _long_sum), wrong_scalar=(_mean_of_nothing,)
     ),
     "arm_softmax_q7": _softmax,
     "arm_softmax_q15": _softmax,
-    "arm_q7_to_q15_no_shift": Rules(notes_dsp=("pDst must start at a multiple of 4 bytes",)),
+    "arm_q7_to_q15_no_shift": Rules(notes_dsp=(_FROM_A_WORD,)),
     "arm_q7_to_q15_reordered_no_shift": Rules(
-        notes=("a build for Cortex-M0 does not reorder",), notes_dsp=("pDst must start at a multiple of 4 bytes",)
+        notes=("a build for Cortex-M0 does not reorder",), notes_dsp=(_FROM_A_WORD,)
     ),
-    "arm_nn_mult_q7": Rules(wrong=(_shifts,)),
-    "arm_nn_mult_q15": Rules(wrong=(_shifts,)),
+    "arm_nn_mult_q7": _row_major,
+    "arm_nn_mult_q15": _row_major,
 }
 
 

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from .. import _cmsis, ops
 from ..errors import DomainError
 from ._call import ARM_MATH_SIZE_MISMATCH, ARM_MATH_SUCCESS, Call, right_shift, saturate, start_values
+from ._geometry import Geometry
 from ._prototypes import Profile, documented
-from ._rules import RULES, Geometry
+from ._rules import RULES
 
 Int8 = NDArray[np.int8]
 Int16 = NDArray[np.int16]

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from .. import _cmsis, ops
 from ..errors import DomainError
 from ._call import Call
+from ._geometry import Pool
 from ._prototypes import Profile, documented
-from ._rules import RULES, Pool
+from ._rules import RULES
 
 Int8 = NDArray[np.int8]
 Scratch = NDArray[Any] | None

@@ -149,7 +149,7 @@ def _print(
     out = console(no_color)
     code = "with" if profile_of(target) == "dsp" else "without"
     out.print(f"CMSIS-NN 5.4.0 on {target.name}: Arm's code {code} the DSP extension (profile {profile_of(target)!r})")
-    used = set()
+    used: set[str] = set()
     for item, planned in zip(layers, plan.layers if plan else (), strict=True):
         layer = item.layer
         shape = f"{shape_text(layer.input_shape)} -> {shape_text(layer.output_shape)}"
