@@ -99,6 +99,15 @@ class PaperTable:
         return {name: ratio for name, ratio in totals.items() if ratio is not None and name != self.ratio_against}
 
     @property
+    def headline(self) -> str:
+        """The gains, ours and the paper's, in a sentence."""
+        gains = ", ".join(f"{name} {ratio:.1f}x" for name, ratio in self.gains.items())
+        return (
+            f"Against the {self.ratio_against}: {gains}. The paper reports {PAPER_RATIO['time']:g}x in time and "
+            f"{PAPER_RATIO['energy']:g}x in energy for its configuration over its baseline."
+        )
+
+    @property
     def differences(self) -> tuple[str, ...]:
         """What to bear in mind beside the paper's figures."""
         return _differences(self)

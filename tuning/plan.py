@@ -20,6 +20,7 @@ from .target import Target
 if TYPE_CHECKING:
     from .check import Check
     from .cost import Estimates
+    from .paper import PaperTable
 
 SCHEMA = "plan-1"
 
@@ -108,6 +109,8 @@ class Plan:
     versions: dict[str, str] = field(default_factory=dict)
     pareto: dict[str, list[dict[str, int]]] | None = None
     check: Check | None = None
+    paper: PaperTable | None = field(default=None, repr=False, compare=False)
+    """Of ``cmsisnn-tune paper-table``: a section of the report, no part of plan.json."""
     tables: tuple[Estimates, ...] = field(default=(), repr=False, compare=False)
     """What the search looked at, per layer: for :func:`tuning.explain.explain`, no part of plan.json."""
 

@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-import tuning
+import tuning.report
 from helpers.commands import run_tune
 from helpers.plans import chain
 from tuning import paper
@@ -170,6 +170,19 @@ def test_the_commands_json_is_the_table(monkeypatch, capfd) -> None:
     assert rows["total"]["ms"] == pytest.approx(rows["total"]["cycles"] / 100e3)
     assert rows["conv1"]["paper_ms"] == 31.4
     assert len(content["differences"]) >= 5
+
+
+def test_the_report_of_the_tuned_firmware_has_the_table(monkeypatch, capfd, tmp_path) -> None:
+    ran = run_tune(monkeypatch, capfd, "paper-table", "--score", "estimate", "-o", str(tmp_path / "out"))
+    assert ran.status == 0
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    made = paper_table(load_target("cortex-m7"), score="estimate")
+    assert made.headline.replace("'", "&#39;") in page
+    for column in made.columns:
+        for cost in column.rows.values():
+            assert cost.cycles is None or f"<td>{cost.cycles:,}</td>" in page
+    assert "paper" not in json.loads((tmp_path / "out" / "plan.json").read_text(encoding="utf-8"))
+    assert "Beside the paper" not in tuning.report.render_report(made.plan)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,6 +28,16 @@ def paper_table(
     score: Annotated[
         Score, typer.Option(help="Emulated cycles, or the cost model's; plain loops are known by emulation only.")
     ] = Score.EMULATE,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Write the tuned firmware there, with the table in its report.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")] = False,
     no_color: Annotated[bool, typer.Option("--no-color", help="No colour, whatever the terminal can do.")] = False,
 ) -> None:
@@ -35,6 +47,7 @@ def paper_table(
     from ..paper import paper_table as make
     from ..target import load_target
     from ..units import parse_hertz
+    from .tune import write
 
     chosen = load_target(target)
     if clock is not None:
@@ -43,6 +56,8 @@ def paper_table(
         except ValueError as problem:
             raise OptionError(f"--clock: {problem}") from None
     made = make(chosen, score=score.value)
+    if output is not None:
+        write(replace(made.plan, paper=made), output)
     if as_json:
         json.dump(made.to_dict(), sys.stdout, indent=2)
         print()
@@ -51,7 +66,6 @@ def paper_table(
 
 
 def _print(made: PaperTable, no_color: bool) -> None:
-    from ..paper import PAPER_RATIO
     from ..terminal import console
 
     out = console(no_color)
@@ -61,11 +75,7 @@ def _print(made: PaperTable, no_color: bool) -> None:
         f"{made.target.clock_hz / 1e6:g} MHz"
     )
     out.print(_table(made))
-    gains = ", ".join(f"{name} {ratio:.1f}x" for name, ratio in made.gains.items())
-    out.print(
-        f"Against the {made.ratio_against}: {gains}. The paper reports {PAPER_RATIO['time']:g}x in time and "
-        f"{PAPER_RATIO['energy']:g}x in energy for its configuration over its baseline."
-    )
+    out.print(made.headline)
     for text in made.differences:
         out.print(f"- {text}")
 
