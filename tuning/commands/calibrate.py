@@ -22,12 +22,29 @@ def calibrate(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Where the coefficient files go.")
     ] = Path("coefficients"),
+    measured: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="FILE.csv",
+            help="Fit a board's memories to the cycles that its firmware printed: --target is the board, -o the file "
+            "to write (default: TARGET-fitted.yaml).",
+            show_default=False,
+        ),
+    ] = None,
+    plan: Annotated[
+        Path | None,
+        typer.Option("--plan", metavar="DIR", help="With --from: the folder that ran.", show_default=False),
+    ] = None,
 ) -> None:
     """Fit the cost model anew: compile and emulate a grid of layers under every kernel, and write each core's
     coefficients.
 
     Measurements are kept in the user's cache directory: what did not change is not emulated again.
     """
+    if measured is not None or plan is not None:
+        _board(measured, plan, target or [], dtype, output)
+        return
     from contextlib import closing
 
     from ..calibrate import calibrate as fit
@@ -58,3 +75,17 @@ def calibrate(
             for op, error in found.errors.items():
                 median, worst, regret = (f"{error[name] * 100:.1f} %" for name in ("median", "worst", "worst_regret"))
                 print(f"  {op}: error {median}, worst {worst}, regret {regret} ({error['runs']} runs on unseen layers)")
+
+
+def _board(
+    measured: Path | None, plan: Path | None, targets: list[str], dtype: list[str] | None, output: Path
+) -> None:
+    from ..board import calibrate_board
+
+    if measured is None or plan is None or len(targets) != 1:
+        raise OptionError("--from FILE.csv goes with --plan DIR, the folder that ran, and one --target, the board")
+    if dtype:
+        raise OptionError("--dtype: does not go with --from: the folder knows its type")
+    if output == Path("coefficients"):
+        output = Path(f"{Path(targets[0]).stem}-fitted.yaml")
+    calibrate_board(measured, plan, targets[0], output)

@@ -400,6 +400,7 @@ class Emulator:
             accesses=accesses,
             added=tally.added,
             regions=waits.summary(self._memory.regions()) if self._board is not None else (),
+            counted=waits.totals(counted or {}),
         )
 
     def disassemble(self, address: int, size: int) -> tuple[Instruction, ...]:

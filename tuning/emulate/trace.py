@@ -82,6 +82,9 @@ class Trace:
         saves is negative.
     regions : tuple of RegionTrace
         Data accesses and misses by kind of memory, where the target's memories are slower than its core.
+    counted : dict of str to int
+        What the prices of memories are multiplied with: lines of flash `fetched` after a jump and `fetched_next` to the
+        one before, `constants` and `sram` waited for, `unaligned_loads` and `unaligned_stores`.
     """
 
     symbol: str
@@ -97,6 +100,7 @@ class Trace:
     accesses: tuple[Access, ...] = ()
     added: Mapping[str, int] = field(default_factory=dict)
     regions: tuple[RegionTrace, ...] = ()
+    counted: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def core_cycles(self) -> int:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ._memory import BlockCounts
 
 FLASH, SRAM, TCM = range(3)
+COUNTED = ("fetched", "fetched_next", "constants", "sram", "unaligned_loads", "unaligned_stores")
 KINDS = ("flash", "SRAM", "TCM")
 SRAM_START, CODE_END = 0x2000_0000, 0x2000_0000
 
@@ -90,6 +91,12 @@ def summary(counted: Sequence[tuple[int, int, int, int, int, int, int, int]]) ->
     for _, _, kind, *counts in counted:
         totals[kind] = [a + b for a, b in zip(totals[kind], counts, strict=True)]
     return tuple(RegionTrace(KINDS[kind], *values) for kind, values in totals.items() if any(values))
+
+
+def totals(blocks: Mapping[int, BlockCounts]) -> dict[str, int]:
+    """Counts of all blocks by what is counted; empty where nothing was."""
+    sums = [sum(column) for column in zip(*(counts[:-1] for counts in blocks.values()), strict=True)]
+    return dict(zip(COUNTED, sums, strict=False))
 
 
 def miss_cycles(target: Target) -> tuple[int, int]:

@@ -1,0 +1,378 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Firmware on a board: what the emulator says of a folder with the board's memories, and what a measurement on the real
+board says of the memories that its file declares.
+
+::
+
+    board.csv (layer,cycles) --read_csv--> cycles
+    folder --count--> accesses, misses per layer --fit--> flash_wait_states, ... --target_text--> YAML
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .errors import TuningError
+from .target import Target
+
+if TYPE_CHECKING:
+    from .emulate import Trace
+    from .emulate.folder import Firmware
+    from .emulate.toolchain import Kind
+
+HEADER = ("layer", "cycles")
+LINES = (4, 8, 16, 32)
+MOST_WAITS = 64
+ENOUGH = 1e-4
+"""Relative error by which a model has to be better to be taken in place of a simpler one."""
+
+_ROW = re.compile(r"\b([A-Za-z_]\w*)\s*[,;]\s*(-?\w+)\b")
+
+
+class BoardError(TuningError):
+    """A measurement cannot be read, or does not fit the folder or the target."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One measured step of the network: a layer, or a layer with the pooling that it takes in."""
+
+    layer: str
+    trace: Trace
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a board's memories must be like for the emulator to give the measured cycles.
+
+    `changes` are the fields of the fitted target that differ from the given one; `measured`, `before` and `after` are
+    cycles per layer, in this order.
+    """
+
+    target: Target
+    changes: Mapping[str, object]
+    layers: tuple[str, ...]
+    measured: tuple[int, ...]
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+
+    def error(self, cycles: Sequence[int]) -> float:
+        """Root mean square of the relative errors."""
+        return float(np.sqrt(np.mean((np.array(cycles) / np.array(self.measured) - 1) ** 2)))
+
+
+# -- emulated --------------------------------------------------------------------------------------------------------
+
+
+def price_folder(
+    directory: str | Path, target: Target | str, *, compiler: Kind | None = None, model: str | None = None
+) -> tuple[list[Stage], Trace]:
+    """Compile an emitted folder and emulate it on a target.
+
+    Parameters
+    ----------
+    directory : path
+        Folder that `tuning.emit` wrote.
+    target : Target or str
+        A board's memories and refinements are priced, a bare core's name gives the fixed rules.
+    compiler : {"gcc", "clang"}, optional
+    model : str, optional
+        Model file with the weights, where the folder's cannot be read back.
+
+    Returns
+    -------
+    stages : list of Stage
+        In the order they run.
+    network : Trace
+        The whole network in one call.
+
+    Raises
+    ------
+    FolderError, ToolchainError, EmulationError
+    """
+    from .emulate import folder
+
+    firmware = folder.load(Path(directory), model=model)
+    return _run(firmware, target, _compile(firmware, target, compiler))
+
+
+def price_elf(source: str | Path | bytes, symbol: str, args: Sequence[Any], target: Target | str) -> Trace:
+    """One call of a function of an ELF file on a target; see `tuning.emulate.Emulator.call`."""
+    from .emulate import Emulator
+
+    return Emulator(source, target).call(symbol, args)
+
+
+def _compile(firmware: Firmware, target: Target | str, compiler: Kind | None) -> bytes:
+    from .emulate import find_toolchain, folder
+
+    core = target if isinstance(target, str) else target.core
+    return folder.compile_folder(replace(firmware, core=core), find_toolchain(compiler))
+
+
+def _run(firmware: Firmware, target: Target | str, code: bytes) -> tuple[list[Stage], Trace]:
+    from cmsisnn_x import Network
+
+    from .emulate import Emulator, folder
+
+    emulator = Emulator(code, target)
+    source = folder.draw_inputs(firmware, 1)[0]
+    expected = {name: values[0] for name, values in Network(firmware.layers).trace(source[np.newaxis]).items()}
+    inputs = [source, *(expected[layer.name] for layer in firmware.layers)]
+    stages = []
+    for index, layer in enumerate(firmware.layers):
+        fused = index + 1 < len(firmware.fused_into) and firmware.fused_into[index + 1] is not None
+        if index < len(firmware.fused_into) and firmware.fused_into[index] is not None:
+            continue
+        symbol = folder._pair_symbol(emulator, firmware, index + 1) if fused else f"{firmware.model}_{layer.name}"
+        stages.append(Stage(layer.name, _call(emulator, symbol, inputs[index], inputs[index + 1 + fused])))
+    return stages, _call(emulator, f"{firmware.model}_run", source, inputs[-1])
+
+
+def _call(emulator: Any, symbol: str, source: np.ndarray, output: np.ndarray) -> Trace:
+    emulator.free_buffers()
+    return emulator.call(symbol, [emulator.buffer(source, writable=False), emulator.buffer(output.nbytes)], warm=True)
+
+
+# -- measured --------------------------------------------------------------------------------------------------------
+
+
+def read_csv(path: str | Path, layers: Sequence[str]) -> dict[str, int]:
+    """Cycles per layer out of what the emitted example printed, ``layer,cycles`` lines after a line that says so.
+
+    Time stamps, prompts and other lines of a serial log around them do not matter; a log with several runs gives the
+    last one.
+
+    Parameters
+    ----------
+    path : path
+    layers : sequence of str
+        Names of the layers of the folder that ran.
+
+    Raises
+    ------
+    BoardError
+        Not readable, no such lines, a layer that is missing or of another folder, or no count: with file and line.
+    """
+    try:
+        text = Path(path).read_bytes().decode("utf-8", "replace")
+    except OSError as problem:
+        raise BoardError(f"{path}: cannot be read: {problem.strerror or problem}") from None
+    found: dict[str, int] = {}
+    stranger: tuple[int, str] | None = None
+    begun = 0
+    for number, line in enumerate(re.split(r"\r\n|\r|\n", text), 1):
+        for name, value in _ROW.findall(line)[:1]:
+            if (name, value) == HEADER:
+                found, begun, stranger = {}, number, None
+            elif name not in layers:
+                if begun and value.isdecimal():
+                    stranger = stranger or (number, name)
+            elif not begun:
+                got = repr(line.strip())
+                raise BoardError(f"{path}:{number}: expected a line 'layer,cycles' before the first layer, got {got}")
+            elif not value.isdecimal() or int(value) >= 2**32:
+                what = "expected a count of at most 32 bits"
+                raise BoardError(f"{path}:{number}: cycles of {name}: {what}, got {value!r}")
+            elif name in found:
+                raise BoardError(f"{path}:{number}: layer {name!r} comes twice in one run")
+            else:
+                found[name] = int(value)
+    if not begun:
+        raise BoardError(f"{path}:1: expected a line 'layer,cycles' and the layers after it, got none")
+    if stranger and len(found) < len(layers):
+        number, name = stranger
+        raise BoardError(f"{path}:{number}: layer {name!r} is not in the folder, which has {', '.join(layers)}")
+    if missing := [name for name in layers if name not in found]:
+        raise BoardError(f"{path}:{begun}: the run that begins here has no line for layer {missing[0]!r}")
+    return found
+
+
+def fit(
+    directory: str | Path,
+    csv: str | Path,
+    target: Target,
+    *,
+    compiler: Kind | None = None,
+    model: str | None = None,
+) -> Fit:
+    """Find the wait states, the line of the flash and the penalties that explain a measurement.
+
+    The folder is emulated once per line of flash that comes into question, which counts the lines fetched, the
+    constants read and the unaligned accesses of every layer; cycles are linear in these counts. Caches and TCM stay as
+    the target declares them, and so does the line of the flash where the target has one.
+
+    Parameters
+    ----------
+    directory : path
+        The emitted folder that ran on the board.
+    csv : path
+        What it printed; see `read_csv`.
+    target : Target
+        A board, or a core for a board of which nothing is known.
+    compiler : {"gcc", "clang"}, optional
+        As for the board.
+    model : str, optional
+        Model file with the weights, where the folder's cannot be read back.
+
+    Raises
+    ------
+    BoardError
+        The file is wrong, or the folder is of another core.
+    """
+    from .emulate import folder
+
+    firmware = folder.load(Path(directory), model=model)
+    if firmware.core != target.core:
+        wanted = f"firmware for {target.core}, the core of {target.name}"
+        raise BoardError(f"{directory}: expected {wanted}, got {firmware.core}")
+    measured = read_csv(csv, [layer.name for layer in firmware.layers])
+    code = _compile(firmware, target, compiler)
+    stages, _ = _run(firmware, target, code)
+    names = [stage.layer for stage in stages]
+    if empty := [name for name in names if not measured[name]]:
+        raise BoardError(f"{csv}: layer {empty[0]!r} took 0 cycles: was the counter started?")
+    cycles = np.array([measured[name] for name in names], float)
+
+    best: tuple[float, Target] | None = None
+    for line in (target.flash_line_bytes,) if target.flash_line_bytes else LINES:
+        counting = replace(target, flash_line_bytes=line, flash_wait_states=1, sram_wait_states=1)
+        counted = [stage.trace for stage in _run(firmware, counting, code)[0]]
+        for prefetch in (False, True):
+            error, found = _solve(replace(target, flash_line_bytes=line, flash_prefetch=prefetch), counted, cycles)
+            if best is None or error < best[0] - ENOUGH:
+                best = error, found
+    assert best is not None
+    fitted = best[1]
+    after, _ = _run(firmware, fitted, code)
+    changes = {
+        name: getattr(fitted, name)
+        for name in ("flash_wait_states", "flash_line_bytes", "flash_prefetch", "sram_wait_states")
+        if getattr(fitted, name) != getattr(target, name)
+    }
+    changes |= {
+        f"refinements.{name}": fitted.refinements.get(name, 0)
+        for name in ("unaligned_load", "unaligned_store")
+        if fitted.refinements.get(name, 0) != target.refinements.get(name, 0)
+    }
+    before = tuple(stage.trace.cycles for stage in stages)
+    return Fit(
+        fitted,
+        changes,
+        tuple(names),
+        tuple(measured[name] for name in names),
+        before,
+        tuple(stage.trace.cycles for stage in after),
+    )
+
+
+def _solve(target: Target, counted: Sequence[Trace], measured: np.ndarray) -> tuple[float, Target]:
+    """The best numbers for one shape of the flash, and their relative error.
+
+    All wait states of the flash are tried; what is left of the measurement is shared among SRAM and unaligned loads by
+    least squares without negative numbers, then rounded.
+    """
+    from scipy.optimize import nnls
+
+    def column(name: str) -> np.ndarray:
+        return np.array([trace.counted[name] for trace in counted], float)
+
+    fixed = _without_memories(counted)
+    fetched, following, constants = column("fetched"), column("fetched_next"), column("constants")
+    others = np.stack([column("sram"), column("unaligned_loads")], axis=1)
+    best: tuple[float, Target] | None = None
+    for waits in range(MOST_WAITS + 1):
+        full = waits + target.line_fill_cycles
+        after = max(0, full - target.flash_line_bytes // 4) if target.flash_prefetch else full
+        flash = fixed + (fetched + constants) * full + following * after
+        weights = 1 / measured
+        found, _ = nnls(others * weights[:, np.newaxis], np.maximum(measured - flash, 0) * weights)
+        sram, unaligned = (round(float(value)) for value in found)
+        error = float(np.sqrt(np.mean(((flash + others @ (sram, unaligned)) / measured - 1) ** 2)))
+        if best is None or error < best[0] - 1e-9:
+            refinements = {name: value for name, value in target.refinements.items() if name != "unaligned_load"}
+            if unaligned:
+                refinements["unaligned_load"] = float(unaligned)
+            best = (
+                error,
+                replace(target, flash_wait_states=waits, sram_wait_states=sram, refinements=refinements),
+            )
+    assert best is not None
+    return best
+
+
+def _without_memories(counted: Sequence[Trace]) -> np.ndarray:
+    """Cycles of the core and of what stays as it is."""
+    fitted = ("flash fetch", "flash data", "SRAM", "unaligned")
+    return np.array([t.cycles - sum(t.added.get(cause, 0) for cause in fitted) for t in counted], float)
+
+
+# -- as a file -------------------------------------------------------------------------------------------------------
+
+
+def target_text(found: Fit, inherit: str, csv: str | Path) -> str:
+    """The fitted target as a YAML file that inherits the given one."""
+    source = f"fitted: cycles of {len(found.layers)} layers in {Path(csv).name}, error {found.error(found.after):.1%}"
+    lines = ["schema: 1", f"name: {_plain(found.target.name)}-fitted", f"inherit: {inherit}"]
+    nested = {}
+    for name, value in found.changes.items():
+        shown = str(value).lower() if isinstance(value, bool) else f"{value:g}"
+        entry = f'{{value: {shown}, source: "{source}"}}'
+        _, dot, key = name.partition(".")
+        if dot:
+            nested[key] = entry
+        else:
+            lines.append(f"{name}: {entry}")
+    if nested:
+        lines += ["refinements:", *(f"  {key}: {entry}" for key, entry in nested.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^\w.-]", "-", name)
+
+
+def calibrate_board(
+    csv: Path, plan: Path, target: str, output: Path, *, compiler: Kind | None = None, model: str | None = None
+) -> None:
+    """``cmsisnn-tune calibrate --from``: fit, write the target file, print the errors before and after."""
+    from . import terminal
+    from .target import find_target, list_targets, load_target
+
+    given = load_target(target)
+    found = fit(plan, csv, given, compiler=compiler, model=model)
+    path = find_target(target)
+    if output.resolve() == path.resolve():
+        raise BoardError(f"{output}: is the target itself; choose another file for the fitted one")
+    inherit = target if target in list_targets() else str(path.resolve())
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(target_text(found, inherit, csv), encoding="utf-8")
+    load_target(output)
+
+    out = terminal.console()
+    numbers = ("measured", "before", "error before", "after", "error after")
+    table = terminal.make_table("layer", *numbers, right=numbers)
+    for name, real, before, after in zip(found.layers, found.measured, found.before, found.after, strict=True):
+        table.add_row(
+            name, f"{real:,}", f"{before:,}", f"{before / real - 1:+.1%}", f"{after:,}", f"{after / real - 1:+.1%}"
+        )
+    totals = [sum(values) for values in (found.measured, found.before, found.after)]
+    table.add_section()
+    table.add_row(
+        "network",
+        f"{totals[0]:,}",
+        f"{totals[1]:,}",
+        f"{totals[1] / totals[0] - 1:+.1%}",
+        f"{totals[2]:,}",
+        f"{totals[2] / totals[0] - 1:+.1%}",
+        style="bold",
+    )
+    out.print(table)
+    changes = ", ".join(f"{name} {value}" for name, value in found.changes.items()) or "nothing to change"
+    out.print(f"{output}: {changes}")
