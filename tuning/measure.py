@@ -127,15 +127,16 @@ class Bench:
 
     def about(self, layer: Layer, variant: Variant | None, aligned: tuple[bool, bool]) -> dict[str, Any]:
         """Everything that a measurement depends on, as JSON."""
-        shape = _shape(layer)
+        shape, kernel = _shape(layer), layer.python_op
         if variant is not None and variant.fused_pool and layer.pool is not None:
             shape["pool"] = _shape(layer.pool)
+            kernel += f"_{layer.pool.python_op}"
         parameters = hashlib.sha256()
         for array in (layer.weights, layer.bias):
             parameters.update(b"-" if array is None else array.tobytes())
         content: dict[str, Any] = {
             "op": layer.python_op,
-            "kernels": kernel_digest(layer.python_op),
+            "kernels": kernel_digest(kernel),
             "tools": tools_digest(),
             "layer": shape,
             "parameters": parameters.hexdigest(),

@@ -27,6 +27,9 @@ from .memory import aligned, live_bytes
 from .pareto import flash_frontier
 from .units import show_size
 
+ADDRESSABLE_BYTES = 1 << 29
+"""The SRAM region of the architecture's memory map."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -249,6 +252,11 @@ def choose(network: Network, objective: str, sram: int | None = None, flash: int
     InfeasibleError
         Nothing fits: by how many bytes, which layer decides, what would fit, what to try.
     """
+    if (floor := network.smallest_sram()) > ADDRESSABLE_BYTES:
+        raise InfeasibleError(
+            f"does not fit: it needs {floor:,} bytes of SRAM, more than the {ADDRESSABLE_BYTES >> 20} MiB that a "
+            "Cortex-M has addresses for.\nTry: fewer channels or a smaller image"
+        )
     smallest = network.smallest(sram)
     if smallest is None or (flash is not None and smallest.flash_bytes > flash):
         raise _infeasible(network, sram, flash)
@@ -346,7 +354,8 @@ def _infeasible(network: Network, sram: int | None, flash: int | None) -> Infeas
     least = network.smallest(sram)
     assert flash is not None
     assert least is not None
-    sizes = [int(item.weights_bytes[row]) for item, row in zip(network.options, least.rows, strict=True)]
+    rows = [least.rows[at] for at in network.first]
+    sizes = [int(item.weights_bytes[row]) for item, row in zip(network.options, rows, strict=True)]
     worst = int(np.argmax(sizes))
     layer = network.options[worst].layer
     free = network.smallest(None)

@@ -49,6 +49,7 @@ def estimate_fused(
         assert variant is not None
         steps, lines, moved_words = band_work(layer, variant)
         terms[at] *= lines / _lines(layer, variant)
+        terms[at, TERMS.index("multiply_accumulate")] *= _blocks_by_row(layer, variant)
         terms[at] += pool.terms[0]
         terms[at, loop] += moved_words * word + steps * INSTRUCTIONS_PER_STEP * timing["alu"] / timing["issue_width"]
         scratch[at] = layer_scratch_bytes(layer, variant)
@@ -64,6 +65,22 @@ def estimate_fused(
         code_bytes=alone.code_bytes + fused * (int(pool.code_bytes[0]) + CODE_BYTES),
         stack_bytes=stacks,
     )
+
+
+def _blocks_by_row(layer: Layer, variant: Variant) -> float:
+    """How many more blocks of columns there are where an im2col buffer ends with every output row.
+
+    In C the compiler makes up for them: it knows how many columns the last block has.
+    """
+    if variant.lowering != "im2col" or variant.inner == "c":
+        return 1.0
+    height, width, _ = layer.output_image
+    held, cols = variant.im2col_cols, variant.block_cols
+
+    def blocks(pixels: int) -> int:
+        return pixels // held * (held // cols) + -(-(pixels % held) // cols)
+
+    return height * blocks(width) / blocks(height * width)
 
 
 def _lines(layer: Layer, variant: Variant) -> int:

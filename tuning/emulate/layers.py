@@ -67,7 +67,7 @@ def evaluate_many(
     layer : Layer
         With its weights; the input is drawn, the same for every call with the same layer.
     variants : sequence of Variant or None
-        None for operations without knobs.
+        None for operations without knobs. One with `fused_pool` runs the layer's `pool` too.
     target : Target or str
         A target, or the name of a core.
     cflags : sequence of str
@@ -75,7 +75,7 @@ def evaluate_many(
     compiler : {"gcc", "clang"}, optional
         Default: what `find_toolchain` finds.
     input_aligned, output_aligned : bool
-        Whether the kernel may take the buffer to start at a word boundary.
+        Whether the kernel may take the buffer to start at a word boundary; `output_aligned` is about the last layer's.
 
     Returns
     -------
@@ -101,7 +101,8 @@ def evaluate_many(
             emulator.write(f"candidate{index}_weights", _weights(layer, variant))
             emulator.write("bias", _bias(layer))
         input_ = emulator.buffer(source)
-        output = emulator.buffer(layer.output_bytes)
+        last = _pool(layer, variant) or layer
+        output = emulator.buffer(last.output_bytes)
         trace = emulator.call(f"candidate{index}", [input_, output])
         # What the compiler kept out of line belongs to it: its helpers are called after it.
         own = re.compile(rf"candidate{index}(_\w+)?(\.\w+)*")
@@ -140,7 +141,12 @@ def _build(
         code.append(f"extern const {C_NAMES[bias.dtype]} bias[{bias.size}] __attribute__((aligned(4)));")
     for index, variant in enumerate(variants):
         prefix, operands = f"CANDIDATE{index}", ""
-        macros = layer_macros(layer, variant, prefix, input_aligned=input_aligned, output_aligned=output_aligned)
+        pool = _pool(layer, variant)
+        # What a fused pooling reads lies in the scratch buffer.
+        own_output = output_aligned or pool is not None
+        macros = layer_macros(layer, variant, prefix, input_aligned=input_aligned, output_aligned=own_output)
+        if pool is not None:
+            macros |= layer_macros(pool, None, f"{prefix}_POOL", output_aligned=output_aligned)
         needed = int(macros[f"{prefix}_SCRATCH_BYTES"])
         scratch_bytes = max(scratch_bytes, needed)
         if layer.weights is not None:
@@ -152,12 +158,13 @@ def _build(
             operands = f"candidate{index}_weights, bias, "
         code += [f"#define {name} {value}" for name, value in macros.items()]
         code += ["#define CXN_TABLE table"] if layer.python_op in ("sigmoid", "tanh") else []
-        code += [
-            f"#define CXN_LAYER {prefix}",
-            f"#define CXN_KERNEL candidate{index}_kernel",
-            f'#include "cmsisnn_x/{layer.python_op}.h"',
-            "#undef CXN_TABLE",
-        ]
+        if pool is None:
+            code += [f"#define CXN_LAYER {prefix}", f"#define CXN_KERNEL candidate{index}_kernel"]
+            code += [f'#include "cmsisnn_x/{layer.python_op}.h"', "#undef CXN_TABLE"]
+        else:
+            code += [f"#define CXN_CONVOLVE_LAYER {prefix}", f"#define CXN_POOL_LAYER {prefix}_POOL"]
+            code += [f"#define CXN_PAIR candidate{index}_kernel"]
+            code += [f'#include "cmsisnn_x/{layer.python_op}_{pool.python_op}.h"']
         code += [
             f"void candidate{index}(const {element} *input, {element} *output);",
             f"void candidate{index}(const {element} *input, {element} *output)",
@@ -170,6 +177,11 @@ def _build(
     elf = folder / "candidates.elf"
     toolchain.build(sources, elf, core, cflags=cflags, include=[Path(cmsisnn_x.get_include())])
     return elf
+
+
+def _pool(layer: Layer, variant: Variant | None) -> Layer | None:
+    """The pooling layer that the variant's kernel runs too."""
+    return layer.pool if variant is not None and variant.fused_pool else None
 
 
 def _weights(layer: Layer, variant: Variant | None) -> np.ndarray:

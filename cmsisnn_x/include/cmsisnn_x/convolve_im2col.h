@@ -108,7 +108,14 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T 
             }
             filled++;
 #if defined(CXN_POOL_FUSED)
-            if (filled == CXN_GET(IM2COL_COLS) || x == CXN_GET(OUT_W) - 1) {
+#if CXN_GET(OUT_W) % CXN_GET(IM2COL_COLS)
+            /* Each row of the band ends with a few columns: how many is known too. */
+            if (x == CXN_GET(OUT_W) - 1) {
+                CXN_LOCAL(pixels)(runs, CXN_BC * CXN_COLUMN, CXN_GET(OUT_W) % CXN_GET(IM2COL_COLS), weights, bias, output, 0);
+                filled = 0;
+            }
+#endif
+            if (filled == CXN_GET(IM2COL_COLS)) {
 #else
             if (filled == CXN_GET(IM2COL_COLS) || (y == CXN_GET(OUT_H) - 1 && x == CXN_GET(OUT_W) - 1)) {
 #endif
