@@ -16,6 +16,9 @@ def print_explanation(found: Explanation, *, no_color: bool = False, stderr: boo
     """Where the cycles go, what came second, the neighbours, and what a larger budget would buy."""
     out = console(no_color, stderr=stderr)
     _print_head(out, found)
+    if found.item.fused_into:
+        out.print(f"It runs inside {found.item.fused_into}, whose cycles are those of both.")
+        return
     _print_terms(out, found)
     if found.chosen is None:
         out.print(f"{found.item.layer.op} has a single kernel: there is nothing to choose.")
@@ -43,9 +46,6 @@ def _print_head(out: Console, found: Explanation) -> None:
 
 
 def _print_terms(out: Console, found: Explanation) -> None:
-    if found.item.fused_into:
-        out.print(f"It runs inside {found.item.fused_into}, whose cycles are those of both.")
-        return
     table = make_table("term", "cycles", "share", "per MAC", "what it is", right=("cycles", "share", "per MAC"))
     for term in found.terms:
         per_mac = "-" if term.per_mac is None else f"{term.per_mac:.3f}"
