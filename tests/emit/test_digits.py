@@ -12,8 +12,7 @@ import pytest
 import tuning
 from helpers.folders import emulator
 from helpers.onnx_models import reference
-from tuning.quantize import load_data, load_reference
-from tuning.quantize.quantizer import evaluate
+from tuning.quantize import evaluate, load_data, load_reference
 
 MODELS = Path(__file__).parents[2] / "configs" / "models"
 

@@ -66,8 +66,9 @@ if TYPE_CHECKING:
     from .data import Data, load_data
     from .network import FloatLayer, FloatNetwork
     from .onnx_reader import load_onnx
-    from .quantizer import Quantized, quantize_network
+    from .quantizer import quantize_network
     from .reference import Reference, load_reference
+    from .result import Quantized, evaluate
 
 __all__ = [
     "Data",
@@ -75,6 +76,7 @@ __all__ = [
     "FloatNetwork",
     "Quantized",
     "Reference",
+    "evaluate",
     "load_data",
     "load_onnx",
     "load_reference",
@@ -86,8 +88,9 @@ _HOME = {
     "Data": "data",
     "FloatLayer": "network",
     "FloatNetwork": "network",
-    "Quantized": "quantizer",
+    "Quantized": "result",
     "Reference": "reference",
+    "evaluate": "result",
     "load_data": "data",
     "load_onnx": "onnx_reader",
     "load_reference": "reference",

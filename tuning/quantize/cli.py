@@ -116,7 +116,8 @@ def quantize_command(
     network = load_onnx(model, name or identifier(output.stem))
 
     from .data import load_data
-    from .quantizer import evaluate, quantize_network
+    from .quantizer import quantize_network
+    from .result import evaluate
 
     data = load_data(calibration)
     held_out = {str(path): load_data(path) for path in test or []}

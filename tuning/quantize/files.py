@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cmsisnn_x.layers import Layer
 
     from ..model import Model
-    from .quantizer import Quantized
+    from .result import Quantized
 
 _DEFAULTS: dict[str, Any] = {"stride": (1, 1), "padding": (0, 0), "ceil_mode": False, "activation": None}
 

@@ -1,17 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ONNX operators -> :class:`FloatNetwork`: channels last, nothing but layers of the model file.
-
-ONNX rearranges tensors with Reshape, Flatten, Transpose and Squeeze; the network here never does. Each ONNX tensor is
-therefore followed as an array of positions (`_Flow.order`): which element of the network's current channels-last
-tensor is the ONNX element at this index. Rearranging an ONNX tensor rearranges its positions; a dense layer permutes
-its columns by them; a convolution only has to check that they are those of channels-first images.
-"""
+"""ONNX operators -> :class:`FloatNetwork`: channels last, nothing but layers of the model file."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -22,14 +16,9 @@ from ..errors import ModelError
 from ..model import window_axis
 from ..names import model_name_problem
 from . import onnx_file
-from .network import FloatLayer, FloatNetwork, namer
-from .onnx_file import Node, OnnxGraph
-
-SUPPORTED = (
-    "Conv (1-D, 2-D, depthwise), Gemm, MatMul, MaxPool, AveragePool, GlobalAveragePool, GlobalMaxPool, ReduceMean and "
-    "ReduceMax over the image, Relu, Clip from 0, Sigmoid, Tanh, Softmax, BatchNormalization, Add, Sub, Mul and Div "
-    "with constants, Pad, Flatten, Reshape, Transpose, Squeeze, Unsqueeze, Identity, Dropout, Cast"
-)
+from .network import FloatNetwork
+from .onnx_file import Node
+from .onnx_walk import Flow, Walk, image_order
 
 Pads = list[tuple[int, int]]
 
@@ -57,7 +46,7 @@ def load_onnx(source: str | os.PathLike[str] | Any, name: str | None = None) -> 
         name = identifier(Path(graph.file).stem)
     elif problem := model_name_problem(name):
         raise ModelError(f"name: {problem}")
-    return _Walk(graph).network(name)
+    return _Operators(graph).network(name)
 
 
 def identifier(text: str) -> str:
@@ -72,271 +61,12 @@ def identifier(text: str) -> str:
     return next(name for name in (made, f"{made}_", "model") if not model_name_problem(name))
 
 
-@dataclass(frozen=True, eq=False)
-class _Flow:
-    """The activation tensor under way.
-
-    Attributes
-    ----------
-    order : ndarray of int
-        In the ONNX tensor's shape without the batch: position of each element in the network's tensor.
-    scale, shift : ndarray or None
-        The ONNX value is ``scale * element + shift``, in the shape of `order`: what no layer has taken up yet.
-    pads : list of (before, after) or None
-        Zeros around the tensor, by axis of `order`, that no layer has taken up yet.
-    """
-
-    order: np.ndarray
-    scale: np.ndarray | None = None
-    shift: np.ndarray | None = None
-    pads: tuple[tuple[int, int], ...] | None = None
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        pads = self.pads or ((0, 0),) * self.order.ndim
-        return tuple(size + sum(pad) for size, pad in zip(self.order.shape, pads, strict=True))
-
-    def rearranged(self, change: Callable[[np.ndarray], np.ndarray]) -> _Flow:
-        scale = None if self.scale is None else change(self.scale)
-        return _Flow(change(self.order), scale, None if self.shift is None else change(self.shift))
-
-
-def _image_order(height: int, width: int, channels: int) -> np.ndarray:
-    """Positions of a channels-first image."""
-    return np.arange(height * width * channels).reshape(height, width, channels).transpose(2, 0, 1)
-
-
-class _Walk:
-    """One pass over the nodes, from the input to the output."""
-
-    def __init__(self, graph: OnnxGraph) -> None:
-        self.graph = graph
-        self.batch = graph.shape[0]
-        self.layers: list[FloatLayer] = []
-        self.names = namer()
-        self.notes: list[str] = []
-        self.input_shape: tuple[int, ...] | None = None
-        self.input_layout = "NHWC"
-        self.constants: dict[str, np.ndarray] = dict(graph.constants)
-        self.flows: dict[str, _Flow] = {graph.input: _Flow(np.arange(prod(graph.shape[1:])).reshape(graph.shape[1:]))}
-
-    # -- the pass ----------------------------------------------------------------------------------------------------
-
-    def network(self, name: str) -> FloatNetwork:
-        self.check_single_use(self.graph.input)
-        for node in self.graph.nodes:
-            self.visit(node)
-        flow = self.flows.get(self.graph.output)
-        if flow is None:
-            raise self.error(f"output {self.graph.output!r} does not depend on the input")
-        flow = self.settle(flow, f"output {self.graph.output!r}")
-        if not self.layers or self.input_shape is None:
-            raise self.error("expected at least one layer, got none")
-        return FloatNetwork(
-            name,
-            self.input_shape,
-            tuple(self.layers),
-            self.input_layout,
-            self.layout(flow.order, f"output {self.graph.output!r}"),
-            notes=tuple(self.notes),
-        )
-
-    def error(self, text: str) -> ModelError:
-        return ModelError(f"{self.graph.file}: {text}")
-
-    def unsupported(self, node: Node, why: str) -> ModelError:
-        return self.error(f"{node}: {why}")
-
-    def check_single_use(self, tensor: str) -> None:
-        takers = self.graph.uses.get(tensor, ())
-        if len(takers) + (tensor == self.graph.output) > 1:
-            raise onnx_file.branch_error(self.graph, tensor, takers)
-
-    def visit(self, node: Node) -> None:
-        carried = [name for name in node.inputs if name in self.flows]
-        if node.op == "Shape" and carried:
-            shape = np.array([self.batch, *self.flows[carried[0]].shape], np.int64)
-            start, end = node.attributes.get("start", 0), node.attributes.get("end")
-            self.constants[node.outputs[0]] = shape[start:end]
-            return
-        if not carried:
-            self.fold(node)
-            return
-        handler: Callable[[Node, _Flow], _Flow] | None = getattr(self, f"on_{node.op}", None)
-        if handler is None:
-            raise self.unsupported(node, f"the operator is not supported. Supported: {SUPPORTED}")
-        if len(carried) > 1:
-            raise self.unsupported(
-                node, f"takes two tensors that depend on the input ({carried[0]!r}, {carried[1]!r}); expected one"
-            )
-        if len(node.outputs) > 1 and any(
-            name and (name in self.graph.uses or name == self.graph.output) for name in node.outputs[1:]
-        ):
-            raise self.unsupported(node, "only its first output is supported, but another one is used")
-        self.flows[node.outputs[0]] = handler(node, self.flows[carried[0]])
-        self.check_single_use(node.outputs[0])
-
-    def fold(self, node: Node) -> None:
-        inputs: list[np.ndarray | None] = []
-        for name in node.inputs:
-            if name and name not in self.constants:
-                raise self.unsupported(node, f"its input {name!r} is made by nothing")
-            inputs.append(self.constants[name] if name else None)
-        if node.op == "Shape" and inputs and inputs[0] is not None:
-            start, end = node.attributes.get("start", 0), node.attributes.get("end")
-            found = [np.array(inputs[0].shape, np.int64)[start:end]]
-        elif node.op in onnx_file.FOLDABLE:
-            found = onnx_file.fold(self.graph, node, inputs)
-        else:
-            raise self.unsupported(node, f"the operator is not supported on constants. Supported: {SUPPORTED}")
-        self.constants.update(zip(node.outputs, found, strict=False))
-
-    # -- constants and attributes ------------------------------------------------------------------------------------
-
-    def constant(self, node: Node, index: int, what: str) -> np.ndarray:
-        """Input `index` as float64."""
-        name = node.inputs[index] if index < len(node.inputs) else ""
-        if name not in self.constants:
-            raise self.unsupported(node, f"{what} must be constant, got {name!r}")
-        value = self.constants[name]
-        try:
-            value = value.astype(np.float64)
-        except (TypeError, ValueError):
-            raise self.unsupported(node, f"{what}: expected numbers, got {value.dtype}") from None
-        if not np.isfinite(value).all():
-            raise self.unsupported(node, f"{what}: expected finite numbers, got NaN or infinity in {name!r}")
-        return value
-
-    def has(self, node: Node, index: int) -> bool:
-        return index < len(node.inputs) and node.inputs[index] != ""
-
-    def numbers(self, node: Node, attribute: str, index: int) -> list[int] | None:
-        """A list that newer operator sets take as an input and older ones as an attribute."""
-        if self.has(node, index):
-            return [int(value) for value in np.atleast_1d(self.constant(node, index, attribute))]
-        value = node.attributes.get(attribute)
-        if value is None:
-            return None
-        return [int(item) for item in value] if isinstance(value, list | tuple) else [int(value)]
-
-    # -- layers ------------------------------------------------------------------------------------------------------
-
-    def add(self, node: Node, op: str, keys: dict[str, Any] | None = None, **arrays: Any) -> None:
-        self.layers.append(FloatLayer(self.names(op, node.name), op, keys or {}, source=self.label(node), **arrays))
-
-    @staticmethod
-    def label(node: Node) -> str:
-        return f"{node.op} {node.name}" if node.name else f"{node.op} -> {node.outputs[0]}"
-
-    @property
-    def open_layer(self) -> FloatLayer | None:
-        """The layer just made, if it has weights and no activation yet."""
-        last = self.layers[-1] if self.layers else None
-        return last if last and last.weights is not None and "activation" not in last.keys else None
-
-    def begin(self, shape: tuple[int, ...], origin: np.ndarray, what: str) -> None:
-        """The first layer settles how the network's input lies: `origin` are the ONNX input's positions in it."""
-        self.input_shape = shape
-        self.input_layout = self.layout(np.argsort(origin.ravel()).reshape(self.graph.shape[1:]), what)
-
-    def layout(self, order: np.ndarray, what: str) -> str:
-        if np.array_equal(order.ravel(), np.arange(order.size)):
-            return "NHWC"
-        if order.ndim in (2, 3) and np.array_equal(np.moveaxis(order, 0, -1).ravel(), np.arange(order.size)):
-            return "NCHW"
-        raise self.error(f"{what} is neither channels first nor channels last: its elements would have to be moved")
-
-    def image(self, node: Node, flow: _Flow) -> tuple[_Flow, tuple[int, int, int]]:
-        """The flow as a channels-first image ``(c, h, w)`` whose elements lie as the network's do, and (h, w, c)."""
-        order = flow.order
-        if order.ndim == 2:  # 1-D: channels, length
-            pads = None if flow.pads is None else (flow.pads[0], (0, 0), flow.pads[1])
-            flow = replace(flow.rearranged(lambda array: array[:, None, :]), pads=pads)
-            order = flow.order
-        if order.ndim != 3:
-            raise self.unsupported(
-                node, f"expected an image [batch, channels, height, width], got {order.ndim + 1} dimensions"
-            )
-        channels, height, width = order.shape
-        if self.input_shape is None:
-            self.begin((height, width, channels), order.transpose(1, 2, 0), "the input")
-            flow = replace(flow, order=_image_order(height, width, channels))
-        elif not np.array_equal(order, _image_order(height, width, channels)):
-            raise self.unsupported(
-                node, "its input is not the previous layer's image: a rearrangement in between would move elements"
-            )
-        if self.layers and self.layers[-1].op == "fully_connected":
-            raise self.unsupported(node, "a vector (of a dense layer) cannot become an image again")
-        return flow, (height, width, channels)
-
-    def elementwise(self, flow: _Flow) -> None:
-        """An element-wise first layer takes the input as it lies."""
-        if self.input_shape is None:
-            shape = self.graph.shape[1:]
-            self.input_shape = shape if len(shape) == 3 else (prod(shape),)
-            if len(shape) == 3 and shape[0] in (1, 3) and shape[2] not in (1, 3):
-                channels, height, width = shape
-                raise self.error(
-                    f"the first layer is element-wise on an input of {list(shape)}: expected a convolution, a pool or "
-                    f"a dense layer first, which tells whether it is {height}x{width} with {channels} channels"
-                )
-
-    # -- what waits to be taken up -----------------------------------------------------------------------------------
-
-    def settle(self, flow: _Flow, what: str) -> _Flow:
-        """A flow on which nothing waits: a scale and shift become a depthwise 1x1 convolution."""
-        if flow.pads is not None:
-            raise self.error(f"{what}: a Pad in front of it is supported before Conv only (MaxPool: after a ReLU)")
-        if flow.scale is None or flow.shift is None:
-            return flow
-        channels = self.per_channel(flow)
-        if channels is None or flow.order.ndim != 3 or (self.layers and self.layers[-1].op == "fully_connected"):
-            raise self.error(
-                f"{what}: a multiplication, addition or batch normalisation in front of it cannot be folded into a "
-                "layer: expected one per channel, next to a convolution or a dense layer"
-            )
-        scale, shift = channels
-        node = Node("BatchNormalization", "", (), (what,), {}, None)
-        flow, _ = self.image(node, flow)
-        self.add(node, "depthwise_conv2d", {}, weights=scale.reshape(1, 1, -1), bias=shift)
-        self.notes.append(f"{self.layers[-1].name}: a scale per channel that no neighbour could take up")
-        return _Flow(flow.order)
-
-    def per_channel(self, flow: _Flow) -> tuple[np.ndarray, np.ndarray] | None:
-        """Scale and shift by channel, where they do not depend on the place."""
-        assert flow.scale is not None
-        assert flow.shift is not None
-        result = []
-        for values in (flow.scale, flow.shift):
-            by_channel = values.reshape(len(values), -1)
-            if not (by_channel == by_channel[:, :1]).all():
-                return None
-            result.append(by_channel[:, 0])
-        return result[0], result[1]
-
-    def affine(self, node: Node, flow: _Flow, scale: np.ndarray, shift: np.ndarray) -> _Flow:
-        """``scale * value + shift``, folded into the layer before if that is open, else kept for the one after."""
-        if flow.pads is not None:
-            raise self.unsupported(node, "between Pad and its convolution; put it before the Pad")
-        scale, shift = (np.broadcast_to(values, flow.order.shape) for values in (scale, shift))
-        last = self.open_layer
-        if flow.scale is None and last is not None and last.weights is not None and last.bias is not None:
-            order = np.argsort(flow.order.ravel())
-            channels = len(last.bias)
-            by_place = [values.ravel()[order].reshape(-1, channels) for values in (scale, shift)]
-            if all((values == values[:1]).all() for values in by_place):
-                factor, offset = (values[0] for values in by_place)
-                shape = (-1,) if last.op == "depthwise_conv2d" else (-1, *(1,) * (last.weights.ndim - 1))
-                weights = last.weights * factor.reshape(shape)
-                self.layers[-1] = replace(last, weights=weights, bias=last.bias * factor + offset)
-                return flow
-        if flow.scale is not None and flow.shift is not None:
-            scale, shift = scale * flow.scale, scale * flow.shift + shift
-        return replace(flow, scale=np.array(scale), shift=np.array(shift))
+class _Operators(Walk):
+    """Every supported operator is a method ``on_<name>``."""
 
     # -- operators with weights --------------------------------------------------------------------------------------
 
-    def on_Conv(self, node: Node, flow: _Flow) -> _Flow:
+    def on_Conv(self, node: Node, flow: Flow) -> Flow:
         flow, (height, width, channels) = self.image(node, flow)
         weights = self.constant(node, 1, "weights")
         is_1d = weights.ndim == 3
@@ -388,10 +118,10 @@ class _Walk:
         if any(sum(pair) for pair in widened):
             larger = [kernel[k] + sum(widened[k]) for k in (0, 1)]
             self.notes.append(f"{self.layers[-1].name}: padding {pads} became zeros in a larger kernel {larger}")
-        order = _image_order(out[0], out[1], len(bias))
-        return _Flow(order[:, 0, :] if is_1d else order)
+        order = image_order(out[0], out[1], len(bias))
+        return Flow(order[:, 0, :] if is_1d else order)
 
-    def on_Gemm(self, node: Node, flow: _Flow) -> _Flow:
+    def on_Gemm(self, node: Node, flow: Flow) -> Flow:
         if node.attributes.get("transA", 0):
             raise self.unsupported(node, "transA is not supported: the batch must come first")
         if node.inputs[0] not in self.flows:
@@ -409,7 +139,7 @@ class _Walk:
             bias = bias + offset.ravel()
         return self.dense(node, flow, weights, bias)
 
-    def on_MatMul(self, node: Node, flow: _Flow) -> _Flow:
+    def on_MatMul(self, node: Node, flow: Flow) -> Flow:
         if node.inputs[0] not in self.flows:
             raise self.unsupported(node, "expected the activations first and constant weights second")
         weights = self.constant(node, 1, "weights")
@@ -417,7 +147,7 @@ class _Walk:
             raise self.unsupported(node, f"expected weights with two dimensions, got shape {list(weights.shape)}")
         return self.dense(node, flow, weights.T, np.zeros(weights.shape[1]))
 
-    def dense(self, node: Node, flow: _Flow, weights: np.ndarray, bias: np.ndarray) -> _Flow:
+    def dense(self, node: Node, flow: Flow, weights: np.ndarray, bias: np.ndarray) -> Flow:
         if flow.pads is not None:
             flow = self.settle(flow, str(node))
         lead = flow.order.shape[:-1]
@@ -436,7 +166,7 @@ class _Walk:
         columns = np.empty_like(weights)
         columns[:, order] = weights
         self.add(node, "fully_connected", {}, weights=columns, bias=bias)
-        return _Flow(np.arange(len(bias)).reshape(*lead, -1))
+        return Flow(np.arange(len(bias)).reshape(*lead, -1))
 
     # -- windows -----------------------------------------------------------------------------------------------------
 
@@ -477,7 +207,7 @@ class _Walk:
             return stride, [(0, 0), (values[0], values[1])]
         return stride, [(values[0], values[2]), (values[1], values[3])]
 
-    def pool(self, node: Node, flow: _Flow, op: str) -> _Flow:
+    def pool(self, node: Node, flow: Flow, op: str) -> Flow:
         is_1d = flow.order.ndim == 2
         flow, (height, width, channels) = self.image(node, flow)
         shape = node.attributes.get("kernel_shape")
@@ -511,7 +241,7 @@ class _Walk:
                 node, f"pads {pads} are not supported for pooling: expected equal ones on both sides, or SAME_UPPER"
             )
         self.add(node, op, {"kernel": list(kernel), "stride": list(stride), **keys})
-        order = _image_order(out[0], out[1], channels)
+        order = image_order(out[0], out[1], channels)
         scale, shift = (
             None if values is None else np.broadcast_to(values[:, :1, :1], order.shape)
             for values in (flow.scale, flow.shift)
@@ -519,7 +249,7 @@ class _Walk:
         if is_1d:
             order = order[:, 0, :]
             scale, shift = (None if values is None else values[:, 0, :] for values in (scale, shift))
-        return _Flow(order, scale, shift)
+        return Flow(order, scale, shift)
 
     @staticmethod
     def pool_keys(
@@ -542,7 +272,7 @@ class _Walk:
                 return {"padding": padding, "ceil_mode": is_ceil}
         return None
 
-    def past_pool(self, flow: _Flow, op: str, what: str) -> _Flow:
+    def past_pool(self, flow: Flow, op: str, what: str) -> Flow:
         """A scale and shift by channel may wait until after a pool; a maximum only keeps positive scales."""
         if flow.scale is None:
             return flow
@@ -554,13 +284,13 @@ class _Walk:
     def average_with_padding(
         self,
         node: Node,
-        flow: _Flow,
+        flow: Flow,
         kernel: tuple[int, int],
         stride: tuple[int, int],
         pads: Pads,
         is_ceil: bool,
         is_1d: bool,
-    ) -> _Flow:
+    ) -> Flow:
         if is_ceil:
             raise self.unsupported(node, "count_include_pad together with ceil_mode is not supported")
         channels = flow.order.shape[0]
@@ -582,25 +312,25 @@ class _Walk:
         self.notes.append(f"{self.layers[-1].name}: an average that counts the padding became a depthwise convolution")
         return result
 
-    def on_MaxPool(self, node: Node, flow: _Flow) -> _Flow:
+    def on_MaxPool(self, node: Node, flow: Flow) -> Flow:
         return self.pool(node, flow, "max_pool2d")
 
-    def on_AveragePool(self, node: Node, flow: _Flow) -> _Flow:
+    def on_AveragePool(self, node: Node, flow: Flow) -> Flow:
         return self.pool(node, flow, "avg_pool2d")
 
-    def on_GlobalAveragePool(self, node: Node, flow: _Flow) -> _Flow:
+    def on_GlobalAveragePool(self, node: Node, flow: Flow) -> Flow:
         return self.over_image(node, flow, "avg_pool2d", tuple(range(1, flow.order.ndim)), True)
 
-    def on_GlobalMaxPool(self, node: Node, flow: _Flow) -> _Flow:
+    def on_GlobalMaxPool(self, node: Node, flow: Flow) -> Flow:
         return self.over_image(node, flow, "max_pool2d", tuple(range(1, flow.order.ndim)), True)
 
-    def on_ReduceMean(self, node: Node, flow: _Flow) -> _Flow:
+    def on_ReduceMean(self, node: Node, flow: Flow) -> Flow:
         return self.reduce(node, flow, "avg_pool2d")
 
-    def on_ReduceMax(self, node: Node, flow: _Flow) -> _Flow:
+    def on_ReduceMax(self, node: Node, flow: Flow) -> Flow:
         return self.reduce(node, flow, "max_pool2d")
 
-    def reduce(self, node: Node, flow: _Flow, op: str) -> _Flow:
+    def reduce(self, node: Node, flow: Flow, op: str) -> Flow:
         axes = self.numbers(node, "axes", 1)
         rank = flow.order.ndim
         if axes is None:
@@ -610,7 +340,7 @@ class _Walk:
             raise self.unsupported(node, f"axes {axes}: expected those of the image, all but batch and channels")
         return self.over_image(node, flow, op, own, bool(node.attributes.get("keepdims", 1)))
 
-    def over_image(self, node: Node, flow: _Flow, op: str, axes: tuple[int, ...], keep: bool) -> _Flow:
+    def over_image(self, node: Node, flow: Flow, op: str, axes: tuple[int, ...], keep: bool) -> Flow:
         if flow.pads is not None:
             flow = self.settle(flow, str(node))
         rank = flow.order.ndim
@@ -625,11 +355,11 @@ class _Walk:
         scale, shift = (
             None if values is None else values[:, 0, 0].reshape(shape) for values in (flow.scale, flow.shift)
         )
-        return _Flow(np.arange(channels).reshape(shape), scale, shift)
+        return Flow(np.arange(channels).reshape(shape), scale, shift)
 
     # -- activations -------------------------------------------------------------------------------------------------
 
-    def activate(self, node: Node, flow: _Flow, op: str, clip: float | None = None) -> _Flow:
+    def activate(self, node: Node, flow: Flow, op: str, clip: float | None = None) -> Flow:
         flow = self.settle(flow, str(node))
         self.elementwise(flow)
         last = self.open_layer
@@ -639,16 +369,16 @@ class _Walk:
             self.add(node, op, clip=clip)
         return flow
 
-    def on_Relu(self, node: Node, flow: _Flow) -> _Flow:
+    def on_Relu(self, node: Node, flow: Flow) -> Flow:
         return self.activate(node, flow, "relu")
 
-    def on_Sigmoid(self, node: Node, flow: _Flow) -> _Flow:
+    def on_Sigmoid(self, node: Node, flow: Flow) -> Flow:
         return self.activate(node, flow, "sigmoid")
 
-    def on_Tanh(self, node: Node, flow: _Flow) -> _Flow:
+    def on_Tanh(self, node: Node, flow: Flow) -> Flow:
         return self.activate(node, flow, "tanh")
 
-    def on_Clip(self, node: Node, flow: _Flow) -> _Flow:
+    def on_Clip(self, node: Node, flow: Flow) -> Flow:
         low, high = self.limit(node, "min", 1), self.limit(node, "max", 2)
         if low != 0 or (high is not None and not high > 0):
             raise self.unsupported(node, f"expected limits from 0 (ReLU, ReLU6), got {low} to {high}")
@@ -661,7 +391,7 @@ class _Walk:
         value = node.attributes.get(name)
         return None if value is None else float(value)
 
-    def on_Softmax(self, node: Node, flow: _Flow) -> _Flow:
+    def on_Softmax(self, node: Node, flow: Flow) -> Flow:
         rank = flow.order.ndim + 1
         axis = int(node.attributes.get("axis", -1 if self.graph.opset >= 13 else 1))
         axis += rank if axis < 0 else 0
@@ -673,7 +403,7 @@ class _Walk:
 
     # -- scales and shifts -------------------------------------------------------------------------------------------
 
-    def on_BatchNormalization(self, node: Node, flow: _Flow) -> _Flow:
+    def on_BatchNormalization(self, node: Node, flow: Flow) -> Flow:
         if node.attributes.get("training_mode", 0):
             raise self.unsupported(node, "is in training mode; export the model for inference (model.eval())")
         gamma, beta, mean, variance = (self.constant(node, index, "parameters").ravel() for index in range(1, 5))
@@ -685,7 +415,7 @@ class _Walk:
         shape = (-1, *(1,) * (flow.order.ndim - 1))
         return self.affine(node, flow, scale.reshape(shape), (beta - mean * scale).reshape(shape))
 
-    def operand(self, node: Node, flow: _Flow) -> tuple[np.ndarray, bool]:
+    def operand(self, node: Node, flow: Flow) -> tuple[np.ndarray, bool]:
         """The constant of a two-sided operator without the batch, and whether it comes first."""
         comes_first = node.inputs[0] not in self.flows
         value = self.constant(node, 0 if comes_first else 1, "the other operand")
@@ -701,21 +431,21 @@ class _Walk:
                 node, f"a constant of shape {list(value.shape)} does not fit {[self.batch, *flow.order.shape]}"
             ) from None
 
-    def on_Add(self, node: Node, flow: _Flow) -> _Flow:
+    def on_Add(self, node: Node, flow: Flow) -> Flow:
         value, _ = self.operand(node, flow)
         return self.affine(node, flow, np.ones(1), value)
 
-    def on_Sub(self, node: Node, flow: _Flow) -> _Flow:
+    def on_Sub(self, node: Node, flow: Flow) -> Flow:
         value, comes_first = self.operand(node, flow)
         if comes_first:
             return self.affine(node, flow, -np.ones(1), value)
         return self.affine(node, flow, np.ones(1), -value)
 
-    def on_Mul(self, node: Node, flow: _Flow) -> _Flow:
+    def on_Mul(self, node: Node, flow: Flow) -> Flow:
         value, _ = self.operand(node, flow)
         return self.affine(node, flow, value, np.zeros(1))
 
-    def on_Div(self, node: Node, flow: _Flow) -> _Flow:
+    def on_Div(self, node: Node, flow: Flow) -> Flow:
         value, comes_first = self.operand(node, flow)
         if comes_first or (value == 0).any():
             raise self.unsupported(node, "expected a division by constants other than 0")
@@ -723,7 +453,7 @@ class _Walk:
 
     # -- shapes ------------------------------------------------------------------------------------------------------
 
-    def on_Pad(self, node: Node, flow: _Flow) -> _Flow:
+    def on_Pad(self, node: Node, flow: Flow) -> Flow:
         rank = flow.order.ndim + 1
         mode = node.attributes.get("mode", "constant")
         value = float(self.constant(node, 2, "value")) if self.has(node, 2) else float(node.attributes.get("value", 0))
@@ -744,12 +474,12 @@ class _Walk:
         both = tuple((a + c, b + d) for (a, b), (c, d) in zip(before, pads[1:], strict=True))
         return replace(flow, pads=both if any(sum(pair) for pair in both) else None)
 
-    def rearrange(self, node: Node, flow: _Flow, change: Callable[[np.ndarray], np.ndarray]) -> _Flow:
+    def rearrange(self, node: Node, flow: Flow, change: Callable[[np.ndarray], np.ndarray]) -> Flow:
         if flow.pads is not None:
             raise self.unsupported(node, "between Pad and its convolution")
         return flow.rearranged(change)
 
-    def on_Transpose(self, node: Node, flow: _Flow) -> _Flow:
+    def on_Transpose(self, node: Node, flow: Flow) -> Flow:
         rank = flow.order.ndim + 1
         perm = [int(axis) for axis in node.attributes.get("perm", range(rank - 1, -1, -1))]
         if sorted(perm) != list(range(rank)) or perm[0] != 0:
@@ -758,7 +488,7 @@ class _Walk:
         pads = None if flow.pads is None else tuple(flow.pads[axis] for axis in axes)
         return replace(flow.rearranged(lambda array: array.transpose(axes)), pads=pads)
 
-    def on_Reshape(self, node: Node, flow: _Flow) -> _Flow:
+    def on_Reshape(self, node: Node, flow: Flow) -> Flow:
         target = self.numbers(node, "shape", 1)
         if target is None:
             raise self.unsupported(node, "expected a constant shape")
@@ -772,7 +502,7 @@ class _Walk:
             raise self.unsupported(node, f"{current} to {target}: expected the batch to stay first")
         return self.rearrange(node, flow, lambda array: array.reshape(target[1:]))
 
-    def on_Flatten(self, node: Node, flow: _Flow) -> _Flow:
+    def on_Flatten(self, node: Node, flow: Flow) -> Flow:
         rank = flow.order.ndim + 1
         axis = int(node.attributes.get("axis", 1))
         axis += rank if axis < 0 else 0
@@ -782,7 +512,7 @@ class _Walk:
             )
         return self.rearrange(node, flow, lambda array: array.reshape(-1))
 
-    def on_Squeeze(self, node: Node, flow: _Flow) -> _Flow:
+    def on_Squeeze(self, node: Node, flow: Flow) -> Flow:
         axes = self.numbers(node, "axes", 1)
         rank = flow.order.ndim + 1
         own = [axis + rank if axis < 0 else axis for axis in axes or []]
@@ -794,7 +524,7 @@ class _Walk:
             raise self.unsupported(node, f"axes {axes}: expected axes of size 1, not the batch, and one to remain")
         return self.rearrange(node, flow, lambda array: np.squeeze(array, tuple(axis - 1 for axis in own)))
 
-    def on_Unsqueeze(self, node: Node, flow: _Flow) -> _Flow:
+    def on_Unsqueeze(self, node: Node, flow: Flow) -> Flow:
         axes = self.numbers(node, "axes", 1) or []
         rank = flow.order.ndim + 1 + len(axes)
         own = sorted(axis + rank if axis < 0 else axis for axis in axes)
@@ -802,15 +532,15 @@ class _Walk:
             raise self.unsupported(node, f"axes {axes}: expected new axes behind the batch")
         return self.rearrange(node, flow, lambda array: np.expand_dims(array, tuple(axis - 1 for axis in own)))
 
-    def on_Identity(self, node: Node, flow: _Flow) -> _Flow:
+    def on_Identity(self, node: Node, flow: Flow) -> Flow:
         return flow
 
-    def on_Dropout(self, node: Node, flow: _Flow) -> _Flow:
+    def on_Dropout(self, node: Node, flow: Flow) -> Flow:
         if self.has(node, 2) and np.any(self.constants.get(node.inputs[2], np.zeros(1))):
             raise self.unsupported(node, "is in training mode; export the model for inference (model.eval())")
         return flow
 
-    def on_Cast(self, node: Node, flow: _Flow) -> _Flow:
+    def on_Cast(self, node: Node, flow: Flow) -> Flow:
         from onnx import TensorProto
 
         kinds = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)

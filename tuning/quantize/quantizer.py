@@ -3,12 +3,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from math import log10, prod
-from typing import TYPE_CHECKING, Any
+from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -22,111 +20,22 @@ from .formats import BITS, LARGEST_FRACTION, fitting_fraction, to_integers
 from .network import SCALE_FREE, TABLES, WEIGHTED, FloatNetwork, clip_limit, fold_clips, fold_softmax
 from .network import origin as scale_origin
 from .reference import Reference, channels_last
+from .result import CHUNK, LayerReport, Quantized, answers_of, beyond, compare, decibels, noise
 from .terminal import show_score
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from ..model import Model
 
 METHODS = ("max", "error", "search")
 SOFTMAX = ("auto", "probabilities", "answers")
 ACCUMULATOR_MAX = 2**31 - 1
 SEARCH_MACS = 4_000_000_000
 SEARCH_BYTES = 128 << 20
-CHUNK = 256
 EXTRA_BITS = 2
 """Fraction bits beyond those that avoid all saturation which are tried: a few outliers may saturate."""
 
+NEGATIVE_OUT_SHIFT = "fewer fraction bits in outputs, else out_shift would be negative"
+NEGATIVE_BIAS_SHIFT = "fewer fraction bits in biases, else bias_shift would be negative"
+TIGHT_ACCUMULATOR = "fewer fraction bits in weights, so that no input can overflow the 32-bit accumulator"
+
 Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class LayerReport:
-    """What quantisation made of one layer; the fields are its row of the table.
-
-    `input_fraction` ... `output_fraction` are fraction bits; `snr_db` is the output's signal-to-noise ratio against the
-    float network (``inf`` where equal) and `saturated` the share of its outputs at an end of the format where the float
-    network is beyond it, both on calibration data. None where a layer has no such thing.
-    """
-
-    name: str
-    op: str
-    input_fraction: int
-    weights_fraction: int | None
-    bias_fraction: int | None
-    output_fraction: int
-    bias_shift: int | None
-    out_shift: int | None
-    snr_db: float
-    saturated: float | None
-
-
-@dataclass(frozen=True, eq=False)
-class Quantized:
-    """A quantised network.
-
-    Attributes
-    ----------
-    network : FloatNetwork
-        The float network after rewriting, which the integers approximate tensor by tensor.
-    layers : tuple of Layer
-        The integer network.
-    reference : Reference
-        Fraction bits of every tensor.
-    report : tuple of LayerReport
-    notes : tuple of str
-        What was rewritten or resolved, and warnings, for people.
-    samples : int
-        Calibration samples.
-    accuracy : dict of str to float
-        ``"float"`` and the dtype (``"q7"``) -> share of right answers on the calibration data; empty without labels.
-    agreement : float or None
-        Share of the calibration samples on which both networks give the same answer; None where there is no answer
-        (more than one output, and neither labels nor a softmax).
-    """
-
-    network: FloatNetwork
-    layers: tuple[Layer, ...]
-    reference: Reference
-    report: tuple[LayerReport, ...]
-    notes: tuple[str, ...]
-    samples: int
-    accuracy: dict[str, float] = field(default_factory=dict)
-    agreement: float | None = None
-
-    @property
-    def dtype(self) -> str:
-        return self.layers[0].dtype
-
-    @cached_property
-    def model(self) -> Model:
-        """As :func:`tuning.load_model` would give it."""
-        from . import files
-
-        return files.to_model(self)
-
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the model file, and ``<stem>.npz`` and ``<stem>_float.npz`` beside it, each by atomic rename.
-
-        Parameters
-        ----------
-        path : path
-            ``build/net.yaml``; missing folders are made.
-
-        Returns
-        -------
-        pathlib.Path
-            The model file, written last.
-        """
-        from . import files
-
-        return files.save(self, path)
-
-    def __str__(self) -> str:
-        from . import terminal
-
-        return terminal.as_text(self)
 
 
 def quantize_network(
@@ -206,7 +115,7 @@ class _Fixed:
     output: int
     weights: int | None = None
     bias: int | None = None
-    note: str = ""
+    gave_way: dict[str, str] = field(default_factory=dict)
 
 
 Score = tuple[float, float]
@@ -344,24 +253,15 @@ class _Quantizer:
                 f"{layer.name}: its output needs {self.bounds[index][0]} fraction bits, but its input and weights have "
                 f"only {fx} and {fw} in {self.dtype}: their values are too large; scale the data or use q15"
             )
-        notes = []
+        gave_way = {}
         if fw < asked_w:
-            notes.append(
-                f"weights have {fw} instead of {asked_w} fraction bits, so that the accumulator cannot overflow"
-            )
+            gave_way[TIGHT_ACCUMULATOR] = f"{layer.name} {fw} instead of {asked_w}"
         if fy < asked_y:
-            notes.append(f"output has {fy} instead of {asked_y} fraction bits, else out_shift would be negative")
-        if fb < fitting_fraction(bias, self.bits) and bias.any():
-            notes.append(f"bias has {fb} fraction bits, else bias_shift would be negative")
-        note = f"{layer.name}: {'; '.join(notes)}" if notes else ""
-        return _Fixed(
-            replace(layer, weights=integers, bias=offsets, bias_shift=fx + fw - fb, out_shift=fx + fw - fy),
-            fx,
-            fy,
-            fw,
-            fb,
-            note,
-        )
+            gave_way[NEGATIVE_OUT_SHIFT] = f"{layer.name} {fy} instead of {asked_y}"
+        if bias.any() and fb < (wished := fitting_fraction(bias, self.bits)):
+            gave_way[NEGATIVE_BIAS_SHIFT] = f"{layer.name} {fb} instead of {wished}"
+        fixed = replace(layer, weights=integers, bias=offsets, bias_shift=fx + fw - fb, out_shift=fx + fw - fy)
+        return _Fixed(fixed, fx, fy, fw, fb, gave_way)
 
     def input_reach(self, index: int) -> tuple[int, int]:
         """Least and largest integer that can enter a layer, whatever the data."""
@@ -407,7 +307,7 @@ class _Quantizer:
                         candidate = fw + more_w, self.within(index, fy + more_y)
                         fixed = self.fix_weighted(index, fraction, *candidate)
                         out = Network([fixed.layer]).run(x)
-                        error = _noise(self.truth[index], out, fixed.output)
+                        error = noise(self.truth[index], out, fixed.output)
                         if best is None or error < best[0]:
                             best = (error, *candidate)
                 assert best is not None
@@ -461,11 +361,11 @@ class _Quantizer:
         fixed = self.fix(formats, start, None, fraction)
         last = fixed[: self.logits - start]
         out = Network([item.layer for item in last]).run(x)
-        decibels = _decibels(self.truth[self.logits - 1], out, last[-1].output)
+        ratio = decibels(self.truth[self.logits - 1], out, last[-1].output)
         if self.logits < len(self.layers):
             out = Network([fixed[-1].layer]).run(out)
         right = self.right(out, self.chosen)
-        return (0.0 if right is None else float(right.mean())), decibels
+        return (0.0 if right is None else float(right.mean())), ratio
 
     def correct_biases(self, formats: _Formats) -> None:
         """Let every bias take up the mean error of its layer: rounded weights, truncating average pools."""
@@ -583,7 +483,14 @@ class _Quantizer:
             ]
         ).reshape(len(self.x), -1)
         trace = network.trace(to_integers(self.sample, formats.input, dtype))
-        notes = [item.note for item in fixed if item.note] + notes
+        notes = [
+            f"{why}: {', '.join(item.gave_way[why] for item in fixed if why in item.gave_way)}"
+            for why in (NEGATIVE_OUT_SHIFT, NEGATIVE_BIAS_SHIFT, TIGHT_ACCUMULATOR)
+            if any(why in item.gave_way for item in fixed)
+        ] + notes
+        lost = beyond(self.x, formats.input, self.bits).mean()
+        if lost > 0:
+            notes.insert(0, f"{lost:.2%} of the calibration inputs lie beyond the input's format and saturate")
         if any(layer.op == "avg_pool2d" for layer in layers):
             notes.append(
                 "average pooling truncates towards zero, as CMSIS-NN's: up to one unit in the last place is lost"
@@ -623,70 +530,15 @@ def worst_accumulator(
     return int(max(np.abs(start + most).max(), np.abs(start + least).max(), np.abs(start).max()))
 
 
-def _noise(truth: np.ndarray, integers: np.ndarray, fraction: int) -> float:
-    error = np.ldexp(integers.astype(np.float64), -fraction) - truth
-    return float(np.square(error).sum())
-
-
-def _decibels(truth: np.ndarray, integers: np.ndarray, fraction: int) -> float:
-    noise = _noise(truth, integers, fraction)
-    signal = float(np.square(truth, dtype=np.float64).sum())
-    if noise == 0:
-        return float("inf")
-    return 10 * log10(signal / noise) if signal > 0 else float("-inf")
-
-
 def _is_better(new: Score, old: Score) -> bool:
     """No answer lost, and either one gained or less noise."""
     return new[0] > old[0] or (new[0] == old[0] and new[1] > old[1])
 
 
-def evaluate(result: Quantized, data: Data) -> dict[str, Any]:
-    """How a quantised network does on other data.
-
-    Returns
-    -------
-    dict
-        ``samples``; ``accuracy``: as :attr:`Quantized.accuracy`; ``agreement``: as :attr:`Quantized.agreement`.
-    """
-    reference, network = result.reference, Network(result.layers)
-    in_float, fixed = [], []
-    for start in range(0, len(data.x), CHUNK):
-        part = data.x[start : start + CHUNK]
-        *_, (_, out) = reference.tensors(part)
-        in_float.append(out.reshape(len(part), -1))
-        fixed.append(network.run(reference.quantize(part)).reshape(len(part), -1))
-    outputs = {"float": np.concatenate(in_float), result.dtype: np.concatenate(fixed)}
-    return {"samples": len(data.x), **compare(outputs, result.layers, data.y)}
-
-
-def compare(outputs: dict[str, np.ndarray], layers: tuple[Layer, ...], y: np.ndarray | None) -> dict[str, Any]:
-    """Accuracy of each of `outputs` (float first, then integers), and how often their answers agree."""
-    answers = {kind: answers_of(values, layers[-1]) for kind, values in outputs.items()}
-    agreement = None
-    if y is not None or layers[-1].op == "softmax":
-        first, second = answers.values()
-        agreement = float((first == second).mean())
-    accuracy = {} if y is None else {kind: float((found == y).mean()) for kind, found in answers.items()}
-    return {"accuracy": accuracy, "agreement": agreement}
-
-
-def answers_of(output: np.ndarray, last: Layer) -> np.ndarray:
-    """Class numbers, shape ``(n,)``: the first of the largest outputs; a lone output is compared with the middle."""
-    output = output.reshape(len(output), -1)
-    if output.shape[1] > 1:
-        return output.argmax(axis=1)
-    middle = 0.0
-    if last.op == "sigmoid":
-        middle = 2 ** (BITS[last.dtype] - 2) if output.dtype.kind == "i" else 0.5
-    return (output[:, 0] >= middle).astype(np.int64)
-
-
 def _report(item: _Fixed, truth: np.ndarray, integers: np.ndarray, bits: int) -> LayerReport:
     layer = item.layer
     has_weights = layer.op in WEIGHTED
-    scaled = np.ldexp(truth.astype(np.float64), item.output)
-    beyond = (scaled > 2 ** (bits - 1) - 0.5) | (scaled < -(2 ** (bits - 1)) - 0.5)
+    lost = beyond(truth, item.output, bits)
     return LayerReport(
         layer.name,
         layer.op,
@@ -696,6 +548,6 @@ def _report(item: _Fixed, truth: np.ndarray, integers: np.ndarray, bits: int) ->
         item.output,
         layer.bias_shift if has_weights else None,
         layer.out_shift if has_weights else None,
-        _decibels(truth, integers, item.output),
-        float((beyond & (np.abs(integers.astype(np.int64) * 2 + 1) >= 2**bits - 1)).mean()) if has_weights else None,
+        decibels(truth, integers, item.output),
+        float((lost & (np.abs(integers.astype(np.int64) * 2 + 1) >= 2**bits - 1)).mean()) if has_weights else None,
     )

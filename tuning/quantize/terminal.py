@@ -13,7 +13,8 @@ from .formats import BITS, spell
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from .quantizer import LayerReport, Quantized, Score
+    from .quantizer import Score
+    from .result import LayerReport, Quantized
 
 
 def print_result(result: Quantized, written: Path, tests: dict[str, dict[str, Any]], *, no_color: bool = False) -> None:

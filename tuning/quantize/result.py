@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What quantisation gives: the integer network, its formats, and how well it does."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import log10
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cmsisnn_x import Network
+from cmsisnn_x.layers import Layer
+
+from .data import Data
+from .formats import BITS
+from .network import FloatNetwork
+from .reference import Reference
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ..model import Model
+
+CHUNK = 256
+"""Samples that are run at once."""
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """What quantisation made of one layer; the fields are its row of the table.
+
+    `input_fraction` ... `output_fraction` are fraction bits; `snr_db` is the output's signal-to-noise ratio against the
+    float network (``inf`` where equal) and `saturated` the share of its outputs at an end of the format where the float
+    network is beyond it, both on calibration data. None where a layer has no such thing.
+    """
+
+    name: str
+    op: str
+    input_fraction: int
+    weights_fraction: int | None
+    bias_fraction: int | None
+    output_fraction: int
+    bias_shift: int | None
+    out_shift: int | None
+    snr_db: float
+    saturated: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Quantized:
+    """A quantised network.
+
+    Attributes
+    ----------
+    network : FloatNetwork
+        The float network after rewriting, which the integers approximate tensor by tensor.
+    layers : tuple of Layer
+        The integer network.
+    reference : Reference
+        Fraction bits of every tensor.
+    report : tuple of LayerReport
+    notes : tuple of str
+        What was rewritten or resolved, and warnings, for people.
+    samples : int
+        Calibration samples.
+    accuracy : dict of str to float
+        ``"float"`` and the dtype (``"q7"``) -> share of right answers on the calibration data; empty without labels.
+    agreement : float or None
+        Share of the calibration samples on which both networks give the same answer; None where there is no answer
+        (more than one output, and neither labels nor a softmax).
+    """
+
+    network: FloatNetwork
+    layers: tuple[Layer, ...]
+    reference: Reference
+    report: tuple[LayerReport, ...]
+    notes: tuple[str, ...]
+    samples: int
+    accuracy: dict[str, float] = field(default_factory=dict)
+    agreement: float | None = None
+
+    @property
+    def dtype(self) -> str:
+        return self.layers[0].dtype
+
+    @cached_property
+    def model(self) -> Model:
+        """As :func:`tuning.load_model` would give it."""
+        from . import files
+
+        return files.to_model(self)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the model file, and ``<stem>.npz`` and ``<stem>_float.npz`` beside it, each by atomic rename.
+
+        Parameters
+        ----------
+        path : path
+            ``build/net.yaml``; missing folders are made.
+
+        Returns
+        -------
+        pathlib.Path
+            The model file, written last.
+        """
+        from . import files
+
+        return files.save(self, path)
+
+    def __str__(self) -> str:
+        from . import terminal
+
+        return terminal.as_text(self)
+
+
+def evaluate(result: Quantized, data: Data) -> dict[str, Any]:
+    """How a quantised network does on other data.
+
+    Returns
+    -------
+    dict
+        ``samples``; ``accuracy``: as :attr:`Quantized.accuracy`; ``agreement``: as :attr:`Quantized.agreement`.
+    """
+    reference, network = result.reference, Network(result.layers)
+    in_float, fixed = [], []
+    for start in range(0, len(data.x), CHUNK):
+        part = data.x[start : start + CHUNK]
+        *_, (_, out) = reference.tensors(part)
+        in_float.append(out.reshape(len(part), -1))
+        fixed.append(network.run(reference.quantize(part)).reshape(len(part), -1))
+    outputs = {"float": np.concatenate(in_float), result.dtype: np.concatenate(fixed)}
+    return {"samples": len(data.x), **compare(outputs, result.layers, data.y)}
+
+
+def compare(outputs: dict[str, np.ndarray], layers: tuple[Layer, ...], y: np.ndarray | None) -> dict[str, Any]:
+    """Accuracy of each of `outputs` (float first, then integers), and how often their answers agree."""
+    answers = {kind: answers_of(values, layers[-1]) for kind, values in outputs.items()}
+    agreement = None
+    if y is not None or layers[-1].op == "softmax":
+        first, second = answers.values()
+        agreement = float((first == second).mean())
+    accuracy = {} if y is None else {kind: float((found == y).mean()) for kind, found in answers.items()}
+    return {"accuracy": accuracy, "agreement": agreement}
+
+
+def answers_of(output: np.ndarray, last: Layer) -> np.ndarray:
+    """Class numbers, shape ``(n,)``: the first of the largest outputs; a lone output is compared with the middle."""
+    output = output.reshape(len(output), -1)
+    if output.shape[1] > 1:
+        return output.argmax(axis=1)
+    middle = 0.0
+    if last.op == "sigmoid":
+        middle = 2 ** (BITS[last.dtype] - 2) if output.dtype.kind == "i" else 0.5
+    return (output[:, 0] >= middle).astype(np.int64)
+
+
+def noise(truth: np.ndarray, integers: np.ndarray, fraction: int) -> float:
+    """Sum of the squared errors of integers with `fraction` bits."""
+    error = np.ldexp(integers.astype(np.float64), -fraction) - truth
+    return float(np.square(error).sum())
+
+
+def decibels(truth: np.ndarray, integers: np.ndarray, fraction: int) -> float:
+    """Signal-to-noise ratio of integers with `fraction` bits."""
+    error = noise(truth, integers, fraction)
+    signal = float(np.square(truth, dtype=np.float64).sum())
+    if error == 0:
+        return float("inf")
+    return 10 * log10(signal / error) if signal > 0 else float("-inf")
+
+
+def beyond(values: np.ndarray, fraction: int, bits: int) -> np.ndarray:
+    """Which values have no integer in their format."""
+    scaled = np.ldexp(values.astype(np.float64), fraction)
+    return (scaled >= 2 ** (bits - 1) - 0.5) | (scaled < -(2 ** (bits - 1)) - 0.5)
