@@ -185,10 +185,8 @@ class _Builder:
     def check_weights(self, layers: list[Layer]) -> None:
         total = sum(map(_weights_bytes, layers))
         if total > MAX_WEIGHTS_BYTES:
-            text = (
-                f"weights take {total} bytes together; a Cortex-M has addresses for at most {MAX_WEIGHTS_BYTES} of code"
-            )
-            raise self.error(("layers",), text)
+            limit = f"{MAX_WEIGHTS_BYTES} bytes, the code region of a Cortex-M"
+            raise self.error(("layers",), f"expected weights of at most {limit}, got {total} in all layers together")
 
     def read_arrays(self, file: str, layers: list[Layer]) -> tuple[Layer, ...]:
         """Layers with weights and biases from the npz `file`."""

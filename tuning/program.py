@@ -10,6 +10,7 @@ from typing import NoReturn
 import typer
 
 from .errors import TuningError
+from .units import printable
 
 
 def run(app: typer.Typer, name: str) -> None:
@@ -28,15 +29,6 @@ def run(app: typer.Typer, name: str) -> None:
 def _fail(text: str, status: int) -> NoReturn:
     print(f"error: {printable(text)}", file=sys.stderr)
     raise SystemExit(status)
-
-
-def printable(text: str) -> str:
-    """`text` without the characters that would command a terminal.
-
-    >>> printable("red: " + chr(27) + "[31m")
-    'red: \\\\x1b[31m'
-    """
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
 def show_version(name: str) -> Callable[[bool], None]:

@@ -269,8 +269,8 @@ def _load(path: Path, children: tuple[Path, ...]) -> Target:
     if data.get("schema") != 1 or isinstance(data.get("schema"), bool):
         raise error(("schema",), f"expected 1, got {data.get('schema')!r}")
     for key in ("name", "title", "inherit"):
-        if key in data and not (isinstance(data[key], str) and data[key]):
-            raise error((key,), f"expected text, got {data[key]!r}")
+        if key in data and not (isinstance(data[key], str) and data[key] and data[key].isprintable()):
+            raise error((key,), f"expected a line of text, got {data[key]!r}")
     if "name" not in data:
         raise error(("name",), "missing; expected the target's name")
     if "inherit" in data:

@@ -10,12 +10,13 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from .explain import error_bar, network_error_bar
 from .model import list_models, load_model
 from .plan import LayerPlan, Plan
 from .target import list_targets, load_target
-from .units import show_size
+from .units import printable, show_size
 
 PLAIN_WIDTH = 200  # columns where the output is no terminal: nothing is cut
 WIDE, NARROW = 150, 100  # columns below which a plan's table leaves out what the model file says, and ratios
@@ -25,7 +26,12 @@ ENERGY_LIMITS = (
 
 
 class _Terminal(Console):
-    """A console that never cuts a number: a table that does not fit is printed wider, and the terminal wraps it."""
+    """A console that never cuts a number: a table that does not fit is printed wider, and the terminal wraps it.
+    Names from files cannot command the terminal.
+    """
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(printable(text), **options)
 
     def print(self, *objects: Any, **options: Any) -> None:
         needed = max((least_width(item) for item in objects if isinstance(item, Table)), default=0)

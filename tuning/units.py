@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sizes and frequencies as people write them."""
+"""Sizes, frequencies and text as people read and write them."""
 
 from __future__ import annotations
 
@@ -55,3 +55,12 @@ def show_size(size: int) -> str:
     if size < 1024:
         return f"{size} B"
     return f"{size / 1024:.1f}".removesuffix(".0") + " KiB"
+
+
+def printable(text: str) -> str:
+    """`text` without the characters that would command a terminal.
+
+    >>> printable("red: " + chr(27) + "[31m")
+    'red: \\\\x1b[31m'
+    """
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)

@@ -152,8 +152,10 @@ def tune(
         "flash_bytes": parsed("--flash", flash, parse_size),
     }
     network = load_model(model)
-    chosen = load_target(target or network.target or DEFAULT_TARGET)
-    directory = Path(output) if output else Path("build") / network.name
+    chosen = load_target(network.target or DEFAULT_TARGET if target is None else target)
+    if output == "":
+        raise OptionError("--output: expected a directory, got nothing")
+    directory = Path("build") / network.name if output is None else Path(output)
     if explain:
         from ..explain import check_names
 

@@ -86,7 +86,6 @@ def load(source: str | Path | bytes) -> Image:
         Not an ELF file, another architecture, not linked, or without symbols.
     """
     try:
-        from elftools.common.exceptions import ELFError
         from elftools.elf.elffile import ELFFile
     except ImportError:
         raise missing_extra("pyelftools") from None
@@ -117,12 +116,16 @@ def load(source: str | Path | bytes) -> Image:
             if s["sh_flags"] & 2 and s["sh_size"]  # SHF_ALLOC
         )
         symbols, functions = _symbols(elf)
-    except (ELFError, UnicodeDecodeError, KeyError, IndexError) as error:
+    except EmulationError:
+        raise
+    except Exception as error:  # damaged tables raise whatever reading them happens to raise
         raise EmulationError(f"{name}: not a valid ELF file: {error or type(error).__name__}") from None
     for segment in segments:
         for start, size in ((segment.address, segment.size), (segment.load_address, len(segment.data))):
             if start + size > 1 << 32:
                 raise EmulationError(f"{name}: a segment at {start:#x} ends beyond the 32-bit address space")
+        if segment.size < len(segment.data):
+            raise EmulationError(f"{name}: a segment at {segment.address:#x} has more bytes in the file than in memory")
     if sum(segment.size for segment in segments) > MEMORY_LIMIT:
         raise EmulationError(f"{name}: the segments need more than {MEMORY_LIMIT >> 20} MiB of memory")
     if not segments:
