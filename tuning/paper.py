@@ -290,7 +290,7 @@ def _differences(table: PaperTable) -> tuple[str, ...]:
         said.append(f"The tuned {names} use exact integer Winograd filters: fewer multiplies than the paper's method.")
     if target.energy_uj(1) is None:
         said.append(
-            f"Energy is unknown: {target.name} declares no supply voltage and run-mode current. A board's file may."
+            f"Energy is unknown: {target.name} declares no supply_volts and run_microamps_per_mhz. A board's file may."
         )
     else:
         said.append(

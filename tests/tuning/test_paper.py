@@ -195,6 +195,14 @@ def test_bad_options_end_with_status_2(monkeypatch, capfd, arguments: list[str],
     assert words in ran.err
 
 
+def test_the_main_help_names_the_commands_beside_it(monkeypatch, capfd) -> None:
+    said = " ".join(run_tune(monkeypatch, capfd, "--help").out.split())
+    for words in ("--explain", "check-arm", "paper-table"):
+        assert words in said
+    for command in ("check-arm", "paper-table"):
+        assert run_tune(monkeypatch, capfd, command, "--help").status == 0
+
+
 def test_emulation_without_the_extra_says_what_to_install(monkeypatch, capfd) -> None:
     monkeypatch.setenv("PATH", "")
     for name in ("ziglang", "unicorn", "capstone", "elftools"):
