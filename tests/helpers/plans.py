@@ -13,7 +13,7 @@ import numpy as np
 
 from cmsisnn_x._variants import Variant
 from cmsisnn_x.buffers import layer_scratch_bytes
-from cmsisnn_x.layers import NUMPY_DTYPES, Layer
+from cmsisnn_x.layers import NUMPY_DTYPES, Layer, with_pools
 from tuning.memory import plan_arena
 from tuning.plan import LayerPlan, Plan
 from tuning.target import Target
@@ -85,14 +85,19 @@ def make_plan(
     variant: Variant | Mapping[str, Variant] | None = None,
     cflags: tuple[str, ...] = ("-O3",),
 ) -> Plan:
-    """A plan of `layers` with one variant for all of them or one for each name; figures are invented."""
+    """A plan of `layers` with one variant for all of them or one for each name; figures are invented.
+
+    A convolution whose variant has `fused_pool` takes in the layer behind it.
+    """
+    layers = with_pools(layers)
     target = Target(name=core, core=core, dsp=core in ("cortex-m4", "cortex-m7", "cortex-m33"), fpu=False, timing={})
     chosen = []
     for layer in layers:
         own = variant.get(layer.name, Variant()) if isinstance(variant, Mapping) else variant or Variant()
         chosen.append(own if layer.weights is not None else None)
     scratch = [layer_scratch_bytes(layer, own) if own else 0 for layer, own in zip(layers, chosen, strict=True)]
-    arena = plan_arena(layers, scratch)
+    fused = [own is not None and own.fused_pool for own in chosen]
+    arena = plan_arena(layers, scratch, fused)
     items = tuple(
         LayerPlan(
             layer=layer,
@@ -106,6 +111,7 @@ def make_plan(
             output_offset=arena.output_offsets[i],
             scratch_offset=arena.scratch_offsets[i],
             runner_up=None,
+            fused_into=layers[i - 1].name if i and fused[i - 1] else None,
         )
         for i, layer in enumerate(layers)
     )
