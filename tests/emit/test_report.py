@@ -344,6 +344,12 @@ def test_frontiers_and_the_chosen_plan(plan) -> None:
         assert f"{plan.totals['cycles']:,} cycles" in (mark.findtext("title") or "")
     assert shapes(found["pareto-sram-524"], "line", "budget")
     assert "pareto-sram-524" not in figures(render_report(replace(plan, pareto=None)))
+    many = [{"sram_bytes": 9, "flash_bytes": 4000 + i, "cycles": 90_000 - i} for i in range(1500)]
+    long = render_report(replace(plan, pareto={"sram": PARETO["sram"], "flash": many}))
+    assert "of 1,500 points; plan.json has all of them" in long
+    assert len(long) < 2 * len(render_report(plan))
+    (line,) = shapes(figures(long)["pareto-flash-524"], "path", "frontier")
+    assert len(line.attrib["d"]) < 30_000
 
 
 def test_ranges_of_the_weights(plan) -> None:
@@ -426,8 +432,10 @@ def test_numbers_and_labels_are_shortened() -> None:
     assert [short_bytes(v) for v in (0, 512, 1536, 40_960, 3 << 20)] == ["0", "512", "1.5 KiB", "40 KiB", "3 MiB"]
     assert fit("conv1", 200) == "conv1"
     cut = fit("a_very_long_name_of_a_layer", 80)
-    assert cut.endswith("…")
     assert text_width(cut) <= 80
+    assert "a_very_long_name_of_a_layer".startswith(cut.partition("…")[0])
+    assert "a_very_long_name_of_a_layer".endswith(cut.partition("…")[2])
+    assert fit("abc", 1) == "…"
 
 
 # ---------------------------------------------------------------- in a browser

@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Headless Chromium over its debugging pipe: pages as a reader sees them."""
+"""Headless Chromium over its debugging pipe: pages as a reader sees them.
+
+``python tests/helpers/browser.py report.html picture.png [WIDTH HEIGHT [dark]]`` takes a picture.
+"""
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -101,3 +105,17 @@ class Browser:
                 return
             time.sleep(0.025)
         raise AssertionError(f"{page} was not loaded in 10 seconds")
+
+    def picture(self, path: Path, height: int | None = None) -> None:
+        """The page, or its upper `height` pixels, as a PNG."""
+        whole = self.evaluate("document.documentElement.scrollHeight")
+        clip = {"x": 0, "y": 0, "width": self.evaluate("innerWidth"), "height": height or whole, "scale": 1}
+        taken = self.send("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
+        path.write_bytes(base64.b64decode(taken["data"]))
+
+
+if __name__ == "__main__":
+    page, target, *size = sys.argv[1:]
+    with Browser() as browser:
+        browser.open(Path(page), int(size[0]) if size else 1280, dark="dark" in size)
+        browser.picture(Path(target), int(size[1]) if len(size) > 1 else None)

@@ -30,8 +30,8 @@ def print_check(check: Check, *, no_color: bool = False, stderr: bool = False) -
     if check.has_reference:
         alone = ", alone: of the layer by itself on the inputs that it gets" if "alone" not in hidden else ""
         out.print(
-            f"SNR: the signal's power over the error's, of the network up to here{alone}; the maximum error is in units "
-            f"of the float network."
+            f"SNR: the signal's power over the error's, of the network up to here{alone}; the maximum error is in "
+            f"units of the float network."
         )
         if any(tensor.op == "softmax" and tensor.max_error is None for tensor in check.tensors):
             out.print("CMSIS-NN's softmax is a power of two of raw integers: its values are not compared.")

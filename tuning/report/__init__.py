@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from tuning.check import LEAST_SNR_DB
 from tuning.notebook import HEAD, check_rows, check_words
+from tuning.pareto import steps
 from tuning.plan import Plan
 
 from . import figures
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).parent / "templates"
 WIDE, HALF, PHONE = 1080, 524, 340
 """Pixels that the figures are drawn for: the page's width, half of it, a phone's."""
+
+MOST_BESIDE = 10
+"""Layers up to which bars and roofline stand side by side."""
 
 
 def render_report(plan: Plan) -> str:
@@ -51,6 +55,9 @@ def render_report(plan: Plan) -> str:
     roof, loads = core_limit(plan), load_limit(plan)
     ranges = ranges_of(plan)
     check = plan.check
+    weighted = sum(row.rate is not None for row in rows)
+    beside = HALF if weighted <= MOST_BESIDE else WIDE
+    frontiers = plan.pareto or {}
     knobs = any(row.has_knobs for row in rows)
 
     def sized(draw: Callable[[int], Canvas | None], wide: int = WIDE) -> tuple[str, str] | None:
@@ -60,8 +67,8 @@ def render_report(plan: Plan) -> str:
     drawn = {
         "cycles": sized(lambda w: figures.cycles_figure(rows, terms, w, plan.cycles_are)),
         "gain": sized(lambda w: figures.gain_figure(rows, w)) if knobs else None,
-        "rate": sized(lambda w: figures.rate_figure(rows, roof, w), HALF) if plan.totals["macs"] else None,
-        "roofline": sized(lambda w: figures.roofline_figure(rows, roof, loads, w), HALF),
+        "rate": sized(lambda w: figures.rate_figure(rows, roof, w), beside) if plan.totals["macs"] else None,
+        "roofline": sized(lambda w: figures.roofline_figure(rows, roof, loads, w), beside),
         "memory": sized(lambda w: figures.memory_figure(plan, rows, w)) if plan.arena_bytes else None,
         "sram": sized(lambda w: figures.pareto_figure(plan, "sram", w), HALF),
         "flash": sized(lambda w: figures.pareto_figure(plan, "flash", w), HALF),
@@ -78,10 +85,12 @@ def render_report(plan: Plan) -> str:
             colors=[term_color(term, terms) for term in terms],
             term_totals=[sum(row.terms.get(term, 0) for row in rows) for term in terms],
             ranges=ranges,
+            frontiers={memory: steps(points, memory, figures.MOST_POINTS) for memory, points in frontiers.items()},
             figures=drawn,
             cards=cards(plan),
             findings=findings(plan, rows),
             origin=origin(plan),
+            beside=beside == HALF,
             aim=AIMS.get(plan.objective, plan.objective),
             core_limit=roof,
             load_limit=loads,

@@ -15,6 +15,8 @@ from .svg import SIZE, SMALL, Canvas, fit, short, short_bytes, text_width, ticks
 
 PHONE = 560
 """Figures narrower than this put a row's label above its bar instead of beside it."""
+MOST_POINTS = 120
+"""Points of a frontier up to which each has a mark and a row."""
 
 
 class _Bars:
@@ -333,12 +335,14 @@ def pareto_figure(plan: Plan, memory: str, width: int) -> Canvas | None:
     steps: list[tuple[float, float]] = []
     for point in points:
         at = (x(point[key]), y(point["cycles"]))
+        if steps and point is not points[-1] and max(abs(at[0] - steps[-1][0]), abs(at[1] - steps[-1][1])) < 0.75:
+            continue  # less than a pixel from the point before
         if steps:
             steps.append((at[0], steps[-1][1]))
         steps.append(at)
     steps.append((right, steps[-1][1]))
     canvas.path(steps, "frontier line")
-    for point in points:
+    for point in points if len(points) <= MOST_POINTS else ():
         tip = f"{point[key]:,} bytes: {point['cycles']:,} cycles"
         canvas.circle(x(point[key]), y(point["cycles"]), 2.5 if len(points) > 40 else 3.5, "frontier", tip)
     px, py = x(chosen[0]), y(chosen[1])

@@ -22,12 +22,17 @@ def text_width(text: str, size: float = SIZE) -> float:
 
 
 def fit(text: str, width: float, size: float = SIZE) -> str:
-    """`text`, cut with an ellipsis where it is wider than `width` pixels."""
+    """`text`, with an ellipsis for its middle where it is wider than `width` pixels: names differ at their ends."""
     if text_width(text, size) <= width:
         return text
-    while text and text_width(text + "…", size) > width:
-        text = text[:-1]
-    return text + "…"
+    kept = len(text) - 1
+    while kept and text_width(_cut(text, kept), size) > width:
+        kept -= 1
+    return _cut(text, kept)
+
+
+def _cut(text: str, kept: int) -> str:
+    return f"{text[: kept - kept // 2]}…{text[len(text) - kept // 2 :]}"
 
 
 def number(value: float) -> str:

@@ -89,7 +89,7 @@ def findings(plan: Plan, rows: Sequence[Row]) -> list[str]:
         said.append(
             f"Cycles are estimated: if every layer erred to one side by its median error, the sum would lie between "
             f"{low / 1e6:.2f} M and {high / 1e6:.2f} M. Single layers have been up to "
-            f"{100 * max(row.worst or 0 for row in rows):.0f} % off; --score emulate counts instead."
+            f"{100 * max(row.worst or 0 for row in rows):.0f} % off; emulated cycles have no such error."
         )
     elif plan.cycles_are == "emulated":
         said.append("Cycles are emulated: instructions counted under emulation and priced by the target's rules.")
