@@ -8,10 +8,11 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ..errors import OptionError
+from ..errors import OptionError, TuningError
 
 INPUT_KEYS = ("x", "inputs")
 LABEL_KEYS = ("y", "labels")
@@ -46,23 +47,11 @@ def load_data(path: str | os.PathLike[str]) -> Data:
     """
     path = Path(path)
     try:
-        stored = np.load(path, allow_pickle=False)
-        if isinstance(stored, np.ndarray):
-            return make_data(stored, None, path.name)
-        if not hasattr(stored, "files"):
-            raise ValueError(f"it holds {type(stored).__name__}")
-        with stored:
-            inputs = _pick(stored.files, INPUT_KEYS, path.name)
-            labels = _pick(stored.files, LABEL_KEYS, path.name)
-            if inputs is None:
-                if len(stored.files) != 1:
-                    names = ", ".join(stored.files) or "nothing"
-                    raise OptionError(f"{path.name}: expected the inputs under the key 'x' or 'inputs', got: {names}")
-                inputs, labels = stored.files[0], None
-            x, y = stored[inputs], None if labels is None else stored[labels]
+        with open(path, "rb") as stream:
+            x, y = _read(np.load(stream, allow_pickle=False), path.name)
     except FileNotFoundError:
         raise OptionError(f"{path}: no such file") from None
-    except OptionError:
+    except TuningError:
         raise
     except MemoryError:
         raise OptionError(f"{path}: the arrays in it do not fit into memory") from None
@@ -71,6 +60,19 @@ def load_data(path: str | os.PathLike[str]) -> Data:
             f"{path}: expected an .npz with x and optionally y, got a file that cannot be read: {problem}"
         ) from None
     return make_data(x, y, path.name)
+
+
+def _read(stored: Any, name: str) -> tuple[np.ndarray, np.ndarray | None]:
+    if isinstance(stored, np.ndarray):
+        return stored, None
+    inputs = _pick(stored.files, INPUT_KEYS, name)
+    labels = _pick(stored.files, LABEL_KEYS, name)
+    if inputs is None:
+        if len(stored.files) != 1:
+            names = ", ".join(stored.files) or "nothing"
+            raise OptionError(f"{name}: expected the inputs under the key 'x' or 'inputs', got: {names}")
+        inputs = stored.files[0]
+    return stored[inputs], None if labels is None else stored[labels]
 
 
 def make_data(x: np.ndarray, y: np.ndarray | None = None, name: str = "calibration") -> Data:

@@ -26,6 +26,8 @@ from .terminal import show_score
 METHODS = ("max", "error", "search")
 SOFTMAX = ("auto", "probabilities", "answers")
 ACCUMULATOR_MAX = 2**31 - 1
+NOISE_PER_STEP = 1.0
+"""Decibels that a step of the search may cost if it gains answers."""
 SEARCH_MACS = 4_000_000_000
 SEARCH_BYTES = 128 << 20
 EXTRA_BITS = 2
@@ -59,7 +61,7 @@ def quantize_network(
         ``max``: no calibration value saturates. ``error``: layer by layer, the formats of weights and output with the
         least squared error of the layer's output. ``search``: from there, bits of each layer are moved between the
         integer and the fraction part as long as accuracy (without labels: agreement with the float network's answers)
-        does not drop and the output's error shrinks; then biases take up the mean error of their layer.
+        does not drop and the output's error shrinks, or hardly grows where answers are gained; then biases take up the mean error of their layer.
     softmax : {"auto", "probabilities", "answers"}
         What the format of a softmax's input serves, see the notes.
     progress : callable, optional
@@ -186,7 +188,7 @@ class _Quantizer:
 
     def bound(self, index: int) -> tuple[int, int]:
         """Least and most fraction bits of the output of ``layers[index]`` (-1: of the input)."""
-        least, most = -LARGEST_FRACTION, LARGEST_FRACTION
+        least, most = -1024, LARGEST_FRACTION  # the exponents of floating point
         after = index
         while True:
             if after >= 0 and self.network.layers[after].clip == clip_limit(self.dtype):
@@ -531,8 +533,11 @@ def worst_accumulator(
 
 
 def _is_better(new: Score, old: Score) -> bool:
-    """No answer lost, and either one gained or less noise."""
-    return new[0] > old[0] or (new[0] == old[0] and new[1] > old[1])
+    """No answer lost, and less noise; or answers gained, for which a little more noise is a fair price.
+
+    A few labels can be matched by chance: answers alone would let the noise grow.
+    """
+    return new[0] >= old[0] and (new[1] > old[1] or (new[0] > old[0] and new[1] > old[1] - NOISE_PER_STEP))
 
 
 def _report(item: _Fixed, truth: np.ndarray, integers: np.ndarray, bits: int) -> LayerReport:
