@@ -222,7 +222,7 @@ def error_bar(plan: Plan, item: LayerPlan) -> tuple[float, float] | None:
     """
     if item.emulated_cycles is not None:
         return None
-    return expected_error(item.layer.op, plan.target)
+    return expected_error(item.layer.op, plan.target, item.layer.dtype)
 
 
 def network_error_bar(plan: Plan) -> tuple[float, float] | None:

@@ -14,7 +14,8 @@ import pytest
 import tuning
 from helpers.commands import run_tune
 from tuning.commands.explain import bottleneck_text, lost_text, print_explanation
-from tuning.cost import TERMS, estimate
+from tuning.cost import TERMS, estimate, expected_error
+from tuning.cost.fitted import Coefficients
 from tuning.errors import OptionError
 from tuning.explain import error_bar, explain, knobs_of, multiplier_limit, network_error_bar
 from tuning.plan import Plan
@@ -230,6 +231,24 @@ def test_emulated_layers_have_no_error_and_unknown_ones_hide_the_networks(monkey
     assert all(error_bar(emulated, item) is None for item in emulated.layers)
     monkeypatch.setattr("tuning.explain.expected_error", lambda *layer: None)
     assert network_error_bar(plan) is None
+
+
+def test_errors_are_per_type_and_unknown_where_nothing_was_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def errors(**found: dict[str, float]) -> Coefficients:
+        families = {"conv2d q7 q7 unroll=1": (1.0,), "relu q7 -": (1.0,)}
+        return Coefficients(
+            "cortex-m4", families=families, errors={k.replace("_on_", " "): v for k, v in found.items()}
+        )
+
+    core = tuning.load_target("cortex-m4")
+    monkeypatch.setattr("tuning.cost.fitted.coefficients", lambda name: errors(conv2d={"median": 0.1, "worst": 0.3}))
+    assert expected_error("conv2d", core, "q7") == (0.1, 0.3)
+    assert expected_error("conv2d", core, "q15") is None
+    assert expected_error("relu", core, "q7") is None
+    both = errors(conv2d={"median": 0.1, "worst": 0.3}, conv2d_on_q15={"median": 0.2, "worst": 0.5})
+    monkeypatch.setattr("tuning.cost.fitted.coefficients", lambda name: both)
+    assert expected_error("conv2d", core, "q15") == (0.2, 0.5)
+    assert expected_error("conv2d", core, "q7") == (0.1, 0.3)
 
 
 @pytest.mark.parametrize("width", [30, 80, 120])

@@ -137,9 +137,14 @@ def estimate_space(layer: Layer, variants: Sequence[Variant | None], target: Tar
     return Estimates(chosen, np.rint(terms).astype(np.int64), scratch, weights, code, stack_bytes=stacks)
 
 
-def expected_error(op: str, target: Target) -> tuple[float, float] | None:
-    """Median and worst relative error of estimates of `op`, as found on layers that were not fitted."""
-    found = fitted.coefficients(target.core).errors.get(op)
+def expected_error(op: str, target: Target, dtype: str = "q7") -> tuple[float, float] | None:
+    """Median and worst relative error of estimates of `op` on `dtype`, as found on layers that were not fitted; None
+    where no such kernel was.
+    """
+    known = fitted.coefficients(target.core)
+    found = known.errors.get(f"{op} {dtype}")
+    if found is None and any(name.startswith(f"{op} {dtype} ") for name in known.families):
+        found = known.errors.get(op)
     return (found["median"], found["worst"]) if found else None
 
 
