@@ -305,6 +305,25 @@ def test_without_a_float_network_the_data_are_the_networks_integers(tmp_path: Pa
         check_model(model, np.full((1, 32, 32, 3), 0.5))
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_of_every_kind_can_be_checked(name: str) -> None:
+    layers = NETWORKS[name]
+    nothing = {"sram": None, "flash": None}
+    model = tuning.Model(
+        name, layers[0].dtype, layers[0].input_shape, layers, nothing, None, "0" * 64, Path("net.yaml")
+    )
+    x = np.stack(inputs(layers, 5))
+    found = check_model(model, x)
+    trace = Network(layers).trace(x)
+    assert [t.name for t in found.tensors] == ["input", *trace]
+    assert [(t.minimum, t.maximum) for t in found.tensors[1:]] == [(v.min(), v.max()) for v in trace.values()]
+    for t, layer in zip(found.tensors[1:], layers, strict=True):
+        assert (t.headroom_bits is None) == (layer.op not in WEIGHTED)
+        assert t.saturated <= t.elements
+    jsonschema.validate(json.loads(json.dumps(found.to_dict())), published("plan-1")["properties"]["check"] | {"$defs": published("plan-1")["$defs"]})  # noqa: E501  # fmt: skip
+    assert found._repr_html_()
+
+
 def test_many_saturated_outputs_break_a_layer_of_which_nothing_else_is_known(tmp_path: Path) -> None:
     line = "{name: one, op: fully_connected, out_features: 4, out_shift: 0}"
     arrays = {"one/weights": (2 * np.eye(4)).astype(np.int8)}
