@@ -145,10 +145,15 @@ def print_plan(plan: Plan, directory: Path, *, no_color: bool = False, verbose: 
     if totals.get("energy_uj") is not None:
         out.print(f"Energy {totals['energy_uj']:,.1f} uJ per inference: {ENERGY_LIMITS}")
     if "error" in shown:
-        out.print(
-            "Error is the median (worst) difference between estimated and emulated cycles on layers that the model "
-            "was not fitted on; the network's is the layers' added up, as if all erred to one side."
-        )
+        unknown = [item for item in plan.layers if item.emulated_cycles is None and item.cycles]
+        unknown = [item for item in unknown if error_bar(plan, item) is None]
+        if len(unknown) < len(plan.layers):
+            out.print(
+                "Error is the median (worst) difference between estimated and emulated cycles on layers that the model "
+                "was not fitted on; the network's is the layers' added up, as if all erred to one side."
+            )
+        if unknown:
+            out.print("Error -: nothing was fitted for this operation and type, its estimate counts instructions.")
     out.print(
         "Gain is against the paper's configuration (2x2 block, unroll 1, two im2col columns) of the same kernels."
     )

@@ -19,7 +19,7 @@ from tuning.cost.fitted import Coefficients
 from tuning.errors import OptionError
 from tuning.explain import error_bar, explain, knobs_of, multiplier_limit, network_error_bar
 from tuning.plan import Plan
-from tuning.terminal import _Terminal, least_width, make_table
+from tuning.terminal import _Terminal, least_width, make_table, print_plan
 
 
 @cache
@@ -249,6 +249,22 @@ def test_errors_are_per_type_and_unknown_where_nothing_was_fitted(monkeypatch: p
     monkeypatch.setattr("tuning.cost.fitted.coefficients", lambda name: both)
     assert expected_error("conv2d", core, "q15") == (0.2, 0.5)
     assert expected_error("conv2d", core, "q7") == (0.1, 0.3)
+
+
+def test_the_table_says_where_no_error_is_known(monkeypatch, capsys: pytest.CaptureFixture[str], tmp_path) -> None:
+    print_plan(tuned(), tmp_path)
+    assert "nothing was fitted" not in capsys.readouterr().out
+    known = expected_error
+    monkeypatch.setattr(
+        "tuning.explain.expected_error", lambda op, *rest: None if op == "softmax" else known(op, *rest)
+    )
+    print_plan(tuned(), tmp_path)
+    out = capsys.readouterr().out
+    assert "Error -: nothing was fitted" in out
+    assert "Error is the median (worst)" in out
+    monkeypatch.setattr("tuning.explain.expected_error", lambda *rest: None)
+    print_plan(tuned(), tmp_path)
+    assert "Error is the median" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("width", [30, 80, 120])

@@ -188,7 +188,8 @@ def _print_row(out: Console, verdict: str, name: str, reasons: tuple[str, ...], 
 
     from rich.text import Text
 
-    said = "; ".join((*reasons, *(f"note: {text}" for text in notes)))
+    # Conditions matter to those who can use it at all.
+    said = "; ".join((*reasons, *(f"note: {text}" for text in notes if verdict in ("legal", "may fault"))))
     indent = " " * INDENT
     lines = textwrap.wrap(f"{name}: {said}" if said else name, max(out.width - INDENT, 30), break_on_hyphens=False)
     first = Text(f"  {verdict:<{INDENT - 2}}", style=STYLES.get(verdict, "red"))
