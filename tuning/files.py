@@ -7,6 +7,8 @@ import errno
 import json
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +49,37 @@ def read_json(path: str | os.PathLike[str], largest: int = LARGEST_BYTES) -> Any
 
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write `content` so that readers, and a crash, see the old file or the new one, never a part."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
+    partial = write_beside(path, content)
     try:
-        partial.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_beside(path: Path, content: str | bytes) -> Path:
+    """Write `content` to a new file beside `path`, to be renamed to it; a failed write leaves nothing."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
+    try:
+        partial.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    return partial
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Alone among the processes that lock `folder`, where the system can lock folders (Linux, macOS)."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        # A file system without locks (some network ones) is no reason to write nothing.
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

@@ -147,6 +147,7 @@ WORDS = (
     "Reserved", "I", "max", "min", "abs", "CXN_DSP", "cxn_x", "stdint_h", "errno", "assert", "true_", "layers", "i",
 )  # fmt: skip
 
+
 def fuzz_names(rng: random.Random, folder: Path) -> tuple[str, bytes]:
     """A random network with names that could collide; emitted, compiled as C and as C++."""
 

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
-from tuning.files import write_atomically
+from tuning.files import locked, write_beside
 
 STALE_SECONDS = 60
 """Age from which a temporary file belongs to a run that was killed; writing one takes milliseconds."""
@@ -16,6 +18,9 @@ STALE_SECONDS = 60
 
 def write_files(files: Mapping[str, str], directory: str | os.PathLike[str]) -> list[Path]:
     """Write each file by atomic rename, in the order of `files`; every other file of the directory is left alone.
+
+    All are written beside their places first: a full disk leaves the directory as it was. The renames of two runs
+    into one directory do not mix.
 
     Parameters
     ----------
@@ -30,17 +35,47 @@ def write_files(files: Mapping[str, str], directory: str | os.PathLike[str]) -> 
         What was written.
     """
     root = Path(directory)
-    written = []
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_stale(path)
-        write_atomically(path, text)
-        written.append(path)
-    return written
+    made: list[Path] = []
+    partials: dict[Path, Path] = {}
+    try:
+        for name, text in files.items():
+            path = root / name
+            _make_folder(path.parent, made)
+            _remove_stale(path)
+            partials[path] = write_beside(path, text)
+        for path in partials:
+            if path.is_dir():  # found now, not after half of the renames
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        with locked(root):
+            for path, partial in partials.items():
+                partial.replace(path)
+    except BaseException:
+        for partial in partials.values():
+            partial.unlink(missing_ok=True)
+        for folder in reversed(made):
+            with suppress(OSError):  # not empty: something was put there
+                folder.rmdir()
+        raise
+    return list(partials)
+
+
+def _make_folder(folder: Path, made: list[Path]) -> None:
+    """As ``mkdir -p``; what had to be made is added to `made`, parents first."""
+    if folder.is_dir():
+        return
+    if folder.parent != folder:
+        _make_folder(folder.parent, made)
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
+    else:
+        made.append(folder)
 
 
 def _remove_stale(path: Path) -> None:
     for leftover in path.parent.glob(f".{path.name}.*.partial"):
-        if time.time() - leftover.stat().st_mtime > STALE_SECONDS:
-            leftover.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # another run was faster
+            if time.time() - leftover.stat().st_mtime > STALE_SECONDS:
+                leftover.unlink()

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A box to run the commands in, and what every refusal has in common."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from helpers.forked import GIB, Ended, ForkServer
+
+if sys.platform != "linux":
+    collect_ignore_glob = ["test_*.py"]  # limits and forks as Linux has them
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[ForkServer]:
+    started = ForkServer()
+    yield started
+    started.close()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.is_symlink()
+    }
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Path:
+    """A working directory, inside a folder that nothing may be written to."""
+    work = tmp_path / "work"
+    work.mkdir()
+    (tmp_path / "keep.txt").write_text("keep")
+    return work
+
+
+@pytest.fixture
+def refuse(server: ForkServer, box: Path) -> Callable[..., Ended]:
+    """Run a command that must end with one clear message: status 2 or 1, no traceback, nothing written, little time
+    and memory.
+    """
+
+    def run(command: str, *arguments: str | Path, says: str = "", memory: int = GIB, status: tuple[int, ...] = (2,)):
+        before = contents(box.parent)
+        environment = {"CMSISNN_X_CACHE": str(box.parent / "cache"), "HOME": str(box.parent)}
+        ended = server.run(command, *arguments, cwd=box, memory=memory, environment=environment)
+        assert ended.status in status, (ended.status, ended.err[-2000:])
+        assert "Traceback" not in ended.err
+        assert says in ended.err, ended.err
+        assert ended.err.strip()
+        assert ended.out == ""
+        assert all(c == "\n" or c.isprintable() for c in ended.err), repr(ended.err)
+        assert ended.err.count("\n") <= 12
+        assert ended.seconds < 5
+        assert ended.peak_bytes < GIB
+        after = contents(box.parent)
+        assert {name: data for name, data in after.items() if not name.startswith("cache/")} == before
+        return ended
+
+    return run
