@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Headless Chromium over its debugging pipe: pages as a reader sees them.
 
-``python tests/helpers/browser.py report.html picture.png [WIDTH HEIGHT [dark]]`` takes a picture.
+``python tests/helpers/browser.py report.html picture.webp [WIDTH HEIGHT [dark]]`` takes a picture.
 """
 
 from __future__ import annotations
@@ -107,10 +107,11 @@ class Browser:
         raise AssertionError(f"{page} was not loaded in 10 seconds")
 
     def picture(self, path: Path, height: int | None = None) -> None:
-        """The page, or its upper `height` pixels, as a PNG."""
+        """The page, or its upper `height` pixels, as a PNG or WebP file."""
         whole = self.evaluate("document.documentElement.scrollHeight")
         clip = {"x": 0, "y": 0, "width": self.evaluate("innerWidth"), "height": height or whole, "scale": 1}
-        taken = self.send("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
+        kind = {"format": "webp", "quality": 90} if path.suffix == ".webp" else {"format": "png"}
+        taken = self.send("Page.captureScreenshot", captureBeyondViewport=True, clip=clip, **kind)
         path.write_bytes(base64.b64decode(taken["data"]))
 
 

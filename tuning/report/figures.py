@@ -143,6 +143,9 @@ def rate_figure(rows: Sequence[Row], core_limit: float | None, width: int) -> Ca
     )  # fmt: skip
     figure.axis(" MAC/cycle")
     canvas = figure.canvas
+    if core_limit:
+        x = figure.x(core_limit)
+        canvas.line(x, 2, x, figure.bottom, "roof", f"the core's multiplier: {core_limit:g} MAC per cycle")
     for at, row in enumerate(shown):
         y = figure.y(at)
         tip = f"{row.name}: {row.rate:.3f} MAC per cycle"
@@ -151,9 +154,6 @@ def rate_figure(rows: Sequence[Row], core_limit: float | None, width: int) -> Ca
             x = figure.x(row.limit)
             why = f"{row.name}: the multiplier alone would allow {row.limit:.2f} MAC per cycle"
             canvas.line(x, y - 3, x, y + figure.bar + 3, "limit", why)
-    if core_limit:
-        x = figure.x(core_limit)
-        canvas.line(x, 2, x, figure.bottom, "roof", f"the core's multiplier: {core_limit:g} MAC per cycle")
     figure.labels()
     return canvas
 
