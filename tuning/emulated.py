@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
@@ -40,6 +41,8 @@ TRIALS = 16
 """Emulations per layer: half go to the estimate's favourites, half to the strategy's proposals."""
 BATCH = 4
 """Variants that the strategy proposes at a time: always as many, so that the number of workers cannot change a plan."""
+RESERVE = 16
+"""Further emulations of a layer of which none has worked."""
 
 Progress = Callable[[dict[str, Any]], None]
 
@@ -106,11 +109,11 @@ def search_emulated(
     """
     choice = choose(network, how.objective, how.sram_bytes, how.flash_bytes)
     wanted = _first_candidates(network, choice, how)
-    stages = _per_layer(network, network.options, None, len(spaces))
+    stages = network.layer_rows(network.options, None)
     price = _price_of_flash(network, choice, how)
     with closing(Records(how.records)) as records:
         searches = [
-            _LayerSearch(space, table, stage, (at > 0, at < len(spaces) - 1), rows, must, price, how, records)
+            _LayerSearch(space, table, stage, (at > 0, len(spaces) - 1 - at), rows, must, price, how, records)
             for at, (space, table, stage, rows, must) in enumerate(
                 zip(spaces, estimates, stages, _legal(network, choice, how), wanted, strict=True)
             )
@@ -140,7 +143,7 @@ def _in_turn(searches: Sequence[_LayerSearch]) -> list[list[tuple[_LayerSearch, 
 
 def _round(workers: Workers, tasks: list[tuple[_LayerSearch, int | None]], report: _Report) -> None:
     """Evaluate what the layers asked for; their strategies hear of it in the order in which they asked."""
-    report.expect(len(tasks))
+    report.expect(tasks)
 
     def seen(at: int, result: Measurement, known: bool) -> None:
         search, index = tasks[at]
@@ -150,14 +153,15 @@ def _round(workers: Workers, tasks: list[tuple[_LayerSearch, int | None]], repor
     workers.evaluate([search.task(index) for search, index in tasks], seen)
 
 
-@dataclass
+@dataclass(eq=False)
 class _LayerSearch:
     """One layer on its way: what was evaluated, what comes next. Index ``None`` stands for the baseline."""
 
     space: SearchSpace
     table: Estimates
     stage: Options | None
-    aligned: tuple[bool, bool]
+    place: tuple[bool, int]
+    """Whether a layer comes before, and how many come after."""
     rows: list[int]
     must: list[int]
     price: float
@@ -188,7 +192,10 @@ class _LayerSearch:
         return sorted(i for i, item in self.results.items() if i is not None and item.failure is None)
 
     def task(self, index: int | None) -> Task:
-        return Task(self.space.layer, self._variant(index), self.aligned)
+        variant = self._variant(index)
+        before, after = self.place
+        # The network's own input and output are the caller's, and may lie anywhere.
+        return Task(self.space.layer, variant, (before, after > int(variant is not None and variant.fused_pool)))
 
     def _variant(self, index: int | None) -> Variant | None:
         return self.baseline if index is None else self.table.variants[index]
@@ -208,6 +215,8 @@ class _LayerSearch:
             first = first[: max(count, min(len(self.must), self.total))]
             self.rounds.append((0, first))
             return [first[0], None, *first[1:]]
+        if done >= self.total and not self.good and done < min(self.total + RESERVE, len(self.rows)):
+            self.total = min(done + BATCH, len(self.rows))  # nothing works yet: look further
         if done >= self.total or not self.space.variants or self.how.strategy == "exhaustive":
             return []
         count = min(BATCH, self.total - done)
@@ -301,20 +310,12 @@ def _versions() -> list[str]:
 # -- what comes first --------------------------------------------------------------------------------------------------
 
 
-def _per_layer(network: Network, of_stages: Sequence[Any], single: Any, count: int) -> list[Any]:
-    """What stages have, by layer; `single` for layers that belong to the stage before them."""
-    found = [single] * count
-    for at, item in zip(getattr(network, "first", range(count)), of_stages, strict=True):
-        found[at] = item
-    return found
-
-
 def _legal(network: Network, choice: Choice, how: How) -> list[list[int]]:
     """Rows that a plan could use: within the SRAM budget, or, where SRAM is what counts, within the least there is."""
     sram = choice.sram_bytes if how.objective == "sram" and not how.pareto else how.sram_bytes
     allowed = network.allowed(sram)
     assert allowed is not None  # `choice` is within
-    return _per_layer(network, [rows.tolist() for rows in allowed], [0], len(choice.rows))
+    return network.layer_rows([rows.tolist() for rows in allowed], [0])
 
 
 def _first_candidates(network: Network, choice: Choice, how: How) -> list[list[int]]:
@@ -362,14 +363,15 @@ class _Report:
         self.said: str | None = None
         self.message()
 
-    def expect(self, count: int) -> None:
-        """Evaluations of this round; the strategies' later ones are in the layers' totals."""
-        asked = sum(len(search.results) for search in self.searches) + count
+    def expect(self, tasks: Sequence[tuple[_LayerSearch, int | None]]) -> None:
+        """A round begins: what it and later ones will evaluate, at most."""
+        rows = Counter(id(search) for search, index in tasks if index is not None)
         later = sum(
-            max(search.total - sum(i is not None for i in search.results), 0) if search.space.variants else 0
+            max(search.total - sum(i is not None for i in search.results) - rows[id(search)], 0)
             for search in self.searches
+            if search.space.variants
         )
-        self.expected = max(asked, sum(len(search.results) for search in self.searches) + later)
+        self.expected = self.done + len(tasks) + later
 
     def show(self, search: _LayerSearch, known: bool) -> None:
         self.done += 1
@@ -384,6 +386,7 @@ class _Report:
         self.progress(
             {
                 "layer": search.name,
+                "index": self.searches.index(search),
                 "trial": min(sum(i is not None for i in search.results), search.total),
                 "trials": search.total,
                 "best": None if best is None else search.results[best].cycles,
@@ -406,13 +409,11 @@ class _Report:
     def interrupted(self) -> None:
         if self.progress is None:
             return
-        emulated = [search for search in self.searches if search.good]
-        current = next((search for search in self.searches if len(search.results) < search.total), self.searches[-1])
         self.progress(
             {
                 "interrupted": True,
-                "layer": current.name,
-                "done": len(emulated),
-                "layers": len(self.searches),
+                "done": self.done,
+                "expected": max(self.expected, self.done),
+                "estimated_layers": [search.name for search in self.searches if not search.good],
             }
         )

@@ -15,7 +15,7 @@ from .terminal import console, make_table
 
 Callback = Callable[[dict[str, Any]], None]
 ROWS = 24
-"""Layers in the live table at most: those at work, then the latest."""
+"""Layers in the live table at most: those at work come first."""
 
 
 @contextmanager
@@ -61,9 +61,11 @@ def _print_message(out: Console, event: dict[str, Any]) -> bool:
     if "message" in event:
         out.print(event["message"])
     elif event.get("interrupted"):
+        names = event["estimated_layers"]
+        rest = f"; {', '.join(names)} keep{'s' * (len(names) == 1)} the estimate's" if names else ""
         out.print(
-            f"interrupted at {event['layer']}: {event['done']} of {event['layers']} layers are emulated, the others "
-            f"keep their estimates"
+            f"Interrupted after {event['done']} of {event['expected']} evaluations: every layer keeps its best so "
+            f"far{rest}. Run the same command again to go on from here."
         )
     else:
         return False
@@ -102,7 +104,6 @@ class View:
         self.latest: dict[str, Any] | None = None
 
     def update(self, event: dict[str, Any]) -> None:
-        self.events.pop(event["layer"], None)
         self.events[event["layer"]] = self.latest = event
 
     def render(self) -> Table | Text:
@@ -113,8 +114,9 @@ class View:
         table = make_table("layer", *numbers, "best variant so far", right=numbers)
         working = [event for event in self.events.values() if event["trial"] < event["trials"]]
         others = [event for event in self.events.values() if event["trial"] >= event["trials"]]
-        shown = [*others[-max(ROWS - len(working), 0) :], *working][-ROWS:]
-        for event in shown:
+        room = max(ROWS - len(working), 0)
+        shown = [*others[len(others) - min(room, len(others)) :], *working[:ROWS]]
+        for event in sorted(shown, key=lambda event: event["index"]):
             failed = f" ({event['failures']} failed)" if event["failures"] else ""
             best, estimate = event["best"], event["estimate"]
             table.add_row(

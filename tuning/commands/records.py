@@ -41,10 +41,16 @@ def _open(path: str | None) -> Records:
 
 def _is_stale(record: Record) -> bool:
     """Whether kernels or tools have changed since: such a record is never found again."""
+    from cmsisnn_x.layers import PYTHON_OPS
+
     from ..measure import kernel_digest, tools_digest
 
     about = record.about
-    return not about or about["kernels"] != kernel_digest(about["op"]) or about["tools"] != tools_digest()
+    if not about:
+        return True
+    pool = about["layer"].get("pool")
+    kernel = about["op"] + (f"_{PYTHON_OPS.get(pool['op'])}" if pool else "")
+    return about["kernels"] != kernel_digest(kernel) or about["tools"] != tools_digest()
 
 
 @app.command("list")

@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Evaluations on many workers: the same plan whoever works, and nothing that was finished is ever lost, whatever is
+killed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
+from math import prod
+from pathlib import Path
+
+import pytest
+
+import tuning
+from tuning.errors import OptionError
+from tuning.measure import Bench, Measurement
+from tuning.model import load_model
+from tuning.planner import Network
+from tuning.record import Records
+from tuning.space import search_space
+from tuning.target import load_target
+from tuning.tuner import CFLAGS, network_options
+from tuning.workers import LOST, Task, Workers
+
+pytestmark = pytest.mark.emulated
+MODEL, TARGET, TRIALS_HERE = "digits", "cortex-m7", 4
+COMMAND = [sys.executable, "-m", "tuning", MODEL, "--target", TARGET, "--score", "emulate"]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """The plan that one process makes, and its records."""
+    records = tmp_path_factory.mktemp("alone") / "records.sqlite"
+    model, target = load_model(MODEL), load_target(TARGET)
+    plan = tuning.tune(model, target, score="emulate", trials=TRIALS_HERE, records=records)
+    return plan.to_json(), records
+
+
+def contents(path: Path) -> dict[str, object]:
+    with Records(path) as records:
+        return {record.key: record.content for record in records}
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="processes are killed with SIGKILL")
+def test_two_workers_one_of_them_killed_make_the_same_plan(alone: tuple[str, Path], tmp_path: Path) -> None:
+    from joblib.externals.loky import reusable_executor
+
+    events: list[dict[str, object]] = []
+
+    def kill_one(event: dict[str, object]) -> None:
+        if not events:
+            os.kill(next(iter(reusable_executor._executor._processes)), signal.SIGKILL)
+        events.append(event)
+
+    model, target = load_model(MODEL), load_target(TARGET)
+    options = {"score": "emulate", "trials": TRIALS_HERE, "jobs": 2, "records": tmp_path / "records.sqlite"}
+    plan = tuning.tune(model, target, progress=kill_one, **options)
+    assert plan.to_json() == alone[0]
+    assert contents(tmp_path / "records.sqlite") == contents(alone[1])
+
+
+def test_a_task_that_kills_every_worker_costs_itself_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stub for the processes: they break on one task, and take everything with them that is not done yet."""
+    layer, target = load_model(MODEL).layers[0], load_target(TARGET)
+    variants = search_space(layer, target).variants[:5]
+    bench = Bench(target, CFLAGS)
+    workers = Workers(bench, jobs=2)
+    poison = bench.key(layer, variants[2], (True, True))
+    ran: list[str] = []
+
+    def run(tasks: dict[str, Task]) -> Iterator[tuple[str, Measurement]]:
+        for key in tasks:
+            if key == poison:
+                raise BrokenProcessPool
+            ran.append(key)
+            yield key, Measurement(cycles=7)
+
+    monkeypatch.setattr(workers, "_run", run)
+    found = workers.evaluate([Task(layer, variant, (True, True)) for variant in variants])
+    assert [item.cycles for item in found] == [7, 7, 0, 7, 7]
+    assert (found[2].problem, found[2].is_final) == (LOST, False)
+    assert len(ran) == len(set(ran)) == 4
+
+
+def test_a_worker_with_another_compiler_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, target = load_model(MODEL).layers[0], load_target(TARGET)
+    monkeypatch.setattr(Bench, "fingerprint", lambda self, op: ("gcc 1.0", "k", "t"))
+    tasks = [Task(layer, variant, (True, True)) for variant in search_space(layer, target).variants[:2]]
+    with pytest.raises(tuning.TuningError, match=r"its compiler differ.*expected 'gcc 1.0'.*install the same"):
+        Workers(Bench(target, CFLAGS), jobs=2).evaluate(tasks)
+
+
+DASK = """
+import os, signal, sys
+import tuning
+from distributed import LocalCluster
+
+def main():
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50) as cluster:
+        victims = [worker.pid for worker in cluster.workers.values()]
+        events = []
+        def kill_one(event):
+            if len(events) == 2:
+                os.kill(victims[0], signal.SIGKILL)
+            events.append(event)
+        model, target = tuning.load_model(sys.argv[1]), tuning.load_target(sys.argv[2])
+        plan = tuning.tune(model, target, score="emulate", trials=int(sys.argv[3]), dask=cluster.scheduler_address,
+                           records=sys.argv[4], progress=kill_one)
+    sys.stdout.write(plan.to_json())
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="processes are killed with SIGKILL")
+def test_a_dask_cluster_that_loses_a_worker_makes_the_same_plan(alone: tuple[str, Path], tmp_path: Path) -> None:
+    script = tmp_path / "cluster.py"
+    script.write_text(DASK, encoding="utf-8")
+    command = [sys.executable, str(script), MODEL, TARGET, str(TRIALS_HERE), str(tmp_path / "records.sqlite")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == alone[0]
+    assert contents(tmp_path / "records.sqlite") == contents(alone[1])
+
+
+def test_a_scheduler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tuning.workers.CONNECT_SECONDS", 0.2)
+    for address in ("tcp://127.0.0.1:9", "nonsense"):
+        with pytest.raises(OptionError, match="--dask: expected the address of a running scheduler"):
+            Workers(Bench(load_target(TARGET), CFLAGS), dask=address).__enter__()
+
+
+# ---------------------------------------------------------------- processes that are stopped
+
+
+def count(path: Path) -> int:
+    """Evaluations in a file that another process is writing."""
+    try:
+        database = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)
+        try:
+            return int(database.execute("SELECT COUNT(*) FROM evaluation").fetchone()[0])
+        finally:
+            database.close()
+    except sqlite3.OperationalError:
+        return 0
+
+
+def stop(command: list[str], records: Path, folder: Path, number: int, after: int) -> tuple[int, int, str]:
+    """Start, wait for so many evaluations, send a signal; ``(status, evaluations when it was sent, stderr)``."""
+    process = subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 120
+    while (known := count(records)) < after:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, number)
+    _, said = process.communicate(timeout=120)
+    return process.returncode, known, said
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
+def test_killed_runs_lose_nothing_and_the_next_goes_on(alone: tuple[str, Path], tmp_path: Path) -> None:
+    records, folder = tmp_path / "records.sqlite", tmp_path / "o"
+    options = ["--records", str(records), "--trials", str(TRIALS_HERE), "-o", str(folder)]
+    status, known, _ = stop([*COMMAND, *options, "--jobs", "2"], records, tmp_path, signal.SIGKILL, 3)
+    assert status == -signal.SIGKILL
+    assert count(records) >= known >= 3
+    assert not (folder / "plan.json").exists()
+
+    # Interrupted from the keyboard it ends well, with the best so far.
+    before = count(records)
+    status, known, said = stop([*COMMAND, *options], records, tmp_path, signal.SIGINT, before + 2)
+    assert status == 0, said
+    assert "Interrupted after" in said
+    assert (folder / "plan.json").exists()
+    assert count(records) >= known
+
+    before = count(records)
+    events: list[dict[str, object]] = []
+    plan = tuning.tune(
+        load_model(MODEL), load_target(TARGET), score="emulate", trials=TRIALS_HERE, records=records,
+        progress=events.append,
+    )  # fmt: skip
+    assert events[-1]["known"] == before
+    assert count(records) == events[-1]["done"]
+    assert plan.to_json() == alone[0]
+
+
+def test_what_is_known_needs_neither_compiler_runs_nor_scikit_optimize(alone: tuple[str, Path], tmp_path: Path) -> None:
+    code = (
+        "import sys, tuning\n"
+        "from tuning.measure import Bench\n"
+        "Bench.measure_one = None\n"
+        "plan = tuning.tune(tuning.load_model(sys.argv[1]), tuning.load_target(sys.argv[2]), score='emulate',\n"
+        "                   trials=int(sys.argv[3]), records=sys.argv[4])\n"
+        "assert not {'skopt', 'sklearn', 'unicorn', 'joblib'} & set(sys.modules)\n"
+        "sys.stdout.write(plan.to_json())\n"
+    )
+    command = [sys.executable, "-c", code, MODEL, TARGET, str(TRIALS_HERE), str(alone[1])]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == alone[0]
+
+
+# ---------------------------------------------------------------- what is emulated
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"objective": "balanced"}, {"flash_bytes": 12_000}, {"strategy": "random"}, {"surrogate": "gp"}]
+)
+def test_the_emulated_plan_contains_the_estimates_plan(
+    options: dict[str, object], alone: tuple[str, Path], tmp_path: Path
+) -> None:
+    """By construction it is never slower than that: the estimate's choice of every layer is emulated, and first."""
+    model, target = load_model(MODEL), load_target(TARGET)
+    if "flash_bytes" in options:
+        sizes = [tuning.tune(model, target, objective=name).totals["flash_bytes"] for name in ("flash", "latency")]
+        options = {"flash_bytes": sum(sizes) // 2}
+    estimated = tuning.tune(model, target, **{k: v for k, v in options.items() if k not in ("strategy", "surrogate")})
+    events: list[dict[str, object]] = []
+    plan = tuning.tune(model, target, score="emulate", trials=2, records=alone[1], progress=events.append, **options)
+    network = Network([network_options(i.layer, t) for i, t in zip(plan.layers, plan.tables, strict=True)])
+    rows = []
+    for guess, table in zip(estimated.layers, plan.tables, strict=True):
+        assert guess.variant in table.variants
+        rows.append(table.variants.index(guess.variant))
+    assert plan.cycles_are == "emulated"
+    choice = network.choice_of_layers(rows)
+    budget = options.get("flash_bytes")
+    if options.get("objective") == "balanced":
+        sizes = ("cycles", "sram_bytes", "flash_bytes")
+        assert prod(plan.totals[key] for key in sizes) <= choice.cycles * choice.sram_bytes * choice.flash_bytes
+    elif budget is None or choice.flash_bytes <= budget:  # kernels may be larger than estimated
+        assert plan.totals["cycles"] <= choice.cycles
+
+
+def test_candidates_stay_within_the_sram_budget(alone: tuple[str, Path]) -> None:
+    model, target = load_model(MODEL), load_target(TARGET)
+    tight = tuning.tune(model, target, objective="sram")
+    sram = tight.totals["sram_bytes"]
+    plan = tuning.tune(model, target, score="emulate", trials=2, sram_bytes=sram, records=alone[1])
+    assert plan.totals["sram_bytes"] <= sram
+    with pytest.raises(tuning.InfeasibleError):  # before anything is compiled
+        tuning.tune(model, target, score="emulate", sram_bytes=sram - 1, records="/nonexistent/records.sqlite")
