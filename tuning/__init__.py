@@ -40,6 +40,7 @@ __all__ = [
     "Target",
     "TargetError",
     "TuningError",
+    "check",
     "emit",
     "list_models",
     "list_targets",
@@ -95,7 +96,14 @@ class _Quantize(ModuleType):
         return self.quantize_model(*args, **keywords)
 
 
-_VERBS = {"emit": _Emit, "quantize": _Quantize}
+class _Check(ModuleType):
+    """:mod:`tuning.check` is a module, and the verb ``tuning.check(model, data)``."""
+
+    def __call__(self, *args: Any, **keywords: Any) -> Any:
+        return self.check_model(*args, **keywords)
+
+
+_VERBS = {"check": _Check, "emit": _Emit, "quantize": _Quantize}
 
 
 class _Package(ModuleType):

@@ -177,6 +177,13 @@ def test_the_first_layer_that_breaks_is_named(tmp_path: Path, rng: np.random.Gen
     assert found.to_dict()["first_break"]["name"] == "two"
 
 
+def test_check_is_a_module_and_a_verb(tmp_path: Path, rng: np.random.Generator) -> None:
+    model, x = tuning.load_model(two_dense(tmp_path, rng)), rng.uniform(-1, 1, (5, 4))
+    assert tuning.check(model, x) == check_model(model, x)
+    assert tuning.check is check_module
+    assert "check" in dir(tuning)
+
+
 def test_batches_do_not_change_the_result(tmp_path: Path, rng: np.random.Generator, monkeypatch) -> None:
     model = tuning.load_model(two_dense(tmp_path, rng))
     x = rng.uniform(-1, 1, (17, 4))
@@ -391,7 +398,13 @@ def test_command_says_which_layer_breaks_with_status_1(tmp_path: Path, rng: np.r
     assert done.exit_code == 1
     assert "two is the first layer that breaks: a signal-to-noise ratio of" in done.output
     assert (tmp_path / "out" / "report.html").exists()
-    assert run(path, "--check", tmp_path / "data.npz", "-o", tmp_path / "out", "-q").exit_code == 1
+    for option in ("-q", "--json"):
+        done = run(path, "--check", tmp_path / "data.npz", "-o", tmp_path / "out", option)
+        assert done.exit_code == 1
+        assert "error: data.npz: layer 'two' breaks: a signal-to-noise ratio of" in done.stderr
+        assert not done.stdout if option == "-q" else json.loads(done.stdout)
+    done = run(path, "--check", "", "-o", tmp_path / "out")
+    assert isinstance(done.exception, OptionError)
 
 
 @pytest.mark.parametrize("kind", ["missing", "text", "empty", "pickle", "keys", "shape", "folder"])

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from ..check import Check
 from ..notebook import HEAD, check_rows, check_words
 from ..terminal import console, make_table
@@ -46,3 +48,13 @@ def print_check(check: Check, *, no_color: bool = False, stderr: bool = False) -
     )
     for sentence in check_words(check):
         out.print(f"{sentence}.")
+
+
+def print_failure(check: Check) -> None:
+    """What broke, where the table is not wanted."""
+    broken, emulated = check.first_break, check.emulated
+    if broken is not None:
+        print(f"error: {check.data}: layer {broken.name!r} breaks: {broken.problem}", file=sys.stderr)
+    if emulated is not None and emulated.equal < emulated.samples:
+        differ = emulated.samples - emulated.equal
+        print(f"error: {check.data}: the firmware differs from the Python kernels on {differ} samples", file=sys.stderr)

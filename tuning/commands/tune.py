@@ -93,9 +93,9 @@ def tune(
         str | None,
         typer.Option(
             metavar="DATA.npz",
-            help="Hold the fixed-point network against its float network on these samples (x, and labels y if any), "
-            "layer by layer, and the emulated firmware against both. Exit status 1 if a layer breaks: an accumulator "
-            "wraps, less than 10 dB of signal over error, or (without a float network) over 10 % saturated outputs.",
+            help="Hold the network against the float network it came from on these samples (x, and labels y if any), "
+            "layer by layer, its firmware too. Exit status 1 if a layer breaks: an accumulator wraps, under 10 dB of "
+            "signal over error, or (no float network known) over 10 % of outputs saturated.",
         ),
     ] = None,
     as_json: Annotated[
@@ -161,7 +161,7 @@ def tune(
 
         check_names(explain, network.layers)
     found = None
-    if check:
+    if check is not None:
         from ..check import check_model
 
         found = check_model(network, check)  # before the search: wrong data are said at once
@@ -190,6 +190,7 @@ def tune(
     if found is not None:
         from ..check import with_firmware
 
+        assert check is not None
         found = with_firmware(found, network, check, plan)
         plan = replace(plan, check=found)
     write(plan, directory)
@@ -208,10 +209,12 @@ def tune(
         for name in explain:
             print_explanation(explanation_of(plan, name), no_color=no_color, stderr=as_json)
     if found is not None:
-        from .check import print_check
+        from .check import print_check, print_failure
 
         if not (quiet or as_json):
             print_check(found, no_color=no_color)
+        elif not found.passed:
+            print_failure(found)
         if not found.passed:
             raise typer.Exit(1)
 
