@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from helpers.onnx_models import model, node, reference, save
 from tuning import ModelError
-from tuning.quantize import FloatNetwork, load_onnx
+from tuning.quantize import FloatNetwork, load_onnx, onnx_file
 from tuning.quantize.forward import run
 from tuning.quantize.reference import channels_last
 
@@ -484,3 +484,50 @@ def test_layers_of_every_size_keep_their_names_apart() -> None:
     network = load_onnx(model(nodes, {"w": draw(3, 3, 1, 1) / 2}), "deep")
     assert len({layer.name for layer in network.layers}) == 60
     assert prod(network.input_shape) == 192
+
+
+def test_models_of_onnx_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch's layers as an old exporter wrote them (opset 6): the stored outputs, or a refusal."""
+    monkeypatch.setattr(onnx_file, "OLDEST_OPSET", 6)
+    equal = refusals = 0
+    for path in sorted((Path(onnx.__file__).parent / "backend" / "test" / "data" / "pytorch-converted").iterdir()):
+        try:
+            network = load_onnx(path / "model.onnx")
+        except ModelError:
+            refusals += 1
+            continue
+        x, wanted = (
+            numpy_helper.to_array(onnx.load_tensor(path / "test_data_set_0" / f"{kind}_0.pb"))
+            for kind in ("input", "output")
+        )
+        assert np.abs(forward(network, x).reshape(wanted.shape) - wanted).max() < 1e-4, path.name
+        equal += 1
+    assert equal >= 25
+    assert refusals >= 20
+
+
+def test_damaged_files_are_read_or_refused(tmp_path: Path) -> None:
+    whole = (Path(__file__).parents[2] / "configs" / "models" / "digits.onnx").read_bytes()
+    rng = np.random.default_rng(1)
+    path = tmp_path / "damaged.onnx"
+    read = 0
+    for _ in range(400):
+        damaged = bytearray(whole)
+        for _ in range(rng.integers(1, 6)):
+            # The nodes come first: damage there reaches further than in the weights.
+            place = int(rng.integers(0, len(damaged) if rng.random() < 0.3 else 1200))
+            length = int(rng.integers(1, 8))
+            kind = rng.random()
+            if kind < 0.6:
+                damaged[place] = int(rng.integers(0, 256))
+            elif kind < 0.8:
+                del damaged[place : place + length]
+            else:
+                damaged[place:place] = bytes(rng.integers(0, 256, length, dtype=np.uint8))
+        path.write_bytes(damaged)
+        try:
+            load_onnx(path).geometry("q7")
+            read += 1
+        except ModelError:
+            continue
+    assert 0 < read < 400

@@ -73,7 +73,9 @@ class Node:
     proto: Any
 
     def __str__(self) -> str:
-        return f"node {self.name!r} ({self.op})" if self.name else f"the {self.op} node that gives {self.outputs[0]!r}"
+        if self.name or not self.outputs:
+            return f"node {self.name!r} ({self.op})"
+        return f"the {self.op} node that gives {self.outputs[0]!r}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +144,11 @@ def _load(path: Path) -> Any:
     except (OSError, ValueError, MemoryError, onnx.checker.ValidationError) as problem:
         raise ModelError(f"{path}: its external data cannot be read: {problem}") from None
     return proto
+
+
+def _text(value: str | bytes) -> str:
+    """Protobuf gives text that is not UTF-8 as bytes."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
 def _inlined(proto: Any) -> Any:
@@ -239,8 +246,12 @@ class _Reader:
             else:
                 value = helper.get_attribute_value(item)
                 attributes[item.name] = value.decode(errors="replace") if isinstance(value, bytes) else value
-        op = proto.op_type if proto.domain in ("", "ai.onnx") else f"{proto.domain}.{proto.op_type}"
-        node = Node(op, proto.name, tuple(proto.input), tuple(proto.output), attributes, proto)
+        domain, op = _text(proto.domain), _text(proto.op_type)
+        op = op if domain in ("", "ai.onnx") else f"{domain}.{op}"
+        inputs, outputs = (tuple(_text(name) for name in names) for names in (proto.input, proto.output))
+        node = Node(op, _text(proto.name), inputs, outputs, attributes, proto)
+        if not node.outputs:
+            raise self.error(f"{node}: expected an output, got none")
         if op in QUANTISED or op.startswith("QLinear"):
             raise self.error(f"{node}: the network is quantised already; give the float model")
         return node

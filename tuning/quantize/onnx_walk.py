@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ModelError
+from ..errors import ModelError, TuningError
 from . import onnx_file
 from .network import FloatLayer, FloatNetwork, namer
 from .onnx_file import Node, OnnxGraph
@@ -129,7 +129,14 @@ class Walk:
             name and (name in self.graph.uses or name == self.graph.output) for name in node.outputs[1:]
         ):
             raise self.unsupported(node, "only its first output is supported, but another one is used")
-        self.flows[node.outputs[0]] = handler(node, self.flows[carried[0]])
+        try:
+            result = handler(node, self.flows[carried[0]])
+        except TuningError:
+            raise
+        except (TypeError, ValueError, IndexError, OverflowError) as problem:
+            # Attributes may have any type and inputs may be missing: nothing checks a file before this.
+            raise self.unsupported(node, f"its inputs and attributes are no valid {node.op}: {problem}") from None
+        self.flows[node.outputs[0]] = result
         self.check_single_use(node.outputs[0])
 
     def fold(self, node: Node) -> None:

@@ -61,7 +61,8 @@ def quantize_network(
         ``max``: no calibration value saturates. ``error``: layer by layer, the formats of weights and output with the
         least squared error of the layer's output. ``search``: from there, bits of each layer are moved between the
         integer and the fraction part as long as accuracy (without labels: agreement with the float network's answers)
-        does not drop and the output's error shrinks, or hardly grows where answers are gained; then biases take up the mean error of their layer.
+        does not drop and the output's error shrinks, or hardly grows where answers are gained; then biases take up the
+        mean error of their layer.
     softmax : {"auto", "probabilities", "answers"}
         What the format of a softmax's input serves, see the notes.
     progress : callable, optional
