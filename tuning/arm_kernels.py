@@ -67,6 +67,8 @@ class Judged:
         Its scalar arguments by Arm's names; empty where the shape cannot be said with them.
     reasons, notes : tuple of str
         What speaks against it, and the conditions under which it is right.
+    scratch_bytes : int
+        What its scratch argument must hold.
     """
 
     function: str
@@ -74,6 +76,7 @@ class Judged:
     verdict: Verdict
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    scratch_bytes: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -82,6 +85,7 @@ class Judged:
             "arguments": dict(self.numbers),
             "reasons": list(self.reasons),
             "notes": list(self.notes),
+            "scratch_bytes": self.scratch_bytes,
         }
 
 
@@ -145,12 +149,15 @@ def judge(function: str, numbers: Mapping[str, int], target: Target) -> Judged:
     ValueError
         No such function, or an argument that is missing or unknown.
     """
-    found = cmsis.check(function, profile=profile_of(target), **numbers)
+    profile = profile_of(target)
+    found = cmsis.check(function, profile=profile, **numbers)
     verdicts = list(VERDICTS)
     worst = [_OF_KIND[item.kind] for item in found]
     verdict: Verdict = max(worst, key=verdicts.index) if worst else "legal"
     reasons = tuple(item.text for item in found if item.kind != "note")
-    return Judged(function, numbers, verdict, reasons, tuple(item.text for item in found if item.kind == "note"))
+    notes = tuple(item.text for item in found if item.kind == "note")
+    scratch = cmsis.scratch_bytes(function, profile=profile, **numbers)
+    return Judged(function, numbers, verdict, reasons, notes, scratch)
 
 
 def _judge_layer(function: str, layer: Layer, target: Target) -> Judged:

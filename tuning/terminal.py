@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,17 @@ def console(no_color: bool = False, stderr: bool = False) -> Console:
     )
 
 
+@contextmanager
+def working(what: str, *, no_color: bool = False) -> Iterator[None]:
+    """Say on a terminal's stderr that something takes a while; elsewhere nothing."""
+    out = console(no_color, stderr=True)
+    if not out.is_terminal:
+        yield
+        return
+    with out.status(what):
+        yield
+
+
 def make_table(*columns: str, right: tuple[str, ...] = ()) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for name in columns:
@@ -111,7 +124,7 @@ def print_plan(plan: Plan, directory: Path, *, no_color: bool = False, verbose: 
         f"{plan.model} on {plan.target.name}{clock}: least {plan.objective}, {word}, {plan.strategy} search, "
         f"{plan.evaluations:,} variants looked at"
     )
-    numbers = ("cycles", "error", "MAC/cycle", "ms", "scratch", "flash", "gain")
+    numbers = ("cycles", "error", "MAC/cycle", "ms", "uJ", "scratch", "flash", "gain")
     shown = [name for name in ("layer", "op", "shape", "variant", *numbers) if name not in _left_out(plan, out)]
     longer = {"cycles": f"{word} cycles", "error": "error (worst)"} if out.width >= NARROW else {}
     heads = [longer.get(name, name) for name in shown]
@@ -127,6 +140,7 @@ def print_plan(plan: Plan, directory: Path, *, no_color: bool = False, verbose: 
         "error": _error_text(network_error_bar(plan)),
         "MAC/cycle": _ratio(totals["macs"], totals["cycles"]),
         "ms": _ms(totals["ms"]),
+        "uJ": _uj(totals["energy_uj"]),
         "scratch": f"{totals['scratch_bytes']:,}",
         "flash": f"{totals['flash_bytes']:,}",
         "gain": _gain(plan.baseline_cycles, totals["cycles"]),
@@ -173,6 +187,8 @@ def print_plan(plan: Plan, directory: Path, *, no_color: bool = False, verbose: 
 def _left_out(plan: Plan, out: Console) -> set[str]:
     """Columns that say nothing here, or for which the terminal is too narrow."""
     names = set() if plan.target.clock_hz else {"ms"}
+    if plan.totals["energy_uj"] is None or out.width < WIDE:
+        names.add("uJ")
     if plan.cycles_are != "estimated" and all(error_bar(plan, item) is None for item in plan.layers):
         names.add("error")
     if out.width < WIDE:
@@ -193,6 +209,7 @@ def _row(plan: Plan, item: LayerPlan) -> dict[str, str]:
         "error": _error_text(error_bar(plan, item)),
         "MAC/cycle": _ratio(layer.macs, item.cycles),
         "ms": _ms(plan.target.milliseconds(item.cycles)),
+        "uJ": _uj(plan.target.energy_uj(item.cycles)),
         "scratch": f"{item.scratch_bytes:,}",
         "flash": f"{item.flash_bytes:,}",
         "gain": _gain(item.baseline_cycles, item.cycles) if item.variant else "-",
@@ -276,6 +293,10 @@ def _ratio(macs: int, cycles: int) -> str:
 
 def _ms(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
+
+
+def _uj(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.1f}"
 
 
 def _gain(baseline: int, cycles: int) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from importlib import import_module
 from typing import Literal
@@ -48,6 +48,16 @@ def _never(n: Numbers) -> str | None:
     return None
 
 
+def _none(n: Numbers) -> int:
+    return 0
+
+
+def _column(n: Numbers) -> int:
+    """Elements of an im2col column: kernel height x width x input channels."""
+    g = Geometry.of(n)
+    return g.y.kernel * g.x.kernel * g.in_ch
+
+
 @dataclass(frozen=True)
 class Rules:
     """What a function checks (`mismatch`: status -3), and what it does not.
@@ -55,7 +65,7 @@ class Rules:
     `unsafe` names the calls under ``"dsp"`` that leave their arrays; `endless` those that do not return on any core.
     Under `signed_char` the scalar code keeps the input row and column in a signed byte. `wrong`, `wrong_dsp` and
     `wrong_scalar` name calls whose result is defined and not what the layer means; `faults` those that fault with some
-    compilers; `notes` are conditions that no number shows.
+    compilers; `notes` are conditions that no number shows. `scratch` is the bytes that the dsp code uses of its buffer.
     """
 
     mismatch: Rule = _never
@@ -69,6 +79,7 @@ class Rules:
     faults: tuple[Rule, ...] = ()
     notes: tuple[str, ...] = ()
     notes_dsp: tuple[str, ...] = ()
+    scratch: Callable[[Numbers], int] = _none
 
 
 _SAFE_Q7 = "use arm_convolve_HWC_q7_basic or its nonsquare form, profile='scalar' or cmsisnn_x.convolve"
@@ -163,9 +174,7 @@ def _signed_char(n: Numbers) -> str | None:
 
 
 def _long_column(n: Numbers) -> str | None:
-    g = Geometry.of(n)
-    length = g.y.kernel * g.x.kernel * g.in_ch
-    if length > 65535:
+    if (length := _column(n)) > 65535:
         return f"a column of dim_kernel^2 * ch_im_in = {length} does not fit the 16-bit counter (at most 65535)"
     return None
 
@@ -318,12 +327,23 @@ _BASE_2 = "powers of 2 of the raw integers, whatever their fraction bits"
 
 _FROM_A_WORD = "pDst must start at a multiple of 4 bytes"
 
-_convolution = partial(Rules, wrong=(_shifts, _long_side), wrong_dsp=(_long_column,))
+
+def _two_columns(n: Numbers) -> int:
+    return 2 * 2 * _column(n)
+
+
+_convolution = partial(Rules, wrong=(_shifts, _long_side), wrong_dsp=(_long_column,), scratch=_two_columns)
 _signed = partial(_convolution, signed_char=True, wrong_scalar=(_signed_char,))
 _q7_fast = partial(_convolution, _multiples(4, 2), _unchecked_windows, notes_dsp=(_ALIGNED,))
 _q15_fast = _signed(_multiples(2, 2), _odd_width, notes_dsp=(_ALIGNED,))
-_depthwise = Rules(_not_depthwise, depthwise=True, wrong=(_shifts, _long_side))
+_depthwise = Rules(_not_depthwise, depthwise=True, wrong=(_shifts, _long_side), scratch=_column)
 _row_major, _interleaved = Rules(wrong=(_shifts,)), Rules(wrong=(_shifts,), notes=(_OPT,))
+
+
+def _widened_vector(n: Numbers) -> int:
+    return 2 * n["dim_vec"]
+
+
 _softmax = Rules(endless=_long_softmax, wrong=(_empty_softmax,), notes=(_BASE_2,))
 _mat_mult = partial(Rules, wrong=(_shifts,), wrong_scalar=(_does_nothing,))
 _pool = partial(Rules, unsafe=_empty_windows, notes_dsp=(_DESTROYS,))
@@ -337,13 +357,13 @@ RULES: Mapping[str, Rules] = {
         _not_1x1, _larger_output, wrong_scalar=(_bias_only,), notes_dsp=(_ALIGNED,)
     ),
     "arm_convolve_HWC_q7_RGB": _signed(_not_rgb, notes_dsp=("reads one byte past the end of the image",)),
-    "arm_convolve_HWC_q15_basic": _signed(),
+    "arm_convolve_HWC_q15_basic": _signed(scratch=lambda n: 2 * _column(n)),
     "arm_convolve_HWC_q15_fast": _q15_fast,
     "arm_convolve_HWC_q15_fast_nonsquare": _q15_fast,
     "arm_depthwise_separable_conv_HWC_q7": _depthwise,
     "arm_depthwise_separable_conv_HWC_q7_nonsquare": _depthwise,
-    "arm_fully_connected_q7": _row_major,
-    "arm_fully_connected_q7_opt": _interleaved,
+    "arm_fully_connected_q7": replace(_row_major, scratch=_widened_vector),
+    "arm_fully_connected_q7_opt": replace(_interleaved, scratch=_widened_vector),
     "arm_fully_connected_q15": _row_major,
     "arm_fully_connected_q15_opt": _interleaved,
     "arm_fully_connected_mat_q7_vec_q15": _row_major,
@@ -356,7 +376,9 @@ RULES: Mapping[str, Rules] = {
     "arm_nn_activations_direct_q15": Rules(wrong=(_wide_integers, _negative_inputs, _last_segment)),
     "arm_maxpool_q7_HWC": _pool(wrong_dsp=(_pool_tail, _pool_overlap, _long_row), wrong_scalar=(_max_of_nothing,)),
     "arm_avepool_q7_HWC": _pool(
-        wrong_dsp=(_truncated_twice, _pool_overlap_mean, _long_row, _long_sum), wrong_scalar=(_mean_of_nothing,)
+        wrong_dsp=(_truncated_twice, _pool_overlap_mean, _long_row, _long_sum),
+        wrong_scalar=(_mean_of_nothing,),
+        scratch=lambda n: 2 * n["dim_im_out"] * n["ch_im_in"],
     ),
     "arm_softmax_q7": _softmax,
     "arm_softmax_q15": _softmax,
@@ -425,6 +447,34 @@ def check(function: str, *, profile: Profile = "dsp", **numbers: int) -> tuple[F
         ask("fault", *(rules.faults if dsp else ()))
     found += [Finding("note", text) for text in (*rules.notes, *(rules.notes_dsp if dsp else ()))]
     return tuple(found)
+
+
+def scratch_bytes(function: str, *, profile: Profile = "dsp", **numbers: int) -> int:
+    """Bytes that a call uses of its scratch argument (`bufferA` or `vec_buffer`); Arm's headers give elements without
+    their size, or nothing.
+
+    Parameters
+    ----------
+    function, profile, **numbers
+        As :func:`check` takes them.
+
+    Returns
+    -------
+    int
+        0 where the buffer is never touched: everywhere under ``"scalar"``, and `bufferB` always.
+
+    Raises
+    ------
+    ValueError
+        As :func:`check`.
+
+    Examples
+    --------
+    >>> scratch_bytes("arm_fully_connected_q7", dim_vec=1024, num_of_rows=10, bias_shift=0, out_shift=7)
+    2048
+    """
+    check(function, profile=profile, **numbers)
+    return RULES[function].scratch(numbers) if profile == "dsp" else 0
 
 
 def _beyond(name: str, value: int) -> str | None:

@@ -193,6 +193,33 @@ def test_single_rules(function: str, numbers: dict[str, int], kind: str, text: s
     assert any(item.kind == kind and text in item.text for item in cmsis.check(function, **numbers))
 
 
+@pytest.mark.parametrize(
+    ("function", "numbers", "expected"),
+    [
+        # Release 5.4.0's own example: 2 * 5 * 5 * 32 elements of two bytes for conv2, as it defines col_buffer.
+        ("arm_convolve_HWC_q7_fast", {}, 2 * 5 * 5 * 32 * 2),
+        ("arm_convolve_HWC_q7_basic_nonsquare", {}, 3200),
+        ("arm_convolve_HWC_q15_basic", {}, 1600),
+        ("arm_convolve_HWC_q15_fast", {}, 3200),
+        ("arm_convolve_1x1_HWC_q7_fast_nonsquare", {"dim_kernel": 1, "padding": 0}, 128),
+        ("arm_depthwise_separable_conv_HWC_q7", {}, 800),
+        ("arm_fully_connected_q7_opt", {"dim_vec": 1024, "num_of_rows": 10}, 2048),
+        ("arm_fully_connected_q15", {"dim_vec": 1024, "num_of_rows": 10}, 0),
+        ("arm_maxpool_q7_HWC", {}, 0),
+        ("arm_avepool_q7_HWC", {}, 1024),
+        ("arm_relu_q7", {"size": 100}, 0),
+    ],
+)
+def test_scratch_is_what_the_code_touches(function: str, numbers: dict[str, int], expected: int) -> None:
+    shared = {
+        "dim_im_in": 16, "dim_kernel": 5, "padding": 2, "stride": 1, "ch_im_in": 32, "ch_im_out": 32, "dim_im_out": 16,
+        "bias_shift": 0, "out_shift": 9,
+    }  # fmt: skip
+    n = numbers_of(function, **shared | numbers)
+    assert cmsis.scratch_bytes(function, **n) == expected
+    assert cmsis.scratch_bytes(function, profile="scalar", **n) == 0
+
+
 def test_an_odd_channel_count_may_fault_in_the_basic_convolution() -> None:
     for in_ch, fault in ((3, False), (4, False), (5, True), (6, False), (7, True)):
         n = numbers_of(

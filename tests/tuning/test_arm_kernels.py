@@ -238,8 +238,15 @@ def test_a_file_without_calls_is_refused(tmp_path: Path, text: str | None, messa
 def test_the_command_on_a_model(monkeypatch, capfd) -> None:
     ran = run_tune(monkeypatch, capfd, "check-arm", "cifar10")
     assert (ran.status, ran.err) == (0, "")
-    for words in ("profile 'dsp'", "conv2: conv2d 16x16x32", f"refused    {RGB}: ch_im_in must be 3, got 32",
-                  "legal      then arm_relu_q7", "here       ", "legal:     does what the layer means"):  # fmt: skip
+    for words in (
+        "profile 'dsp'",
+        "conv2: conv2d 16x16x32",
+        f"refused    {RGB}: ch_im_in must be 3, got 32",
+        "legal      then arm_relu_q7",
+        "arm_convolve_HWC_q7_fast: 3,200 bytes of scratch",
+        "here       ",
+        "legal:     does what the layer means",
+    ):
         assert words in ran.out
     assert all(line == line.rstrip() for line in ran.out.splitlines())
 
@@ -291,6 +298,8 @@ def test_kernels_are_listed_once_and_exist() -> None:
             names = kernels_of(item)
             assert len(set(names)) == len(names) > 0
             assert set(names) <= set(PROTOTYPES)
+    fast = check_layer(layer((16, 16, 32), "q7", op="conv2d", out=32, kernel=5, pad=2), M7).kernels[2]
+    assert (fast.function, fast.scratch_bytes) == ("arm_convolve_HWC_q7_fast", 3200)
     assert verdicts(layer((16,), "q7", op="fully_connected", out=4)) == {
         "arm_fully_connected_q7_opt": "legal",
         "arm_fully_connected_q7": "legal",

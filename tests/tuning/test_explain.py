@@ -317,3 +317,7 @@ def test_energy_needs_both_figures_of_a_board(monkeypatch, capfd, tmp_path) -> N
             assert totals["energy_uj"] == expected
         shown = run_tune(monkeypatch, capfd, "digits", "--target", "mine.yaml").out
         assert ("uJ per inference: cycles x the datasheet's typical run-mode current" in shown) == known
+        head = next(line for line in shown.splitlines() if line.split()[:2] == ["layer", "op"])
+        assert ("uJ" in head.split()) == known
+        if known:
+            assert f" {totals['energy_uj']:,.1f} " in next(line for line in shown.splitlines() if " network " in line)

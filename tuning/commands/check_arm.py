@@ -154,12 +154,12 @@ def _print(
         layer = item.layer
         shape = f"{shape_text(layer.input_shape)} -> {shape_text(layer.output_shape)}"
         out.print(f"\n{layer.name}: {layer.op} {shape} {layer.dtype}", style="bold")
-        rows = [(kernel.verdict, kernel.function, kernel) for kernel in item.kernels]
+        rows = [(kernel.function, kernel) for kernel in item.kernels]
         if item.activation:
-            rows.append((item.activation.verdict, f"then {item.activation.function}", item.activation))
-        for verdict, name, kernel in rows:
-            used.add(verdict)
-            _print_row(out, verdict, name, kernel.reasons, kernel.notes)
+            rows.append((f"then {item.activation.function}", item.activation))
+        for name, kernel in rows:
+            used.add(kernel.verdict)
+            _print_row(out, kernel.verdict, name, _said(kernel))
         if not rows:
             weights = f" with {layer.weights_dtype} weights" if layer.weights_dtype not in (None, layer.dtype) else ""
             out.print(f"  Arm has no kernel for {layer.op} on {layer.dtype}{weights}.")
@@ -170,10 +170,10 @@ def _print(
         place = "" if call.where == "--call" else f"{call.where}: "
         if found is None:
             used.add("unknown")
-            _print_row(out, "unknown", place + call.function, (str(call.problem),), ())
+            _print_row(out, "unknown", place + call.function, str(call.problem))
         else:
             used.add(found.verdict)
-            _print_row(out, found.verdict, place + found.function, found.reasons, found.notes)
+            _print_row(out, found.verdict, place + found.function, _said(found))
     out.print("")
     for name, meaning in VERDICTS.items():
         if name in used:
@@ -182,14 +182,22 @@ def _print(
         out.print(f"Arm has no kernel that is right for {', '.join(without)}.", style="bold")
 
 
-def _print_row(out: Console, verdict: str, name: str, reasons: tuple[str, ...], notes: tuple[str, ...]) -> None:
+def _said(kernel: Judged) -> str:
+    """Reasons; of a kernel that can be used, also the scratch memory that it needs and its conditions."""
+    said = list(kernel.reasons)
+    if kernel.verdict in ("legal", "may fault"):
+        if kernel.scratch_bytes:
+            said.append(f"{kernel.scratch_bytes:,} bytes of scratch")
+        said += kernel.notes
+    return "; ".join(said)
+
+
+def _print_row(out: Console, verdict: str, name: str, said: str) -> None:
     """The verdict, the function, and what there is to say, indented as it wraps."""
     import textwrap
 
     from rich.text import Text
 
-    # Conditions matter to those who can use it at all.
-    said = "; ".join((*reasons, *(f"note: {text}" for text in notes if verdict in ("legal", "may fault"))))
     indent = " " * INDENT
     lines = textwrap.wrap(f"{name}: {said}" if said else name, max(out.width - INDENT, 30), break_on_hyphens=False)
     first = Text(f"  {verdict:<{INDENT - 2}}", style=STYLES.get(verdict, "red"))

@@ -46,6 +46,7 @@ def paper_table(
     """
     from ..paper import paper_table as make
     from ..target import load_target
+    from ..terminal import working
     from ..units import parse_hertz
     from .tune import write
 
@@ -55,7 +56,8 @@ def paper_table(
             chosen = chosen.at(parse_hertz(clock))
         except ValueError as problem:
             raise OptionError(f"--clock: {problem}") from None
-    made = make(chosen, score=score.value)
+    with working(f"the network in three ways, {score.value}d", no_color=no_color):
+        made = make(chosen, score=score.value)
     if output is not None:
         write(replace(made.plan, paper=made), output)
     if as_json:
