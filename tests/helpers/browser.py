@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -18,9 +19,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-PROGRAM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+# The debugging pipe is made of inherited descriptors.
+PROGRAM = next((path for name in NAMES if os.name == "posix" and (path := shutil.which(name))), None)
+PATIENCE = 120
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
@@ -78,8 +80,9 @@ class Browser:
         os.write(self._out, json.dumps(message).encode() + b"\0")
         while True:
             while b"\0" not in self._buffer:
-                part = os.read(self._in, 1 << 20)
-                assert part, "the browser ended"
+                ready, _, _ = select.select([self._in], [], [], PATIENCE)
+                part = os.read(self._in, 1 << 20) if ready else b""
+                assert part, f"{method}: the browser ended, or said nothing for {PATIENCE} seconds"
                 self._buffer += part
             one, _, self._buffer = self._buffer.partition(b"\0")
             answer = json.loads(one)

@@ -177,6 +177,12 @@ def test_the_first_layer_that_breaks_is_named(tmp_path: Path, rng: np.random.Gen
     assert found.to_dict()["first_break"]["name"] == "two"
 
 
+def test_data_of_another_scale_are_noticed_at_the_input(tmp_path: Path, rng: np.random.Generator) -> None:
+    found = check_model(tuning.load_model(two_dense(tmp_path, rng)), rng.uniform(0, 255, (20, 4)))
+    assert found.first_break is tensor(found, "input")
+    assert found.first_break.problem.endswith("are the data scaled as the float network takes them?")
+
+
 def test_check_is_a_module_and_a_verb(tmp_path: Path, rng: np.random.Generator) -> None:
     model, x = tuning.load_model(two_dense(tmp_path, rng)), rng.uniform(-1, 1, (5, 4))
     assert tuning.check(model, x) == check_model(model, x)
