@@ -210,3 +210,72 @@ def test_the_command_line_lists_both_frontiers(tmp_path: Path) -> None:
     assert "Cycles over flash" in done.stdout
     assert done.stdout.count("<- this plan") == 2
     assert set(json.loads((tmp_path / "o" / "plan.json").read_text())["pareto"]) == {"sram", "flash"}
+
+
+# ---------------------------------------------------------------- when nothing fits
+
+
+def refusal(path: Path, layers: str, **budgets: int) -> tuning.InfeasibleError:
+    path.write_text(f"schema: 1\nname: net\ninput: {{shape: [8, 8, 8]}}\nlayers:\n{layers}", encoding="utf-8")
+    with pytest.raises(tuning.InfeasibleError) as caught:
+        tuning.tune(load_model(path), load_target("cortex-m4"), **budgets)
+    return caught.value
+
+
+CONV = "  - {name: c1, op: conv2d, out_channels: 40, kernel: 3, out_shift: 8}\n"
+DENSE = "  - {name: f1, op: fully_connected, out_features: 50, out_shift: 9}\n"
+
+
+@pytest.mark.parametrize(
+    ("layers", "budgets", "layer", "third"),
+    [
+        (CONV, {"flash_bytes": 2000}, "c1", "a smaller kernel there, or depthwise_conv2d"),
+        (DENSE, {"flash_bytes": 2000}, "f1", "pooling before it"),
+        (CONV + DENSE, {"sram_bytes": 900}, "c1", "pooling, or a stride of 2, before it"),
+        (
+            CONV.replace("out_shift: 8", "out_shift: 8, variant: {unroll: 8, lowering: im2col}") + DENSE,
+            {"sram_bytes": 900}, "c1", "removing the pins of its variant",
+        ),
+    ],
+)  # fmt: skip
+def test_a_refusal_names_the_layer_the_budget_and_three_things_to_try(
+    layers: str, budgets: dict[str, int], layer: str, third: str, tmp_path: Path
+) -> None:
+    error = refusal(tmp_path / "net.yaml", layers, **budgets)
+    assert f"Layer '{layer}' decides" in str(error)
+    attempts = str(error).split("Try: ")[1].split("; ")
+    assert len(attempts) == 3
+    assert third in attempts[2]
+    ((memory, smallest),) = error.smallest.items()
+    assert attempts[0] == f"--{memory} {smallest}"
+    model, target = load_model(tmp_path / "net.yaml"), load_target("cortex-m4")
+    tuning.tune(model, target, **{f"{memory}_bytes": smallest})  # what it names works, and nothing less
+    with pytest.raises(tuning.InfeasibleError):
+        tuning.tune(model, target, **{f"{memory}_bytes": smallest - 1})
+
+
+def test_a_refusal_over_both_memories_names_both_budgets(tmp_path: Path) -> None:
+    error = refusal(tmp_path / "net.yaml", CONV + DENSE, sram_bytes=900, flash_bytes=2000)
+    assert set(error.smallest) == {"sram", "flash"}
+    assert f"--flash {error.smallest['flash']}" in str(error)
+    plan = tuning.tune(
+        load_model(tmp_path / "net.yaml"), load_target("cortex-m4"),
+        sram_bytes=error.smallest["sram"], flash_bytes=error.smallest["flash"],
+    )  # fmt: skip
+    assert plan.totals["sram_bytes"] == error.smallest["sram"]
+    with pytest.raises(tuning.InfeasibleError):
+        tuning.tune(
+            load_model(tmp_path / "net.yaml"), load_target("cortex-m4"),
+            sram_bytes=error.smallest["sram"], flash_bytes=error.smallest["flash"] - 1,
+        )  # fmt: skip
+
+
+def test_more_sram_is_suggested_only_where_it_helps() -> None:
+    """Rows: small code with much scratch, large code with none."""
+    trade = Network([ladder("a", [10, 20], [50, 20], [4, 400]), ladder("b", [10], [30])])
+    with pytest.raises(tuning.InfeasibleError, match=r"(?s)over by 20 .*\(without the SRAM budget 50 .*; --sram 412, "):
+        choose(trade, "latency", 100, 60)
+    rigid = Network([ladder("a", [10], [50], [4]), ladder("b", [10], [30])])
+    with pytest.raises(tuning.InfeasibleError, match=r"over by 20 bytes\. Layer") as caught:
+        choose(rigid, "latency", 100, 60)
+    assert "--sram" not in str(caught.value)
