@@ -14,7 +14,10 @@ from cmsisnn_x import cmsis
 
 from . import _yaml
 from .errors import OptionError
+from .files import read_bytes
 
+LARGEST_SOURCE = 1 << 22
+"""Bytes of a C file; weights in headers are long."""
 _NAMES = tuple(name for name in cmsis.__all__ if name.startswith("arm_"))
 _ENUM = {"ARM_SIGMOID": cmsis.ARM_SIGMOID, "ARM_TANH": cmsis.ARM_TANH}
 _COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
@@ -91,9 +94,9 @@ def read_sources(paths: Sequence[Path]) -> list[Call]:
     texts = {}
     for path in paths:
         try:
-            texts[path] = _COMMENT.sub(_blank, path.read_text(encoding="utf-8", errors="replace"))
-        except OSError as problem:
-            raise OptionError(f"--source: {path}: {problem.strerror or problem}") from None
+            texts[path] = _COMMENT.sub(_blank, read_bytes(path, LARGEST_SOURCE).decode("utf-8", errors="replace"))
+        except (OSError, ValueError) as problem:
+            raise OptionError(f"--source: {path}: {getattr(problem, 'strerror', None) or problem}") from None
     defines = {name: value for text in texts.values() for name, value in _DEFINE.findall(text.replace("\\\n", "  "))}
     found = [call for path, text in texts.items() for call in _calls(path, text, defines)]
     if not found:

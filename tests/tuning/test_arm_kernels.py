@@ -6,6 +6,7 @@ in tests/kernels/test_cmsis_rules.py.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -233,6 +234,26 @@ def test_a_file_without_calls_is_refused(tmp_path: Path, text: str | None, messa
         path.write_text(text, encoding="utf-8")
     with pytest.raises(OptionError, match=message):
         read_sources([path])
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", ".", "a\0b"])
+def test_what_is_no_source_file_is_refused(path: str) -> None:
+    with pytest.raises(OptionError, match="--source: "):
+        read_sources([Path(path)])
+
+
+def test_damaged_sources_end_as_one_message_or_as_calls(tmp_path: Path) -> None:
+    rng, text = np.random.default_rng(3), SOURCE.encode()
+    for _ in range(100):
+        damaged = bytearray(text)
+        for at in rng.integers(0, len(text), 6):
+            damaged[at] = rng.integers(0, 256)
+        path = tmp_path / "damaged.c"
+        path.write_bytes(bytes(damaged[: rng.integers(1, len(text))]))
+        calls = []
+        with suppress(OptionError):
+            calls = read_sources([path])
+        assert all(call.function in PROTOTYPES and (call.problem or call.numbers) for call in calls)
 
 
 def test_the_command_on_a_model(monkeypatch, capfd) -> None:
