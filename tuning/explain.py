@@ -285,7 +285,7 @@ class _Candidates:
         options, rows = [], []
         for at, (item, table) in enumerate(zip(self.plan.layers, self.plan.tables, strict=True)):
             taken = self.full if at == index else table.take([table.variants.index(item.variant)])
-            options.append(network_options(item.layer, taken))
+            options.append(network_options(item.layer, taken, at, len(self.plan.layers)))
             rows.append(0)
         network = Network(options)
         choices = [network.choice_of_layers([*rows[:index], row, *rows[index + 1 :]]) for row in range(len(self.full))]

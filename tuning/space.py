@@ -101,12 +101,10 @@ def with_own_pools(layers: Sequence[Layer]) -> tuple[Layer, ...]:
     A pooling whose compiled kernel another layer runs too stays apart: the planner pays for shared code once, which
     holds for whole layers only.
     """
-    runs: dict[Hashable, int] = {}
-    for layer in layers:
-        runs[kernel_key(layer, None)] = runs.get(kernel_key(layer, None), 0) + 1
+    keys = [kernel_key(layer, None, ends(None, at, len(layers))) for at, layer in enumerate(layers)]
     return tuple(
-        layer if layer.pool is None or runs[kernel_key(layer.pool, None)] == 1 else replace(layer, pool=None)
-        for layer in with_pools(layers)
+        layer if layer.pool is None or keys.count(keys[at + 1]) == 1 else replace(layer, pool=None)
+        for at, layer in enumerate(with_pools(layers))
     )
 
 
@@ -131,9 +129,16 @@ def device_problem(layer: Layer, variant: Variant, target: Target) -> str | None
     return _variants.device_variant_problem(layer, variant, dsp=target.dsp)
 
 
-def kernel_key(layer: Layer, variant: Variant | None) -> Hashable:
+def ends(variant: Variant | None, index: int, count: int) -> tuple[bool, bool]:
+    """Whether input and output of layer `index` lie in the arena, at word boundaries: the network's own may not. With
+    a fused pooling the output is that of the next layer.
+    """
+    return index > 0, index + (variant is not None and variant.fused_pool) < count - 1
+
+
+def kernel_key(layer: Layer, variant: Variant | None, aligned: tuple[bool, bool] = (True, True)) -> Hashable:
     """Equal for layers that run the same compiled kernel: everything about them but their weights and their name
-    is the same.
+    is the same. `aligned` says whether input and output start at word boundaries, which kernels make use of.
     """
     geometry = (
         layer.op,
@@ -146,7 +151,7 @@ def kernel_key(layer: Layer, variant: Variant | None) -> Hashable:
         layer.padding,
     )
     pool = kernel_key(layer.pool, None) if layer.pool is not None and variant is not None and variant.fused_pool else ()
-    return (*geometry, layer.bias_shift, layer.out_shift, layer.activation, layer.int_bits, variant, pool)
+    return (*geometry, layer.bias_shift, layer.out_shift, layer.activation, layer.int_bits, variant, pool, aligned)
 
 
 def scratch_bytes(layer: Layer, variant: Variant | None) -> int:

@@ -22,7 +22,7 @@ from .model import Model
 from .pareto import pareto as frontiers
 from .plan import LayerPlan, Plan
 from .planner import Choice, Network, Options, choose
-from .space import SearchSpace, baseline_of, kernel_key, search_space, with_own_pools
+from .space import SearchSpace, baseline_of, ends, kernel_key, search_space, with_own_pools
 from .target import Target
 
 CFLAGS = ("-std=c99", "-O3", "-fno-schedule-insns", "-ffunction-sections", "-fdata-sections")
@@ -178,12 +178,17 @@ def _baseline_cycles(space: SearchSpace, table: Estimates, target: Target) -> in
 
 
 def _network(spaces: Sequence[SearchSpace], tables: Sequence[Estimates]) -> Network:
-    return Network([network_options(space.layer, table) for space, table in zip(spaces, tables, strict=True)])
+    return Network(
+        [
+            network_options(space.layer, table, at, len(spaces))
+            for at, (space, table) in enumerate(zip(spaces, tables, strict=True))
+        ]
+    )
 
 
-def network_options(layer: Layer, table: Estimates) -> Options:
-    """A layer's variants as the planner weighs them against those of other layers."""
-    kernels = tuple(kernel_key(layer, variant) for variant in table.variants)
+def network_options(layer: Layer, table: Estimates, index: int = 1, count: int = 3) -> Options:
+    """A layer's variants as the planner weighs them against those of other layers; it is number `index` of `count`."""
+    kernels = tuple(kernel_key(layer, variant, ends(variant, index, count)) for variant in table.variants)
     fused = np.array([variant is not None and variant.fused_pool for variant in table.variants])
     return Options(layer, table.cycles, table.scratch_bytes, table.weights_bytes, table.code_bytes, kernels, fused)
 

@@ -4,14 +4,18 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import tuning
 from cmsisnn_x import BASELINE, Variant
 from cmsisnn_x._variants import BLOCKED_OPS, device_variant_problem
+from helpers.plans import chain
 from tuning import ModelError
 from tuning.calibrate import grid
+from tuning.emit import render
 from tuning.emit.macros import layer_macros
 from tuning.model import Model, load_model
 from tuning.model_schema import KNOBS
@@ -116,3 +120,14 @@ def test_layers_share_a_kernel_when_only_names_and_weights_differ(model: Model) 
     assert kernel_key(layer, BASELINE) == kernel_key(twin, BASELINE)
     assert kernel_key(layer, BASELINE) != kernel_key(replace(layer, out_shift=3), BASELINE)
     assert kernel_key(layer, BASELINE) != kernel_key(layer, replace(BASELINE, unroll=2))
+
+
+def test_the_layers_at_the_ends_have_kernels_of_their_own() -> None:
+    """The caller's buffers may lie anywhere: their kernels are compiled without that promise, and counted apart."""
+    twins = chain((8,), "q7", *[{"op": "relu"}] * 4)
+    model = tuning.Model("net", "q7", (8,), twins, {"sram": None, "flash": None}, None, "0", Path("net.yaml"))
+    plan = tuning.tune(model, load_target("cortex-m4"))
+    text = render(plan)["net.c"]
+    one = plan.layers[0].flash_bytes
+    assert text.count("#define CXN_KERNEL") == 3
+    assert plan.totals["flash_bytes"] == 3 * one
