@@ -29,7 +29,7 @@ What flows where
         |         |                               |
         |         +-------------> out <-----------+
         |
-        +---> _pooling, _activation, _softmax, _support ---> out
+        +---> _activation, _softmax, _support ---> out
 
     _variants.py  one row per family of code paths        buffers.py  scratch bytes of each: host, search and firmware
     layers.py     a layer with all shapes resolved        network.py  layers one after the other, weights packed once

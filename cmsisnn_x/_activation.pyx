@@ -1,15 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Element-wise activations; `out` may be the input."""
+"""Activations from a table; `out` may be the input."""
 
-from ._typedefs cimport q7_or_q15, q7_t, q15_t, q31_t, uint32_t
-
-
-def relu(const q7_or_q15[::1] x, q7_or_q15[::1] out):
-    """out[i] = max(x[i], 0)"""
-    cdef Py_ssize_t i
-    with nogil:
-        for i in range(x.shape[0]):
-            out[i] = x[i] if x[i] > 0 else 0
+from ._typedefs cimport q7_or_q15, q7_t, q15_t, q31_t
 
 
 def look_up(const q7_or_q15[::1] x, const q7_or_q15[::1] table, int int_bits, q7_or_q15[::1] out):

@@ -7,7 +7,13 @@
 
 #include "simd.h"
 
+#if defined(_MSC_VER) && !defined(__clang__)
+#define ALWAYS_INLINE static __forceinline
+#define NEVER_INLINE static __declspec(noinline)
+#else
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
+#define NEVER_INLINE static __attribute__((noinline))
+#endif
 #define CXN_CAT_(a, b) a##b
 #define CXN_CAT(a, b) CXN_CAT_(a, b)
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which tables were built, and which of them this processor runs. The build defines SIMD_HAVE_<NAME>. */
 #define _GNU_SOURCE /* syscall */
-#include <stdatomic.h>
 #include <string.h>
 
 #include "simd.h"
@@ -32,6 +31,7 @@ static int has_avx2(void) { return __builtin_cpu_supports("avx2"); }
 
 #if defined(SIMD_HAVE_AMX) || defined(SIMD_HAVE_AVXVNNI)
 #include <cpuid.h>
+#include <stdatomic.h>
 
 /* The answer is kept: CPUID leaves a virtual machine, which takes tens of microseconds. */
 static int keep(atomic_int *answer, int (*ask)(void))

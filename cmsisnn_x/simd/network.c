@@ -119,7 +119,7 @@ void simd_network_share(const simd_network *network, const void *in, void *out, 
                         simd_counter *counter, void *workspace)
 {
     for (;;) {
-        const ptrdiff_t first = atomic_fetch_add(&counter->next, SHARE_SAMPLES);
+        const ptrdiff_t first = SIMD_FETCH_ADD(&counter->next, SHARE_SAMPLES);
         if (first >= samples)
             return;
         simd_network_run(network, in, out, first, min_ptrdiff(first + SHARE_SAMPLES, samples), workspace);

@@ -3,9 +3,17 @@
 #ifndef CMSISNN_X_SIMD_NETWORK_H
 #define CMSISNN_X_SIMD_NETWORK_H
 
-#include <stdatomic.h>
-
 #include "simd.h"
+
+#if defined(_MSC_VER) && !defined(__clang__)
+#include <intrin.h>
+typedef volatile __int64 simd_atomic;
+#define SIMD_FETCH_ADD(value, more) ((ptrdiff_t)_InterlockedExchangeAdd64(value, more))
+#else
+#include <stdatomic.h>
+typedef atomic_ptrdiff_t simd_atomic;
+#define SIMD_FETCH_ADD(value, more) atomic_fetch_add(value, more)
+#endif
 
 enum { SIMD_WEIGHTED, SIMD_POOL, SIMD_RELU, SIMD_LOOK_UP, SIMD_SOFTMAX };
 
@@ -29,7 +37,7 @@ typedef struct {
 } simd_network;
 
 typedef struct {
-    atomic_ptrdiff_t next;
+    simd_atomic next;
 } simd_counter;
 
 /* Buffer and scratch sizes from the steps. */

@@ -21,8 +21,7 @@ ALWAYS_INLINE void widen_bytes(int16_t *restrict to, const int8_t *restrict from
 }
 
 /* Not inlined: GCC then knows that the sums overlap nothing, and vectorises both widths alike. */
-static __attribute__((noinline)) void multiply_add(uint32_t *restrict acc, const int16_t *restrict x,
-                                                   const int16_t *restrict w, int n)
+NEVER_INLINE void multiply_add(uint32_t *restrict acc, const int16_t *restrict x, const int16_t *restrict w, int n)
 {
     for (int c = 0; c < n; c++)
         acc[c] += (uint32_t)((int32_t)x[c] * w[c]);

@@ -74,7 +74,7 @@ ALWAYS_INLINE void FN(tile)(const FN(job) *job, const int pixels, const int vect
 }
 
 #define TILE(pixels, vectors, split)                                                                      \
-    static __attribute__((noinline)) void CXN_CAT(FN(tile_), pixels##x##vectors)(                         \
+    NEVER_INLINE void CXN_CAT(FN(tile_), pixels##x##vectors)(                                             \
         const FN(job) *job, const ptrdiff_t *offsets, const PW *weights, const int32_t *sums, T *out,    \
         int valid_pixels, int valid_channels)                                                             \
     {                                                                                                     \
