@@ -28,8 +28,9 @@ it.
 ==========================  =======  ================================================================================
 key                         dtype
 ==========================  =======  ================================================================================
-``<layer>/weights``         float32  as the model's array of that name, in its shape: batch normalisation, ReLU6 and
-``<layer>/bias``            float32  softmax scales are folded in, channels are last, dense columns in (h, w, c) order
+``<layer>/weights``         float32  as the model's array of that name, in its shape: batch normalisation, the scales of
+                                     ReLU6, softmax and equalised channels are folded in, channels are last, dense
+``<layer>/bias``            float32  columns in (h, w, c) order
 ``<layer>/fraction``        int64    fraction bits of the layer's output, for every layer
 ``<layer>/weights_fraction``  int64  fraction bits of the integer weights
 ``<layer>/bias_fraction``   int64    fraction bits of the integer bias

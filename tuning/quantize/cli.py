@@ -78,8 +78,8 @@ def quantize_command(
     method: Annotated[
         Method,
         typer.Option(
-            help="max: nothing saturates. error: least error of each layer. search: then bits move as long as "
-            "accuracy does not drop, and biases take up mean errors."
+            help="max: nothing saturates. error: least error of each layer, channels equalised. search: then bits move "
+            "as long as accuracy does not drop, and biases take up mean errors."
         ),
     ] = Method.SEARCH,
     softmax: Annotated[

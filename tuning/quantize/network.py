@@ -22,6 +22,8 @@ SCALE_FREE = ("relu", "max_pool2d", "avg_pool2d")
 """Operations with ``f(s x) = s f(x)`` for every s > 0; they also keep their input's fixed-point format."""
 TABLES = ("sigmoid", "tanh")
 LONGEST_NAME = 24
+EQUALISING_ROUNDS = 20
+LARGEST_FACTOR = 256.0
 _SHORT = {
     "conv2d": "conv",
     "depthwise_conv2d": "dw",
@@ -291,3 +293,53 @@ def fold_clips(network: FloatNetwork, dtype: str) -> FloatNetwork:
         assert after.weights is not None
         layers[end] = replace(after, weights=after.weights / factor)
     return replace(network, layers=tuple(layers))
+
+
+def equalised(network: FloatNetwork) -> FloatNetwork:
+    """The same network, channels of neighbouring layers scaled until none has far smaller weights than the others.
+
+    One format serves all channels of a tensor: a channel with small weights has few bits. A positive scale per channel
+    passes through relu and pooling, so that what one layer's output channel loses the next layer's input channel gains
+    (cross-layer equalisation: Nagel, van Baalen, Blankevoort, Welling, arXiv:1906.04721). Clipped activations keep
+    their scales.
+    """
+    layers = list(network.layers)
+    pairs = []
+    for index, layer in enumerate(layers):
+        start = origin(tuple(layers), index) if layer.op in WEIGHTED else None
+        if start is not None and all(between.clip is None for between in layers[start:index]):
+            pairs.append((start, index))
+    for _ in range(EQUALISING_ROUNDS):
+        for first, second in pairs:
+            a, b = layers[first], layers[second]
+            assert a.weights is not None
+            assert a.bias is not None
+            assert b.weights is not None
+            channels = len(a.bias)
+            by_output = np.abs(_by_output(a)).max(axis=1)
+            by_input = np.abs(_by_input(b, channels)).max(axis=1)
+            usable = (by_output > 0) & (by_input > 0)
+            if not usable.any():
+                continue
+            factor = np.ones(channels)
+            factor[usable] = np.sqrt(by_input[usable] / by_output[usable])
+            # The scale of the whole tensor is for its format to choose.
+            factor[usable] /= np.exp(np.log(factor[usable]).mean())
+            factor = np.clip(factor, 1 / LARGEST_FACTOR, LARGEST_FACTOR)
+            shape = (-1,) if a.op == "depthwise_conv2d" else (-1, *(1,) * (a.weights.ndim - 1))
+            repeated = factor if b.op != "fully_connected" else np.tile(factor, b.weights.shape[1] // channels)
+            layers[first] = replace(a, weights=a.weights * factor.reshape(shape), bias=a.bias * factor)
+            layers[second] = replace(b, weights=b.weights / repeated)
+    return replace(network, layers=tuple(layers))
+
+
+def _by_output(layer: FloatLayer) -> np.ndarray:
+    assert layer.weights is not None
+    weights = np.moveaxis(layer.weights, -1, 0) if layer.op == "depthwise_conv2d" else layer.weights
+    return weights.reshape(len(weights), -1)
+
+
+def _by_input(layer: FloatLayer, channels: int) -> np.ndarray:
+    """Weights by channel of the input; a dense layer's columns are in (h, w, c) order."""
+    assert layer.weights is not None
+    return np.moveaxis(layer.weights.reshape(-1, channels), -1, 0)

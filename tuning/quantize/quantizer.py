@@ -17,7 +17,7 @@ from ..errors import OptionError
 from . import forward
 from .data import Data, make_data
 from .formats import BITS, LARGEST_FRACTION, fitting_fraction, to_integers
-from .network import SCALE_FREE, TABLES, WEIGHTED, FloatNetwork, clip_limit, fold_clips, fold_softmax
+from .network import SCALE_FREE, TABLES, WEIGHTED, FloatNetwork, clip_limit, equalised, fold_clips, fold_softmax
 from .network import origin as scale_origin
 from .reference import Reference, channels_last
 from .result import CHUNK, LayerReport, Quantized, answers_of, beyond, compare, decibels, noise
@@ -35,6 +35,9 @@ EXTRA_BITS = 2
 
 NEGATIVE_OUT_SHIFT = "fewer fraction bits in outputs, else out_shift would be negative"
 NEGATIVE_BIAS_SHIFT = "fewer fraction bits in biases, else bias_shift would be negative"
+EQUALISED = (
+    "channels are equalised: what one layer's output channel was scaled by, the next layer's input channel undoes"
+)
 TIGHT_ACCUMULATOR = "fewer fraction bits in weights, so that no input can overflow the 32-bit accumulator"
 
 Progress = Callable[[str], None]
@@ -59,10 +62,10 @@ def quantize_network(
     dtype : {"q7", "q15"}
     method : {"max", "error", "search"}
         ``max``: no calibration value saturates. ``error``: layer by layer, the formats of weights and output with the
-        least squared error of the layer's output. ``search``: from there, bits of each layer are moved between the
-        integer and the fraction part as long as accuracy (without labels: agreement with the float network's answers)
-        does not drop and the output's error shrinks, or hardly grows where answers are gained; then biases take up the
-        mean error of their layer.
+        least squared error of the layer's output, with channels equalised where that helps. ``search``: from there,
+        bits of each layer are moved between the integer and the fraction part as long as accuracy (without labels:
+        agreement with the float network's answers) does not drop and the output's error shrinks, or hardly grows where
+        answers are gained; then biases take up the mean error of their layer.
     softmax : {"auto", "probabilities", "answers"}
         What the format of a softmax's input serves, see the notes.
     progress : callable, optional
@@ -94,7 +97,16 @@ def quantize_network(
         calibration = make_data(*calibration)
     elif not isinstance(calibration, Data):
         calibration = make_data(calibration)
-    return _Quantizer(network, calibration, dtype, progress or (lambda line: None)).run(method, softmax)
+    lowered = fold_softmax(fold_clips(network, dtype))
+    found = _Quantizer(lowered, calibration, dtype, progress or (lambda line: None))
+    formats = found.start(method)
+    if method != "max":
+        other = _Quantizer(equalised(lowered), calibration, dtype, found.progress)
+        other_formats = other.start(method)
+        if _is_better(other.score(other_formats), found.score(formats)):
+            found, formats = other, other_formats
+            found.notes.append(EQUALISED)
+    return found.finish(formats, method, softmax)
 
 
 @dataclass
@@ -127,8 +139,8 @@ Score = tuple[float, float]
 class _Quantizer:
     def __init__(self, network: FloatNetwork, data: Data, dtype: str, progress: Progress) -> None:
         self.dtype, self.bits, self.progress = dtype, BITS[dtype], progress
-        network = fold_softmax(fold_clips(network, dtype))
         self.network = network
+        self.notes = list(network.notes)
         self.layers = network.geometry(dtype)
         self.arrays = network.arrays()
         self.biases = {key: value for key, value in self.arrays.items() if key.endswith("/bias")}
@@ -278,18 +290,20 @@ class _Quantizer:
 
     # -- the search --------------------------------------------------------------------------------------------------
 
-    def run(self, method: str, softmax: str) -> Quantized:
+    def start(self, method: str) -> _Formats:
+        """Formats before the search."""
         self.observe()
         formats = self.fits()
         if method != "max":
             formats.input = self.least_input_error(formats.input)
             self.reduce_error(formats)
+        return formats
+
+    def finish(self, formats: _Formats, method: str, softmax: str) -> Quantized:
         if method == "search":
             self.climb(formats)
             self.correct_biases(formats)
-        notes = list(self.network.notes)
-        notes += self.settle_softmax(formats, softmax)
-        return self.result(formats, notes)
+        return self.result(formats, self.notes + self.settle_softmax(formats, softmax))
 
     def least_input_error(self, fraction: int) -> int:
         dtype = NUMPY_DTYPES[self.dtype]
