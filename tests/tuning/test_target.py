@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tuning import TargetError
-from tuning.target import CORES, NUMBERS, TIMING, list_targets, load_target
+from tuning.target import CORES, MEMORY, NUMBERS, REFINEMENTS, TIMING, list_targets, load_target
 
 BOARDS = (
     "nucleo-f746zg", "nucleo-l4r5zi", "stm32f4-discovery", "nrf52840dk", "b-u585i-iot02a", "rp2040", "rp2350",
@@ -92,6 +92,25 @@ def test_a_board_may_inherit_a_file_beside_it_and_change_timing(tmp_path: Path) 
     assert child.digest != load_target("nucleo-l4r5zi").digest
 
 
+@pytest.mark.parametrize("name", BOARDS)
+def test_what_a_board_says_of_its_memories_is_explained(name: str) -> None:
+    target = load_target(name)
+    assert set(MEMORY) <= set(NUMBERS)
+    assert all(MEMORY.values())
+    assert set(target.refinements) <= set(REFINEMENTS)
+    for key in target.refinements:
+        assert len(target.sources[f"refinements.{key}"]) > 8, key
+    assert target.waits == (name != "stm32f4-discovery")
+
+
+def test_a_child_can_take_back_what_its_parent_says(tmp_path: Path) -> None:
+    text = "schema: 1\nname: x\ninherit: nucleo-l4r5zi\nflash_prefetch: true\nrefinements: {address_hazard: 0}\n"
+    child, parent = load_target(write(tmp_path, text)), load_target("nucleo-l4r5zi")
+    assert (child.flash_prefetch, child.flash_wait_states) == (True, parent.flash_wait_states)
+    assert set(parent.refinements) - set(child.refinements) == {"address_hazard"}
+    assert child.digest != parent.digest
+
+
 def test_a_clock_can_be_given() -> None:
     target = load_target("cortex-m7").at(216_000_000)
     assert target.milliseconds(216_000) == 1.0
@@ -109,6 +128,30 @@ def test_a_clock_can_be_given() -> None:
         ),
         ("schema: 1\nname: x\ninherit: cortex-m4\nsram_bytes: {source: y}\n", "sram_bytes.value: missing"),
         ("schema: 1\nname: x\ninherit: cortex-m4\nflash_wait_states: 5\n", "flash_wait_states: needs flash_line_bytes"),
+        (
+            "schema: 1\nname: x\ninherit: cortex-m4\nrefinements: {adress_hazard: 1}\n",
+            "refinements.adress_hazard: unknown refinement; did you mean 'address_hazard'?",
+        ),
+        ("schema: 1\nname: x\ninherit: cortex-m4\nrefinements: 1\n", "refinements: expected a mapping"),
+        (
+            "schema: 1\nname: x\ncore: cortex-m4\ndsp: true\nfpu: true\nrefinements: {}\n",
+            "refinements: belongs to a board",
+        ),
+        (
+            "schema: 1\nname: x\ninherit: cortex-m4\nflash_prefetch: 1\n",
+            "flash_prefetch: expected true or false, got 1",
+        ),
+        ("schema: 1\nname: x\ninherit: cortex-m4\nflash_line_bytes: 12\n", "flash_line_bytes: expected a power of two"),
+        (
+            "schema: 1\nname: x\ninherit: cortex-m4\nflash_cache_bytes: 1K\n",
+            "needs cache_line_bytes or flash_line_bytes",
+        ),
+        (
+            "schema: 1\nname: x\ninherit: cortex-m4\ninstruction_cache_bytes: 100\ncache_line_bytes: 32\n",
+            "instruction_cache_bytes: 100 bytes are no power of two of sets of 3 lines of 32 bytes",
+        ),
+        ("schema: 1\nname: x\ninherit: cortex-m4\nshared_cache: true\n", "shared_cache: needs instruction_cache_bytes"),
+        ("schema: 1\nname: x\ninherit: cortex-m4\nsram_cached: true\n", "sram_cached: needs flash_cache_bytes"),
         (
             "schema: 1\nname: x\ninherit: cortex-m4\ntiming: {lod: 1}\n",
             "timing.lod: unknown instruction class; did you mean 'load'?",
