@@ -335,6 +335,17 @@ def test_speed_is_shown_against_the_core(plan) -> None:
     assert "The core's multiplier does 0.5 a cycle" in render_report(slow)
 
 
+@pytest.mark.parametrize("width", [1080, 340])
+def test_gains_are_to_scale(plan, width: int) -> None:
+    svg = figures(render_report(plan))[f"gain-{width}"]
+    before, after = shapes(svg, "rect", "before"), shapes(svg, "rect", "c1")
+    tuned = [item for item in plan.layers if item.variant]
+    unit = numbers(before[-1], "width")[0] / tuned[-1].baseline_cycles
+    for was, now, item in zip(before, after, tuned, strict=True):
+        assert numbers(was, "width")[0] == pytest.approx(unit * item.baseline_cycles, abs=0.02)
+        assert numbers(now, "width")[0] == pytest.approx(unit * item.cycles, abs=0.02)
+
+
 def test_frontiers_and_the_chosen_plan(plan) -> None:
     found = figures(render_report(plan))
     for memory in ("sram", "flash"):
@@ -360,6 +371,12 @@ def test_ranges_of_the_weights(plan) -> None:
             largest = int(np.abs(item.layer.weights.astype(int)).max())
             assert f"{item.layer.name} weights: largest magnitude {largest}, {np.log2(largest):.1f} of 7 bits" in said
             assert f"{item.layer.name} output" not in said
+    track, box = shapes(svg, "rect", "track")[0], shapes(svg, "rect", "c1")[0]
+    left, whole = numbers(track, "x", "width")
+    magnitudes = np.sort(np.abs(plan.layers[0].layer.weights[plan.layers[0].layer.weights != 0].astype(int)))
+    low, high = (np.log2(magnitudes[(len(magnitudes) - 1) * q // 4]) / 7 * whole + left for q in (1, 3))
+    start, wide = numbers(box, "x", "width")
+    assert (start, start + wide) == pytest.approx((low, high), abs=0.02)
     with_data = figures(render_report(checked(plan)))["ranges-1080"]
     assert "input: largest magnitude 100, 6.6 of 7 bits" in (with_data.findtext("desc") or "")
     assert "±100 · Q2.5" in [e.text for e in with_data.iter("text")]

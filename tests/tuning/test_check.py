@@ -117,6 +117,14 @@ def test_accumulators_beyond_float_are_exact() -> None:
         assert wrapped(accumulators(layer, x)).item() == (expected + 1 + 2**31) % 2**32 - 2**31
 
 
+def test_sums_of_odd_numbers_are_exact(rng: np.random.Generator) -> None:
+    weights = (rng.integers(-(2**14), 2**14, (5, 900)) * 2 + 1).astype(np.int16)
+    x = (rng.integers(-(2**14), 2**14, (7, 900)) * 2 + 1).astype(np.int16)
+    bias = np.zeros(5, np.int16)
+    layer = Layer("x", "fully_connected", "q15", (900,), (5,), weights_dtype="q15", weights=weights, bias=bias)
+    assert np.array_equal(accumulators(layer, x), x.astype(np.int64) @ weights.astype(np.int64).T)
+
+
 def test_bound_is_reached_by_the_worst_input() -> None:
     weights = np.array([[3, -7, 127], [1, 1, 1]], np.int8)
     layer = Layer(
