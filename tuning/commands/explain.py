@@ -82,7 +82,7 @@ def _print_runner_up(out: Console, found: Explanation) -> None:
     other = found.runner_up
     looked = f"{found.considered:,} of {found.legal:,} legal variants"
     if other is None:
-        out.print(f"\nNo other variant fits ({looked} looked at).")
+        out.print(f"\nNo other variant {'fits' if found.considered > 1 else 'was tried'} ({looked} looked at).")
         return
     title = "Fastest that fits" if other.change < 0 else "Runner-up"
     chosen = found.chosen
