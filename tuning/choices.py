@@ -32,8 +32,8 @@ class StrategyName(StrEnum):
 class Surrogate(StrEnum):
     """What the Bayesian strategy learns with."""
 
-    FOREST = "forest"
     GP = "gp"
+    FOREST = "forest"
 
 
 CORES = ("cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33")

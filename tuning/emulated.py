@@ -56,7 +56,7 @@ class How:
     flash_bytes: int | None = None
     pareto: bool = False
     strategy: str = "bayesian"
-    surrogate: str = "forest"
+    surrogate: str = "gp"
     trials: int | None = None
     jobs: int = 1
     dask: str | None = None

@@ -37,7 +37,7 @@ def tune(
     score: str = "estimate",
     strategy: str = "auto",
     trials: int | None = None,
-    surrogate: str = "forest",
+    surrogate: str = "gp",
     jobs: int = 1,
     dask: str | None = None,
     records: str | os.PathLike[str] | None = None,
@@ -61,7 +61,7 @@ def tune(
         ``"auto"`` is exhaustive for estimates and Bayesian for emulation.
     trials : int, optional
         Evaluations per layer at most. Default: all of them for estimates, 16 for emulation.
-    surrogate : {"forest", "gp"}
+    surrogate : {"gp", "forest"}
         What the Bayesian strategy learns with.
     jobs : int
         Emulations at a time on this machine.

@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
+import sys
 from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -16,6 +20,7 @@ from tuning.space import SearchSpace, search_space
 from tuning.target import load_target
 
 STRATEGIES = ("exhaustive", "random", "bayesian")
+SURROGATES = ("gp", "forest")
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +89,8 @@ def test_exhaustive_follows_the_prior(space: SearchSpace) -> None:
     assert [prior[i] for i in first] == sorted(prior)[:5]
 
 
-def test_bayesian_finds_what_the_estimate_missed(space: SearchSpace) -> None:
+@pytest.mark.parametrize("surrogate", SURROGATES)
+def test_bayesian_finds_what_the_estimate_missed(space: SearchSpace, surrogate: str) -> None:
     """The estimate does not know that one lowering is twice as fast: the residual model needs a few points for it."""
     scores = truth(space)
     prior = np.where([v.lowering == "line_buffer" for v in space], 2 * scores, scores)
@@ -92,17 +98,18 @@ def test_bayesian_finds_what_the_estimate_missed(space: SearchSpace) -> None:
     medians = {}
     for name in ("bayesian", "random"):
         best = []
-        for seed in range(5):
+        for seed in range(3):
             first = order[:3] if name == "bayesian" else []
-            found = drive(make_strategy(name, space, seed, list(prior)), scores, 24, 4, first)
+            found = drive(make_strategy(name, space, seed, list(prior), surrogate), scores, 24, 4, first)
             best.append(min(found.values()) / scores.min() - 1)
         medians[name] = float(np.median(best))
     assert medians["bayesian"] <= medians["random"]
     assert medians["bayesian"] < 0.10
 
 
-def test_bayesian_survives_failures(space: SearchSpace) -> None:
-    strategy = make_strategy("bayesian", space, 0, list(truth(space)))
+@pytest.mark.parametrize("surrogate", SURROGATES)
+def test_bayesian_survives_failures(space: SearchSpace, surrogate: str) -> None:
+    strategy = make_strategy("bayesian", space, 0, list(truth(space)), surrogate)
     for round_ in range(4):
         for index in strategy.ask(3):
             strategy.tell(index, math.inf if round_ < 3 else 100.0)
@@ -151,3 +158,36 @@ def test_a_run_stops_at_its_trials_and_counts_the_first_ones(space: SearchSpace)
     found = drive(make_strategy("random", space, 0), scores, 7, 4, first=[5, 5, 9])
     assert list(found)[:2] == [5, 9]
     assert len(found) == 7
+
+
+# ---------------------------------------------------------------- recorded evaluations
+
+
+@pytest.fixture(scope="module")
+def replay() -> ModuleType:
+    path = Path(__file__).parents[2] / "benchmarks" / "search_replay.py"
+    spec = importlib.util.spec_from_file_location("search_replay", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_recorded_tables_are_whole_spaces(replay: ModuleType) -> None:
+    tables = replay.tables()
+    assert len({name.split(" on ")[0] for name in tables}) >= 5
+    assert len({name.split(" on ")[1] for name in tables}) >= 2
+    for table in tables.values():
+        assert len(set(table.space.variants)) == len(table.cycles) == len(table.estimates["fitted"]) >= 30
+    assert replay.DATA.stat().st_size < 200_000
+
+
+def test_the_default_beats_random_on_recorded_evaluations(replay: ModuleType) -> None:
+    """At an equal budget, even without an estimate; `python benchmarks/search_replay.py` has all figures."""
+    table = replay.tables()["conv5x5 on cortex-m4"]
+    blind, random, informed = (
+        float(np.median([table.regret(strategy, prior, seed, 16) for seed in range(5)]))
+        for strategy, prior in (("gp", "none"), ("random", "none"), ("gp", "unfitted"))
+    )
+    assert informed <= 0.01
+    assert blind < 0.2 * random

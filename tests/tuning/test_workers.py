@@ -216,7 +216,7 @@ def test_what_is_known_needs_neither_compiler_runs_nor_scikit_optimize(alone: tu
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"objective": "balanced"}, {"flash_bytes": 12_000}, {"strategy": "random"}, {"surrogate": "gp"}]
+    "options", [{}, {"objective": "balanced"}, {"flash_bytes": 12_000}, {"strategy": "random"}, {"surrogate": "forest"}]
 )
 def test_the_emulated_plan_contains_the_estimates_plan(
     options: dict[str, object], alone: tuple[str, Path], tmp_path: Path

@@ -70,8 +70,8 @@ def tune(
         int | None, typer.Option(min=1, help="Evaluations per layer at most.", show_default=False)
     ] = None,
     surrogate: Annotated[
-        Surrogate, typer.Option(help="What bayesian learns with: a forest of trees or a Gaussian process.")
-    ] = Surrogate.FOREST,
+        Surrogate, typer.Option(help="What bayesian learns with: a Gaussian process or a forest of trees.")
+    ] = Surrogate.GP,
     jobs: Annotated[int, typer.Option(min=1, help="Emulations at a time.")] = 1,
     dask: Annotated[
         str | None,

@@ -24,7 +24,7 @@ class Strategy(Protocol):
 
 
 def make_strategy(
-    name: str, space: SearchSpace, seed: int, prior: Sequence[float] | None = None, surrogate: str = "forest"
+    name: str, space: SearchSpace, seed: int, prior: Sequence[float] | None = None, surrogate: str = "gp"
 ) -> Strategy:
     """The strategy called `name` over `space`.
 
@@ -36,8 +36,8 @@ def make_strategy(
         The same seed gives the same proposals.
     prior : sequence of float, optional
         Estimated score of every variant. A strategy that learns fits what the estimate gets wrong.
-    surrogate : {"forest", "gp"}
-        What ``"bayesian"`` learns with: extremely randomised trees, or a Gaussian process.
+    surrogate : {"gp", "forest"}
+        What ``"bayesian"`` learns with: a Gaussian process, or extremely randomised trees.
     """
     if name == "exhaustive":
         from .exhaustive import Exhaustive

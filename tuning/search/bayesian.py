@@ -31,8 +31,8 @@ class Residual(RegressorMixin, BaseEstimator):
     ----------
     prior : dict
         Point (tuple of int) -> logarithm of the estimated score; points that are not in it have none.
-    kind : {"forest", "gp"}
-        Extremely randomised trees, or a Gaussian process with a Matérn kernel.
+    kind : {"gp", "forest"}
+        A Gaussian process with a Matérn kernel, or extremely randomised trees.
     values : sequence of tuple
         The values of each dimension: those that are no numbers have no order, and become one column each.
     random_state : int
@@ -41,7 +41,7 @@ class Residual(RegressorMixin, BaseEstimator):
     def __init__(
         self,
         prior: dict[tuple[int, ...], float] | None = None,
-        kind: str = "forest",
+        kind: str = "gp",
         values: Sequence[tuple[Any, ...]] = (),
         random_state: int = 0,
     ) -> None:
@@ -116,7 +116,7 @@ class Bayesian:
     KAPPA = 1.0
 
     def __init__(
-        self, space: SearchSpace, seed: int, prior: Sequence[float] | None = None, surrogate: str = "forest"
+        self, space: SearchSpace, seed: int, prior: Sequence[float] | None = None, surrogate: str = "gp"
     ) -> None:
         if not len(space):
             raise OptionError(f"--strategy bayesian: the space of layer {space.layer.name!r} is empty")
