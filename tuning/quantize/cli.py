@@ -138,8 +138,8 @@ def quantize_command(
 
 
 def _check_output(output: Path, inputs: list[Path]) -> None:
-    if output.suffix not in (".yaml", ".yml"):
-        raise OptionError(f"--output: expected a name ending in .yaml, got {str(output)!r}")
+    if output.suffix not in (".yaml", ".yml") or output.is_dir():
+        raise OptionError(f"--output: expected a file name ending in .yaml, got {str(output)!r}")
     for written in (output, output.with_name(f"{output.stem}.npz"), output.with_name(f"{output.stem}_float.npz")):
         for given in inputs:
             if written.resolve() == given.resolve():

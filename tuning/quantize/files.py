@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import model as model_file
+from ..errors import OptionError
 from ..plan import write_atomically
 from .formats import BITS, spell
 from .network import TABLES, WEIGHTED
@@ -25,8 +26,16 @@ _DEFAULTS: dict[str, Any] = {"stride": (1, 1), "padding": (0, 0), "ceil_mode": F
 
 
 def save(result: Quantized, path: str | os.PathLike[str]) -> Path:
-    """Write the three files; the model file, which names the other two, last."""
+    """Write the three files; the model file, which names the other two, last.
+
+    Raises
+    ------
+    OptionError
+        `path` does not end in ``.yaml``.
+    """
     path = Path(path)
+    if path.suffix not in (".yaml", ".yml") or path.is_dir():
+        raise OptionError(f"expected a file name ending in .yaml, got {str(path)!r}")
     weights, in_float = path.with_name(f"{path.stem}.npz"), path.with_name(f"{path.stem}_float.npz")
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(weights, _npz(integer_arrays(result)))

@@ -38,7 +38,9 @@ def run(
     """
     x = np.asarray(x, np.float32)
     for layer in layers:
-        x = np.concatenate([_layer(layer, arrays, part, softmax_base) for part in _parts(layer, x)])
+        # Whoever looks at the values sees the infinities; a warning per operation would add nothing.
+        with np.errstate(over="ignore", invalid="ignore"):
+            x = np.concatenate([_layer(layer, arrays, part, softmax_base) for part in _parts(layer, x)])
         yield layer, x
 
 

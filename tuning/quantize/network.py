@@ -148,8 +148,10 @@ def from_layers(
     """
     made: list[FloatLayer] = []
     layers = list(layers)
-    names = namer([str(row["name"]) for row in layers if "name" in row])
+    names = namer([str(row["name"]) for row in layers if isinstance(row, Mapping) and "name" in row])
     for index, row in enumerate(layers):
+        if not isinstance(row, Mapping):
+            raise ModelError(f"layers[{index}]: expected a mapping such as {{'op': 'relu'}}, got {row!r:.60}")
         keys = dict(row)
         op = str(keys.pop("op", ""))
         where = f"layers[{index}]"

@@ -308,7 +308,7 @@ class _Quantizer:
     def least_input_error(self, fraction: int) -> int:
         dtype = NUMPY_DTYPES[self.dtype]
         candidates = sorted({self.within(-1, fraction + extra) for extra in range(EXTRA_BITS + 1)})
-        errors = [np.square(np.ldexp(to_integers(self.x, f, dtype), -f) - self.x).sum() for f in candidates]
+        errors = [noise(self.x, to_integers(self.x, f, dtype), f) for f in candidates]
         return candidates[int(np.argmin(errors))]
 
     def reduce_error(self, formats: _Formats) -> None:
