@@ -171,6 +171,8 @@ def print_plan(plan: Plan, directory: Path, *, no_color: bool = False, verbose: 
     out.print(
         "Gain is against the paper's configuration (2x2 block, unroll 1, two im2col columns) of the same kernels."
     )
+    costliest = max(plan.layers, key=lambda item: item.cycles).layer.name
+    out.print(f"Why: `--explain {costliest}` says where its cycles go, what came second and what to try.")
     out.print(
         f"\nWritten to {directory}{'' if str(directory).endswith('/') else '/'}: {plan.model}.c, "
         f"{plan.model}.h, headers, CMakeLists.txt, plan.json"
@@ -249,6 +251,8 @@ def print_comparison(
         out.print(f"{letter}: {path}: {plan['model']} on {plan['target']}, least {plan['objective']}, {plan['score']}")
     if a["digests"].get("model") != b["digests"].get("model"):
         out.print("The models differ: layers are matched by name.")
+    if a["score"] != b["score"]:
+        out.print("One has estimated cycles, the other emulated ones: a few per cent between them mean nothing.")
     table = make_table(
         "layer", "A cycles", "B cycles", "change", "what changed", right=("A cycles", "B cycles", "change")
     )
