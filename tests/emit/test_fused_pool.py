@@ -21,7 +21,7 @@ from tuning.emulate.folder import FolderError, draw_inputs, load, verify
 from tuning.plan import Plan
 
 ROWS = Variant(4, 2, 2, 2, "line_buffer", "interleaved", fused_pool=True)
-COLUMNS = Variant(4, 1, 1, 2, fused_pool=True)
+COLUMNS = Variant(8, 2, 1, 2, fused_pool=True)
 
 
 def layers(dtype: str):

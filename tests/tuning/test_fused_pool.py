@@ -328,7 +328,7 @@ def test_the_pair_emulates_close_to_its_parts(core: str) -> None:
 def test_measurements_of_a_pair_depend_on_its_pooling() -> None:
     layer = pair()
     bench = Bench(tuning.load_target("cortex-m4"), CFLAGS)
-    variant = Variant(4, 2, 2, 2, fused_pool=True)
+    variant = Variant(8, 2, 2, 2, fused_pool=True)
     other = replace(layer, pool=replace(layer.pool, op="avg_pool2d"))
     same = replace(layer, pool=None)
     assert bench.key(layer, variant, (True, True)) != bench.key(other, variant, (True, True))
