@@ -49,7 +49,9 @@ class Document:
     lines: dict[Key, int]
 
     def where(self, key: Key) -> str:
-        """``file:line`` of `key`, or of the nearest enclosing one."""
+        """``file:line`` of `key`, or of the nearest enclosing one; the name alone where there are no lines."""
+        if not self.lines:
+            return self.name
         while key and key not in self.lines:
             key = key[:-1]
         return f"{self.name}:{self.lines.get(key, 1)}"

@@ -570,6 +570,12 @@ def test_bad_calls_end_in_one_sentence(files: Path, arguments: list[str], says: 
     assert {item.name: item.read_bytes() for item in files.iterdir()} == before
 
 
+def test_without_the_package_onnx_one_is_told_which(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(tuning.MissingToolError, match=r"pip install 'cmsisnn-x\[quantize\]'"):
+        tuning.quantize(files / "my-net.onnx", files / "data.npz")
+
+
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys, tuning.quantize.cli as c\n"
