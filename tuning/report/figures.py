@@ -102,6 +102,7 @@ def cycles_figure(rows: Sequence[Row], terms: Sequence[str], width: int, cycles_
                 canvas.line(low, middle, high, middle, "halo")
                 canvas.line(low, middle, high, middle, "whisker", tip)
                 for x in (low, high):
+                    canvas.line(x, middle - 5, x, middle + 5, "halo")
                     canvas.line(x, middle - 4, x, middle + 4, "whisker")
     figure.labels()
     return canvas
