@@ -27,7 +27,7 @@ WORDS = {
     "multiply_accumulate": "the inner product (multiplies and their loads)",
     "requantise": "starting, rounding, saturating and storing outputs",
     "loop": "loops and calls",
-    "memory": "waiting for flash",
+    "memory": "waiting for memories",
 }
 """What each term of an estimate counts."""
 
@@ -275,7 +275,7 @@ class _Candidates:
             self.pool = plan.tables[index + 1][0]
             self.apart = ~np.array([variant is not None and variant.fused_pool for variant in full.variants])
             self.cycles += self.apart * self.pool.cycles
-        self.least = int(self.cycles[self.chosen])
+        self.base = int(self.cycles[self.chosen])
         self._made: dict[int, Candidate] = {}
 
     def _totals(self, index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -313,7 +313,7 @@ class _Candidates:
                 variant,
                 int(self.cycles[row]),
                 bool(self.known[row]),
-                float(self.cycles[row]) / self.least - 1 if self.least else 0.0,
+                float(self.cycles[row]) / self.base - 1 if self.base else 0.0,
                 terms,
                 item.scratch_bytes,
                 item.flash_bytes + (self.pool.flash_bytes if self.apart[row] else 0),
@@ -345,7 +345,7 @@ class _Candidates:
         """Faster rows beyond the budgets: the one that needs the fewest bytes, and each for which more bytes buy
         more.
         """
-        faster = [row for row in self._order(self._others()) if self.cycles[row] < self.least]
+        faster = [row for row in self._order(self._others()) if self.cycles[row] < self.base]
         beyond = [(sum(over.values()), self.cycles[row], row) for row in faster if (over := self._over(row))]
         best: list[int] = []
         for _, cycles, row in sorted(beyond):
