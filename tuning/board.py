@@ -10,6 +10,7 @@ board says of the memories that its file declares.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 HEADER = ("layer", "cycles")
 LINES = (4, 8, 16, 32)
 MOST_WAITS = 64
-ENOUGH = 1e-4
-"""Relative error by which a model has to be better to be taken in place of a simpler one."""
+PREFETCH_GAIN = 0.003
+"""Relative error by which a prefetch that the target does not declare has to explain a measurement better."""
 
 _ROW = re.compile(r"\b([A-Za-z_]\w*)\s*[,;]\s*(-?\w+)\b")
 
@@ -240,16 +241,16 @@ def fit(
         raise BoardError(f"{csv}: layer {empty[0]!r} took 0 cycles: was the counter started?")
     cycles = np.array([measured[name] for name in names], float)
 
-    best: tuple[float, Target] | None = None
+    board = replace(target, inherit=target.name) if target.is_core else target
+    solved: list[tuple[float, Target]] = []
     for line in (target.flash_line_bytes,) if target.flash_line_bytes else LINES:
-        counting = replace(target, flash_line_bytes=line, flash_wait_states=1, sram_wait_states=1)
+        counting = replace(board, flash_line_bytes=line, flash_wait_states=1, sram_wait_states=1)
         counted = [stage.trace for stage in _run(firmware, counting, code)[0]]
-        for prefetch in (False, True):
-            error, found = _solve(replace(target, flash_line_bytes=line, flash_prefetch=prefetch), counted, cycles)
-            if best is None or error < best[0] - ENOUGH:
-                best = error, found
-    assert best is not None
-    fitted = best[1]
+        shapes = [replace(board, flash_line_bytes=line, flash_prefetch=prefetch) for prefetch in (False, True)]
+        solved += [
+            _solve(shape, counted, cycles) for shape in shapes if shape.flash_prefetch or not board.flash_prefetch
+        ]
+    _, fitted = min(solved, key=lambda item: (item[0] + PREFETCH_GAIN * item[1].flash_prefetch, item[0]))
     after, _ = _run(firmware, fitted, code)
     changes = {
         name: getattr(fitted, name)
@@ -350,7 +351,7 @@ def calibrate_board(
     path = find_target(target)
     if output.resolve() == path.resolve():
         raise BoardError(f"{output}: is the target itself; choose another file for the fitted one")
-    inherit = target if target in list_targets() else str(path.resolve())
+    inherit = target if target in list_targets() else os.path.relpath(path, output.parent)
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(target_text(found, inherit, csv), encoding="utf-8")
     load_target(output)

@@ -69,6 +69,16 @@ def test_the_memories_of_a_synthetic_board_are_recovered(truth, folder, tmp_path
     assert not found.target.sram_wait_states or "sram_wait_states" in truth
 
 
+def test_a_board_of_which_nothing_is_known_starts_from_its_core(folder, tmp_path):
+    core = load_target("cortex-m4")
+    truth = replace(core, name="mine", inherit="cortex-m4", flash_wait_states=3, flash_line_bytes=16)
+    csv = measure(folder, truth, tmp_path / "board.csv")
+    found = fit(folder, csv, core)
+    assert found.changes == {"flash_wait_states": 3, "flash_line_bytes": 16}
+    (tmp_path / "fitted.yaml").write_text(target_text(found, "cortex-m4", csv))
+    assert not load_target(tmp_path / "fitted.yaml").is_core
+
+
 def test_what_a_board_file_says_right_is_left_alone(folder, tmp_path):
     board = load_target("nucleo-l4r5zi")
     found = fit(folder, measure(folder, board, tmp_path / "board.csv"), board)
