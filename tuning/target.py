@@ -354,8 +354,8 @@ def _load(path: Path, children: tuple[Path, ...]) -> Target:
     if missing := [name for name in TIMING if name not in timing]:
         raise error(("timing",), f"{missing[0]} is missing: {TIMING[missing[0]]}")
     target = replace(base, **changes, timing=timing, refinements=refinements, sources=sources)
-    if problem := _contradiction(target):
-        raise error((problem[0],), problem[1])
+    if wrong := _contradiction(target):
+        raise error((wrong[0],), wrong[1])
     return target
 
 
