@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 import tuning
-from helpers.folders import emulator
+from helpers.folders import WARNINGS, emulator, zig
 from helpers.onnx_models import reference
 from tuning.quantize import evaluate, load_data, load_reference
 
@@ -93,6 +94,22 @@ def test_pixels_are_exact_in_q7(model) -> None:
     network = load_reference(model)
     pixels = np.arange(64).reshape(1, 1, 8, 8) % 17
     assert np.array_equal(network.quantize(pixels)[0, :, :, 0] / 2.0**network.input_fraction, pixels[0, 0])
+
+
+def test_the_tutorials_c_function_classifies_pixels(model, held_out, tmp_path: Path) -> None:
+    """The C block of the tutorial, compiled against the emitted folder, takes pixels and gives the labels."""
+    plan = tuning.tune(model, tuning.load_target("cortex-m4"))
+    tuning.emit(plan, tmp_path)
+    text = (MODELS / "README.md").read_text(encoding="utf-8")
+    (tmp_path / "user.c").write_text(text.split("```c\n")[1].split("```")[0], encoding="utf-8")
+    library = tmp_path / "user.so"
+    sources = [tmp_path / "user.c", tmp_path / "digits.c"]
+    zig(*WARNINGS, "-O1", "-shared", "-fPIC", "-I", tmp_path, *sources, "-o", library)
+    classify = ctypes.CDLL(str(library)).classify
+    answers = [classify(np.ascontiguousarray(x, np.uint8).ctypes.data_as(ctypes.c_void_p)) for x in held_out.x]
+    expected = np.asarray(model.network().run(load_reference(model).quantize(held_out.x))).argmax(axis=1)
+    assert np.array_equal(answers, expected)
+    assert (expected == held_out.y).mean() > 0.97
 
 
 @pytest.mark.emulated

@@ -290,6 +290,13 @@ def test_activations() -> None:
     (layer,) = check(model(with_limits, {"w": draw(9, 4), "low": np.zeros(())}, ("n", 9))).layers
     assert layer.keys == {"activation": "relu"}
     assert layer.clip is None
+    pair = [node("Gemm", ["x", "w"], ["a"]), node("Max", ["low", "a"], ["b"]), node("Min", ["b", "high"], ["y"])]
+    limits = {"low": np.zeros(()), "high": np.array(1.5)}
+    (layer,) = check(model(pair, {"w": draw(9, 4)} | limits, ("n", 9))).layers
+    assert (layer.keys, layer.clip) == ({"activation": "relu"}, 1.5)
+    assert "behind a ReLU" in refused(
+        model([pair[0], node("Min", ["a", "high"], ["y"])], {"w": draw(9, 4)} | limits, ("n", 9))
+    )
     old = [node("Gemm", ["x", "w"], ["a"]), node("Clip", ["a"], ["y"], min=0.0, max=2.0)]
     assert check(model(old, {"w": draw(9, 4)}, ("n", 9), opset=9)).layers[0].clip == 2.0
 

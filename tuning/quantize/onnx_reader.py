@@ -385,6 +385,27 @@ class _Operators(Walk):
         is_open = high is None or high >= np.finfo(np.float32).max
         return self.activate(node, flow, "relu", None if is_open else high)
 
+    def uniform(self, node: Node, flow: Flow) -> float:
+        """The constant operand, which must be one number."""
+        value, _ = self.operand(node, flow)
+        if value.size == 0 or np.ptp(value) != 0:
+            raise self.unsupported(node, "expected one number as the other operand")
+        return float(value.flat[0])
+
+    def on_Max(self, node: Node, flow: Flow) -> Flow:
+        if (low := self.uniform(node, flow)) != 0:
+            raise self.unsupported(node, f"expected the maximum with 0 (ReLU), got {low:g}")
+        return self.activate(node, flow, "relu")
+
+    def on_Min(self, node: Node, flow: Flow) -> Flow:
+        high = self.uniform(node, flow)
+        last = self.layers[-1] if self.layers else None
+        is_relu = last is not None and (last.op == "relu" or last.keys.get("activation") == "relu")
+        if last is None or not is_relu or flow.scale is not None or flow.pads is not None or not high > 0:
+            raise self.unsupported(node, f"expected a positive limit behind a ReLU (ReLU6), got {high:g}")
+        self.layers[-1] = replace(last, clip=high if last.clip is None else min(high, last.clip))
+        return flow
+
     def limit(self, node: Node, name: str, index: int) -> float | None:
         if self.has(node, index):
             return float(self.constant(node, index, name).reshape(-1)[0])
