@@ -235,6 +235,8 @@ def _print_blocks(out: Any, emulator: Emulator, trace: Trace) -> None:
             f"{emulator.image.place(block.address)}: {block.count:,} times, {block.instructions:,} instructions, "
             f"{block.cycles:,} cycles ({block.cycles / max(trace.cycles, 1):.1%})"
         )
+        if block.added:
+            out.print("    of them " + ", ".join(f"{cause} {cycles:+,}" for cause, cycles in block.added.items()))
         for item in emulator.disassemble(block.address, block.size):
             out.print(f"    {item.address:8x}  {item.text}")
 

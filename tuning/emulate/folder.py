@@ -439,7 +439,7 @@ def verify(
                 mismatches += found
                 exact = results[index - 1].exact and not found
                 if sample == 0:
-                    pair: dict[str, Any] = {"instructions": trace.instructions, "cycles": trace.cycles, "added": trace.added}
+                    pair: dict[str, Any] = {name: getattr(trace, name) for name in ("instructions", "cycles", "added")}
                     nothing = dict.fromkeys(trace.added, 0)
                     results[index] = replace(results[index], instructions=0, cycles=0, added=nothing)
                     results[index - 1] = replace(results[index - 1], **pair)
