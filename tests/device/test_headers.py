@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from cmsisnn_x._variants import BASELINE, Variant
+from cmsisnn_x.layers import with_pools
 from helpers.device import INCLUDE, Case, c_source, compilers, draw
 from helpers.layers import make_layer
 from helpers.qemu import BOARDS, Board, check_in_qemu
@@ -30,6 +31,9 @@ def one_of_each() -> list[Case]:
             Case(full, Variant(2, 2, 1, 1, lowering="direct", weight_layout=w), **offsets)
             for w in ("plain", "interleaved")
         ]
+        for op, wide in (("max_pool2d", 1), ("avg_pool2d", 2)):
+            behind = make_layer(op, conv.output_shape, dtype=dtype, kernel=3, stride=2, padding=1)
+            found.append(Case(with_pools((conv, behind))[0], Variant(8, 2, wide, 2, fused_pool=True), **offsets))
         for op in ("max_pool2d", "avg_pool2d"):
             found.append(Case(make_layer(op, (7, 6, 5), dtype=dtype, kernel=3, stride=2, ceil_mode=True), **offsets))
         found += [
