@@ -88,7 +88,7 @@ def flash_frontier(network: Network, sram: int | None = None) -> list[Choice] | 
     allowed = network.allowed(sram)
     if allowed is None:
         return []
-    rows_of = _worth_trying(network, allowed)
+    rows_of = worth_trying(network, allowed)
     last = {kernel: i for i, item in enumerate(network.options) for kernel in set(item.kernels) & network.shared}
     code_of = {
         kernel: int(item.code_bytes[row])
@@ -151,7 +151,7 @@ def _undominated(plans: np.ndarray) -> np.ndarray:
     return plans[np.concatenate([[True], plans[1:, 1] < least[:-1]])]
 
 
-def _worth_trying(network: Network, allowed: Sequence[np.ndarray]) -> list[list[int]]:
+def worth_trying(network: Network, allowed: Sequence[np.ndarray]) -> list[list[int]]:
     """Rows that can be part of an optimal plan.
 
     A kernel that one layer has to itself is dropped for another of that layer that costs no more cycles and no more
@@ -229,8 +229,8 @@ def steps(points: Sequence[dict[str, int]], memory: str, most: int = 16) -> list
         One frontier of `pareto`.
     memory : {"sram", "flash"}
     most : int
-        Rows at most: of a longer frontier the best points within evenly spaced budgets, `STEP` bytes (or twice, four
-        times... as many) apart.
+        Rows at most: of a longer frontier the best points within evenly spaced budgets, as many bytes apart as a power
+        of two.
 
     Returns
     -------
@@ -239,7 +239,7 @@ def steps(points: Sequence[dict[str, int]], memory: str, most: int = 16) -> list
     """
     key = f"{memory}_bytes"
     shown = list(points)
-    step = STEP
+    step = 16
     while len(shown) > most:
         best = {(point[key] - points[0][key]) // -step: point for point in points}  # the last below each line stays
         shown = list(best.values())

@@ -252,3 +252,23 @@ def test_candidates_stay_within_the_sram_budget(alone: tuple[str, Path]) -> None
     assert plan.totals["sram_bytes"] <= sram
     with pytest.raises(tuning.InfeasibleError):  # before anything is compiled
         tuning.tune(model, target, score="emulate", sram_bytes=sram - 1, records="/nonexistent/records.sqlite")
+
+
+def test_frontiers_are_made_of_emulated_cycles(alone: tuple[str, Path]) -> None:
+    """What the estimate's frontier uses is emulated with the rest, so that small plans are among the points."""
+    model, target = load_model(MODEL), load_target(TARGET)
+    guess = tuning.tune(model, target, pareto=True)
+    plan = tuning.tune(model, target, score="emulate", trials=TRIALS_HERE, pareto=True, records=alone[1])
+    assert plan.pareto is not None
+    assert guess.pareto is not None
+    assert plan.cycles_are == "emulated"
+    for memory in ("sram", "flash"):
+        assert plan.pareto[memory][-1]["cycles"] == plan.totals["cycles"]
+        assert len(plan.pareto[memory]) > 1
+    small = plan.pareto["sram"][0]
+    assert small["sram_bytes"] < plan.totals["sram_bytes"]
+    tight = tuning.tune(
+        model, target, score="emulate", trials=TRIALS_HERE, sram_bytes=small["sram_bytes"], records=alone[1]
+    )
+    assert tight.totals["cycles"] <= small["cycles"]
+    assert tight.totals["sram_bytes"] <= small["sram_bytes"]
