@@ -24,7 +24,7 @@ from cmsisnn_x.layers import Layer
 from .choices import OBJECTIVES
 from .errors import InfeasibleError
 from .memory import aligned, live_bytes
-from .pareto import flash_frontier
+from .pareto import flash_frontier, worth_trying
 from .units import show_size
 
 ADDRESSABLE_BYTES = 1 << 29
@@ -63,6 +63,11 @@ def _stage(item: Options, pool: Options) -> Options:
         cycles=item.cycles + apart * int(pool.cycles[0]),
         weights_bytes=item.weights_bytes + apart * int(pool.flash_bytes[0]),
     )
+
+
+def _looks(item: Options) -> Hashable:
+    columns = (item.cycles, item.weights_bytes, item.code_bytes)
+    return (item.kernels, *(np.asarray(column, np.int64).tobytes() for column in columns))
 
 
 @dataclass(frozen=True)
@@ -119,6 +124,9 @@ class Network:
             for kernel in set(item.kernels):
                 counts[kernel] = counts.get(kernel, 0) + 1
         self.shared = {kernel for kernel, count in counts.items() if count > 1}
+        seen: dict[Hashable, int] = {}
+        # For each stage the first one that is equal to it in everything that choosing looks at.
+        self.twin = [seen.setdefault(_looks(item), i) for i, item in enumerate(self.options)]
 
     def choice_of_layers(self, rows: Sequence[int]) -> Choice:
         """Price a choice of a row per layer."""
@@ -189,19 +197,27 @@ class Network:
         allowed = self.allowed(sram)
         if allowed is None:
             return None
-        columns = [(i, int(row)) for i, found in enumerate(self._undominated(allowed)) for row in found]
-        shared = sorted({self.options[i].kernels[row] for i, row in columns} & self.shared, key=repr)
+        # Layers that are equal in everything are one column per row, which counts how many of them take it.
+        groups: dict[Hashable, list[int]] = {}
+        rows_of = worth_trying(self, allowed)
+        for i, rows in enumerate(rows_of):
+            groups.setdefault((self.twin[i], tuple(rows)), []).append(i)
+        stages = list(groups.values())
+        columns = [(g, row) for g, members in enumerate(stages) for row in rows_of[members[0]]]
+        paid_once = {self.options[stages[g][0]].kernels[row] for g, row in columns} & self.shared
+        shared = sorted(paid_once, key=repr)
         position = {kernel: len(columns) + at for at, kernel in enumerate(shared)}
         cycles, size = np.zeros(len(columns) + len(shared)), np.zeros(len(columns) + len(shared))
+        most = np.ones(len(size))
         entries: list[tuple[int, int, float]] = []
-        low, high = [1.0] * len(self.options), [1.0] * len(self.options)
-        for at, (i, row) in enumerate(columns):
-            item = self.options[i]
-            entries.append((i, at, 1.0))
-            cycles[at], size[at] = item.cycles[row], item.weights_bytes[row]
+        low, high = [float(len(members)) for members in stages], [float(len(members)) for members in stages]
+        for at, (g, row) in enumerate(columns):
+            item, count = self.options[stages[g][0]], len(stages[g])
+            entries.append((g, at, 1.0))
+            cycles[at], size[at], most[at] = item.cycles[row], item.weights_bytes[row], count
             if (kernel := item.kernels[row]) in position:
                 size[position[kernel]] = item.code_bytes[row]
-                entries += [(len(low), at, 1.0), (len(low), position[kernel], -1.0)]
+                entries += [(len(low), at, 1.0), (len(low), position[kernel], -float(count))]
                 low.append(-np.inf)
                 high.append(0.0)
             else:
@@ -210,22 +226,23 @@ class Network:
             entries += [(len(low), at, float(value)) for at, value in enumerate(size) if value]
             low.append(-np.inf)
             high.append(float(flash - self.other_flash_bytes))
-        rows, cols, values = zip(*entries, strict=True)
-        matrix = coo_array((values, (rows, cols)), shape=(len(low), len(size))).tocsr()
+        where, which, values = zip(*entries, strict=True)
+        matrix = coo_array((values, (where, which)), shape=(len(low), len(size))).tocsr()
         objective = size if by_flash else cycles
         result = milp(
             objective / max(objective.max(), 1.0),
             integrality=np.ones(len(size)),
-            bounds=Bounds(0, 1),
+            bounds=Bounds(0, most),
             constraints=LinearConstraint(matrix, low, high),
             options={"mip_rel_gap": 0.0},
         )
         if result.x is None:
             return None
         picked = [0] * len(self.options)
-        for at, (i, row) in enumerate(columns):
-            if result.x[at] > 0.5:
-                picked[i] = row
+        free = [iter(members) for members in stages]
+        for at, (g, row) in enumerate(columns):
+            for _ in range(round(result.x[at])):
+                picked[next(free[g])] = row
         return self.choice(picked)
 
     def _undominated(self, allowed: list[np.ndarray]) -> list[np.ndarray]:
@@ -257,25 +274,38 @@ def choose(network: Network, objective: str, sram: int | None = None, flash: int
             f"does not fit: it needs {floor:,} bytes of SRAM, more than the {ADDRESSABLE_BYTES >> 20} MiB that a "
             "Cortex-M has addresses for.\nTry: fewer channels or a smaller image"
         )
-    smallest = network.smallest(sram)
-    if smallest is None or (flash is not None and smallest.flash_bytes > flash):
-        raise _infeasible(network, sram, flash)
-    if objective == "latency":
-        choice = network.fastest(sram, flash)
-    elif objective == "sram":
-        choice = next(found for level in network.levels() if (found := network.fastest(level, flash)) is not None)
-    elif objective == "flash":
-        choice = smallest
-    elif objective == "balanced":
-        choice = _balanced(network, sram, flash)
-    else:
+    if objective not in OBJECTIVES:
         raise ValueError(f"objective: expected one of {', '.join(OBJECTIVES)}, got {objective!r}")
-    assert choice is not None  # `smallest` fits
+    choice = None
+    if objective == "flash":
+        choice = network.smallest(sram)
+    elif fastest := network.fastest(sram, flash):
+        if objective == "latency":
+            choice = fastest
+        elif objective == "sram":
+            choice = _least_sram(network, fastest, flash)
+        else:
+            choice = _balanced(network, fastest, sram, flash)
+    if choice is None or (flash is not None and choice.flash_bytes > flash):
+        raise _infeasible(network, sram, flash)
     return choice
 
 
-def _balanced(network: Network, sram: int | None, flash: int | None) -> Choice:
-    """Least cycles x SRAM x flash: the geometric mean, to a constant.
+def _least_sram(network: Network, fastest: Choice, flash: int | None) -> Choice:
+    """The fastest choice of the least arena level that some choice fits into: the more SRAM, the more choices."""
+    levels = [level for level in network.levels() if level <= fastest.sram_bytes]
+    found, low, high = fastest, 0, len(levels) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if (choice := network.fastest(levels[middle], flash)) is not None:
+            found, high = choice, middle
+        else:
+            low = middle + 1
+    return found
+
+
+def _balanced(network: Network, best: Choice, sram: int | None, flash: int | None) -> Choice:
+    """Least cycles x SRAM x flash: the geometric mean, to a constant; `best` is the fastest choice.
 
     Within one arena level the product of two sums is concave, so that its minimum over all choices is a corner of
     their convex hull: the best choice for some price of a byte in cycles. Where that corner is cut off by the flash
@@ -286,9 +316,7 @@ def _balanced(network: Network, sram: int | None, flash: int | None) -> Choice:
     def product(choice: Choice) -> tuple[float, int]:
         return float(choice.cycles) * choice.sram_bytes * choice.flash_bytes, choice.cycles
 
-    best = network.fastest(sram, flash)
     least = network.smallest(sram)
-    assert best is not None
     assert least is not None
     fewest = network.fastest(sram, None)
     assert fewest is not None
