@@ -33,6 +33,9 @@ MOST_WAITS = 64
 PREFETCH_GAIN = 0.003
 """Relative error by which a prefetch that the target does not declare has to explain a measurement better."""
 
+LEAST = 1e-3
+"""Events per measured cycle of some layer from which on their price can be told."""
+
 _ROW = re.compile(r"\b([A-Za-z_]\w*)\s*[,;]\s*(-?\w+)\b")
 
 
@@ -286,24 +289,32 @@ def _solve(target: Target, counted: Sequence[Trace], measured: np.ndarray) -> tu
 
     fixed = _without_memories(counted)
     fetched, following, constants = column("fetched"), column("fetched_next"), column("constants")
-    others = np.stack([column("sram"), column("unaligned_loads")], axis=1)
+    # What the layers hardly do cannot be measured by them, and stays as declared.
+    declared = {"sram": target.sram_wait_states, "unaligned_loads": target.refinements.get("unaligned_load", 0.0)}
+    seen = [name for name in declared if (column(name) / measured).max() >= LEAST]
+    fixed = fixed + sum(column(name) * declared[name] for name in declared if name not in seen)
+    others = np.stack([column(name) for name in seen], axis=1) if seen else np.zeros((len(measured), 0))
     best: tuple[float, Target] | None = None
     for waits in range(MOST_WAITS + 1):
         full = waits + target.line_fill_cycles
         after = max(0, full - target.flash_line_bytes // 4) if target.flash_prefetch else full
         flash = fixed + (fetched + constants) * full + following * after
-        weights = 1 / measured
-        found, _ = nnls(others * weights[:, np.newaxis], np.maximum(measured - flash, 0) * weights)
-        sram, unaligned = (round(float(value)) for value in found)
-        error = float(np.sqrt(np.mean(((flash + others @ (sram, unaligned)) / measured - 1) ** 2)))
+        solved: list[int] = []
+        if seen:
+            solution, _ = nnls(others / measured[:, np.newaxis], np.maximum(measured - flash, 0) / measured)
+            solved = [round(float(value)) for value in solution]
+        error = float(np.sqrt(np.mean(((flash + others @ np.array(solved, float)) / measured - 1) ** 2)))
         if best is None or error < best[0] - 1e-9:
+            values = declared | dict(zip(seen, solved, strict=True))
             refinements = {name: value for name, value in target.refinements.items() if name != "unaligned_load"}
-            if unaligned:
-                refinements["unaligned_load"] = float(unaligned)
-            best = (
-                error,
-                replace(target, flash_wait_states=waits, sram_wait_states=sram, refinements=refinements),
-            )
+            if values["unaligned_loads"]:
+                refinements["unaligned_load"] = float(values["unaligned_loads"])
+            changed: dict[str, Any] = {
+                "flash_wait_states": waits,
+                "sram_wait_states": int(values["sram"]),
+                "refinements": refinements,
+            }
+            best = error, replace(target, **changed)
     assert best is not None
     return best
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import tuning
+from cmsisnn_x import Variant
 from helpers.plans import chain, make_plan
 from tuning.board import BoardError, fit, price_elf, price_folder, read_csv, target_text
 from tuning.emulate import Emulator
@@ -115,6 +116,26 @@ def test_the_command_writes_the_target_and_shows_the_errors(folder, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert "one --target" in done.stderr
+
+
+def test_a_pooling_that_its_convolution_takes_in_is_measured_with_it(tmp_path):
+    layers = chain(
+        (8, 8, 4),
+        "q7",
+        {"op": "conv2d", "out": 8, "kernel": 3, "pad": 1, "out_shift": 9, "name": "conv1"},
+        {"op": "max_pool2d", "kernel": 2, "stride": 2, "name": "pool1"},
+        {"op": "fully_connected", "out": 10, "out_shift": 9, "name": "fc1"},
+    )
+    one = Variant(4, 2, 2, 2, "line_buffer", "interleaved", fused_pool=True)
+    tuning.emit(make_plan("net", layers, variant={"conv1": one}), tmp_path / "net")
+    board = load_target("nucleo-l4r5zi")
+    stages, network = price_folder(tmp_path / "net", board)
+    assert [stage.layer for stage in stages] == ["conv1", "fc1"]
+    assert sum(stage.trace.cycles for stage in stages) < network.cycles
+    rows = {stage.layer: stage.trace.cycles for stage in stages} | {"pool1": 0}
+    (tmp_path / "board.csv").write_text("layer,cycles\n" + "".join(f"{n},{c}\n" for n, c in rows.items()))
+    found = fit(tmp_path / "net", tmp_path / "board.csv", board)
+    assert (found.layers, found.changes) == (("conv1", "fc1"), {})
 
 
 GOOD = "layer,cycles\na,1\nb,20\n"
