@@ -322,6 +322,26 @@ def test_relu6_needs_a_layer_behind_it() -> None:
     layers = [{"op": "fully_connected", "weights": draw(3, 5), "activation": "relu", "clip": 6.0}]
     with pytest.raises(ModelError, match="clipped at 6 is supported between two layers with weights"):
         tuning.quantize(layers, samples(5, (5,)))
+    conv = {"op": "conv2d", "weights": draw(8, 3, 3, 2), "bias": draw(8) + 1}
+    rest = [
+        {"op": "avg_pool2d", "kernel": 2},
+        {"op": "relu", "clip": 3.0},
+        {"op": "fully_connected", "weights": draw(4, 128)},
+    ]
+    with pytest.raises(ModelError, match="before average pooling"):
+        tuning.quantize([conv, *rest], samples(5, (10, 10, 2)), input_shape=(10, 10, 2))
+    # Behind a maximum, and twice: the lower end counts, and one that does nothing may stand anywhere.
+    layers = [conv, {"op": "max_pool2d", "kernel": 2}, {"op": "relu", "clip": 6.0}, {"op": "relu", "clip": 3.0}]
+    layers += [
+        {"op": "avg_pool2d", "kernel": 2},
+        {"op": "relu", "clip": 4.0},
+        {"op": "fully_connected", "weights": draw(4, 32)},
+    ]
+    result = tuning.quantize(layers, samples(60, (10, 10, 2)), "q15", input_shape=(10, 10, 2))
+    assert result.report[-1].snr_db > 45
+    x = samples(60, (10, 10, 2))
+    *_, (_, out) = result.reference.tensors(x)
+    assert np.abs(out - run_float(layers, x, (10, 10, 2))[-1]).max() < 1e-3
 
 
 # ---------------------------------------------------------------- softmax

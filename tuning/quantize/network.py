@@ -278,10 +278,12 @@ def fold_clips(network: FloatNetwork, dtype: str) -> FloatNetwork:
             continue
         start = index if layer.op in WEIGHTED else origin(tuple(layers), index)
         end = next((k for k in range(index + 1, len(layers)) if layers[k].op not in SCALE_FREE), len(layers))
-        if start is None or end == len(layers) or layers[end].op not in WEIGHTED:
+        # A mean of saturated values is not a saturated mean.
+        is_averaged = start is not None and any(between.op == "avg_pool2d" for between in layers[start:index])
+        if start is None or is_averaged or end == len(layers) or layers[end].op not in WEIGHTED:
             raise ModelError(
                 f"{network.name}: {layer.source or layer.name}: an activation clipped at {layer.clip:g} is supported "
-                "between two layers with weights (pooling and relu may lie between); use a plain ReLU here"
+                "between two layers with weights, before average pooling; use a plain ReLU here"
             )
         factor = limit / layer.clip
         for k in range(start, end):
