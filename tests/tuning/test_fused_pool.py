@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations, product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -334,3 +335,18 @@ def test_measurements_of_a_pair_depend_on_its_pooling() -> None:
     assert bench.key(layer, variant, (True, True)) != bench.key(other, variant, (True, True))
     unfused = replace(variant, fused_pool=False)
     assert bench.key(layer, unfused, (True, True)) == bench.key(same, unfused, (True, True))
+
+
+def test_lines_that_no_window_needs_cost_nothing() -> None:
+    """A pooling that steps over every other row: the fused kernel computes half of them, and is the fastest."""
+    sparse = chain((24, 24, 4), "q7", conv(8, 3, pad=1, out_shift=9), pool("max", 1, stride=2), dense(4))
+    layer, target = with_pools(sparse)[0], tuning.load_target("cortex-m4")
+    variant = Variant(8, 2, 4, 4, "line_buffer", "interleaved", inner="asm", fused_pool=True)
+    assert band_work(layer, variant) == (12, 12, 0)
+    alone = estimate(layer, replace(variant, fused_pool=False), target)
+    assert estimate(layer, variant, target).cycles < 0.6 * alone.cycles
+    model = tuning.Model("net", "q7", (24, 24, 4), sparse, {"sram": None, "flash": None}, None, "0", Path("net.yaml"))
+    plan = tuning.tune(model, target)
+    free = tuning.tune(replace(model, layers=(replace(sparse[0], variant={"fused_pool": False}), *sparse[1:])), target)
+    assert plan.layers[0].variant.fused_pool
+    assert plan.totals["cycles"] < free.totals["cycles"]

@@ -18,8 +18,10 @@ from .features import TERMS
 if TYPE_CHECKING:
     from .base import Estimates
 
-CODE_BYTES = 120
-"""Of the band's walk, beside the two kernels' own code."""
+CODE_BYTES = 170
+"""Of the band's walk, beside the two kernels' own code: the median of emulated pairs on four cores, 26 to 280."""
+STACK_BYTES = 44
+"""Of the band and the call that pools, on top of both kernels' own."""
 INSTRUCTIONS_PER_STEP = 40
 """Of the call that ends a step: the windows that it completes, the lines that move."""
 
@@ -53,9 +55,10 @@ def estimate_fused(
         terms[at] += pool.terms[0]
         terms[at, loop] += moved_words * word + steps * INSTRUCTIONS_PER_STEP * timing["alu"] / timing["issue_width"]
         scratch[at] = layer_scratch_bytes(layer, variant)
+    below = pool.stack_bytes[0]
     stacks = tuple(
-        max(own, pool.stack_bytes[0]) if own is not None and pool.stack_bytes[0] is not None and fused[at] else own
-        for at, own in enumerate(alone.stack_bytes)
+        own if own is None or not is_fused else None if below is None else own + below + STACK_BYTES
+        for own, is_fused in zip(alone.stack_bytes, fused, strict=True)
     )
     return replace(
         alone,
