@@ -192,3 +192,26 @@ def test_every_kind_of_instruction_has_a_price(core, tmp_path):
     find_toolchain().build([source], elf, core, cflags=[], defines=defines)
     trace = Emulator(elf, core).call("all")
     assert (trace.instructions, trace.cycles) == EVERY_KIND[core]
+
+
+@pytest.mark.parametrize(
+    ("core", "code", "text"),
+    [
+        ("cortex-m0plus", "c0f3c000", "ubfx"),
+        ("cortex-m0plus", "08bf", "it eq"),
+        ("cortex-m3", "21fb0200", "smlad"),
+        ("cortex-m3", "e1fb6200", "umaal"),
+    ],
+)
+def test_instructions_that_a_core_has_not_are_errors(core, code, text, tmp_path):
+    from tuning.emulate import find_toolchain
+
+    halves = [code[i : i + 4] for i in range(0, len(code), 4)]
+    words = ", ".join(f"0x{half[2:]}{half[:2]}" for half in halves)
+    lines = [".syntax unified", ".thumb", ".global f", ".type f, %function", "f:", "nop", f".inst.n {words}"]
+    source = tmp_path / "a.S"
+    source.write_text("\n".join([*lines, "nop", "bx lr", ".size f, .-f"]) + "\n")
+    find_toolchain().build([source], tmp_path / "a.elf", core)
+    with pytest.raises(EmulationError, match=f"{core} has no instruction '{text}.*', at 0x10002 in f"):
+        Emulator(tmp_path / "a.elf", core).call("f")
+    Emulator(tmp_path / "a.elf", "cortex-m4").call("f")

@@ -150,6 +150,10 @@ def test_a_clock_can_be_given() -> None:
             "schema: 1\nname: x\ninherit: cortex-m4\ninstruction_cache_bytes: 100\ncache_line_bytes: 32\n",
             "instruction_cache_bytes: 100 bytes are no power of two of sets of 3 lines of 32 bytes",
         ),
+        (
+            "schema: 1\nname: x\ninherit: nucleo-l4r5zi\ncache_line_bytes: 4\n",
+            "cache_line_bytes: expected at least flash_line_bytes, 8, got 4",
+        ),
         ("schema: 1\nname: x\ninherit: cortex-m4\nshared_cache: true\n", "shared_cache: needs instruction_cache_bytes"),
         ("schema: 1\nname: x\ninherit: cortex-m4\nsram_cached: true\n", "sram_cached: needs flash_cache_bytes"),
         (

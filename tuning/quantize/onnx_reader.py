@@ -80,12 +80,13 @@ class _Operators(Walk):
             raise self.unsupported(
                 node, f"weights {list(weights.shape)} and group {group} do not fit {channels} input channels"
             )
-        is_depthwise = group > 1
-        if is_depthwise and not group == channels == len(weights):
-            raise self.unsupported(
-                node,
-                f"group {group} with {channels} input and {len(weights)} output channels; expected group 1, or one "
-                "filter for each channel (depthwise)",
+        if group < 1 or len(weights) % group:
+            raise self.unsupported(node, f"group {group} does not divide {len(weights)} output channels")
+        is_depthwise = group > 1 and group == channels == len(weights)
+        if group > 1 and not is_depthwise:
+            weights = _ungrouped(weights, group)
+            self.notes.append(
+                f"{self.label(node)}: {group} groups became one with zeros between them, {group} times the work"
             )
         kernel = (int(weights.shape[2]), int(weights.shape[3]))
         stride, pads = self.windows(node, kernel, (height, width), is_1d)
@@ -568,6 +569,16 @@ class _Operators(Walk):
         if node.attributes.get("to") not in kinds:
             raise self.unsupported(node, "expected a cast between float types")
         return flow
+
+
+def _ungrouped(weights: np.ndarray, group: int) -> np.ndarray:
+    """Weights ``(out, in / group, kh, kw)`` of a grouped convolution as ``(out, in, kh, kw)``, zeros elsewhere."""
+    out, part = weights.shape[:2]
+    dense = np.zeros((out, part * group, *weights.shape[2:]))
+    for k in range(group):
+        rows = slice(k * out // group, (k + 1) * out // group)
+        dense[rows, k * part : (k + 1) * part] = weights[rows]
+    return dense
 
 
 def representable(

@@ -109,6 +109,10 @@ def quantize_network(
     return found.finish(formats, method, softmax)
 
 
+class _OutOfRangeError(OptionError):
+    """A layer cannot give the format that what follows it asks for."""
+
+
 @dataclass
 class _Formats:
     """The fraction bits that are free: the input's, and weights' and output's of every layer with weights."""
@@ -264,7 +268,7 @@ class _Quantizer:
             fw -= 1
         fy = min(fy, fx + fw)
         if fy < self.bounds[index][0]:
-            raise OptionError(
+            raise _OutOfRangeError(
                 f"{layer.name}: its output needs {self.bounds[index][0]} fraction bits, but its input and weights have "
                 f"only {fx} and {fw} in {self.dtype}: their values are too large; scale the data or use q15"
             )
@@ -336,35 +340,40 @@ class _Quantizer:
         """Move bits between the integer and the fraction part, from the input to the output, while it pays."""
         score = self.score(formats)
         for change in (1, -1):
-            score = self.attempt(formats, score, -1, 0, change, "input")[0]
+            trial = replace(formats, input=self.within(-1, formats.input + change))
+            score = self.attempt(formats, score, trial)
         x, fraction = to_integers(self.sample, formats.input, NUMPY_DTYPES[self.dtype]), formats.input
         for index, layer in enumerate(self.layers):
             if index in formats.weights:
                 self.progress(f"search: {layer.name}, {show_score(score)}")
-                for change_w, change_y in ((0, 1), (1, 0), (1, 1), (0, -1), (-1, 0)):
-                    score, _ = self.attempt(formats, score, index, change_w, change_y, (x, fraction))
+                for more_w, more_y in ((0, 1), (1, 0), (1, 1), (0, -1), (-1, 0)):
+                    weights = formats.weights | {index: formats.weights[index] + more_w}
+                    output = formats.output | {index: self.within(index, formats.output[index] + more_y)}
+                    trial = replace(formats, weights=weights, output=output)
+                    score = self.attempt(formats, score, trial, index, x, fraction)
             (item,) = self.fix(formats, index, index + 1, fraction)
             x, fraction = Network([item.layer]).run(x), item.output
 
     def attempt(
-        self, formats: _Formats, score: Score, index: int, change_w: int, change_y: int, at: Any
-    ) -> tuple[Score, bool]:
-        """Keep a change of one layer's formats if the score allows."""
-        trial = formats.copy()
-        if index < 0:
-            trial.input = self.within(-1, trial.input + change_y)
-            new = self.score(trial)
-        else:
-            trial.weights[index] += change_w
-            trial.output[index] = self.within(index, trial.output[index] + change_y)
-            if (trial.weights[index], trial.output[index]) == (formats.weights[index], formats.output[index]):
-                return score, False
-            x, fraction = at
-            new = self.score(trial, index, x, fraction)
+        self,
+        formats: _Formats,
+        score: Score,
+        trial: _Formats,
+        start: int = 0,
+        x: np.ndarray | None = None,
+        fraction: int | None = None,
+    ) -> Score:
+        """Turn `formats` into `trial`, which differs from layer `start` on, if the score allows; the score then."""
+        if trial == formats:
+            return score
+        try:
+            new = self.score(trial, start, x, fraction)
+        except _OutOfRangeError:
+            return score
         if not _is_better(new, score):
-            return score, False
+            return score
         formats.input, formats.weights, formats.output = trial.input, trial.weights, trial.output
-        return new, True
+        return new
 
     def score(
         self, formats: _Formats, start: int = 0, x: np.ndarray | None = None, fraction: int | None = None
