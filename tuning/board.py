@@ -246,7 +246,8 @@ def fit(
 
     board = replace(target, inherit=target.name) if target.is_core else target
     solved: list[tuple[float, Target]] = []
-    for line in (target.flash_line_bytes,) if target.flash_line_bytes else LINES:
+    lines = [line for line in LINES if line <= (target.cache_line_bytes or line)]
+    for line in (target.flash_line_bytes,) if target.flash_line_bytes else lines:
         counting = replace(board, flash_line_bytes=line, flash_wait_states=1, sram_wait_states=1)
         counted = [stage.trace for stage in _run(firmware, counting, code)[0]]
         shapes = [replace(board, flash_line_bytes=line, flash_prefetch=prefetch) for prefetch in (False, True)]

@@ -366,6 +366,8 @@ def _contradiction(target: Target) -> tuple[str, str] | None:
     if target.flash_line_bytes > 256:
         return "flash_line_bytes", f"expected at most 256, got {target.flash_line_bytes}"
     line = target.cache_line_bytes or target.flash_line_bytes
+    if line < target.flash_line_bytes:
+        return "cache_line_bytes", f"expected at least flash_line_bytes, {target.flash_line_bytes}, got {line}"
     for key, given in (
         ("flash_cache_bytes", target.cache_ways),
         ("instruction_cache_bytes", target.instruction_cache_ways),

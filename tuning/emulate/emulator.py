@@ -17,7 +17,7 @@ from ..target import CORES, Target
 from . import elf, memory, waits
 from .elf import Image, Symbol
 from .errors import EmulationError, missing_extra
-from .instructions import Instruction, decode
+from .instructions import Instruction, decode, is_missing
 from .memory import Region
 from .pipeline import pipeline_of
 from .trace import Access, Pricer, Trace
@@ -409,7 +409,12 @@ class Emulator:
 
     def _decode(self, address: int, size: int) -> tuple[Instruction, ...]:
         try:
-            return decode(bytes(self._engine.mem_read(address, size)), address)
+            block = decode(bytes(self._engine.mem_read(address, size)), address)
+            if missing := next((i for i in block if is_missing(i.mnemonic, i.size, self.core)), None):
+                raise EmulationError(
+                    f"{self.core} has no instruction '{missing.text}', at {missing.address:#x}", address=missing.address
+                )
+            return block
         except EmulationError as error:
             at = error.address or address
             name = self.image.name_of(at)

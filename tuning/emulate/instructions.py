@@ -64,6 +64,18 @@ _MNEMONICS = """
 """
 _KNOWN = frozenset(_MNEMONICS.split())
 
+# What Unicorn runs on cores that do not have it: Armv7E-M's additions on an M3, all but a few on an M0+.
+_DSP_MNEMONICS = """
+    pkhbt pkhtb qadd qadd16 qadd8 qasx qdadd qdsub qsax qsub qsub16 qsub8 sadd16 sadd8 sasx sel shadd16 shadd8 shasx
+    shsax shsub16 shsub8 smlabb smlabt smlad smladx smlalbb smlalbt smlald smlaldx smlaltb smlaltt smlatb smlatt smlawb
+    smlawt smlsd smlsdx smlsld smlsldx smmla smmlar smmls smmlsr smmul smmulr smuad smuadx smulbb smulbt smultb smultt
+    smulwb smulwt smusd smusdx ssat16 ssax ssub16 ssub8 sxtab sxtab16 sxtah sxtb16 uadd16 uadd8 uasx uhadd16 uhadd8
+    uhasx uhsax uhsub16 uhsub8 umaal uqadd16 uqadd8 uqasx uqsax uqsub16 uqsub8 usad8 usada8 usat16 usax usub16 usub8
+    uxtab uxtab16 uxtah uxtb16
+"""
+_DSP = frozenset(_DSP_MNEMONICS.split())
+_WIDE_ON_M0 = frozenset({"bl", "dmb", "dsb", "isb", "mrs", "msr"})
+
 
 @dataclass(frozen=True)
 class Instruction:
@@ -104,6 +116,17 @@ def is_known(mnemonic: str) -> bool:
     for candidate in (root, root[:-2] if root[-2:] in _CONDITIONS else root):
         if candidate in _KNOWN or (candidate.endswith("s") and candidate[:-1] in _KNOWN):
             return True
+    return False
+
+
+@lru_cache(maxsize=1024)
+def is_missing(mnemonic: str, size: int, core: str) -> bool:
+    """Whether a known instruction of `size` bytes is none of `core`."""
+    if core == "cortex-m0plus":
+        return mnemonic.startswith(("cb", "it")) if size == 2 else mnemonic not in _WIDE_ON_M0
+    if core == "cortex-m3":
+        roots = {mnemonic, mnemonic[:-2] if mnemonic[-2:] in _CONDITIONS else mnemonic}
+        return mnemonic.startswith("v") or bool(roots & _DSP)
     return False
 
 
