@@ -179,11 +179,14 @@ class Records:
 
     # -- a full disk --------------------------------------------------------------------------------------------------
 
+    def _spill_name(self, process: object) -> str:
+        where = hashlib.sha256(str(self.path.absolute()).encode()).hexdigest()[:16]
+        return f"cmsisnn-x-records-{where}-{process}.jsonl"
+
     @property
     def spill_path(self) -> Path:
-        """Where evaluations go that the disk of the records has no room for."""
-        name = hashlib.sha256(str(self.path.absolute()).encode()).hexdigest()[:16]
-        return Path(tempfile.gettempdir()) / f"cmsisnn-x-records-{name}.jsonl"
+        """Where this process puts evaluations that the disk of the records has no room for."""
+        return Path(tempfile.gettempdir()) / self._spill_name(os.getpid())
 
     def _spill(self, rows: Sequence[tuple[str, str, str, str]], problem: Exception) -> None:
         self._unwritten.update({key: rest for key, *rest in rows})  # type: ignore[misc]
@@ -203,26 +206,24 @@ class Records:
         self.message = f"{self.path}: cannot be written ({problem}); evaluations are kept {where}"
 
     def _take_in_spilled(self) -> None:
-        """Add what an earlier run could not write; a line that was cut short is left out."""
-        path = self.spill_path
-        try:
-            if hasattr(os, "getuid") and path.lstat().st_uid != os.getuid():
-                return
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError):
-            return
-        rows = []
-        for line in lines:
-            with suppress(ValueError, KeyError, TypeError):
-                item = json.loads(line)
-                rows.append((item["key"], item["created"], json.dumps(item["about"]), json.dumps(item["result"])))
-        try:
-            self._insert(rows)
-        except sqlite3.Error:
-            self._unwritten.update({key: (created, about, content) for key, created, about, content in rows})
-        else:
-            with suppress(OSError):
+        """Add what earlier runs could not write; a line that was cut short is left out."""
+        for path in sorted(Path(tempfile.gettempdir()).glob(self._spill_name("*"))):
+            try:
+                if hasattr(os, "getuid") and path.lstat().st_uid != os.getuid():
+                    continue
+                lines = path.read_text(encoding="utf-8").splitlines()
+            except (OSError, UnicodeDecodeError):
+                continue
+            rows = []
+            for line in lines:
+                with suppress(ValueError, KeyError, TypeError):
+                    item = json.loads(line)
+                    rows.append((item["key"], item["created"], json.dumps(item["about"]), json.dumps(item["result"])))
+            try:
+                self._insert(rows)
                 path.unlink()
+            except (OSError, sqlite3.Error):
+                self._unwritten.update({key: (created, about, content) for key, created, about, content in rows})
 
     # -- the mapping --------------------------------------------------------------------------------------------------
 
