@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ from cmsisnn_x.layers import Layer
 from .choices import OBJECTIVES
 from .errors import InfeasibleError
 from .memory import aligned, live_bytes
-from .pareto import flash_frontier, worth_trying
+from .pareto import worth_trying
 from .units import show_size
 
 ADDRESSABLE_BYTES = 1 << 29
@@ -180,17 +179,25 @@ class Network:
         choice = self.best(lambda item: item.cycles, sram)
         if choice is None or flash is None or choice.flash_bytes <= flash:
             return choice
-        return self.solve(sram, flash, by_flash=False)
+        return self.solve(sram, flash)
 
     def smallest(self, sram: int | None) -> Choice | None:
         """Least flash inside the SRAM budget, then fewest cycles."""
         if not self.shared:
             return self.best(lambda item: item.flash_bytes, sram)
-        least = self.solve(sram, None, by_flash=True)
-        return least and self.solve(sram, least.flash_bytes, by_flash=False)
+        least = self.solve(sram, None, of_cycle=0.0, of_byte=1.0)
+        return least and self.solve(sram, least.flash_bytes)
 
-    def solve(self, sram: int | None, flash: int | None, by_flash: bool) -> Choice | None:
-        """The mixed-integer programme: one row per stage, code paid once per kernel."""
+    def cheapest(self, sram: int | None, flash: int | None, price: float) -> Choice | None:
+        """Least cycles + `price` x bytes of flash inside both budgets."""
+        if not self.shared:
+            choice = self.best(lambda item: item.cycles + price * item.flash_bytes, sram)
+            if choice is None or flash is None or choice.flash_bytes <= flash:
+                return choice
+        return self.solve(sram, flash, of_byte=price)
+
+    def solve(self, sram: int | None, flash: int | None, of_cycle: float = 1.0, of_byte: float = 0.0) -> Choice | None:
+        """The mixed-integer programme: one row per stage, code paid once per kernel; least of what both cost."""
         from scipy.optimize import Bounds, LinearConstraint, milp
         from scipy.sparse import coo_array
 
@@ -228,7 +235,7 @@ class Network:
             high.append(float(flash - self.other_flash_bytes))
         where, which, values = zip(*entries, strict=True)
         matrix = coo_array((values, (where, which)), shape=(len(low), len(size))).tocsr()
-        objective = size if by_flash else cycles
+        objective = of_cycle * cycles + of_byte * size
         result = milp(
             objective / max(objective.max(), 1.0),
             integrality=np.ones(len(size)),
@@ -244,21 +251,6 @@ class Network:
             for _ in range(round(result.x[at])):
                 picked[next(free[g])] = row
         return self.choice(picked)
-
-    def _undominated(self, allowed: list[np.ndarray]) -> list[np.ndarray]:
-        """Rows that another row of the same layer does not beat in both cycles and flash; rows with shared code
-        all stay.
-        """
-        kept = []
-        for item, found in zip(self.options, allowed, strict=True):
-            order = found[np.lexsort((found, item.flash_bytes[found], item.cycles[found]))]
-            rows, least = [], np.inf
-            for row in order:
-                if item.flash_bytes[row] < least or item.kernels[row] in self.shared:
-                    rows.append(int(row))
-                    least = min(least, item.flash_bytes[row])
-            kept.append(np.array(rows))
-        return kept
 
 
 def choose(network: Network, objective: str, sram: int | None = None, flash: int | None = None) -> Choice:
@@ -307,10 +299,9 @@ def _least_sram(network: Network, fastest: Choice, flash: int | None) -> Choice:
 def _balanced(network: Network, best: Choice, sram: int | None, flash: int | None) -> Choice:
     """Least cycles x SRAM x flash: the geometric mean, to a constant; `best` is the fastest choice.
 
-    Within one arena level the product of two sums is concave, so that its minimum over all choices is a corner of
-    their convex hull: the best choice for some price of a byte in cycles. Where that corner is cut off by the flash
-    budget, and where layers share code (the sums are none then), the optimum still lies on the frontier of cycles
-    over flash, which is walked in full.
+    At a given SRAM the product falls towards the convex hull of all (cycles, flash), and along an edge of the hull it
+    is least at an end: the optimum is a corner, the best choice for some price of a byte in cycles. Corners are found
+    by asking for the price at which two known ones are worth the same, as long as one between them could be better.
     """
 
     def product(choice: Choice) -> tuple[float, int]:
@@ -325,39 +316,38 @@ def _balanced(network: Network, best: Choice, sram: int | None, flash: int | Non
             break
         if float(level) * fewest.cycles * least.flash_bytes > product(best)[0]:
             break  # no choice that needs this level, or more, can be better
-        corners = [
-            found
-            for price in _prices(network, level)
-            if (found := network.best(lambda item, price=price: item.cycles + price * item.flash_bytes, level))
-        ]
-        if network.shared or (flash is not None and corners and min(corners, key=product).flash_bytes > flash):
-            corners += flash_frontier(network, level) or []
-        corners.append(network.fastest(level, flash) or best)
-        best = min((found for found in (best, *corners) if flash is None or found.flash_bytes <= flash), key=product)
+        fastest = network.fastest(level, flash)
+        if fastest is None or float(level) * fastest.cycles * least.flash_bytes > product(best)[0]:
+            continue
+        smallest = network.smallest(level)
+        assert smallest is not None  # something fits
+        best = min(best, fastest, smallest, key=product)
+        # Corners a and b, and the prices at which they are best: no choice lies below the two lines of that price.
+        edges = [(fastest, 0.0, smallest, np.inf)]
+        while edges:
+            a, price_a, b, price_b = edges.pop()
+            if a.flash_bytes <= b.flash_bytes or level * _below(a, price_a, b, price_b) > product(best)[0]:
+                continue
+            price = (b.cycles - a.cycles) / (a.flash_bytes - b.flash_bytes)
+            found = network.cheapest(level, flash, price)
+            # A gain of less than a millionth is the solver's rounding, not another corner.
+            if found is None or _worth(found, price) > _worth(a, price) * (1 - 1e-6):
+                continue
+            best = min(best, found, key=product)
+            edges += [(a, price_a, found, price), (found, price, b, price_b)]
     return best
 
 
-def _prices(network: Network, level: int) -> list[float]:
-    """A price (cycles per byte of flash) between every two at which some layer's best row changes."""
-    allowed = network.allowed(level)
-    if allowed is None:
-        return []
-    slopes: set[float] = set()
-    for item, rows in zip(network.options, network._undominated(allowed), strict=True):
-        hull: list[int] = []
-        for row in rows:  # ascending cycles, descending flash
-            while len(hull) > 1 and _slope(item, hull[-2], hull[-1]) >= _slope(item, hull[-1], row):
-                hull.pop()
-            if not hull or item.flash_bytes[row] < item.flash_bytes[hull[-1]]:
-                hull.append(row)
-        slopes.update(_slope(item, a, b) for a, b in pairwise(hull))
-    ordered = sorted(slopes)
-    between = [(a + b) / 2 for a, b in pairwise(ordered)]
-    return [0.0, *between, *([ordered[0] / 2, ordered[-1] * 2] if ordered else [])]
+def _worth(choice: Choice, price: float) -> float:
+    return choice.cycles + price * choice.flash_bytes
 
 
-def _slope(item: Options, a: int, b: int) -> float:
-    return float(item.cycles[b] - item.cycles[a]) / max(float(item.flash_bytes[a] - item.flash_bytes[b]), 1e-9)
+def _below(a: Choice, price_a: float, b: Choice, price_b: float) -> float:
+    """Cycles x flash where the line through `a` of one price meets that through `b` of a higher one."""
+    flash = float(b.flash_bytes)
+    if np.isfinite(price_b):
+        flash = (_worth(b, price_b) - _worth(a, price_a)) / (price_b - price_a)
+    return (_worth(a, price_a) - price_a * flash) * flash
 
 
 def _infeasible(network: Network, sram: int | None, flash: int | None) -> InfeasibleError:
