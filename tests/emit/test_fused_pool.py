@@ -5,6 +5,10 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +20,7 @@ from helpers.folders import CORES, assert_same, emulated_run, emulator, host_run
 from helpers.networks import conv, dense, forward, inputs, pool
 from helpers.plans import chain, make_plan, with_layer
 from tuning.emit import EmitError, render
+from tuning.emit.example import build
 from tuning.emulate import find_toolchain
 from tuning.emulate.folder import FolderError, draw_inputs, load, verify
 from tuning.plan import Plan
@@ -226,3 +231,21 @@ def test_profile_of_the_example_says_zero_for_the_pooling() -> None:
     assert "uint32_t cxn_profile_cycles[NET_LAYER_COUNT];" in files["example/main.c"]
     assert re.search(r"NET_LAYER_COUNT +5\n", files["net_config.h"])
     assert re.findall(r"PROFILE_BEGIN\((\d)\);", files["net.c"]) == ["0", "2", "3"]
+
+
+@pytest.mark.skipif(shutil.which("qemu-system-arm") is None, reason="qemu-system-arm is not installed")
+@pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m4"])
+def test_the_example_passes_in_qemu_and_counts_by_layer(core: str, tmp_path: Path) -> None:
+    plan = fused_plan(core=core)
+    tuning.emit(plan, tmp_path)
+    how = build(plan)
+    assert "-Wl,--gc-sections" in how.zig
+    hooks = """-DCXN_PROFILE_HEADER='"example/profile.h"'"""
+    command = shlex.split(f"{how.zig} {hooks}")
+    subprocess.run([sys.executable, *command[1:]], cwd=tmp_path, check=True, capture_output=True)
+    done = subprocess.run(shlex.split(how.qemu), cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    said = done.stdout + done.stderr  # where semihosting writes depends on the version of QEMU
+    assert "PASS" in said
+    counted = dict(line.split(",") for line in said.splitlines() if line.count(",") == 1)
+    assert list(counted) == ["layer", "conv1", "pool1", "conv2", "conv3", "pool3"]
+    assert counted["pool1"] == counted["pool3"] == "0"

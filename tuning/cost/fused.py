@@ -46,7 +46,7 @@ def estimate_fused(
     scratch = alone.scratch_bytes.copy()
     timing, loop = target.timing, TERMS.index("loop")
     word = (timing["load_next"] + timing["store"] + timing["alu"]) / timing["issue_width"]
-    for at in np.flatnonzero(fused):
+    for at in np.flatnonzero(fused).tolist():
         variant = variants[at]
         assert variant is not None
         steps, lines, moved_words = band_work(layer, variant)

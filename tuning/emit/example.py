@@ -57,6 +57,8 @@ def build(plan: Plan) -> Build:
     flags = " ".join([*standard, *plan.cflags])
     sources = f"{name}.c example/main.c -o {name}.elf"
     link = "-I. -T example/memory.ld"
+    if any(item.takes_in_next for item in plan.layers):
+        link = f"-Wl,--gc-sections {link}"  # the functions of the single layers are not called
     totals = plan.totals
     time = f"{totals['cycles']} cycles"
     if totals.get("ms") is not None and plan.target.clock_hz:
