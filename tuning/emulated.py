@@ -285,9 +285,8 @@ class _LayerSearch:
                 )
             return Emulated(self.table.take(self.rows), int(self.table.cycles[0]) if baseline is None else baseline)
         taken = self.table.take(rows)
-        waits = taken.terms[:, -1]
         found = [self.results[i] for i in rows]
-        cycles = np.array([item.cycles for item in found], np.int64) + waits
+        cycles = np.array([item.cycles for item in found], np.int64)
         code = [item.code_bytes or int(self.table.code_bytes[i]) for i, item in zip(rows, found, strict=True)]
         emulated = replace(
             taken,
