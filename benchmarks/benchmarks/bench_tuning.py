@@ -1,11 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tuner promises for the paper's network, and how long it takes to say so."""
+"""What the tuner promises, and how long it takes to say so: cycles, errors of the estimate, time by layers."""
 
 from __future__ import annotations
 
+import tempfile
+import time
+from pathlib import Path
+
+CORES = ("cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33")
+
 
 class Cifar10:
-    params = ("cortex-m4", "cortex-m7")
+    params = CORES
     param_names = ("target",)
 
     def setup(self, target: str) -> None:
@@ -25,3 +31,120 @@ class Cifar10:
         import tuning
 
         tuning.tune(self.model, self.target)
+
+
+class EmulatedCifar10:
+    """The same plan, compiled and emulated: a regression of a kernel, of the choice or of the pricing is a step."""
+
+    params = CORES
+    param_names = ("target",)
+    timeout = 300
+
+    def setup_cache(self) -> dict[str, tuple[int, int, int]]:
+        """Cycles, instructions, and whether every bit is right; once for all that follows."""
+        import tuning
+        from tuning.emulate import find_toolchain, folder
+
+        found = {}
+        for target in CORES:
+            with tempfile.TemporaryDirectory() as name:
+                tuning.emit(tuning.tune(tuning.load_model("cifar10"), tuning.load_target(target)), name)
+                firmware = folder.load(Path(name))
+                result = folder.verify(firmware, find_toolchain(), folder.draw_inputs(firmware, 1))
+            found[target] = (result.trace.cycles, result.trace.instructions, int(result.exact))
+        return found
+
+    def track_cycles(self, found: dict[str, tuple[int, int, int]], target: str) -> int:
+        """Emulated cycles of one inference."""
+        return found[target][0]
+
+    track_cycles.unit = "cycles"
+
+    def track_instructions(self, found: dict[str, tuple[int, int, int]], target: str) -> int:
+        return found[target][1]
+
+    track_instructions.unit = "instructions"
+
+    def track_bit_exact(self, found: dict[str, tuple[int, int, int]], target: str) -> int:
+        return found[target][2]
+
+    track_bit_exact.unit = "1 = every bit"
+
+
+class EstimateError:
+    """Error of the estimate on layers that were never fitted, as the committed coefficients record it."""
+
+    OPS = ("conv2d", "depthwise_conv2d", "fully_connected")
+    params = (CORES, OPS, ("median", "worst"))
+    param_names = ("core", "op", "which")
+
+    def track_percent(self, core: str, op: str, which: str) -> float:
+        import tuning
+        from tuning.cost import expected_error
+
+        found = expected_error(op, tuning.load_target(core))
+        if found is None:
+            raise NotImplementedError
+        return 100 * found[which == "worst"]
+
+    track_percent.unit = "%"
+
+
+def deep(layers: int) -> str:
+    """A model file of that many layers: 3x3, depthwise and 1x1 convolutions of several widths, and relu."""
+    lines = ["schema: 1", "name: deep", "input: {shape: [16, 16, 8], dtype: q7}", "layers:"]
+    for at in range(layers):
+        width = 8 + 4 * (at // 4 % 3)
+        op = (
+            f"conv2d, out_channels: {width}, kernel: 3, padding: 1, out_shift: 8",
+            "depthwise_conv2d, kernel: 3, padding: 1, out_shift: 6",
+            f"conv2d, out_channels: {width}, kernel: 1, out_shift: 7",
+            "relu",
+        )[at % 4]
+        lines.append(f"  - {{name: l{at}, op: {op}}}")
+    return "\n".join(lines) + "\n"
+
+
+class Scale:
+    """Load, tune and emit networks of growing depth: time per layer must not grow, memory hardly."""
+
+    params = (25, 50, 100, 200)
+    param_names = ("layers",)
+    timeout = 300
+
+    def setup(self, layers: int) -> None:
+        import tuning
+
+        self.folder = tempfile.TemporaryDirectory()
+        self.path = Path(self.folder.name) / "deep.yaml"
+        self.path.write_text(deep(layers), encoding="utf-8")
+        self.target = tuning.load_target("cortex-m4")
+
+    def teardown(self, layers: int) -> None:
+        self.folder.cleanup()
+
+    def run(self) -> None:
+        import tuning
+
+        tuning.emit(tuning.tune(tuning.load_model(self.path), self.target), Path(self.folder.name) / "out")
+
+    def track_seconds_per_layer(self, layers: int) -> float:
+        start = time.process_time()
+        self.run()
+        return (time.process_time() - start) / layers
+
+    track_seconds_per_layer.unit = "s"
+
+    def peakmem_all(self, layers: int) -> None:
+        self.run()
+
+
+class TwoMillionWeights(Scale):
+    """One dense layer of 2,097,152 weights."""
+
+    params = (1,)
+
+    def setup(self, layers: int) -> None:
+        super().setup(layers)
+        text = deep(1).replace("out_channels: 8", "out_channels: 16")
+        self.path.write_text(f"{text}  - {{name: fc, op: fully_connected, out_features: 512, out_shift: 9}}\n")

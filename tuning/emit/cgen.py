@@ -12,6 +12,7 @@ from tuning.names import KEYWORDS
 
 NUMBERS_PER_LINE = {1: 16, 2: 12, 4: 8}
 """By bytes of an element: no line gets longer than 100 characters."""
+_BYTES = [str(number) for number in (*range(128), *range(-128, 0))]  # a negative index counts from the end
 C_TYPES = {np.dtype(np.int8): "int8_t", np.dtype(np.int16): "int16_t", np.dtype(np.int32): "int32_t"}
 
 
@@ -89,7 +90,9 @@ def numbers(values: np.ndarray) -> str:
     >>> numbers(np.array([[1, -2], [3, 4]], np.int8))
     '    1, -2, 3, 4'
     """
-    texts = list(map(str, values.ravel().tolist()))
+    numbers = values.ravel().tolist()
+    # Megabytes of weights are 256 different texts.
+    texts = [_BYTES[number] for number in numbers] if values.dtype == np.int8 else list(map(str, numbers))
     count = NUMBERS_PER_LINE[values.dtype.itemsize]
     return ",\n".join("    " + ", ".join(texts[i : i + count]) for i in range(0, len(texts), count))
 
