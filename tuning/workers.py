@@ -146,6 +146,7 @@ class Workers:
         )
         with self._backend(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
+            warnings.filterwarnings("ignore", message=r"\d+ tasks which were still being processed")
             results = parallel(calls)
             try:
                 for key, result in results:
