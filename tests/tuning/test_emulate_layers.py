@@ -72,3 +72,15 @@ def test_a_board_adds_its_memories_to_its_core():
 def test_an_impossible_variant_is_a_compiler_error_that_says_why():
     with pytest.raises(ToolchainError, match=r"candidates\.c.*(error|#error)"):
         evaluate(CONV, Variant(unroll=3), "cortex-m4", FLAGS)
+
+
+def test_a_plan_for_a_board_has_the_cycles_that_verification_finds(tmp_path):
+    """Emulated scores have the board's memories in them, once."""
+    model, board = tuning.load_model("digits"), tuning.load_target("nucleo-l4r5zi")
+    plan = tuning.tune(model, board, score="emulate", trials=1)
+    tuning.emit(plan, tmp_path)
+    firmware = folder.load(tmp_path)
+    verified = folder.verify(firmware, find_toolchain(), folder.draw_inputs(firmware, 1), target=board)
+    planned = sum(layer.cycles for layer in plan.layers)
+    assert sum(layer.cycles for layer in verified.layers) == pytest.approx(planned, rel=0.08)  # code lies elsewhere
+    assert sum(verified.trace.added.values()) > 0.15 * planned
