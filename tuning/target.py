@@ -189,15 +189,23 @@ def _power_of_two(value: object) -> int:
     return size
 
 
+def _near(value: object) -> int:
+    """Size of a memory beside the core: caches and TCM."""
+    size = _size_or_zero(value)
+    if size > 1 << 24:
+        raise ValueError(f"expected at most 16 MiB, got {size} bytes")
+    return size
+
+
 NUMBERS = {
     "clock_hz": parse_hertz,
     "sram_bytes": parse_size,
     "flash_bytes": parse_size,
     "flash_wait_states": _count,
     "flash_line_bytes": _power_of_two,
-    "flash_cache_bytes": _size_or_zero,
+    "flash_cache_bytes": _near,
     "flash_prefetch": _flag,
-    "instruction_cache_bytes": _size_or_zero,
+    "instruction_cache_bytes": _near,
     "shared_cache": _flag,
     "cache_line_bytes": _power_of_two,
     "cache_ways": _count,
@@ -205,8 +213,8 @@ NUMBERS = {
     "line_fill_cycles": _count,
     "sram_wait_states": _count,
     "sram_cached": _flag,
-    "dtcm_bytes": _size_or_zero,
-    "itcm_bytes": _size_or_zero,
+    "dtcm_bytes": _near,
+    "itcm_bytes": _near,
     "supply_volts": _positive,
     "run_microamps_per_mhz": _positive,
 }
