@@ -141,7 +141,7 @@ def test_a_clock_can_be_given() -> None:
             "schema: 1\nname: x\ninherit: cortex-m4\nflash_prefetch: 1\n",
             "flash_prefetch: expected true or false, got 1",
         ),
-        ("schema: 1\nname: x\ninherit: cortex-m4\ndtcm_bytes: 4G\n", "dtcm_bytes: expected at most 16 MiB"),
+        ("schema: 1\nname: x\ninherit: cortex-m4\ndtcm_bytes: 64M\n", "dtcm_bytes: expected at most 16 MiB"),
         ("schema: 1\nname: x\ninherit: cortex-m4\nflash_line_bytes: 12\n", "flash_line_bytes: expected a power of two"),
         (
             "schema: 1\nname: x\ninherit: cortex-m4\nflash_cache_bytes: 1K\n",
