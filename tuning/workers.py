@@ -5,6 +5,8 @@ as soon as it arrives. A worker that is lost costs its evaluation, which is trie
 
 from __future__ import annotations
 
+import re
+import socket
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -177,8 +179,6 @@ def _work(
     fingerprint: tuple[str, ...],
 ) -> tuple[str, Measurement | str]:
     """On a worker: evaluate one task; a text says why this worker is of no use."""
-    import socket
-
     bench = Bench(target, cflags, compiler)
     found = bench.fingerprint(task.layer.python_op)
     if found != fingerprint:
@@ -208,9 +208,14 @@ def _connect(address: str) -> Any:
         raise MissingToolError(
             "--dask: the distributed package is not installed: pip install 'cmsisnn-x[cluster]'"
         ) from None
+    wrong = f"--dask: expected the address of a running scheduler such as tcp://host:8786, got {address!r}"
+    parts = re.fullmatch(r"(\w+)://(\[[^]]+\]|[^:/]+):(\d+)/?", address)
+    if parts is None:
+        raise OptionError(wrong)
     try:
+        # A client that finds nobody complains for twenty seconds more when it is deleted: knock first.
+        if parts[1] in ("tcp", "tls"):
+            socket.create_connection((parts[2].strip("[]"), int(parts[3])), CONNECT_SECONDS).close()
         return Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
-    except (OSError, ValueError, TypeError) as problem:
-        raise OptionError(
-            f"--dask: expected the address of a running scheduler such as tcp://host:8786, got {address!r} ({problem})"
-        ) from None
+    except (OSError, ValueError, TypeError, OverflowError) as problem:
+        raise OptionError(f"{wrong} ({problem})") from None

@@ -133,7 +133,7 @@ def test_a_dask_cluster_that_loses_a_worker_makes_the_same_plan(alone: tuple[str
 
 def test_a_scheduler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tuning.workers.CONNECT_SECONDS", 0.2)
-    for address in ("tcp://127.0.0.1:9", "nonsense"):
+    for address in ("tcp://127.0.0.1:9", "tcp://127.0.0.1:99999", "nonsense", ""):
         with pytest.raises(OptionError, match="--dask: expected the address of a running scheduler"):
             Workers(Bench(load_target(TARGET), CFLAGS), dask=address).__enter__()
 
