@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -47,7 +48,7 @@ def make_layer(
 ) -> Layer:
     """A layer with drawn weights; `out` is its number of output channels or rows."""
     weighted = op in ("conv2d", "depthwise_conv2d", "fully_connected")
-    common = {
+    common: dict[str, Any] = {
         "name": name,
         "op": op,
         "dtype": dtype,
@@ -55,7 +56,7 @@ def make_layer(
         "weights_dtype": dtype if weighted else None,
     }
     if op == "fully_connected":
-        layer = Layer(**common, output_shape=(out,), out_shift=8)  # type: ignore[arg-type]
+        layer = Layer(**common, output_shape=(out,), out_shift=8)
     elif op.endswith("2d"):
         axes = [window_axis(shape[i], kernel[i], stride[i], padding, ceil_mode) for i in (0, 1)]
         output = (axes[0][0], axes[1][0], out if op == "conv2d" else shape[2])
@@ -65,11 +66,11 @@ def make_layer(
             kernel=kernel,
             stride=stride,
             padding=(axes[0][1], axes[1][1]),
-            ceil_mode=ceil_mode,  # type: ignore[arg-type]
+            ceil_mode=ceil_mode,
             out_shift=8 if weighted else 0,
         )
     else:
-        layer = Layer(**common, output_shape=shape, int_bits=2 if op in ("sigmoid", "tanh") else 0)  # type: ignore[arg-type]
+        layer = Layer(**common, output_shape=shape, int_bits=2 if op in ("sigmoid", "tanh") else 0)
     return draw_layer("calibrate", layer) if weighted else layer
 
 
@@ -89,7 +90,7 @@ _CONVOLUTIONS = (
     ((9, 11, 4), 6, (7, 7), (1, 1), 3),
     ((24, 24, 3), 32, (5, 5), (1, 1), 2),
 )
-_DEPTHWISE = (
+_DEPTHWISE: tuple[tuple[Any, ...], ...] = (
     ((8, 8, 8), (3, 3), (1, 1), 1),
     ((6, 6, 32), (3, 3), (1, 1), 1),
     ((10, 10, 3), (5, 5), (1, 1), 2),

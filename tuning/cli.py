@@ -22,19 +22,19 @@ from .program import run
 class _DefaultToTune(TyperGroup):
     """A first argument that is no sub-command belongs to the hidden command `tune`."""
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not args or args[0] not in self.commands or args[0] == "tune":
             args = ["tune", *args]
         return super().parse_args(ctx, args)
 
-    def resolve_command(self, ctx: typer.Context, args: list[str]) -> tuple[str | None, Any, list[str]]:
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         name, command, rest = super().resolve_command(ctx, args)
         # An empty name keeps the hidden command's out of the usage line.
         return ("" if name == "tune" else name), command, rest
 
 
 class _Tune(TyperCommand):
-    def get_usage(self, ctx: typer.Context) -> str:
+    def get_usage(self, ctx: Any) -> str:
         return super().get_usage(ctx).replace(f"{PROGRAM}  ", f"{PROGRAM} ")
 
 

@@ -137,7 +137,7 @@ def _place(layers: Sequence[Layer], scratch: Sequence[int]) -> Arena:
             at_bottom = not at_bottom
     scratch_offsets: list[int | None] = []
     for index, need in enumerate(scratch):
-        ends = [offsets[i] + sizes[i] for i in (index, index + 1) if offsets[i] == 0]
+        ends = [sizes[i] for i in (index, index + 1) if offsets[i] == 0]
         scratch_offsets.append((ends[0] if ends else 0) if need else None)
     regions = [
         Region(f"{layers[index].name}.scratch", offset, need, index, index)
@@ -147,10 +147,8 @@ def _place(layers: Sequence[Layer], scratch: Sequence[int]) -> Arena:
     first = 0
     for index in range(1, len(layers)):
         first = first if in_place[index - 1] else index - 1
-        if not in_place[index]:
-            regions.append(
-                Region(f"{layers[first].name}.output", offsets[index], layers[first].output_bytes, first, index)
-            )
+        if not in_place[index] and (at := offsets[index]) is not None:
+            regions.append(Region(f"{layers[first].name}.output", at, layers[first].output_bytes, first, index))
     regions.sort(key=lambda region: (region.first, region.offset))
     return Arena(total, tuple(offsets[:-1]), tuple(offsets[1:]), tuple(scratch_offsets), tuple(regions))
 

@@ -164,9 +164,9 @@ class _Builder:
             shape = layer.output_shape
         self.check_weights(layers)
         with_arrays = draw_arrays(spec.name, layers) if spec.weights is None else self.read_arrays(spec.weights, layers)
-        budget = (
-            {"sram": spec.budget.sram, "flash": spec.budget.flash} if spec.budget else {"sram": None, "flash": None}
-        )
+        budget: dict[str, int | None] = {"sram": None, "flash": None}
+        if spec.budget:
+            budget = {"sram": spec.budget.sram, "flash": spec.budget.flash}
         in_float = self.path.parent / spec.float_ if spec.float_ else None
         result = Model(
             spec.name, dtype, tuple(spec.input.shape), with_arrays, budget, spec.target, "", self.path, in_float
@@ -231,14 +231,13 @@ class _Builder:
         common["weights_dtype"] = self.weights_dtype(key, spec.weights_dtype, dtype)
         common["variant"] = dict(spec.variant or {})
         if op == "fully_connected":
-            output = (spec.out_features,)
-            layer = Layer(**common, output_shape=output)
+            layer = Layer(**common, output_shape=(spec.out_features,))
         else:
             stride = spec.stride or (1, 1)
             size, padding = self.windows(key, spec, shape, stride)
             output = (*size, spec.out_channels if op == "conv2d" else shape[2])
             layer = Layer(**common, output_shape=output, kernel=spec.kernel, stride=stride, padding=padding)
-        self.check_tensor(key, output, dtype, "output")
+        self.check_tensor(key, layer.output_shape, dtype, "output")
         if (size_bytes := _weights_bytes(layer)) > MAX_TENSOR_BYTES:
             raise self.error(key, f"weights must have at most {MAX_TENSOR_BYTES} bytes, got {size_bytes}")
         return layer

@@ -382,7 +382,8 @@ _EXPECTED = {
 
 
 def _keys(parent: _yaml.Key, op: str | None) -> list[str]:
-    cls: type[BaseModel] = {("input",): Input, ("budget",): Budget}.get(parent, ModelFile)
+    inner: dict[_yaml.Key, type[BaseModel]] = {("input",): Input, ("budget",): Budget}
+    cls = inner.get(parent, ModelFile)
     if op:
         cls = OPS[op]
     return [field.alias or name for name, field in cls.model_fields.items()]

@@ -155,11 +155,11 @@ def expected_error(op: str, target: Target, dtype: str = "q7") -> tuple[float, f
 def _coefficients(layer: Layer, variant: Variant | None, name: str, target: Target) -> np.ndarray:
     prior = np.array(mix.price(layer, variant, target.dsp, target.timing))
     found = fitted.coefficients(target.core)
-    known = found.families.get(name)
-    if known is None:
+    fit = found.families.get(name)
+    if fit is None:
         return prior * np.array(found.groups.get(fitted.group(name), 1.0))
     core = _core_timing(target.core)
-    known = _plausible(np.array(known), np.array(mix.price(layer, variant, target.dsp, core)), layer.op)
+    known = _plausible(np.array(fit), np.array(mix.price(layer, variant, target.dsp, core)), layer.op)
     if dict(target.timing) == core:
         return known
     ratio = prior / np.array(mix.price(layer, variant, target.dsp, core))

@@ -142,7 +142,7 @@ def classify(mnemonic: str) -> str:
 @lru_cache(maxsize=1)
 def _disassemblers() -> tuple[Any, ...]:
     try:
-        import capstone  # type: ignore[import-untyped]
+        import capstone
     except ImportError:
         raise missing_extra("capstone") from None
     plain = capstone.Cs(capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB | capstone.CS_MODE_MCLASS)
@@ -177,7 +177,7 @@ def decode(code: bytes, address: int) -> tuple[Instruction, ...]:
 
 
 def _convert(item: Any) -> Instruction:
-    from capstone.arm import ARM_OP_MEM, ARM_OP_REG, ARM_REG_CPSR  # type: ignore[import-untyped]
+    from capstone.arm import ARM_OP_MEM, ARM_OP_REG, ARM_REG_CPSR
 
     mnemonic = item.mnemonic.partition(".")[0]
     text = f"{item.mnemonic} {item.op_str}".rstrip()
