@@ -87,6 +87,16 @@ def test_a_pair_gets_out_of_the_way_of_a_layer_of_that_name(tmp_path: Path) -> N
     assert verified.exact
 
 
+@pytest.mark.parametrize("name", ["kernel", "kernel_line", "bias", "kernel_band_pool", "weights_", "pool1"])
+def test_a_pair_shares_no_name_with_what_kernels_define(name: str, tmp_path: Path) -> None:
+    named = chain((6, 6, 2), "q7", conv(4, 3, name="a"), pool("max", 2, name=name), dense(3, name="b"))
+    plan = make_plan("net", named, variant={"a": ROWS})
+    tuning.emit(plan, tmp_path)
+    run = host_run(plan, tmp_path)
+    x = inputs(named, 1)[0]
+    assert_same(run(x, 0), forward(named, x), name)
+
+
 def test_equal_pairs_share_one_kernel() -> None:
     twice = chain(
         (6, 6, 4), "q7", *[conv(4, 3, pad=1), pool("max", 3, pad=1)] * 3, {"op": "relu"}

@@ -148,7 +148,15 @@ def project(plan: Plan) -> Project:
     check_plan(plan)
     name, prefix = plan.model, plan.model.upper()
     functions = [f"{name}_{item.layer.name}" for item in plan.layers]
-    names = Names([f"{name}_run", *functions])
+    # Names of pairs end like those of layers, but are none of them; like those they are taken before any other.
+    pair_functions: dict[int, str] = {}
+    for index, item in enumerate(plan.layers):
+        if item.takes_in_next:
+            function = f"{functions[index]}_{plan.layers[index + 1].layer.name}"
+            while function in (f"{name}_run", *functions, *pair_functions.values()):
+                function += "_"
+            pair_functions[index] = function
+    names = Names([f"{name}_run", *functions, *pair_functions.values()])
     arena = names.new(f"{name}_arena")
     arrays: list[Array] = []
     kernels: dict[tuple[Any, ...], Kernel] = {}
@@ -198,7 +206,7 @@ def project(plan: Plan) -> Project:
                 can_be_in_place=layer.is_in_place,
             )
         )
-    pairs = _pairs(plan, layers, kernels, names)
+    pairs = _pairs(plan, pair_functions, layers, kernels, names)
     calls = []
     for item, text in zip(plan.layers, layers, strict=True):
         if text.index in pairs:
@@ -243,18 +251,18 @@ def project(plan: Plan) -> Project:
 
 
 def _pairs(
-    plan: Plan, layers: list[LayerText], kernels: dict[tuple[Any, ...], Kernel], names: Names
+    plan: Plan,
+    functions: dict[int, str],
+    layers: list[LayerText],
+    kernels: dict[tuple[Any, ...], Kernel],
+    names: Names,
 ) -> dict[int, Call]:
     """The functions that run a convolution and its pooling as one, by the convolution's index; their kernels are added
     to `kernels`.
     """
     found = {}
-    for at, item in enumerate(plan.layers):
-        if not item.takes_in_next:
-            continue
-        conv, pool = layers[at], layers[at + 1]
-        # Names of functions end like those of layers, but never are one.
-        function = names.new(f"{conv.function}_{pool.name}")
+    for at, function in functions.items():
+        item, conv, pool = plan.layers[at], layers[at], layers[at + 1]
         header = f"{item.layer.python_op}_{plan.layers[at + 1].layer.python_op}.h"
         prefixes = [f"{plan.model}_{text.name}".upper() for text in (conv, pool)]
         key = (header, *_settings(conv, prefixes[0]), *_settings(pool, prefixes[1]))
