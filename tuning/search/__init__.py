@@ -15,7 +15,8 @@ ranking by the fitted estimate        0.0   0.0   0.0   0.0
 ===================================  ====  ====  ====  ====
 
 Where the estimate is fitted, its favourites hold the best variant and nothing is left to be learned; where it is not,
-the Gaussian process finds what the ranking misses. The forest needs more evaluations and more time for each.
+the Gaussian process finds what the ranking misses. The forest needs more evaluations (without an estimate 62.5 after 8,
+17.8 after 16) and more time for each.
 """
 
 from .base import Strategy, make_strategy, run
