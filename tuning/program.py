@@ -23,7 +23,7 @@ def run(app: typer.Typer, name: str) -> None:
         where = f"{problem.filename}: " if problem.filename else ""
         _fail(f"{where}{problem.strerror or problem}", 2)
     except MemoryError:
-        _fail("out of memory: the network's tensors or weights are too large for this machine", 2)
+        _fail("out of memory: the network, or the file, is too large for this machine", 2)
 
 
 def _fail(text: str, status: int) -> NoReturn:

@@ -385,7 +385,7 @@ def parse_line(line: str, where: str) -> Record:
     """
     try:
         item = json.loads(line)
-    except json.JSONDecodeError as problem:
+    except (ValueError, RecursionError) as problem:
         raise OptionError(f"{where}: expected a line of JSON, got {line.strip()[:40]!r} ({problem})") from None
     if not isinstance(item, dict) or item.get("schema") != LINE_SCHEMA:
         found = item.get("schema") if isinstance(item, dict) else type(item).__name__

@@ -105,6 +105,14 @@ FLAGS: dict[str, tuple[tuple[str, ...], str]] = {
     "compare a model": (("compare", "m.yaml", "m.yaml"), "expected a plan.json"),
     "compare folders": (("compare", ".", "."), "expected a plan.json"),
     "compare what never ends": (("compare", "/dev/zero", "/dev/zero"), "larger than"),
+    "import a bomb": (("records", "import", "deep.json"), "expected a line of JSON"),
+    "import 10,000 digits": (("records", "import", "digits.json"), "expected a line of JSON"),
+    "import noise": (("records", "import", "noise.json"), "expected JSON lines in UTF-8"),
+    "import what never ends": (("records", "import", "/dev/zero"), "larger than"),
+    "check against noise": (("m.yaml", "--check", "noise.json"), "cannot be read"),
+    "check against nothing": (("m.yaml", "--check", "nofile"), "no such file"),
+    "tables of no core": (("paper-table", "--target", "x"), "unknown target"),
+    "calibrate from no folder": (("calibrate", "--from", "noise.json"), "--plan"),
     "calibrate another core": (("calibrate", "--target", "x"), "--target: expected one of"),
 }
 
@@ -113,6 +121,9 @@ FLAGS: dict[str, tuple[tuple[str, ...], str]] = {
 def test_bad_flags_are_refused(refuse: Callable[..., Ended], box: Path, name: str) -> None:
     arguments, says = FLAGS[name]
     (box / "m.yaml").write_text(MODEL)
+    (box / "deep.json").write_bytes(b"[" * 100_000)
+    (box / "digits.json").write_bytes(b"1" * 10_000)
+    (box / "noise.json").write_bytes(b"\xff\xfe" * 500)
     refuse("cmsisnn-tune", *arguments, says=says)
 
 

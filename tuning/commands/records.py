@@ -16,6 +16,8 @@ from ..errors import OptionError
 if TYPE_CHECKING:
     from ..record import Record, Records
 
+LARGEST_EXPORT = 1 << 28
+"""Bytes; an evaluation takes about a thousand."""
 app = typer.Typer(
     help="List, export, import and prune what --score emulate and calibrate remember.", no_args_is_help=True
 )
@@ -125,10 +127,11 @@ def import_records(
     records: Where = None,
 ) -> None:
     """Add exported evaluations, all or none; what is known stays."""
+    from ..files import read_bytes
     from ..record import Records
 
     try:
-        lines = sys.stdin.readlines() if file == "-" else Path(file).read_text(encoding="utf-8").splitlines()
+        lines = sys.stdin.readlines() if file == "-" else read_bytes(file, LARGEST_EXPORT).decode("utf-8").splitlines()
     except FileNotFoundError:
         raise OptionError(f"{file}: no such file") from None
     except UnicodeDecodeError as problem:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import numpy as np
 from ..errors import MissingToolError, ModelError
 
 OLDEST_OPSET = 7
+MOST_ELEMENTS = 1 << 26
+"""Of a sample: well above what a microcontroller holds."""
 LARGEST_FILE = 2**31 - 1
 FOREIGN = {
     ".tflite": "a TensorFlow Lite file; convert the Keras model with tf2onnx",
@@ -126,6 +129,8 @@ def _load(path: Path) -> Any:
         raise ModelError(f"{path}: expected an ONNX file, got a folder")
     if path.suffix.lower() in FOREIGN:
         raise ModelError(f"{path}: expected an ONNX file, got {FOREIGN[path.suffix.lower()]}")
+    if not path.is_file():
+        raise ModelError(f"{path}: expected an ONNX file, got something that is no regular file")
     if path.stat().st_size > LARGEST_FILE:
         raise ModelError(
             f"{path}: {path.stat().st_size:,} bytes; protobuf ends at 2 GiB. Save the weights as external data "
@@ -219,6 +224,10 @@ class _Reader:
             raise self.error(
                 f"input {item.name!r}: expected a batch first and then fixed sizes, got [{', '.join(spelled)}]; "
                 "export with fixed sizes (only the batch may be open)"
+            )
+        if prod(sizes[1:]) > MOST_ELEMENTS:
+            raise self.error(
+                f"input {item.name!r}: expected at most {MOST_ELEMENTS:,} numbers a sample, got [{', '.join(spelled)}]"
             )
         return (max(sizes[0], 1), *sizes[1:])
 
