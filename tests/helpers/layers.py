@@ -10,6 +10,8 @@ import numpy as np
 
 from cmsisnn_x.layers import NUMPY_DTYPES, Layer
 
+from . import reference
+
 
 def make_layer(
     op: str,
@@ -35,7 +37,7 @@ def make_layer(
     name = f"{op}{dtype}{weights_dtype}{input_shape}{out_channels}{kernel}{stride}{padding}{extreme}"
     if op in ("conv2d", "depthwise_conv2d", "max_pool2d", "avg_pool2d"):
         axes = list(zip(input_shape[:2], kernel, stride, padding, strict=True))
-        size = output_size or [_output_size(i, k, s, p, ceil_mode) for i, k, s, p in axes]
+        size = output_size or [reference.output_side(*axis, ceil_mode) for axis in axes]
         channels = out_channels if op == "conv2d" else input_shape[2]
         output_shape: tuple[int, ...] = (*size, channels)
         after = [max((o - 1) * s + k - i - p, 0) for o, (i, k, s, p) in zip(size, axes, strict=True)]
@@ -81,12 +83,3 @@ def make_layer(
 
 def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
     return value if isinstance(value, tuple) else (value, value)
-
-
-def _output_size(size: int, kernel: int, stride: int, padding: int, ceil_mode: bool) -> int:
-    """Windows of one axis; with `ceil_mode` the last may be clipped, but starts before image and padding end."""
-    steps = size + 2 * padding - kernel
-    if not ceil_mode:
-        return steps // stride + 1
-    count = -(-steps // stride) + 1
-    return count - 1 if (count - 1) * stride >= size + padding else count

@@ -130,6 +130,15 @@ def padding_same(side: int, kernel: int, stride: int) -> tuple[int, int]:
     return max((out - 1) * stride + kernel - side, 0) // 2, out
 
 
+def output_side(side: int, kernel: int, stride: int, padding: int, ceil_mode: bool = False) -> int:
+    """Windows along one axis, by listing where they start; the kernel fits the padded image at least once."""
+    starts = [at for at in range(-padding, side + padding, stride) if at + kernel <= side + padding]
+    # One more window, if the last one leaves pixels of the padded image over and it starts before its far padding.
+    if ceil_mode and starts[-1] + kernel < side + padding and starts[-1] + stride < side:
+        starts.append(starts[-1] + stride)
+    return len(starts)
+
+
 def layer(spec: Layer, x: np.ndarray) -> np.ndarray:
     """Any layer of a network on one input of its input shape."""
     if spec.op in ("relu", "softmax"):

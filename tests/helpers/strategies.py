@@ -81,13 +81,8 @@ def geometries(draw, pooling: bool = False, largest: int = 9) -> Geometry:
         kernel = tuple(min(k, n + 2 * p) for k, n, p in zip(kernel, sides, padding, strict=True))
         g.kernel = kernel
         g.arguments["padding"] = "valid" if kind == "valid" else padding
-        size = []
-        for n, k, p, s in zip(sides, kernel, padding, stride, strict=True):
-            starts = [i for i in range(-p, n + p, s) if i + k <= n + p]  # in image coordinates
-            # One more window, if the last one leaves pixels of the padded image over and it starts inside.
-            if kind == "ceil" and starts[-1] + k < n + p and starts[-1] + s < n:
-                starts.append(starts[-1] + s)
-            size.append(len(starts))
+        axes = zip(sides, kernel, stride, padding, strict=True)
+        size = [reference.output_side(*axis, ceil_mode=kind == "ceil") for axis in axes]
         g.size = (size[0], size[1])
         if kind == "ceil":
             g.arguments["ceil_mode"] = True
