@@ -2,13 +2,17 @@
 """Fit what the analytic model cannot know, the cycles of each part of each compiled kernel, on emulated runs of
 a grid of layers.
 
-A family of kernels is all knobs but the number of im2col columns. Fits are non-negative least squares on relative
-errors, drawn weakly towards what is known beforehand so that parts which a grid hardly exercises keep a sensible
-cost. The error that is published is measured on layers of other shapes.
+A family of kernels is all knobs but the number of im2col columns. Counts are exact, costs are fitted in relative
+error, and every fit is drawn towards the next wider one: the instruction mix, all kernels of an operation, those that
+bring the input to the products in the same way, those of one group, the family itself. So parts that grow together
+share what they cost, and a part that a grid hardly exercises keeps a sensible one. Kernels in C follow the counts less
+closely than those in assembly, as the compiler spills registers in one shape and not in the next: each group has its
+own noise, and a run that is far off weighs less. The error that is published is measured on layers of other shapes.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,171 +20,44 @@ from typing import Any
 
 import numpy as np
 
-from cmsisnn_x._variants import BASELINE, BLOCKED_OPS, Variant
+from cmsisnn_x._variants import BLOCKED_OPS, Variant
 from cmsisnn_x.layers import Layer
 
-from .cost import features, fitted, mix
+from .calibration_grid import confirm, grid, make_layer, unseen
+from .cost import features, fitted, has_unaligned, mix
 from .cost.fitted import Coefficients
-from .drawn import draw_layer
-from .measure import Bench
-from .model import window_axis
+from .measure import Bench, Measurement
 from .space import search_space
 from .target import Target
 
-PULL = 1e-3
-"""Weight of the instruction mix: small against a relative error of a few per cent on any one layer."""
-PULL_TO_GROUP = 3e-3
-"""Weight of what a family's relatives have in common."""
-LAYERS_PER_FAMILY = 4
-LAYERS_PER_ERROR = 1
+__all__ = ["Sample", "calibrate", "confirm", "fit", "grid", "judge", "make_layer", "unseen", "write_coefficients"]
+
+SPREAD = {"kind": 0.6, "lowering": 0.3, "group": 0.15, "family": 0.1}
+"""How far factors lie from those of the next wider fit, as a standard deviation; the widest from the mix."""
+LEAST = {"kind": 0.05, "lowering": 0.2, "group": 0.2, "family": 0.5}
+"""What such a factor is at least: no part is free."""
+NOISE, LEAST_NOISE = 0.05, 0.005
+"""Relative error that a fit takes for granted: at first, and of the best groups."""
+OUTLIER = 2.0
+"""Times the noise from which on a run weighs less."""
+ROUNDS = 3
+NEAR = 1.25
+"""Variants that take up to so many times the cycles of the fastest: those that a plan chooses among."""
+FAVOURITES = 8
+"""First choices of the estimate that are emulated on layers that were not fitted."""
+
+EFFORT = {
+    "conv2d": (14, 4, 2),
+    "depthwise_conv2d": (24, 8, 3),
+    "fully_connected": (12, 5, 3),
+}
+"""Layers per family: of kernels that are often the fastest, that sometimes are, and that hardly ever are."""
 
 
-def make_layer(
-    name: str,
-    op: str,
-    dtype: str,
-    shape: tuple[int, ...],
-    out: int = 0,
-    kernel: tuple[int, int] = (1, 1),
-    stride: tuple[int, int] = (1, 1),
-    padding: int | str = 0,
-    ceil_mode: bool = False,
-) -> Layer:
-    """A layer with drawn weights; `out` is its number of output channels or rows."""
-    weighted = op in ("conv2d", "depthwise_conv2d", "fully_connected")
-    common: dict[str, Any] = {
-        "name": name,
-        "op": op,
-        "dtype": dtype,
-        "input_shape": shape,
-        "weights_dtype": dtype if weighted else None,
-    }
-    if op == "fully_connected":
-        layer = Layer(**common, output_shape=(out,), out_shift=8)
-    elif op.endswith("2d"):
-        axes = [window_axis(shape[i], kernel[i], stride[i], padding, ceil_mode) for i in (0, 1)]
-        output = (axes[0][0], axes[1][0], out if op == "conv2d" else shape[2])
-        layer = Layer(
-            **common,
-            output_shape=output,
-            kernel=kernel,
-            stride=stride,
-            padding=(axes[0][1], axes[1][1]),
-            ceil_mode=ceil_mode,
-            out_shift=8 if weighted else 0,
-        )
-    else:
-        layer = Layer(**common, output_shape=shape, int_bits=2 if op in ("sigmoid", "tanh") else 0)
-    return draw_layer("calibrate", layer) if weighted else layer
-
-
-_CONVOLUTIONS = (
-    ((8, 8, 4), 8, (3, 3), (1, 1), 1),
-    ((6, 6, 16), 16, (3, 3), (1, 1), 1),
-    ((10, 10, 3), 8, (5, 5), (1, 1), 2),
-    ((5, 7, 8), 12, (1, 1), (1, 1), 0),
-    ((8, 8, 32), 16, (1, 1), (1, 1), 0),
-    ((12, 12, 8), 8, (3, 3), (2, 2), 1),
-    ((6, 7, 5), 13, (3, 3), (1, 1), 1),
-    ((4, 4, 64), 32, (3, 3), (1, 1), 1),
-    ((9, 9, 6), 10, (5, 5), (1, 1), 0),
-    ((16, 16, 3), 16, (3, 3), (1, 1), 1),
-    ((8, 8, 32), 8, (5, 5), (1, 1), 2),
-    ((7, 9, 24), 6, (3, 3), (1, 1), 0),
-    ((9, 11, 4), 6, (7, 7), (1, 1), 3),
-    ((24, 24, 3), 32, (5, 5), (1, 1), 2),
-)
-_DEPTHWISE: tuple[tuple[Any, ...], ...] = (
-    ((8, 8, 8), (3, 3), (1, 1), 1),
-    ((6, 6, 32), (3, 3), (1, 1), 1),
-    ((10, 10, 3), (5, 5), (1, 1), 2),
-    ((12, 12, 16), (3, 3), (2, 2), 1),
-    ((7, 9, 5), (3, 3), (1, 1), 1),
-    ((5, 5, 64), (3, 3), (1, 1), 1),
-    ((9, 9, 12), (5, 5), (1, 1), 0),
-    ((12, 6, 24), (3, 1), (1, 1), 0),
-    ((6, 6, 10), (2, 2), (2, 2), 0),
-    ((10, 12, 7), (3, 3), (2, 2), 0),
-    ((16, 16, 4), (3, 3), (1, 1), 1),
-    ((4, 6, 40), (3, 5), (1, 1), "same"),
-    ((14, 14, 1), (3, 3), (1, 1), 1),
-    ((9, 9, 13), (7, 7), (1, 1), 3),
-)
-_POOLS = (
-    ((16, 16, 8), (3, 3), (2, 2), 0, True),
-    ((8, 8, 32), (2, 2), (2, 2), 0, False),
-    ((20, 16, 8), (2, 2), (2, 2), 0, False),
-    ((6, 10, 20), (2, 2), (2, 2), 0, True),
-    ((9, 9, 5), (3, 3), (2, 2), 1, False),
-    ((6, 6, 16), (6, 6), (6, 6), 0, False),
-    ((12, 10, 4), (2, 3), (1, 1), 1, False),
-    ((10, 10, 12), (3, 3), (1, 1), 0, False),
-    ((8, 8, 64), (3, 3), (2, 2), 0, True),
-    ((5, 5, 40), (5, 5), (1, 1), 0, False),
-    ((14, 14, 3), (2, 2), (2, 2), 0, False),
-    ((7, 7, 24), (7, 7), (1, 1), 0, False),
-    ((12, 12, 6), (4, 4), (3, 3), 1, True),
-    ((20, 20, 16), (3, 3), (2, 2), 0, True),
-)
-_DENSE = ((64, 10), (256, 10), (128, 16), (33, 7), (512, 5), (100, 30), (17, 13), (1024, 4), (48, 64), (200, 3))
-_VECTORS = (16, 64, 257, 1024, 4096, 10, 3)
-
-
-def grid(dtypes: Sequence[str] = ("q7", "q15")) -> list[Layer]:
-    """The layers that coefficients are fitted on."""
-    layers = []
-    for dtype in dtypes:
-        layers += [
-            make_layer(f"conv{i}", "conv2d", dtype, s, out, k, stride, p)
-            for i, (s, out, k, stride, p) in enumerate(_CONVOLUTIONS)
-        ]
-        layers += [
-            make_layer(f"dw{i}", "depthwise_conv2d", dtype, s, 0, k, stride, p)
-            for i, (s, k, stride, p) in enumerate(_DEPTHWISE)
-        ]
-        layers += [make_layer(f"fc{i}", "fully_connected", dtype, (n,), out) for i, (n, out) in enumerate(_DENSE)]
-        for op in ("max_pool2d", "avg_pool2d"):
-            layers += [
-                make_layer(f"{op}{i}", op, dtype, s, 0, k, stride, p, c)
-                for i, (s, k, stride, p, c) in enumerate(_POOLS)
-            ]
-        for op in ("relu", "sigmoid", "tanh", "softmax"):
-            layers += [make_layer(f"{op}{n}", op, dtype, (n,)) for n in _VECTORS]
-    return layers
-
-
-def unseen(dtypes: Sequence[str] = ("q7", "q15")) -> list[Layer]:
-    """Layers of other shapes, never fitted: what the published errors are measured on. The paper's network is
-    among them.
-    """
-    layers = []
-    for dtype in dtypes:
-        layers += [
-            make_layer("paper1", "conv2d", dtype, (32, 32, 3), 32, (5, 5), (1, 1), 2),
-            make_layer("paper2", "conv2d", dtype, (16, 16, 32), 32, (5, 5), (1, 1), 2),
-            make_layer("paper3", "conv2d", dtype, (8, 8, 32), 64, (5, 5), (1, 1), 2),
-            make_layer("odd", "conv2d", dtype, (11, 10, 7), 9, (3, 3), (1, 1), "same"),
-            make_layer("pointwise", "conv2d", dtype, (7, 7, 48), 20),
-            make_layer("stem", "conv2d", dtype, (20, 20, 3), 12, (3, 3), (2, 2), "same"),
-            make_layer("square", "conv2d", dtype, (6, 6, 32), 32, (3, 3), (1, 1), "same"),
-            make_layer("valid", "conv2d", dtype, (12, 12, 10), 6, (5, 5)),
-            make_layer("depthwise", "depthwise_conv2d", dtype, (16, 16, 32), 0, (3, 3), (1, 1), 1),
-            make_layer("depthwise2", "depthwise_conv2d", dtype, (13, 13, 20), 0, (3, 3), (2, 2), "same"),
-            make_layer("depthwise3", "depthwise_conv2d", dtype, (8, 8, 6), 0, (5, 5), (1, 1), "same"),
-            make_layer("paper_fc", "fully_connected", dtype, (1024,), 10),
-            make_layer("fc", "fully_connected", dtype, (75,), 21),
-            *(
-                make_layer(f"pool{i}", op, dtype, (32 >> i, 32 >> i, 32), 0, (3, 3), (2, 2), 0, True)
-                for i in (0, 1)
-                for op in ("max_pool2d", "avg_pool2d")
-            ),
-            *(
-                make_layer(f"odd_{op}", op, dtype, (11, 13, 10), 0, (2, 2), (2, 2), 0)
-                for op in ("max_pool2d", "avg_pool2d")
-            ),
-            *(make_layer(f"vector_{op}", op, dtype, (500,)) for op in ("relu", "sigmoid", "tanh", "softmax")),
-        ]
-    return layers
+ALIKE = {"cortex-m33": "cortex-m4"}
+"""Cores whose runs tell about another's too: GCC writes nearly the same code for both, and the pipeline rules price it
+alike; where kernels were compared, cycles differed by 0.2 % in the median.
+"""
 
 
 @dataclass(frozen=True)
@@ -203,7 +80,8 @@ def calibrate(
     *,
     bench: Bench,
     layers: Sequence[Layer] | None = None,
-    held_out: Sequence[Layer] | None = None,
+    held_out: Mapping[str, Sequence[Layer]] | None = None,
+    alike: Bench | None = None,
     report: Report = lambda text: None,
 ) -> Coefficients:
     """Emulate layers on a core, fit, and measure the error on layers of other shapes.
@@ -214,129 +92,263 @@ def calibrate(
         A bare core.
     cflags : sequence of str
     bench : Bench
-    layers, held_out : sequence of Layer, optional
-        Default: `grid` and `unseen`.
+    layers : sequence of Layer, optional
+        Default: `grid`.
+    held_out : mapping of str to sequence of Layer, optional
+        Sets of layers to judge by. Default: `unseen` and `confirm`.
+    alike : Bench, optional
+        Of the core that `ALIKE` names: its runs stand for this core's. The errors are this core's own.
     report : callable
         Called with a line of text per layer.
     """
-    samples = _emulate(bench, target, list(layers or grid()), LAYERS_PER_FAMILY, report)
-    families, groups = fit(samples, target)
-    code = {name: int(np.median([sample.code_bytes for sample in found])) for name, found in samples.items()}
-    stack = {name: max(sample.stack_bytes for sample in found) for name, found in samples.items()}
-    errors = _errors(families, _emulate(bench, target, list(held_out or unseen()), LAYERS_PER_ERROR, report), target)
-    return Coefficients(target.core, bench.toolchain.version, tuple(cflags), families, groups, code, stack, errors)
+    chosen = list(layers or grid())
+    fitted_on = alike or bench
+    samples = _emulate(fitted_on, fitted_on.target, _plan(chosen, fitted_on.target), report)
+    found = coefficients(samples, target, bench.toolchain.version, cflags)
+    sets = held_out if held_out is not None else {"unseen": unseen(), "confirm": confirm()}
+    errors = {name: judge(found, target, _judged(bench, target, found, each, report)) for name, each in sets.items()}
+    return Coefficients(**{**vars(found), "errors": errors})
 
 
 def _emulate(
-    bench: Bench, target: Target, layers: Sequence[Layer], per_family: int, report: Report
-) -> dict[str, list[Sample]]:
-    """Every family on up to `per_family` of the layers that it can run, spread over them."""
-    members: dict[str, dict[int, list[Variant | None]]] = {}
-    for number, layer in enumerate(layers):
-        space: Iterable[Variant | None] = search_space(layer, target) if layer.python_op in BLOCKED_OPS else [None]
-        for variant in space:
-            if variant is None or variant.im2col_cols <= 4 * variant.block_cols:
-                members.setdefault(fitted.family(layer, variant), {}).setdefault(number, []).append(variant)
-    chosen: dict[int, list[Variant | None]] = {}
-    for position, found in enumerate(members.values()):
-        numbers = sorted(found)
-        first = found[numbers[0]][0]
-        # Loops that are hardly unrolled are hardly ever chosen: half the effort is enough.
-        effort = (
-            per_family
-            if first is None or first.unroll >= 4 or first.host_knobs() == BASELINE.host_knobs()
-            else max(per_family // 2, 1)
-        )
-        count = len(numbers) if first is None else min(effort, len(numbers))
-        for at in range(count):
-            number = numbers[(position + at * len(numbers) // count) % len(numbers)]
-            # The number of im2col columns rotates with the layer: it belongs to no family.
-            chosen.setdefault(number, []).append(found[number][(number + position) % len(found[number])])
-    samples: dict[str, list[Sample]] = {}
-    for number, variants in sorted(chosen.items()):
-        layer = layers[number]
-        results = bench.measure(layer, variants)
+    bench: Bench, target: Target, plan: Iterable[tuple[Layer, Sequence[Variant | None]]], report: Report
+) -> list[Sample]:
+    samples: list[Sample] = []
+    for layer, variants in plan:
+        results: list[Measurement] = bench.measure(layer, variants)
         broken = [item.problem for item in results if item.problem]
         report(
             f"{target.core} {layer.dtype} {layer.name}: {len(results)} kernels"
             + (f", {len(broken)} failed: {broken[0]}" if broken else "")
         )
-        for variant, item in zip(variants, results, strict=True):
-            if not item.problem:
-                samples.setdefault(fitted.family(layer, variant), []).append(
-                    Sample(layer, variant, item.cycles, item.code_bytes, item.stack_bytes)
-                )
+        samples += [
+            Sample(layer, variant, item.cycles, item.code_bytes, item.stack_bytes)
+            for variant, item in zip(variants, results, strict=True)
+            if not item.problem
+        ]
     return samples
 
 
-def fit(
-    samples: Mapping[str, Sequence[Sample]], target: Target
-) -> tuple[dict[str, tuple[float, ...]], dict[str, tuple[float, ...]]]:
+def _variants(layer: Layer, target: Target) -> tuple[Variant | None, ...]:
+    return search_space(layer, target).variants if layer.python_op in BLOCKED_OPS else (None,)
+
+
+def _plan(layers: Sequence[Layer], target: Target) -> list[tuple[Layer, list[Variant | None]]]:
+    """Every family on some of the layers that it can run, spread over them."""
+    members: dict[str, dict[int, list[Variant | None]]] = {}
+    for number, layer in enumerate(layers):
+        for variant in _variants(layer, target):
+            members.setdefault(_family(layer, variant, target), {}).setdefault(number, []).append(variant)
+    chosen: dict[int, list[Variant | None]] = {}
+    for position, found in enumerate(members.values()):
+        numbers = sorted(found)
+        first = found[numbers[0]][0]
+        count = len(numbers) if first is None else _effort(layers[numbers[0]].op, first, target)
+        count = min(count, len(numbers))
+        for at in range(count):
+            number = numbers[(position * 7 + at * len(numbers) // count) % len(numbers)]
+            # The number of im2col columns rotates with the layer: it belongs to no family.
+            chosen.setdefault(number, []).append(found[number][(number + position) % len(found[number])])
+    return [(layers[number], list(dict.fromkeys(variants))) for number, variants in sorted(chosen.items())]
+
+
+def _effort(op: str, variant: Variant, target: Target) -> int:
+    often, sometimes, hardly = EFFORT[op]
+    if op == "conv2d":
+        if variant.inner != "c":
+            return often
+        packed = variant.weight_layout != "plain" or variant.tile == 4 or not target.dsp
+        return sometimes if packed and variant.unroll >= 4 else hardly
+    if op == "depthwise_conv2d":
+        if target.dsp:
+            return often if variant.lowering == "line_buffer" else hardly
+        return sometimes
+    if variant.inner != "c" or (variant.unroll >= 4 and variant.block_rows == 4):
+        return often
+    return sometimes if variant.block_rows > 1 or not target.dsp else hardly
+
+
+def _judged(bench: Bench, target: Target, found: Coefficients, layers: Sequence[Layer], report: Report) -> list[Sample]:
+    """Of each layer the estimate's favourites, all assembly, and some of the rest, evenly."""
+    plan = []
+    for layer in layers:
+        space = _variants(layer, target)
+        order = np.argsort(_estimated(found, layer, space, target), kind="stable")
+        rest = [space[i] for i in order[FAVOURITES:] if (v := space[i]) is None or v.inner == "c"]
+        written = [v for v in space if v is not None and v.inner != "c"]
+        picked = [*(space[i] for i in order[:FAVOURITES]), *written[::2], *rest[:: max(len(rest) // 8, 1)]]
+        plan.append((layer, list(dict.fromkeys(picked))))
+    return _emulate(bench, target, plan, report)
+
+
+# ---------------------------------------------------------------- the fit
+
+
+def coefficients(
+    samples: Sequence[Sample], target: Target, compiler: str = "", cflags: Sequence[str] = ()
+) -> Coefficients:
+    """Everything that samples of one core tell; errors are left open."""
+    families, groups = fit(samples, target)
+    of_family: dict[str, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        of_family[_family(sample.layer, sample.variant, target)].append(sample)
+    residuals = {}
+    for name, found in of_family.items():
+        wrong = np.array([abs(_cycles(families[name], s, target) / s.cycles - 1) for s in found])
+        residuals[name] = (round(float(np.median(wrong)), 4), round(float(wrong.max()), 4), len(found))
+    return Coefficients(
+        target.core,
+        compiler,
+        tuple(cflags),
+        families,
+        groups,
+        {name: int(np.median([s.code_bytes for s in found])) for name, found in of_family.items()},
+        {name: max(s.stack_bytes for s in found) for name, found in of_family.items()},
+        residuals,
+    )
+
+
+def fit(samples: Sequence[Sample], target: Target) -> tuple[dict[str, tuple[float, ...]], dict[str, tuple[float, ...]]]:
     """Coefficients of every family, and of every group of them the factors on the instruction mix.
 
-    Families that differ in blocking and unrolling alone are first fitted together, as corrections of the instruction
-    mix that they share; each is then fitted by itself, drawn towards that.
+    From the widest group to the family, factors that make the relative errors small are sought near those of the wider
+    one; then noise and weights are taken from what is left over, and all is done again.
     """
-    members: dict[str, list[str]] = {}
-    for name in samples:
-        members.setdefault(fitted.group(name), []).append(name)
-    families, groups = {}, {}
-    for group, names in members.items():
-        prior = {name: _prior(samples[name][0], target) for name in names}
-        together = [sample for name in names for sample in samples[name]]
-        shared = _ratios(together, np.array([prior[name] for name in names for _ in samples[name]]), target, PULL)
-        # No part is free: a ratio of zero would keep a family's own fit from ever finding it.
-        shared = np.maximum(shared, 0.05)
-        groups[group] = tuple(float(f"{value:.4g}") for value in shared)
-        for name in names:
-            start = prior[name] * shared
-            own = start * _ratios(samples[name], np.array([start] * len(samples[name])), target, PULL_TO_GROUP)
-            families[name] = tuple(float(f"{value:.5g}") for value in own)
+    of_kind: dict[str, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        of_kind[fitted.ancestors(_family(sample.layer, sample.variant, target))[-1]].append(sample)
+    families: dict[str, tuple[float, ...]] = {}
+    groups: dict[str, tuple[float, ...]] = {}
+    for each in of_kind.values():
+        _fit_kind(each, target, families, groups)
     return families, groups
 
 
-def _prior(sample: Sample, target: Target) -> np.ndarray:
-    return np.array(mix.price(sample.layer, sample.variant, target.dsp, target.timing))
+def _fit_kind(
+    samples: Sequence[Sample],
+    target: Target,
+    families: dict[str, tuple[float, ...]],
+    groups: dict[str, tuple[float, ...]],
+) -> None:
+    """Fit the samples of one operation and its types."""
+    cycles = np.array([s.cycles for s in samples], float)
+    prices = np.array([mix.price(s.layer, s.variant, target.dsp, target.timing) for s in samples])
+    shares = np.concatenate([_count(s, target) for s in samples]) * prices / cycles[:, None]
+    names = [_family(s.layer, s.variant, target) for s in samples]
+    lines = [(*fitted.ancestors(name)[::-1], name) for name in names]
+    fastest: dict[tuple[Any, ...], float] = {}
+    keys = [(s.layer.name, s.layer.input_shape, s.layer.kernel) for s in samples]
+    for key, value in zip(keys, cycles, strict=True):
+        fastest[key] = min(fastest.get(key, np.inf), value)
+    # What is far from the fastest is never chosen.
+    weights = np.sqrt([max(fastest[key] / value, 0.1) for key, value in zip(keys, cycles, strict=True)])
+    # One kernel for all shapes follows its counts from the start.
+    noise = np.full(len(samples), NOISE if len(set(names)) > 1 else LEAST_NOISE)
+    trust = np.ones(len(samples))
+    known: dict[str, np.ndarray] = {}
+    for _ in range(ROUNDS if len(samples) > 200 else 3 * ROUNDS):
+        factors = np.ones_like(shares)
+        for level, step in enumerate(SPREAD):
+            for name, at in _rows([line[level] for line in lines]).items():
+                ratio = _ratios(
+                    shares[at] * factors[at], weights[at] * trust[at] / noise[at], SPREAD[step], LEAST[step]
+                )
+                factors[at] *= ratio
+                known[name] = factors[at[0]]
+        wrong = np.abs((shares * factors).sum(axis=1) - 1)
+        for at in _rows([line[2] for line in lines]).values():
+            noise[at] = max(2 * float(np.median(wrong[at])), LEAST_NOISE)
+        trust = np.minimum(1, np.sqrt(OUTLIER * noise / np.maximum(wrong, 1e-9)))
+    for row, name in enumerate(names):
+        families[name] = tuple(float(f"{value:.4g}") for value in prices[row] * known[name])
+        for group in lines[row][:-1]:
+            groups[group] = tuple(float(f"{value:.4g}") for value in known[group])
 
 
-def _ratios(samples: Sequence[Sample], prior: np.ndarray, target: Target, pull: float) -> np.ndarray:
-    """Non-negative factors on each part's prior that make the relative errors small; `pull` holds them near one."""
+def _rows(names: Sequence[str]) -> dict[str, np.ndarray]:
+    found: dict[str, list[int]] = defaultdict(list)
+    for row, name in enumerate(names):
+        found[name].append(row)
+    return {name: np.array(rows) for name, rows in found.items()}
+
+
+def _ratios(shares: np.ndarray, weights: np.ndarray, spread: float, least: float) -> np.ndarray:
+    """Factors of at least `least`, drawn towards one, that bring the sum of every row of shares near one."""
     from scipy.optimize import nnls
 
-    counts = np.concatenate([features.count(s.layer, [s.variant], target.dsp) for s in samples])
-    cycles = np.array([s.cycles for s in samples], float)
-    hold = np.sqrt(pull) * np.eye(prior.shape[1])
-    matrix = np.concatenate([counts * prior / cycles[:, None], hold])
-    return nnls(matrix, np.concatenate([np.ones(len(cycles)), hold.sum(axis=1)]))[0]
+    parts = shares.shape[1]
+    matrix = np.concatenate([shares * weights[:, None], np.eye(parts) / spread])
+    wanted = np.concatenate([weights, np.full(parts, 1 / spread)])
+    return least + nnls(matrix, wanted - matrix.sum(axis=1) * least, maxiter=100 * parts)[0]
 
 
-def _errors(
-    families: Mapping[str, tuple[float, ...]], seen: Mapping[str, Sequence[Sample]], target: Target
-) -> dict[str, dict[str, float]]:
-    """Relative errors per operation, and the regret of trusting the estimate: its first choice against the
-    fastest one seen.
+def _family(layer: Layer, variant: Variant | None, target: Target) -> str:
+    return fitted.family(layer, variant, has_unaligned(target))
+
+
+def _count(sample: Sample, target: Target) -> np.ndarray:
+    return features.count(sample.layer, [sample.variant], target.dsp, has_unaligned(target))
+
+
+def _cycles(cost: Sequence[float], sample: Sample, target: Target) -> float:
+    return float(_count(sample, target)[0] @ np.array(cost))
+
+
+# ---------------------------------------------------------------- how good it is
+
+
+def _estimated(found: Coefficients, layer: Layer, variants: Sequence[Variant | None], target: Target) -> np.ndarray:
+    """Cycles that these coefficients give."""
+    counts = features.count(layer, variants, target.dsp, has_unaligned(target))
+    costs: dict[str, np.ndarray] = {}
+    cycles = np.zeros(len(variants))
+    for row, variant in enumerate(variants):
+        name = _family(layer, variant, target)
+        if name not in costs:
+            known = found.families.get(name)
+            price = np.array(mix.price(layer, variant, target.dsp, target.timing))
+            costs[name] = np.array(known) if known else price * np.array(found.factors(name) or 1.0)
+        cycles[row] = counts[row] @ costs[name]
+    return cycles
+
+
+def judge(found: Coefficients, target: Target, samples: Sequence[Sample]) -> dict[str, dict[str, float]]:
+    """How far estimates are from emulated runs, per operation and types.
+
+    Returns
+    -------
+    dict
+        ``"conv2d q7"`` -> ``median``, ``p90``, ``worst`` relative error over all runs; ``near_...`` over the variants
+        that take up to a quarter more than the fastest that was emulated; ``choice_...`` over the estimate's first
+        choice of each layer, and ``regret_...``: what that choice takes beyond the fastest; ``runs`` and ``layers``.
     """
-    runs: dict[str, dict[tuple[str, str], list[tuple[float, float]]]] = {}
-    for name, found in seen.items():
-        for sample in found:
-            if name in families:
-                counts = features.count(sample.layer, [sample.variant], target.dsp)[0]
-                pair = (float(counts @ np.array(families[name])), float(sample.cycles))
-                runs.setdefault(sample.layer.op, {}).setdefault((sample.layer.name, sample.layer.dtype), []).append(
-                    pair
-                )
-    result = {}
-    for op, layers in runs.items():
-        errors = [abs(estimated / actual - 1) for pairs in layers.values() for estimated, actual in pairs]
-        regrets = [min(pairs)[1] / min(actual for _, actual in pairs) - 1 for pairs in layers.values()]
-        figures = {
-            "median": np.median(errors),
-            "p90": np.quantile(errors, 0.9),
-            "worst": max(errors),
-            "worst_regret": max(regrets),
-        }
-        result[op] = {**{key: round(float(value), 4) for key, value in figures.items()}, "runs": len(errors)}
-    return result
+    kinds: dict[str, dict[tuple[Any, ...], list[Sample]]] = {}
+    for sample in samples:
+        layer = sample.layer
+        kind = f"{layer.op} {layer.dtype}"
+        if layer.weights_dtype not in (None, layer.dtype):
+            kind += f" {layer.weights_dtype}"
+        key = (layer.name, layer.input_shape, layer.kernel)
+        kinds.setdefault(kind, {}).setdefault(key, []).append(sample)
+    return {kind: _judge_kind(found, target, list(layers.values())) for kind, layers in kinds.items()}
+
+
+def _judge_kind(found: Coefficients, target: Target, layers: Sequence[Sequence[Sample]]) -> dict[str, float]:
+    every, near, choices, regrets = [], [], [], []
+    for samples in layers:
+        estimated = _estimated(found, samples[0].layer, [s.variant for s in samples], target)
+        cycles = np.array([s.cycles for s in samples], float)
+        wrong = np.abs(estimated / cycles - 1)
+        first = int(np.argmin(estimated))
+        every += wrong.tolist()
+        near += wrong[cycles <= NEAR * cycles.min()].tolist()
+        choices.append(wrong[first])
+        regrets.append(cycles[first] / cycles.min() - 1)
+    figures: dict[str, float] = {"median": np.median(every), "p90": np.quantile(every, 0.9), "worst": max(every)}
+    for name, values in (("near", near), ("choice", choices), ("regret", regrets)):
+        figures |= {f"{name}_median": np.median(values), f"{name}_worst": max(values)}
+    rounded = {name: round(float(value), 4) for name, value in figures.items()}
+    return {**rounded, "layers": len(layers), "runs": len(every)}
 
 
 def write_coefficients(found: Coefficients, folder: Path) -> Path:

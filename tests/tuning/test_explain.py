@@ -237,15 +237,19 @@ def test_errors_are_per_type_and_unknown_where_nothing_was_fitted(monkeypatch: p
     def errors(**found: dict[str, float]) -> Coefficients:
         families = {"conv2d q7 q7 unroll=1": (1.0,), "relu q7 -": (1.0,)}
         return Coefficients(
-            "cortex-m4", families=families, errors={k.replace("_on_", " "): v for k, v in found.items()}
+            "cortex-m4", families=families, errors={"unseen": {k.replace("_on_", " "): v for k, v in found.items()}}
         )
 
     core = tuning.load_target("cortex-m4")
-    monkeypatch.setattr("tuning.cost.fitted.coefficients", lambda name: errors(conv2d={"median": 0.1, "worst": 0.3}))
+    monkeypatch.setattr(
+        "tuning.cost.fitted.coefficients", lambda name: errors(conv2d_on_q7={"near_median": 0.1, "near_worst": 0.3})
+    )
     assert expected_error("conv2d", core, "q7") == (0.1, 0.3)
     assert expected_error("conv2d", core, "q15") is None
     assert expected_error("relu", core, "q7") is None
-    both = errors(conv2d={"median": 0.1, "worst": 0.3}, conv2d_on_q15={"median": 0.2, "worst": 0.5})
+    both = errors(
+        conv2d_on_q7={"near_median": 0.1, "near_worst": 0.3}, conv2d_on_q15={"near_median": 0.2, "near_worst": 0.5}
+    )
     monkeypatch.setattr("tuning.cost.fitted.coefficients", lambda name: both)
     assert expected_error("conv2d", core, "q15") == (0.2, 0.5)
     assert expected_error("conv2d", core, "q7") == (0.1, 0.3)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -47,8 +48,8 @@ def calibrate(
         return
     from contextlib import closing
 
+    from ..calibrate import ALIKE, confirm, grid, unseen, write_coefficients
     from ..calibrate import calibrate as fit
-    from ..calibrate import grid, unseen, write_coefficients
     from ..choices import CORES
     from ..measure import BATCH, Bench
     from ..record import Records
@@ -62,24 +63,37 @@ def calibrate(
     with closing(Records()) as records:
         for core in cores:
             chosen = load_target(core)
-            bench = Bench(chosen, CFLAGS, records=records, batch=BATCH)
+            benches = [
+                Bench(load_target(name), CFLAGS, records=records, batch=BATCH)
+                for name in (core, ALIKE.get(core))
+                if name
+            ]
             found = fit(
                 chosen,
                 CFLAGS,
-                bench=bench,
+                bench=benches[0],
                 layers=grid(dtypes),
-                held_out=unseen(dtypes),
+                held_out={"unseen": unseen(dtypes), "confirm": confirm(dtypes)},
+                alike=benches[1] if len(benches) > 1 else None,
                 report=lambda text: print(text, file=sys.stderr),
             )
             print(f"{write_coefficients(found, output)}: {len(found.families)} kernels, {found.compiler}")
-            for op, error in found.errors.items():
-                median, worst, regret = (f"{error[name] * 100:.1f} %" for name in ("median", "worst", "worst_regret"))
-                print(f"  {op}: error {median}, worst {worst}, regret {regret} ({error['runs']} runs on unseen layers)")
+            for layers, errors in found.errors.items():
+                for kind, error in errors.items():
+                    print(f"  {layers}: {kind}: {_figures(error)}")
 
 
-def _board(
-    measured: Path | None, plan: Path | None, targets: list[str], dtype: list[str] | None, output: Path
-) -> None:
+def _figures(error: Mapping[str, float]) -> str:
+    def pair(name: str) -> str:
+        return f"{error[f'{name}median']:.1%} (worst {error[f'{name}worst']:.1%})"
+
+    return (
+        f"error {pair('')} over {error['runs']} runs, near the fastest {pair('near_')}, "
+        f"first choice {pair('choice_')}, regret {pair('regret_')}"
+    )
+
+
+def _board(measured: Path | None, plan: Path | None, targets: list[str], dtype: list[str] | None, output: Path) -> None:
     from ..board import calibrate_board
 
     if measured is None or plan is None or len(targets) != 1:

@@ -3,7 +3,7 @@
 compiler, no I/O.
 """
 
-from .base import Estimate, Estimates, estimate, estimate_space, expected_error
+from .base import Estimate, Estimates, estimate, estimate_space, expected_error, has_unaligned
 from .features import TERMS
 
-__all__ = ["TERMS", "Estimate", "Estimates", "estimate", "estimate_space", "expected_error"]
+__all__ = ["TERMS", "Estimate", "Estimates", "estimate", "estimate_space", "expected_error", "has_unaligned"]

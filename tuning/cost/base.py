@@ -19,7 +19,9 @@ from .features import TERMS
 from .fused import estimate_fused
 
 LEAST_STEP = 0.4
-"""The shipped fits lie between 0.49 and 3.6 of the instruction mix on the paper's convolutions."""
+"""Share of the instruction mix that a pass of the inner loop takes at least; assembly that keeps everything in
+registers comes near the whole.
+"""
 TIMING_SHARE = 0.4
 """Of the cycles that a board's other instruction timing adds by the instruction mix, the share that emulation finds:
 compilers seldom place loads side by side (the RP2040's, on the paper's network).
@@ -117,8 +119,8 @@ def estimate_space(layer: Layer, variants: Sequence[Variant | None], target: Tar
     chosen: tuple[Variant | None, ...] = tuple(variants) or (None,)
     if layer.pool is not None and any(variant is not None and variant.fused_pool for variant in chosen):
         return estimate_fused(layer, chosen, target, estimate_space)
-    counts = features.count(layer, chosen, target.dsp)
-    names = [fitted.family(layer, variant) for variant in chosen]
+    counts = features.count(layer, chosen, target.dsp, has_unaligned(target))
+    names = [fitted.family(layer, variant, has_unaligned(target)) for variant in chosen]
     first = {name: index for index, name in reversed(list(enumerate(names)))}
     position = {name: at for at, name in enumerate(first)}
     table = np.array([_coefficients(layer, chosen[index], name, target) for name, index in first.items()])
@@ -142,14 +144,16 @@ def estimate_space(layer: Layer, variants: Sequence[Variant | None], target: Tar
 
 
 def expected_error(op: str, target: Target, dtype: str = "q7") -> tuple[float, float] | None:
-    """Median and worst relative error of estimates of `op` on `dtype`, as found on layers that were not fitted; None
-    where no such kernel was.
+    """Median and worst relative error of estimates of `op` on `dtype`, on layers that were not fitted, of the variants
+    that a plan chooses among: those within a quarter of the fastest. None where no such kernel was judged.
     """
-    known = fitted.coefficients(target.core)
-    found = known.errors.get(f"{op} {dtype}")
-    if found is None and any(name.startswith(f"{op} {dtype} ") for name in known.families):
-        found = known.errors.get(op)
-    return (found["median"], found["worst"]) if found else None
+    found = fitted.coefficients(target.core).errors.get("unseen", {}).get(f"{op} {dtype}")
+    return (found["near_median"], found["near_worst"]) if found else None
+
+
+def has_unaligned(target: Target) -> bool:
+    """Whether the core can read words at any address."""
+    return target.core != "cortex-m0plus"
 
 
 def _coefficients(layer: Layer, variant: Variant | None, name: str, target: Target) -> np.ndarray:
@@ -157,7 +161,7 @@ def _coefficients(layer: Layer, variant: Variant | None, name: str, target: Targ
     found = fitted.coefficients(target.core)
     fit = found.families.get(name)
     if fit is None:
-        return prior * np.array(found.groups.get(fitted.group(name), 1.0))
+        return prior * np.array(found.factors(name) or 1.0)
     core = _core_timing(target.core)
     known = _plausible(np.array(fit), np.array(mix.price(layer, variant, target.dsp, core)), layer.op)
     if dict(target.timing) == core:

@@ -15,7 +15,9 @@ from pathlib import Path
 from cmsisnn_x._variants import Variant
 from cmsisnn_x.layers import Layer
 
-SCHEMA = "coefficients-1"
+from . import features
+
+SCHEMA = "coefficients-2"
 NOT_IN_FAMILY = ("im2col_cols",)
 """Knobs whose effect the counts hold entirely."""
 
@@ -29,12 +31,15 @@ class Coefficients:
     families : mapping
         Family -> cycles of one run of each part, in the order of `features.parts_of`.
     groups : mapping
-        Group of families -> factors on the instruction mix that they share: for families that were not fitted by
-        themselves.
+        Groups of families, as `ancestors` names them -> factors on the instruction mix that they share: for families
+        that were not fitted by themselves.
     code_bytes, stack_bytes : mapping
         Family -> bytes of machine code, and the deepest stack that was seen; families without are unknown.
+    residuals : mapping
+        Family -> median and worst relative error on the runs that it was fitted on, and their number.
     errors : mapping
-        Operation -> ``{"median": ..., "worst": ..., "layers": ...}``: relative errors on layers that were not fitted.
+        Set of layers -> operation and types -> figures: relative errors on layers that were not fitted, see
+        `tuning.calibrate.judge`.
     """
 
     core: str
@@ -44,10 +49,15 @@ class Coefficients:
     groups: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     code_bytes: Mapping[str, int] = field(default_factory=dict)
     stack_bytes: Mapping[str, int] = field(default_factory=dict)
-    errors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    residuals: Mapping[str, tuple[float, float, int]] = field(default_factory=dict)
+    errors: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
+
+    def factors(self, name: str) -> tuple[float, ...] | None:
+        """What the nearest relatives of a family that was not fitted have in common."""
+        return next((self.groups[each] for each in ancestors(name) if each in self.groups), None)
 
 
-def family(layer: Layer, variant: Variant | None) -> str:
+def family(layer: Layer, variant: Variant | None, unaligned: bool = True) -> str:
     """Name of the code that a variant compiles to, whatever the geometry.
 
     Examples
@@ -57,24 +67,30 @@ def family(layer: Layer, variant: Variant | None) -> str:
     >>> family(layer, Variant(unroll=4))
     'conv2d q7 q7 unroll=4 block_rows=2 block_cols=2'
     """
-    # Sizes that choose other code: the width of a Winograd kernel, the windows that a pooling layer unrolls.
+    # Sizes that choose other code: the width of a Winograd kernel, windows that are unrolled, lanes that are filled.
     sizes = ""
     if variant is not None and variant.lowering == "winograd":
         sizes = f" kernel_w={layer.kernel[1]}"
+    elif layer.op == "depthwise_conv2d":
+        sizes = f" kernel={layer.kernel[0]}x{layer.kernel[1]} stride={layer.stride[0]}x{layer.stride[1]}"
     elif layer.op in ("max_pool2d", "avg_pool2d"):
         sizes = f" kernel={layer.kernel[0]}x{layer.kernel[1]} stride={layer.stride[0]}x{layer.stride[1]}"
+        if features.lane_groups(layer, unaligned) == layer.image[2]:
+            sizes += " lanes=1"
     return f"{layer.op} {layer.dtype} {layer.weights_dtype or '-'}{_knobs(variant)}{sizes}"
 
 
-def group(name: str) -> str:
-    """The group of a family: all that differ from it in blocking, unrolling and pooling windows alone.
+def ancestors(name: str) -> tuple[str, str, str]:
+    """The groups of a family, the nearest first: all that differ from it in blocking, unrolling and windows alone; all
+    that bring the input to the inner product as it does; all of the operation and its types.
 
     Examples
     --------
-    >>> group("conv2d q7 q7 unroll=4 block_rows=2 block_cols=2 lowering=direct")
-    'conv2d q7 q7 lowering=direct'
+    >>> ancestors("conv2d q7 q7 unroll=4 block_rows=2 block_cols=2 lowering=direct weight_layout=interleaved")
+    ('conv2d q7 q7 lowering=direct weight_layout=interleaved', 'conv2d q7 q7 lowering=direct *', 'conv2d q7 q7 **')
     """
-    return re.sub(r" (unroll|block_rows|block_cols|kernel|stride)=\w+", "", name)
+    group = re.sub(r" (unroll|block_rows|block_cols|kernel|stride)=\w+", "", name)
+    return group, re.sub(r" (weight_layout|inner)=\w+", "", group) + " *", " ".join(name.split()[:3]) + " **"
 
 
 @cache
@@ -111,6 +127,7 @@ def from_json(text: str) -> Coefficients:
         {name: tuple(factors) for name, factors in content["groups"].items()},
         {name: entry["code_bytes"] for name, entry in entries.items() if "code_bytes" in entry},
         {name: entry["stack_bytes"] for name, entry in entries.items() if "stack_bytes" in entry},
+        {name: tuple(entry["residuals"]) for name, entry in entries.items() if "residuals" in entry},
         content["errors"],
     )
 
@@ -132,6 +149,8 @@ def to_json(found: Coefficients) -> str:
         for key, sizes in (("code_bytes", found.code_bytes), ("stack_bytes", found.stack_bytes)):
             if name in sizes:
                 entry[key] = sizes[name]
+        if name in found.residuals:
+            entry["residuals"] = list(found.residuals[name])
         entry["cycles"] = list(found.families[name])
         rows.append(f"  {json.dumps(name)}: {json.dumps(entry)}")
     return (

@@ -1,0 +1,329 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The layers that ``cmsisnn-tune calibrate`` emulates: a grid to fit on, and two sets of other shapes to judge the
+fit by.
+
+The grid spreads over what makes kernels differ: kernel sizes, channels that fill words and channels that do not, rows
+that are left over, strides, padding, long runs and short ones. `unseen` is judged with every calibration; `confirm` was
+looked at once a model was settled, so that nothing was chosen by it.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from cmsisnn_x.layers import Layer
+
+from .model import window_axis
+
+DTYPES = ("q7", "q15")
+
+
+def make_layer(
+    name: str,
+    op: str,
+    dtype: str,
+    shape: tuple[int, ...],
+    out: int = 0,
+    kernel: tuple[int, int] = (1, 1),
+    stride: tuple[int, int] = (1, 1),
+    padding: int | str = 0,
+    ceil_mode: bool = False,
+    weights_dtype: str | None = None,
+) -> Layer:
+    """A layer with drawn weights; `out` is its number of output channels or rows."""
+    weighted = op in ("conv2d", "depthwise_conv2d", "fully_connected")
+    common = {
+        "name": name,
+        "op": op,
+        "dtype": dtype,
+        "input_shape": shape,
+        "weights_dtype": (weights_dtype or dtype) if weighted else None,
+    }
+    if op == "fully_connected":
+        layer = Layer(**common, output_shape=(out,), out_shift=8)  # type: ignore[arg-type]
+    elif op.endswith("2d"):
+        axes = [window_axis(shape[i], kernel[i], stride[i], padding, ceil_mode) for i in (0, 1)]
+        output = (axes[0][0], axes[1][0], out if op == "conv2d" else shape[2])
+        layer = Layer(
+            **common,
+            output_shape=output,
+            kernel=kernel,
+            stride=stride,
+            padding=(axes[0][1], axes[1][1]),
+            ceil_mode=ceil_mode,  # type: ignore[arg-type]
+            out_shift=8 if weighted else 0,
+        )
+    else:
+        layer = Layer(**common, output_shape=shape, int_bits=2 if op in ("sigmoid", "tanh") else 0)  # type: ignore[arg-type]
+    return _with_weights(layer) if weighted else layer
+
+
+def _with_weights(layer: Layer) -> Layer:
+    """Their values do not matter to the cycles; drawn small, so that nothing saturates."""
+    (_, _, channels), (_, _, out) = layer.image, layer.output_image
+    shape: tuple[int, ...] = (out, *layer.kernel, channels)
+    if layer.op == "depthwise_conv2d":
+        shape = (*layer.kernel, channels)
+    elif layer.op == "fully_connected":
+        shape = (layer.output_shape[0], layer.input_shape[0])
+    rng = np.random.default_rng(zlib.crc32(layer.name.encode()))
+    dtype = np.int8 if layer.weights_dtype == "q7" else np.int16
+    return replace(
+        layer,
+        weights=rng.integers(-16, 17, shape, dtype),
+        bias=rng.integers(-64, 65, shape[-1 if layer.op == "depthwise_conv2d" else 0], dtype),
+    )
+
+
+# Input, output channels, kernel, stride, padding; ordered by the size of the kernel, so that every family of kernels,
+# which takes each n-th of them, sees all sizes.
+_CONVOLUTIONS = (
+    ((5, 7, 8), 12, (1, 1), (1, 1), 0),
+    ((8, 8, 32), 16, (1, 1), (1, 1), 0),
+    ((4, 4, 64), 24, (1, 1), (1, 1), 0),
+    ((6, 6, 16), 10, (1, 1), (1, 1), 0),
+    ((10, 10, 3), 8, (1, 1), (1, 1), 0),
+    ((3, 5, 96), 16, (1, 1), (1, 1), 0),
+    ((12, 12, 12), 9, (1, 1), (1, 1), 0),
+    ((7, 7, 24), 32, (1, 1), (1, 1), 0),
+    ((9, 6, 5), 7, (1, 1), (1, 1), 0),
+    ((9, 10, 16), 8, (1, 1), (2, 2), 0),
+    ((4, 9, 40), 6, (1, 1), (1, 1), 0),
+    ((6, 8, 20), 13, (1, 1), (1, 1), 0),
+    ((4, 6, 6), 20, (1, 3), (1, 1), "same"),
+    ((10, 6, 8), 6, (3, 1), (1, 1), "same"),
+    ((9, 9, 6), 8, (2, 2), (2, 2), 0),
+    ((8, 8, 4), 8, (3, 3), (1, 1), 1),
+    ((6, 6, 16), 16, (3, 3), (1, 1), 1),
+    ((6, 7, 5), 13, (3, 3), (1, 1), 1),
+    ((4, 4, 64), 12, (3, 3), (1, 1), 1),
+    ((12, 12, 8), 8, (3, 3), (2, 2), 1),
+    ((16, 16, 3), 16, (3, 3), (1, 1), 1),
+    ((7, 9, 24), 6, (3, 3), (1, 1), 0),
+    ((10, 10, 1), 8, (3, 3), (1, 1), 1),
+    ((9, 9, 12), 4, (3, 3), (1, 1), 0),
+    ((5, 5, 32), 10, (3, 3), (1, 1), 1),
+    ((8, 10, 6), 5, (3, 3), (1, 1), "same"),
+    ((13, 13, 3), 8, (3, 3), (2, 2), "same"),
+    ((7, 7, 10), 16, (3, 3), (2, 2), "same"),
+    ((11, 5, 8), 24, (3, 3), (1, 1), 1),
+    ((6, 6, 20), 11, (3, 3), (1, 1), 0),
+    ((14, 14, 2), 6, (3, 3), (1, 1), 1),
+    ((5, 6, 48), 8, (3, 3), (1, 1), 1),
+    ((9, 9, 16), 8, (3, 3), (2, 2), 0),
+    ((16, 8, 4), 4, (3, 3), (1, 1), 1),
+    ((8, 8, 12), 6, (4, 4), (1, 1), "same"),
+    ((8, 12, 6), 6, (5, 3), (1, 1), "same"),
+    ((7, 10, 10), 5, (1, 5), (1, 1), "same"),
+    ((21, 7, 1), 16, (8, 4), (2, 1), "same"),
+    ((10, 10, 3), 8, (5, 5), (1, 1), 2),
+    ((9, 9, 6), 10, (5, 5), (1, 1), 0),
+    ((8, 8, 32), 6, (5, 5), (1, 1), 2),
+    ((20, 20, 3), 12, (5, 5), (1, 1), 2),
+    ((12, 12, 1), 6, (5, 5), (1, 1), 0),
+    ((7, 7, 16), 8, (5, 5), (1, 1), 2),
+    ((10, 10, 8), 5, (5, 5), (1, 1), 2),
+    ((11, 11, 4), 12, (5, 5), (2, 2), 2),
+    ((8, 6, 12), 7, (5, 5), (1, 1), "same"),
+    ((6, 6, 24), 4, (5, 5), (1, 1), 2),
+    ((9, 11, 4), 6, (7, 7), (1, 1), 3),
+    ((14, 14, 3), 4, (7, 7), (2, 2), 3),
+    ((8, 8, 8), 4, (7, 7), (1, 1), 3),
+    ((10, 9, 1), 5, (7, 7), (1, 1), 3),
+    ((25, 8, 1), 12, (10, 4), (2, 2), "same"),
+    ((14, 6, 4), 6, (10, 3), (1, 1), "same"),
+    ((14, 12, 8), 16, (1, 1), (1, 1), 0),
+    ((16, 16, 16), 8, (1, 1), (1, 1), 0),
+    ((12, 12, 4), 12, (1, 1), (1, 1), 0),
+    ((24, 24, 3), 8, (3, 3), (2, 2), "same"),
+    ((16, 16, 1), 8, (3, 3), (1, 1), 1),
+    ((12, 12, 8), 16, (3, 3), (1, 1), 1),
+)
+_DEPTHWISE = (
+    ((8, 8, 8), (3, 3), (1, 1), 1),
+    ((6, 6, 32), (3, 3), (1, 1), 1),
+    ((7, 9, 5), (3, 3), (1, 1), 1),
+    ((5, 5, 64), (3, 3), (1, 1), 1),
+    ((16, 16, 4), (3, 3), (1, 1), 1),
+    ((14, 14, 1), (3, 3), (1, 1), 1),
+    ((11, 12, 16), (3, 3), (1, 1), 0),
+    ((9, 7, 20), (3, 3), (1, 1), "same"),
+    ((4, 4, 96), (3, 3), (1, 1), 1),
+    ((20, 12, 12), (3, 3), (1, 1), 1),
+    ((12, 12, 16), (3, 3), (2, 2), 1),
+    ((10, 12, 7), (3, 3), (2, 2), 0),
+    ((9, 9, 24), (3, 3), (2, 2), 1),
+    ((16, 16, 8), (3, 3), (2, 2), "same"),
+    ((6, 6, 48), (3, 3), (2, 2), "same"),
+    ((10, 10, 3), (5, 5), (1, 1), 2),
+    ((9, 9, 12), (5, 5), (1, 1), 0),
+    ((8, 8, 16), (5, 5), (1, 1), 2),
+    ((7, 11, 10), (5, 5), (1, 1), "same"),
+    ((12, 12, 8), (5, 5), (2, 2), 2),
+    ((12, 6, 24), (3, 1), (1, 1), 0),
+    ((6, 6, 10), (2, 2), (2, 2), 0),
+    ((4, 6, 40), (3, 5), (1, 1), "same"),
+    ((9, 9, 13), (7, 7), (1, 1), 3),
+    ((4, 28, 8), (3, 3), (1, 1), 1),
+    ((4, 20, 16), (3, 3), (1, 1), 1),
+    ((6, 34, 4), (3, 3), (1, 1), 1),
+    ((6, 40, 8), (3, 3), (2, 2), 1),
+    ((5, 18, 8), (5, 5), (1, 1), 2),
+)
+_POOLS = (
+    ((8, 8, 32), (2, 2), (2, 2), 0, False),
+    ((20, 16, 8), (2, 2), (2, 2), 0, False),
+    ((6, 10, 20), (2, 2), (2, 2), 0, True),
+    ((14, 14, 3), (2, 2), (2, 2), 0, False),
+    ((10, 8, 16), (2, 2), (2, 2), 0, False),
+    ((9, 13, 6), (2, 2), (2, 2), 0, True),
+    ((12, 12, 5), (2, 2), (2, 2), 0, False),
+    ((4, 4, 64), (2, 2), (2, 2), 0, False),
+    ((7, 7, 12), (2, 2), (2, 2), 1, False),
+    ((16, 16, 8), (3, 3), (2, 2), 0, True),
+    ((8, 8, 64), (3, 3), (2, 2), 0, True),
+    ((20, 20, 16), (3, 3), (2, 2), 0, True),
+    ((9, 9, 5), (3, 3), (2, 2), 1, False),
+    ((13, 11, 12), (3, 3), (2, 2), 0, False),
+    ((10, 10, 7), (3, 3), (2, 2), 0, True),
+    ((14, 10, 20), (3, 3), (2, 2), "same", False),
+    ((7, 9, 4), (3, 3), (2, 2), 0, False),
+    ((10, 10, 12), (3, 3), (1, 1), 0, False),
+    ((7, 8, 16), (3, 3), (1, 1), 1, False),
+    ((6, 12, 5), (3, 3), (1, 1), 1, False),
+    ((11, 9, 8), (2, 2), (1, 1), 0, False),
+    ((6, 9, 6), (2, 2), (1, 1), 0, False),
+    ((12, 10, 4), (2, 3), (1, 1), 1, False),
+    ((12, 12, 6), (4, 4), (3, 3), 1, True),
+    ((12, 8, 16), (4, 4), (4, 4), 0, False),
+    ((8, 8, 10), (4, 4), (4, 4), 0, False),
+    ((9, 9, 8), (3, 3), (3, 3), 0, False),
+    ((10, 7, 14), (3, 3), (3, 3), 0, True),
+    ((4, 4, 48), (4, 4), (4, 4), 0, False),
+    ((6, 6, 16), (6, 6), (6, 6), 0, False),
+    ((5, 5, 40), (5, 5), (1, 1), 0, False),
+    ((7, 7, 24), (7, 7), (1, 1), 0, False),
+    ((10, 10, 9), (5, 5), (5, 5), 0, False),
+    ((9, 8, 12), (6, 5), (2, 2), 2, False),
+    ((12, 4, 32), (12, 4), (1, 1), 0, False),
+    ((8, 8, 6), (8, 8), (1, 1), 0, False),
+    ((14, 9, 16), (5, 5), (1, 1), 0, False),
+)
+_DENSE = (
+    (64, 10), (256, 10), (128, 16), (33, 7), (512, 5), (100, 30), (17, 13), (2048, 4), (48, 64), (200, 3), (96, 1),
+    (320, 12), (72, 11), (1500, 2), (10, 9), (400, 21), (30, 2), (784, 8), (162, 6), (1031, 7),
+)  # fmt: skip
+_VECTORS = (16, 64, 257, 1024, 4096, 10, 3, 100, 33)
+
+
+def _layers(
+    dtypes: Sequence[str],
+    convolutions: Sequence[tuple[tuple[int, int, int], int, tuple[int, int], tuple[int, int], int | str]],
+    depthwise: Sequence[tuple[tuple[int, int, int], tuple[int, int], tuple[int, int], int | str]],
+    pools: Sequence[tuple[tuple[int, int, int], tuple[int, int], tuple[int, int], int | str, bool]],
+    dense: Sequence[tuple[int, int]],
+    vectors: Sequence[int],
+) -> Iterator[Layer]:
+    for dtype in dtypes:
+        for i, (shape, out, kernel, stride, padding) in enumerate(convolutions):
+            yield make_layer(f"conv{i}", "conv2d", dtype, shape, out, kernel, stride, padding)
+        for i, (shape, kernel, stride, padding) in enumerate(depthwise):
+            yield make_layer(f"dw{i}", "depthwise_conv2d", dtype, shape, 0, kernel, stride, padding)
+        for i, (size, out) in enumerate(dense):
+            yield make_layer(f"fc{i}", "fully_connected", dtype, (size,), out)
+            if dtype == "q15":
+                yield make_layer(f"mixed{i}", "fully_connected", dtype, (size,), out, weights_dtype="q7")
+        for op in ("max_pool2d", "avg_pool2d"):
+            for i, (shape, kernel, stride, padding, ceil_mode) in enumerate(pools):
+                yield make_layer(f"{op}{i}", op, dtype, shape, 0, kernel, stride, padding, ceil_mode)
+        for op in ("relu", "sigmoid", "tanh", "softmax"):
+            for size in vectors:
+                yield make_layer(f"{op}{size}", op, dtype, (size,))
+
+
+def grid(dtypes: Sequence[str] = DTYPES) -> list[Layer]:
+    """The layers that coefficients are fitted on."""
+    return list(_layers(dtypes, _CONVOLUTIONS, _DEPTHWISE, _POOLS, _DENSE, _VECTORS))
+
+
+def unseen(dtypes: Sequence[str] = DTYPES) -> list[Layer]:
+    """Layers of other shapes, never fitted: what the published errors are measured on. The paper's network is among
+    them, and layers of DS-CNN, of a narrow MobileNet, of LeNet and of small classifiers.
+    """
+    return list(
+        _layers(
+            dtypes,
+            (
+                ((32, 32, 3), 32, (5, 5), (1, 1), 2),
+                ((16, 16, 32), 32, (5, 5), (1, 1), 2),
+                ((8, 8, 32), 64, (5, 5), (1, 1), 2),
+                ((11, 10, 7), 9, (3, 3), (1, 1), "same"),
+                ((7, 7, 48), 20, (1, 1), (1, 1), 0),
+                ((20, 20, 3), 12, (3, 3), (2, 2), "same"),
+                ((6, 6, 32), 32, (3, 3), (1, 1), "same"),
+                ((12, 12, 10), 6, (5, 5), (1, 1), 0),
+                ((49, 10, 1), 64, (10, 4), (2, 2), "same"),
+                ((25, 5, 64), 64, (1, 1), (1, 1), 0),
+                ((24, 24, 8), 16, (1, 1), (1, 1), 0),
+                ((28, 28, 1), 6, (5, 5), (1, 1), 2),
+                ((8, 8, 1), 8, (3, 3), (1, 1), 1),
+                ((8, 8, 8), 16, (3, 3), (1, 1), 1),
+            ),
+            (
+                ((16, 16, 32), (3, 3), (1, 1), 1),
+                ((13, 13, 20), (3, 3), (2, 2), "same"),
+                ((8, 8, 6), (5, 5), (1, 1), "same"),
+                ((25, 5, 64), (3, 3), (1, 1), 1),
+                ((24, 24, 8), (3, 3), (1, 1), 1),
+            ),
+            (
+                ((32, 32, 32), (3, 3), (2, 2), 0, True),
+                ((16, 16, 32), (3, 3), (2, 2), 0, True),
+                ((11, 13, 10), (2, 2), (2, 2), 0, False),
+                ((28, 28, 6), (2, 2), (2, 2), 0, False),
+                ((8, 8, 16), (2, 2), (2, 2), 0, False),
+                ((25, 5, 64), (25, 5), (1, 1), 0, False),
+                ((6, 6, 128), (6, 6), (1, 1), 0, False),
+            ),
+            ((1024, 10), (75, 21), (400, 120), (64, 12), (256, 2), (84, 10)),
+            (500, 24, 8192),
+        )
+    )
+
+
+def confirm(dtypes: Sequence[str] = DTYPES) -> list[Layer]:
+    """A third set of shapes, for a last look: it never decided anything."""
+    return list(
+        _layers(
+            dtypes,
+            (
+                ((32, 32, 3), 16, (3, 3), (1, 1), 1),
+                ((16, 16, 16), 32, (3, 3), (2, 2), "same"),
+                ((16, 16, 32), 16, (5, 5), (1, 1), 2),
+                ((12, 12, 16), 32, (1, 1), (1, 1), 0),
+                ((9, 13, 11), 14, (3, 3), (1, 1), 1),
+                ((6, 6, 96), 24, (1, 1), (1, 1), 0),
+                ((14, 14, 6), 16, (5, 5), (1, 1), 0),
+                ((10, 10, 12), 20, (3, 3), (1, 1), 0),
+                ((15, 15, 4), 7, (7, 7), (1, 1), 3),
+            ),
+            (
+                ((12, 12, 24), (5, 5), (1, 1), 2),
+                ((24, 24, 16), (3, 3), (2, 2), 1),
+                ((7, 7, 96), (3, 3), (1, 1), 1),
+                ((10, 14, 11), (3, 3), (1, 1), 1),
+            ),
+            (
+                ((12, 12, 16), (2, 2), (2, 2), 0, False),
+                ((15, 15, 24), (3, 3), (2, 2), 0, True),
+                ((9, 10, 9), (3, 3), (2, 2), 1, False),
+                ((8, 8, 64), (8, 8), (1, 1), 0, False),
+            ),
+            ((120, 84), (512, 10), (577, 5), (50, 50), (2000, 6), (36, 10)),
+            (777, 12),
+        )
+    )
