@@ -4,9 +4,14 @@
 import os
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # Subprocesses import what is installed, not the sources in the current directory.
 os.environ["PYTHONSAFEPATH"] = "1"
+
+# A machine that is busy with something else is no finding.
+settings.register_profile("patient", suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
