@@ -172,7 +172,7 @@ HEAVY = {
 }
 
 
-@pytest.mark.parametrize("program", ["tuning.cli", "tuning.verify"])
+@pytest.mark.parametrize("program", ["tuning.cli", "tuning.verify", "tuning.quantize.cli"])
 def test_help_loads_nothing_heavy(program: str) -> None:
     assert not loaded_after(CALL.format(arguments=["x", "--help"], program=program)) & (HEAVY | {"jinja2", "yaml"})
 
