@@ -103,6 +103,8 @@ def test_multiplies_are_all_there(core: str) -> None:
             if (
                 layer.output_shape[1] % v.block_cols == 0 == layer.output_shape[2] % max(v.block_rows, left_rows)
                 and v.im2col_cols == v.block_cols
+                # Columns of packed weights end with a zero where their length is odd.
+                and (v.weight_layout == "plain" or layer.weights[0].size % 2 == 0 or v.lowering != "im2col")
             ):
                 assert done == layer.macs
 
@@ -194,7 +196,7 @@ def test_the_cores_of_the_published_tables_are_calibrated() -> None:
 
 @pytest.mark.parametrize("core", CORES)
 def test_shipped_coefficients_are_complete_and_say_how_they_were_made(core: str) -> None:
-    """Every kernel of both types was fitted, itself or with its relatives: no ranking mixes fitted kernels with unfitted
+    """Every kernel of both types was fitted, itself or with relatives: no ranking mixes fitted kernels with unfitted
     ones.
     """
     found, target = fitted.coefficients(core), load_target(core)
