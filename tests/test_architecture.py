@@ -177,6 +177,22 @@ def test_help_loads_nothing_heavy(program: str) -> None:
     assert not loaded_after(CALL.format(arguments=["x", "--help"], program=program)) & (HEAVY | {"jinja2", "yaml"})
 
 
-def test_tuning_by_estimate_loads_nothing_that_it_does_not_use(tmp_path: Path) -> None:
-    code = CALL.format(arguments=["x", "cifar10", "-q", "-o", str(tmp_path)], program="tuning.cli")
+TWINS = """schema: 1
+name: twins
+input: {shape: [8, 8, 4]}
+layers:
+  - {name: a, op: conv2d, out_channels: 4, kernel: 3, padding: 1, out_shift: 7}
+  - {name: b, op: conv2d, out_channels: 4, kernel: 3, padding: 1, out_shift: 7}
+  - {name: c, op: conv2d, out_channels: 4, kernel: 3, padding: 1, out_shift: 7}
+  - {name: d, op: conv2d, out_channels: 4, kernel: 3, padding: 1, out_shift: 7}
+"""
+
+
+@pytest.mark.parametrize("model", ["cifar10", "twins.yaml"])
+def test_tuning_without_a_budget_loads_no_solver(tmp_path: Path, model: str) -> None:
+    """Layers that share kernels are no reason for one either."""
+    (tmp_path / "twins.yaml").write_text(TWINS)
+    path = model if model == "cifar10" else str(tmp_path / model)
+    code = CALL.format(arguments=["x", path, "-q", "-o", str(tmp_path / "out")], program="tuning.cli")
     assert not loaded_after(code) & HEAVY
+    assert (tmp_path / "out" / "plan.json").is_file()

@@ -152,7 +152,7 @@ def test_no_edit_of_a_plan_is_a_traceback(server: ForkServer, box: Path, full: b
     plan = tuning.tune(tuning.load_model(box / "m.yaml"), tuning.load_target("cortex-m4"))
     (box / "good.json").write_text(plan.to_json())
     rng = random.Random(8)
-    for _ in range(500 if full else 25):
+    for _ in range(500 if full else 12):
         content = json.loads(plan.to_json())
         node: object = content
         path: list[object] = []
@@ -231,7 +231,7 @@ def test_a_call_that_cannot_end_well_is_refused(
 def test_no_damage_to_an_elf_file_is_a_traceback(server: ForkServer, box: Path, image: bytes, full: bool) -> None:
     """Headers and tables most of all: they say what to load, and where."""
     tables = int.from_bytes(image[32:36], "little")
-    for seed in range(1000 if full else 25):
+    for seed in range(1000 if full else 12):
         rng, data = random.Random(seed), bytearray(image)
         for start, length in ((0, 52), (52, 64), (tables, 40 * 12)):
             at = start + rng.randrange(length)
