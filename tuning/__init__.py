@@ -97,7 +97,7 @@ class _Quantize(ModuleType):
 
 
 class _Check(ModuleType):
-    """:mod:`tuning.check` is a module, and the verb ``tuning.check(model, data)``."""
+    """:mod:`tuning.check` is a package, and the verb ``tuning.check(model, data)``."""
 
     def __call__(self, *args: Any, **keywords: Any) -> Any:
         return self.check_model(*args, **keywords)

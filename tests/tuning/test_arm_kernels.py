@@ -19,8 +19,8 @@ from cmsisnn_x import cmsis
 from cmsisnn_x.cmsis._prototypes import PROTOTYPES
 from helpers.commands import run_tune
 from helpers.plans import chain
-from tuning.arm_calls import evaluate, parse_call, read_sources
-from tuning.arm_kernels import check_layer, check_model, judge, kernels_of
+from tuning.arm.calls import evaluate, parse_call, read_sources
+from tuning.arm.kernels import check_layer, check_model, judge, kernels_of
 from tuning.errors import OptionError
 from tuning.target import load_target
 

@@ -20,8 +20,8 @@ from cmsisnn_x.layers import Layer
 from helpers.networks import NETWORKS, inputs
 from helpers.plans import make_plan
 from tuning import check as check_module
-from tuning.accumulators import accumulators, reach, requantised, wrapped
 from tuning.check import Check, TensorCheck, check_model, with_firmware
+from tuning.check.accumulators import accumulators, reach, requantised, wrapped
 from tuning.cli import app
 from tuning.errors import MissingToolError, ModelError, OptionError
 from tuning.schemas import published

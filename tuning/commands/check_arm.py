@@ -15,8 +15,8 @@ from ..errors import OptionError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..arm_calls import Call
-    from ..arm_kernels import Judged, LayerCheck
+    from ..arm.calls import Call
+    from ..arm.kernels import Judged, LayerCheck
     from ..plan import Plan
     from ..target import Target
 
@@ -58,7 +58,7 @@ def check_arm(
 
     Exit status: 0 every layer has a legal kernel, every call is legal; 1 not so; 2 bad usage or bad input.
     """
-    from ..arm_calls import parse_call, read_sources
+    from ..arm.calls import parse_call, read_sources
     from ..target import load_target
     from .tune import DEFAULT_TARGET
 
@@ -74,7 +74,7 @@ def check_arm(
     chosen = load_target(target or (network.target if network else None) or DEFAULT_TARGET)
     calls = [parse_call(text) for text in call or ()] + (read_sources(source) if source else [])
 
-    from ..arm_kernels import check_model
+    from ..arm.kernels import check_model
 
     layers = check_model(network, chosen) if network else ()
     judged = [(item, _judge(item, chosen)) for item in calls]
@@ -93,7 +93,7 @@ def check_arm(
 
 
 def _judge(call: Call, target: Target) -> Judged | None:
-    from ..arm_kernels import judge
+    from ..arm.kernels import judge
 
     return None if call.problem else judge(call.function, call.numbers, target)
 
@@ -105,7 +105,7 @@ def _all_legal(layers: tuple[LayerCheck, ...], calls: list[tuple[Call, Judged | 
 def _to_dict(
     target: Target, layers: tuple[LayerCheck, ...], calls: list[tuple[Call, Judged | None]], plan: Plan | None
 ) -> dict[str, Any]:
-    from ..arm_kernels import profile_of
+    from ..arm.kernels import profile_of
 
     emitted = [item.variant for item in plan.layers] if plan else []
     return {
@@ -143,7 +143,7 @@ def _print(
     plan: Plan | None,
     no_color: bool,
 ) -> None:
-    from ..arm_kernels import VERDICTS, profile_of
+    from ..arm.kernels import VERDICTS, profile_of
     from ..terminal import console, shape_text
 
     out = console(no_color)

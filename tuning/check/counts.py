@@ -15,7 +15,7 @@ from cmsisnn_x.layers import Layer
 from .accumulators import LARGEST, accumulators, reach, requantised, wrapped
 
 if TYPE_CHECKING:
-    from .quantize.reference import Reference
+    from ..quantize.reference import Reference
 
 LEAST_SNR_DB = 10.0
 """Below it, more than a tenth of a layer's output power is error: the layer breaks."""
@@ -86,7 +86,7 @@ class TensorCheck:
     @property
     def format(self) -> str | None:
         """The Q format, such as ``Q1.6``."""
-        from .quantize.formats import spell
+        from ..quantize.formats import spell
 
         return None if self.fraction is None else spell(self.fraction, self.bits)
 
@@ -192,7 +192,7 @@ class Counts:
 
     def _alone(self, layer: Layer, source: np.ndarray) -> np.ndarray:
         """The float layer, fed with what the fixed-point layer was fed."""
-        from .quantize import forward
+        from ..quantize import forward
 
         assert self.reference is not None
         x = np.ldexp(source.astype(np.float64), -self._fraction_before(layer.name)).astype(np.float32)

@@ -13,8 +13,8 @@ from typing import Any, Literal
 from cmsisnn_x import cmsis
 from cmsisnn_x.layers import Layer
 
-from .model import Model
-from .target import Target
+from ..model import Model
+from ..target import Target
 
 Verdict = Literal["legal", "may fault", "wrong", "unsafe", "refused", "cannot"]
 

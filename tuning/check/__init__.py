@@ -20,8 +20,8 @@ import numpy as np
 from cmsisnn_x import Network
 from cmsisnn_x.layers import Layer
 
-from .check_counts import LEAST_SNR_DB, MOST_SATURATED, Counts, TensorCheck
-from .errors import MissingToolError, OptionError
+from ..errors import MissingToolError, OptionError
+from .counts import LEAST_SNR_DB, MOST_SATURATED, Counts, TensorCheck
 
 __all__ = [
     "LEAST_SNR_DB", "MOST_SATURATED", "Check", "EmulatedCheck", "TensorCheck", "check_model", "with_firmware",
@@ -30,10 +30,10 @@ __all__ = [
 if TYPE_CHECKING:
     from os import PathLike
 
-    from .model import Model
-    from .plan import Plan
-    from .quantize.data import Data
-    from .quantize.reference import Reference
+    from ..model import Model
+    from ..plan import Plan
+    from ..quantize.data import Data
+    from ..quantize.reference import Reference
 
 EMULATED_SAMPLES, EMULATED_CYCLES = 100, 100_000_000
 """How much is emulated at most: samples, and cycles of all of them together (always one sample)."""
@@ -84,7 +84,7 @@ class Check:
         return {**content, "first_break": broken and {"name": broken.name, "problem": broken.problem}}
 
     def _repr_html_(self) -> str:
-        from .notebook import check_html
+        from ..notebook import check_html
 
         return check_html(self)
 
@@ -131,7 +131,7 @@ class _Job:
     """A model and data that fit it."""
 
     def __init__(self, model: Model, data: str | PathLike[str] | Data | np.ndarray, name: str) -> None:
-        from .quantize.data import Data, load_data, make_data
+        from ..quantize.data import Data, load_data, make_data
 
         if isinstance(data, np.ndarray):
             data = make_data(data, None, name)
@@ -140,7 +140,7 @@ class _Job:
         self.model, self.name = model, name
         self.reference: Reference | None = None
         if model.float_path is not None:
-            from .quantize.reference import load_reference
+            from ..quantize.reference import load_reference
 
             self.reference = load_reference(model)
             self.inputs = self.reference.channels_last(data.x)
@@ -184,7 +184,7 @@ class _Job:
 
 
 def _integer_inputs(model: Model, x: np.ndarray, name: str) -> np.ndarray:
-    from .quantize.reference import channels_last
+    from ..quantize.reference import channels_last
 
     info = np.iinfo(model.layers[0].numpy_dtype)
     x = channels_last(x, model.input_shape, "NHWC")
@@ -210,7 +210,7 @@ def _batches(layers: Sequence[Layer], samples: int) -> Iterator[tuple[int, int]]
 def _quantised(reference: Reference | None, x: np.ndarray, first: Layer) -> np.ndarray:
     if reference is None:
         return x.astype(first.numpy_dtype)
-    from .quantize.formats import to_integers
+    from ..quantize.formats import to_integers
 
     return to_integers(x, reference.input_fraction, first.numpy_dtype)
 
@@ -241,7 +241,7 @@ def _run(
 def _float_outputs(reference: Reference | None, x: np.ndarray) -> Mapping[str, np.ndarray]:
     if reference is None:
         return {}
-    from .quantize import forward
+    from ..quantize import forward
 
     steps = forward.run(reference.layers, reference.arrays, x, reference.softmax_base)
     return {layer.name: output for layer, output in steps}
@@ -251,8 +251,8 @@ def _emulate(plan: Plan, network: Network, x: np.ndarray, labels: np.ndarray | N
     """Emit, compile and run the firmware on `x`, each output held against the Python kernels'."""
     import tuning
 
-    from .emulate import Emulator, find_toolchain
-    from .emulate.folder import compile_folder, load
+    from ..emulate import Emulator, find_toolchain
+    from ..emulate.folder import compile_folder, load
 
     with tempfile.TemporaryDirectory(prefix="cmsisnn-x-") as folder:
         tuning.emit(plan, folder)

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from cmsisnn_x import cmsis
 
-from . import _yaml
-from .errors import OptionError
-from .files import read_bytes
+from .. import _yaml
+from ..errors import OptionError
+from ..files import read_bytes
 
 LARGEST_SOURCE = 1 << 22
 """Bytes of a C file; weights in headers are long."""
