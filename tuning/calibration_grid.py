@@ -12,6 +12,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +37,7 @@ def make_layer(
 ) -> Layer:
     """A layer with drawn weights; `out` is its number of output channels or rows."""
     weighted = op in ("conv2d", "depthwise_conv2d", "fully_connected")
-    common = {
+    common: dict[str, Any] = {
         "name": name,
         "op": op,
         "dtype": dtype,
@@ -44,7 +45,7 @@ def make_layer(
         "weights_dtype": (weights_dtype or dtype) if weighted else None,
     }
     if op == "fully_connected":
-        layer = Layer(**common, output_shape=(out,), out_shift=8)  # type: ignore[arg-type]
+        layer = Layer(**common, output_shape=(out,), out_shift=8)
     elif op.endswith("2d"):
         axes = [window_axis(shape[i], kernel[i], stride[i], padding, ceil_mode) for i in (0, 1)]
         output = (axes[0][0], axes[1][0], out if op == "conv2d" else shape[2])
@@ -54,11 +55,11 @@ def make_layer(
             kernel=kernel,
             stride=stride,
             padding=(axes[0][1], axes[1][1]),
-            ceil_mode=ceil_mode,  # type: ignore[arg-type]
+            ceil_mode=ceil_mode,
             out_shift=8 if weighted else 0,
         )
     else:
-        layer = Layer(**common, output_shape=shape, int_bits=2 if op in ("sigmoid", "tanh") else 0)  # type: ignore[arg-type]
+        layer = Layer(**common, output_shape=shape, int_bits=2 if op in ("sigmoid", "tanh") else 0)
     return _with_weights(layer) if weighted else layer
 
 

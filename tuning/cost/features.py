@@ -160,7 +160,7 @@ def count(layer: Layer, variants: Sequence[Variant | None], dsp: bool, unaligned
     kinds = _COUNTERS[layer.op]
     for kind in dict.fromkeys(lowering.tolist()):
         rows = np.flatnonzero(lowering == kind)
-        chosen = [variants[i] for i in rows]
+        chosen = [variants[i] for i in rows.tolist()]
 
         def knob(name: str, chosen: Sequence[Variant | None] = chosen) -> np.ndarray:
             return np.array([getattr(v, name) for v in chosen])

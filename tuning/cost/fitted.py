@@ -156,3 +156,12 @@ def to_json(found: Coefficients) -> str:
     return (
         f'{lines},\n "groups": {{\n' + ",\n".join(groups) + '\n },\n "families": {\n' + ",\n".join(rows) + "\n }\n}\n"
     )
+
+
+def figure(core: str, kind: str, name: str, layers: str = "unseen") -> float | None:
+    """One stored error figure, for benchmarks that track it: ``figure("cortex-m4", "conv2d q7", "near_median")``.
+
+    `kind` is an operation and its types, `name` one of the figures of `tuning.calibrate.judge`, `layers` the set that
+    they were measured on; None where nothing was.
+    """
+    return coefficients(core).errors.get(layers, {}).get(kind, {}).get(name)
