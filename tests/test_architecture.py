@@ -22,7 +22,7 @@ LAYERS = (
     ("model", "space", "plan"),
     ("cost", "emulate", "emit", "search", "planner", "quantize", "measure", "workers", "emulated", "calibrate"),
     ("tuner",),
-    ("explain", "paper", "check", "report"),
+    ("explain", "paper", "check", "arm", "report"),
     ("terminal", "live", "pareto_table", "program"),
     ("commands",),
     ("cli", "verify", "__main__"),
