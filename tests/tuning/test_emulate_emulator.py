@@ -10,7 +10,6 @@ import pytest
 
 from tuning.emulate import EmulationError, Emulator, ToolchainError, find_toolchain
 from tuning.errors import MissingToolError, TuningError
-from tuning.target import load_target
 
 pytestmark = pytest.mark.emulated
 ARCHIVE = zipfile.ZipFile(Path(__file__).parent / "data" / "pricing.zip")
