@@ -2,6 +2,7 @@
 """Cycles of a layer alone are those that it has in the firmware, for every variant of a batch, and always the same."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,7 @@ from cmsisnn_x import Variant
 from helpers.plans import chain, make_plan
 from tuning.cost import estimate
 from tuning.emulate import ToolchainError, evaluate, evaluate_many, find_toolchain, folder
+from tuning.model import with_layers
 
 pytestmark = pytest.mark.emulated
 FLAGS = ("-O3", "-fno-schedule-insns")
@@ -77,10 +79,13 @@ def test_an_impossible_variant_is_a_compiler_error_that_says_why():
 def test_a_plan_for_a_board_has_the_cycles_that_verification_finds(tmp_path):
     """Emulated scores have the board's memories in them, once."""
     model, board = tuning.load_model("digits"), tuning.load_target("nucleo-l4r5zi")
+    # A loop in assembly is the same wherever it is compiled; GCC's own loops differ with what surrounds them.
+    pinned = [replace(layer, variant={"inner": "asm"} if layer.op == "conv2d" else {}) for layer in model.layers]
+    model = with_layers(model, tuple(pinned))
     plan = tuning.tune(model, board, score="emulate", trials=1)
     tuning.emit(plan, tmp_path)
     firmware = folder.load(tmp_path)
     verified = folder.verify(firmware, find_toolchain(), folder.draw_inputs(firmware, 1), target=board)
     planned = sum(layer.cycles for layer in plan.layers)
-    assert sum(layer.cycles for layer in verified.layers) == pytest.approx(planned, rel=0.08)  # code lies elsewhere
+    assert sum(layer.cycles for layer in verified.layers) == pytest.approx(planned, rel=0.05)  # code lies elsewhere
     assert sum(verified.trace.added.values()) > 0.15 * planned
