@@ -4,7 +4,7 @@ and emulated.
 
 The variants of the plan that the estimate alone would make come first, so that the emulated plan is never slower than
 that one. Then come the estimate's favourites, then rounds of proposals, for all layers at once: the surrogate learns
-by how much the estimate is wrong.
+by how much the estimate is wrong. At last the whole firmware of both plans is compared: see `tuning.whole`.
 """
 
 from __future__ import annotations
@@ -72,6 +72,17 @@ class Emulated:
     baseline_cycles: int
 
 
+@dataclass(frozen=True)
+class Found:
+    """What a search found: per layer, and the plan that the estimate alone would make. `is_complete` unless it was
+    interrupted.
+    """
+
+    layers: list[Emulated]
+    estimated: Choice
+    is_complete: bool
+
+
 def search_emulated(
     spaces: Sequence[SearchSpace],
     estimates: Sequence[Estimates],
@@ -80,7 +91,7 @@ def search_emulated(
     cflags: Sequence[str],
     how: How,
     progress: Progress | None = None,
-) -> list[Emulated]:
+) -> Found:
     """Emulate candidates of every layer.
 
     An interrupt (Ctrl-C) ends the search with what was emulated so far; layers that were not reached keep their
@@ -128,7 +139,7 @@ def search_emulated(
         except KeyboardInterrupt:
             report.interrupted()
         report.message()
-    return [search.finish(target) for search in searches]
+    return Found([search.finish(target) for search in searches], choice, not report.was_interrupted)
 
 
 def _in_turn(searches: Sequence[_LayerSearch]) -> list[list[tuple[_LayerSearch, int | None]]]:
@@ -360,6 +371,7 @@ class _Report:
         self.expected = 0
         self.started = time.monotonic()
         self.said: str | None = None
+        self.was_interrupted = False
         self.message()
 
     def expect(self, tasks: Sequence[tuple[_LayerSearch, int | None]]) -> None:
@@ -406,6 +418,7 @@ class _Report:
             self.progress({"message": self.said})
 
     def interrupted(self) -> None:
+        self.was_interrupted = True
         if self.progress is None:
             return
         self.progress(

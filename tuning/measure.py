@@ -55,6 +55,11 @@ class Measurement:
         return self.failure is None or not any(word in (self.problem or "") for word in _PASSING)
 
 
+def final_only(results: Mapping[str, Measurement]) -> dict[str, dict[str, Any]]:
+    """What to record of `results`: all but those that the machine is to blame for."""
+    return {key: asdict(result) for key, result in results.items() if result.is_final}
+
+
 class Bench:
     """Emulates variants of layers on one target with one compiler.
 
@@ -121,15 +126,15 @@ class Bench:
 
     def keep(self, results: Mapping[str, Measurement], about: Mapping[str, Mapping[str, Any]]) -> None:
         """Record results, those apart that the machine is to blame for."""
-        final = {key: asdict(result) for key, result in results.items() if result.is_final}
+        final = final_only(results)
         if self.records is not None and final:
             self.records.put(final, about)
 
     def about(self, layer: Layer, variant: Variant | None, aligned: tuple[bool, bool]) -> dict[str, Any]:
         """Everything that a measurement depends on, as JSON."""
-        shape, kernel = _shape(layer), layer.python_op
+        shape, kernel = shape_of(layer), layer.python_op
         if variant is not None and variant.fused_pool and layer.pool is not None:
-            shape["pool"] = _shape(layer.pool)
+            shape["pool"] = shape_of(layer.pool)
             kernel += f"_{layer.pool.python_op}"
         parameters = hashlib.sha256()
         for array in (layer.weights, layer.bias):
@@ -187,7 +192,7 @@ class Bench:
         return found
 
 
-def _shape(layer: Layer) -> dict[str, Any]:
+def shape_of(layer: Layer) -> dict[str, Any]:
     """A layer without its parameters, its pins and its neighbour."""
     return {name: value for name, value in vars(layer).items() if name not in ("weights", "bias", "variant", "pool")}
 

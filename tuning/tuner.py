@@ -126,8 +126,10 @@ def tune(
             seed=seed,
         )
         found = search_emulated(spaces, estimates, _network(spaces, estimates), target, CFLAGS, how, progress)
-        tables, baselines = [item.table for item in found], [item.baseline_cycles for item in found]
+        tables = [item.table for item in found.layers]
+        baselines = [item.baseline_cycles for item in found.layers]
     else:
+        found = None
         tables = [
             _estimated(space, table, chosen_strategy, trials, seed)
             for space, table in zip(spaces, estimates, strict=True)
@@ -135,21 +137,72 @@ def tune(
         baselines = [_baseline_cycles(space, table, target) for space, table in zip(spaces, tables, strict=True)]
     network = _network(spaces, tables)
     choice = choose(network, objective, sram, flash)
-    return _plan(
-        model,
-        target,
-        spaces,
-        tables,
-        baselines,
-        network,
-        choice,
-        objective=objective,
-        score=score,
-        strategy=chosen_strategy,
-        seed=seed,
-        budget={"sram": sram, "flash": flash},
-        pareto=frontiers(network, sram, flash) if pareto else None,
+    points = frontiers(network, sram, flash) if pareto else None
+
+    def plan_of(choice: Choice) -> Plan:
+        return _plan(
+            model,
+            target,
+            spaces,
+            tables,
+            baselines,
+            network,
+            choice,
+            objective=objective,
+            score=score,
+            strategy=chosen_strategy,
+            seed=seed,
+            budget={"sram": sram, "flash": flash},
+            pareto=points,
+        )
+
+    plan = plan_of(choice)
+    if found is not None and found.is_complete:
+        variants = [table.variants[row] for table, row in zip(estimates, found.estimated.rows, strict=True)]
+        other = _choice_of(network, tables, variants)
+        if other is not None and other.rows != choice.rows and (flash is None or other.flash_bytes <= flash):
+            return _better(plan, plan_of(other), how.records, progress)
+    return plan
+
+
+def _choice_of(network: Network, tables: Sequence[Estimates], variants: Sequence[Any]) -> Choice | None:
+    """The choice of these variants; None where one of them could not be emulated."""
+    if any(variant not in table.variants for table, variant in zip(tables, variants, strict=True)):
+        return None
+    return network.choice_of_layers(
+        [table.variants.index(variant) for table, variant in zip(tables, variants, strict=True)]
     )
+
+
+def _better(plan: Plan, other: Plan, records: Path | None, progress: Callable[[dict[str, Any]], None] | None) -> Plan:
+    """`plan`, or the estimate's if that is better when the whole network runs."""
+    from .whole import compare
+
+    try:
+        mine, its = compare([plan, other], records)
+    except KeyboardInterrupt:
+        return plan
+
+    def worth(plan: Plan, cycles: int) -> tuple[float, ...]:
+        sram, flash = plan.totals["sram_bytes"], plan.totals["flash_bytes"]
+        return {
+            "latency": (cycles,),
+            "sram": (sram, cycles),
+            "flash": (flash, cycles),
+            "balanced": (float(cycles) * sram * flash,),
+        }[plan.objective]
+
+    if its.failure is not None or (mine.failure is None and worth(plan, mine.cycles) <= worth(other, its.cycles)):
+        return plan
+    if progress is not None:
+        why = "fails" if mine.failure else f"takes {mine.cycles:,} cycles as a whole"
+        progress(
+            {
+                "message": f"The firmware of the variants that are best alone {why}, that of the estimate's "
+                f"{its.cycles:,}: the estimate's are kept."
+            }
+        )
+    return other
 
 
 def _check(option: str, value: str, legal: Sequence[str]) -> None:

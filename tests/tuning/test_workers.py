@@ -5,6 +5,7 @@ killed.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -13,20 +14,27 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import tuning
+from tuning import whole
+from tuning.commands.records import _is_stale as is_stale
+from tuning.emulate import find_toolchain, folder
 from tuning.errors import OptionError
 from tuning.measure import Bench, Measurement
 from tuning.model import load_model
 from tuning.planner import Network
 from tuning.record import Records
+from tuning.schemas import published
+from tuning.schemas.check import first_problem
 from tuning.space import search_space
 from tuning.target import load_target
-from tuning.tuner import CFLAGS, network_options
+from tuning.tuner import CFLAGS, _better, network_options
 from tuning.workers import LOST, Task, Workers
 
 pytestmark = pytest.mark.emulated
@@ -46,6 +54,11 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
 def contents(path: Path) -> dict[str, object]:
     with Records(path) as records:
         return {record.key: record.content for record in records}
+
+
+def subjects(path: Path) -> dict[str, dict[str, Any]]:
+    with Records(path) as records:
+        return {record.key: record.about for record in records}
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="processes are killed with SIGKILL")
@@ -191,8 +204,10 @@ def test_killed_runs_lose_nothing_and_the_next_goes_on(alone: tuple[str, Path], 
         load_model(MODEL), load_target(TARGET), score="emulate", trials=TRIALS_HERE, records=records,
         progress=events.append,
     )  # fmt: skip
-    assert events[-1]["known"] == before
-    assert count(records) == events[-1]["done"]
+    last = [event for event in events if "done" in event][-1]
+    assert last["known"] == before
+    networks = {key for key, about in subjects(records).items() if about["op"] == "network"}
+    assert count(records) == last["done"] + len(networks)
     assert plan.to_json() == alone[0]
 
 
@@ -242,6 +257,68 @@ def test_the_emulated_plan_contains_the_estimates_plan(
         assert prod(plan.totals[key] for key in sizes) <= choice.cycles * choice.sram_bytes * choice.flash_bytes
     elif budget is None or choice.flash_bytes <= budget:  # kernels may be larger than estimated
         assert plan.totals["cycles"] <= choice.cycles
+
+
+def test_the_whole_firmware_is_what_verify_says_and_is_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, target, records = load_model(MODEL), load_target(TARGET), tmp_path / "records.sqlite"
+    plans = [tuning.tune(model, target, objective=name) for name in ("latency", "flash")]
+    found = whole.compare(plans, records)
+    tuning.emit(plans[0], tmp_path / "o")
+    firmware = folder.load(tmp_path / "o")
+    told = folder.verify(firmware, find_toolchain(), folder.draw_inputs(firmware, 1), target=target)
+    assert (found[0].cycles, found[0].instructions) == (told.trace.cycles, told.trace.instructions)
+    assert found[0].cycles != found[1].cycles
+    monkeypatch.setattr("tuning.whole._emulate", None)
+    assert whole.compare(plans, records) == found
+
+    with Records(records) as store:
+        lines = [json.dumps(record.to_dict()) for record in store]
+    assert len(lines) == 2
+    assert not [problem for line in lines if (problem := first_problem(published("record-1"), json.loads(line)))]
+    with Records(tmp_path / "other.sqlite") as store:
+        assert store.take_in(lines, "lines") == (2, 0)
+        assert not any(is_stale(record) for record in store)
+    monkeypatch.setattr("tuning.whole._writers_digest", lambda: "another emitter")
+    with Records(records) as store:
+        assert all(is_stale(record) for record in store)
+
+
+def test_firmware_that_fails_is_a_failure_with_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = tuning.tune(load_model(MODEL), load_target(TARGET))
+    broken = replace(plan, cflags=(*plan.cflags, "-include", "nowhere.h"))
+    (found,) = whole.compare([broken], tmp_path / "records.sqlite")
+    assert (found.failure, found.is_final) == ("compile error", True)
+    assert "nowhere.h" in (found.problem or "")
+
+
+@pytest.mark.parametrize(
+    ("objective", "mine", "its", "kept"),
+    [
+        ("latency", (100, None), (99, None), "its"),
+        ("latency", (99, None), (99, None), "mine"),
+        ("latency", (0, "fault"), (99, None), "its"),
+        ("latency", (100, None), (0, "fault"), "mine"),
+        ("latency", (0, "fault"), (0, "fault"), "mine"),
+        ("flash", (100, None), (99, None), "mine"),  # it takes less flash
+        ("balanced", (1_000_000, None), (1, None), "its"),
+    ],
+)
+def test_the_better_firmware_is_kept(
+    objective: str,
+    mine: tuple[int, str | None],
+    its: tuple[int, str | None],
+    kept: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plan = tuning.tune(load_model(MODEL), load_target(TARGET), objective=objective)
+    larger = replace(plan, totals=plan.totals | {"flash_bytes": plan.totals["flash_bytes"] + 4})
+    found = [Measurement(cycles=cycles, failure=failure) for cycles, failure in (mine, its)]
+    monkeypatch.setattr("tuning.whole.compare", lambda plans, records: found)
+    events: list[dict[str, Any]] = []
+    assert _better(plan, larger, None, events.append) is (plan if kept == "mine" else larger)
+    assert len(events) == (kept == "its")
 
 
 def test_candidates_stay_within_the_sram_budget(alone: tuple[str, Path]) -> None:

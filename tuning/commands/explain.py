@@ -116,6 +116,11 @@ def lost_text(found: Explanation) -> str:
     }
     if other.change < 0:
         costs = " and ".join(f"{size:+,} bytes of {name}" for name, size in more.items() if size > 0)
+        if plan.objective == "latency":
+            return (
+                f"It is {-other.change * 100:.1f} % faster alone, but the whole firmware, in which code and arrays lie "
+                "elsewhere, is not: there the estimate's choice was faster."
+            )
         wants = f"the objective is least {plan.objective}" if plan.objective != "balanced" else "the objective balances"
         return f"It is {-other.change * 100:.1f} % faster, but {wants}: it would cost the network {costs or 'nothing'}."
     if other.cycles == chosen.cycles:

@@ -46,10 +46,14 @@ def _is_stale(record: Record) -> bool:
     from cmsisnn_x.layers import PYTHON_OPS
 
     from ..measure import kernel_digest, tools_digest
+    from ..whole import firmware_digest
 
     about = record.about
     if not about:
         return True
+    if about["op"] == "network":
+        kernels = about["layer"].get("kernels", ())
+        return about["kernels"] != firmware_digest(kernels) or about["tools"] != tools_digest()
     pool = about["layer"].get("pool")
     kernel = about["op"] + (f"_{PYTHON_OPS.get(pool['op'])}" if pool else "")
     return about["kernels"] != kernel_digest(kernel) or about["tools"] != tools_digest()

@@ -39,19 +39,13 @@ def render(plan: Plan) -> dict[str, str]:
     from tuning.report import render_report
 
     from .example import build, vectors
-    from .project import library_headers, project, render_template
+    from .project import project, render_template, sources
 
     m = project(plan)
     how = build(plan)
     example_input, example_output = vectors(plan)
-    name = plan.model
-    files = {f"cmsisnn_x/{header}": text for header, text in library_headers(k.header for k in m.kernels).items()}
     return {
-        **files,
-        f"{name}_config.h": render_template("config.h.j2", m),
-        f"{name}_weights.h": render_template("weights.h.j2", m),
-        f"{name}.h": render_template("model.h.j2", m),
-        f"{name}.c": render_template("model.c.j2", m),
+        **sources(m),
         "CMakeLists.txt": render_template("CMakeLists.txt.j2", m),
         "README.md": render_template("README.md.j2", m, build=how),
         "example/main.c": render_template("example/main.c.j2", m, build=how),

@@ -403,3 +403,15 @@ def library_headers(roots: Iterable[str]) -> dict[str, str]:
             found[name] = library_header(name)
             todo += re.findall(r'^\s*#\s*include\s+"cmsisnn_x/([^"]+)"', found[name], re.MULTILINE)
     return dict(sorted(found.items()))
+
+
+def sources(m: Project) -> dict[str, str]:
+    """What the compiler reads of the firmware folder: path relative to it -> text."""
+    headers = library_headers(kernel.header for kernel in m.kernels)
+    return {
+        **{f"cmsisnn_x/{header}": text for header, text in headers.items()},
+        f"{m.name}_config.h": render_template("config.h.j2", m),
+        f"{m.name}_weights.h": render_template("weights.h.j2", m),
+        f"{m.name}.h": render_template("model.h.j2", m),
+        f"{m.name}.c": render_template("model.c.j2", m),
+    }

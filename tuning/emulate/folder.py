@@ -358,6 +358,21 @@ def compile_folder(firmware: Firmware, toolchain: Toolchain) -> bytes:
         return output.read_bytes()
 
 
+def run_once(firmware: Firmware, toolchain: Toolchain, target: Target) -> tuple[Trace, Mismatch | None]:
+    """Compile a folder and run the network once: what `verify` says of its first sample.
+
+    Raises
+    ------
+    ToolchainError, EmulationError
+        It does not compile, or it faults.
+    """
+    emulator = Emulator(compile_folder(firmware, toolchain), target)
+    source = draw_inputs(firmware, 1)[0]
+    wanted = Network(firmware.layers).run(source)
+    trace, got = _call(emulator, f"{firmware.model}_run", source, wanted, 0, DEFAULT_BUDGET)
+    return trace, next(_compare("the network", 0, got, wanted), None)
+
+
 def draw_inputs(firmware: Firmware, samples: int) -> np.ndarray:
     """Reproducible inputs over the whole range; every second sample has the extremes and zero in abundance."""
     first = firmware.layers[0]

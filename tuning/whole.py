@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two plans of one network, compared by their whole firmware.
+
+A layer emulated alone costs a little more or less than in the firmware, where code and arrays lie elsewhere. So the
+sum of what each layer took alone can prefer a plan to the estimate's that is slower when the network runs: before the
+search ends, both are compiled and emulated as a whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cmsisnn_x.layers import Layer
+
+from .errors import MissingToolError, TuningError
+from .measure import Measurement, final_only, kernel_digest, shape_of, target_digest, tools_digest
+from .plan import Plan
+from .record import Records, key_of
+
+if TYPE_CHECKING:
+    from .emulate.toolchain import Toolchain
+
+
+def compare(plans: Sequence[Plan], records: Path | None = None) -> list[Measurement]:
+    """What the network takes under each plan: one call with the input of ``cmsisnn-verify``, both buffers aligned.
+
+    Parameters
+    ----------
+    plans : sequence of Plan
+    records : Path, optional
+        What remembers emulations. Default: in the user's cache directory.
+
+    Returns
+    -------
+    list of Measurement
+        In the order of `plans`; with a `failure` where the firmware did not compile, faulted, or was wrong.
+    """
+    from .emulate import find_toolchain
+
+    toolchain = find_toolchain(None)
+    compiler = f"{toolchain.kind} {toolchain.version}"
+    about = {key_of(item): item for item in (_about(plan, compiler) for plan in plans)}
+    keys = [key_of(_about(plan, compiler)) for plan in plans]
+    with closing(Records(records)) as store:
+        found = {key: Measurement(**content) for key, content in store.get(keys).items()}
+        for key, plan in zip(keys, plans, strict=True):
+            if key not in found:
+                found[key] = _emulate(plan, toolchain)
+                if fresh := final_only({key: found[key]}):
+                    store.put(fresh, about)
+    return [found[key] for key in keys]
+
+
+def _emulate(plan: Plan, toolchain: Toolchain) -> Measurement:
+    from .emit.project import project, sources
+    from .emulate import EmulationError
+    from .emulate.folder import Firmware, run_once
+
+    layers = tuple(item.layer for item in plan.layers)
+    try:
+        with tempfile.TemporaryDirectory(prefix="cmsisnn-x-") as name:
+            for path, text in sources(project(plan)).items():
+                file = Path(name) / path
+                file.parent.mkdir(exist_ok=True)
+                file.write_text(text, encoding="utf-8")
+            firmware = Firmware(Path(name), plan.model, plan.target.core, plan.target.name, plan.cflags, layers, ())
+            trace, wrong = run_once(firmware, toolchain, plan.target)
+    except MissingToolError:
+        raise
+    except TuningError as problem:
+        failure = "fault" if isinstance(problem, EmulationError) else "compile error"
+        return Measurement(problem=str(problem).splitlines()[0], failure=failure)
+    if wrong is not None:
+        return Measurement(problem=str(wrong), failure="wrong output")
+    return Measurement(trace.cycles, trace.instructions, 0, trace.stack_bytes)
+
+
+def _about(plan: Plan, compiler: str) -> dict[str, Any]:
+    """Everything that the figure depends on, as JSON."""
+    kernels = sorted({_header(item.layer, at, plan) for at, item in enumerate(plan.layers)})
+    parameters = hashlib.sha256()
+    for item in plan.layers:
+        for array in (item.layer.weights, item.layer.bias):
+            parameters.update(b"-" if array is None else array.tobytes())
+    places = ("input_offset", "output_offset", "scratch_offset", "scratch_bytes", "fused_into")
+    layers = [shape_of(item.layer) | {name: getattr(item, name) for name in places} for item in plan.layers]
+    content = {
+        "op": "network",
+        "kernels": firmware_digest(kernels),
+        "tools": tools_digest(),
+        "layer": {"name": plan.model, "kernels": kernels, "arena_bytes": plan.arena_bytes, "layers": layers},
+        "parameters": parameters.hexdigest(),
+        "variant": {item.layer.name: item.variant and asdict(item.variant) for item in plan.layers},
+        "aligned": (True, True),
+        "alone": True,
+        "core": plan.target.core,
+        "target": target_digest(plan.target),
+        "compiler": compiler,
+        "cflags": plan.cflags,
+    }
+    return json.loads(json.dumps(content, sort_keys=True, default=list))
+
+
+def _header(layer: Layer, at: int, plan: Plan) -> str:
+    if plan.layers[at].takes_in_next:
+        return f"{layer.python_op}_{plan.layers[at + 1].layer.python_op}"
+    return layer.python_op
+
+
+def firmware_digest(kernels: Iterable[str]) -> str:
+    """Digest of kernels and of what writes the C files around them."""
+    digest = hashlib.sha256(_writers_digest().encode())
+    for kernel in kernels:
+        digest.update(kernel_digest(kernel).encode())
+    return digest.hexdigest()
+
+
+@cache
+def _writers_digest() -> str:
+    here = Path(__file__).parent
+    emit = here / "emit"
+    sources = [*emit.glob("*.py"), *(emit / "templates").glob("*.j2"), here / "emulate" / "folder.py"]
+    digest = hashlib.sha256()
+    for path in sorted(sources):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
