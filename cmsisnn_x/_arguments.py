@@ -154,19 +154,40 @@ def _same_memory(a: np.ndarray, b: np.ndarray) -> bool:
     return a.__array_interface__["data"][0] == b.__array_interface__["data"][0] and a.nbytes == b.nbytes
 
 
+def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """(before, total) of TensorFlow's ``"same"`` along one axis.
+
+    out = ceil(in / stride), total = max((out - 1) * stride + kernel - in, 0), the smaller half before the input.
+    """
+    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    return total // 2, total
+
+
+def output_count(size: int, kernel: int, stride: int, before: int, total: int, ceil_mode: bool) -> int:
+    """Windows along one axis, less than 1 where none fits: floor or ceil((in + total padding - kernel) / stride) + 1.
+
+    Under `ceil_mode` a last window that would start at or beyond in + padding is dropped; windows are clipped at the
+    far edge, also one that is larger than the padded input.
+    """
+    room = size + total - kernel
+    count = (-(-room // stride) if ceil_mode else room // stride) + 1
+    return count - 1 if ceil_mode and (count - 1) * stride >= size + before else count
+
+
+def largest_kernel(size: int, stride: int, total: int, ceil_mode: bool) -> int:
+    """The largest kernel for which :func:`output_count` is at least 1."""
+    return size + total + (stride - 1 if ceil_mode else 0)
+
+
 def convolution_padding(
     padding: object, size: tuple[int, int], kernel: tuple[int, int], stride: tuple[int, int]
 ) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Padding (top, left) and the total added per axis.
-
-    ``"same"`` is TensorFlow's rule: out = ceil(in / stride), total = max((out - 1) * stride + kernel - in, 0), the
-    smaller half at the top and left.
-    """
+    """Padding (top, left) and the total added per axis."""
     if isinstance(padding, str):
         if one_of("padding", padding, ("same", "valid")) == "valid":
             return (0, 0), (0, 0)
-        totals = [max((-(-n // s) - 1) * s + k - n, 0) for n, k, s in zip(size, kernel, stride, strict=True)]
-        return (totals[0] // 2, totals[1] // 2), (totals[0], totals[1])
+        (top, height), (left, width) = (same_padding(*axis) for axis in zip(size, kernel, stride, strict=True))
+        return (top, left), (height, width)
     top, left = pair("padding", padding, 0)
     return (top, left), (2 * top, 2 * left)
 
@@ -181,20 +202,15 @@ def output_sides(
     ceil_mode: bool,
     output_size: object,
 ) -> tuple[int, int]:
-    """floor or ceil of (in + total padding - kernel) / stride, plus 1; `output_size` overrides it.
-
-    Under `ceil_mode` a last window that would start at or beyond in + padding is dropped.
-    """
+    """:func:`output_count` of both axes; `output_size` overrides it."""
     if output_size is not None:
         return _bounded("output_size", *pair("output_size", output_size, 1), channels)
     sides = []
     for axis, n, k, s, p, total in zip("yx", size, kernel, stride, first, totals, strict=True):
-        room = n + total - k
-        side = (-(-room // s) if ceil_mode else room // s) + 1
-        if ceil_mode and (side - 1) * s >= n + p:
-            side -= 1
+        side = output_count(n, k, s, p, total, ceil_mode)
         if side < 1:
-            raise ShapeError(f"kernel: expected at most the padded input, {n + total} along {axis}, got {k}")
+            largest = largest_kernel(n, s, total, ceil_mode)
+            raise ShapeError(f"kernel: expected at most {largest} along {axis}, for the padded input, got {k}")
         sides.append(side)
     return _bounded("padding", sides[0], sides[1], channels)
 

@@ -7,11 +7,11 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass, replace
-from math import ceil, prod
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cmsisnn_x._arguments import SOFTMAX_MAX
+from cmsisnn_x._arguments import SOFTMAX_MAX, largest_kernel, output_count, same_padding
 from cmsisnn_x.layers import NUMPY_DTYPES, Layer
 
 from . import _yaml, shipped
@@ -273,8 +273,7 @@ def window_axis(
 ) -> tuple[int, tuple[int, int]]:
     """Output size and (before, after) padding along one axis.
 
-    ``same`` is TensorFlow's rule; otherwise floor or ceil((size + 2 padding - kernel) / stride) + 1, where a last
-    window that would start at or beyond size + padding is dropped.
+    The rule is that of the Python functions: :func:`cmsisnn_x._arguments.output_count`.
 
     Raises
     ------
@@ -282,24 +281,21 @@ def window_axis(
         A window would be empty.
     """
     if padding == "same":
-        out = ceil(size / stride)
-        before = max((out - 1) * stride + kernel - size, 0) // 2
+        before, total = same_padding(size, kernel, stride)
     else:
         before = 0 if padding == "valid" else int(padding)
-        if before >= kernel:
-            raise ValueError(
-                f"expected padding below the kernel size {kernel}, got {before}: the first window would lie outside "
-                f"the input"
-            )
-        span = size + 2 * before - kernel
-        if span < 0:
-            raise ValueError(
-                f"expected a kernel of at most {size + 2 * before} (input {size} and padding 2 x {before}), got "
-                f"{kernel}"
-            )
-        out = (-(-span // stride) if ceil_mode else span // stride) + 1
-        if ceil_mode and (out - 1) * stride >= size + before:
-            out -= 1
+        total = 2 * before
+    if before >= kernel:
+        raise ValueError(
+            f"expected padding below the kernel size {kernel}, got {before}: the first window would lie outside the "
+            f"input"
+        )
+    out = output_count(size, kernel, stride, before, total, ceil_mode)
+    if out < 1:
+        largest = largest_kernel(size, stride, total, ceil_mode)
+        raise ValueError(
+            f"expected a kernel of at most {largest} (input {size} and padding 2 x {before}), got {kernel}"
+        )
     after = max((out - 1) * stride + kernel - size - before, 0)
     return out, (before, after)
 

@@ -178,7 +178,7 @@ CONVOLVE = {"x": IMAGE, "weights": KERNELS, "bias": BIAS, "out_shift": 7}
         ({"output_size": 65535}, ShapeError, "at most 2147483647 elements a sample, got 65535 x 65535 x 4"),
         ({"padding": 65535}, ShapeError, "padding: expected an output of at most 2147483647 elements"),
         ({"activation": "tanh"}, CmsisnnError, "activation: expected None or 'relu', got 'tanh'"),
-        ({"x": IMAGE[:2]}, ShapeError, "kernel: expected at most the padded input, 2 along y, got 3"),
+        ({"x": IMAGE[:2]}, ShapeError, "kernel: expected at most 2 along y, for the padded input, got 3"),
         ({"variant": "fast"}, VariantError, "variant: expected a cmsisnn_x.Variant or None, got 'fast'"),
         ({"variant": Variant(unroll=3)}, VariantError, "variant.unroll: expected one of (1, 2, 4, 8), got 3"),
         ({"variant": Variant(block_rows=4, block_cols=4)}, VariantError, "2x4, 4x2, got 4x4"),

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+import cmsisnn_x
 from tuning import ModelError
 from tuning.drawn import draw_arrays
 from tuning.model import list_models, load_model, window_axis
@@ -82,7 +83,7 @@ def test_no_window_is_empty_and_every_window_is_needed(
     try:
         out, (before, after) = window_axis(size, kernel, stride, padding, ceil)
     except ValueError:
-        assert padding >= kernel or size + 2 * padding < kernel
+        assert padding >= kernel or size + 2 * padding + (stride - 1 if ceil else 0) < kernel
         return
     starts = [i * stride - before for i in range(out)]
     assert all(start < size and start + kernel > 0 for start in starts)
@@ -95,6 +96,28 @@ def test_no_window_is_empty_and_every_window_is_needed(
         if ceil
         else following + kernel > size + padding
     )
+
+
+@given(
+    size=st.integers(1, 8),
+    kernel=st.integers(1, 9),
+    stride=st.integers(1, 5),
+    padding=st.integers(0, 8) | st.sampled_from(["same", "valid"]),
+    ceil=st.booleans(),
+)
+@example(size=2, kernel=3, stride=2, padding=0, ceil=True)
+def test_the_model_file_and_the_functions_count_the_same_windows(
+    size: int, kernel: int, stride: int, padding: int | str, ceil: bool
+) -> None:
+    x = np.zeros((size, size, 1), np.int8)
+    try:
+        out, _ = window_axis(size, kernel, stride, padding, ceil)
+    except ValueError:
+        with pytest.raises(ValueError, match=r"kernel|padding"):
+            cmsisnn_x.max_pool(x, kernel, stride=stride, padding=padding, ceil_mode=ceil)
+    else:
+        pooled = cmsisnn_x.max_pool(x, kernel, stride=stride, padding=padding, ceil_mode=ceil)
+        assert pooled.shape == (out, out, 1)
 
 
 @given(size=st.integers(1, 40), kernel=st.integers(1, 9), stride=st.integers(1, 5))
