@@ -27,11 +27,6 @@ from tuning.tuner import CFLAGS
 LAYERS = grid()
 
 
-def part(layer: Layer, variant: Variant | None, name: str, dsp: bool = True) -> float:
-    at = list(features.parts_of(layer.op)).index(name)
-    return float(features.count(layer, [variant], dsp)[0, at])
-
-
 def brute_force(layer: Layer, variant: Variant) -> dict[str, int]:
     """What the im2col convolution does, counted by doing it."""
     (in_h, in_w, channels), (out_h, out_w, out_ch) = layer.image, layer.output_image
@@ -67,17 +62,19 @@ def brute_force(layer: Layer, variant: Variant) -> dict[str, int]:
     "layer", [layer for layer in LAYERS if layer.op == "conv2d" and layer.dtype == "q7"], ids=lambda layer: layer.name
 )
 def test_counts_of_im2col_are_what_the_kernel_does(layer: Layer) -> None:
-    for variant in [v for v in search_space(layer, load_target("cortex-m4")) if v.lowering == "im2col"][::13]:
+    chosen = [v for v in search_space(layer, load_target("cortex-m4")) if v.lowering == "im2col"][::13]
+    names = list(features.parts_of(layer.op))
+    for variant, counts in zip(chosen, features.count(layer, chosen, True), strict=True):
+        counted = dict(zip(names, counts, strict=True))
         expected = brute_force(layer, variant)
         # Interleaved columns that words do not fill take pairs.
         woven = variant.column_layout == "interleaved" and layer.image[2] % 4
-        copied = sum(4 * part(layer, variant, f"{kind}words") for kind in ("", "cut_"))
-        copied += sum((2 if woven else 1) * part(layer, variant, f"{kind}ragged") for kind in ("", "cut_"))
+        copied = sum(4 * counted[f"{kind}words"] for kind in ("", "cut_"))
+        copied += sum((2 if woven else 1) * counted[f"{kind}ragged"] for kind in ("", "cut_"))
         assert copied == expected.pop("taps")
-        padding = 16 * part(layer, variant, "zero_lines") + part(layer, variant, "zero_bytes")
-        assert padding == 2 * expected.pop("zeroed")
+        assert 16 * counted["zero_lines"] + counted["zero_bytes"] == 2 * expected.pop("zeroed")
         for name, count in expected.items():
-            assert part(layer, variant, name) == count, (name, variant)
+            assert counted[name] == count, (name, variant)
 
 
 @pytest.mark.parametrize("core", CORES)
@@ -85,20 +82,14 @@ def test_multiplies_are_all_there(core: str) -> None:
     """Passes x products per pass cover every multiply-accumulate; blocks that reach over an edge compute a few more."""
     target = load_target(core)
     for layer in [item for item in LAYERS if item.op == "conv2d"]:
-        for v in [v for v in search_space(layer, target) if v.lowering != "winograd"][::17]:
-            narrow = layer.weights_dtype == "q7"
+        chosen = [v for v in search_space(layer, target) if v.lowering != "winograd"][::17]
+        counts = dict(zip(features.parts_of(layer.op), features.count(layer, chosen, target.dsp).T, strict=True))
+        narrow = layer.weights_dtype == "q7"
+        for at, v in enumerate(chosen):
             step = 4 if target.dsp and narrow and v.weight_layout == "plain" else 2
             left_rows = 1 if v.weight_layout == "plain" else 2
-            done = (
-                v.block_rows
-                * v.block_cols
-                * (part(layer, v, "steps", target.dsp) * step + part(layer, v, "singles", target.dsp))
-            )
-            done += (
-                left_rows
-                * v.block_cols
-                * (part(layer, v, "left_steps", target.dsp) * step + part(layer, v, "left_singles", target.dsp))
-            )
+            done = v.block_rows * v.block_cols * (counts["steps"][at] * step + counts["singles"][at])
+            done += left_rows * v.block_cols * (counts["left_steps"][at] * step + counts["left_singles"][at])
             assert done >= layer.macs
             if (
                 layer.output_shape[1] % v.block_cols == 0 == layer.output_shape[2] % max(v.block_rows, left_rows)
