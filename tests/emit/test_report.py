@@ -299,6 +299,17 @@ def test_error_bars_are_those_of_the_model(plan) -> None:
     assert "Cycles are emulated" in render_report(emulated)
 
 
+@pytest.mark.parametrize("factor", [1, 1000])
+def test_bounds_of_the_estimate_differ_whatever_the_network_costs(plan, factor: int) -> None:
+    for at, item in enumerate(plan.layers):
+        terms = {name: part * factor for name, part in item.terms.items()}
+        plan = with_layer(plan, at, cycles=item.cycles * factor, terms=terms)
+    found = re.search(r"would lie between (.+?) and (.+?)\. Single", " ".join(Page(render_report(plan)).text))
+    assert found
+    low, high = (float(text.split()[0]) * {"K": 1e3, "M": 1e6}[text.split()[1]] for text in found.groups())
+    assert low < plan.totals["cycles"] < high
+
+
 @pytest.mark.parametrize("width", [1080, 340])
 def test_memory_map_is_to_scale(plan, width: int) -> None:
     svg = figures(render_report(plan))[f"memory-{width}"]

@@ -88,12 +88,18 @@ def findings(plan: Plan, rows: Sequence[Row]) -> list[str]:
         low, high = cycles * (1 - bar[0]), cycles * (1 + bar[0])
         said.append(
             f"Cycles are estimated: if every layer erred to one side by its median error, the sum would lie between "
-            f"{low / 1e6:.2f} M and {high / 1e6:.2f} M. Single layers have been up to "
+            f"{_about(low)} and {_about(high)}. Single layers have been up to "
             f"{100 * max(row.worst or 0 for row in rows):.0f} % off; emulated cycles have no such error."
         )
     elif plan.cycles_are == "emulated":
         said.append("Cycles are emulated: instructions counted under emulation and priced by the target's rules.")
     return said
+
+
+def _about(cycles: float) -> str:
+    """Cycles to two decimals of the unit: ``6.57 K``, ``1.25 M``."""
+    unit, size = ("M", 1e6) if cycles >= 1e6 else ("K", 1e3)
+    return f"{cycles / size:.2f} {unit}" if cycles >= 1e3 else f"{cycles:.0f}"
 
 
 def origin(plan: Plan) -> list[tuple[str, str]]:
