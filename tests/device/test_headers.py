@@ -83,7 +83,11 @@ WRONG = (
     ("fully_connected", "WEIGHT_LAYOUT", 0),
     ("fully_connected", "INNER", 7),
     ("fully_connected", "WEIGHT_BITS", 16),
+    ("fully_connected", "TILE", 2),
     ("max_pool2d", "KERNEL_H", 0),
+    ("max_pool2d", "STRIDE_Y", 99),
+    ("avg_pool2d", "PAD_LEFT", 9),
+    ("avg_pool2d", "OUT_CH", 99),
     ("avg_pool2d", "IN_BITS", 12),
     ("relu", "INPUT_ALIGNED", 2),
     ("sigmoid", "INT_BITS", 4),
@@ -97,7 +101,7 @@ def test_an_impossible_value_stops_with_the_legal_ones(op: str, macro: str, valu
     source = tmp_path / "wrong.c"
     source.write_text(c_source([Case(case.layer, case.variant, macros={macro: value}, scratch_bytes=0)]))
     toolchain = find_toolchain(compilers()[0])
-    with pytest.raises(ToolchainError, match=f"{macro}.*: legal values"):
+    with pytest.raises(ToolchainError, match=f"{macro}.*: legal value"):
         toolchain.compile(source, tmp_path / "wrong.o", "cortex-m4", cflags=["-O1"], include=[INCLUDE])
 
 

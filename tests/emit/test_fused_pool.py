@@ -142,6 +142,24 @@ def test_offsets_edited_by_hand_stop_the_compiler(tmp_path: Path) -> None:
         zig("-std=c99", "-fsyntax-only", "-I", tmp_path, tmp_path / "net.c")
 
 
+@pytest.mark.parametrize(
+    ("layer", "value", "said"),
+    [
+        ("CONV1", 2, "legal values are 0 and 1"),
+        ("CONV1", 0, "legal value is 1"),
+        ("CONV2", 1, "1 in conv1, 1 in conv3, 0 in"),
+    ],
+)
+def test_fused_pool_edited_by_hand_stops_the_compiler(layer: str, value: int, said: str, tmp_path: Path) -> None:
+    tuning.emit(fused_plan(), tmp_path)
+    config = tmp_path / "net_config.h"
+    text, count = re.subn(rf"(NET_{layer}_FUSED_POOL +)\d", rf"\g<1>{value}", config.read_text())
+    assert count == 1
+    config.write_text(text)
+    with pytest.raises(AssertionError, match=f"FUSED_POOL: .*{said}"):
+        zig("-std=c99", "-fsyntax-only", "-I", tmp_path, tmp_path / "net.c")
+
+
 # ---------------------------------------------------------------- bytes
 
 
@@ -259,3 +277,4 @@ def test_the_example_passes_in_qemu_and_counts_by_layer(core: str, tmp_path: Pat
     counted = dict(line.split(",") for line in said.splitlines() if line.count(",") == 1)
     assert list(counted) == ["layer", "conv1", "pool1", "conv2", "conv3", "pool3"]
     assert counted["pool1"] == counted["pool3"] == "0"
+    assert all(int(cycles) >= 0 for cycles in list(counted.values())[1:])

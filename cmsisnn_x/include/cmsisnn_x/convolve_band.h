@@ -13,6 +13,9 @@
  */
 #define CXN_POOL_GET(name) CXN_PASTE3(CXN_POOL_LAYER, _, name)
 
+#if CXN_GET(FUSED_POOL) != 1
+#error "FUSED_POOL: legal value is 1 where a kernel holds convolution and pooling"
+#endif
 #if CXN_POOL_GET(IN_H) != CXN_GET(OUT_H) || CXN_POOL_GET(IN_W) != CXN_GET(OUT_W) || CXN_POOL_GET(IN_CH) != CXN_GET(OUT_CH) || \
     CXN_POOL_GET(IN_BITS) != CXN_GET(IN_BITS)
 #error "FUSED_POOL: IN_H, IN_W, IN_CH and IN_BITS of the pooling are OUT_H, OUT_W, OUT_CH and IN_BITS of the convolution"

@@ -66,6 +66,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T 
 {
     int16_t *const columns = (int16_t *)scratch;
     const int16_t *const runs[1] = {columns};
+    CXN_OUT_T *pixel = output; /* of the first column; `output` itself is restrict and may not point into scratch */
     int32_t filled = 0;
 #if defined(CXN_POOL_FUSED)
     CXN_LOCAL(band) band = {(CXN_OUT_T *)scratch + CXN_LOWERING_BYTES / sizeof(CXN_OUT_T), output, 0, 0, 0};
@@ -74,7 +75,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T 
 #if defined(CXN_POOL_FUSED)
         if (y < band.needed)
             continue;
-        output = band.lines + (y - band.first) * CXN_BAND_LINE;
+        pixel = band.lines + (y - band.first) * CXN_BAND_LINE;
 #endif
         for (int32_t x = 0; x < CXN_GET(OUT_W); x++) {
             const int32_t top = y * CXN_GET(STRIDE_Y) - CXN_GET(PAD_TOP);
@@ -111,7 +112,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T 
 #if CXN_GET(OUT_W) % CXN_GET(IM2COL_COLS)
             /* Each row of the band ends with a few columns: how many is known too. */
             if (x == CXN_GET(OUT_W) - 1) {
-                CXN_LOCAL(pixels)(runs, CXN_BC * CXN_COLUMN, CXN_GET(OUT_W) % CXN_GET(IM2COL_COLS), weights, bias, output, 0);
+                CXN_LOCAL(pixels)(runs, CXN_BC * CXN_COLUMN, CXN_GET(OUT_W) % CXN_GET(IM2COL_COLS), weights, bias, pixel, 0);
                 filled = 0;
             }
 #endif
@@ -119,8 +120,8 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T 
 #else
             if (filled == CXN_GET(IM2COL_COLS) || (y == CXN_GET(OUT_H) - 1 && x == CXN_GET(OUT_W) - 1)) {
 #endif
-                CXN_LOCAL(pixels)(runs, CXN_BC * CXN_COLUMN, filled, weights, bias, output, 0);
-                output += filled * CXN_GET(OUT_CH);
+                CXN_LOCAL(pixels)(runs, CXN_BC * CXN_COLUMN, filled, weights, bias, pixel, 0);
+                pixel += filled * CXN_GET(OUT_CH);
                 filled = 0;
             }
         }

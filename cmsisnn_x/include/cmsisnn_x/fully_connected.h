@@ -88,6 +88,9 @@ CXN_INLINE uint32_t cxn_add_biased_bytes(uint32_t x, uint32_t acc)
 #if CXN_GET(UNROLL) != 1 && CXN_GET(UNROLL) != 2 && CXN_GET(UNROLL) != 4 && CXN_GET(UNROLL) != 8
 #error "UNROLL: legal values are 1, 2, 4 and 8"
 #endif
+#if CXN_GET(TILE) != 1
+#error "TILE: legal value is 1"
+#endif
 #if CXN_GET(LOWERING) != CXN_LOWERING_IM2COL && CXN_GET(LOWERING) != CXN_LOWERING_DIRECT
 #error "LOWERING: legal values for a fully connected layer are CXN_LOWERING_IM2COL and CXN_LOWERING_DIRECT"
 #endif

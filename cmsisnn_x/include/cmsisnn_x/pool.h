@@ -13,6 +13,17 @@
  * Fused into the convolution before it (CXN_POOL_FUSED), it gives CXN_LOCAL(line) alone, a row of windows whose rows lie behind each
  * other; with CXN_POOL_BY_COLUMNS a column of windows, read from columns that lie behind each other: the same walk, axes exchanged.
  */
+#if CXN_GET(PAD_TOP) >= CXN_GET(KERNEL_H) || CXN_GET(PAD_LEFT) >= CXN_GET(KERNEL_W)
+#error "PAD_TOP, PAD_LEFT: legal values are below KERNEL_H, KERNEL_W"
+#endif
+#if (CXN_GET(OUT_H) - 1) * CXN_GET(STRIDE_Y) - CXN_GET(PAD_TOP) >= CXN_GET(IN_H) || \
+    (CXN_GET(OUT_W) - 1) * CXN_GET(STRIDE_X) - CXN_GET(PAD_LEFT) >= CXN_GET(IN_W)
+#error "OUT_H, STRIDE_Y, OUT_W, STRIDE_X: legal values leave no window outside of the image"
+#endif
+#if CXN_GET(OUT_CH) != CXN_GET(IN_CH)
+#error "OUT_CH: legal value is that of IN_CH"
+#endif
+
 #if defined(CXN_POOL_BY_COLUMNS)
 #define CXN_POOL_Y(name_y, name_x) CXN_GET(name_x)
 #define CXN_POOL_X(name_x, name_y) CXN_GET(name_y)

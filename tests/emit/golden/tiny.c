@@ -16,6 +16,14 @@
 #error "The files of two runs are mixed here: run cmsisnn-tune again."
 #endif
 
+#if TINY_CONV1_FUSED_POOL || \
+    TINY_POOL1_FUSED_POOL || \
+    TINY_SQUASH_FUSED_POOL || \
+    TINY_FC_FUSED_POOL || \
+    TINY_PROB_FUSED_POOL
+#error "FUSED_POOL: legal values here are 0 in every layer: run cmsisnn-tune again."
+#endif
+
 /* Measuring: -DCXN_PROFILE_HEADER='"your_profile.h"' names a header that defines both hooks for layer i of 5. */
 #ifdef CXN_PROFILE_HEADER
 #include CXN_PROFILE_HEADER

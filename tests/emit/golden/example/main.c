@@ -65,17 +65,21 @@ uint32_t cxn_profile_start;
 uint32_t cxn_profile_cycles[TINY_LAYER_COUNT];
 
 #if defined(__ARM_ARCH_6M__)
-/* SysTick counts 24 bits down; the interrupt counts the turns. */
+/* SysTick counts 24 bits down; the interrupt counts the turns, and one that is still pending is a turn too. */
 static volatile uint32_t turns;
 
 uint32_t cxn_profile_now(void)
 {
-    uint32_t high, low;
+    uint32_t high, low, pending;
     do {
         high = turns;
-        low = REGISTER(0xE000E018U);
+        low = (0U - REGISTER(0xE000E018U)) & 0xFFFFFFU;
+        pending = REGISTER(0xE000ED04U) >> 26 & 1U;
     } while (high != turns);
-    return (high << 24) + (0xFFFFFFU - low);
+    if (low < 0x800000U) {
+        high += pending;
+    }
+    return (high << 24) + low;
 }
 
 void tick(void)
