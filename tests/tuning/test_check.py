@@ -24,6 +24,7 @@ from tuning.check import Check, TensorCheck, check_model, with_firmware
 from tuning.check.accumulators import accumulators, reach, requantised, wrapped
 from tuning.cli import app
 from tuning.errors import MissingToolError, ModelError, OptionError
+from tuning.quantize import evaluate, load_data
 from tuning.schemas import published
 
 WEIGHTED = ("conv2d", "depthwise_conv2d", "fully_connected")
@@ -188,7 +189,7 @@ def test_the_first_layer_that_breaks_is_named(tmp_path: Path, rng: np.random.Gen
 def test_data_of_another_scale_are_noticed_at_the_input(tmp_path: Path, rng: np.random.Generator) -> None:
     found = check_model(tuning.load_model(two_dense(tmp_path, rng)), rng.uniform(0, 255, (20, 4)))
     assert found.first_break is tensor(found, "input")
-    assert found.first_break.problem.endswith("are the data scaled as the float network takes them?")
+    assert found.first_break.problem.endswith("; see that the data are scaled as the float network takes them")
 
 
 def test_check_is_a_module_and_a_verb(tmp_path: Path, rng: np.random.Generator) -> None:
@@ -367,6 +368,18 @@ def test_many_saturated_outputs_break_a_layer_of_which_nothing_else_is_known(tmp
 def test_arrays_that_are_no_data(tmp_path: Path, rng: np.random.Generator, x: np.ndarray, message: str) -> None:
     with pytest.raises(OptionError, match=message):
         check_model(tuning.load_model(two_dense(tmp_path, rng)), x)
+
+
+def test_data_of_another_shape_are_named(tmp_path: Path, rng: np.random.Generator) -> None:
+    np.savez(tmp_path / "other.npz", x=np.zeros((3, 5)))
+    message = r"other\.npz: x: expected shape \(n, 4\)"
+    with pytest.raises(OptionError, match=message):
+        check_model(tuning.load_model(two_dense(tmp_path, rng)), tmp_path / "other.npz")
+    result = tuning.quantize([{"op": "fully_connected", "weights": np.ones((2, 4))}], rng.normal(size=(9, 4)))
+    with pytest.raises(OptionError, match=message):
+        evaluate(result, load_data(tmp_path / "other.npz"))
+    with pytest.raises(OptionError, match=message):
+        tuning.quantize([{"op": "fully_connected", "weights": np.ones((2, 4))}], tmp_path / "other.npz")
 
 
 def test_a_float_file_of_another_model(tmp_path: Path, rng: np.random.Generator) -> None:

@@ -143,7 +143,7 @@ class _Job:
             from ..quantize.reference import load_reference
 
             self.reference = load_reference(model)
-            self.inputs = self.reference.channels_last(data.x)
+            self.inputs = self.reference.channels_last(data.x, name)
         else:
             self.inputs = _integer_inputs(model, data.x, name)
         last = model.layers[-1]
@@ -187,7 +187,7 @@ def _integer_inputs(model: Model, x: np.ndarray, name: str) -> np.ndarray:
     from ..quantize.reference import channels_last
 
     info = np.iinfo(model.layers[0].numpy_dtype)
-    x = channels_last(x, model.input_shape, "NHWC")
+    x = channels_last(x, model.input_shape, "NHWC", name)
     wrong = (x != np.floor(x)) | (x < info.min) | (x > info.max)
     if wrong.any():
         value = float(x[wrong][0])

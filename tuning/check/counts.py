@@ -97,7 +97,7 @@ class TensorCheck:
             one = self.overflows == 1
             return f"{self.overflows:,} accumulator{' exceeds' if one else 's exceed'} 32 bits and wrap{'s' * one}"
         if self.snr_db is not None and self.snr_db < LEAST_SNR_DB:
-            hint = "; are the data scaled as the float network takes them?" if self.op == "input" else ""
+            hint = "; see that the data are scaled as the float network takes them" if self.op == "input" else ""
             return f"a signal-to-noise ratio of {self.snr_db:.1f} dB, below {LEAST_SNR_DB:g}{hint}"
         share = self.saturated / self.elements
         if self.fraction is None and share > MOST_SATURATED:

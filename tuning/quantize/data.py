@@ -28,10 +28,13 @@ class Data:
         Shape ``(n, ...)``, in the layout that the float model takes.
     y : ndarray of int64 or None
         Class numbers, shape ``(n,)``.
+    name : str
+        What messages call them.
     """
 
     x: np.ndarray
     y: np.ndarray | None = None
+    name: str = "data"
 
     def __len__(self) -> int:
         return len(self.x)
@@ -86,7 +89,7 @@ def make_data(x: np.ndarray, y: np.ndarray | None = None, name: str = "calibrati
     if not np.isfinite(x).all():
         sample = int(np.argwhere(~np.isfinite(x))[0][0])
         raise OptionError(f"{name}: x: expected finite numbers, got NaN or infinity in sample {sample}")
-    return Data(x, None if y is None else _labels(np.asarray(y), len(x), name))
+    return Data(x, None if y is None else _labels(np.asarray(y), len(x), name), name)
 
 
 def _labels(y: np.ndarray, count: int, name: str) -> np.ndarray:

@@ -148,7 +148,7 @@ class _Quantizer:
         self.layers = network.geometry(dtype)
         self.arrays = network.arrays()
         self.biases = {key: value for key, value in self.arrays.items() if key.endswith("/bias")}
-        self.x = channels_last(data.x, network.input_shape, network.input_layout)
+        self.x = channels_last(data.x, network.input_shape, network.input_layout, data.name)
         self.y = data.y
         # Answers are read from the last tensor that keeps its resolution.
         self.logits = len(self.layers) - (self.layers[-1].op == "softmax" and len(self.layers) > 1)

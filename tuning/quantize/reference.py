@@ -59,7 +59,7 @@ class Reference:
         """Of the integer activations."""
         return self.layers[0].numpy_dtype
 
-    def channels_last(self, x: np.ndarray) -> np.ndarray:
+    def channels_last(self, x: np.ndarray, name: str = "data") -> np.ndarray:
         """Float samples as the float model takes them -> ``(n, *input_shape)``, channels last.
 
         Raises
@@ -67,7 +67,7 @@ class Reference:
         OptionError
             The samples do not have the model's shape; sizes of 1 may be left out or added, and vectors have any shape.
         """
-        return channels_last(x, self.layers[0].input_shape, self.input_layout)
+        return channels_last(x, self.layers[0].input_shape, self.input_layout, name)
 
     def quantize(self, x: np.ndarray) -> np.ndarray:
         """Float samples as the float model takes them -> the integers that the firmware takes."""
@@ -82,8 +82,8 @@ class Reference:
         return np.ldexp(integers.astype(np.float64), -self.fractions[layer])
 
 
-def channels_last(x: np.ndarray, input_shape: tuple[int, ...], layout: str) -> np.ndarray:
-    """Samples of a float model in `layout` -> ``(n, *input_shape)``."""
+def channels_last(x: np.ndarray, input_shape: tuple[int, ...], layout: str, name: str = "data") -> np.ndarray:
+    """Samples of a float model in `layout` -> ``(n, *input_shape)``; `name` is what a message calls them."""
     source = input_shape
     if layout == "NCHW" and len(input_shape) == 3:
         source = (input_shape[2], *input_shape[:2])
@@ -97,7 +97,7 @@ def channels_last(x: np.ndarray, input_shape: tuple[int, ...], layout: str) -> n
         elif x.shape == source:
             hint = "; a single sample needs a first axis of its own: x[None]"
         shape = ", ".join(map(str, source))
-        raise OptionError(f"data: x: expected shape (n, {shape}) as the float model takes it, got {x.shape}{hint}")
+        raise OptionError(f"{name}: x: expected shape (n, {shape}) as the float model takes it, got {x.shape}{hint}")
     x = x.reshape(len(x), *source)
     if source is not input_shape:
         x = x.transpose(0, 2, 3, 1)

@@ -126,6 +126,7 @@ def evaluate(result: Quantized, data: Data) -> dict[str, Any]:
     """
     reference, network = result.reference, Network(result.layers)
     in_float, fixed = [], []
+    reference.channels_last(data.x, data.name)
     for start in range(0, len(data.x), CHUNK):
         part = data.x[start : start + CHUNK]
         *_, (_, out) = reference.tensors(part)
