@@ -49,6 +49,13 @@ def print_pareto(plan: Plan, *, no_color: bool = False) -> None:
         out.print(table)
         if len(shown) < len(points):
             out.print(f"{len(shown)} of {len(points):,} points are shown; plan.json has all of them.")
+        fastest = cycles_within(points, memory, plan.totals[f"{memory}_bytes"])
+        if plan.objective == "latency" and fastest is not None and fastest < plan.totals["cycles"]:
+            # See `tuning.whole`.
+            out.print(
+                f"This plan is none of them: its layers alone add up to {plan.totals['cycles']:,} cycles, but its "
+                "whole firmware is faster."
+            )
         out.print(worth(plan, memory))
 
 

@@ -56,7 +56,8 @@ def tune(
     target : Target
     objective : {"latency", "sram", "flash", "balanced"}
     score : {"estimate", "emulate"}
-        What a variant's cycles are: the analytic model's word, or instructions executed and priced one by one.
+        What a variant's cycles are: the analytic model's word, or instructions executed and priced one by one. The
+        firmware of an emulated plan is never slower, emulated as a whole, than that of the estimate's plan.
     strategy : {"auto", "exhaustive", "bayesian", "random"}
         ``"auto"`` is exhaustive for estimates and Bayesian for emulation.
     trials : int, optional
@@ -181,6 +182,8 @@ def _better(plan: Plan, other: Plan, records: Path | None, progress: Callable[[d
     try:
         mine, its = compare([plan, other], records)
     except KeyboardInterrupt:
+        if progress is not None:
+            progress({"message": "Interrupted before whole firmware was compared: what the layers take alone decides."})
         return plan
 
     def worth(plan: Plan, cycles: int) -> tuple[float, ...]:

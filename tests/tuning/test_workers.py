@@ -28,6 +28,7 @@ from tuning.emulate import find_toolchain, folder
 from tuning.errors import OptionError
 from tuning.measure import Bench, Measurement
 from tuning.model import load_model
+from tuning.pareto_table import print_pareto
 from tuning.planner import Network
 from tuning.record import Records
 from tuning.schemas import published
@@ -319,6 +320,27 @@ def test_the_better_firmware_is_kept(
     events: list[dict[str, Any]] = []
     assert _better(plan, larger, None, events.append) is (plan if kept == "mine" else larger)
     assert len(events) == (kept == "its")
+
+
+def test_an_interrupt_of_the_last_step_keeps_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    plan = tuning.tune(load_model(MODEL), load_target(TARGET))
+    monkeypatch.setattr("tuning.whole.compare", interrupted)
+    events: list[dict[str, Any]] = []
+    assert _better(plan, replace(plan, seed=1), None, events.append) is plan
+    assert "Interrupted" in events[0]["message"]
+
+
+def test_frontiers_say_why_a_plan_is_not_on_them(capsys: pytest.CaptureFixture[str]) -> None:
+    plan = tuning.tune(load_model(MODEL), load_target(TARGET), pareto=True)
+    slower = replace(plan, totals=plan.totals | {"cycles": plan.totals["cycles"] + 1})
+    print_pareto(plan, no_color=True)
+    assert "<- this plan" in (said := capsys.readouterr().out)
+    assert "none of them" not in said
+    print_pareto(slower, no_color=True)
+    assert "This plan is none of them" in capsys.readouterr().out
 
 
 def test_candidates_stay_within_the_sram_budget(alone: tuple[str, Path]) -> None:
