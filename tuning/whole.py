@@ -61,7 +61,7 @@ def compare(plans: Sequence[Plan], records: Path | None = None) -> list[Measurem
 
 def _emulate(plan: Plan, toolchain: Toolchain) -> Measurement:
     from .emit.project import project, sources
-    from .emulate import EmulationError
+    from .emulate import DEFAULT_BUDGET, EmulationError
     from .emulate.folder import Firmware, run_once
 
     layers = tuple(item.layer for item in plan.layers)
@@ -72,7 +72,8 @@ def _emulate(plan: Plan, toolchain: Toolchain) -> Measurement:
                 file.parent.mkdir(exist_ok=True)
                 file.write_text(text, encoding="utf-8")
             firmware = Firmware(Path(name), plan.model, plan.target.core, plan.target.name, plan.cflags, layers, ())
-            trace, wrong = run_once(firmware, toolchain, plan.target)
+            budget = max(DEFAULT_BUDGET, 4 * plan.totals["cycles"])  # instructions: each layer alone did return
+            trace, wrong = run_once(firmware, toolchain, plan.target, budget)
     except MissingToolError:
         raise
     except TuningError as problem:

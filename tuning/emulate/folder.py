@@ -358,7 +358,9 @@ def compile_folder(firmware: Firmware, toolchain: Toolchain) -> bytes:
         return output.read_bytes()
 
 
-def run_once(firmware: Firmware, toolchain: Toolchain, target: Target) -> tuple[Trace, Mismatch | None]:
+def run_once(
+    firmware: Firmware, toolchain: Toolchain, target: Target, budget: int = DEFAULT_BUDGET
+) -> tuple[Trace, Mismatch | None]:
     """Compile a folder and run the network once: what `verify` says of its first sample.
 
     Raises
@@ -369,7 +371,7 @@ def run_once(firmware: Firmware, toolchain: Toolchain, target: Target) -> tuple[
     emulator = Emulator(compile_folder(firmware, toolchain), target)
     source = draw_inputs(firmware, 1)[0]
     wanted = Network(firmware.layers).run(source)
-    trace, got = _call(emulator, f"{firmware.model}_run", source, wanted, 0, DEFAULT_BUDGET)
+    trace, got = _call(emulator, f"{firmware.model}_run", source, wanted, 0, budget)
     return trace, next(_compare("the network", 0, got, wanted), None)
 
 
