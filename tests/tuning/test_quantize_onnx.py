@@ -233,6 +233,12 @@ def test_pools(op: str, attributes: dict, ops: list[str]) -> None:
         check(model([node(op, ["x"], ["y"], **attributes)], {}, ("n", 3, *size)), ops)
 
 
+@pytest.mark.parametrize(("op", "name"), [("MaxPool", "max_pool2d"), ("AveragePool", "avg_pool2d")])
+def test_a_rounded_up_window_may_be_larger_than_the_image(op: str, name: str) -> None:
+    larger = node(op, ["x"], ["y"], kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1)
+    check(model([larger], {}, ("n", 3, 2, 4), opset=19), [name])
+
+
 def test_a_padded_image_is_pooled_behind_a_relu() -> None:
     nodes = [
         node("Conv", ["x", "w", "b"], ["a"], pads=[1, 1, 1, 1]),

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from cmsisnn_x._arguments import output_count, same_padding
+
 from ..errors import ModelError
 from ..model import window_axis
 from ..names import model_name_problem
@@ -193,8 +195,7 @@ class _Operators(Walk):
         if auto in ("SAME_UPPER", "SAME_LOWER"):
             pads = []
             for k in (0, 1):
-                total = max((-(-size[k] // stride[k]) - 1) * stride[k] + kernel[k] - size[k], 0)
-                half = total // 2
+                half, total = same_padding(size[k], kernel[k], stride[k])
                 pads.append((half, total - half) if auto == "SAME_UPPER" else (total - half, half))
             return stride, pads
         if auto == "VALID":
@@ -230,11 +231,10 @@ class _Operators(Walk):
         flow = self.past_pool(flow, op, str(node))
         size, out = (height, width), []
         for k in (0, 1):
-            span = size[k] + sum(pads[k]) - kernel[k]
-            if span < 0 or pads[k][0] >= kernel[k]:
+            count = output_count(size[k], kernel[k], stride[k], pads[k][0], sum(pads[k]), is_ceil)
+            if count < 1 or pads[k][0] >= kernel[k]:
                 raise self.unsupported(node, f"windows of {list(kernel)} do not fit the input {list(size)}")
-            count = (-(-span // stride[k]) if is_ceil else span // stride[k]) + 1
-            # A last window that would start in the padding is dropped.
+            # A last window that would start in the padding is dropped, whichever way the count is rounded.
             out.append(count - 1 if (count - 1) * stride[k] >= size[k] + pads[k][0] else count)
         keys = self.pool_keys(size, kernel, stride, pads, out)
         if keys is None:
