@@ -74,7 +74,7 @@ def price(options: Sequence[Options], rows: Sequence[int]) -> tuple[int, int, in
     return cycles, ends + plan_arena(layers, scratch, fused).bytes, flash
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(networks(), st.sampled_from(["latency", "sram", "flash"]), st.integers(0, 100), st.integers(0, 100))
 def test_every_objective_is_optimal_over_all_ways_to_fuse(
     options: list[Options], objective: str, sram_at: int, flash_at: int
@@ -312,9 +312,9 @@ def test_the_pair_emulates_close_to_its_parts(core: str) -> None:
     """What the estimate says of fusing alone: within 10 % of emulation, kernels' own errors apart."""
     layer, target = pair(), tuning.load_target(core)
     bench = Bench(target, CFLAGS)
-    chosen = [v for v in search_space(layer, target) if v.fused_pool and v.inner != "c"][:2] or [
+    chosen = [v for v in search_space(layer, target) if v.fused_pool and v.inner != "c"][:1] or [
         v for v in search_space(layer, target) if v.fused_pool
-    ][:2]
+    ][:1]
     (apart,) = bench.measure(layer.pool, [None])
     for variant in chosen:
         fused, alone = bench.measure(layer, [variant, replace(variant, fused_pool=False)])
