@@ -276,7 +276,8 @@ def test_accuracies(tmp_path: Path, rng: np.random.Generator) -> None:
 
 
 @pytest.mark.emulated
-def test_emulated_firmware_is_held_against_the_kernels(tmp_path: Path, rng: np.random.Generator) -> None:
+def test_emulated_firmware_is_held_against_the_kernels(tmp_path: Path, rng: np.random.Generator, monkeypatch) -> None:
+    monkeypatch.setattr(check_module, "EMULATED_SAMPLES", 100)
     model = tuning.load_model(two_dense(tmp_path, rng))
     plan = tuning.tune(model, tuning.load_target("cortex-m4"))
     x, y = rng.uniform(-1.9, 1.9, (130, 4)), rng.integers(0, 3, 130)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ..quantize.data import Data
     from ..quantize.reference import Reference
 
-EMULATED_SAMPLES, EMULATED_CYCLES = 100, 100_000_000
+EMULATED_SAMPLES, EMULATED_CYCLES = 500, 100_000_000
 """How much is emulated at most: samples, and cycles of all of them together (always one sample)."""
 BATCH_BYTES = 64 << 20
 
