@@ -9,20 +9,16 @@ import re
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tuning.cli import main
+from helpers.commands import run_tune
 from tuning.target import list_targets
 
 CONV = "layers:\n  - {name: c, op: conv2d, out_channels: 6, kernel: 3, out_shift: 7}\n  - {name: r, op: relu}\n"
 MODEL = f"schema: 1\nname: net\ninput: {{shape: [8, 8, 4], dtype: q7}}\n{CONV}"
-
-
-class Ran:
-    def __init__(self, status: int, out: str, err: str) -> None:
-        self.status, self.out, self.err = status, out, err
 
 
 @pytest.fixture
@@ -31,19 +27,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
     monkeypatch.chdir(tmp_path)
     (tmp_path / "net.yaml").write_text(MODEL, encoding="utf-8")
 
-    def call(*arguments: str) -> Ran:
-        monkeypatch.setattr(sys, "argv", ["cmsisnn-tune", *arguments])
-        capfd.readouterr()
-        status = 0
-        try:
-            main()
-        except SystemExit as stop:
-            status = int(stop.code or 0)
-        out, err = capfd.readouterr()
-        assert "Traceback" not in out + err
-        return Ran(status, out, err)
-
-    return call
+    return partial(run_tune, monkeypatch, capfd)
 
 
 def test_the_main_job(run, tmp_path: Path) -> None:
