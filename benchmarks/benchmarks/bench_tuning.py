@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -31,6 +33,26 @@ class Cifar10:
         import tuning
 
         tuning.tune(self.model, self.target)
+
+    def time_from_process_start(self, target: str) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            command = [sys.executable, "-P", "-m", "tuning", "cifar10", "--target", target, "-q", "-o", folder]
+            subprocess.run(command, check=True)
+
+    def track_variants_per_second(self, target: str) -> float:
+        """How many variants of conv2 the cost model estimates in a second of this processor."""
+        from tuning.cost import estimate_space
+        from tuning.space import search_space
+
+        layer = self.model.layers[2]
+        few = search_space(layer, self.target).variants
+        many = few * (40_000 // len(few))
+        estimate_space(layer, few, self.target)
+        started = time.process_time()
+        estimate_space(layer, many, self.target)
+        return len(many) / (time.process_time() - started)
+
+    track_variants_per_second.unit = "variants/s"
 
 
 class EmulatedCifar10:

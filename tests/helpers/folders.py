@@ -67,9 +67,7 @@ def sanitized_run(plan: Plan, folder: Path, inputs: Sequence[np.ndarray], offset
     """Outputs of the folder's network in a program of its own that stops at undefined behaviour."""
     element = {"q7": "int8_t", "q15": "int16_t"}[plan.dtype]
     main = folder / f"sanitized{offset}.c"
-    main.write_text(
-        SANITIZED_MAIN.format(model=plan.model, prefix=plan.model.upper(), element=element, offset=offset)
-    )
+    main.write_text(SANITIZED_MAIN.format(model=plan.model, prefix=plan.model.upper(), element=element, offset=offset))
     program = folder / f"sanitized{offset}"
     sanitize = ("-g", "-fsanitize=undefined", "-fsanitize-trap=undefined", "-fno-sanitize-recover=all")
     zig("-std=c99", "-O1", *sanitize, "-I", folder, main, folder / f"{plan.model}.c", "-o", program)
