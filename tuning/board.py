@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import TuningError
+from .files import read_bytes, write_atomically
 from .target import Target
 
 if TYPE_CHECKING:
@@ -36,7 +37,10 @@ PREFETCH_GAIN = 0.003
 LEAST = 1e-3
 """Events per measured cycle of some layer from which on their price can be told."""
 
-_ROW = re.compile(r"\b([A-Za-z_]\w*)\s*[,;]\s*(-?\w+)\b")
+MOST_OFF = 2.0
+"""Factor between the measured network and the best fit from which on the one was not measured with the other."""
+
+_ROW = re.compile(r"\b([A-Za-z_]\w*)\s*[,;]\s*(\S*)")
 
 
 class BoardError(TuningError):
@@ -147,7 +151,7 @@ def _call(emulator: Any, symbol: str, source: np.ndarray, output: np.ndarray) ->
 # -- measured --------------------------------------------------------------------------------------------------------
 
 
-def read_csv(path: str | Path, layers: Sequence[str]) -> dict[str, int]:
+def read_csv(path: str | Path, layers: Sequence[str], taken_in: Collection[str] = ()) -> dict[str, int]:
     """Cycles per layer out of what the emitted example printed, ``layer,cycles`` lines after a line that says so.
 
     Time stamps, prompts and other lines of a serial log around them do not matter; a log with several runs gives the
@@ -158,6 +162,8 @@ def read_csv(path: str | Path, layers: Sequence[str]) -> dict[str, int]:
     path : path
     layers : sequence of str
         Names of the layers of the folder that ran.
+    taken_in : collection of str
+        Those of them that another layer runs: only these may take 0 cycles.
 
     Raises
     ------
@@ -165,7 +171,7 @@ def read_csv(path: str | Path, layers: Sequence[str]) -> dict[str, int]:
         Not readable, no such lines, a layer that is missing or of another folder, or no count: with file and line.
     """
     try:
-        text = Path(path).read_bytes().decode("utf-8", "replace")
+        text = read_bytes(path).decode("utf-8", "replace")
     except OSError as problem:
         raise BoardError(f"{path}: cannot be read: {problem.strerror or problem}") from None
     found: dict[str, int] = {}
@@ -181,9 +187,11 @@ def read_csv(path: str | Path, layers: Sequence[str]) -> dict[str, int]:
             elif not begun:
                 got = repr(line.strip())
                 raise BoardError(f"{path}:{number}: expected a line 'layer,cycles' before the first layer, got {got}")
-            elif not value.isdecimal() or int(value) >= 2**32:
+            elif not re.fullmatch("[0-9]{1,10}", value) or int(value) >= 2**32:
                 what = "expected a count of at most 32 bits"
-                raise BoardError(f"{path}:{number}: cycles of {name}: {what}, got {value!r}")
+                raise BoardError(f"{path}:{number}: cycles of {name}: {what}, got {value[:20]!r}")
+            elif not int(value) and name not in taken_in:
+                raise BoardError(f"{path}:{number}: layer {name!r} took 0 cycles: was the counter started?")
             elif name in found:
                 raise BoardError(f"{path}:{number}: layer {name!r} comes twice in one run")
             else:
@@ -228,7 +236,7 @@ def fit(
     Raises
     ------
     BoardError
-        The file is wrong, or the folder is of another core.
+        The file is wrong, the folder is of another core, or nothing explains what was measured.
     """
     from .emulate import folder
 
@@ -236,12 +244,11 @@ def fit(
     if firmware.core != target.core:
         wanted = f"firmware for {target.core}, the core of {target.name}"
         raise BoardError(f"{directory}: expected {wanted}, got {firmware.core}")
-    measured = read_csv(csv, [layer.name for layer in firmware.layers])
+    taken_in = [layer.name for layer, into in zip(firmware.layers, firmware.fused_into, strict=False) if into]
+    measured = read_csv(csv, [layer.name for layer in firmware.layers], taken_in)
     code = _compile(firmware, target, compiler)
     stages, _ = _run(firmware, target, code)
     names = [stage.layer for stage in stages]
-    if empty := [name for name in names if not measured[name]]:
-        raise BoardError(f"{csv}: layer {empty[0]!r} took 0 cycles: was the counter started?")
     cycles = np.array([measured[name] for name in names], float)
 
     board = replace(target, inherit=target.name) if target.is_core else target
@@ -256,6 +263,13 @@ def fit(
         ]
     _, fitted = min(solved, key=lambda item: (item[0] + PREFETCH_GAIN * item[1].flash_prefetch, item[0]))
     after, _ = _run(firmware, fitted, code)
+    core, best, real = (sum(values) for values in ((s.trace.core_cycles for s in stages), _cycles(after), cycles))
+    if not 1 / MOST_OFF < best / real < MOST_OFF:
+        raise BoardError(
+            f"{csv}: no memories explain this measurement: the network took {real:,.0f} cycles, its instructions alone "
+            f"take {core:,} on {target.core}, and {best:,} is as near as it gets: is it of this folder, and in cycles "
+            "of the core?"
+        )
     changes = {
         name: getattr(fitted, name)
         for name in ("flash_wait_states", "flash_line_bytes", "flash_prefetch", "sram_wait_states")
@@ -266,15 +280,18 @@ def fit(
         for name in ("unaligned_load", "unaligned_store")
         if fitted.refinements.get(name, 0) != target.refinements.get(name, 0)
     }
-    before = tuple(stage.trace.cycles for stage in stages)
     return Fit(
         fitted,
         changes,
         tuple(names),
         tuple(measured[name] for name in names),
-        before,
-        tuple(stage.trace.cycles for stage in after),
+        _cycles(stages),
+        _cycles(after),
     )
+
+
+def _cycles(stages: Sequence[Stage]) -> tuple[int, ...]:
+    return tuple(stage.trace.cycles for stage in stages)
 
 
 def _solve(target: Target, counted: Sequence[Trace], measured: np.ndarray) -> tuple[float, Target]:
@@ -365,7 +382,7 @@ def calibrate_board(
         raise BoardError(f"{output}: is the target itself; choose another file for the fitted one")
     inherit = target if target in list_targets() else os.path.relpath(path, output.parent)
     output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(target_text(found, inherit, csv), encoding="utf-8")
+    write_atomically(output, target_text(found, inherit, csv))
     load_target(output)
 
     out = terminal.console()

@@ -170,6 +170,46 @@ def test_no_edit_of_a_plan_is_a_traceback(server: ForkServer, box: Path, full: b
         assert "\x1b" not in ended.out + ended.err, path
 
 
+HEADER = b"layer,cycles\n"
+LOGS: dict[str, tuple[bytes, str]] = {
+    "empty": (b"", "l.csv:1: expected a line 'layer,cycles'"),
+    "noise": (bytes(range(256)) * 20, "l.csv:1: expected a line 'layer,cycles'"),
+    "UTF-16": ("layer,cycles\nc,5\n".encode("utf-16"), "l.csv:1: expected a line 'layer,cycles'"),
+    "other columns": (b"name,time\nc,5\n", "l.csv:2: expected a line 'layer,cycles' before the first layer"),
+    "nothing behind the header": (HEADER, "l.csv:1: the run that begins here has no line for layer 'c'"),
+    "another layer": (HEADER + b"conv9,5\n", "l.csv:2: layer 'conv9' is not in the folder"),
+    "a layer twice": (HEADER + b"c,5\nc,5\n", "l.csv:3: layer 'c' comes twice"),
+    "nothing": (HEADER + b"c,\n", "l.csv:2: cycles of c: expected a count"),
+    "zero": (HEADER + b"c,0\n", "l.csv:2: layer 'c' took 0 cycles"),
+    "negative": (HEADER + b"c,-5\n", "l.csv:2: cycles of c: expected a count"),
+    "NaN": (HEADER + b"c,NaN\n", "l.csv:2: cycles of c: expected a count"),
+    "a fraction": (HEADER + b"c,50000.5\n", "got '50000.5'"),
+    "an exponent": (HEADER + b"c,5e4\n", "got '5e4'"),
+    "thousands": (HEADER + b"c,50,000\n", "got '50,000'"),
+    "Arabic digits": (HEADER + "c,\u0665\u0660\n".encode(), "l.csv:2: cycles of c: expected a count"),
+    "colour": (b"\xef\xbb\xbflayer,cycles\r\nc,\x1b[31m5\r\n", "l.csv:2: cycles of c: expected a count"),
+    "33 bits": (HEADER + b"c,4294967296\n", "l.csv:2: cycles of c: expected a count"),
+    "5,000 digits": (HEADER + b"c," + b"9" * 5_000 + b"\n", "got '99999999999999999999'"),
+}
+
+
+@pytest.mark.parametrize("name", [*LOGS, "what never ends"])
+def test_a_bad_measurement_is_refused(refuse: Callable[..., Ended], box: Path, emitted: Path, name: str) -> None:
+    data, says = LOGS.get(name, (b"", "larger than"))
+    (box / "l.csv").write_bytes(data)
+    csv = "l.csv" if name in LOGS else "/dev/zero"
+    command = ("calibrate", "--from", csv, "--plan", emitted, "--target", "cortex-m4")
+    refuse("cmsisnn-tune", *command, says=says, memory=EMULATOR_BYTES)
+
+
+@pytest.fixture(scope="session")
+def emitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("emitted")
+    (folder / "m.yaml").write_text(MODEL)
+    tuning.emit(tuning.tune(tuning.load_model(folder / "m.yaml"), tuning.load_target("cortex-m4")), folder / "out")
+    return folder / "out"
+
+
 ELF: dict[str, tuple[tuple[str, ...], str]] = {
     "not an ELF file": (("m.yaml",), "not a valid ELF file"),
     "a folder": ((".",), "directory"),

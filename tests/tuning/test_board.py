@@ -147,6 +147,7 @@ BAD = {
     "no number": ("layer,cycles\na,1\nb,abc\n", ":3: cycles of b: expected a count of at most 32 bits, got 'abc'"),
     "negative": ("layer,cycles\na,-1\nb,2\n", ":2: cycles of a: expected a count of at most 32 bits, got '-1'"),
     "too large": ("layer,cycles\na,4294967296\nb,2\n", ":2: cycles of a: expected a count"),
+    "fraction": ("layer,cycles\na,1.5\nb,2\n", ":2: cycles of a: expected a count of at most 32 bits, got '1.5'"),
     "twice": ("layer,cycles\na,1\na,2\n", ":3: layer 'a' comes twice in one run"),
 }
 
@@ -173,10 +174,17 @@ def test_logs_may_hold_noise_and_several_runs(tmp_path):
 
 def test_a_stopped_counter_and_another_core_are_named(folder, tmp_path):
     (tmp_path / "board.csv").write_text("layer,cycles\n" + "".join(f"{name},0\n" for name in NAMES))
-    with pytest.raises(BoardError, match="took 0 cycles: was the counter started"):
+    with pytest.raises(BoardError, match=r"board\.csv:2: layer '\w+' took 0 cycles: was the counter started"):
         fit(folder, tmp_path / "board.csv", synthetic())
     with pytest.raises(BoardError, match="expected firmware for cortex-m7, the core of nucleo-f746zg, got cortex-m4"):
         fit(folder, tmp_path / "board.csv", load_target("nucleo-f746zg"))
+
+
+@pytest.mark.parametrize("count", [1, 2**32 - 1])
+def test_a_measurement_that_nothing_explains_is_refused(folder, tmp_path, count):
+    (tmp_path / "board.csv").write_text("layer,cycles\n" + "".join(f"{name},{count}\n" for name in NAMES))
+    with pytest.raises(BoardError, match="no memories explain this measurement"):
+        fit(folder, tmp_path / "board.csv", synthetic())
 
 
 def test_folders_and_elf_files_are_priced_for_boards(folder):
