@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -13,10 +14,25 @@ from .errors import TuningError
 from .units import printable
 
 
+class _Killed(BaseException):
+    """A signal that ends programs: temporary files are removed on the way out, as after Ctrl-C."""
+
+
 def run(app: typer.Typer, name: str) -> None:
-    """Run a program: user errors end as one message and status 1 or 2."""
+    """Run a program: user errors end as one message and status 1 or 2, signals as one line and 128 + their number."""
+    for end in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        if signal.getsignal(end) is signal.SIG_DFL:
+            signal.signal(end, _end)
     try:
         app(prog_name=name)
+    except SystemExit as problem:
+        if problem.code == 128 + signal.SIGINT:  # what typer makes of Ctrl-C
+            print("interrupted", file=sys.stderr)
+        raise
+    except _Killed as problem:
+        number: int = problem.args[0]
+        print(f"ended by {signal.Signals(number).name}", file=sys.stderr)
+        raise SystemExit(128 + number) from None
     except TuningError as problem:
         _fail(str(problem), problem.exit_status)
     except OSError as problem:
@@ -24,6 +40,11 @@ def run(app: typer.Typer, name: str) -> None:
         _fail(f"{where}{problem.strerror or problem}", 2)
     except MemoryError:
         _fail("out of memory: the network, or the file, is too large for this machine", 2)
+
+
+def _end(number: int, _: object) -> None:
+    signal.signal(number, signal.SIG_IGN)  # once is enough
+    raise _Killed(number)
 
 
 def _fail(text: str, status: int) -> NoReturn:

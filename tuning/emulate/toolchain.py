@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import util
@@ -64,7 +67,8 @@ class Toolchain:
             with tempfile.TemporaryDirectory(prefix="cmsisnn-x-") as folder:
                 source, output = Path(folder) / "empty.c", Path(folder) / "empty.o"
                 source.write_text("int cxn_empty;\n")
-                done = self._run([*self.core_flags(core), "-Werror", *flags, "-c", str(source), "-o", str(output)])
+                options = [*self.core_flags(core), "-Werror", *flags]
+                done = _run([*self.command, *options, "-c", str(source), "-o", str(output)])
                 self._accepted[key] = done.returncode == 0
         return self._accepted[key]
 
@@ -156,29 +160,38 @@ class Toolchain:
             through = [f"-Wl,{','.join(arguments[1:-2])}", "-nostdlib", *files, "-lgcc", "-o", str(output)]
             return self._check([*self.core_flags(core), "-Wl,--no-warn-rwx-segments", *through], _linking(output, core))
         # The linker by itself is fast; the driver builds the compiler's library, which takes seconds the first time.
-        done = subprocess.run(
-            [*self.command[:-1], "ld.lld", *arguments, *files], capture_output=True, text=True, check=False
-        )
+        done = _run([*self.command[:-1], "ld.lld", *arguments, *files])
         if not done.returncode:
             return done.stderr
         through = [f"-Wl,{','.join(arguments[1:-2])}", "-nostdlib", *files, "-rtlib=compiler-rt", "-o", str(output)]
         return self._check([*self.core_flags(core), "-O2", "-Wl,--no-gc-sections", *through], _linking(output, core))
 
-    def _run(self, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
-        try:
-            return subprocess.run(
-                [*self.command, *arguments], capture_output=True, text=True, check=False, timeout=COMPILE_SECONDS
-            )
-        except subprocess.TimeoutExpired:
-            raise ToolchainError(f"{self.command[0]} did not return within {COMPILE_SECONDS} s") from None
-
     def _check(self, arguments: Sequence[str], what: str) -> str:
-        done = self._run(arguments)
+        done = _run([*self.command, *arguments])
         if done.returncode:
             said = done.stderr.splitlines()
             lines = [line for line in said if "error:" in line or "undefined" in line] or said or ["no message"]
             raise ToolchainError(f"{what} failed ({self.kind}): {'; '.join(line.strip() for line in lines[:3])}")
         return done.stderr
+
+
+def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """As `subprocess.run`; a compiler that is not waited for ends with all processes that it started."""
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=COMPILE_SECONDS)
+        except BaseException as problem:
+            if hasattr(os, "killpg"):
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGTERM)  # the driver removes its temporary files
+            else:
+                process.kill()
+            if isinstance(problem, subprocess.TimeoutExpired):
+                raise ToolchainError(f"{command[0]} did not return within {COMPILE_SECONDS} s") from None
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
 @lru_cache(maxsize=16)
