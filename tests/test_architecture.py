@@ -33,7 +33,6 @@ UPWARDS = {("emit", "report"), ("quantize", "terminal"), ("quantize", "program")
 RUNS_PROGRAMS = ("subprocess", "multiprocessing", "unicorn", "pty")
 LONGEST = 600  # lines; 500 is what we aim at
 WITH_REASON = {
-    "tuning.cost.features": "how often each part of each kernel runs: one formula after the other",
     "tuning.quantize.onnx_reader": "one method per ONNX operator",
 }
 

@@ -34,6 +34,8 @@ __all__ = ["Sample", "calibrate", "confirm", "fit", "grid", "judge", "make_layer
 
 SPREAD = {"kind": 0.6, "lowering": 0.3, "group": 0.15, "family": 0.1}
 """How far factors lie from those of the next wider fit, as a standard deviation; the widest from the mix."""
+SPREAD_OF_WINDOWS = 0.3
+"""The same of families that differ in their windows alone, which the compiler writes out."""
 LEAST = {"kind": 0.05, "lowering": 0.2, "group": 0.2, "family": 0.5}
 """What such a factor is at least: no part is free."""
 NOISE, LEAST_NOISE = 0.05, 0.005
@@ -232,7 +234,9 @@ def _fit_kind(
 ) -> None:
     """Fit the samples of one operation and its types."""
     cycles = np.array([s.cycles for s in samples], float)
-    prices = np.array([mix.price(s.layer, s.variant, target.dsp, target.timing) for s in samples])
+    prices = np.array(
+        [mix.price(s.layer, s.variant, target.dsp, target.timing, has_unaligned(target)) for s in samples]
+    )
     shares = np.concatenate([_count(s, target) for s in samples]) * prices / cycles[:, None]
     names = [_family(s.layer, s.variant, target) for s in samples]
     lines = [(*fitted.ancestors(name)[::-1], name) for name in names]
@@ -250,9 +254,8 @@ def _fit_kind(
         factors = np.ones_like(shares)
         for level, step in enumerate(SPREAD):
             for name, at in _rows([line[level] for line in lines]).items():
-                ratio = _ratios(
-                    shares[at] * factors[at], weights[at] * trust[at] / noise[at], SPREAD[step], LEAST[step]
-                )
+                spread = SPREAD_OF_WINDOWS if step == "family" and samples[at[0]].variant is None else SPREAD[step]
+                ratio = _ratios(shares[at] * factors[at], weights[at] * trust[at] / noise[at], spread, LEAST[step])
                 factors[at] *= ratio
                 known[name] = factors[at[0]]
         wrong = np.abs((shares * factors).sum(axis=1) - 1)
@@ -306,7 +309,7 @@ def _estimated(found: Coefficients, layer: Layer, variants: Sequence[Variant | N
         name = _family(layer, variant, target)
         if name not in costs:
             known = found.families.get(name)
-            price = np.array(mix.price(layer, variant, target.dsp, target.timing))
+            price = np.array(mix.price(layer, variant, target.dsp, target.timing, has_unaligned(target)))
             costs[name] = np.array(known) if known else price * np.array(found.factors(name) or 1.0)
         cycles[row] = counts[row] @ costs[name]
     return cycles

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 INCLUDE = Path(cmsisnn_x.get_include())
 BATCH = 12
-"""Variants per executable where many are fitted together: enough to share the compiler's start."""
+"""Variants per executable where many are fitted together: enough to share linking and loading."""
 
 
 FAILURES = ("compile error", "fault", "timeout", "wrong output")
@@ -72,8 +72,7 @@ class Bench:
     records : Records, optional
         Where measurements are kept.
     batch : int
-        Variants per executable. A kernel's cycles can differ by a per cent or two with what it is compiled beside, so
-        that a search, whose result must not depend on its history, compiles each alone; a fit may share.
+        Variants per executable. Each is a translation unit of its own, so that they do not change each other's cycles.
 
     Raises
     ------
@@ -117,7 +116,7 @@ class Bench:
         return [found[key] for key in keys]
 
     def measure_one(self, layer: Layer, variant: Variant | None, aligned: tuple[bool, bool]) -> Measurement:
-        """One measurement, compiled alone, whatever the records know."""
+        """One measurement, whatever the records know."""
         return self._emulate(layer, [variant], aligned)[0]
 
     def fingerprint(self, op: str) -> tuple[str, str, str]:
@@ -147,7 +146,6 @@ class Bench:
             "parameters": parameters.hexdigest(),
             "variant": asdict(variant) if variant else None,
             "aligned": aligned,
-            "alone": self.batch == 1,
             "core": self.target.core,
             "target": target_digest(self.target),
             "compiler": f"{self.toolchain.kind} {self.toolchain.version}",
@@ -247,7 +245,7 @@ def tools_digest() -> str:
     package, tuning = Path(cmsisnn_x.__file__).parent, Path(__file__).parent
     sources = [
         *(p for p in (tuning / "emulate").iterdir() if p.suffix in (".py", ".pyx") and p.stem != "folder"),
-        *(tuning / "emit" / name for name in ("macros.py", "weights.py")),
+        *(tuning / "emit" / name for name in ("cgen.py", "macros.py", "weights.py")),
         *(package / name for name in ("_variants.py", "buffers.py", "packing.py", "packing_fully_connected.py")),
     ]
     for path in sorted(sources):

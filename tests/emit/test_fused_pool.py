@@ -53,7 +53,7 @@ def test_every_layer_keeps_its_function_and_run_calls_the_pairs() -> None:
     for name in ("conv1", "pool1", "conv2", "conv3", "pool3", "conv1_pool1", "conv3_pool3"):
         declared = f"void net_{name}(const int8_t *input, int8_t *output)"
         assert declared + ";" in header
-        assert f"CXN_LAYER_FUNCTION {declared}\n" in code
+        assert f"CXN_WHOLE {declared}\n" in code
     run = code[code.index("void net_run(") :]
     assert re.findall(r"CXN_PROFILE_BEGIN\((\d)\);\s+(\w+)\(", run) == [
         ("0", "net_conv1_pool1"), ("2", "net_conv2"), ("3", "net_conv3_pool3"),
@@ -102,7 +102,7 @@ def test_equal_pairs_share_one_kernel() -> None:
     variant = {layer.name: ROWS for layer in twice if layer.op == "conv2d"}
     text = render(make_plan("net", twice, variant=variant))["net.c"]
     assert text.count("#define CXN_PAIR") == 2
-    assert len(re.findall(r"CXN_LAYER_FUNCTION void net_conv2d\d_max_pool2d\d\(", text)) == 3
+    assert len(re.findall(r"CXN_WHOLE void net_conv2d\d_max_pool2d\d\(", text)) == 3
 
 
 def test_plans_that_do_not_hold_together_are_refused() -> None:

@@ -159,16 +159,17 @@ def has_unaligned(target: Target) -> bool:
 
 
 def _coefficients(layer: Layer, variant: Variant | None, name: str, target: Target) -> np.ndarray:
-    prior = np.array(mix.price(layer, variant, target.dsp, target.timing))
+    unaligned = has_unaligned(target)
+    prior = np.array(mix.price(layer, variant, target.dsp, target.timing, unaligned))
     found = fitted.coefficients(target.core)
     fit = found.families.get(name)
     if fit is None:
         return prior * np.array(found.factors(name) or 1.0)
     core = _core_timing(target.core)
-    known = _plausible(np.array(fit), np.array(mix.price(layer, variant, target.dsp, core)), layer.op)
+    known = _plausible(np.array(fit), np.array(mix.price(layer, variant, target.dsp, core, unaligned)), layer.op)
     if dict(target.timing) == core:
         return known
-    ratio = prior / np.array(mix.price(layer, variant, target.dsp, core))
+    ratio = prior / np.array(mix.price(layer, variant, target.dsp, core, unaligned))
     return known * (1 + TIMING_SHARE * (ratio - 1))
 
 

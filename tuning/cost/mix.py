@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from cmsisnn_x._variants import Variant
 from cmsisnn_x.layers import Layer
 
-from .features import parts_of
+from .features import lane_groups, parts_of
 
 REGISTERS = 12
 """Core registers that an inner loop can hold values in: r0-r12 and lr, less the stack's and one for an address."""
@@ -18,7 +18,9 @@ ALWAYS_POSITIVE = 0.25
 """Cycles that the cheapest part costs, so that every price is positive."""
 
 
-def price(layer: Layer, variant: Variant | None, dsp: bool, timing: Mapping[str, float]) -> list[float]:
+def price(
+    layer: Layer, variant: Variant | None, dsp: bool, timing: Mapping[str, float], unaligned: bool = True
+) -> list[float]:
     """Cycles of one run of each part of `features.parts_of(layer.op)`, in that order."""
     width = timing["issue_width"]
     alu, store, load = (timing[name] / width for name in ("alu", "store", "load_next"))
@@ -30,16 +32,20 @@ def price(layer: Layer, variant: Variant | None, dsp: bool, timing: Mapping[str,
     call = 8 * alu + 2 * branch
     costs = {"calls": 30 * alu, "rows": 12 * alu + branch}
     if layer.op in ("max_pool2d", "avg_pool2d"):
-        average = layer.op == "avg_pool2d"
-        compare = (4 if average else 2) * alu
+        words = lane_groups(layer, unaligned) < layer.image[2]
+        if layer.op == "avg_pool2d":
+            compare = (1 if not words else 2 if dsp else 5) * alu
+        else:
+            compare = (9 if words and not dsp else 2) * alu
         costs |= {
             "elements": load + compare,
             "columns": first_load + alu,
             "joins": compare / 2,
             "taps": load + first_load + compare + alu + branch / 2,
-            "outputs": store + (20 if average else 2) * alu + branch,
+            "outputs": store + 2 * alu + branch,
             "edges": 2 * alu,
-            "windows": store + (20 if average else 6) * alu + branch,
+            "windows": store + 6 * alu + branch,
+            "averages": (5 if layer.dtype == "q7" else 8) * alu,
             "lines": 4 * alu + branch,
             "strips": 12 * alu + branch,
             "singles": 16 * alu + branch,

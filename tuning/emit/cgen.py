@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -119,6 +119,41 @@ def array_declare(name: str, values: np.ndarray) -> str:
         raise ValueError(f"{name}: expected a non-empty int8, int16 or int32 array, got {got}")
     head = f"static const {C_TYPES[values.dtype]} {check_identifier(name, 'array')}[{values.size}] CXN_ALIGNED"
     return f"{head} = {{\n{numbers(values)}\n}};"
+
+
+WHOLE_FUNCTION = """\
+#if defined(__GNUC__) && !defined(__clang__)
+#define CXN_WHOLE __attribute__((noinline, noclone))
+#elif defined(__GNUC__)
+#define CXN_WHOLE __attribute__((noinline, used))
+#else
+#define CXN_WHOLE
+#endif"""
+"""Inlined, a kernel keeps the addresses of its constants in registers, at the price of its sums; cycles would also depend
+on what else is in the file.
+"""
+
+
+def kernel_declare(name: str, element: np.dtype, constants: Sequence[np.ndarray] = ()) -> str:
+    """The kernel that a template header is about to define, which stays a function of its own.
+
+    Parameters
+    ----------
+    name : str
+        A C identifier.
+    element : dtype
+        Of input and output.
+    constants : sequence of ndarray
+        Weights and bias, where it has them.
+
+    Examples
+    --------
+    >>> kernel_declare("net_pool_kernel", np.dtype(np.int8))
+    'CXN_WHOLE static void net_pool_kernel(const int8_t *, int8_t *, void *);'
+    """
+    types = [C_TYPES[element], *(C_TYPES[values.dtype] for values in constants)]
+    operands = ", ".join(f"const {type_} *" for type_ in types)
+    return f"CXN_WHOLE static void {check_identifier(name)}({operands}, {types[0]} *, void *);"
 
 
 def comment_text(text: object) -> str:

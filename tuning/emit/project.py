@@ -19,7 +19,7 @@ import cmsisnn_x
 from cmsisnn_x.layers import NUMPY_DTYPES
 from tuning.plan import LayerPlan, Plan
 
-from .cgen import C_TYPES, array_declare, comment_text, macros, plain_text
+from .cgen import C_TYPES, WHOLE_FUNCTION, array_declare, comment_text, kernel_declare, macros, plain_text
 from .check import EmitError, check_plan, is_in_place
 from .macros import layer_macros
 from .weights import activation_table, bias, packed_weights
@@ -46,6 +46,7 @@ class Kernel:
     name: str
     prefix: str
     header: str
+    declaration: str
     table: str | None
     pool_prefix: str | None = None
 
@@ -180,7 +181,10 @@ def project(plan: Plan) -> Project:
         key = (layer.python_op, *own.values())
         if key not in kernels:
             kernel_name = names.new(f"{functions[index]}_kernel")
-            kernels[key] = Kernel(kernel_name, layer_prefix, f"{layer.python_op}.h", tables.get(layer.op))
+            constants = () if layer.weights is None else (packed_weights(layer, item.variant), bias(layer))
+            declaration = kernel_declare(kernel_name, layer.numpy_dtype, constants)
+            header = f"{layer.python_op}.h"
+            kernels[key] = Kernel(kernel_name, layer_prefix, header, declaration, tables.get(layer.op))
         operands: tuple[str, ...] = ()
         extra = _offsets(item, layer_prefix)
         if layer.weights is not None:
@@ -267,7 +271,9 @@ def _pairs(
         prefixes = [f"{plan.model}_{text.name}".upper() for text in (conv, pool)]
         key = (header, *_settings(conv, prefixes[0]), *_settings(pool, prefixes[1]))
         if key not in kernels:
-            kernels[key] = Kernel(names.new(f"{function}_kernel"), prefixes[0], header, None, prefixes[1])
+            name, layer = names.new(f"{function}_kernel"), item.layer
+            declaration = kernel_declare(name, layer.numpy_dtype, (packed_weights(layer, item.variant), bias(layer)))
+            kernels[key] = Kernel(name, prefixes[0], header, declaration, None, prefixes[1])
         found[at] = Call(
             at, function, kernels[key].name, conv.operands, conv.input, pool.output, conv.scratch,
             f"{conv.name} and {pool.name}",
@@ -380,7 +386,7 @@ def environment() -> jinja2.Environment:
         keep_trailing_newline=True,
         autoescape=False,
     )
-    env.globals.update(macros=macros, array_declare=array_declare)
+    env.globals.update(macros=macros, array_declare=array_declare, WHOLE_FUNCTION=WHOLE_FUNCTION)
     return env
 
 

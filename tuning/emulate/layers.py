@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cycles of one layer under many variants: all in one ELF file, each called once."""
+"""Cycles of one layer under many variants: each a translation unit of its own in one ELF file, called once."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
+import cmsisnn_x
 from cmsisnn_x._variants import Variant
 from cmsisnn_x.layers import NUMPY_DTYPES, Layer
 
 from ..target import Target
 from .emulator import Emulator
-from .toolchain import Kind, Toolchain, find_toolchain
-
-C_NAMES = {np.dtype(np.int8): "int8_t", np.dtype(np.int16): "int16_t"}
+from .toolchain import Kind, find_toolchain
 
 
 @dataclass(frozen=True)
@@ -80,8 +79,8 @@ def evaluate_many(
     Returns
     -------
     list of Evaluation
-        In the order of `variants`; the same arguments and the same compiler give the same figures. In the firmware a
-        layer may cost a little more or less, as arrays lie elsewhere: mostly by less than one percent.
+        In the order of `variants`; the same arguments and the same compiler give the same figures, whatever is beside
+        them. In the firmware a layer costs a few cycles more or less: how its function reaches the arrays.
 
     Raises
     ------
@@ -91,15 +90,18 @@ def evaluate_many(
     toolchain = find_toolchain(compiler)
     core = target if isinstance(target, str) else target.core
     with tempfile.TemporaryDirectory(prefix="cmsisnn-x-") as name:
-        elf = _build(Path(name), toolchain, core, layer, variants, cflags, input_aligned, output_aligned)
+        sources = []
+        for index, variant in enumerate(variants):
+            sources.append(Path(name) / f"candidate{index}.c")
+            text = layer_unit(layer, variant, f"candidate{index}", input_aligned, output_aligned)
+            sources[-1].write_text(text, encoding="utf-8")
+        elf = Path(name) / "candidates.elf"
+        toolchain.build(sources, elf, core, cflags=cflags, include=[Path(cmsisnn_x.get_include())])
         emulator = Emulator(elf, target)
     source = draw_input(layer)
     found = []
     for index, variant in enumerate(variants):
         emulator.reset()
-        if layer.weights is not None:
-            emulator.write(f"candidate{index}_weights", _weights(layer, variant))
-            emulator.write("bias", _bias(layer))
         input_ = emulator.buffer(source)
         last = _pool(layer, variant) or layer
         output = emulator.buffer(last.output_bytes)
@@ -112,88 +114,52 @@ def evaluate_many(
     return found
 
 
-def _build(
-    folder: Path,
-    toolchain: Toolchain,
-    core: str,
-    layer: Layer,
-    variants: Sequence[Variant | None],
-    cflags: Sequence[str],
-    input_aligned: bool,
-    output_aligned: bool,
-) -> Path:
-    import cmsisnn_x
-
+def layer_unit(layer: Layer, variant: Variant | None, name: str, input_aligned: bool, output_aligned: bool) -> str:
+    """The C of one layer function `name`, as ``<model>.c`` has it: constants with their values beside the kernel, a
+    static scratch buffer, a function that stays whole. How the compiler reaches them decides what it spills.
+    """
+    from ..emit.cgen import C_TYPES, WHOLE_FUNCTION, array_declare, kernel_declare
     from ..emit.macros import layer_macros
-    from ..emit.weights import activation_table
+    from ..emit.weights import activation_table, bias, packed_weights
 
-    element = C_NAMES[layer.numpy_dtype]
+    element, prefix = C_TYPES[layer.numpy_dtype], name.upper()
+    pool = _pool(layer, variant)
+    # What a fused pooling reads lies in the scratch buffer.
+    own_output = output_aligned or pool is not None
+    macros = layer_macros(layer, variant, prefix, input_aligned=input_aligned, output_aligned=own_output)
+    if pool is not None:
+        macros |= layer_macros(pool, None, f"{prefix}_POOL", output_aligned=output_aligned)
+    scratch = int(macros[f"{prefix}_SCRATCH_BYTES"])
     code = ["#include <stddef.h>", "#include <stdint.h>", '#include "cmsisnn_x/config.h"']
-    data = ["#include <stdint.h>"]
-    scratch_bytes = 4
+    code += ["#define CXN_ALIGNED __attribute__((aligned(4)))", WHOLE_FUNCTION]
+    code += [f"#define {key} {value}" for key, value in macros.items()]
+    constants: dict[str, np.ndarray] = {}
     if layer.python_op in ("sigmoid", "tanh"):
-        values = activation_table(layer.python_op, layer.dtype)
-        table = ", ".join(map(str, values.tolist()))
-        code.append(f"static const {C_NAMES[values.dtype]} table[{values.size}] = {{{table}}};")
+        code += [array_declare(f"{name}_table", activation_table(layer.python_op, layer.dtype))]
+        code += [f"#define CXN_TABLE {name}_table"]
     if layer.weights is not None:
-        bias = _bias(layer)
-        data.append(f"const {C_NAMES[bias.dtype]} bias[{bias.size}] __attribute__((aligned(4))) = {{1}};")
-        code.append(f"extern const {C_NAMES[bias.dtype]} bias[{bias.size}] __attribute__((aligned(4)));")
-    for index, variant in enumerate(variants):
-        prefix, operands = f"CANDIDATE{index}", ""
-        pool = _pool(layer, variant)
-        # What a fused pooling reads lies in the scratch buffer.
-        own_output = output_aligned or pool is not None
-        macros = layer_macros(layer, variant, prefix, input_aligned=input_aligned, output_aligned=own_output)
-        if pool is not None:
-            macros |= layer_macros(pool, None, f"{prefix}_POOL", output_aligned=output_aligned)
-        needed = int(macros[f"{prefix}_SCRATCH_BYTES"])
-        scratch_bytes = max(scratch_bytes, needed)
-        if layer.weights is not None:
-            # In a file of their own: the compiler must see no values, as it would fold those of small layers.
-            packed = _weights(layer, variant)
-            array = f"{C_NAMES[packed.dtype]} candidate{index}_weights[{packed.size}] __attribute__((aligned(4)))"
-            data.append(f"const {array} = {{1}};")
-            code.append(f"extern const {array};")
-            operands = f"candidate{index}_weights, bias, "
-        code += [f"#define {name} {value}" for name, value in macros.items()]
-        code += ["#define CXN_TABLE table"] if layer.python_op in ("sigmoid", "tanh") else []
-        if pool is None:
-            code += [f"#define CXN_LAYER {prefix}", f"#define CXN_KERNEL candidate{index}_kernel"]
-            code += [f'#include "cmsisnn_x/{layer.python_op}.h"', "#undef CXN_TABLE"]
-        else:
-            code += [f"#define CXN_CONVOLVE_LAYER {prefix}", f"#define CXN_POOL_LAYER {prefix}_POOL"]
-            code += [f"#define CXN_PAIR candidate{index}_kernel"]
-            code += [f'#include "cmsisnn_x/{layer.python_op}_{pool.python_op}.h"']
-        code += [
-            f"void candidate{index}(const {element} *input, {element} *output);",
-            f"void candidate{index}(const {element} *input, {element} *output)",
-            f"{{ candidate{index}_kernel(input, {operands}output, {'scratch' if needed else 'NULL'}); }}",
-        ]
-    code.insert(3, f"static unsigned char scratch[{scratch_bytes}] __attribute__((aligned(4), unused));")
-    sources = folder / "candidates.c", folder / "weights.c"
-    for path, lines in zip(sources, (code, data), strict=True):
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    elf = folder / "candidates.elf"
-    toolchain.build(sources, elf, core, cflags=cflags, include=[Path(cmsisnn_x.get_include())])
-    return elf
+        constants = {f"{name}_weights": packed_weights(layer, variant), f"{name}_bias": bias(layer)}
+    code += [array_declare(*item) for item in constants.items()]
+    code += [kernel_declare(f"{name}_kernel", layer.numpy_dtype, tuple(constants.values()))]
+    if pool is None:
+        code += [f"#define CXN_LAYER {prefix}", f"#define CXN_KERNEL {name}_kernel"]
+        code += [f'#include "cmsisnn_x/{layer.python_op}.h"']
+    else:
+        code += [f"#define CXN_CONVOLVE_LAYER {prefix}", f"#define CXN_POOL_LAYER {prefix}_POOL"]
+        code += [f"#define CXN_PAIR {name}_kernel"]
+        code += [f'#include "cmsisnn_x/{layer.python_op}_{pool.python_op}.h"']
+    code += [f"static unsigned char {name}_arena[{scratch}] CXN_ALIGNED;"] if scratch else []
+    operands = ", ".join(["input", *constants, "output", f"{name}_arena" if scratch else "NULL"])
+    code += [
+        f"CXN_WHOLE void {name}(const {element} *input, {element} *output);",
+        f"void {name}(const {element} *input, {element} *output) {{ {name}_kernel({operands}); }}",
+    ]
+    return "\n".join(code) + "\n"
 
 
 def _pool(layer: Layer, variant: Variant | None) -> Layer | None:
     """The pooling layer that the variant's kernel runs too."""
     return layer.pool if variant is not None and variant.fused_pool else None
-
-
-def _weights(layer: Layer, variant: Variant | None) -> np.ndarray:
-    from ..emit.weights import packed_weights
-
-    return packed_weights(layer, variant)
-
-
-def _bias(layer: Layer) -> np.ndarray:
-    from ..emit.weights import bias
-
-    return bias(layer)
 
 
 def draw_input(layer: Layer) -> np.ndarray:

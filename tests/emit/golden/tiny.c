@@ -35,30 +35,37 @@
 #define CXN_PROFILE_END(i) ((void)0)
 #endif
 
-/* Layer functions stay whole, so that each exists once and can be measured where it is called. */
-#if defined(__GNUC__)
-#define CXN_LAYER_FUNCTION __attribute__((noinline))
+/* Layer functions and kernels stay whole: each can be measured where it is called, and costs there what it costs alone. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define CXN_WHOLE __attribute__((noinline, noclone))
+#elif defined(__GNUC__)
+#define CXN_WHOLE __attribute__((noinline, used))
 #else
-#define CXN_LAYER_FUNCTION
+#define CXN_WHOLE
 #endif
 
 /* One kernel for each distinct geometry and variant. */
 #define CXN_LAYER TINY_CONV1
 #define CXN_KERNEL tiny_conv1_kernel
+CXN_WHOLE static void tiny_conv1_kernel(const int8_t *, const int8_t *, const int8_t *, int8_t *, void *);
 #include "cmsisnn_x/convolve.h"
 #define CXN_LAYER TINY_POOL1
 #define CXN_KERNEL tiny_pool1_kernel
+CXN_WHOLE static void tiny_pool1_kernel(const int8_t *, int8_t *, void *);
 #include "cmsisnn_x/max_pool.h"
 #define CXN_TABLE tiny_sigmoid_table
 #define CXN_LAYER TINY_SQUASH
 #define CXN_KERNEL tiny_squash_kernel
+CXN_WHOLE static void tiny_squash_kernel(const int8_t *, int8_t *, void *);
 #include "cmsisnn_x/sigmoid.h"
 #undef CXN_TABLE
 #define CXN_LAYER TINY_FC
 #define CXN_KERNEL tiny_fc_kernel
+CXN_WHOLE static void tiny_fc_kernel(const int8_t *, const int8_t *, const int8_t *, int8_t *, void *);
 #include "cmsisnn_x/fully_connected.h"
 #define CXN_LAYER TINY_PROB
 #define CXN_KERNEL tiny_prob_kernel
+CXN_WHOLE static void tiny_prob_kernel(const int8_t *, int8_t *, void *);
 #include "cmsisnn_x/softmax.h"
 
 static unsigned char tiny_arena[TINY_ARENA_BYTES] CXN_ALIGNED;
@@ -104,27 +111,27 @@ CXN_STATIC_ASSERT(CXN_INSIDE(TINY_PROB, INPUT), prob_input_lies_in_the_arena);
 CXN_STATIC_ASSERT(CXN_SIZE_OUTPUT(TINY_FC) == CXN_SIZE_INPUT(TINY_PROB), prob_input_has_the_size_of_the_output_before);
 CXN_STATIC_ASSERT(TINY_FC_OUTPUT_OFFSET == TINY_PROB_INPUT_OFFSET, prob_reads_where_the_layer_before_writes);
 
-CXN_LAYER_FUNCTION void tiny_conv1(const int8_t *input, int8_t *output)
+CXN_WHOLE void tiny_conv1(const int8_t *input, int8_t *output)
 {
     tiny_conv1_kernel(input, tiny_conv1_weights, tiny_conv1_bias, output, CXN_SCRATCH(TINY_CONV1_SCRATCH_OFFSET));
 }
 
-CXN_LAYER_FUNCTION void tiny_pool1(const int8_t *input, int8_t *output)
+CXN_WHOLE void tiny_pool1(const int8_t *input, int8_t *output)
 {
     tiny_pool1_kernel(input, output, NULL);
 }
 
-CXN_LAYER_FUNCTION void tiny_squash(const int8_t *input, int8_t *output)
+CXN_WHOLE void tiny_squash(const int8_t *input, int8_t *output)
 {
     tiny_squash_kernel(input, output, NULL);
 }
 
-CXN_LAYER_FUNCTION void tiny_fc(const int8_t *input, int8_t *output)
+CXN_WHOLE void tiny_fc(const int8_t *input, int8_t *output)
 {
     tiny_fc_kernel(input, tiny_fc_weights, tiny_fc_bias, output, CXN_SCRATCH(TINY_FC_SCRATCH_OFFSET));
 }
 
-CXN_LAYER_FUNCTION void tiny_prob(const int8_t *input, int8_t *output)
+CXN_WHOLE void tiny_prob(const int8_t *input, int8_t *output)
 {
     tiny_prob_kernel(input, output, NULL);
 }

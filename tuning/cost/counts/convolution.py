@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parts of a convolution, and how often each runs under each lowering."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cmsisnn_x.layers import Layer
+
+from .loops import Counts, Knobs, lane_count, loop_turns, taps_inside, zero_runs
+
+CONVOLUTION = {
+    "words": "im2col",  # word groups of input elements copied, widened or transformed, whole runs of them
+    "ragged": "im2col",  # elements of such runs that go one by one
+    "cut_words": "im2col",  # the same in runs that the image's left or right edge cuts
+    "cut_ragged": "im2col",
+    "zero_lines": "im2col",  # 16 bytes of padding
+    "zero_bytes": "im2col",  # bytes of padding beyond those
+    "segments": "im2col",  # runs copied: kernel rows of a window, input rows, rows of a strip
+    "cuts": "im2col",  # runs that an edge cuts
+    "outside": "im2col",  # runs that lie outside the image
+    "copy_turns": "im2col",  # turns of the loops that copy runs
+    "pixels": "im2col",  # windows begun
+    "transformed": "im2col",  # word groups of weights brought into another form at run time
+    "packs": "im2col",  # rows of weights that are
+    "steps": "multiply_accumulate",  # passes of the inner loop's body in blocks of block_rows x block_cols
+    "singles": "multiply_accumulate",  # elements that do not fill a pass
+    "left_steps": "multiply_accumulate",  # the same in blocks of the rows that do not fill block_rows
+    "left_singles": "multiply_accumulate",
+    "blocks": "requantise",  # blocks begun and finished
+    "left_blocks": "requantise",
+    "stores": "requantise",  # outputs requantised and stored
+    "turns": "loop",  # turns of the inner loop, `unroll` passes each
+    "left_turns": "loop",
+    "loops": "loop",  # times the inner loop is entered and left
+    "runs": "loop",  # runs begun, with a loop or without
+    "groups": "loop",  # times the loop over the pixels of a group of columns is entered, once per block of rows
+    "partial": "loop",  # blocks that reach over the end of their group
+    "flushes": "loop",  # pixels at which the rarer of "the columns are full" and "they are not" happens
+    "fills": "loop",  # groups of columns, output rows, or tiles
+    "rows": "loop",  # output rows
+    "calls": "loop",
+}
+"""Parts of a convolution -> the term that they belong to."""
+
+
+def written_turns(passes: np.ndarray, unroll: np.ndarray) -> np.ndarray:
+    """The same in assembly: a single turn is no loop."""
+    turns = passes // unroll
+    return np.where(turns > 1, turns, 0)
+
+
+def _products(layer: Layer, knob: Knobs, dsp: bool, run: np.ndarray | int, runs: np.ndarray | int) -> Counts:
+    """The inner products of one block, times 1: `run` elements, `runs` times."""
+    unroll, packed, c = knob("unroll"), knob("weight_layout") != "plain", knob("inner") == "c"
+    tiled = knob("lowering") == "winograd"
+    narrow = (layer.weights_dtype or layer.dtype) == "q7"
+    wide = (knob("lowering") != "direct") | (layer.dtype == "q15")
+    run = np.broadcast_to(run, unroll.shape)
+    step = np.where(dsp & narrow & wide & ~packed & ~tiled, 4, 2)
+    passes = run // step
+    # Assembly takes two pairs a step, but for that of the M0+, which is two columns wide.
+    ahead = (knob("inner") == "asm_dual").astype(int)
+    written = written_turns(passes - ahead, np.where(knob("block_cols") == 4, 2 * unroll, unroll))
+    turns = np.where(c, loop_turns(passes, unroll), written)
+    return {
+        "steps": runs * passes,
+        "singles": runs * (run % step),
+        "turns": runs * turns,
+        "loops": runs * (turns > 0),
+        "runs": runs + 0 * unroll,
+    }
+
+
+def _row_blocks(layer: Layer, knob: Knobs, paired: np.ndarray | bool) -> tuple[np.ndarray, np.ndarray]:
+    rows, out = knob("block_rows"), layer.output_image[2]
+    left = out % rows
+    return out // rows, np.where((knob("weight_layout") != "plain") | paired, -(-left // 2), left)
+
+
+def _blocks(knob: Knobs, products: Counts, whole: np.ndarray, left: np.ndarray, columns: np.ndarray) -> Counts:
+    """`products` of a block, in `columns` blocks of columns x `whole` and `left` blocks of rows.
+
+    Packed rows are left over in pairs: blocks of two rows do them with the same code.
+    """
+    one, other, every = whole * columns, left * columns, (whole + left) * columns
+    same = (knob("block_rows") == 2) & ((knob("weight_layout") != "plain") | (knob("lowering") == "winograd"))
+    main, rest = np.where(same, every, one), np.where(same, 0, other)
+    return {
+        "steps": products["steps"] * main,
+        "singles": products["singles"] * main,
+        "turns": products["turns"] * main,
+        "left_steps": products["steps"] * rest,
+        "left_singles": products["singles"] * rest,
+        "left_turns": products["turns"] * rest,
+        "loops": products["loops"] * every,
+        "runs": products["runs"] * every,
+        "blocks": one,
+        "left_blocks": other,
+    }
+
+
+def _copy_turns(layer: Layer, size: int, dsp: bool) -> np.ndarray:
+    """Turns of the loop that copies a run of `size` elements."""
+    if not dsp:
+        return loop_turns(size, 4)
+    return loop_turns(size // 4, 2) if layer.dtype == "q7" else np.asarray(size // 2 * (size // 2 > 8))
+
+
+def im2col(layer: Layer, knob: Knobs, dsp: bool) -> Counts:
+    (in_h, in_w, channels), (out_h, out_w, out_ch) = layer.image, layer.output_image
+    (kernel_h, kernel_w), (stride_y, stride_x) = layer.kernel, layer.stride
+    (top, _), (left, _) = layer.padding
+    pixels, cols, held = out_h * out_w, knob("block_cols"), knob("im2col_cols")
+    run, taps, lanes = kernel_w * channels, kernel_h * kernel_w * channels, lane_count(layer, dsp)
+
+    in_rows = taps_inside(in_h, out_h, kernel_h, stride_y, top)
+    in_cols = taps_inside(in_w, out_w, kernel_w, stride_x, left)
+    inside, outside = int(in_rows.sum()), int((kernel_h - in_rows).sum())
+    whole = in_cols == kernel_w
+    cut = in_cols[~whole] * channels
+    padding = [zero_runs(run * 2, outside * out_w), zero_runs((kernel_w - in_cols[~whole]) * channels * 2, inside)]
+    # Interleaved columns take words where channels fill them, else pairs, element by element.
+    woven = knob("column_layout") == "interleaved"
+    whole_words = dsp and layer.dtype == "q7" and channels % 4 == 0
+
+    def copied(size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        plain = int((size // lanes).sum()), int((size % lanes).sum())
+        paired = (int((size // 4).sum()), 0) if whole_words else (0, int((size // 2).sum()))
+        return np.where(woven, paired[0], plain[0]), np.where(woven, paired[1], plain[1])
+
+    words, ragged = copied(np.array(run))
+    cut_words, cut_ragged = copied(cut)
+    groups = -(-pixels // held)
+    last = pixels % held
+    columns = pixels // held * (held // cols) + -(-last // cols)
+    row_blocks, left_blocks = _row_blocks(layer, knob, False)
+    packed = knob("weight_layout") != "plain"
+    products = _products(layer, knob, dsp, np.where(packed, taps + taps % 2, taps), 1)
+    return {
+        **_blocks(knob, products, row_blocks, left_blocks, columns),
+        "words": words * inside * int(whole.sum()),
+        "ragged": ragged * inside * int(whole.sum()),
+        "cut_words": cut_words * inside,
+        "cut_ragged": cut_ragged * inside,
+        "zero_lines": sum(item["zero_lines"] for item in padding),
+        "zero_bytes": sum(item["zero_bytes"] for item in padding),
+        "segments": inside * int(whole.sum()),
+        "copy_turns": inside * int(whole.sum()) * np.where(woven, 0, _copy_turns(layer, run, dsp)),
+        "cuts": inside * int((~whole).sum()),
+        "outside": outside * out_w,
+        "pixels": pixels,
+        "stores": pixels * out_ch,
+        "groups": groups * (row_blocks + left_blocks),
+        "partial": (last % cols > 0) * (row_blocks + left_blocks),
+        "flushes": np.minimum(groups, pixels - groups),
+        "fills": groups,
+        "rows": out_h,
+        "calls": 1,
+    }
+
+
+def rows_of_lines(layer: Layer, knob: Knobs, dsp: bool) -> Counts:
+    (in_h, in_w, channels), (out_h, out_w, out_ch) = layer.image, layer.output_image
+    (kernel_h, kernel_w), (_stride_y, stride_x) = layer.kernel, layer.stride
+    (_top, _), (left, _) = layer.padding
+    cols = knob("block_cols")
+    columns = out_h * -(-out_w // cols)
+    row_blocks, left_blocks = _row_blocks(layer, knob, False)
+    counts = {
+        **_blocks(knob, _products(layer, knob, dsp, kernel_w * channels, kernel_h), row_blocks, left_blocks, columns),
+        "stores": columns * cols * out_ch,
+        "groups": out_h * (row_blocks + left_blocks),
+        "partial": out_h * (out_w % cols > 0) * (row_blocks + left_blocks),
+        "fills": out_h,
+        "rows": out_h,
+        "calls": 1,
+    }
+    if knob("lowering")[0] == "direct":
+        return counts
+    # Lines that a ring of kernel_h rows takes in: rows that some window needs.
+    lines = list(_needed(layer))
+    real = sum(0 <= y < in_h for y in lines)
+    span, lanes = (out_w - 1) * stride_x + kernel_w, lane_count(layer, dsp)
+    inside = max(min(in_w, span - left), 0)
+    right = span - left - inside
+    padding = [
+        zero_runs((span * channels + span * channels % 2) * 2, len(lines) - real),
+        zero_runs(left * channels * 2, real),
+        zero_runs(right * channels * 2, real),
+    ]
+    return counts | {
+        "words": inside * channels // lanes * real,
+        "ragged": inside * channels % lanes * real,
+        "segments": real,
+        "copy_turns": real * _copy_turns(layer, inside * channels, dsp),
+        "cuts": real * ((left > 0) + (right > 0)),
+        "outside": len(lines) - real,
+        "zero_lines": sum(item["zero_lines"] for item in padding),
+        "zero_bytes": sum(item["zero_bytes"] for item in padding),
+    }
+
+
+def _needed(layer: Layer) -> list[int]:
+    """Rows of the padded input that some window needs, each once."""
+    out_h, kernel_h, stride = layer.output_image[0], layer.kernel[0], layer.stride[0]
+    first = range(-layer.padding[0][0], out_h * stride - layer.padding[0][0], stride)
+    return sorted({y + m for y in first for m in range(kernel_h)})
+
+
+def winograd(layer: Layer, knob: Knobs, dsp: bool) -> Counts:
+    (in_h, in_w, channels), (out_h, out_w, out_ch) = layer.image, layer.output_image
+    (kernel_h, kernel_w), stride_y = layer.kernel, layer.stride[0]
+    (top, _), (left, _) = layer.padding
+    tile, cols = knob("tile"), knob("block_cols")
+    points, tiles = tile + kernel_w - 1, -(-out_w // tile)
+    row_blocks, left_blocks = _row_blocks(layer, knob, True)
+    columns = tiles * -(-out_h // cols)
+    run = kernel_h * channels
+    height = (out_h - 1) * stride_y + kernel_h
+    real = sum(0 <= y - top < in_h for y in range(height))
+    strips = tiles * real
+    # Tiles that begin left of the image or end right of it.
+    starts = np.arange(int(tiles.max()))[:, None] * tile - left
+    cut = (((starts < 0) | (starts > in_w - points)) & (np.arange(int(tiles.max()))[:, None] < tiles)).sum(axis=0)
+    whole_words = channels % 4 == 0
+    groups = channels // 4 if whole_words else channels
+    padding = zero_runs(channels * 2, (height - real))
+    plain = knob("weight_layout") == "plain"
+    rows = knob("block_rows")
+    packed_rows = plain * tiles * (row_blocks * rows + 2 * left_blocks)
+    return {
+        **_blocks(knob, _products(layer, knob, dsp, run + run % 2, points), row_blocks, left_blocks, columns),
+        ("words" if whole_words else "ragged"): (strips - cut * real) * groups,
+        ("cut_words" if whole_words else "cut_ragged"): cut * real * groups,
+        "segments": strips,
+        "cuts": cut * real,
+        "outside": tiles * (height - real),
+        "zero_lines": padding["zero_lines"] * points,
+        "zero_bytes": padding["zero_bytes"] * points,
+        "transformed": packed_rows * kernel_h * groups,
+        "packs": packed_rows * kernel_h,
+        "stores": tiles * -(-out_h // cols) * cols * out_ch,
+        "groups": tiles * (row_blocks + left_blocks),
+        "partial": tiles * (out_h % cols > 0) * (row_blocks + left_blocks),
+        "fills": tiles,
+        "rows": tiles * height,
+        "calls": 1,
+    }

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parts of a depthwise convolution, and how often each runs under each lowering."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cmsisnn_x.layers import Layer
+
+from .loops import Counts, Knobs, lane_count, loop_turns, taps_inside, zero_runs
+
+DEPTHWISE = {
+    "words": "im2col",  # word groups of input elements copied or woven
+    "ragged": "im2col",
+    "zero_lines": "im2col",
+    "zero_bytes": "im2col",
+    "segments": "im2col",  # taps copied, or pairs of rows woven
+    "outside": "im2col",  # taps, or rows of pairs, outside the image
+    "pixels": "im2col",
+    "taps": "multiply_accumulate",  # words of weights read ahead
+    "reloads": "multiply_accumulate",  # words of weights read again in every block, where its loop is not written out
+    "loads": "multiply_accumulate",  # words of input read
+    "steps": "multiply_accumulate",  # taps of a block, or multiplications of pairs
+    "left_steps": "multiply_accumulate",
+    "left_loads": "multiply_accumulate",
+    "blocks": "requantise",
+    "left_blocks": "requantise",
+    "stores": "requantise",
+    "turns": "loop",
+    "left_turns": "loop",
+    "channels": "loop",  # channels begun
+    "groups": "loop",  # times that a loop over blocks is entered
+    "partial": "loop",
+    "flushes": "loop",
+    "fills": "loop",
+    "rows": "loop",
+    "calls": "loop",
+}
+"""Parts of a depthwise convolution."""
+
+WRITTEN_OUT = 240
+"""Loads and products up to which GCC writes a row of depthwise blocks out, of up to 16 blocks; found by trying widths:
+behind it the taps no longer stay in registers.
+"""
+
+
+def im2col(layer: Layer, knob: Knobs, dsp: bool) -> Counts:
+    (in_h, in_w, channels), (out_h, out_w, _) = layer.image, layer.output_image
+    (kernel_h, kernel_w), (stride_y, stride_x) = layer.kernel, layer.stride
+    in_rows = taps_inside(in_h, out_h, kernel_h, stride_y, layer.padding[0][0])
+    in_cols = taps_inside(in_w, out_w, kernel_w, stride_x, layer.padding[1][0])
+    pixels, taps = out_h * out_w, kernel_h * kernel_w
+    inside = int(in_rows.sum() * in_cols.sum())
+    outside, lanes = pixels * taps - inside, lane_count(layer, dsp)
+    cols, held, rows, unroll = knob("block_cols"), knob("im2col_cols"), knob("block_rows"), knob("unroll")
+    groups = -(-pixels // held)
+    last = pixels % held
+    columns = pixels // held * (held // cols) + -(-last // cols)
+    blocks, left = channels // rows * columns, channels % rows * columns
+    turns = loop_turns(np.full_like(unroll, taps), unroll)
+    return {
+        "words": inside * (channels // lanes),
+        "ragged": inside * (channels % lanes),
+        **zero_runs(channels * 2, outside),
+        "segments": inside,
+        "outside": outside,
+        "pixels": pixels,
+        "steps": blocks * taps,
+        "left_steps": left * taps,
+        "blocks": blocks,
+        "left_blocks": left,
+        "stores": pixels * channels,
+        "turns": blocks * turns,
+        "left_turns": left * turns,
+        "groups": columns,
+        "partial": (last % cols > 0) * (channels // rows + channels % rows),
+        "flushes": np.minimum(groups, pixels - groups),
+        "fills": groups,
+        "rows": out_h,
+        "calls": 1,
+    }
+
+
+def line_buffer(layer: Layer, knob: Knobs, dsp: bool) -> Counts:
+    (in_h, in_w, channels), (out_h, out_w, _) = layer.image, layer.output_image
+    (kernel_h, kernel_w), (stride_y, stride_x) = layer.kernel, layer.stride
+    (top, _), (left, _) = layer.padding
+    cols, unroll = knob("block_cols"), knob("unroll")
+    group = 4 if layer.dtype == "q7" else 2
+    span = (out_w - 1) * stride_x + kernel_w
+    inside = max(min(in_w, span - left), 0)
+    pairs = (kernel_h + cols) // 2
+    words = np.where(cols == 2, kernel_h - 1, pairs)
+    strips = -(-out_h // cols)
+    whole, rest = channels // group, channels % group
+    blocks, left_blocks = out_w // unroll, out_w % unroll
+    columns = strips * channels
+    per_row = np.array([2 if each == 2 else 1 for each in cols])
+    loads, products = ((unroll - 1) * stride_x + kernel_w) * pairs, unroll * kernel_w * pairs * per_row
+    rolled = (blocks > 1) & (((loads + products) * blocks > WRITTEN_OUT) | (blocks > 16))
+    # Pairs whose rows both lie outside, or one of them.
+    outside = np.zeros_like(cols)
+    for at, each in enumerate(cols):
+        starts = [min(y, out_h - int(each)) * stride_y - top for y in range(0, out_h, int(each))]
+        rows = [y + 2 * i for y in starts for i in range(int(pairs[at]))]
+        outside[at] = sum(not (y >= 0 and y + 1 < in_h) for y in rows)
+    return {
+        "words": strips * pairs * inside * whole,
+        "ragged": strips * pairs * inside * rest,
+        "zero_lines": group * span * pairs * 4 // 16,
+        "segments": strips * pairs * (whole + (rest > 0)),
+        "outside": outside * (whole + (rest > 0)),
+        "taps": columns * kernel_w * words,
+        "loads": columns * blocks * loads,
+        "steps": columns * blocks * products,
+        "left_loads": columns * left_blocks * kernel_w * pairs,
+        "left_steps": columns * left_blocks * kernel_w * pairs * per_row,
+        "blocks": columns * blocks,
+        "left_blocks": columns * left_blocks,
+        "stores": columns * out_w * cols,
+        "turns": columns * np.where(rolled, blocks, 0),
+        "reloads": columns * np.where(rolled, blocks, 0) * kernel_w * words,
+        "channels": columns,
+        "groups": columns * rolled,
+        "fills": strips * (whole + (rest > 0)),
+        "rows": strips,
+        "calls": 1,
+    }
