@@ -5,12 +5,19 @@ as soon as it arrives. A worker that is lost costs its evaluation, which is trie
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import signal
 import socket
+import tempfile
+import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from cmsisnn_x._variants import Variant
@@ -55,15 +62,21 @@ class Workers:
         self.bench, self.jobs, self.dask = bench, jobs, dask
         self.evaluated = 0
         self._client: Any = None
+        self._folder: str | None = None
+        self._stack = ExitStack()
 
     def __enter__(self) -> Workers:
         if self.dask is not None:
-            self._client = _connect(self.dask)
+            self._client = self._stack.enter_context(_connect(self.dask))
+        elif self.jobs > 1:
+            # Interrupted workers are killed and tidy nothing up: what they make is below a folder of this process.
+            self._folder = self._stack.enter_context(
+                tempfile.TemporaryDirectory(prefix="cmsisnn-x-", ignore_cleanup_errors=True)
+            )
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._client is not None:
-            self._client.close()
+        self._stack.close()
 
     @property
     def count(self) -> int:
@@ -142,14 +155,21 @@ class Workers:
         )
         calls = (
             delayed(_work)(
-                key, bench.target, bench.cflags, bench.compiler, task, bench.fingerprint(task.layer.python_op)
+                key,
+                bench.target,
+                bench.cflags,
+                bench.compiler,
+                task,
+                bench.fingerprint(task.layer.python_op),
+                (self._folder, os.getpid()) if self._folder else None,
             )
             for key, task in tasks.items()
         )
         with self._backend(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
             warnings.filterwarnings("ignore", message=r"\d+ tasks which were still being processed")
-            results = parallel(calls)
+            with _workers_hear_no_signals():
+                results = parallel(calls)
             try:
                 for key, result in results:
                     if isinstance(result, str):
@@ -177,8 +197,11 @@ def _work(
     compiler: Kind | None,
     task: Task,
     fingerprint: tuple[str, ...],
+    home: tuple[str, int] | None,
 ) -> tuple[str, Measurement | str]:
-    """On a worker: evaluate one task; a text says why this worker is of no use."""
+    """On a worker: evaluate one task; a text says why this worker is of no use. `home` is the folder and the process
+    that it belongs to on this machine.
+    """
     bench = Bench(target, cflags, compiler)
     found = bench.fingerprint(task.layer.python_op)
     if found != fingerprint:
@@ -191,7 +214,56 @@ def _work(
             f"worker on {socket.gethostname()}: its {what} differ from this machine's, so that its figures would too: "
             f"expected {ours[:60]!r}, got {theirs[:60]!r}; install the same compiler and the same cmsisnn-x there"
         )
-    return key, bench.measure_one(task.layer, task.variant, task.aligned)
+    with _at_home(*home) if home else nullcontext():
+        return key, bench.measure_one(task.layer, task.variant, task.aligned)
+
+
+@contextmanager
+def _workers_hear_no_signals() -> Iterator[None]:
+    """Processes started inside leave Ctrl-C and the like to this one, which ends them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    from multiprocessing import resource_tracker
+
+    from joblib.externals.loky.backend import resource_tracker as loky_tracker
+
+    # Starting these allows signals again, so they are started first.
+    resource_tracker.ensure_running()
+    loky_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _at_home(folder: str, parent: int) -> Iterator[None]:
+    """Temporary files go to `folder`; once `parent` is gone, this process goes too."""
+    _watch(folder, parent)
+    before = tempfile.tempdir, os.environ.get("TMPDIR")
+    tempfile.tempdir = os.environ["TMPDIR"] = folder
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before[0]
+        if before[1] is None:
+            del os.environ["TMPDIR"]
+        else:
+            os.environ["TMPDIR"] = before[1]
+
+
+@cache
+def _watch(folder: str, parent: int) -> None:
+    def wait() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        shutil.rmtree(folder, ignore_errors=True)
+        os._exit(1)
+
+    if os.name == "posix":  # elsewhere a process keeps the number of a parent that is gone
+        threading.Thread(target=wait, daemon=True).start()
 
 
 def _is_lost_worker(problem: BaseException) -> bool:

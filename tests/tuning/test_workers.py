@@ -168,17 +168,23 @@ def count(path: Path) -> int:
 
 
 def stop(command: list[str], records: Path, folder: Path, number: int, after: int) -> tuple[int, int, str]:
-    """Start, wait for so many evaluations, send a signal; ``(status, evaluations when it was sent, stderr)``."""
-    process = subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    """Start, wait for so many evaluations, send a signal; ``(status, evaluations when it was sent, stderr)``.
+
+    SIGTERM goes to the first process only, as by ``kill``. Temporary files and processes must all be gone afterwards.
+    """
+    temporary = folder / f"tmp{number}"
+    temporary.mkdir()
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    process = subprocess.Popen(command, cwd=folder, text=True, start_new_session=True, env=environment, **pipes)
     deadline = time.monotonic() + 120
     while (known := count(records)) < after:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    os.killpg(process.pid, number)
-    _, said = process.communicate(timeout=120)
+    (os.kill if number == signal.SIGTERM else os.killpg)(process.pid, number)
+    _, said = process.communicate(timeout=120)  # workers hold these pipes too: they have ended
+    assert number == signal.SIGKILL or not list(temporary.iterdir())
     return process.returncode, known, said
 
 
@@ -189,6 +195,15 @@ def test_killed_runs_lose_nothing_and_the_next_goes_on(alone: tuple[str, Path], 
     status, known, _ = stop([*COMMAND, *options, "--jobs", "2"], records, tmp_path, signal.SIGKILL, 3)
     assert status == -signal.SIGKILL
     assert count(records) >= known >= 3
+    assert not (folder / "plan.json").exists()
+
+    # Ended it leaves nothing.
+    before = count(records)
+    status, known, said = stop([*COMMAND, *options, "--jobs", "2"], records, tmp_path, signal.SIGTERM, before + 1)
+    assert status == 128 + signal.SIGTERM
+    assert said.endswith("ended by SIGTERM\n")
+    assert "Traceback" not in said
+    assert count(records) >= known
     assert not (folder / "plan.json").exists()
 
     # Interrupted from the keyboard it ends well, with the best so far.
