@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperGroup
 
 from .commands.calibrate import calibrate
 from .commands.check_arm import check_arm
@@ -16,14 +16,14 @@ from .commands.compare import compare
 from .commands.paper_table import paper_table
 from .commands.records import app as records
 from .commands.tune import PROGRAM, tune
-from .program import run
+from .program import Command, run
 
 
 class _DefaultToTune(TyperGroup):
     """A first argument that is no sub-command belongs to the hidden command `tune`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if not args or args[0] not in self.commands or args[0] == "tune":
+        if not args or args[0] not in {*self.commands, "--install-completion", "--show-completion"} - {"tune"}:
             args = ["tune", *args]
         return super().parse_args(ctx, args)
 
@@ -33,9 +33,27 @@ class _DefaultToTune(TyperGroup):
         return ("" if name == "tune" else name), command, rest
 
 
-class _Tune(TyperCommand):
+class _Tune(Command):
     def get_usage(self, ctx: Any) -> str:
         return super().get_usage(ctx).replace(f"{PROGRAM}  ", f"{PROGRAM} ")
+
+
+_ALSO = """Other commands, each with --help:
+
+cmsisnn-tune calibrate: fit the cost model anew, or a board file to the cycles that a board printed.
+
+cmsisnn-tune check-arm MODEL: which of Arm's own kernels would be right for its layers.
+
+cmsisnn-tune compare A/plan.json B/plan.json: what differs between two plans.
+
+cmsisnn-tune paper-table: the results of the CMSIS-NN paper, made anew.
+
+cmsisnn-tune records: what was emulated so far.
+
+cmsisnn-tune --install-completion: completion in this shell.
+
+A model file called like one of them is written ./compare. Exit status: 0 done, 1 it ran and the answer is no
+(does not fit), 2 bad usage or bad input."""
 
 
 app = typer.Typer(
@@ -51,14 +69,10 @@ app.command(
     cls=_Tune,
     hidden=True,
     no_args_is_help=True,
-    epilog="Also: cmsisnn-tune compare PLAN_A.json PLAN_B.json, cmsisnn-tune calibrate, cmsisnn-tune check-arm, "
-    "cmsisnn-tune paper-table. A model file called like a sub-command is written ./compare. "
-    "Exit status: 0 done, 1 it ran and the answer is no (does not fit), 2 bad usage or bad input.",
+    epilog=_ALSO,
 )(tune)
-app.command()(calibrate)
-app.command()(check_arm)
-app.command()(compare)
-app.command()(paper_table)
+for command in (calibrate, check_arm, compare, paper_table):
+    app.command(cls=Command)(command)
 app.add_typer(records, name="records")
 
 

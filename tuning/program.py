@@ -6,12 +6,24 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
+from typer.core import TyperCommand
 
 from .errors import TuningError
 from .units import printable
+
+
+class Command(TyperCommand):
+    """A command whose ``--help`` shows no value beside flags: they take none."""
+
+    def get_params(self, ctx: Any) -> Any:
+        parameters = super().get_params(ctx)
+        for parameter in parameters:
+            if getattr(parameter, "is_flag", False) and parameter.metavar is None:
+                parameter.metavar = ""
+        return parameters
 
 
 class _Killed(BaseException):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .errors import OptionError, TuningError
-from .program import run, show_version
+from .program import Command, run, show_version
 
 if TYPE_CHECKING:
     from .emulate import Emulator, Trace
@@ -40,12 +40,13 @@ def main() -> None:
 
 
 @app.command(
+    cls=Command,
     no_args_is_help=True,
     epilog="Exit status: 0 done and exact, 1 the firmware differs from the Python kernels, 2 bad usage or bad input.",
 )
 def verify_command(
     directory: Annotated[
-        Path | None, typer.Argument(metavar="[DIR]", help="Folder that cmsisnn-tune wrote.", show_default=False)
+        Path | None, typer.Argument(metavar="DIR", help="Folder that cmsisnn-tune wrote.", show_default=False)
     ] = None,
     elf: Annotated[Path | None, typer.Option(metavar="FILE", help="Any Cortex-M ELF file.", show_default=False)] = None,
     call: Annotated[
@@ -70,7 +71,7 @@ def verify_command(
     compiler: Annotated[
         Compiler | None, typer.Option(help="Default: arm-none-eabi-gcc when on PATH, else Clang.", show_default=False)
     ] = None,
-    samples: Annotated[int, typer.Option(min=1, help="Random inputs to compare.")] = DEFAULT_SAMPLES,
+    samples: Annotated[int, typer.Option(min=1, metavar="N", help="Random inputs to compare.")] = DEFAULT_SAMPLES,
     input_file: Annotated[
         Path | None,
         typer.Option(
@@ -86,7 +87,8 @@ def verify_command(
         ),
     ] = None,
     budget: Annotated[
-        int | None, typer.Option(min=1, help="Instructions after which a call counts as hung.", show_default=False)
+        int | None,
+        typer.Option(min=1, metavar="N", help="Instructions after which a call counts as hung.", show_default=False),
     ] = None,
     warm: Annotated[
         bool,

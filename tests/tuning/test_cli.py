@@ -119,11 +119,17 @@ def test_help_names_every_option_and_the_subcommands(run) -> None:
     assert ran.status == 0
     options = """--target --clock --sram --flash --objective --score --strategy --trials --jobs --seed --output -o
         --json -q -v
-        --no-color --version --list-targets --list-models compare"""
+        --no-color --version --list-targets --list-models compare calibrate check-arm paper-table records
+        --install-completion"""
     for word in options.split():
         assert word in ran.out
     assert "cmsisnn-tune [OPTIONS]" in ran.out
+    assert "<bool>" not in ran.out  # a flag takes no value
     assert "Usage: cmsisnn-tune compare" in run("compare", "--help").out
+
+
+def test_completion_is_no_option_of_the_hidden_command(run) -> None:
+    assert "No such option" not in run("--show-completion").err  # which shell, if any, is the machine's matter
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def check_arm(
     model: Annotated[
         str | None,
         typer.Argument(
-            metavar="[MODEL]", help="Model file (YAML), or the name of a shipped example.", show_default=False
+            metavar="MODEL", help="Model file (YAML), or the name of a shipped example.", show_default=False
         ),
     ] = None,
     call: Annotated[

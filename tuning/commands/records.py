@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import OptionError
+from ..program import Command
 
 if TYPE_CHECKING:
     from ..record import Record, Records
@@ -59,7 +60,7 @@ def _is_stale(record: Record) -> bool:
     return about["kernels"] != kernel_digest(kernel) or about["tools"] != tools_digest()
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_records(
     records: Where = None,
     failures: Annotated[bool, typer.Option("--failures", help="List every evaluation that failed, and why.")] = False,
@@ -110,7 +111,7 @@ def _knobs(variant: dict[str, Any] | None) -> str:
         return str(variant)
 
 
-@app.command("export")
+@app.command("export", cls=Command)
 def export_records(
     file: Annotated[str, typer.Argument(metavar="FILE", help="JSON lines to write; - is stdout.", show_default=False)],
     records: Where = None,
@@ -125,7 +126,7 @@ def export_records(
     print(f"{count:,} evaluations written to {file}")
 
 
-@app.command("import")
+@app.command("import", cls=Command)
 def import_records(
     file: Annotated[str, typer.Argument(metavar="FILE", help="JSON lines to read; - is stdin.", show_default=False)],
     records: Where = None,
@@ -147,7 +148,7 @@ def import_records(
         print(f"{fresh:,} evaluations added to {store.path}, {known:,} were known")
 
 
-@app.command("prune")
+@app.command("prune", cls=Command)
 def prune_records(
     records: Where = None,
     failures: Annotated[bool, typer.Option("--failures", help="Also those that failed.")] = False,

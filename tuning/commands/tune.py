@@ -67,12 +67,12 @@ def tune(
         StrategyName, typer.Option(help="auto: exhaustive for estimates, bayesian for emulation.")
     ] = StrategyName.AUTO,
     trials: Annotated[
-        int | None, typer.Option(min=1, help="Evaluations per layer at most.", show_default=False)
+        int | None, typer.Option(min=1, metavar="N", help="Evaluations per layer at most.", show_default=False)
     ] = None,
     surrogate: Annotated[
         Surrogate, typer.Option(help="What bayesian learns with: a Gaussian process or a forest of trees.")
     ] = Surrogate.GP,
-    jobs: Annotated[int, typer.Option(min=1, help="Emulations at a time.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, metavar="N", help="Emulations at a time.")] = 1,
     dask: Annotated[
         str | None,
         typer.Option(metavar="ADDRESS", help="Emulate on a Dask cluster: its scheduler, such as tcp://host:8786."),
@@ -81,7 +81,9 @@ def tune(
         str | None,
         typer.Option(metavar="FILE", help="What remembers emulations. Default: in the user's cache directory."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same plan.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, metavar="N", help="The same seed gives the same plan.")
+    ] = 0,
     output: Annotated[
         str | None,
         typer.Option("--output", "-o", metavar="DIR", help="Where the firmware goes. Default: build/<model name>."),

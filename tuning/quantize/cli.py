@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import OptionError
-from ..program import run, show_version
+from ..program import Command, run, show_version
 
 if TYPE_CHECKING:
     from .quantizer import Progress
@@ -53,7 +53,7 @@ def main() -> None:
     run(app, PROGRAM)
 
 
-@app.command(no_args_is_help=True, epilog="Exit status: 0 done, 2 bad usage or bad input.")
+@app.command(cls=Command, no_args_is_help=True, epilog="Exit status: 0 done, 2 bad usage or bad input.")
 def quantize_command(
     model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="Sequential float model.", show_default=False)],
     calibration: Annotated[
