@@ -25,7 +25,7 @@ def print_pareto(plan: Plan, *, no_color: bool = False) -> None:
         numbers = (
             f"{name} bytes",
             f"{plan.cycles_are} cycles",
-            "ms",
+            *(("ms",) if plan.target.clock_hz else ()),
             f"{other} bytes",
             "more bytes",
             "save",
@@ -39,7 +39,7 @@ def print_pareto(plan: Plan, *, no_color: bool = False) -> None:
             table.add_row(
                 f"{step[f'{memory}_bytes']:,}",
                 f"{step['cycles']:,}",
-                "-" if ms is None else f"{ms:.3f}",
+                *(() if ms is None else (f"{ms:.3f}",)),
                 f"{step['flash_bytes' if memory == 'sram' else 'sram_bytes']:,}",
                 "" if saved is None else f"{step['more_bytes']:,}",
                 "" if saved is None else f"{saved:,}",

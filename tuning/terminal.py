@@ -164,7 +164,8 @@ def print_plan(plan: Plan, directory: Path, *, no_color: bool = False, verbose: 
         if len(unknown) < len(plan.layers):
             out.print(
                 "Error is the median (worst) difference between estimated and emulated cycles on layers that the model "
-                "was not fitted on; the network's is the layers' added up, as if all erred to one side."
+                "was not fitted on, without wait states; the network's is the layers' added up, as if all erred to "
+                "one side."
             )
         if unknown:
             out.print("Error -: nothing was fitted for this operation and type, its estimate counts instructions.")
@@ -175,7 +176,7 @@ def print_plan(plan: Plan, directory: Path, *, no_color: bool = False, verbose: 
     out.print(f"Why: `--explain {costliest}` says where its cycles go, what came second and what to try.")
     out.print(
         f"\nWritten to {directory}{'' if str(directory).endswith('/') else '/'}: {plan.model}.c, "
-        f"{plan.model}.h, headers, CMakeLists.txt, plan.json"
+        f"{plan.model}.h, headers, README.md, CMakeLists.txt, example, report.html, plan.json"
     )
     out.print(
         f"Next: `cmsisnn-verify {directory}` compiles and emulates it and compares every layer with the Python kernels;"
@@ -208,7 +209,7 @@ def _row(plan: Plan, item: LayerPlan) -> dict[str, str]:
         "shape": f"{shape_text(layer.input_shape)} -> {shape_text(layer.output_shape)}",
         "variant": str(item.variant) if item.variant else f"runs inside {item.fused_into}" if item.fused_into else "-",
         "cycles": f"{item.cycles:,}",
-        "error": _error_text(error_bar(plan, item)),
+        "error": _error_text(None if item.fused_into else error_bar(plan, item)),
         "MAC/cycle": _ratio(layer.macs, item.cycles),
         "ms": _ms(plan.target.milliseconds(item.cycles)),
         "uJ": _uj(plan.target.energy_uj(item.cycles)),
