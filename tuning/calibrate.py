@@ -49,9 +49,9 @@ FAVOURITES = 8
 """First choices of the estimate that are emulated on layers that were not fitted."""
 
 EFFORT = {
-    "conv2d": (14, 4, 2),
-    "depthwise_conv2d": (24, 8, 3),
-    "fully_connected": (12, 5, 3),
+    "conv2d": (16, 7, 3),
+    "depthwise_conv2d": (24, 12, 3),
+    "fully_connected": (14, 8, 3),
 }
 """Layers per family: of kernels that are often the fastest, that sometimes are, and that hardly ever are."""
 
@@ -159,7 +159,11 @@ def _effort(op: str, variant: Variant, target: Target) -> int:
     if op == "conv2d":
         if variant.inner != "c":
             return often
-        packed = variant.weight_layout != "plain" or variant.tile == 4 or not target.dsp
+        if not target.dsp:
+            # Twelve registers: large blocks in C spill, and Winograd in C is slower than in assembly.
+            small = variant.block_rows * variant.block_cols <= 2 or (variant.block_rows == 4 and variant.unroll < 8)
+            return hardly if variant.tile > 1 else often if small else sometimes
+        packed = variant.weight_layout != "plain" or variant.tile == 4
         return sometimes if packed and variant.unroll >= 4 else hardly
     if op == "depthwise_conv2d":
         if target.dsp:

@@ -129,8 +129,8 @@ WHOLE_FUNCTION = """\
 #else
 #define CXN_WHOLE
 #endif"""
-"""Inlined, a kernel keeps the addresses of its constants in registers, at the price of its sums; cycles would also depend
-on what else is in the file.
+"""Inlined, a kernel keeps the addresses of its constants in registers, at the price of its sums; its cycles would also
+depend on what else is in the file.
 """
 
 
