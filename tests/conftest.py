@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 os.environ["PYTHONSAFEPATH"] = "1"
 
 # A machine that is busy with something else is no finding.
-settings.register_profile("patient", suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
 

@@ -20,7 +20,7 @@ def run(op, case, **more):
 
 
 @pytest.mark.parametrize("op", OPS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_any_geometry_and_any_variant_equals_the_oracle(op, data):
     case = data.draw(strategies.convolutions(op))
@@ -33,7 +33,7 @@ def test_any_geometry_and_any_variant_equals_the_oracle(op, data):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("op", OPS)
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(data=st.data())
 def test_every_registered_variant_gives_the_same_bits(op, dtype, data):
     case = data.draw(strategies.convolutions(op, dtype))

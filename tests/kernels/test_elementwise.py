@@ -59,7 +59,7 @@ def test_tables_hold_the_entries_that_arm_publishes():
     assert activation_table("tanh", "q7")[[0, 1, 2, 127, 128, 255]].tolist() == [0, 8, 16, 127, -128, -8]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_softmax_equals_exact_integers(data):
     element = strategies.DTYPES[data.draw(strategies.dtypes)]
@@ -84,7 +84,7 @@ def test_softmax_up_to_the_longest_sample(dtype):
         cmsisnn_x.softmax(np.zeros(32768, np.int8))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_multiply_equals_the_oracle(data):
     element = strategies.DTYPES[data.draw(strategies.dtypes)]

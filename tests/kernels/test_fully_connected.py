@@ -14,7 +14,7 @@ from helpers.arrays import assert_bit_exact, assert_untouched, guarded, random_a
 KINDS = [("q7", "q7"), ("q15", "q15"), ("q15", "q7")]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_any_shape_and_any_variant_equals_the_oracle(data):
     case = data.draw(strategies.fully_connecteds())
@@ -68,7 +68,7 @@ def test_layout_is_the_one_that_arm_documents(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows=st.integers(1, 21), cols=st.integers(1, 40), seed=strategies.seeds)
 def test_unpack_undoes_pack(kind, rows, cols, seed):
     x_dtype, weights_dtype = kind

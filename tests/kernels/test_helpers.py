@@ -69,7 +69,7 @@ def test_oracle_on_numbers_worked_out_by_hand():
     assert reference.padding_same(5, 3, 2) == (1, 3)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_geometries_are_consistent(data):
     pooling = data.draw(st.booleans())
@@ -84,7 +84,7 @@ def test_geometries_reach_the_cases_that_matter():
     """Hypothesis draws each of these within a few hundred examples."""
     seen = set()
 
-    @settings(max_examples=300, deadline=None, database=None, derandomize=True)
+    @settings(max_examples=300, database=None, derandomize=True)
     @given(g=strategies.geometries(), shift=strategies.shifts, channels=strategies.channels)
     def draw(g, shift, channels):
         seen.update(

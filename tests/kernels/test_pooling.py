@@ -13,7 +13,7 @@ from helpers.arrays import assert_bit_exact, assert_untouched, guarded, random_a
 
 
 @pytest.mark.parametrize("reduce", ["max", "avg"])
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_any_geometry_equals_the_oracle(reduce, data):
     g = data.draw(strategies.geometries(pooling=True))
