@@ -7,6 +7,8 @@ import errno
 import json
 import os
 import secrets
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -83,3 +85,23 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Ctrl-C and other signals that ask to end take effect afterwards. Only for what takes no time."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # the main thread is told of signals, and ends by itself
+        return
+    heard: list[int] = []
+    numbers = {signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}
+    before = {
+        n: signal.signal(n, lambda number, _: heard.append(number)) for n in numbers if signal.getsignal(n) is not None
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in heard[:1]:
+            signal.raise_signal(number)

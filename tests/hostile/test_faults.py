@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -131,6 +133,24 @@ def test_runs_into_one_folder_do_not_mix(tmp_path: Path) -> None:
         assert run.returncode == 0
     assert {text[0] for text in seen} <= {"A", "B"}
     assert len(list((tmp_path / "out").iterdir())) == 12
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_waits_for_the_last_rename(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    def told(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    writer.write_files({f"{i}.txt": "old" for i in range(12)}, tmp_path)
+    replace, before = Path.replace, signal.signal(number, told)
+    monkeypatch.setattr(Path, "replace", lambda a, b: (os.kill(os.getpid(), number), replace(a, b)))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            writer.write_files({f"{i}.txt": "new" for i in range(12)}, tmp_path)
+    finally:
+        signal.signal(number, before)
+    assert everything(tmp_path) == {f"{i}.txt": b"new" for i in range(12)}
 
 
 PUT = """

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from tuning.files import locked, write_beside
+from tuning.files import locked, uninterrupted, write_beside
 
 STALE_SECONDS = 60
 """Age from which a temporary file belongs to a run that was killed; writing one takes milliseconds."""
@@ -19,8 +19,12 @@ STALE_SECONDS = 60
 def write_files(files: Mapping[str, str], directory: str | os.PathLike[str]) -> list[Path]:
     """Write each file by atomic rename, in the order of `files`; every other file of the directory is left alone.
 
-    All are written beside their places first: a full disk leaves the directory as it was. The renames of two runs
-    into one directory do not mix.
+    All are written beside their places first: a full disk leaves the directory as it was. The renames, well under a
+    millisecond each, come at the end without a pause; those of two runs into one directory do not mix, and signals
+    wait for the last one. Only ``kill -9`` or a power cut between two of them leaves new files beside old ones, each
+    whole, until the next run into the directory. Exchanging whole directories would not leave that gap, but it takes
+    what others put there, or are at work on (a build, a shell), away from them while it copies, and cannot be done
+    where the directory is a mount point.
 
     Parameters
     ----------
@@ -46,7 +50,7 @@ def write_files(files: Mapping[str, str], directory: str | os.PathLike[str]) -> 
         for path in partials:
             if path.is_dir():  # found now, not after half of the renames
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        with locked(root):
+        with locked(root), uninterrupted():
             for path, partial in partials.items():
                 partial.replace(path)
     except BaseException:
