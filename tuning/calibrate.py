@@ -23,7 +23,7 @@ import numpy as np
 from cmsisnn_x._variants import BLOCKED_OPS, Variant
 from cmsisnn_x.layers import Layer
 
-from .calibration_grid import confirm, grid, make_layer, unseen
+from .calibration_grid import LARGE, confirm, grid, make_layer, unseen
 from .cost import features, fitted, has_unaligned, mix
 from .cost.fitted import Coefficients
 from .measure import Bench, Measurement
@@ -136,7 +136,9 @@ def _variants(layer: Layer, target: Target) -> tuple[Variant | None, ...]:
 
 
 def _plan(layers: Sequence[Layer], target: Target) -> list[tuple[Layer, list[Variant | None]]]:
-    """Every family on some of the layers that it can run, spread over them."""
+    """Every family on some of the layers that it can run, spread over them; those that are often the fastest on all
+    large ones too.
+    """
     members: dict[str, dict[int, list[Variant | None]]] = {}
     for number, layer in enumerate(layers):
         for variant in _variants(layer, target):
@@ -144,11 +146,15 @@ def _plan(layers: Sequence[Layer], target: Target) -> list[tuple[Layer, list[Var
     chosen: dict[int, list[Variant | None]] = {}
     for position, found in enumerate(members.values()):
         numbers = sorted(found)
-        first = found[numbers[0]][0]
-        count = len(numbers) if first is None else _effort(layers[numbers[0]].op, first, target)
-        count = min(count, len(numbers))
-        for at in range(count):
-            number = numbers[(position * 7 + at * len(numbers) // count) % len(numbers)]
+        op, first = layers[numbers[0]].op, found[numbers[0]][0]
+        large = [number for number in numbers if layers[number].name.startswith(LARGE)]
+        if first is not None:
+            numbers = [number for number in numbers if number not in large]
+            effort = _effort(op, first, target)
+            count = min(effort, len(numbers))
+            spread = [(position * 7 + at * len(numbers) // count) % len(numbers) for at in range(count)]
+            numbers = [numbers[at] for at in spread] + (large if effort == EFFORT[op][0] else [])
+        for number in numbers:
             # The number of im2col columns rotates with the layer: it belongs to no family.
             chosen.setdefault(number, []).append(found[number][(number + position) % len(found[number])])
     return [(layers[number], list(dict.fromkeys(variants))) for number, variants in sorted(chosen.items())]

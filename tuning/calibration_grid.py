@@ -21,6 +21,8 @@ from cmsisnn_x.layers import Layer
 from .model import window_axis
 
 DTYPES = ("q7", "q15")
+LARGE = "large"
+"""How the names of large convolutions begin."""
 
 
 def make_layer(
@@ -154,6 +156,15 @@ _CONVOLUTIONS = (
     ((5, 5, 8), 40, (5, 5), (1, 1), 0),
     ((4, 4, 24), 30, (4, 4), (1, 1), 0),
 )
+# What networks spend their time on: of all families that are often the fastest.
+_LARGE_CONVOLUTIONS = (
+    ((10, 9, 32), 32, (3, 3), (1, 1), 1),
+    ((6, 8, 40), 36, (3, 3), (1, 1), 1),
+    ((8, 8, 24), 28, (5, 5), (1, 1), 2),
+    ((14, 12, 32), 48, (1, 1), (1, 1), 0),
+    ((20, 19, 3), 28, (5, 5), (1, 1), 2),
+    ((14, 13, 16), 32, (3, 3), (2, 2), 1),
+)
 _DEPTHWISE = (
     ((8, 8, 8), (3, 3), (1, 1), 1),
     ((6, 6, 32), (3, 3), (1, 1), 1),
@@ -270,7 +281,11 @@ def _layers(
 
 def grid(dtypes: Sequence[str] = DTYPES) -> list[Layer]:
     """The layers that coefficients are fitted on."""
-    return list(_layers(dtypes, _CONVOLUTIONS, _DEPTHWISE, _POOLS, _DENSE, _VECTORS))
+    found = list(_layers(dtypes, _CONVOLUTIONS, _DEPTHWISE, _POOLS, _DENSE, _VECTORS))
+    for dtype in dtypes:
+        for i, (shape, out, kernel, stride, padding) in enumerate(_LARGE_CONVOLUTIONS):
+            found.append(make_layer(f"{LARGE}{i}", "conv2d", dtype, shape, out, kernel, stride, padding))
+    return found
 
 
 def unseen(dtypes: Sequence[str] = DTYPES) -> list[Layer]:
