@@ -10,33 +10,68 @@ from math import isqrt, prod
 
 import numpy as np
 
+from cmsisnn_x import Network
+from cmsisnn_x.errors import CmsisnnError
 from cmsisnn_x.layers import NUMPY_DTYPES, Layer
 
 CHUNK = 1 << 20
+SAMPLES = 4
+"""Inputs on which the strength of activations is measured."""
+
+MOST_MACS, MOST_BYTES = 1 << 27, 1 << 22
+"""Of a network, and of any of its tensors: beyond, activations are taken to be as strong as can be."""
 
 
 def draw_arrays(model: str, layers: list[Layer]) -> tuple[Layer, ...]:
     """Layers with weights and biases drawn from generators that only the model's and layer's names seed.
 
-    Activations are taken to be no stronger than a uniform draw over their whole range. Weights then get the variance
-    with which outputs have a standard deviation of a quarter of full scale: under one per cent saturate, and after tanh
-    or max pooling, which push activations outwards, still fewer than ten.
+    The network's input is taken to be a uniform draw over the whole range, and what it makes of such inputs is
+    computed layer by layer. Weights get the variance with which a layer's outputs have a standard deviation of a
+    quarter of full scale, if its shift allows: under one per cent saturate, and after tanh or max pooling, which push
+    activations outwards, still fewer than ten; and a deep network still tells its inputs apart at its end.
     """
-    return tuple(draw_layer(model, layer) if layer.weights_dtype else layer for layer in layers)
+    first, drawn = layers[0], list(layers)
+    last = max((at for at, layer in enumerate(layers) if layer.weights_dtype), default=-1)
+    small = max(max(layer.input_bytes, layer.output_bytes) for layer in layers) <= MOST_BYTES
+    info = np.iinfo(first.numpy_dtype)
+    signal: np.ndarray | None = None
+    if small and sum(layer.macs for layer in layers) <= MOST_MACS:
+        shape = (SAMPLES, *first.input_shape)
+        signal = np.random.default_rng(0).integers(info.min, info.max, shape, info.dtype, endpoint=True)
+    for at, layer in enumerate(layers[: last + 1]):
+        if layer.weights_dtype:
+            drawn[at] = _draw(model, layer, _power(signal) if at and signal is not None else 0.0)
+        if signal is not None:
+            signal = _outputs(drawn[at], signal)
+    return tuple(drawn)
 
 
-def draw_layer(model: str, layer: Layer) -> Layer:
-    """`layer` with the weights and bias that it has in `model`; see :func:`draw_arrays`."""
+def _outputs(layer: Layer, signal: np.ndarray) -> np.ndarray | None:
+    try:
+        return Network((layer,)).run(signal)
+    except CmsisnnError:  # a softmax that is too long, say: refused where it is to run
+        return None
+
+
+def _power(signal: np.ndarray) -> float:
+    """Mean square; sums of integers are the same on every machine."""
+    wide = signal.astype(np.int64).ravel()
+    return float(np.dot(wide, wide)) / wide.size
+
+
+def _draw(model: str, layer: Layer, power: float) -> Layer:
+    """`layer` with the weights and bias that it has in `model` where its inputs have this mean square; 0: unknown."""
     weights_dtype = NUMPY_DTYPES[layer.weights_dtype or layer.dtype]
     full_scale = 2.0 ** (8 * layer.numpy_dtype.itemsize - 1)
     limit = np.iinfo(weights_dtype).max
     shape = layer.weights_shape
     fan_in = prod(shape[:-1]) if layer.op == "depthwise_conv2d" else prod(shape[1:])
-    # A 32-bit accumulator must not wrap either.
-    accumulator = min(full_scale / 4 * 2.0**layer.out_shift, 2.0**31 / 8)
-    variance = (accumulator / (full_scale / 3**0.5)) ** 2 / fan_in
+    wanted, uniform = full_scale / 4 * 2.0**layer.out_shift, full_scale**2 / 3
+    # A 32-bit accumulator must not wrap either, whatever comes in.
+    variance = min(wanted**2 / (power or uniform), (2.0**31 / 8) ** 2 / uniform) / fan_in
+    accumulator = min(wanted, 2.0**31 / 8)
     weights = _integers(_generator(model, layer, "weights"), shape, variance, limit, weights_dtype)
-    bias_limit = min(int(accumulator / 2 / 2.0**layer.bias_shift), limit)
+    bias_limit = min(int(accumulator / 4 / 2.0**layer.bias_shift), limit)
     bias = (
         _generator(model, layer, "bias")
         .integers(-bias_limit, bias_limit, layer.bias_shape, endpoint=True)

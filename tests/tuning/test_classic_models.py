@@ -31,12 +31,16 @@ def test_work_and_activations(name: str) -> None:
     for layer in model.layers:
         if layer.weights is not None:
             assert np.abs(layer.weights.astype(int)).max() >= 32, f"{layer.name}: weights of few bits"
-    for layer, output in model.network().trace(x).items():
+    outputs = model.network().trace(x)
+    last = [layer.name for layer in model.layers if layer.weights is not None][-1]
+    assert (outputs[last] != outputs[last][0]).any(axis=0).mean() > 0.9, "the answer does not depend on the input"
+    for layer, output in outputs.items():
         values = output.astype(int)
         if layer != "prob":
             assert ((values == 127) | (values == -128)).mean() < 0.1, layer
             assert (values != 0).mean() > 0.2, layer
             assert np.ptp(values) > 0, layer
+            assert (values != values[0]).any(axis=0).mean() > 0.25, layer
 
 
 @pytest.mark.emulated
