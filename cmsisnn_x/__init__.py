@@ -89,3 +89,7 @@ __all__ = [
     "variants",
 ]
 __version__ = "0.1.0"
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__", "errors", "layers"]

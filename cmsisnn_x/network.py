@@ -28,10 +28,18 @@ class Network:
         Instruction set, one of those that :func:`cmsisnn_x.show_config` lists; default: ``CMSISNN_X_ISA``, else the
         best that this processor runs.
 
+    Attributes
+    ----------
+    layers : tuple of Layer
+    input_shape, output_shape : tuple of int
+        Of one sample: ``(h, w, c)`` or ``(n,)``.
+    input_dtype, output_dtype : numpy.dtype
+        int8 or int16.
+
     Raises
     ------
     CmsisnnError
-        A layer does not follow from its predecessor, or has no kernel.
+        A layer does not follow from its predecessor, or has no kernel; `isa` is not one of this machine's.
 
     Notes
     -----
@@ -39,8 +47,10 @@ class Network:
 
     Examples
     --------
+    >>> import numpy as np
+    >>> import cmsisnn_x
     >>> from cmsisnn_x.layers import Layer
-    >>> network = Network([Layer("act", "relu", "q7", (4,), (4,))])
+    >>> network = cmsisnn_x.Network([Layer("act", "relu", "q7", (4,), (4,))])
     >>> network.run(np.array([-2, -1, 0, 1], np.int8))
     array([0, 0, 0, 1], dtype=int8)
     """
@@ -65,6 +75,10 @@ class Network:
         self._pool: ThreadPoolExecutor | None = None
         self._pool_owner = (0, 0)
 
+    def __repr__(self) -> str:
+        names = ", ".join(layer.name for layer in self.layers)
+        return f"<Network {self.layers[0].dtype} {self.input_shape} -> {self.output_shape}, {self.isa}: {names}>"
+
     @property
     def isa(self) -> str:
         """Instruction set in use."""
@@ -87,8 +101,8 @@ class Network:
 
         Raises
         ------
-        DtypeError, ShapeError
-            `x` does not fit the first layer.
+        ValueError
+            `x` does not fit the first layer, or `threads` is not positive.
         """
         x, samples = self._checked(x)
         if samples is None:
@@ -122,6 +136,11 @@ class Network:
         -------
         dict
             Layer name -> array of the layer's `output_shape`, or ``(n, *output_shape)``, in the order of the layers.
+
+        Raises
+        ------
+        ValueError
+            `x` does not fit the first layer.
         """
         x, samples = self._checked(x)
         result = {}

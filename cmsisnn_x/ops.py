@@ -324,8 +324,36 @@ def avg_pool(
 ) -> NDArray:
     """Average over windows, clipped to the image.
 
-    Parameters, result and errors are those of :func:`max_pool`. Each output is the sum over the window's pixels inside
-    the image divided by their number, truncated once towards zero.
+    Parameters
+    ----------
+    x : array of int8 or int16, shape (h, w, c) or (n, h, w, c)
+    kernel : int or (int, int)
+        Height and width of a window.
+    stride : int or (int, int), optional
+        The kernel by default.
+    padding : int, (int, int), "same" or "valid"
+        Rows and columns by which the first windows lie outside the image.
+    ceil_mode : bool
+        Round the output size up instead of down; a last window that would start outside the padded image is dropped.
+    output_size : int or (int, int), optional
+        Overrides the size that follows from the above.
+    out : array, optional
+        Where to put the result; it may overlap the input.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (out_h, out_w, c) or (n, out_h, out_w, c), dtype of `x`; `out` if given.
+
+    Raises
+    ------
+    ValueError
+        An argument is not legal, or a window would hold no pixel of the image.
+
+    Notes
+    -----
+    Each output is the sum over the window's pixels inside the image, divided by their number, truncated once towards
+    zero. CMSIS-NN 5.4.0 with the DSP extension truncates twice; see :func:`cmsisnn_x.cmsis.arm_avepool_q7_HWC`.
 
     Examples
     --------
@@ -356,7 +384,7 @@ def _pool(is_max, x, kernel, stride, padding, ceil_mode, output_size, out):
 
 
 def relu(x: ArrayLike, out: NDArray | None = None) -> NDArray:
-    """max(x, 0) of each element.
+    """Rectified linear unit: max(x, 0) of each element.
 
     Parameters
     ----------
@@ -413,7 +441,28 @@ def sigmoid(x: ArrayLike, int_bits: int, out: NDArray | None = None) -> NDArray:
 def tanh(x: ArrayLike, int_bits: int, out: NDArray | None = None) -> NDArray:
     """Hyperbolic tangent of each element, from a table of 256 entries.
 
-    Parameters, result, errors and formula are those of :func:`sigmoid`, with f = tanh.
+    Parameters
+    ----------
+    x : array of int8 or int16, any shape
+        Fixed-point numbers with `int_bits` integer bits: q7 is x / 2^(7 - int_bits), q15 is x / 2^(15 - int_bits).
+    int_bits : int
+        0..3.
+    out : array, optional
+        Where to put the result; ``out=x`` works in place.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape and dtype of `x`, with no integer bits (127 or 32767 stands for 1); `out` if given.
+
+    Raises
+    ------
+    ValueError
+        `x` is neither int8 nor int16, `int_bits` is not in 0..3, or `out` does not match `x`.
+
+    Notes
+    -----
+    The formula is that of :func:`sigmoid`, with f = tanh.
     """
     return _look_up("tanh", x, int_bits, out)
 

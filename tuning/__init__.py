@@ -7,6 +7,17 @@ and flash.
     model.yaml -> Model -> per layer SearchSpace -> Variant -> Estimate -> Plan -> firmware files
     target.yaml -> Target ----------------------------^
 
+    load_model(path)                    a model file, or a shipped model (list_models) -> Model
+    load_target(name)                   a core or board (list_targets), or a file      -> Target
+    tune(model, target, sram_bytes=...) the best variant of every layer                -> Plan
+    emit(plan, directory)               the firmware folder                            -> its files
+    check(model, data)                  float against fixed point, layer by layer      -> Check
+    quantize(network, calibration)      a float network (ONNX, arrays) to q7 or q15    -> Quantized
+
+``check``, ``emit`` and ``quantize`` are packages that can be called; their full signatures are those of
+:func:`tuning.check.check_model`, :func:`tuning.emit.emit_plan` and :func:`tuning.quantize.quantize_model`.
+Errors are :class:`TuningError`, a ``ValueError`` of one sentence; :class:`InfeasibleError` says what would fit.
+
 >>> import tuning
 >>> model = tuning.load_model("cifar10")
 >>> plan = tuning.tune(model, tuning.load_target("cortex-m4"))
@@ -79,7 +90,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return list(__all__)
 
 
 class _Emit(ModuleType):

@@ -29,9 +29,9 @@ MAX_WEIGHTS_BYTES = 2**29
 """The architecture's code region."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Model:
-    """A sequential network, checked.
+    """A sequential network, checked: what :func:`tuning.load_model` gives.
 
     Attributes
     ----------
@@ -50,6 +50,7 @@ class Model:
     digest : str
         SHA-256 of everything above, weights included: equal digests give equal plans.
     path : pathlib.Path
+        The file it was read from.
     float_path : pathlib.Path or None
         The float network it was quantised from (see :mod:`tuning.quantize`), if the file names one.
     """
@@ -66,6 +67,7 @@ class Model:
 
     @property
     def output_shape(self) -> tuple[int, ...]:
+        """``(h, w, c)`` or ``(n,)``."""
         return self.layers[-1].output_shape
 
     @property
@@ -74,13 +76,22 @@ class Model:
         return sum(layer.macs for layer in self.layers)
 
     def network(self) -> cmsisnn_x.Network:
-        """The same layers, with the same weights, as a runnable host network."""
+        """The same layers, with the same weights, on the host.
+
+        Returns
+        -------
+        cmsisnn_x.Network
+            ``network().run(x)`` gives what the firmware gives, bit for bit.
+        """
         from cmsisnn_x import Network
 
         return Network(self.layers)
 
     def __str__(self) -> str:
         return f"{self.name}: {len(self.layers)} layers, {self.macs:,} MAC"
+
+    def __repr__(self) -> str:
+        return f"<Model {self}, {self.dtype} {self.input_shape} -> {self.output_shape}>"
 
 
 def load_model(source: str | os.PathLike[str]) -> Model:
@@ -99,6 +110,12 @@ def load_model(source: str | os.PathLike[str]) -> Model:
     ------
     ModelError
         With file, line and key of the first thing that is wrong, what was expected, what was got and a suggestion.
+
+    Examples
+    --------
+    >>> import tuning
+    >>> tuning.load_model("cifar10")
+    <Model cifar10: 8 layers, 12,298,240 MAC, q7 (32, 32, 3) -> (10,)>
     """
     path = find_model(source)
     return _Builder(_yaml.read(path, ModelError), path).model()
@@ -116,7 +133,13 @@ def with_layers(model: Model, layers: tuple[Layer, ...]) -> Model:
 
 
 def list_models() -> dict[str, Path]:
-    """Name -> file of every shipped model."""
+    """The shipped models.
+
+    Returns
+    -------
+    dict of str to pathlib.Path
+        Name -> file.
+    """
     return shipped.folder("models")
 
 

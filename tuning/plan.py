@@ -27,11 +27,32 @@ SCHEMA = "plan-1"
 
 @dataclass(frozen=True)
 class LayerPlan:
-    """One layer of a plan. Offsets are bytes into the arena, ``None`` for the caller's buffers; `variant` is
-    ``None`` for operations without knobs.
+    """One layer of a plan.
 
     A convolution whose variant has `fused_pool` runs the pooling layer behind it too: its figures are the pair's, that
     layer's are zero, `fused_into` names the convolution there, and the tensor between the two has no offset.
+
+    Attributes
+    ----------
+    layer : cmsisnn_x.layers.Layer
+    variant : Variant or None
+        None for operations without knobs.
+    cycles : int
+        Of one inference: emulated if `emulated_cycles` is not None, else estimated.
+    terms : dict of str to int
+        The estimate's cycles by cause: ``im2col``, ``multiply_accumulate``, ``requantise``, ``loop``, ``memory``.
+    baseline_cycles : int
+        Of the paper's configuration, :data:`cmsisnn_x.BASELINE`.
+    scratch_bytes, flash_bytes : int
+        Scratch inside the arena; weights as emitted, and code.
+    input_offset, output_offset, scratch_offset : int or None
+        Bytes into the arena; None for the caller's buffers, and where there is no scratch.
+    runner_up : dict or None
+        The next best variant, with its cycles, scratch and flash.
+    emulated_cycles : int or None
+        With ``score="emulate"``.
+    fused_into : str or None
+        Name of the convolution that runs this pooling layer.
     """
 
     layer: Layer
@@ -86,9 +107,40 @@ class LayerPlan:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
-    """The best configuration of a network on a target, ready to emit."""
+    """The best configuration of a network on a target, ready to emit.
+
+    Attributes
+    ----------
+    model : str
+        Name of the network, prefix of every symbol in C.
+    dtype : {"q7", "q15"}
+    target : Target
+    layers : tuple of LayerPlan
+        In order of execution.
+    objective, score, strategy, seed
+        What :func:`tuning.tune` was asked.
+    compiler, cflags : str, tuple of str
+        What the figures hold for; ``-mcpu`` follows from the target.
+    arena_bytes : int
+    totals : dict
+        ``cycles``, ``ms``, ``energy_uj``, ``macs`` of one inference; ``sram_bytes`` (arena, input and output),
+        ``arena_bytes``, ``scratch_bytes`` (inside the arena), ``flash_bytes``, ``stack_bytes`` (on top of the SRAM).
+    budget : dict
+        ``{"sram": bytes or None, "flash": bytes or None}``.
+    digests : dict of str to str
+        SHA-256 of the model and of the target.
+    evaluations : int
+        Variants that were looked at.
+    regions : tuple of Region
+        What lies where in the arena, and from which layer to which.
+    versions : dict of str to str
+    pareto : dict or None
+        ``{"sram": [...], "flash": [...]}``: points of cycles and bytes that no other plan beats.
+    check : Check or None
+        Of :func:`tuning.check`, where it was run.
+    """
 
     model: str
     dtype: str
@@ -154,6 +206,9 @@ class Plan:
     def to_json(self) -> str:
         """plan.json, ending in a newline; the same plan gives the same text."""
         return json.dumps(self.to_dict(), indent=2) + "\n"
+
+    def __repr__(self) -> str:
+        return f"<Plan {self}>"
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write plan.json by atomic rename."""

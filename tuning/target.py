@@ -77,9 +77,26 @@ REFINEMENTS = {
 class Target:
     """A core or a board. A bare core has zero wait states and no clock, memories or energy figures.
 
-    `timing` maps an instruction class (the keys of :data:`TIMING`) to cycles, `refinements` those of
-    :data:`REFINEMENTS`; the memories are explained in :data:`MEMORY`. `sources` maps each number's key
-    (``"clock_hz"``, ``"timing.load"``) to where it comes from.
+    Attributes
+    ----------
+    name, core : str
+        ``"nucleo-f746zg"``, ``"cortex-m7"``; the same for a bare core.
+    dsp, fpu : bool
+        Whether it has the DSP extension (SMLAD and its like), and a floating-point unit, which kernels do not use.
+    timing, refinements : mapping of str to float
+        Instruction class -> cycles: the keys of :data:`TIMING` and :data:`REFINEMENTS`, which explain them.
+    clock_hz : int or None
+    sram_bytes, flash_bytes : int or None
+        Default budgets of a plan.
+    flash_wait_states, ..., itcm_bytes
+        The memories, explained by :data:`MEMORY`.
+    supply_volts, run_microamps_per_mhz : float or None
+        For the energy.
+    title : str
+    inherit : str or None
+        Target that a board inherits; None for a core.
+    sources : mapping of str to str
+        Key of a number (``"clock_hz"``, ``"timing.load"``) -> where it comes from.
     """
 
     name: str
@@ -136,6 +153,7 @@ class Target:
         )
 
     def milliseconds(self, cycles: float) -> float | None:
+        """Time of `cycles` at the target's clock; ``None`` without a clock."""
         return None if self.clock_hz is None else cycles / self.clock_hz * 1e3
 
     def energy_uj(self, cycles: float) -> float | None:
@@ -226,7 +244,13 @@ KEYS = ("schema", "name", "title", "inherit", "core", "dsp", "fpu", "timing", "r
 
 
 def list_targets() -> dict[str, Path]:
-    """Name -> file of every shipped core and board."""
+    """The shipped cores and boards.
+
+    Returns
+    -------
+    dict of str to pathlib.Path
+        Name -> file.
+    """
     return shipped.folder("targets")
 
 
@@ -238,6 +262,10 @@ def load_target(source: str | os.PathLike[str]) -> Target:
     source : path or str
         Name of a shipped core or board (``"cortex-m4"``, ``"nucleo-f746zg"``), or a YAML file; its `inherit:` names
         a shipped target or a file relative to it.
+
+    Returns
+    -------
+    Target
 
     Raises
     ------

@@ -93,7 +93,17 @@ def tune(
         No choice fits the budgets.
     ModelError
         Pinned knobs leave a layer without a kernel.
-    OptionError, MissingToolError
+    OptionError
+        An argument has a value that cannot be used.
+    MissingToolError
+        ``score="emulate"`` needs the extra `firmware`.
+
+    Examples
+    --------
+    >>> import tuning
+    >>> plan = tuning.tune(tuning.load_model("cifar10"), tuning.load_target("cortex-m4"), flash_bytes=128 * 1024)
+    >>> plan.totals["sram_bytes"]
+    44042
     """
     _check("--objective", objective, OBJECTIVES)
     _check("--score", score, SCORES)
@@ -103,6 +113,9 @@ def tune(
         raise OptionError(f"--trials: expected at least 1, got {trials}")
     if jobs < 1:
         raise OptionError(f"--jobs: expected at least 1, got {jobs}")
+    for name, value in (("sram_bytes", sram_bytes), ("flash_bytes", flash_bytes), ("clock_hz", clock_hz)):
+        if value is not None and value < 1:
+            raise OptionError(f"{name}: expected at least 1, got {value}")
     target = target.at(clock_hz)
     sram = sram_bytes or model.budget["sram"] or target.sram_bytes
     flash = flash_bytes or model.budget["flash"] or target.flash_bytes

@@ -84,6 +84,7 @@ class Quantized:
 
     @property
     def dtype(self) -> str:
+        """``"q7"`` or ``"q15"``."""
         return self.layers[0].dtype
 
     @cached_property
@@ -118,6 +119,12 @@ class Quantized:
 
 def evaluate(result: Quantized, data: Data) -> dict[str, Any]:
     """How a quantised network does on other data.
+
+    Parameters
+    ----------
+    result : Quantized
+    data : Data
+        Samples as the float model takes them.
 
     Returns
     -------
