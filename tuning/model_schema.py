@@ -162,14 +162,14 @@ class Input(_Strict):
     """The tensor that the network takes."""
 
     shape: Shape
-    dtype: Dtype = "q7"
+    dtype: Dtype = Field("q7", description="q7 is int8, q15 is int16; of all activations.")
 
 
 class Budget(_Strict):
     """Memory that the network may use."""
 
-    sram: Size | None = None
-    flash: Size | None = None
+    sram: Size | None = Field(None, description="Arena, input and output; --sram overrides it.")
+    flash: Size | None = Field(None, description="Weights and code; --flash overrides it.")
 
 
 class _Named(_Strict):
@@ -177,18 +177,26 @@ class _Named(_Strict):
 
 
 class _Weighted(_Named):
-    bias_shift: Shift = 0
-    out_shift: Shift
-    activation: Literal["relu"] | None = None
-    weights_dtype: Dtype | None = None
-    variant: Knobs | None = None
+    bias_shift: Shift = Field(
+        0,
+        description="Left shift of the bias: fraction bits of input + weights - bias. The bias is zero where the "
+        "weights file has none.",
+    )
+    out_shift: Shift = Field(
+        description="Right shift of the 32-bit sum, rounded, then saturated: fraction bits of input + weights - output."
+    )
+    activation: Literal["relu"] | None = Field(None, description="Applied before the output is stored.")
+    weights_dtype: Dtype | None = Field(
+        None, description="Default: the input's. A fully connected layer of a q15 network may have q7 weights."
+    )
+    variant: Knobs | None = Field(None, description="Knobs that the tuner must not change, such as {unroll: 4}.")
 
 
 class Conv2d(_Weighted):
     """Convolution."""
 
     op: Literal["conv2d"]
-    out_channels: Dimension
+    out_channels: Dimension = Field(description="Channels of the output: one filter each.")
     kernel: Kernel
     stride: Kernel = (1, 1)
     padding: Padding = (0, 0)
@@ -207,14 +215,16 @@ class FullyConnected(_Weighted):
     """Fully connected layer over the flattened input."""
 
     op: Literal["fully_connected"]
-    out_features: Dimension
+    out_features: Dimension = Field(description="Elements of the output: rows of the weight matrix.")
 
 
 class _Pool(_Named):
     kernel: Kernel
     stride: Kernel | None = Field(None, description="Default: the kernel size.")
     padding: Padding = (0, 0)
-    ceil_mode: bool = False
+    ceil_mode: bool = Field(
+        False, description="Round the output size up: windows at the far edge are clipped to the image."
+    )
 
 
 class MaxPool2d(_Pool):
@@ -224,7 +234,7 @@ class MaxPool2d(_Pool):
 
 
 class AvgPool2d(_Pool):
-    """Mean of the elements of each window that lie inside the image."""
+    """Mean of the elements of each window that lie inside the image, truncated towards zero."""
 
     op: Literal["avg_pool2d"]
 
@@ -236,7 +246,7 @@ class Relu(_Named):
 
 
 class _Table(_Named):
-    int_bits: Annotated[int, Field(ge=0, le=3, description="Integer bits of the input's fixed-point format.")]
+    int_bits: Annotated[int, Field(ge=0, le=3, description="Integer bits of the input's format: 3 is Q3.4 in q7.")]
 
 
 class Sigmoid(_Table):
@@ -252,7 +262,7 @@ class Tanh(_Table):
 
 
 class Softmax(_Named):
-    """Base-2 softmax over all elements."""
+    """Softmax to the base 2 over all elements, as CMSIS-NN's: one unit of the input is a factor of 2."""
 
     op: Literal["softmax"]
 
@@ -285,7 +295,7 @@ class ModelFile(_Strict):
     )
     target: str | None = Field(None, description="Core or board; --target overrides it.")
     budget: Budget | None = None
-    layers: Annotated[list[AnyLayer], Field(min_length=1)]
+    layers: Annotated[list[AnyLayer], Field(min_length=1, description="In order of execution; shapes are inferred.")]
 
 
 def check_model_file(document: _yaml.Document) -> ModelFile:
