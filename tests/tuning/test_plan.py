@@ -328,7 +328,7 @@ def test_emulated_scores_are_never_slower_than_the_estimates_plan(
     assert emulated.totals["cycles"] <= sum(truth)
     for item in emulated.layers:
         assert item.emulated_cycles == item.cycles == sum(item.terms.values())
-    assert {event["layer"] for event in events} == {layer.name for layer in model.layers}
+    assert {event["layer"] for event in events if "layer" in event} == {layer.name for layer in model.layers}
     again = tuning.tune(model, target, score="emulate", trials=6)
     assert again.to_json() == emulated.to_json()
 
