@@ -53,16 +53,18 @@ def family(variant: Variant) -> tuple[object, ...]:
     return variant.lowering, variant.weight_layout, variant.column_layout, variant.inner, variant.tile
 
 
-def cases(dtype: str, *, dsp: bool) -> list[Case]:
-    """Every registered variant, each with the next two of the shapes that it can run and alignments of its own turn."""
-    found, turn = [], 0
+def cases(dtype: str, *, dsp: bool, first: int = 0, shapes: int = 2) -> list[Case]:
+    """Every registered variant, each with the next `shapes` of those that it can run and alignments of its own turn;
+    with another `first`, others.
+    """
+    found, turn = [], first
     shift = 8 if dtype == "q15" else 0
     layers = [convolution(*s[:3], dtype, **(s[3] | {"out_shift": min(s[3]["out_shift"] + shift, 31)})) for s in SHAPES]
     unfused = [v for v in device_variants("convolve", dtype, dsp=dsp) if not v.fused_pool]  # those: test_fused_pool
     for variant in sorted(unfused, key=lambda v: (family(v), v)):
         legal = [layer for layer in layers if device_variant_problem(layer, variant, dsp=dsp) is None]
         assert legal, f"no test shape for {variant}"
-        for _ in range(min(2, len(legal))):
+        for _ in range(min(shapes, len(legal))):
             turn += 1
             found.append(
                 Case(
@@ -75,17 +77,21 @@ def cases(dtype: str, *, dsp: bool) -> list[Case]:
     return found
 
 
-def some_of_each_family(chosen: list[Case], build: Build, full: bool, most: int) -> list[Case]:
-    """Every other family for each build, the others for the next; `most` cases of each."""
+def some_of_each_family(chosen: list[Case], build: Build) -> list[Case]:
+    """Every other family for each build, the others for the next; a case of each."""
     groups = [list(members) for _, members in groupby(chosen, key=lambda case: family(case.variant))]
-    groups = groups if full else groups[build.index % 2 :: 2]
-    return [case for members in groups for case in sample(members, build, full, most)]
+    return [case for members in groups[build.index % 2 :: 2] for case in sample(members, build, full=False, most=1)]
 
 
 @pytest.mark.emulated
 @pytest.mark.parametrize("dtype", ["q7", "q15"])
 def test_every_variant_equals_the_definition(build: Build, full: bool, dtype: str) -> None:
-    assert_kernel(build, some_of_each_family(cases(dtype, dsp=build.dsp), build, full, most=1))
+    """The product takes every variant in every build, and for each build the next of the shapes."""
+    if full:
+        chosen = cases(dtype, dsp=build.dsp, first=build.index, shapes=1)
+    else:
+        chosen = some_of_each_family(cases(dtype, dsp=build.dsp), build)
+    assert_kernel(build, chosen)
 
 
 @pytest.mark.emulated

@@ -26,9 +26,9 @@ SHAPES = (
 )
 
 
-def cases(*, dsp: bool, extreme: bool = False) -> list[Case]:
-    """Every registered variant, each with the next two of the shapes that it can run."""
-    found, turn = [], 0
+def cases(*, dsp: bool, extreme: bool = False, first: int = 0, shapes: int = 2) -> list[Case]:
+    """Every registered variant, each with the next `shapes` of those that it can run; with another `first`, others."""
+    found, turn = [], first
     for dtype, shift in (("q7", 0), ("q15", 8)):
         layers = [
             make_layer(
@@ -43,7 +43,7 @@ def cases(*, dsp: bool, extreme: bool = False) -> list[Case]:
         ]
         for variant in sorted(device_variants("depthwise_convolve", dtype, dsp=dsp), key=lambda v: (v.lowering, v)):
             legal = [layer for layer in layers if device_variant_problem(layer, variant, dsp=dsp) is None]
-            for _ in range(2):
+            for _ in range(shapes):
                 turn += 1
                 layer = legal[turn % len(legal)]
                 x = np.full(layer.input_shape, np.iinfo(layer.numpy_dtype).min) if extreme else None
@@ -53,10 +53,16 @@ def cases(*, dsp: bool, extreme: bool = False) -> list[Case]:
     return found
 
 
+def some(build: Build, full: bool, *, extreme: bool = False) -> list[Case]:
+    """The product takes every variant in every build, and for each build the next of the shapes."""
+    turn = {"first": build.index, "shapes": 1} if full else {}
+    return cases(dsp=build.dsp, extreme=extreme, **turn)
+
+
 @pytest.mark.emulated
 @pytest.mark.parametrize("lowering", ["im2col", "line_buffer"])
 def test_every_variant_equals_the_definition(build: Build, full: bool, lowering: str) -> None:
-    chosen = [case for case in cases(dsp=build.dsp) if case.variant.lowering == lowering]
+    chosen = [case for case in some(build, full) if case.variant.lowering == lowering]
     if lowering == "line_buffer" and not build.dsp:
         assert not chosen, "the woven kernels need the DSP extension"
         return
@@ -65,7 +71,7 @@ def test_every_variant_equals_the_definition(build: Build, full: bool, lowering:
 
 @pytest.mark.emulated
 def test_sums_at_the_ends_of_their_range(build: Build, full: bool) -> None:
-    assert_kernel(build, sample(cases(dsp=build.dsp, extreme=True), build, full, most=6))
+    assert_kernel(build, sample(some(build, full, extreme=True), build, full, most=6))
 
 
 def test_host_build_is_clean_under_sanitizers(full: bool) -> None:

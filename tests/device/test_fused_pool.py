@@ -73,15 +73,31 @@ def cases(dtype: str, *, dsp: bool) -> list[Case]:
     return found
 
 
+def by_variant_of(dtype: str, build: Build) -> dict[Variant, list[Case]]:
+    found: dict[Variant, list[Case]] = {}
+    for case in cases(dtype, dsp=build.dsp):
+        found.setdefault(case.variant, []).append(case)
+    return found
+
+
+def share(dtype: str, build: Build) -> list[Case]:
+    """Of the product: every variant, with its share of the pairs; the builds with the same instructions share them."""
+    peers = [other.index for other in builds(full=True) if other.dsp == build.dsp]
+    by_variant = by_variant_of(dtype, build)
+    assert all(len(able) >= len(peers) for able in by_variant.values())
+    rank = peers.index(build.index)
+    return [
+        case for turn, able in enumerate(by_variant.values()) for case in able[(rank + turn) % len(peers) :: len(peers)]
+    ]
+
+
 def some(dtype: str, build: Build) -> list[Case]:
     """Every variant in assembly and a third of those in C, shared out among the builds with the same instructions; a
     geometry of its own for each, both kinds of pooling in turn.
     """
     peers = [other.index for other in builds(full=False) if other.dsp == build.dsp]
     rank = peers.index(build.index)
-    by_variant: dict[Variant, list[Case]] = {}
-    for case in cases(dtype, dsp=build.dsp):
-        by_variant.setdefault(case.variant, []).append(case)
+    by_variant = by_variant_of(dtype, build)
     assembly, plain = ([v for v in by_variant if (v.inner == "c") == in_c] for in_c in (False, True))
     found = []
     for turn, variant in enumerate([*plain[rank :: 3 * len(peers)], *assembly[rank :: len(peers)]]):
@@ -93,7 +109,7 @@ def some(dtype: str, build: Build) -> list[Case]:
 
 @pytest.mark.emulated
 def test_every_fused_variant_equals_convolution_then_pooling(build: Build, full: bool) -> None:
-    chosen = [case for dtype in ("q7", "q15") for case in (cases(dtype, dsp=build.dsp) if full else some(dtype, build))]
+    chosen = [case for dtype in ("q7", "q15") for case in (share if full else some)(dtype, build)]
     for at in range(0, len(chosen), 64):
         assert_kernel(build, chosen[at : at + 64])
 
