@@ -58,7 +58,7 @@ class Network:
     def __init__(self, layers: Iterable[Layer], *, isa: str | None = None) -> None:
         self.layers = tuple(layers)
         if not self.layers:
-            raise CmsisnnError("layers: expected at least one layer, got: none")
+            raise CmsisnnError("layers: expected at least one layer, got none")
         self._asked_isa = isa
         self._executor = _simd.Executor(isa)
         previous = None
@@ -110,7 +110,7 @@ class Network:
             self._executor.run(x, out, 1)
             return out
         if not isinstance(threads, int | np.integer) or threads < 1:
-            raise CmsisnnError(f"threads: expected a positive integer, got: {threads!r}")
+            raise CmsisnnError(f"threads: expected a positive integer, got {threads!r}")
         out = np.empty((samples, *self.output_shape), self.output_dtype)
         threads = min(int(threads), samples)
         if threads <= 1:
@@ -158,13 +158,13 @@ class Network:
         if not isinstance(x, np.ndarray) or not x.flags.c_contiguous:
             x = np.ascontiguousarray(x)
         if x.dtype != self.input_dtype:
-            raise DtypeError(f"x: expected {self.input_dtype} for a {self.layers[0].dtype} network, got: {x.dtype}")
+            raise DtypeError(f"x: expected {self.input_dtype} for a {self.layers[0].dtype} network, got {x.dtype}")
         if x.shape == self.input_shape:
             return x, None
         if x.shape[1:] == self.input_shape:
             return x, len(x)
         batch = f"(n, {', '.join(map(str, self.input_shape))})"
-        raise ShapeError(f"x: expected shape {self.input_shape} or {batch}, got: {x.shape}")
+        raise ShapeError(f"x: expected shape {self.input_shape} or {batch}, got {x.shape}")
 
     def _thread_pool(self, threads: int) -> ThreadPoolExecutor:
         # A forked child inherits the object without its threads: the process id belongs to the key.
@@ -184,7 +184,7 @@ class Network:
 
 def _require(layer: Layer, holds: bool, expected: str, got: object, error: type[CmsisnnError] = CmsisnnError) -> None:
     if not holds:
-        raise error(f"layer {layer.name!r}: expected {expected}, got: {got}")
+        raise error(f"layer {layer.name!r}: expected {expected}, got {got}")
 
 
 def _check_sequence(previous: Layer, layer: Layer) -> None:
