@@ -123,6 +123,7 @@ class Network:
             for kernel in set(item.kernels):
                 counts[kernel] = counts.get(kernel, 0) + 1
         self.shared = {kernel for kernel, count in counts.items() if count > 1}
+        self.code_share = [item.code_bytes / [counts[kernel] for kernel in item.kernels] for item in self.options]
         seen: dict[Hashable, int] = {}
         # For each stage the first one that is equal to it in everything that choosing looks at.
         self.twin = [seen.setdefault(_looks(item), i) for i, item in enumerate(self.options)]
@@ -307,17 +308,15 @@ def _balanced(network: Network, best: Choice, sram: int | None, flash: int | Non
     def product(choice: Choice) -> tuple[float, int]:
         return float(choice.cycles) * choice.sram_bytes * choice.flash_bytes, choice.cycles
 
-    least = network.smallest(sram)
-    assert least is not None
-    fewest = network.fastest(sram, None)
-    assert fewest is not None
-    for level in network.levels():
-        if sram is not None and level > sram:
-            break
-        if float(level) * fewest.cycles * least.flash_bytes > product(best)[0]:
-            break  # no choice that needs this level, or more, can be better
+    levels = [level for level in network.levels() if sram is None or level <= sram]
+    steepest = best.cycles / max(best.flash_bytes, 1)
+    prices = np.concatenate(([0.0], steepest * np.exp2(np.linspace(-4, 4, 33))))
+    bounds = sorted((level * _least_product(network, level, prices), level) for level in levels)
+    for bound, level in bounds:
+        if bound > product(best)[0]:
+            break  # neither this level nor those behind it can be better
         fastest = network.fastest(level, flash)
-        if fastest is None or float(level) * fastest.cycles * least.flash_bytes > product(best)[0]:
+        if fastest is None:
             continue
         smallest = network.smallest(level)
         assert smallest is not None  # something fits
@@ -336,6 +335,24 @@ def _balanced(network: Network, best: Choice, sram: int | None, flash: int | Non
             best = min(best, found, key=product)
             edges += [(a, price_a, found, price), (found, price, b, price_b)]
     return best
+
+
+def _least_product(network: Network, level: int, prices: np.ndarray) -> float:
+    """A bound from below on cycles x flash within an arena level.
+
+    At each price of a byte, ascending from 0, no choice is worth less than the sum of what each stage is worth by
+    itself, the code of a kernel shared out among all stages that have it. No choice lies below any of these lines, and
+    along a line the product is least at an end.
+    """
+    worth, smallest = prices * network.other_flash_bytes, float(network.other_flash_bytes)
+    allowed = network.allowed(level)
+    assert allowed is not None
+    for item, rows, share in zip(network.options, allowed, network.code_share, strict=True):
+        size = item.weights_bytes[rows] + share[rows]
+        worth += (item.cycles[rows] + prices[:, np.newaxis] * size).min(axis=1)
+        smallest += float(size.min())
+    flash = np.append(np.diff(worth) / np.diff(prices), smallest)
+    return float((flash * (worth - prices * flash)).min())
 
 
 def _worth(choice: Choice, price: float) -> float:
