@@ -455,8 +455,12 @@ def scratch_bytes(function: str, *, profile: Profile = "dsp", **numbers: int) ->
 
     Parameters
     ----------
-    function, profile, **numbers
-        As :func:`check` takes them.
+    function : str
+        Arm's name.
+    profile : {"dsp", "scalar"}
+        The code that runs, as in :func:`check`.
+    **numbers : int
+        Every scalar argument by Arm's name.
 
     Returns
     -------
@@ -486,11 +490,38 @@ def _beyond(name: str, value: int) -> str | None:
 
 @cache
 def argument_names(function: str) -> tuple[str, ...]:
-    """Arm's names of all arguments of a function, in order."""
+    """Arm's names of all arguments of a function.
+
+    Parameters
+    ----------
+    function : str
+        Arm's name: ``"arm_relu_q7"``.
+
+    Returns
+    -------
+    tuple of str
+        In Arm's order, arrays included.
+
+    Examples
+    --------
+    >>> argument_names("arm_relu_q7")
+    ('data', 'size')
+    """
     signature = inspect.signature(getattr(import_module(__package__), function))
     return tuple(name for name in signature.parameters if name != "profile")
 
 
 def scalar_names(function: str) -> tuple[str, ...]:
-    """The arguments that are numbers."""
+    """Arm's names of the arguments of a function that are numbers: what :func:`check` takes.
+
+    Parameters
+    ----------
+    function : str
+        Arm's name: ``"arm_relu_q7"``.
+
+    Returns
+    -------
+    tuple of str
+        In Arm's order.
+    """
     return tuple(name for name in argument_names(function) if name not in (*PROTOTYPES[function], *SCRATCH))

@@ -42,8 +42,14 @@ BATCH_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class EmulatedCheck:
-    """The emitted firmware, compiled and emulated, on the first `samples` samples. `accuracy` is ``None`` without
-    labels; `python_accuracy` is the Python kernels' on the same samples.
+    """The emitted firmware, compiled and emulated.
+
+    Attributes
+    ----------
+    samples, equal : int
+        How many samples ran, from the first, and for how many the output equals the Python kernels' bit for bit.
+    accuracy, python_accuracy : float or None
+        Share of right answers of the firmware, and of the Python kernels on the same samples; None without labels.
     """
 
     samples: int
@@ -54,7 +60,24 @@ class EmulatedCheck:
 
 @dataclass(frozen=True)
 class Check:
-    """What `check_model` found."""
+    """What :func:`check_model` found.
+
+    Attributes
+    ----------
+    data : str
+        Name of the data.
+    samples : int
+    dtype : {"q7", "q15"}
+    has_reference : bool
+        Whether there was a float network to compare with.
+    tensors : tuple of TensorCheck
+        The input, then every layer's output.
+    float_accuracy, fixed_accuracy : float or None
+        Share of right answers; None without labels.
+    emulated : EmulatedCheck or None
+        The same of the firmware, where it was emulated; else `not_emulated` says why not.
+    not_emulated : str or None
+    """
 
     data: str
     samples: int
