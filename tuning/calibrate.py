@@ -32,21 +32,25 @@ from .target import Target
 
 __all__ = ["Sample", "calibrate", "confirm", "fit", "grid", "judge", "make_layer", "unseen", "write_coefficients"]
 
-SPREAD = {"kind": 0.6, "lowering": 0.3, "group": 0.15, "family": 0.1}
+SPREAD = {"kind": 0.6, "lowering": 0.8, "group": 0.3, "family": 0.3}
 """How far factors lie from those of the next wider fit, as a standard deviation; the widest from the mix."""
-SPREAD_OF_WINDOWS = 0.3
-"""The same of families that differ in their windows alone, which the compiler writes out."""
 LEAST = {"kind": 0.05, "lowering": 0.2, "group": 0.2, "family": 0.5}
 """What such a factor is at least: no part is free."""
 NOISE, LEAST_NOISE = 0.05, 0.005
 """Relative error that a fit takes for granted: at first, and of the best groups."""
 OUTLIER = 2.0
 """Times the noise from which on a run weighs less."""
+WIDE, CAUTION = 0.08, 2.0
+"""Families that miss their own runs by more than this in the median are charged so many times the excess: among many
+variants, the estimate's first choice would else be one of those whose kernels spill in this shape and not in others.
+"""
 ROUNDS = 3
 NEAR = 1.25
 """Variants that take up to so many times the cycles of the fastest: those that a plan chooses among."""
-FAVOURITES = 8
-"""First choices of the estimate that are emulated on layers that were not fitted."""
+FAVOURITES, OTHERS = 6, 2
+"""First choices of the estimate that are emulated on layers that were not fitted; of its other kernels, in assembly and
+in C, so many each.
+"""
 
 EFFORT = {
     "conv2d": (16, 7, 3),
@@ -153,7 +157,10 @@ def _plan(layers: Sequence[Layer], target: Target) -> list[tuple[Layer, list[Var
             effort = _effort(op, first, target)
             count = min(effort, len(numbers))
             spread = [(position * 7 + at * len(numbers) // count) % len(numbers) for at in range(count)]
-            numbers = [numbers[at] for at in spread] + (large if effort == EFFORT[op][0] else [])
+            often, sometimes, _ = EFFORT[op]
+            # Tiles inside the image, without padding, are rare among small layers.
+            runs_large = effort == often or (first.tile > 1 and effort == sometimes)
+            numbers = [numbers[at] for at in spread] + (large if runs_large else [])
         for number in numbers:
             # The number of im2col columns rotates with the layer: it belongs to no family.
             chosen.setdefault(number, []).append(found[number][(number + position) % len(found[number])])
@@ -181,15 +188,17 @@ def _effort(op: str, variant: Variant, target: Target) -> int:
 
 
 def _judged(bench: Bench, target: Target, found: Coefficients, layers: Sequence[Layer], report: Report) -> list[Sample]:
-    """Of each layer the estimate's favourites, all assembly, and some of the rest, evenly."""
+    """Of each layer the estimate's favourites, and some of the rest, evenly."""
     plan = []
     for layer in layers:
         space = _variants(layer, target)
         order = np.argsort(_estimated(found, layer, space, target), kind="stable")
-        rest = [space[i] for i in order[FAVOURITES:] if (v := space[i]) is None or v.inner == "c"]
-        written = [v for v in space if v is not None and v.inner != "c"]
-        picked = [*(space[i] for i in order[:FAVOURITES]), *written[::2], *rest[:: max(len(rest) // 8, 1)]]
-        plan.append((layer, list(dict.fromkeys(picked))))
+        picked = [space[i] for i in order[:FAVOURITES]]
+        rest = [v for i in order[FAVOURITES:] if (v := space[i]) is not None]
+        for inner_is_c in (True, False):
+            same = [v for v in rest if (v.inner == "c") == inner_is_c]
+            picked += same[:: max(len(same) // OTHERS, 1)][:OTHERS]
+        plan.append((layer, picked))
     return _emulate(bench, target, plan, report)
 
 
@@ -208,6 +217,8 @@ def coefficients(
     for name, found in of_family.items():
         wrong = np.array([abs(_cycles(families[name], s, target) / s.cycles - 1) for s in found])
         residuals[name] = (round(float(np.median(wrong)), 4), round(float(wrong.max()), 4), len(found))
+        if (excess := residuals[name][0] - WIDE) > 0:
+            families[name] = tuple(float(f"{cost * (1 + CAUTION * excess):.4g}") for cost in families[name])
     return Coefficients(
         target.core,
         compiler,
@@ -264,8 +275,9 @@ def _fit_kind(
         factors = np.ones_like(shares)
         for level, step in enumerate(SPREAD):
             for name, at in _rows([line[level] for line in lines]).items():
-                spread = SPREAD_OF_WINDOWS if step == "family" and samples[at[0]].variant is None else SPREAD[step]
-                ratio = _ratios(shares[at] * factors[at], weights[at] * trust[at] / noise[at], spread, LEAST[step])
+                ratio = _ratios(
+                    shares[at] * factors[at], weights[at] * trust[at] / noise[at], SPREAD[step], LEAST[step]
+                )
                 factors[at] *= ratio
                 known[name] = factors[at[0]]
         wrong = np.abs((shares * factors).sum(axis=1) - 1)

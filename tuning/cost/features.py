@@ -9,6 +9,7 @@ the same code for every shape; what one run of a part costs is a coefficient of 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from .counts import convolution, dense, depthwise, pooling
 from .counts.loops import Counts, Knobs
 from .counts.pooling import lane_groups
 
-__all__ = ["TERMS", "count", "lane_groups", "parts_of"]
+__all__ = ["TERMS", "as_compiled", "count", "lane_groups", "parts_of"]
 
 TERMS = ("im2col", "multiply_accumulate", "requantise", "loop", "memory")
 
@@ -47,6 +48,16 @@ def parts_of(op: str) -> dict[str, str]:
     return _PARTS.get(op, pooling.ELEMENTWISE)
 
 
+def as_compiled(layer: Layer, variant: Variant | None) -> Variant | None:
+    """The variant whose code a fully connected layer has: with fewer rows than a block, that of a smaller block."""
+    if variant is None or layer.op != "fully_connected" or variant.inner != "c":
+        return variant
+    out = layer.output_shape[-1]
+    if out >= variant.block_rows or (out == 1 and variant.weight_layout != "plain"):
+        return variant
+    return replace(variant, block_rows=min(out, 2), block_cols=1, im2col_cols=1)
+
+
 def count(layer: Layer, variants: Sequence[Variant | None], dsp: bool, unaligned: bool = True) -> np.ndarray:
     """Counts of every part, a row per variant, on a core with or without DSP extension and unaligned access."""
     names = list(parts_of(layer.op))
@@ -60,7 +71,7 @@ def count(layer: Layer, variants: Sequence[Variant | None], dsp: bool, unaligned
     kinds = _COUNTERS[layer.op]
     for kind in dict.fromkeys(lowering.tolist()):
         rows = np.flatnonzero(lowering == kind)
-        chosen = [variants[i] for i in rows.tolist()]
+        chosen = [as_compiled(layer, variants[i]) for i in rows.tolist()]
 
         def knob(name: str, chosen: Sequence[Variant | None] = chosen) -> np.ndarray:
             return np.array([getattr(v, name) for v in chosen])

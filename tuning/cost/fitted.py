@@ -67,6 +67,7 @@ def family(layer: Layer, variant: Variant | None, unaligned: bool = True) -> str
     >>> family(layer, Variant(unroll=4))
     'conv2d q7 q7 unroll=4 block_rows=2 block_cols=2'
     """
+    variant = features.as_compiled(layer, variant)
     # Sizes that choose other code: the width of a Winograd kernel, windows that are unrolled, lanes that are filled.
     sizes = ""
     if variant is not None and variant.lowering == "winograd":
@@ -82,7 +83,7 @@ def family(layer: Layer, variant: Variant | None, unaligned: bool = True) -> str
 
 def ancestors(name: str) -> tuple[str, str, str]:
     """The groups of a family, the nearest first: all that differ from it in blocking, unrolling and windows alone; all
-    that bring the input to the inner product as it does; all of the operation and its types.
+    that bring the input to an inner product of its kind; all of the operation and its types.
 
     Examples
     --------
@@ -90,7 +91,7 @@ def ancestors(name: str) -> tuple[str, str, str]:
     ('conv2d q7 q7 lowering=direct weight_layout=interleaved', 'conv2d q7 q7 lowering=direct *', 'conv2d q7 q7 **')
     """
     group = re.sub(r" (unroll|block_rows|block_cols|kernel|stride)=\w+", "", name)
-    return group, re.sub(r" (weight_layout|inner)=\w+", "", group) + " *", " ".join(name.split()[:3]) + " **"
+    return group, re.sub(r" weight_layout=\w+", "", group) + " *", " ".join(name.split()[:3]) + " **"
 
 
 @cache

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from cmsisnn_x._variants import Variant
 from cmsisnn_x.layers import Layer
 
-from .features import lane_groups, parts_of
+from .features import as_compiled, lane_groups, parts_of
 
 REGISTERS = 12
 """Core registers that an inner loop can hold values in: r0-r12 and lr, less the stack's and one for an address."""
@@ -22,6 +22,7 @@ def price(
     layer: Layer, variant: Variant | None, dsp: bool, timing: Mapping[str, float], unaligned: bool = True
 ) -> list[float]:
     """Cycles of one run of each part of `features.parts_of(layer.op)`, in that order."""
+    variant = as_compiled(layer, variant)
     width = timing["issue_width"]
     alu, store, load = (timing[name] / width for name in ("alu", "store", "load_next"))
     branch = (timing["branch"] + timing["branch_taken"]) / width

@@ -7,7 +7,7 @@ import numpy as np
 
 from cmsisnn_x.layers import Layer
 
-from .loops import Counts, Knobs, lane_count, loop_turns, taps_inside, zero_runs
+from .loops import Counts, Knobs, copy_turns, lane_count, loop_turns, taps_inside, zero_runs
 
 CONVOLUTION = {
     "words": "im2col",  # word groups of input elements copied, widened or transformed, whole runs of them
@@ -100,13 +100,6 @@ def _blocks(knob: Knobs, products: Counts, whole: np.ndarray, left: np.ndarray, 
     }
 
 
-def _copy_turns(layer: Layer, size: int, dsp: bool) -> np.ndarray:
-    """Turns of the loop that copies a run of `size` elements."""
-    if not dsp:
-        return loop_turns(size, 4)
-    return loop_turns(size // 4, 2) if layer.dtype == "q7" else np.asarray(size // 2 * (size // 2 > 8))
-
-
 def im2col(layer: Layer, knob: Knobs, dsp: bool) -> Counts:
     (in_h, in_w, channels), (out_h, out_w, out_ch) = layer.image, layer.output_image
     (kernel_h, kernel_w), (stride_y, stride_x) = layer.kernel, layer.stride
@@ -146,7 +139,7 @@ def im2col(layer: Layer, knob: Knobs, dsp: bool) -> Counts:
         "zero_lines": sum(item["zero_lines"] for item in padding),
         "zero_bytes": sum(item["zero_bytes"] for item in padding),
         "segments": inside * int(whole.sum()),
-        "copy_turns": inside * int(whole.sum()) * np.where(woven, 0, _copy_turns(layer, run, dsp)),
+        "copy_turns": inside * int(whole.sum()) * np.where(woven, 0, copy_turns(layer, run, dsp)),
         "cuts": inside * int((~whole).sum()),
         "outside": outside * out_w,
         "pixels": pixels,
@@ -193,7 +186,7 @@ def rows_of_lines(layer: Layer, knob: Knobs, dsp: bool) -> Counts:
         "words": inside * channels // lanes * real,
         "ragged": inside * channels % lanes * real,
         "segments": real,
-        "copy_turns": real * _copy_turns(layer, inside * channels, dsp),
+        "copy_turns": real * copy_turns(layer, inside * channels, dsp),
         "cuts": real * ((left > 0) + (right > 0)),
         "outside": len(lines) - real,
         "zero_lines": sum(item["zero_lines"] for item in padding),

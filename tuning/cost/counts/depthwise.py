@@ -7,7 +7,7 @@ import numpy as np
 
 from cmsisnn_x.layers import Layer
 
-from .loops import Counts, Knobs, lane_count, loop_turns, taps_inside, zero_runs
+from .loops import Counts, Knobs, copy_turns, lane_count, loop_turns, taps_inside, zero_runs
 
 DEPTHWISE = {
     "words": "im2col",  # word groups of input elements copied or woven
@@ -15,6 +15,7 @@ DEPTHWISE = {
     "zero_lines": "im2col",
     "zero_bytes": "im2col",
     "segments": "im2col",  # taps copied, or pairs of rows woven
+    "copy_turns": "im2col",  # turns of the loops that copy taps
     "outside": "im2col",  # taps, or rows of pairs, outside the image
     "pixels": "im2col",
     "taps": "multiply_accumulate",  # words of weights read ahead
@@ -63,6 +64,7 @@ def im2col(layer: Layer, knob: Knobs, dsp: bool) -> Counts:
         "ragged": inside * (channels % lanes),
         **zero_runs(channels * 2, outside),
         "segments": inside,
+        "copy_turns": inside * copy_turns(layer, channels, dsp) if dsp else 0,
         "outside": outside,
         "pixels": pixels,
         "steps": blocks * taps,

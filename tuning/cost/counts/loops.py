@@ -27,6 +27,13 @@ def lane_count(layer: Layer, dsp: bool) -> int:
     return 2 if dsp and layer.dtype == "q15" else 4
 
 
+def copy_turns(layer: Layer, size: int, dsp: bool) -> np.ndarray:
+    """Turns of the loop that copies a run of `size` elements."""
+    if not dsp:
+        return loop_turns(size, 4)
+    return loop_turns(size // 4, 2) if layer.dtype == "q7" else np.asarray(size // 2 * (size // 2 > 8))
+
+
 def zero_runs(size: np.ndarray | int, times: np.ndarray | int = 1) -> Counts:
     """Of `times` runs of `size` zero bytes each."""
     return {"zero_lines": np.sum(size // 16 * times), "zero_bytes": np.sum(size % 16 * times)}
