@@ -80,6 +80,6 @@ def _make_folder(folder: Path, made: list[Path]) -> None:
 
 def _remove_stale(path: Path) -> None:
     for leftover in path.parent.glob(f".{path.name}.*.partial"):
-        with suppress(FileNotFoundError):  # another run was faster
+        with suppress(OSError):  # another run was faster, or it is not ours
             if time.time() - leftover.stat().st_mtime > STALE_SECONDS:
                 leftover.unlink()

@@ -178,7 +178,12 @@ class Toolchain:
 def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
     """As `subprocess.run`; a compiler that is not waited for ends with all processes that it started."""
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        errors="replace",  # paths in messages are spelled as the system likes
+        start_new_session=True,
     ) as process:
         try:
             out, err = process.communicate(timeout=COMPILE_SECONDS)
@@ -224,7 +229,7 @@ def find_toolchain(kind: Kind | None = None) -> Toolchain:
 
 
 def _identify(kind: Kind, command: tuple[str, ...]) -> Toolchain:
-    done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=False)
+    done = _run([*command, "--version"])
     if done.returncode:
         raise ToolchainError(f"{' '.join(command)} --version failed: {done.stderr.strip() or 'no message'}")
     return Toolchain(kind, command, done.stdout.splitlines()[0].strip())
