@@ -32,7 +32,7 @@ LAYERS = (
 UPWARDS = {("emit", "report"), ("quantize", "terminal"), ("quantize", "program")}
 RUNS_PROGRAMS = ("subprocess", "multiprocessing", "unicorn", "pty")
 LONGEST = 600  # lines; 500 is what we aim at
-WITH_REASON = {}
+WITH_REASON: dict[str, str] = {}
 
 
 @cache
