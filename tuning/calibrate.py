@@ -40,7 +40,7 @@ NOISE, LEAST_NOISE = 0.05, 0.005
 """Relative error that a fit takes for granted: at first, and of the best groups."""
 OUTLIER = 2.0
 """Times the noise from which on a run weighs less."""
-WIDE, CAUTION = 0.08, 2.0
+WIDE, CAUTION = 0.08, 5.0
 """Families that miss their own runs by more than this in the median are charged so many times the excess: among many
 variants, the estimate's first choice would else be one of those whose kernels spill in this shape and not in others.
 """
@@ -197,7 +197,7 @@ def _judged(bench: Bench, target: Target, found: Coefficients, layers: Sequence[
         rest = [v for i in order[FAVOURITES:] if (v := space[i]) is not None]
         for inner_is_c in (True, False):
             same = [v for v in rest if (v.inner == "c") == inner_is_c]
-            picked += same[:: max(len(same) // OTHERS, 1)][:OTHERS]
+            picked += same[:: max(len(same) // max(OTHERS, 1), 1)][:OTHERS]
         plan.append((layer, picked))
     return _emulate(bench, target, plan, report)
 
