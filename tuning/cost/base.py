@@ -141,7 +141,7 @@ def estimate_space(layer: Layer, variants: Sequence[Variant | None], target: Tar
     terms[:, TERMS.index("memory")] = board.added_cycles(layer, chosen, counts, weights, code, target)
     stacks = tuple(stack.get(name) for name in names)
     # Rounded twice: the order of a sum depends on how many variants there are, and must not decide a half.
-    whole = np.rint(np.round(terms, 3)).astype(np.int64)
+    whole = np.rint(np.round(terms, 6)).astype(np.int64)
     return Estimates(chosen, whole, scratch, weights, code, stack_bytes=stacks)
 
 
