@@ -227,7 +227,7 @@ def test_stored_errors_meet_the_bars(core: str, kind: str) -> None:
     median, regret = BARS[kind]
     assert error["near_median"] <= median
     assert error["regret_median"] <= regret
-    assert error["near_worst"] <= WORST.get(kind.split()[0], 0.4)
+    assert error["near_worst"] <= WORST.get(kind.split()[0], 0.42)
 
 
 def test_sets_of_layers_share_no_shape() -> None:
