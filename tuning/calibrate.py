@@ -40,10 +40,11 @@ NOISE, LEAST_NOISE = 0.05, 0.005
 """Relative error that a fit takes for granted: at first, and of the best groups."""
 OUTLIER = 2.0
 """Times the noise from which on a run weighs less."""
-WIDE, CAUTION, FEW, WIDE_OF_FEW = 0.08, 5.0, 12, 0.2
+WIDE, CAUTION, FEW, WIDE_OF_FEW = 0.08, 5.0, 12, (0.2, 0.1)
 """Families that miss their own runs by more than this in the median are charged so many times the excess: among many
 variants, the estimate's first choice would else be one of those whose kernels spill in this shape and not in others.
-Convolutions with few runs follow them too well for a median: there the worst counts.
+Convolutions with few runs follow them too well for a median: there the worst counts, and sooner on cores with the DSP
+extension, where kernels in assembly, which estimates hardly miss, are there to be chosen instead.
 """
 ROUNDS = 3
 NEAR = 1.25
@@ -220,7 +221,7 @@ def coefficients(
         residuals[name] = (round(float(np.median(wrong)), 4), round(float(wrong.max()), 4), len(found))
         excess = residuals[name][0] - WIDE
         if name.startswith("conv2d") and len(found) < FEW:
-            excess = max(excess, residuals[name][1] - WIDE_OF_FEW)
+            excess = max(excess, residuals[name][1] - WIDE_OF_FEW[target.dsp])
         if excess > 0:
             families[name] = tuple(float(f"{cost * (1 + CAUTION * excess):.4g}") for cost in families[name])
     return Coefficients(

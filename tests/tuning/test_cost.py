@@ -217,7 +217,8 @@ BARS = {
     "avg_pool2d q7": (0.05, 0.0),
     "avg_pool2d q15": (0.05, 0.0),
 }
-WORST = {"depthwise_conv2d": 0.25, "fully_connected": 0.15, "max_pool2d": 0.12, "avg_pool2d": 0.12}
+# Convolutions in C that few runs tell about are charged for it: the estimate is meant to be high.
+WORST = {"conv2d": 0.65, "depthwise_conv2d": 0.25, "fully_connected": 0.15, "max_pool2d": 0.12, "avg_pool2d": 0.12}
 
 
 @pytest.mark.parametrize("core", CORES)
@@ -227,7 +228,7 @@ def test_stored_errors_meet_the_bars(core: str, kind: str) -> None:
     median, regret = BARS[kind]
     assert error["near_median"] <= median
     assert error["regret_median"] <= regret
-    assert error["near_worst"] <= WORST.get(kind.split()[0], 0.42)
+    assert error["near_worst"] <= WORST[kind.split()[0]]
 
 
 def test_sets_of_layers_share_no_shape() -> None:
