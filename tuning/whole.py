@@ -101,7 +101,6 @@ def _about(plan: Plan, compiler: str) -> dict[str, Any]:
         "parameters": parameters.hexdigest(),
         "variant": {item.layer.name: item.variant and asdict(item.variant) for item in plan.layers},
         "aligned": (True, True),
-        "alone": True,
         "core": plan.target.core,
         "target": target_digest(plan.target),
         "compiler": compiler,

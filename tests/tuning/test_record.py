@@ -137,7 +137,7 @@ def entry(number: int) -> tuple[str, dict[str, object], dict[str, object]]:
     digest = f"{number:064x}"
     about = {
         "op": "convolve", "kernels": digest, "tools": digest, "layer": {"name": f"c{number}"}, "parameters": digest,
-        "variant": {"unroll": 4}, "aligned": [True, False], "alone": True, "core": "cortex-m4", "target": digest,
+        "variant": {"unroll": 4}, "aligned": [True, False], "core": "cortex-m4", "target": digest,
         "compiler": "gcc 12", "cflags": ["-O3"],
     }  # fmt: skip
     result = dict.fromkeys(("cycles", "instructions", "code_bytes", "stack_bytes"), number)
