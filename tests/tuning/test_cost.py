@@ -221,6 +221,19 @@ BARS = {
 WORST = {"conv2d": 0.65, "depthwise_conv2d": 0.25, "fully_connected": 0.15, "max_pool2d": 0.12, "avg_pool2d": 0.12}
 
 
+# What the first choice of a single layer takes beyond the fastest. Not on M4 and M33, where two layers miss it.
+WORST_REGRET = {
+    ("cortex-m3", "conv2d q7"): 0.03,
+    ("cortex-m7", "conv2d q7"): 0.05,
+    ("cortex-m3", "depthwise_conv2d q7"): 0.05,
+    ("cortex-m7", "depthwise_conv2d q7"): 0.05,
+    ("cortex-m3", "fully_connected q7"): 0.05,
+    ("cortex-m4", "fully_connected q7"): 0.05,
+    ("cortex-m7", "fully_connected q7"): 0.05,
+    ("cortex-m33", "fully_connected q7"): 0.05,
+}
+
+
 @pytest.mark.parametrize("core", CORES)
 @pytest.mark.parametrize("kind", BARS)
 def test_stored_errors_meet_the_bars(core: str, kind: str) -> None:
@@ -229,6 +242,7 @@ def test_stored_errors_meet_the_bars(core: str, kind: str) -> None:
     assert error["near_median"] <= median
     assert error["regret_median"] <= regret
     assert error["near_worst"] <= WORST[kind.split()[0]]
+    assert error["regret_worst"] <= WORST_REGRET.get((core, kind), 0.4)
 
 
 def test_sets_of_layers_share_no_shape() -> None:
