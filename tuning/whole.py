@@ -47,8 +47,9 @@ def compare(plans: Sequence[Plan], records: Path | None = None) -> list[Measurem
 
     toolchain = find_toolchain(None)
     compiler = f"{toolchain.kind} {toolchain.version}"
-    about = {key_of(item): item for item in (_about(plan, compiler) for plan in plans)}
-    keys = [key_of(_about(plan, compiler)) for plan in plans]
+    contents = [_about(plan, compiler) for plan in plans]
+    keys = [key_of(content) for content in contents]
+    about = dict(zip(keys, contents, strict=True))
     with closing(Records(records)) as store:
         found = {key: Measurement(**content) for key, content in store.get(keys).items()}
         for key, plan in zip(keys, plans, strict=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
@@ -163,6 +163,10 @@ def project(plan: Plan) -> Project:
     kernels: dict[tuple[Any, ...], Kernel] = {}
     tables: dict[str, str] = {}
     layers = []
+    constants: list[tuple[np.ndarray, ...]] = [
+        () if item.layer.weights is None else (packed_weights(item.layer, item.variant), bias(item.layer))
+        for item in plan.layers
+    ]
     for index, item in enumerate(plan.layers):
         layer = item.layer
         layer_prefix = f"{prefix}_{layer.name.upper()}"
@@ -181,14 +185,13 @@ def project(plan: Plan) -> Project:
         key = (layer.python_op, *own.values())
         if key not in kernels:
             kernel_name = names.new(f"{functions[index]}_kernel")
-            constants = () if layer.weights is None else (packed_weights(layer, item.variant), bias(layer))
-            declaration = kernel_declare(kernel_name, layer.numpy_dtype, constants)
+            declaration = kernel_declare(kernel_name, layer.numpy_dtype, constants[index])
             header = f"{layer.python_op}.h"
             kernels[key] = Kernel(kernel_name, layer_prefix, header, declaration, tables.get(layer.op))
         operands: tuple[str, ...] = ()
         extra = _offsets(item, layer_prefix)
         if layer.weights is not None:
-            packed, layer_bias = packed_weights(layer, item.variant), bias(layer)
+            packed, layer_bias = constants[index]
             operands = (names.new(f"{functions[index]}_weights"), names.new(f"{functions[index]}_bias"))
             layout = item.variant.weight_layout if item.variant else "plain"
             shape = " x ".join(map(str, layer.weights.shape))
@@ -210,7 +213,7 @@ def project(plan: Plan) -> Project:
                 can_be_in_place=layer.is_in_place,
             )
         )
-    pairs = _pairs(plan, pair_functions, layers, kernels, names)
+    pairs = _pairs(plan, pair_functions, layers, constants, kernels, names)
     calls = []
     for item, text in zip(plan.layers, layers, strict=True):
         if text.index in pairs:
@@ -258,6 +261,7 @@ def _pairs(
     plan: Plan,
     functions: dict[int, str],
     layers: list[LayerText],
+    constants: Sequence[Sequence[np.ndarray]],
     kernels: dict[tuple[Any, ...], Kernel],
     names: Names,
 ) -> dict[int, Call]:
@@ -271,8 +275,8 @@ def _pairs(
         prefixes = [f"{plan.model}_{text.name}".upper() for text in (conv, pool)]
         key = (header, *_settings(conv, prefixes[0]), *_settings(pool, prefixes[1]))
         if key not in kernels:
-            name, layer = names.new(f"{function}_kernel"), item.layer
-            declaration = kernel_declare(name, layer.numpy_dtype, (packed_weights(layer, item.variant), bias(layer)))
+            name = names.new(f"{function}_kernel")
+            declaration = kernel_declare(name, item.layer.numpy_dtype, constants[at])
             kernels[key] = Kernel(name, prefixes[0], header, declaration, None, prefixes[1])
         found[at] = Call(
             at, function, kernels[key].name, conv.operands, conv.input, pool.output, conv.scratch,
