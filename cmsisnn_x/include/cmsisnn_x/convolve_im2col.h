@@ -43,6 +43,15 @@ CXN_INLINE int16_t *CXN_LOCAL(column_run)(int16_t *to, const CXN_IN_T *from, int
         cxn_store_u32_aligned(to + 2 * CXN_BC, cxn_pkhtb(odd, even));
     }
 #else
+#if CXN_GET(IN_BITS) == 16 && !CXN_GET(INPUT_ALIGNED) && !CXN_UNALIGNED
+    if (((uintptr_t)from & 1U) == 0) {
+        for (int32_t i = count / 2; i > 0; i--, to += 2 * CXN_BC, from += 2) {
+            to[0] = from[0];
+            to[1] = from[1];
+        }
+        return to;
+    }
+#endif
     for (int32_t i = count / 2; i > 0; i--, to += 2 * CXN_BC, from += 2) {
         to[0] = (int16_t)CXN_LOCAL(load)(from);
         to[1] = (int16_t)CXN_LOCAL(load)(from + 1);

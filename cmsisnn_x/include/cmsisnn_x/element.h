@@ -43,6 +43,15 @@ CXN_INLINE void CXN_LOCAL(widen)(int16_t *CXN_RESTRICT to, const CXN_IN_T *CXN_R
     if (count % 2)
         *to = (int16_t)CXN_LOCAL(load)(from);
 #else
+#if CXN_GET(IN_BITS) == 16 && !CXN_GET(INPUT_ALIGNED) && !CXN_UNALIGNED
+    /* The caller's q15 input is even in nearly every firmware; only an odd one has to be read in bytes. */
+    if (((uintptr_t)from & 1U) == 0) {
+        CXN_UNROLL_LOOP(4)
+        for (int32_t i = count; i > 0; i--)
+            *to++ = *from++;
+        return;
+    }
+#endif
     CXN_UNROLL_LOOP(4)
     for (int32_t i = count; i > 0; i--)
         *to++ = (int16_t)CXN_LOCAL(load)(from++);

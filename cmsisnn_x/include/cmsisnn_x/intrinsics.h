@@ -32,12 +32,24 @@
 #define CXN_SATURATE 0
 #endif
 
-/* Memory. The plain forms accept any address; the `_aligned` forms promise word alignment, which M0+ and LDRD need. */
+#if defined(__ARM_FEATURE_UNALIGNED) || !defined(__ARM_ARCH)
+#define CXN_UNALIGNED 1
+#else
+#define CXN_UNALIGNED 0
+#endif
+
+/* Memory. The plain forms accept any address; the `_aligned` forms promise word alignment, which M0+ and LDRD need. Cores
+   without unaligned access move bytes by hand: GCC calls memcpy, up to eight times the cycles of a whole layer. */
 CXN_INLINE uint32_t cxn_load_u32(const void *p)
 {
+#if CXN_UNALIGNED
     uint32_t x;
     CXN_MEMCPY(&x, p, sizeof x);
     return x;
+#else
+    const uint8_t *const b = (const uint8_t *)p;
+    return (uint32_t)b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24;
+#endif
 }
 
 CXN_INLINE uint32_t cxn_load_u32_aligned(const void *p)
@@ -54,14 +66,30 @@ CXN_INLINE uint32_t cxn_load_u32_aligned(const void *p)
 /* Taken as const void *, not as const int16_t *: Clang would conclude from the type that the address is even. */
 CXN_INLINE int32_t cxn_load_s16(const void *p)
 {
+#if CXN_UNALIGNED
     int16_t x;
     CXN_MEMCPY(&x, p, sizeof x);
     return x;
+#else
+    return (int16_t)(((const uint8_t *)p)[0] | ((const uint8_t *)p)[1] << 8);
+#endif
+}
+
+CXN_INLINE void cxn_store_bytes(void *p, uint32_t x, int count)
+{
+    uint8_t *bytes = (uint8_t *)p;
+    for (int i = 0; i < count; ++i) {
+        bytes[i] = (uint8_t)(x >> (8 * i));
+    }
 }
 
 CXN_INLINE void cxn_store_u32(void *p, uint32_t x)
 {
+#if CXN_UNALIGNED
     CXN_MEMCPY(p, &x, sizeof x);
+#else
+    cxn_store_bytes(p, x, 4);
+#endif
 }
 
 CXN_INLINE void cxn_store_u32_aligned(void *p, uint32_t x)
@@ -75,8 +103,12 @@ CXN_INLINE void cxn_store_u32_aligned(void *p, uint32_t x)
 
 CXN_INLINE void cxn_store_u16(void *p, uint32_t x)
 {
+#if CXN_UNALIGNED
     const uint16_t h = (uint16_t)x;
     CXN_MEMCPY(p, &h, sizeof h);
+#else
+    cxn_store_bytes(p, x, 2);
+#endif
 }
 
 /* GCC may fuse neighbouring LDRs into LDRD or LDM, which fault on unaligned data; where the address is not known to be

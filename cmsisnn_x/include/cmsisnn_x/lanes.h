@@ -1,29 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Elements of one kernel instance in groups: a word of CXN_LANES elements (4 x q7 or 2 x q15), or one element at a time.
- * CXN_WORD_READS and CXN_WORD_WRITES say whether words can be used at all: a core without unaligned access needs buffers that
- * are word aligned and rows of whole words (CXN_WHOLE_WORDS). Include after config.h and intrinsics.h.
+ * CXN_WORD_READS says whether words can be used at all: a core without unaligned access needs an input that is word aligned and
+ * rows of whole words (CXN_WHOLE_WORDS). Include after config.h and intrinsics.h.
  */
 #ifndef CXN_LANES_H
 #define CXN_LANES_H
 
-#if defined(__ARM_FEATURE_UNALIGNED) || !defined(__ARM_ARCH)
-#define CXN_UNALIGNED 1
-#else
-#define CXN_UNALIGNED 0
-#endif
-
 CXN_INLINE int32_t cxn_max_s32(int32_t x, int32_t y)
 {
     return x > y ? x : y;
-}
-
-CXN_INLINE void cxn_store_bytes(void *p, uint32_t x, int count)
-{
-    uint8_t *bytes = (uint8_t *)p;
-    for (int i = 0; i < count; ++i) {
-        bytes[i] = (uint8_t)(x >> (8 * i));
-    }
 }
 
 /* The bytes, or halves, of x where the top bit of `select` is set, else those of y. */
@@ -66,7 +52,6 @@ CXN_INLINE uint32_t cxn_lanes_max_s16(uint32_t x, uint32_t y)
 #define CXN_LANES (32 / CXN_GET(IN_BITS))
 #define CXN_WHOLE_WORDS (CXN_GET(IN_CH) % CXN_LANES == 0)
 #define CXN_WORD_READS (CXN_UNALIGNED || (CXN_GET(INPUT_ALIGNED) && CXN_WHOLE_WORDS))
-#define CXN_WORD_WRITES (CXN_UNALIGNED || (CXN_GET(OUTPUT_ALIGNED) && CXN_WHOLE_WORDS))
 
 /* `lanes` elements at p: a packed word, or one element with its sign extended. */
 CXN_INLINE uint32_t CXN_LOCAL(load)(const CXN_IN_T *p, int lanes)
@@ -75,7 +60,7 @@ CXN_INLINE uint32_t CXN_LOCAL(load)(const CXN_IN_T *p, int lanes)
         if (CXN_DSP) {
             return cxn_load_u32_single(p);
         }
-        return CXN_GET(INPUT_ALIGNED) && CXN_WHOLE_WORDS ? cxn_load_u32_aligned(p) : cxn_load_u32(p);
+        return !CXN_UNALIGNED || (CXN_GET(INPUT_ALIGNED) && CXN_WHOLE_WORDS) ? cxn_load_u32_aligned(p) : cxn_load_u32(p);
     }
     return CXN_GET(IN_BITS) == 8 || CXN_GET(INPUT_ALIGNED) ? (uint32_t)(int32_t)*p : (uint32_t)cxn_load_s16(p);
 }
@@ -85,17 +70,13 @@ CXN_INLINE void CXN_LOCAL(store)(CXN_OUT_T *p, uint32_t x, int lanes)
     if (lanes != 1) {
         if (CXN_GET(OUTPUT_ALIGNED) && CXN_WHOLE_WORDS) {
             cxn_store_u32_aligned(p, x);
-        } else if (CXN_WORD_WRITES) {
-            cxn_store_u32(p, x);
         } else {
-            cxn_store_bytes(p, x, 4);
+            cxn_store_u32(p, x);
         }
     } else if (CXN_GET(IN_BITS) == 8 || CXN_GET(OUTPUT_ALIGNED)) {
         *p = (CXN_OUT_T)(int32_t)x;
-    } else if (CXN_UNALIGNED) {
-        cxn_store_u16(p, x);
     } else {
-        cxn_store_bytes(p, x, 2);
+        cxn_store_u16(p, x);
     }
 }
 

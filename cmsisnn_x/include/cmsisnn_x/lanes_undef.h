@@ -2,4 +2,3 @@
 #undef CXN_LANES
 #undef CXN_WHOLE_WORDS
 #undef CXN_WORD_READS
-#undef CXN_WORD_WRITES
