@@ -40,12 +40,6 @@ NOISE, LEAST_NOISE = 0.05, 0.005
 """Relative error that a fit takes for granted: at first, and of the best groups."""
 OUTLIER = 2.0
 """Times the noise from which on a run weighs less."""
-WIDE, CAUTION, FEW, WIDE_OF_FEW = 0.08, 5.0, 12, (0.2, 0.1)
-"""Families that miss their own runs by more than this in the median are charged so many times the excess: among many
-variants, the estimate's first choice would else be one of those whose kernels spill in this shape and not in others.
-Convolutions with few runs follow them too well for a median: there the worst counts, and sooner on cores with the DSP
-extension, where kernels in assembly, which estimates hardly miss, are there to be chosen instead.
-"""
 ROUNDS = 3
 NEAR = 1.25
 """Variants that take up to so many times the cycles of the fastest: those that a plan chooses among."""
@@ -55,7 +49,7 @@ in C, so many each.
 """
 
 EFFORT = {
-    "conv2d": (16, 7, 3),
+    "conv2d": (16, 12, 3),
     "depthwise_conv2d": (24, 12, 3),
     "fully_connected": (14, 8, 3),
 }
@@ -178,8 +172,10 @@ def _effort(op: str, variant: Variant, target: Target) -> int:
             # Twelve registers: large blocks in C spill, and Winograd in C is slower than in assembly.
             small = variant.block_rows * variant.block_cols <= 2 or (variant.block_rows == 4 and variant.unroll < 8)
             return hardly if variant.tile > 1 else often if small else sometimes
-        packed = variant.weight_layout != "plain" or variant.tile == 4
-        return sometimes if packed and variant.unroll >= 4 else hardly
+        # C wins where assembly has little to do, few channels or short windows, and then by large blocks.
+        blocked = min(variant.block_rows, variant.block_cols) >= 2 and variant.unroll >= 4
+        transforms_at_run_time = variant.tile > 1 and variant.weight_layout == "plain"
+        return sometimes if blocked and not transforms_at_run_time else hardly
     if op == "depthwise_conv2d":
         if target.dsp:
             return often if variant.lowering == "line_buffer" else hardly
@@ -194,7 +190,8 @@ def _judged(bench: Bench, target: Target, found: Coefficients, layers: Sequence[
     plan = []
     for layer in layers:
         space = _variants(layer, target)
-        order = np.argsort(_estimated(found, layer, space, target), kind="stable")
+        _, weighed = _estimated(found, layer, space, target)
+        order = np.argsort(weighed, kind="stable")
         picked = [space[i] for i in order[:FAVOURITES]]
         rest = [v for i in order[FAVOURITES:] if (v := space[i]) is not None]
         for inner_is_c in (True, False):
@@ -219,11 +216,6 @@ def coefficients(
     for name, found in of_family.items():
         wrong = np.array([abs(_cycles(families[name], s, target) / s.cycles - 1) for s in found])
         residuals[name] = (round(float(np.median(wrong)), 4), round(float(wrong.max()), 4), len(found))
-        excess = residuals[name][0] - WIDE
-        if name.startswith("conv2d") and len(found) < FEW:
-            excess = max(excess, residuals[name][1] - WIDE_OF_FEW[target.dsp])
-        if excess > 0:
-            families[name] = tuple(float(f"{cost * (1 + CAUTION * excess):.4g}") for cost in families[name])
     return Coefficients(
         target.core,
         compiler,
@@ -327,11 +319,13 @@ def _cycles(cost: Sequence[float], sample: Sample, target: Target) -> float:
 # ---------------------------------------------------------------- how good it is
 
 
-def _estimated(found: Coefficients, layer: Layer, variants: Sequence[Variant | None], target: Target) -> np.ndarray:
-    """Cycles that these coefficients give."""
+def _estimated(
+    found: Coefficients, layer: Layer, variants: Sequence[Variant | None], target: Target
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cycles that these coefficients give, and what a choice by them goes by: `Estimates.weighed_cycles`."""
     counts = features.count(layer, variants, target.dsp, has_unaligned(target))
     costs: dict[str, np.ndarray] = {}
-    cycles = np.zeros(len(variants))
+    cycles, caution = np.zeros(len(variants)), np.zeros(len(variants))
     for row, variant in enumerate(variants):
         name = _family(layer, variant, target)
         if name not in costs:
@@ -339,7 +333,8 @@ def _estimated(found: Coefficients, layer: Layer, variants: Sequence[Variant | N
             price = np.array(mix.price(layer, variant, target.dsp, target.timing, has_unaligned(target)))
             costs[name] = np.array(known) if known else price * np.array(found.factors(name) or 1.0)
         cycles[row] = counts[row] @ costs[name]
-    return cycles
+        caution[row] = found.caution(name, target.dsp)
+    return cycles, cycles * (1 + caution)
 
 
 def judge(found: Coefficients, target: Target, samples: Sequence[Sample]) -> dict[str, dict[str, float]]:
@@ -366,10 +361,10 @@ def judge(found: Coefficients, target: Target, samples: Sequence[Sample]) -> dic
 def _judge_kind(found: Coefficients, target: Target, layers: Sequence[Sequence[Sample]]) -> dict[str, float]:
     every, near, choices, regrets = [], [], [], []
     for samples in layers:
-        estimated = _estimated(found, samples[0].layer, [s.variant for s in samples], target)
+        estimated, weighed = _estimated(found, samples[0].layer, [s.variant for s in samples], target)
         cycles = np.array([s.cycles for s in samples], float)
         wrong = np.abs(estimated / cycles - 1)
-        first = int(np.argmin(estimated))
+        first = int(np.argmin(weighed))
         every += wrong.tolist()
         near += wrong[cycles <= NEAR * cycles.min()].tolist()
         choices.append(wrong[first])

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 from math import prod
@@ -10,6 +11,7 @@ from math import prod
 import numpy as np
 import pytest
 
+import tuning
 from cmsisnn_x import Variant
 from cmsisnn_x._variants import BLOCKED_OPS
 from cmsisnn_x.buffers import layer_scratch_bytes
@@ -349,6 +351,34 @@ def test_a_starved_fit_does_not_make_a_kernel_look_free(monkeypatch: pytest.Monk
     assert 0.25 * layer.macs < estimate(layer, variant, target).terms["multiply_accumulate"] < honest
 
 
+def test_kernels_that_estimates_miss_are_chosen_with_caution_and_estimated_as_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, target = load_model("cifar10"), load_target("cortex-m4")
+    before = tuning.tune(model, target)
+    item = before.layers[2]
+    assert item.variant is not None
+    known = fitted.coefficients("cortex-m4")
+    missed = dict.fromkeys([fitted.family(item.layer, item.variant)], (0.4, 0.5, 20))
+    doubted = replace(known, residuals={**known.residuals, **missed})
+    monkeypatch.setattr(fitted, "coefficients", lambda core: doubted)
+    after = tuning.tune(model, target)
+    chosen = after.layers[2]
+    assert fitted.family(item.layer, chosen.variant) not in missed
+    alone = replace(item.variant, fused_pool=False)
+    assert estimate(item.layer, alone, target).cycles <= chosen.cycles
+    table = estimate_space(item.layer, (item.variant, chosen.variant), target)
+    assert table.caution_cycles[0] == pytest.approx(fitted.CAUTION * (0.4 - fitted.WIDE) * table.cycles[0], rel=0.02)
+    assert table.take([0]).weighed_cycles[0] == table.cycles[0] + table.caution_cycles[0]
+    assert after.totals["cycles"] == sum(layer.cycles for layer in after.layers) >= before.totals["cycles"]
+    # A frontier ends with the plan, in cycles that are expected.
+    points = tuning.tune(model, target, pareto=True).pareto
+    assert points is not None
+    for frontier in points.values():
+        assert frontier[-1]["cycles"] == after.totals["cycles"]
+        assert all(a["cycles"] > b["cycles"] for a, b in itertools.pairwise(frontier))
+
+
 LIVE = (
     make_layer("live_conv", "conv2d", "q7", (9, 10, 8), 8, (3, 3), (1, 1), 1),
     make_layer("live_depthwise", "depthwise_conv2d", "q7", (10, 9, 12), 0, (3, 3), (1, 1), 1),
@@ -365,7 +395,7 @@ def test_first_choices_on_other_layers_take_what_is_estimated(core: str) -> None
     wrong = []
     for layer in LIVE:
         table = estimate_space(layer, search_space(layer, target).variants, target)
-        first = np.argsort(table.cycles, kind="stable")[:2]
+        first = np.argsort(table.weighed_cycles, kind="stable")[:2]
         for at, run in zip(first, bench.measure(layer, [table.variants[i] for i in first]), strict=True):
             assert run.problem is None
             wrong.append(abs(int(table.cycles[at]) / run.cycles - 1))

@@ -47,7 +47,7 @@ class Estimate:
 @dataclass(frozen=True)
 class Estimates:
     """A column per quantity, a row per variant of a space. `emulated_cycles`, where given, replace the sum of
-    the terms.
+    the terms. `caution_cycles` count where variants are chosen, and nowhere else.
     """
 
     variants: tuple[Variant | None, ...]
@@ -55,6 +55,7 @@ class Estimates:
     scratch_bytes: np.ndarray
     weights_bytes: np.ndarray
     code_bytes: np.ndarray
+    caution_cycles: np.ndarray
     emulated_cycles: np.ndarray | None = None
     stack_bytes: tuple[int | None, ...] = ()
 
@@ -63,17 +64,23 @@ class Estimates:
         """Integers, so that sums over layers are exact."""
         return self.terms.sum(axis=1) if self.emulated_cycles is None else self.emulated_cycles
 
+    @property
+    def weighed_cycles(self) -> np.ndarray:
+        """What choosing goes by: the estimate, and more for kernels that estimates know badly; see `fitted.CAUTION`."""
+        return self.cycles + self.caution_cycles if self.emulated_cycles is None else self.emulated_cycles
+
     def __len__(self) -> int:
         return len(self.variants)
 
     def take(self, rows: Sequence[int]) -> Estimates:
         """Some of the rows."""
         at = np.asarray(rows, int)
-        columns = (self.terms, self.scratch_bytes, self.weights_bytes, self.code_bytes)
+        columns = (self.terms, self.scratch_bytes, self.weights_bytes, self.code_bytes, self.caution_cycles)
         emulated = None if self.emulated_cycles is None else self.emulated_cycles[at]
         stack = tuple(self.stack_bytes[i] for i in rows)
-        terms, scratch, weights, code = (column[at] for column in columns)
-        return Estimates(tuple(self.variants[i] for i in rows), terms, scratch, weights, code, emulated, stack)
+        terms, scratch, weights, code, caution = (column[at] for column in columns)
+        variants = tuple(self.variants[i] for i in rows)
+        return Estimates(variants, terms, scratch, weights, code, caution, emulated, stack)
 
     def _terms(self, index: int) -> list[int]:
         """The terms of a row; where cycles were emulated, the estimate's shares of them."""
@@ -133,16 +140,17 @@ def estimate_space(layer: Layer, variants: Sequence[Variant | None], target: Tar
         if parts:
             terms[:, column] = of_part[:, parts].sum(axis=1)
     scratch, weights = _footprints(layer, chosen)
-    known = fitted.coefficients(target.core).code_bytes
-    stack = fitted.coefficients(target.core).stack_bytes
+    found = fitted.coefficients(target.core)
     code = np.array(
-        [known.get(name) or _code_bytes(variant) for name, variant in zip(names, chosen, strict=True)], np.int64
+        [found.code_bytes.get(name) or _code_bytes(variant) for name, variant in zip(names, chosen, strict=True)],
+        np.int64,
     )
+    caution = terms.sum(axis=1) * [found.caution(name, target.dsp) for name in names]
     terms[:, TERMS.index("memory")] = board.added_cycles(layer, chosen, counts, weights, code, target)
-    stacks = tuple(stack.get(name) for name in names)
+    stacks = tuple(found.stack_bytes.get(name) for name in names)
     # Rounded twice: the order of a sum depends on how many variants there are, and must not decide a half.
-    whole = np.rint(np.round(terms, 6)).astype(np.int64)
-    return Estimates(chosen, whole, scratch, weights, code, stack_bytes=stacks)
+    whole, more = (np.rint(np.round(cycles, 6)).astype(np.int64) for cycles in (terms, caution))
+    return Estimates(chosen, whole, scratch, weights, code, more, stack_bytes=stacks)
 
 
 def expected_error(op: str, target: Target, dtype: str = "q7") -> tuple[float, float] | None:
