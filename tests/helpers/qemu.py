@@ -25,7 +25,8 @@ class Board:
 
 
 BOARDS = (
-    Board("microbit", "cortex-m0", ram_bytes=0x4000),
+    # A Cortex-M0: it has the instructions of an M0+, and faults at unaligned access as well.
+    Board("microbit", "cortex-m0plus", ram_bytes=0x4000),
     Board("mps2-an385", "cortex-m3"),
     Board("mps2-an386", "cortex-m4"),
     Board("mps2-an500", "cortex-m7"),
