@@ -188,7 +188,7 @@ class _LayerSearch:
     def __post_init__(self) -> None:
         self.baseline = baseline_of(self.space)
         self.total = min(max(self.how.trials or TRIALS + len(self.must) - 1, 1), len(self.rows))
-        own = self.table.weighed_cycles + self.price * (self.table.weights_bytes + self.table.code_bytes)
+        own = self.table.cycles + self.price * (self.table.weights_bytes + self.table.code_bytes)
         # What the pooling behind it costs where the kernel does not take it in.
         stage = own if self.stage is None else self.stage.cycles + self.price * self.stage.flash_bytes
         self.prior, self.further = stage, stage - own

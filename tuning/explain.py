@@ -70,8 +70,6 @@ class Candidate:
         for the chosen variant.
     change : float
         Relative to the chosen variant's cycles: 0.1 is 10 % more.
-    caution : float
-        Share of its cycles that choosing adds, as estimates know its kernel badly or little.
     over : mapping
         Bytes by which the network would exceed its ``"sram"`` or ``"flash"`` budget; empty where it fits.
     changes : mapping
@@ -82,7 +80,6 @@ class Candidate:
     cycles: int
     emulated: bool
     change: float
-    caution: float
     terms: dict[str, int]
     scratch_bytes: int
     flash_bytes: int
@@ -259,7 +256,6 @@ class _Candidates:
         assert self.item.variant is not None
         self.chosen = at[self.item.variant]
         cycles = full.cycles.astype(float)
-        self.caution = full.caution_cycles.copy()
         self.known = np.zeros(len(full), bool)
         rows = [at[variant] for variant in table.variants if variant is not None]
         self.seen = np.zeros(len(full), bool)
@@ -268,10 +264,8 @@ class _Candidates:
         if table.emulated_cycles is not None:
             scale = self.item.cycles / cycles[self.chosen] if cycles[self.chosen] else 1.0
             cycles *= scale
-            self.caution = np.rint(self.caution * scale).astype(np.int64)
             cycles[rows] = table.emulated_cycles
             self.known[rows] = True
-            self.caution[rows] = 0
             code[rows] = table.code_bytes
         self.cycles = np.rint(cycles).astype(np.int64)
         self.full = replace(full, code_bytes=code)
@@ -282,7 +276,6 @@ class _Candidates:
             self.apart = ~np.array([variant is not None and variant.fused_pool for variant in full.variants])
             self.cycles += self.apart * self.pool.cycles
         self.base = int(self.cycles[self.chosen])
-        self.weighed = self.cycles + self.caution
         self._made: dict[int, Candidate] = {}
 
     def _totals(self, index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -321,7 +314,6 @@ class _Candidates:
                 int(self.cycles[row]),
                 bool(self.known[row]),
                 float(self.cycles[row]) / self.base - 1 if self.base else 0.0,
-                float(self.caution[row]) / max(int(self.cycles[row]), 1),
                 terms,
                 item.scratch_bytes,
                 item.flash_bytes + (self.pool.flash_bytes if self.apart[row] else 0),
@@ -333,8 +325,8 @@ class _Candidates:
         return self._made[row]
 
     def _order(self, rows: np.ndarray) -> list[int]:
-        """Rows as a choice weighs their cycles, then by what they take."""
-        keys = (rows, self.full.scratch_bytes[rows], self.flash[rows], self.weighed[rows])
+        """Rows by cycles, then by what they take."""
+        keys = (rows, self.full.scratch_bytes[rows], self.flash[rows], self.cycles[rows])
         return [int(rows[at]) for at in np.lexsort(keys)]
 
     def _others(self) -> np.ndarray:
@@ -342,7 +334,7 @@ class _Candidates:
         return np.array([row for row in np.flatnonzero(self.seen) if row != self.chosen], int)
 
     def runner_up(self) -> Candidate | None:
-        """What would be chosen next, within the budgets, of what the search looked at."""
+        """The fastest other variant that fits the budgets, of those that the search looked at."""
         return next((self.make(row) for row in self._order(self._others()) if not self._over(row)), None)
 
     def passed_over(self) -> Candidate | None:
@@ -353,10 +345,7 @@ class _Candidates:
         """Faster rows beyond the budgets: the one that needs the fewest bytes, and each for which more bytes buy
         more.
         """
-        mine = self.weighed[self.chosen]
-        faster = [
-            row for row in self._order(self._others()) if self.weighed[row] < mine and self.cycles[row] < self.base
-        ]
+        faster = [row for row in self._order(self._others()) if self.cycles[row] < self.base]
         beyond = [(sum(over.values()), self.cycles[row], row) for row in faster if (over := self._over(row))]
         best: list[int] = []
         for _, cycles, row in sorted(beyond):

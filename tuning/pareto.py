@@ -40,19 +40,13 @@ def pareto(network: Network, sram: int | None = None, flash: int | None = None) 
         bytes, descending in cycles, so that the last point is the fastest plan. Empty where the budgets leave nothing.
     """
     return {
-        "sram": _points(sram_frontier(network, flash)),
-        "flash": _points(flash_frontier(network, sram) or _sampled(network, sram)),
+        "sram": [_point(choice) for choice in sram_frontier(network, flash)],
+        "flash": [_point(choice) for choice in flash_frontier(network, sram) or _sampled(network, sram)],
     }
 
 
-def _points(choices: Sequence[Choice]) -> list[dict[str, int]]:
-    """The choices with the cycles that they are expected to take: in these a larger one may be no faster."""
-    found: list[dict[str, int]] = []
-    for choice in reversed(choices):
-        cycles = choice.expected_cycles
-        if not found or cycles > found[-1]["cycles"]:
-            found.append({"sram_bytes": choice.sram_bytes, "flash_bytes": choice.flash_bytes, "cycles": cycles})
-    return found[::-1]
+def _point(choice: Choice) -> dict[str, int]:
+    return {"sram_bytes": choice.sram_bytes, "flash_bytes": choice.flash_bytes, "cycles": choice.cycles}
 
 
 def sram_frontier(network: Network, flash: int | None = None) -> list[Choice]:

@@ -48,8 +48,7 @@ class LayerPlan:
     input_offset, output_offset, scratch_offset : int or None
         Bytes into the arena; None for the caller's buffers, and where there is no scratch.
     runner_up : dict or None
-        The next best variant, with its cycles, scratch and flash; ``caution_cycles`` are those that choosing counted
-        more for it than for the chosen one, as estimates know its kernel badly or little.
+        The next best variant, with its cycles, scratch and flash.
     emulated_cycles : int or None
         With ``score="emulate"``.
     fused_into : str or None

@@ -33,8 +33,7 @@ ADDRESSABLE_BYTES = 1 << 29
 @dataclass(frozen=True)
 class Options:
     """What may be chosen for one layer: a row per variant. `kernels` tells which rows of which layers share
-    their code; `fused` marks the rows that run the next layer too, and cost all that it takes. `caution_cycles` are
-    the part of `cycles` that counts for choosing alone.
+    their code; `fused` marks the rows that run the next layer too, and cost all that it takes.
     """
 
     layer: Layer
@@ -44,7 +43,6 @@ class Options:
     code_bytes: np.ndarray
     kernels: tuple[Hashable, ...]
     fused: np.ndarray | None = None
-    caution_cycles: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.cycles)
@@ -62,13 +60,8 @@ def _stage(item: Options, pool: Options) -> Options:
     return replace(
         item,
         cycles=item.cycles + apart * int(pool.cycles[0]),
-        caution_cycles=_caution(item) + apart * int(_caution(pool)[0]),
         weights_bytes=item.weights_bytes + apart * int(pool.flash_bytes[0]),
     )
-
-
-def _caution(item: Options) -> np.ndarray:
-    return np.zeros(len(item), np.int64) if item.caution_cycles is None else item.caution_cycles
 
 
 def _looks(item: Options) -> Hashable:
@@ -78,19 +71,12 @@ def _looks(item: Options) -> Hashable:
 
 @dataclass(frozen=True)
 class Choice:
-    """A row per layer, and what the network then costs. Choices are compared by `cycles`; `caution_cycles` of them are
-    not expected to be spent.
-    """
+    """A row per layer, and what the network then costs."""
 
     rows: tuple[int, ...]
     cycles: int
     sram_bytes: int
     flash_bytes: int
-    caution_cycles: int = 0
-
-    @property
-    def expected_cycles(self) -> int:
-        return self.cycles - self.caution_cycles
 
 
 class Network:
@@ -159,10 +145,9 @@ class Network:
         code = {item.kernels[row]: int(item.code_bytes[row]) for item, row in picked}
         flash = self.other_flash_bytes + sum(code.values()) + sum(int(item.weights_bytes[row]) for item, row in picked)
         sram = max(int(need[row]) for need, row in zip(self.sram, rows, strict=True))
-        cycles, caution = (
-            sum(int(column(item)[row]) for item, row in picked) for column in (lambda item: item.cycles, _caution)
+        return Choice(
+            tuple(map(int, self.layer_rows(rows))), sum(int(item.cycles[row]) for item, row in picked), sram, flash
         )
-        return Choice(tuple(map(int, self.layer_rows(rows))), cycles, sram, flash, caution)
 
     def levels(self) -> list[int]:
         """Every value that the network's SRAM can take, ascending."""

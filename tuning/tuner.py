@@ -232,7 +232,7 @@ def _estimated(space: SearchSpace, table: Estimates, strategy: str, trials: int 
         return table
     from .search import make_strategy, run
 
-    cycles = table.weighed_cycles
+    cycles = table.cycles
     scores = run(
         make_strategy(strategy, space, seed),
         lambda indices: [float(cycles[i]) for i in indices],
@@ -259,17 +259,7 @@ def network_options(layer: Layer, table: Estimates, index: int = 1, count: int =
     """A layer's variants as the planner weighs them against those of other layers; it is number `index` of `count`."""
     kernels = tuple(kernel_key(layer, variant, ends(variant, index, count)) for variant in table.variants)
     fused = np.array([variant is not None and variant.fused_pool for variant in table.variants])
-    weighed = table.weighed_cycles
-    return Options(
-        layer,
-        weighed,
-        table.scratch_bytes,
-        table.weights_bytes,
-        table.code_bytes,
-        kernels,
-        fused,
-        weighed - table.cycles,
-    )
+    return Options(layer, table.cycles, table.scratch_bytes, table.weights_bytes, table.code_bytes, kernels, fused)
 
 
 def _plan(
@@ -313,9 +303,9 @@ def _plan(
             )
         )
     totals = {
-        "cycles": choice.expected_cycles,
-        "ms": _rounded(target.milliseconds(choice.expected_cycles), 4),
-        "energy_uj": _rounded(target.energy_uj(choice.expected_cycles), 3),
+        "cycles": choice.cycles,
+        "ms": _rounded(target.milliseconds(choice.cycles), 4),
+        "energy_uj": _rounded(target.energy_uj(choice.cycles), 3),
         "macs": model.macs,
         "sram_bytes": arena.bytes + network.caller_bytes,
         "arena_bytes": arena.bytes,
@@ -350,23 +340,19 @@ def _taken_in(item: Estimate) -> Estimate:
 
 
 def _runner_up(table: Estimates, row: int, next_cycles: int) -> dict[str, Any] | None:
-    """The variant that would be chosen without this one, and what it would have cost.
-
-    `next_cycles` are those of the next layer, which rows with a fused pooling contain: they are added to all rows where
-    the chosen one does, taken off where it does not.
+    """The fastest other variant, and what it would have cost. `next_cycles` are those of the next layer, which rows
+    with a fused pooling contain: they are added to all rows where the chosen one does, taken off where it does not.
     """
     others = [i for i in range(len(table)) if i != row]
     if not others:
         return None
     holds = [variant is not None and variant.fused_pool for variant in table.variants]
-    added = [next_cycles * (holds[row] - holds[i]) for i in range(len(table))]
-    best = min(others, key=lambda i: (table.weighed_cycles[i] + added[i], i))
+    cycles = [int(table.cycles[i]) + next_cycles * (holds[row] - holds[i]) for i in range(len(table))]
+    best = min(others, key=lambda i: (cycles[i], i))
     item, variant = table[best], table.variants[best]
-    caution = table.weighed_cycles - table.cycles
     return {
         "variant": variant and {**variant.host_knobs(), **variant.device_knobs()},
-        "cycles": int(table.cycles[best]) + added[best],
-        "caution_cycles": int(caution[best] - caution[row]),
+        "cycles": cycles[best],
         "scratch_bytes": item.scratch_bytes,
         "flash_bytes": item.flash_bytes,
     }

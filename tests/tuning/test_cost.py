@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from dataclasses import replace
 from math import prod
@@ -11,7 +10,6 @@ from math import prod
 import numpy as np
 import pytest
 
-import tuning
 from cmsisnn_x import Variant
 from cmsisnn_x._variants import BLOCKED_OPS
 from cmsisnn_x.buffers import layer_scratch_bytes
@@ -89,8 +87,11 @@ def test_multiplies_are_all_there(core: str) -> None:
         for at, v in enumerate(chosen):
             step = 4 if target.dsp and narrow and v.weight_layout == "plain" else 2
             left_rows = 1 if v.weight_layout == "plain" else 2
-            done = v.block_rows * v.block_cols * (counts["steps"][at] * step + counts["singles"][at])
-            done += left_rows * v.block_cols * (counts["left_steps"][at] * step + counts["left_singles"][at])
+            passes, left_passes = (
+                counts[f"{left}steps"][at] + counts[f"{left}straight_steps"][at] for left in ("", "left_")
+            )
+            done = v.block_rows * v.block_cols * (passes * step + counts["singles"][at])
+            done += left_rows * v.block_cols * (left_passes * step + counts["left_singles"][at])
             assert done >= layer.macs
             if (
                 layer.output_shape[1] % v.block_cols == 0 == layer.output_shape[2] % max(v.block_rows, left_rows)
@@ -119,6 +120,27 @@ def test_terms_add_up_and_footprints_are_the_packers_and_buffers(core: str) -> N
                 assert table.weights_bytes[index] == pack_device_weights(layer, variant).nbytes + layer.bias.nbytes
             else:
                 assert item.scratch_bytes == table.weights_bytes[index] == 0
+
+
+def test_a_single_pixel_has_the_code_of_a_single_column() -> None:
+    pixel, two, many = (make_layer("l", "conv2d", "q7", (height, 1, 8), 8, (1, 1), (1, 1), 0) for height in (1, 2, 6))
+    variant = Variant(4, 2, 4, 4)
+    assert features.as_compiled(pixel, variant) == replace(variant, block_cols=1)
+    assert features.as_compiled(two, variant) == replace(variant, block_cols=2)
+    assert features.as_compiled(many, variant) == variant
+    for direct in (replace(variant, lowering="line_buffer"), replace(variant, inner="asm")):
+        assert features.as_compiled(pixel, direct) == direct
+
+
+def test_short_runs_are_written_out_without_a_loop() -> None:
+    """GCC writes up to unroll + 1 passes out."""
+    names = list(features.parts_of("conv2d"))
+    for channels, straight in ((8, True), (10, True), (12, False), (64, False)):
+        layer = make_layer("l", "conv2d", "q7", (4, 4, channels), 4, (1, 1), (1, 1), 0)
+        counts = dict(zip(names, features.count(layer, [Variant(4, 2, 2, 2)], False)[0], strict=True))
+        assert (counts["straight_steps"] > 0, counts["steps"] > 0) == (straight, not straight)
+        assert (counts["turns"] == 0) == straight
+        assert counts["steps"] + counts["straight_steps"] == 16 / 2 * 4 / 2 * channels / 2
 
 
 def test_bigger_layers_cost_more() -> None:
@@ -209,8 +231,8 @@ def test_errors_on_unseen_layers_are_published(core: str) -> None:
 BARS = {
     # Kernels that a plan chooses among, layers that were not fitted: median error, median regret of the first choice.
     "conv2d q7": (0.05, 0.01),
-    "conv2d q15": (0.05, 0.05),
-    "depthwise_conv2d q7": (0.06, 0.03),
+    "conv2d q15": (0.05, 0.01),
+    "depthwise_conv2d q7": (0.05, 0.03),
     "depthwise_conv2d q15": (0.05, 0.03),
     "fully_connected q7": (0.05, 0.01),
     "fully_connected q15": (0.05, 0.01),
@@ -219,14 +241,20 @@ BARS = {
     "avg_pool2d q7": (0.05, 0.0),
     "avg_pool2d q15": (0.05, 0.0),
 }
-# Convolutions in C that few runs tell about are charged for it: the estimate is meant to be high.
-WORST = {"conv2d": 0.65, "depthwise_conv2d": 0.25, "fully_connected": 0.15, "max_pool2d": 0.12, "avg_pool2d": 0.12}
+# Beyond 0.15 are convolutions in C alone, which the compiler spills in one shape and not in the next.
+WORST = {"conv2d": 0.25, "depthwise_conv2d": 0.15, "fully_connected": 0.15, "max_pool2d": 0.12, "avg_pool2d": 0.12}
 
 
-# What the first choice of a single layer takes beyond the fastest. Not on M4 and M33, where two layers miss it.
+# What the first choice of a single layer takes beyond the fastest.
 WORST_REGRET = {
     ("cortex-m3", "conv2d q7"): 0.03,
-    ("cortex-m7", "conv2d q7"): 0.05,
+    ("cortex-m3", "conv2d q15"): 0.03,
+    ("cortex-m7", "conv2d q15"): 0.03,
+    ("cortex-m4", "conv2d q7"): 0.12,
+    ("cortex-m7", "conv2d q7"): 0.12,
+    ("cortex-m33", "conv2d q7"): 0.12,
+    ("cortex-m4", "conv2d q15"): 0.15,
+    ("cortex-m33", "conv2d q15"): 0.15,
     ("cortex-m3", "depthwise_conv2d q7"): 0.05,
     ("cortex-m7", "depthwise_conv2d q7"): 0.05,
     ("cortex-m3", "fully_connected q7"): 0.05,
@@ -244,7 +272,7 @@ def test_stored_errors_meet_the_bars(core: str, kind: str) -> None:
     assert error["near_median"] <= median
     assert error["regret_median"] <= regret
     assert error["near_worst"] <= WORST[kind.split()[0]]
-    assert error["regret_worst"] <= WORST_REGRET.get((core, kind), 0.4)
+    assert error["regret_worst"] <= WORST_REGRET.get((core, kind), 0.25)
 
 
 def test_sets_of_layers_share_no_shape() -> None:
@@ -273,7 +301,8 @@ def test_coefficients_survive_their_file() -> None:
 def _drawn(variants: list[Variant], seed: int = 5) -> tuple[list[Sample], dict[Variant, np.ndarray]]:
     """Runs on the grid's convolutions, priced with other coefficients than the prior's."""
     target, rng = load_target("cortex-m4"), np.random.default_rng(seed)
-    layers = [layer for layer in LAYERS if layer.op == "conv2d" and layer.dtype == "q7"]
+    # A single pixel has other code.
+    layers = [x for x in LAYERS if x.op == "conv2d" and x.dtype == "q7" and prod(x.output_image[:2]) > 1]
     samples, truth = [], {}
     for variant in variants:
         prior = np.array(mix.price(layers[0], variant, True, target.timing))
@@ -351,34 +380,6 @@ def test_a_starved_fit_does_not_make_a_kernel_look_free(monkeypatch: pytest.Monk
     assert 0.25 * layer.macs < estimate(layer, variant, target).terms["multiply_accumulate"] < honest
 
 
-def test_kernels_that_estimates_miss_are_chosen_with_caution_and_estimated_as_before(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    model, target = load_model("cifar10"), load_target("cortex-m4")
-    before = tuning.tune(model, target)
-    item = before.layers[2]
-    assert item.variant is not None
-    known = fitted.coefficients("cortex-m4")
-    missed = dict.fromkeys([fitted.family(item.layer, item.variant)], (0.4, 0.5, 20))
-    doubted = replace(known, residuals={**known.residuals, **missed})
-    monkeypatch.setattr(fitted, "coefficients", lambda core: doubted)
-    after = tuning.tune(model, target)
-    chosen = after.layers[2]
-    assert fitted.family(item.layer, chosen.variant) not in missed
-    alone = replace(item.variant, fused_pool=False)
-    assert estimate(item.layer, alone, target).cycles <= chosen.cycles
-    table = estimate_space(item.layer, (item.variant, chosen.variant), target)
-    assert table.caution_cycles[0] == pytest.approx(fitted.CAUTION * (0.4 - fitted.WIDE) * table.cycles[0], rel=0.02)
-    assert table.take([0]).weighed_cycles[0] == table.cycles[0] + table.caution_cycles[0]
-    assert after.totals["cycles"] == sum(layer.cycles for layer in after.layers) >= before.totals["cycles"]
-    # A frontier ends with the plan, in cycles that are expected.
-    points = tuning.tune(model, target, pareto=True).pareto
-    assert points is not None
-    for frontier in points.values():
-        assert frontier[-1]["cycles"] == after.totals["cycles"]
-        assert all(a["cycles"] > b["cycles"] for a, b in itertools.pairwise(frontier))
-
-
 LIVE = (
     make_layer("live_conv", "conv2d", "q7", (9, 10, 8), 8, (3, 3), (1, 1), 1),
     make_layer("live_depthwise", "depthwise_conv2d", "q7", (10, 9, 12), 0, (3, 3), (1, 1), 1),
@@ -395,7 +396,7 @@ def test_first_choices_on_other_layers_take_what_is_estimated(core: str) -> None
     wrong = []
     for layer in LIVE:
         table = estimate_space(layer, search_space(layer, target).variants, target)
-        first = np.argsort(table.weighed_cycles, kind="stable")[:2]
+        first = np.argsort(table.cycles, kind="stable")[:2]
         for at, run in zip(first, bench.measure(layer, [table.variants[i] for i in first]), strict=True):
             assert run.problem is None
             wrong.append(abs(int(table.cycles[at]) / run.cycles - 1))

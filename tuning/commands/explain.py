@@ -116,12 +116,6 @@ def lost_text(found: Explanation) -> str:
     }
     if other.change < 0:
         costs = " and ".join(f"{size:+,} bytes of {name}" for name, size in more.items() if size > 0)
-        if (1 + other.change) * (1 + other.caution) > 1 + chosen.caution:
-            return (
-                f"It is estimated {-other.change * 100:.1f} % faster, but estimates missed such kernels by more than "
-                f"others, so that choosing counts {other.caution * 100:.0f} % more for it; --score emulate tells which "
-                "is faster."
-            )
         if plan.objective == "latency":
             return (
                 f"It is {-other.change * 100:.1f} % faster alone, but the whole firmware, in which code and arrays lie "

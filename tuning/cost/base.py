@@ -47,7 +47,7 @@ class Estimate:
 @dataclass(frozen=True)
 class Estimates:
     """A column per quantity, a row per variant of a space. `emulated_cycles`, where given, replace the sum of
-    the terms. `caution_cycles` count where variants are chosen, and nowhere else.
+    the terms.
     """
 
     variants: tuple[Variant | None, ...]
@@ -55,7 +55,6 @@ class Estimates:
     scratch_bytes: np.ndarray
     weights_bytes: np.ndarray
     code_bytes: np.ndarray
-    caution_cycles: np.ndarray
     emulated_cycles: np.ndarray | None = None
     stack_bytes: tuple[int | None, ...] = ()
 
@@ -64,23 +63,17 @@ class Estimates:
         """Integers, so that sums over layers are exact."""
         return self.terms.sum(axis=1) if self.emulated_cycles is None else self.emulated_cycles
 
-    @property
-    def weighed_cycles(self) -> np.ndarray:
-        """What choosing goes by: the estimate, and more for kernels that estimates know badly; see `fitted.CAUTION`."""
-        return self.cycles + self.caution_cycles if self.emulated_cycles is None else self.emulated_cycles
-
     def __len__(self) -> int:
         return len(self.variants)
 
     def take(self, rows: Sequence[int]) -> Estimates:
         """Some of the rows."""
         at = np.asarray(rows, int)
-        columns = (self.terms, self.scratch_bytes, self.weights_bytes, self.code_bytes, self.caution_cycles)
+        columns = (self.terms, self.scratch_bytes, self.weights_bytes, self.code_bytes)
         emulated = None if self.emulated_cycles is None else self.emulated_cycles[at]
         stack = tuple(self.stack_bytes[i] for i in rows)
-        terms, scratch, weights, code, caution = (column[at] for column in columns)
-        variants = tuple(self.variants[i] for i in rows)
-        return Estimates(variants, terms, scratch, weights, code, caution, emulated, stack)
+        terms, scratch, weights, code = (column[at] for column in columns)
+        return Estimates(tuple(self.variants[i] for i in rows), terms, scratch, weights, code, emulated, stack)
 
     def _terms(self, index: int) -> list[int]:
         """The terms of a row; where cycles were emulated, the estimate's shares of them."""
@@ -140,17 +133,16 @@ def estimate_space(layer: Layer, variants: Sequence[Variant | None], target: Tar
         if parts:
             terms[:, column] = of_part[:, parts].sum(axis=1)
     scratch, weights = _footprints(layer, chosen)
-    found = fitted.coefficients(target.core)
+    known = fitted.coefficients(target.core).code_bytes
+    stack = fitted.coefficients(target.core).stack_bytes
     code = np.array(
-        [found.code_bytes.get(name) or _code_bytes(variant) for name, variant in zip(names, chosen, strict=True)],
-        np.int64,
+        [known.get(name) or _code_bytes(variant) for name, variant in zip(names, chosen, strict=True)], np.int64
     )
-    caution = terms.sum(axis=1) * [found.caution(name, target.dsp) for name in names]
     terms[:, TERMS.index("memory")] = board.added_cycles(layer, chosen, counts, weights, code, target)
-    stacks = tuple(found.stack_bytes.get(name) for name in names)
+    stacks = tuple(stack.get(name) for name in names)
     # Rounded twice: the order of a sum depends on how many variants there are, and must not decide a half.
-    whole, more = (np.rint(np.round(cycles, 6)).astype(np.int64) for cycles in (terms, caution))
-    return Estimates(chosen, whole, scratch, weights, code, more, stack_bytes=stacks)
+    whole = np.rint(np.round(terms, 6)).astype(np.int64)
+    return Estimates(chosen, whole, scratch, weights, code, stack_bytes=stacks)
 
 
 def expected_error(op: str, target: Target, dtype: str = "q7") -> tuple[float, float] | None:
@@ -187,7 +179,7 @@ def _plausible(known: np.ndarray, prior: np.ndarray, op: str) -> np.ndarray:
     Passes and loop turns often grow together, and least squares may then charge all of it to the one or the other.
     """
     parts = list(features.parts_of(op))
-    steps = [at for at, part in enumerate(parts) if part in ("steps", "left_steps")]
+    steps = [at for at, part in enumerate(parts) if part.removeprefix("left_") in ("steps", "straight_steps")]
     known[steps] = np.maximum(known[steps], LEAST_STEP * prior[steps])
     return known
 

@@ -74,7 +74,7 @@ def added_cycles(
         # Without a cache, rows that are read in turns drive each other's line out of the only buffer.
         plain = np.array([v is None or v.weight_layout == "plain" for v in variants]) & (rows > 1) & (held == 0)
         added += passes * weights / np.where(plain, 4, line) * miss
-    loads = _unaligned(layer, variants, part("steps"), target.dsp)
+    loads = _unaligned(layer, variants, part("steps") + part("straight_steps"), target.dsp)
     return added + loads * target.refinements.get("unaligned_load", 0)
 
 

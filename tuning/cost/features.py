@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 
@@ -49,8 +50,15 @@ def parts_of(op: str) -> dict[str, str]:
 
 
 def as_compiled(layer: Layer, variant: Variant | None) -> Variant | None:
-    """The variant whose code a fully connected layer has: with fewer rows than a block, that of a smaller block."""
-    if variant is None or layer.op != "fully_connected" or variant.inner != "c":
+    """The variant whose code a layer has: with fewer rows than a block, a fully connected layer has that of a smaller
+    block; so has a convolution with fewer pixels than a block's columns, where the compiler knows how many there are.
+    """
+    if variant is None or variant.inner != "c":
+        return variant
+    if layer.op == "conv2d" and variant.lowering == "im2col":
+        pixels = prod(layer.output_image[:2])
+        return replace(variant, block_cols=pixels) if pixels < min(variant.block_cols, 3) else variant
+    if layer.op != "fully_connected":
         return variant
     out = layer.output_shape[-1]
     if out >= variant.block_rows or (out == 1 and variant.weight_layout != "plain"):

@@ -20,12 +20,6 @@ from . import features
 SCHEMA = "coefficients-2"
 NOT_IN_FAMILY = ("im2col_cols",)
 """Knobs whose effect the counts hold entirely."""
-CAUTION, WIDE, FEW, WIDE_OF_FEW = 5.0, 0.08, 12, {False: 0.2, True: 0.1}
-"""Choosing counts so many times as much more for a family as it missed its own runs by beyond `WIDE`: among many
-variants the first choice would else be one of those whose kernels spill in this shape and not in others. Convolutions
-with fewer runs than `FEW` follow them too well for a median: there the worst counts, and sooner on cores with the DSP
-extension, where kernels in assembly, which estimates hardly miss, are there to be chosen instead.
-"""
 
 
 @dataclass(frozen=True)
@@ -57,14 +51,6 @@ class Coefficients:
     stack_bytes: Mapping[str, int] = field(default_factory=dict)
     residuals: Mapping[str, tuple[float, float, int]] = field(default_factory=dict)
     errors: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
-
-    def caution(self, name: str, dsp: bool) -> float:
-        """Share of a family's estimate that choosing adds to it, as its kernels are known badly or little."""
-        median, worst, runs = self.residuals.get(name, (0.0, 0.0, FEW))
-        excess = median - WIDE
-        if name.startswith("conv2d") and runs < FEW:
-            excess = max(excess, worst - WIDE_OF_FEW[dsp])
-        return CAUTION * max(excess, 0.0)
 
     def factors(self, name: str) -> tuple[float, ...] | None:
         """What the nearest relatives of a family that was not fitted have in common."""

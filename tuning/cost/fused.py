@@ -43,7 +43,6 @@ def estimate_fused(
     alone = estimate(layer, [v and replace(v, fused_pool=False) for v in variants], target)
     pool = estimate(layer.pool, (), target)
     terms = alone.terms.astype(float)
-    caution = alone.caution_cycles.astype(float)
     scratch = alone.scratch_bytes.copy()
     timing, loop = target.timing, TERMS.index("loop")
     word = (timing["load_next"] + timing["store"] + timing["alu"]) / timing["issue_width"]
@@ -53,8 +52,6 @@ def estimate_fused(
         steps, lines, moved_words = band_work(layer, variant)
         terms[at] *= lines / _lines(layer, variant)
         terms[at, TERMS.index("multiply_accumulate")] *= _blocks_by_row(layer, variant)
-        caution[at] *= terms[at].sum() / max(alone.cycles[at], 1)
-        caution[at] += pool.caution_cycles[0]
         terms[at] += pool.terms[0]
         terms[at, loop] += moved_words * word + steps * INSTRUCTIONS_PER_STEP * timing["alu"] / timing["issue_width"]
         scratch[at] = layer_scratch_bytes(layer, variant)
@@ -67,7 +64,6 @@ def estimate_fused(
         alone,
         variants=tuple(variants),
         terms=np.rint(terms).astype(np.int64),
-        caution_cycles=np.rint(caution).astype(np.int64),
         scratch_bytes=scratch,
         code_bytes=alone.code_bytes + fused * (int(pool.code_bytes[0]) + CODE_BYTES),
         stack_bytes=stacks,

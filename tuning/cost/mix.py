@@ -94,7 +94,9 @@ def price(
             "packs": 12 * alu + branch,
             "steps": body,
             "singles": single,
+            "straight_steps": body,
             "left_steps": left_body,
+            "left_straight_steps": left_body,
             "left_singles": left_single,
             "blocks": finish,
             "left_blocks": left_finish,
@@ -108,6 +110,7 @@ def price(
             "flushes": 2 * alu + branch,
             "groups": 6 * alu + branch,
         }
+        costs["inside_ragged"] = costs["ragged"]
         costs["cut_words"], costs["cut_ragged"] = costs["words"] + branch / 2, costs["ragged"] + branch / 2
         if tile > 1:
             costs["blocks"] += (tile + cols) * rows * cols * (alu + load)

@@ -173,8 +173,6 @@ def _reason(plan: Plan, item: LayerPlan) -> str:
         between = item.layer.output_bytes if item.variant.fused_pool else -item.layer.output_bytes
     parts = ((scratch, "scratch"), (between, "tensor"), (flash, "flash"))
     price = ", ".join(f"{size:+,} B {what}" for size, what in parts if size) or "the same memory"
-    if cycles < 0 <= cycles + other["caution_cycles"]:
-        return f"{-cycles:,} cycles faster by an estimate that is less sure; the other takes {price}"
     if cycles < 0:
         because = (
             "over the budget"

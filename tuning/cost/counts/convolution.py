@@ -12,6 +12,7 @@ from .loops import Counts, Knobs, copy_turns, lane_count, loop_turns, taps_insid
 CONVOLUTION = {
     "words": "im2col",  # word groups of input elements copied, widened or transformed, whole runs of them
     "ragged": "im2col",  # elements of such runs that go one by one
+    "inside_ragged": "im2col",  # the same in Winograd's tiles, where none lies over an edge
     "cut_words": "im2col",  # the same in runs that the image's left or right edge cuts
     "cut_ragged": "im2col",
     "zero_lines": "im2col",  # 16 bytes of padding
@@ -24,8 +25,10 @@ CONVOLUTION = {
     "transformed": "im2col",  # word groups of weights brought into another form at run time
     "packs": "im2col",  # rows of weights that are
     "steps": "multiply_accumulate",  # passes of the inner loop's body in blocks of block_rows x block_cols
+    "straight_steps": "multiply_accumulate",  # the same where the compiler writes all of them out, without a loop
     "singles": "multiply_accumulate",  # elements that do not fill a pass
     "left_steps": "multiply_accumulate",  # the same in blocks of the rows that do not fill block_rows
+    "left_straight_steps": "multiply_accumulate",
     "left_singles": "multiply_accumulate",
     "blocks": "requantise",  # blocks begun and finished
     "left_blocks": "requantise",
@@ -63,8 +66,10 @@ def _products(layer: Layer, knob: Knobs, dsp: bool, run: np.ndarray | int, runs:
     ahead = (knob("inner") == "asm_dual").astype(int)
     written = written_turns(passes - ahead, np.where(knob("block_cols") == 4, 2 * unroll, unroll))
     turns = np.where(c, loop_turns(passes, unroll), written)
+    straight = turns == 0
     return {
-        "steps": runs * passes,
+        "steps": runs * passes * ~straight,
+        "straight_steps": runs * passes * straight,
         "singles": runs * (run % step),
         "turns": runs * turns,
         "loops": runs * (turns > 0),
@@ -88,9 +93,11 @@ def _blocks(knob: Knobs, products: Counts, whole: np.ndarray, left: np.ndarray, 
     main, rest = np.where(same, every, one), np.where(same, 0, other)
     return {
         "steps": products["steps"] * main,
+        "straight_steps": products["straight_steps"] * main,
         "singles": products["singles"] * main,
         "turns": products["turns"] * main,
         "left_steps": products["steps"] * rest,
+        "left_straight_steps": products["straight_steps"] * rest,
         "left_singles": products["singles"] * rest,
         "left_turns": products["turns"] * rest,
         "loops": products["loops"] * every,
@@ -216,7 +223,7 @@ def winograd(layer: Layer, knob: Knobs, dsp: bool) -> Counts:
     # Tiles that begin left of the image or end right of it.
     starts = np.arange(int(tiles.max()))[:, None] * tile - left
     cut = (((starts < 0) | (starts > in_w - points)) & (np.arange(int(tiles.max()))[:, None] < tiles)).sum(axis=0)
-    whole_words = channels % 4 == 0
+    whole_words, never_cut = channels % 4 == 0, cut == 0
     groups = channels // 4 if whole_words else channels
     padding = zero_runs(channels * 2, (height - real))
     plain = knob("weight_layout") == "plain"
@@ -224,7 +231,9 @@ def winograd(layer: Layer, knob: Knobs, dsp: bool) -> Counts:
     packed_rows = plain * tiles * (row_blocks * rows + 2 * left_blocks)
     return {
         **_blocks(knob, _products(layer, knob, dsp, run + run % 2, points), row_blocks, left_blocks, columns),
-        ("words" if whole_words else "ragged"): (strips - cut * real) * groups,
+        "words": (strips - cut * real) * groups * whole_words,
+        "ragged": (strips - cut * real) * groups * (not whole_words) * ~never_cut,
+        "inside_ragged": strips * groups * (not whole_words) * never_cut,
         ("cut_words" if whole_words else "cut_ragged"): cut * real * groups,
         "segments": strips,
         "cuts": cut * real,

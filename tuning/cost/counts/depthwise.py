@@ -64,7 +64,7 @@ def im2col(layer: Layer, knob: Knobs, dsp: bool) -> Counts:
         "ragged": inside * (channels % lanes),
         **zero_runs(channels * 2, outside),
         "segments": inside,
-        "copy_turns": inside * copy_turns(layer, channels, dsp) if dsp else 0,
+        "copy_turns": inside * copy_turns(layer, channels, dsp),
         "outside": outside,
         "pixels": pixels,
         "steps": blocks * taps,
