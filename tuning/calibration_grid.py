@@ -23,6 +23,8 @@ from .model import window_axis
 DTYPES = ("q7", "q15")
 LARGE = "large"
 """How the names of large convolutions begin."""
+Convolution = tuple[tuple[int, int, int], int, tuple[int, int], tuple[int, int], int | str]
+"""Input, output channels, kernel, stride, padding."""
 
 
 def make_layer(
@@ -82,8 +84,7 @@ def _with_weights(layer: Layer) -> Layer:
     )
 
 
-# Input, output channels, kernel, stride, padding; ordered by the size of the kernel, so that every family of kernels,
-# which takes each n-th of them, sees all sizes.
+# Ordered by the size of the kernel, so that every family of kernels, which takes each n-th of them, sees all sizes.
 _CONVOLUTIONS = (
     ((5, 7, 8), 12, (1, 1), (1, 1), 0),
     ((8, 8, 32), 16, (1, 1), (1, 1), 0),
@@ -157,7 +158,7 @@ _CONVOLUTIONS = (
     ((4, 4, 24), 30, (4, 4), (1, 1), 0),
 )
 # What networks spend their time on, and what small layers do not show: of all families that may be the fastest.
-_LARGE_CONVOLUTIONS = (
+_LARGE_CONVOLUTIONS: tuple[Convolution, ...] = (
     ((10, 9, 32), 32, (3, 3), (1, 1), 1),
     ((6, 8, 40), 36, (3, 3), (1, 1), 1),
     ((8, 8, 24), 28, (5, 5), (1, 1), 2),
@@ -172,6 +173,9 @@ _LARGE_CONVOLUTIONS = (
     ((14, 12, 6), 7, (5, 5), (1, 1), 0),
     ((14, 12, 10), 8, (5, 5), (1, 1), 0),
     ((26, 22, 1), 10, (5, 5), (1, 1), 2),
+    ((18, 20, 8), 16, (1, 1), (1, 1), 0),
+    ((16, 12, 16), 24, (1, 1), (1, 1), 0),
+    ((22, 16, 1), 12, (3, 5), (1, 1), "same"),
 )
 _DEPTHWISE = (
     ((8, 8, 8), (3, 3), (1, 1), 1),
@@ -270,7 +274,7 @@ _VECTORS = (16, 64, 257, 1024, 4096, 10, 3, 100, 33)
 
 def _layers(
     dtypes: Sequence[str],
-    convolutions: Sequence[tuple[tuple[int, int, int], int, tuple[int, int], tuple[int, int], int | str]],
+    convolutions: Sequence[Convolution],
     depthwise: Sequence[tuple[tuple[int, int, int], tuple[int, int], tuple[int, int], int | str]],
     pools: Sequence[tuple[tuple[int, int, int], tuple[int, int], tuple[int, int], int | str, bool]],
     dense: Sequence[tuple[int, int]],
