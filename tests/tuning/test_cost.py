@@ -241,20 +241,25 @@ BARS = {
     "avg_pool2d q7": (0.05, 0.0),
     "avg_pool2d q15": (0.05, 0.0),
 }
-# Beyond 0.15 are convolutions in C alone, which the compiler spills in one shape and not in the next.
-WORST = {"conv2d": 0.25, "depthwise_conv2d": 0.15, "fully_connected": 0.15, "max_pool2d": 0.12, "avg_pool2d": 0.12}
+# Beyond 0.15 are convolutions in C, which the compiler spills in one shape and not in the next.
+WORST = {
+    "conv2d q15": 0.26,
+    "max_pool2d q7": 0.12,
+    "max_pool2d q15": 0.12,
+    "avg_pool2d q7": 0.12,
+    "avg_pool2d q15": 0.12,
+}
 
 
 # What the first choice of a single layer takes beyond the fastest.
 WORST_REGRET = {
     ("cortex-m3", "conv2d q7"): 0.03,
-    ("cortex-m3", "conv2d q15"): 0.03,
+    ("cortex-m4", "conv2d q7"): 0.08,
+    ("cortex-m7", "conv2d q7"): 0.03,
+    ("cortex-m33", "conv2d q7"): 0.08,
+    ("cortex-m4", "conv2d q15"): 0.08,
     ("cortex-m7", "conv2d q15"): 0.03,
-    ("cortex-m4", "conv2d q7"): 0.12,
-    ("cortex-m7", "conv2d q7"): 0.12,
-    ("cortex-m33", "conv2d q7"): 0.12,
-    ("cortex-m4", "conv2d q15"): 0.15,
-    ("cortex-m33", "conv2d q15"): 0.15,
+    ("cortex-m33", "conv2d q15"): 0.10,
     ("cortex-m3", "depthwise_conv2d q7"): 0.05,
     ("cortex-m7", "depthwise_conv2d q7"): 0.05,
     ("cortex-m3", "fully_connected q7"): 0.05,
@@ -271,7 +276,7 @@ def test_stored_errors_meet_the_bars(core: str, kind: str) -> None:
     median, regret = BARS[kind]
     assert error["near_median"] <= median
     assert error["regret_median"] <= regret
-    assert error["near_worst"] <= WORST[kind.split()[0]]
+    assert error["near_worst"] <= WORST.get(kind, 0.15)
     assert error["regret_worst"] <= WORST_REGRET.get((core, kind), 0.25)
 
 
