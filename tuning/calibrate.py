@@ -200,7 +200,7 @@ def _judged(bench: Bench, target: Target, found: Coefficients, layers: Sequence[
         rest = [v for i in order[FAVOURITES:] if (v := space[i]) is not None]
         for inner_is_c in (True, False):
             same = [v for v in rest if (v.inner == "c") == inner_is_c]
-            picked += same[:: max(len(same) // max(OTHERS, 1), 1)][:OTHERS]
+            picked += same[:: max(len(same) // OTHERS, 1)][:OTHERS]
         plan.append((layer, picked))
     return _emulate(bench, target, plan, report)
 

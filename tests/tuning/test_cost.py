@@ -252,21 +252,21 @@ WORST = {
 }
 
 
-# What the first choice of a single layer takes beyond the fastest.
+# What the first choice of a single layer takes beyond the fastest, where that is more than 0.03.
 WORST_REGRET = {
-    ("cortex-m3", "conv2d q7"): 0.03,
-    ("cortex-m4", "conv2d q7"): 0.08,
-    ("cortex-m7", "conv2d q7"): 0.03,
-    ("cortex-m33", "conv2d q7"): 0.08,
-    ("cortex-m4", "conv2d q15"): 0.08,
-    ("cortex-m7", "conv2d q15"): 0.03,
-    ("cortex-m33", "conv2d q15"): 0.10,
-    ("cortex-m3", "depthwise_conv2d q7"): 0.05,
-    ("cortex-m7", "depthwise_conv2d q7"): 0.05,
-    ("cortex-m3", "fully_connected q7"): 0.05,
-    ("cortex-m4", "fully_connected q7"): 0.05,
-    ("cortex-m7", "fully_connected q7"): 0.05,
-    ("cortex-m33", "fully_connected q7"): 0.05,
+    ("cortex-m0plus", "conv2d q7"): 0.13,
+    ("cortex-m0plus", "conv2d q15"): 0.21,
+    ("cortex-m0plus", "depthwise_conv2d q7"): 0.05,
+    ("cortex-m3", "conv2d q15"): 0.24,
+    ("cortex-m4", "conv2d q7"): 0.05,
+    ("cortex-m4", "conv2d q15"): 0.05,
+    ("cortex-m4", "depthwise_conv2d q7"): 0.07,
+    ("cortex-m4", "depthwise_conv2d q15"): 0.04,
+    ("cortex-m7", "depthwise_conv2d q15"): 0.09,
+    ("cortex-m33", "conv2d q7"): 0.06,
+    ("cortex-m33", "conv2d q15"): 0.08,
+    ("cortex-m33", "depthwise_conv2d q7"): 0.07,
+    ("cortex-m33", "depthwise_conv2d q15"): 0.04,
 }
 
 
@@ -278,7 +278,7 @@ def test_stored_errors_meet_the_bars(core: str, kind: str) -> None:
     assert error["near_median"] <= median
     assert error["regret_median"] <= regret
     assert error["near_worst"] <= WORST.get(kind, 0.15)
-    assert error["regret_worst"] <= WORST_REGRET.get((core, kind), 0.25)
+    assert error["regret_worst"] <= WORST_REGRET.get((core, kind), 0.03)
 
 
 def test_sets_of_layers_share_no_shape() -> None:

@@ -25,7 +25,7 @@ CONVOLUTION = {
     "transformed": "im2col",  # word groups of weights brought into another form at run time
     "packs": "im2col",  # rows of weights that are
     "steps": "multiply_accumulate",  # passes of the inner loop's body in blocks of block_rows x block_cols
-    "straight_steps": "multiply_accumulate",  # the same where the compiler writes all of them out, without a loop
+    "straight_steps": "multiply_accumulate",  # the same where all of them are written out, without a loop
     "singles": "multiply_accumulate",  # elements that do not fill a pass
     "left_steps": "multiply_accumulate",  # the same in blocks of the rows that do not fill block_rows
     "left_straight_steps": "multiply_accumulate",
