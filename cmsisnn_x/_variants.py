@@ -260,6 +260,13 @@ def _convolve_rows() -> Iterator[Row]:
                 "q15, 1x1 and strided kernels on M3", im2col_cols=(4,), lowering=lowering, weight_layout="interleaved",
                 inner="asm", needs="no dsp", cores=("cortex-m3",),
             )  # fmt: skip
+        small = partial(
+            row, (4, 8), ((2, 2),), im2col_cols=(2, 4, 8), weight_layout="interleaved", inner="asm", needs="no dsp",
+            cores=("cortex-m0plus",),
+        )  # fmt: skip
+        yield small("outputs one pixel wide, odd channels on M0+")
+        yield small("1x1 kernels and large windows on M0+", column_layout="interleaved")
+        yield small("strided kernels and few channels on M0+", lowering="line_buffer")
 
     winograd = partial(Row, "convolve", "q7", "device", lowering="winograd", tiles=(2, 4))
     for layout, price in (("widened", "for 2 to 3.2 times the flash"), ("plain", "and the flash of q7, slower")):
@@ -300,6 +307,10 @@ def _fused_rows() -> Iterator[Row]:
             yield block(
                 f"{wins} on M3", im2col_cols=(4,), lowering=lowering, weight_layout="interleaved", inner="asm",
                 needs="no dsp", cores=("cortex-m3",),
+            )  # fmt: skip
+            yield row(
+                (8,), ((2, 2),), f"{wins} on M0+", im2col_cols=(2,), lowering=lowering, weight_layout="interleaved",
+                inner="asm", needs="no dsp", cores=("cortex-m0plus",),
             )  # fmt: skip
 
     winograd = partial(Row, "convolve", "q7", "device", (8,), lowering="winograd", tiles=(2, 4), fused_pool=True)
@@ -418,14 +429,16 @@ def device_variant_problem(layer: Layer, variant: Variant, *, dsp: bool) -> str 
 
 
 def _assembly_problem(layer: Layer, variant: Variant) -> str | None:
-    """Runs of pairs, and every operand of a loop iteration within reach of a load's 12-bit offset."""
+    """Runs that are no single element, and every operand of a loop iteration within reach of a load's 12-bit offset."""
     channels, (height, width) = layer.image[2], layer.kernel
     run, step = {
         "im2col": (height * width * channels, height * width * channels),
         "winograd": (height * channels, layer.stride[0] * channels),
     }.get(variant.lowering, (width * channels, layer.stride[1] * channels))
-    if run % 2 and variant.lowering in ("line_buffer", "direct"):
-        return f"inner {variant.inner!r} needs an even number of elements in a kernel row, got {run}"
+    if run == 1 and variant.lowering in ("line_buffer", "direct"):
+        return f"inner {variant.inner!r} needs at least two elements in a kernel row, got {run}"
+    if variant.block_cols == 2:
+        return None  # M0 and M0+ keep an address per column
     if variant.column_layout == "sequential" and 3 * (step + step % 2) * 2 + 2 * variant.unroll * 4 * 2 > 4095:
         apart = f"four columns of {step} elements lie further apart; column_layout 'interleaved' may do"
         return f"inner {variant.inner!r} reaches 4095 bytes, {apart}"

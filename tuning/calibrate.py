@@ -53,9 +53,9 @@ in C, so many each.
 """
 
 EFFORT = {
-    "conv2d": (16, 12, 6),
-    "depthwise_conv2d": (24, 12, 3),
-    "fully_connected": (14, 8, 3),
+    "conv2d": (24, 20, 12),
+    "depthwise_conv2d": (24, 16, 6),
+    "fully_connected": (14, 12, 6),
 }
 """Layers per family: of kernels that are often the fastest, that sometimes are, and that hardly ever are.
 
@@ -176,7 +176,7 @@ def _effort(op: str, variant: Variant, target: Target) -> int:
         if not target.dsp:
             # Twelve registers: large blocks in C spill, and Winograd in C is slower than in assembly.
             small = variant.block_rows * variant.block_cols <= 2 or (variant.block_rows == 4 and variant.unroll < 8)
-            return hardly if variant.tile > 1 else often if small else sometimes
+            return sometimes if small and variant.tile == 1 else hardly
         # C wins where assembly has little to do, few channels or short windows, and then by large blocks.
         blocked = min(variant.block_rows, variant.block_cols) >= 2 and variant.unroll >= 4
         transforms_at_run_time = variant.tile > 1 and variant.weight_layout == "plain"

@@ -125,19 +125,24 @@ def test_q15_accumulators_wrap(build: Build, full: bool) -> None:
 
 
 @pytest.mark.emulated
+@pytest.mark.parametrize("dtype", ["q7", "q15"])
 @pytest.mark.parametrize(
     ("core", "level"), [("cortex-m4", "-O2"), ("cortex-m7", "-Os"), ("cortex-m3", "-O2"), ("cortex-m0plus", "-Os")]
 )
-def test_long_runs_loop_and_leave_pairs_over(core: str, level: str) -> None:
-    """Runs below, at and beyond a loop of the assembly blocks, in the schedule of each core."""
+def test_runs_of_assembly_loop_and_leave_pairs_and_one_over(core: str, level: str, dtype: str) -> None:
+    """Runs below, at and beyond a loop of the assembly blocks, even and odd, in the schedule of each core."""
     dsp = core in ("cortex-m4", "cortex-m7")
+    runs = (1, 2, 3, 5, 6, 11, 16, 18, 21, 22, 32, 66)
+    layers = [
+        convolution((4, 4, channels), 3, (2, 3), dtype, padding=(0, 1), out_shift=11) for channels in runs
+    ]
+    registered = device_variants("convolve", dtype, dsp=dsp, core=core)
+    assembly = [v for v in registered if v.inner != "c" and v.im2col_cols <= 4 and not v.fused_pool]
     found = []
-    for channels in (2, 18, 32, 66):
-        layer = convolution((4, 4, channels), 2, (1, 3), padding=(0, 1), out_shift=11)
-        registered = device_variants("convolve", "q7", dsp=dsp, core=core)
-        assembly = (v for v in registered if v.inner != "c" and v.im2col_cols <= 4)
-        found += [Case(layer, v) for v in assembly if device_variant_problem(layer, v, dsp=dsp) is None]
-    compile_cases(found[::5], core, "clang", [level]).check()
+    for turn, variant in enumerate(assembly):
+        legal = [layer for layer in layers if device_variant_problem(layer, variant, dsp=dsp) is None]
+        found += [Case(layer, variant) for layer in legal[turn % 3 :: 3]]
+    compile_cases(found, core, "clang", [level]).check()
 
 
 def test_host_build_is_clean_under_sanitizers(full: bool) -> None:

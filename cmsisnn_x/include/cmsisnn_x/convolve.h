@@ -51,9 +51,8 @@
 #error "COLUMN_LAYOUT: CXN_COLUMN_LAYOUT_INTERLEAVED needs CXN_LOWERING_IM2COL and an even IN_CH; legal here: CXN_COLUMN_LAYOUT_SEQUENTIAL"
 #endif
 #if CXN_GET(INNER) != CXN_INNER_C && \
-    (CXN_BR != 2 || (CXN_BC != 4 && (CXN_BC != 2 || CXN_GET(LOWERING) != CXN_LOWERING_WINOGRAD)) || \
-     (CXN_GET(WEIGHT_LAYOUT) == CXN_WEIGHT_LAYOUT_PLAIN && CXN_GET(LOWERING) != CXN_LOWERING_WINOGRAD))
-#error "INNER: CXN_INNER_ASM and _ASM_DUAL are 2x4 blocks over packed weights, or 2x2 with CXN_LOWERING_WINOGRAD; legal here: CXN_INNER_C"
+    (CXN_BR != 2 || CXN_BC == 1 || (CXN_GET(WEIGHT_LAYOUT) == CXN_WEIGHT_LAYOUT_PLAIN && CXN_GET(LOWERING) != CXN_LOWERING_WINOGRAD))
+#error "INNER: CXN_INNER_ASM and _ASM_DUAL are 2x4 or 2x2 blocks over packed weights, or over any with CXN_LOWERING_WINOGRAD; legal here: CXN_INNER_C"
 #endif
 #if CXN_GET(FUSED_POOL) != 0 && CXN_GET(FUSED_POOL) != 1
 #error "FUSED_POOL: legal values are 0 and 1"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The 2 x 4 block of dot_block.h in assembly, for packed weights and an even run: same name, arguments and meaning.
+ * The 2 x 4 block of dot_block.h in assembly, for packed weights: same name, arguments and meaning.
  *
  *     r0 weights   r2 r3 r4 r5   row 0, columns 0..3      r7 r11   weights of rows 0 and 1, two k each
  *     r1 columns   r6 r8 r9 r10  row 1, columns 0..3      r12 lr   columns, two k each
@@ -132,6 +132,26 @@
 
 #define CXN_A_STEP(k) CXN_A_STEP_OF(CXN_A_MAC, k)
 
+/* The last element of an odd run: its weights have a zero beside them. */
+#if CXN_DSP
+#define CXN_A_LOAD_ODD(reg, c, k) "ldrh " reg ", [r1, #" #c "*%c[cs]+(" #k ")*%c[ks]]\n\t"
+#if CXN_W_BYTES == 2
+#define CXN_A_LOAD_ODD_W(k) "ldr r7, [r0, #(" #k ")*8]\n\t" "ldr r11, [r0, #(" #k ")*8+4]\n\t"
+#else
+#define CXN_A_LOAD_ODD_W(k) "ldr r7, [r0, #(" #k ")*4]\n\t"
+#endif
+#define CXN_A_ODD(k)                                                              \
+    CXN_A_LOAD_ODD_W(k) CXN_A_LOAD_ODD("r12", 0, k) CXN_A_LOAD_ODD("lr", 1, k)    \
+    CXN_A_WIDEN_W                                                                 \
+    CXN_A_MAC("r2", "r7", "r12") CXN_A_MAC("r6", "r11", "r12")                    \
+    CXN_A_MAC("r3", "r7", "lr") CXN_A_MAC("r8", "r11", "lr")                      \
+    CXN_A_LOAD_ODD("r12", 2, k) CXN_A_LOAD_ODD("lr", 3, k)                        \
+    CXN_A_MAC("r4", "r7", "r12") CXN_A_MAC("r9", "r11", "r12")                    \
+    CXN_A_MAC("r5", "r7", "lr") CXN_A_MAC("r10", "r11", "lr")
+#else
+#define CXN_A_ODD(k) CXN_A_HALF_STEP(CXN_A_MAC, k, 0)
+#endif
+
 /* Text, not .rept: GCC sizes its branches and literal pools by counting lines. */
 #define CXN_A_STEPS_0(k)
 #define CXN_A_STEPS_1(k) CXN_A_STEP(k)
@@ -251,7 +271,7 @@ CXN_INLINE void CXN_B_NAME(int32_t *CXN_RESTRICT acc, const CXN_W_T *CXN_RESTRIC
         : "+r"(w_), "+r"(d_), "+r"(acc0x0), "+r"(acc0x1), "+r"(acc0x2), "+r"(acc0x3), "+r"(acc1x0), "+r"(acc1x1), "+r"(acc1x2),
           "+r"(acc1x3)
         : [cs] "i"(CXN_A_COL_BYTES), [ks] "i"(CXN_A_PAIR_BYTES), [wb] "i"(CXN_A_W_BYTES * CXN_A_UNROLL),
-          [db] "i"(CXN_A_PAIR_BYTES * CXN_A_UNROLL), [total] "i"(CXN_A_W_BYTES * CXN_A_UNROLL * CXN_A_LOOPS)
+          [db] "i"(CXN_A_PAIR_BYTES * CXN_A_UNROLL), [total] "i"(CXN_A_W_BYTES * CXN_A_UNROLL * CXN_A_LOOPS), [odd] "i"(CXN_A_REST)
         : "r11", "r12", "lr", "cc", "memory");
     acc[0] = acc0x0;
     acc[1] = acc0x1;
@@ -282,6 +302,9 @@ CXN_INLINE void CXN_B_NAME(int32_t *CXN_RESTRICT acc, const CXN_W_T *CXN_RESTRIC
 #undef CXN_A_MUL
 #undef CXN_A_NEXT_W0
 #undef CXN_A_NEXT_W1
+#undef CXN_A_ODD
+#undef CXN_A_LOAD_ODD
+#undef CXN_A_LOAD_ODD_W
 #undef CXN_A_PAIRS
 #undef CXN_A_PAIR_BYTES
 #undef CXN_A_PEEL

@@ -65,4 +65,7 @@ CXN_A_STEPS_14(CXN_A_AT) CXN_A_END(CXN_A_AT + 14)
 #elif CXN_A_TAIL - CXN_A_AT == 15
 CXN_A_STEPS_15(CXN_A_AT) CXN_A_END(CXN_A_AT + 15)
 #endif
+#if CXN_RUN % 2
+CXN_A_ODD(%c[odd])
+#endif
 #undef CXN_A_AT
