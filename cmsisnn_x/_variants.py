@@ -234,13 +234,13 @@ def _convolve_rows() -> Iterator[Row]:
     for dtype, packed in (("q7", ("interleaved", "widened")), ("q15", ("interleaved",))):
         row = partial(Row, "convolve", dtype, "device")
         yield row(UNROLLS, BLOCKS, "any shape on any core: the paper's knobs, the least code and flash")
+        # Packed weights in C: without DSP extension, and unrolled less than this, assembly over the same weights was always faster.
         for layout in packed:
-            needs = "dsp" if layout == "widened" else None  # SMLAD is what 16 bits are for
-            few = partial(row, weight_layout=layout, needs=needs)
-            yield few(UNROLLS, PAIRED, "narrow outputs and odd channels in C", im2col_cols=FEW_COLS)
-            yield few((1, 2, 4), PAIRED, "padded and strided kernels in C", lowering="line_buffer")
+            few = partial(row, weight_layout=layout, needs="dsp")
+            yield few((4, 8), PAIRED, "narrow outputs and odd channels in C", im2col_cols=FEW_COLS)
+            yield few((2, 4), PAIRED, "few channels, padded and strided kernels in C", lowering="line_buffer")
         yield row((1, 2, 4), BLOCKS, "padded kernels with little scratch and flash", lowering="line_buffer")
-        direct = partial(row, (1, 2, 4), PAIRED, lowering="direct", needs="no dsp" if dtype == "q7" else None)
+        direct = partial(row, (2, 4), PAIRED, lowering="direct", needs="no dsp" if dtype == "q7" else None)
         yield direct("no padding: no scratch at all")
         yield direct("no padding, 1x1 kernels: no scratch at all", weight_layout="interleaved")
 
@@ -272,7 +272,8 @@ def _convolve_rows() -> Iterator[Row]:
     for layout, price in (("widened", "for 2 to 3.2 times the flash"), ("plain", "and the flash of q7, slower")):
         own = partial(winograd, weight_layout=layout)
         wins = f"3, 5 and 7 wide at stride 1: 1.5 to 2.5 times fewer products {price}"
-        yield own((1, 2, 4, 8) if layout == "widened" else (1, 2, 4), PAIRED, f"{wins}, in C")
+        if layout == "widened":  # from plain weights, blocks of 2x4 and unrolled less, assembly was always faster
+            yield own((4, 8), ((2, 2), (4, 2)), f"{wins}, in C", needs="dsp")
         for block_, cores in (((2, 4), ("cortex-m3",)), ((2, 2), ("cortex-m0plus",))):
             yield own((4, 8), (block_,), f"{wins}, on {_names(cores)}", inner="asm", needs="no dsp", cores=cores)
         for inner, cores in SCHEDULES:
@@ -286,8 +287,8 @@ def _fused_rows() -> Iterator[Row]:
         row = partial(Row, "convolve", dtype, "device", fused_pool=True)
         yield row((1, 8), ((2, 1), (2, 2)), f"{wins} least scratch on any core, least flash", im2col_cols=(1, 2))
         packed_in_c = partial(row, (4,), PAIRED, weight_layout="interleaved")
-        yield packed_in_c(f"{wins} little scratch, in C", im2col_cols=(2, 4))
-        yield packed_in_c(f"{wins} padded and strided kernels, in C", lowering="line_buffer")
+        yield packed_in_c(f"{wins} little scratch, in C", im2col_cols=(2, 4), needs="dsp")
+        yield packed_in_c(f"{wins} padded and strided kernels, in C", lowering="line_buffer", needs="dsp")
         needs = "no dsp" if dtype == "q7" else None
         yield packed_in_c(f"{wins} no padding, nothing but the band in scratch", lowering="direct", needs=needs)
         block = partial(row, (8,), ((2, 4),))

@@ -53,9 +53,9 @@ in C, so many each.
 """
 
 EFFORT = {
-    "conv2d": (24, 20, 12),
+    "conv2d": (30, 24, 16),
     "depthwise_conv2d": (24, 16, 6),
-    "fully_connected": (14, 12, 6),
+    "fully_connected": (24, 20, 10),
 }
 """Layers per family: of kernels that are often the fastest, that sometimes are, and that hardly ever are.
 
@@ -174,13 +174,12 @@ def _effort(op: str, variant: Variant, target: Target) -> int:
         if variant.inner != "c":
             return often
         if not target.dsp:
-            # Twelve registers: large blocks in C spill, and Winograd in C is slower than in assembly.
+            # Twelve registers: large blocks in C spill.
             small = variant.block_rows * variant.block_cols <= 2 or (variant.block_rows == 4 and variant.unroll < 8)
-            return sometimes if small and variant.tile == 1 else hardly
+            return sometimes if small else hardly
         # C wins where assembly has little to do, few channels or short windows, and then by large blocks.
         blocked = min(variant.block_rows, variant.block_cols) >= 2 and variant.unroll >= 4
-        transforms_at_run_time = variant.tile > 1 and variant.weight_layout == "plain"
-        return sometimes if blocked and not transforms_at_run_time else hardly
+        return sometimes if blocked else hardly
     if op == "depthwise_conv2d":
         if target.dsp:
             return often if variant.lowering == "line_buffer" else hardly

@@ -374,7 +374,7 @@ def test_baselines_exist_on_every_core() -> None:
 
 def test_a_starved_fit_does_not_make_a_kernel_look_free(monkeypatch: pytest.MonkeyPatch) -> None:
     layer, target = load_model("cifar10").layers[2], load_target("cortex-m7")
-    variant = Variant(1, 2, 4, 4, "line_buffer", "widened")
+    variant = Variant(4, 2, 4, 4, "line_buffer", "widened")
     known = fitted.coefficients("cortex-m7")
     name, steps = fitted.family(layer, variant), list(features.parts_of("conv2d")).index("steps")
     starved = list(known.families[name])
