@@ -329,11 +329,17 @@ def _fused_rows() -> Iterator[Row]:
 def _depthwise_rows() -> Iterator[Row]:
     for dtype, layout in (("q7", "widened"), ("q15", "interleaved")):
         row = partial(Row, "depthwise_convolve", dtype, "device", (1, 2, 4))
-        yield row(BLOCKS, "cores without DSP, any shape: the paper's knobs", im2col_cols=(1, 2, 4))
+        yield row(BLOCKS, "any shape on any core: the paper's knobs, the least flash", im2col_cols=(1, 2, 4))
         yield row(
             ((1, 1), (1, 2)), "M4, M7 and M33: 1x2 at stride 1 with an odd kernel height, 1x1 otherwise",
             lowering="line_buffer", weight_layout=layout, needs="dsp",
         )  # fmt: skip
+        lines = partial(
+            Row, "depthwise_convolve", dtype, "device", (4,), ((2, 2),), lowering="line_buffer", weight_layout=layout,
+            needs="no dsp",
+        )  # fmt: skip
+        yield lines("M3; kernels higher or wider than 7 on M0+")
+        yield lines("M0+", inner="asm", cores=("cortex-m0plus",))
 
 
 def _fully_connected_rows() -> Iterator[Row]:
@@ -406,6 +412,9 @@ def device_variant_problem(layer: Layer, variant: Variant, *, dsp: bool) -> str 
     op = layer.python_op
     if variant not in _registered(op, layer.dtype, dsp):
         return f"no {'DSP' if dsp else 'scalar'} kernel of {op} {layer.dtype} is registered as {variant}"
+    if op == "depthwise_convolve" and variant.lowering == "line_buffer" and variant.block_rows == 2:
+        most = max(layer.kernel)
+        return f"inner 'asm' takes kernels up to 7x7, got {layer.kernel}" if variant.inner != "c" and most > 7 else None
     if op == "depthwise_convolve" and variant.lowering == "line_buffer" and variant.block_cols == 2:
         kernel_h, stride_y, out_h = layer.kernel[0], layer.stride[0], layer.output_image[0]
         if stride_y != 1 or kernel_h % 2 == 0 or kernel_h == 1 or out_h < 2:

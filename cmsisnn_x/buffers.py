@@ -86,9 +86,13 @@ def _winograd(case: Case, variant: Variant) -> int:
 
 
 def _depthwise_rows(case: Case, variant: Variant) -> int:
-    """Pairs of rows of one word of channels, as wide as the windows of an output row reach."""
+    """Lines as wide as the windows of an output row reach: of all channels, an even number, or, with the DSP extension, pairs of rows of
+    one word of channels.
+    """
     group = 4 if case.dtype == "q7" else 2
     span = (case.output[1] - 1) * case.stride[1] + case.kernel[1]
+    if variant.block_rows == 2:
+        return case.kernel[0] * span * round_up_even(case.image[2]) * 2
     return group * span * ((case.kernel[0] + variant.block_cols) // 2) * 4
 
 

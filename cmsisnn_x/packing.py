@@ -142,9 +142,15 @@ def _pack_blocks(runs: np.ndarray, block_rows: int) -> np.ndarray:
 
 
 def _depthwise(layer: Layer, variant: Variant) -> np.ndarray:
-    """Words of two vertically neighbouring taps, ``[channel][kernel column][word]``; see `depthwise_rows.h`."""
+    """Words of two vertically neighbouring taps, ``[channel][kernel column][word]`` (`depthwise_rows.h`), or of two channels,
+    ``[pair of channels][tap][2]`` (`depthwise_lines.h`).
+    """
     weights = layer.weights
     assert weights is not None
+    if variant.block_rows == 2:
+        taps = weights.reshape(-1, weights.shape[2]).astype(np.int16)
+        taps = np.pad(taps, ((0, 0), (0, taps.shape[1] % 2)))
+        return taps.reshape(taps.shape[0], -1, 2).transpose(1, 0, 2).reshape(-1)
     by_channel = weights.transpose(2, 1, 0).astype(np.int16)  # channel, kernel column, kernel row
     if variant.block_cols == 2:
         words = np.concatenate([by_channel[..., :-1], by_channel[..., 1:]], axis=2)

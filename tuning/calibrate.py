@@ -53,9 +53,9 @@ in C, so many each.
 """
 
 EFFORT = {
-    "conv2d": (30, 24, 16),
-    "depthwise_conv2d": (24, 16, 6),
-    "fully_connected": (24, 20, 10),
+    "conv2d": (60, 50, 20),
+    "depthwise_conv2d": (40, 30, 10),
+    "fully_connected": (30, 30, 20),
 }
 """Layers per family: of kernels that are often the fastest, that sometimes are, and that hardly ever are.
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cmsisnn_x._variants import Variant, device_variant_problem, device_variants
+from cmsisnn_x._variants import Variant, device_variant_problem, device_variants, replace
 from cmsisnn_x.packing import pack_device_weights
-from helpers.device import Build, Case, assert_kernel, check_on_host, host_compiler, sample
+from helpers.device import Build, Case, assert_kernel, check_on_host, compile_cases, host_compiler, sample
 from helpers.layers import make_layer
 
 OFFSETS = (None, 1, 2, 3)
@@ -63,9 +63,6 @@ def some(build: Build, full: bool, *, extreme: bool = False) -> list[Case]:
 @pytest.mark.parametrize("lowering", ["im2col", "line_buffer"])
 def test_every_variant_equals_the_definition(build: Build, full: bool, lowering: str) -> None:
     chosen = [case for case in some(build, full) if case.variant.lowering == lowering]
-    if lowering == "line_buffer" and not build.dsp:
-        assert not chosen, "the woven kernels need the DSP extension"
-        return
     assert_kernel(build, sample(chosen, build, full, most=6))
 
 
@@ -75,7 +72,7 @@ def test_sums_at_the_ends_of_their_range(build: Build, full: bool) -> None:
 
 
 def test_host_build_is_clean_under_sanitizers(full: bool) -> None:
-    chosen = cases(dsp=True)
+    chosen = cases(dsp=True) + [case for case in cases(dsp=False) if case.variant.lowering == "line_buffer"]
     check_on_host(chosen if full else chosen[::17], host_compiler())
 
 
@@ -92,3 +89,39 @@ def test_words_pair_neighbouring_rows() -> None:
     a, b, c = layer.weights[:, 0, 0].tolist()
     assert pack_device_weights(layer, Variant(2, 1, 2, 2, "line_buffer", "widened"))[:4].tolist() == [a, b, b, c]
     assert pack_device_weights(layer, Variant(2, 1, 1, 1, "line_buffer", "widened"))[:4].tolist() == [a, b, c, 0]
+
+
+def test_words_pair_neighbouring_channels() -> None:
+    """All taps of channels 0 and 1, then of channel 2 beside zeros."""
+    layer = make_layer("depthwise_conv2d", (6, 6, 3), kernel=(1, 2), out_shift=5)
+    (a, b, c), (d, e, f) = layer.weights[0].tolist()
+    packed = pack_device_weights(layer, Variant(4, 2, 2, 2, "line_buffer", "widened"))
+    assert packed.tolist() == [a, b, d, e, c, 0, f, 0]
+
+
+def test_assembly_of_lines_is_written_out() -> None:
+    lines = Variant(4, 2, 2, 2, "line_buffer", "widened")
+    high = make_layer("depthwise_conv2d", (9, 6, 4), kernel=(8, 3), out_shift=5)
+    assert device_variant_problem(high, lines, dsp=False) is None
+    assert "up to 7x7, got (8, 3)" in device_variant_problem(high, replace(lines, inner="asm"), dsp=False)
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize(("core", "level"), [("cortex-m3", "-O2"), ("cortex-m0plus", "-Os")])
+def test_lines_of_every_kernel_size(core: str, level: str) -> None:
+    """Each width and height has assembly of its own; the last pixel of an odd row is alone."""
+    chosen = []
+    for dtype in ("q7", "q15"):
+        registered = device_variants("depthwise_convolve", dtype, dsp=False, core=core)
+        for size in range(1, 9):
+            for kernel, stride in (((size, 9 - size), (1, 2)), ((9 - size, size), (2, 1))):
+                shape = (10, 9 + size, 2 + size)
+                layer = make_layer(
+                    "depthwise_conv2d", shape, dtype=dtype, kernel=kernel, stride=stride, padding=(0, 1) if size > 3 else 0, out_shift=9
+                )
+                chosen += [
+                    Case(layer, v)
+                    for v in registered
+                    if v.lowering == "line_buffer" and device_variant_problem(layer, v, dsp=False) is None
+                ]
+    compile_cases(chosen, core, "clang", [level]).check()

@@ -48,6 +48,7 @@ def price(
             "windows": store + 6 * alu + branch,
             "averages": (5 if layer.dtype == "q7" else 8) * alu,
             "lines": 4 * alu + branch,
+            "turns": 2 * alu + branch,
             "strips": 12 * alu + branch,
             "singles": 16 * alu + branch,
             "clipped": 10 * alu,
@@ -121,7 +122,7 @@ def price(
             costs["channels"] = 12 * alu + branch
             costs["taps"] = load + alu
             costs["reloads"] = load
-            if variant.lowering == "line_buffer":
+            if variant.lowering == "line_buffer" and dsp:
                 costs |= {
                     "words": 2 * load + 6 * alu + 4 * store + branch,
                     "ragged": 2 * load + alu + store + branch,

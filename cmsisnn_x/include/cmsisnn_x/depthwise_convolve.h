@@ -30,8 +30,9 @@
 #if CXN_GET(COLUMN_LAYOUT) != CXN_COLUMN_LAYOUT_SEQUENTIAL
 #error "COLUMN_LAYOUT: legal value is CXN_COLUMN_LAYOUT_SEQUENTIAL"
 #endif
-#if CXN_GET(INNER) != CXN_INNER_C
-#error "INNER: legal value is CXN_INNER_C"
+#if CXN_GET(INNER) != CXN_INNER_C && \
+    (CXN_GET(INNER) != CXN_INNER_ASM || CXN_GET(LOWERING) != CXN_LOWERING_LINE_BUFFER || CXN_BR != 2)
+#error "INNER: legal value is CXN_INNER_C; with CXN_LOWERING_LINE_BUFFER and BLOCK_ROWS 2 also CXN_INNER_ASM"
 #endif
 #if CXN_GET(TILE) != 1
 #error "TILE: legal value is 1"
@@ -46,7 +47,11 @@
 #if CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_WIDENED && CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_INTERLEAVED
 #error "WEIGHT_LAYOUT: legal values with CXN_LOWERING_LINE_BUFFER are _WIDENED (8-bit weights) and _INTERLEAVED (16-bit weights)"
 #endif
+#if CXN_BR == 2
+#include "cmsisnn_x/depthwise_lines.h"
+#else
 #include "cmsisnn_x/depthwise_rows.h"
+#endif
 #else
 #error "LOWERING: legal values are CXN_LOWERING_IM2COL and _LINE_BUFFER"
 #endif

@@ -24,7 +24,7 @@
 #define CXN_U CXN_GET(UNROLL)
 
 #if CXN_BR != 1 || CXN_BC > 2
-#error "BLOCK_ROWS x BLOCK_COLS: legal values with CXN_LOWERING_LINE_BUFFER are 1x1 and 1x2"
+#error "BLOCK_ROWS x BLOCK_COLS: legal values with CXN_LOWERING_LINE_BUFFER are 1x1, 1x2 and 2x2"
 #endif
 #if CXN_BC == 2 && (CXN_GET(STRIDE_Y) != 1 || CXN_GET(KERNEL_H) % 2 == 0 || CXN_GET(KERNEL_H) == 1 || CXN_GET(OUT_H) < 2)
 #error "BLOCK_COLS: 2 needs STRIDE_Y 1, an odd KERNEL_H from 3 on and OUT_H of at least 2; legal here: 1"

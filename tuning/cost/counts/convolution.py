@@ -7,7 +7,7 @@ import numpy as np
 
 from cmsisnn_x.layers import Layer
 
-from .loops import Counts, Knobs, copy_turns, lane_count, loop_turns, taps_inside, zero_runs
+from .loops import Counts, Knobs, copy_turns, lane_count, lines_needed, loop_turns, taps_inside, zero_runs
 
 CONVOLUTION = {
     "words": "im2col",  # word groups of input elements copied, widened or transformed, whole runs of them
@@ -179,7 +179,7 @@ def rows_of_lines(layer: Layer, knob: Knobs, dsp: bool) -> Counts:
     if knob("lowering")[0] == "direct":
         return counts
     # Lines that a ring of kernel_h rows takes in: rows that some window needs.
-    lines = list(_needed(layer))
+    lines = list(lines_needed(layer))
     real = sum(0 <= y < in_h for y in lines)
     span, lanes = (out_w - 1) * stride_x + kernel_w, lane_count(layer, dsp)
     inside = max(min(in_w, span - left), 0)
@@ -199,13 +199,6 @@ def rows_of_lines(layer: Layer, knob: Knobs, dsp: bool) -> Counts:
         "zero_lines": sum(item["zero_lines"] for item in padding),
         "zero_bytes": sum(item["zero_bytes"] for item in padding),
     }
-
-
-def _needed(layer: Layer) -> list[int]:
-    """Rows of the padded input that some window needs, each once."""
-    out_h, kernel_h, stride = layer.output_image[0], layer.kernel[0], layer.stride[0]
-    first = range(-layer.padding[0][0], out_h * stride - layer.padding[0][0], stride)
-    return sorted({y + m for y in first for m in range(kernel_h)})
 
 
 def winograd(layer: Layer, knob: Knobs, dsp: bool) -> Counts:

@@ -7,7 +7,7 @@ import numpy as np
 
 from cmsisnn_x.layers import Layer
 
-from .loops import Counts, Knobs, copy_turns, lane_count, loop_turns, taps_inside, zero_runs
+from .loops import Counts, Knobs, copy_turns, lane_count, lines_needed, loop_turns, taps_inside, zero_runs
 
 DEPTHWISE = {
     "words": "im2col",  # word groups of input elements copied or woven
@@ -20,7 +20,7 @@ DEPTHWISE = {
     "pixels": "im2col",
     "taps": "multiply_accumulate",  # words of weights read ahead
     "reloads": "multiply_accumulate",  # words of weights read again in every block, where its loop is not written out
-    "loads": "multiply_accumulate",  # words of input read
+    "loads": "multiply_accumulate",  # words of input read, or kernel rows begun
     "steps": "multiply_accumulate",  # taps of a block, or multiplications of pairs
     "left_steps": "multiply_accumulate",
     "left_loads": "multiply_accumulate",
@@ -83,7 +83,50 @@ def im2col(layer: Layer, knob: Knobs, dsp: bool) -> Counts:
     }
 
 
+def _lines(layer: Layer, knob: Knobs) -> Counts:
+    """Blocks of two channels x two pixels from lines that are copied once."""
+    (in_h, in_w, channels), (out_h, out_w, _) = layer.image, layer.output_image
+    (kernel_h, kernel_w), (_stride_y, stride_x) = layer.kernel, layer.stride
+    left = layer.padding[1][0]
+    needed = lines_needed(layer)
+    real = sum(0 <= y < in_h for y in needed)
+    span = (out_w - 1) * stride_x + kernel_w
+    inside = max(min(in_w, span - left), 0)
+    even = channels + channels % 2
+    copied, runs = (inside * channels, 1) if channels == even else (channels, inside)
+    padding = [
+        zero_runs(span * even * 2, len(needed) - real),
+        zero_runs(left * even * 2, real),
+        zero_runs((span - left - inside) * even * 2, real),
+    ]
+    pairs = channels // 2 + channels % 2
+    blocks, singles = out_h * (out_w // 2) * pairs, out_h * (out_w % 2) * pairs
+    turns = loop_turns(np.full_like(knob("unroll"), kernel_w), knob("unroll")) * (knob("inner") == "c")
+    return {
+        "words": copied // 4 * runs * real,
+        "ragged": copied % 4 * runs * real,
+        "copy_turns": real * runs * copy_turns(layer, copied, False),
+        "segments": real * runs,
+        "outside": len(needed) - real,
+        "zero_lines": sum(item["zero_lines"] for item in padding),
+        "zero_bytes": sum(item["zero_bytes"] for item in padding),
+        "steps": blocks * kernel_h * kernel_w,
+        "left_steps": singles * kernel_h * kernel_w,
+        "loads": (blocks + singles) * kernel_h,
+        "turns": (blocks + singles) * kernel_h * turns,
+        "blocks": blocks,
+        "left_blocks": singles,
+        "stores": out_h * out_w * channels,
+        "groups": out_h * pairs,
+        "fills": out_h,
+        "rows": out_h,
+        "calls": 1,
+    }
+
+
 def line_buffer(layer: Layer, knob: Knobs, dsp: bool) -> Counts:
+    if not dsp:
+        return _lines(layer, knob)
     (in_h, in_w, channels), (out_h, out_w, _) = layer.image, layer.output_image
     (kernel_h, kernel_w), (stride_y, stride_x) = layer.kernel, layer.stride
     (top, _), (left, _) = layer.padding

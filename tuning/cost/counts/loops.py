@@ -43,3 +43,10 @@ def taps_inside(size: int, out: int, kernel: int, stride: int, before: int) -> n
     """For every output position along one axis, how many taps lie inside the input."""
     first = np.arange(out) * stride - before
     return np.maximum(np.minimum(first + kernel, size) - np.maximum(first, 0), 0)
+
+
+def lines_needed(layer: Layer) -> list[int]:
+    """Rows of the padded input that some window needs, each once."""
+    out_h, kernel_h, stride = layer.output_image[0], layer.kernel[0], layer.stride[0]
+    first = range(-layer.padding[0][0], out_h * stride - layer.padding[0][0], stride)
+    return sorted({y + m for y in first for m in range(kernel_h)})

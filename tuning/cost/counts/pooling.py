@@ -21,6 +21,7 @@ WINDOWED = {
     "windows": "requantise",  # windows x lane groups that are walked
     "averages": "requantise",  # sums divided
     "lines": "loop",  # rows of walked windows
+    "turns": "loop",  # turns of the loop over windows that slide, where GCC unrolls it: averages of single channels it leaves alone
     "strips": "loop",  # output rows x lane groups
     "singles": "loop",  # windows walked, whatever their channels
     "clipped": "loop",  # output rows whose windows are clipped at the top or bottom
@@ -39,7 +40,7 @@ ELEMENTWISE = {
 
 
 def windowed(layer: Layer, unaligned: bool) -> Counts:
-    (in_h, in_w, _channels), (out_h, out_w, _) = layer.image, layer.output_image
+    (in_h, in_w, channels), (out_h, out_w, _) = layer.image, layer.output_image
     (kernel_h, kernel_w), (stride_y, stride_x) = layer.kernel, layer.stride
     before = layer.padding[1][0]
     groups = lane_groups(layer, unaligned)
@@ -65,6 +66,7 @@ def windowed(layer: Layer, unaligned: bool) -> Counts:
             "joins": out_h * joins * groups,
             "outputs": out_h * (high - low + left + right) * groups,
             "edges": out_h * (left + right) * groups,
+            "turns": out_h * groups * loop_turns(high - low, 2) * (layer.op == "max_pool2d" or groups < channels),
             "strips": out_h * groups,
             "clipped": int((in_rows != kernel_h).sum()),
         }
