@@ -234,7 +234,8 @@ def _convolve_rows() -> Iterator[Row]:
     for dtype, packed in (("q7", ("interleaved", "widened")), ("q15", ("interleaved",))):
         row = partial(Row, "convolve", dtype, "device")
         yield row(UNROLLS, BLOCKS, "any shape on any core: the paper's knobs, the least code and flash")
-        # Packed weights in C: without DSP extension, and unrolled less than this, assembly over the same weights was always faster.
+        # Packed weights in C: without the DSP extension, and unrolled less than this, assembly over the same weights
+        # was always faster.
         for layout in packed:
             few = partial(row, weight_layout=layout, needs="dsp")
             yield few((4, 8), PAIRED, "narrow outputs and odd channels in C", im2col_cols=FEW_COLS)

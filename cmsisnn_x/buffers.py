@@ -86,8 +86,8 @@ def _winograd(case: Case, variant: Variant) -> int:
 
 
 def _depthwise_rows(case: Case, variant: Variant) -> int:
-    """Lines as wide as the windows of an output row reach: of all channels, an even number, or, with the DSP extension, pairs of rows of
-    one word of channels.
+    """Lines as wide as the windows of an output row reach: of all channels, an even number, or, with the DSP extension,
+    pairs of rows of one word of channels.
     """
     group = 4 if case.dtype == "q7" else 2
     span = (case.output[1] - 1) * case.stride[1] + case.kernel[1]

@@ -142,8 +142,8 @@ def _pack_blocks(runs: np.ndarray, block_rows: int) -> np.ndarray:
 
 
 def _depthwise(layer: Layer, variant: Variant) -> np.ndarray:
-    """Words of two vertically neighbouring taps, ``[channel][kernel column][word]`` (`depthwise_rows.h`), or of two channels,
-    ``[pair of channels][tap][2]`` (`depthwise_lines.h`).
+    """Words of two vertically neighbouring taps, ``[channel][kernel column][word]`` (`depthwise_rows.h`), or of two
+    channels, ``[pair of channels][tap][2]`` (`depthwise_lines.h`).
     """
     weights = layer.weights
     assert weights is not None

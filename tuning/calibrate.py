@@ -8,6 +8,8 @@ bring the input to the products in the same way, those of one group, the family 
 share what they cost, and a part that a grid hardly exercises keeps a sensible one. Kernels in C follow the counts less
 closely than those in assembly, as the compiler spills registers in one shape and not in the next: each group has its
 own noise, and a run that is far off weighs less. The error that is published is measured on layers of other shapes.
+Correcting an estimate by what was left over on the nearest layers of the grid took medians from 1.5 to 1.2 %, but
+neither the worst error nor the regret down: not kept.
 """
 
 from __future__ import annotations

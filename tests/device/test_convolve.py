@@ -133,9 +133,7 @@ def test_runs_of_assembly_loop_and_leave_pairs_and_one_over(core: str, level: st
     """Runs below, at and beyond a loop of the assembly blocks, even and odd, in the schedule of each core."""
     dsp = core in ("cortex-m4", "cortex-m7")
     runs = (1, 2, 3, 5, 6, 11, 16, 18, 21, 22, 32, 66)
-    layers = [
-        convolution((4, 4, channels), 3, (2, 3), dtype, padding=(0, 1), out_shift=11) for channels in runs
-    ]
+    layers = [convolution((4, 4, channels), 3, (2, 3), dtype, padding=(0, 1), out_shift=11) for channels in runs]
     registered = device_variants("convolve", dtype, dsp=dsp, core=core)
     assembly = [v for v in registered if v.inner != "c" and v.im2col_cols <= 4 and not v.fused_pool]
     found = []

@@ -115,10 +115,8 @@ def test_lines_of_every_kernel_size(core: str, level: str) -> None:
         registered = device_variants("depthwise_convolve", dtype, dsp=False, core=core)
         for size in range(1, 9):
             for kernel, stride in (((size, 9 - size), (1, 2)), ((9 - size, size), (2, 1))):
-                shape = (10, 9 + size, 2 + size)
-                layer = make_layer(
-                    "depthwise_conv2d", shape, dtype=dtype, kernel=kernel, stride=stride, padding=(0, 1) if size > 3 else 0, out_shift=9
-                )
+                options = {"kernel": kernel, "stride": stride, "padding": (0, 1) if size > 3 else 0, "out_shift": 9}
+                layer = make_layer("depthwise_conv2d", (10, 9 + size, 2 + size), dtype=dtype, **options)
                 chosen += [
                     Case(layer, v)
                     for v in registered

@@ -21,7 +21,7 @@ WINDOWED = {
     "windows": "requantise",  # windows x lane groups that are walked
     "averages": "requantise",  # sums divided
     "lines": "loop",  # rows of walked windows
-    "turns": "loop",  # turns of the loop over windows that slide, where GCC unrolls it: averages of single channels it leaves alone
+    "turns": "loop",  # turns of the loop over windows that slide; averages of single channels GCC does not unroll
     "strips": "loop",  # output rows x lane groups
     "singles": "loop",  # windows walked, whatever their channels
     "clipped": "loop",  # output rows whose windows are clipped at the top or bottom
