@@ -239,7 +239,9 @@ def _convolve_rows() -> Iterator[Row]:
         for layout in packed:
             few = partial(row, weight_layout=layout, needs="dsp")
             yield few((4, 8), PAIRED, "narrow outputs and odd channels in C", im2col_cols=FEW_COLS)
-            yield few((2, 4), PAIRED, "few channels, padded and strided kernels in C", lowering="line_buffer")
+            lines = partial(few, blocks=PAIRED, lowering="line_buffer")
+            yield lines((4,), wins="few channels, padded and strided kernels in C")
+            yield lines((2,), wins="few channels on M7 in C", cores=("cortex-m7",))
         yield row((1, 2, 4), BLOCKS, "padded kernels with little scratch and flash", lowering="line_buffer")
         direct = partial(row, (2, 4), PAIRED, lowering="direct", needs="no dsp" if dtype == "q7" else None)
         yield direct("no padding: no scratch at all")

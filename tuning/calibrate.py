@@ -180,7 +180,8 @@ def _effort(op: str, variant: Variant, target: Target) -> int:
             small = variant.block_rows * variant.block_cols <= 2 or (variant.block_rows == 4 and variant.unroll < 8)
             return sometimes if small else hardly
         # C wins where assembly has little to do, few channels or short windows, and then by large blocks.
-        blocked = min(variant.block_rows, variant.block_cols) >= 2 and variant.unroll >= 4
+        packed = variant.weight_layout != "plain"
+        blocked = min(variant.block_rows, variant.block_cols) >= 2 and (packed or variant.unroll >= 4)
         return sometimes if blocked else hardly
     if op == "depthwise_conv2d":
         if target.dsp:
