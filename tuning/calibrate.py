@@ -8,8 +8,7 @@ bring the input to the products in the same way, those of one group, the family 
 share what they cost, and a part that a grid hardly exercises keeps a sensible one. Kernels in C follow the counts less
 closely than those in assembly, as the compiler spills registers in one shape and not in the next: each group has its
 own noise, and a run that is far off weighs less. The error that is published is measured on layers of other shapes.
-Correcting an estimate by what was left over on the nearest layers of the grid took medians from 1.5 to 1.2 %, but
-neither the worst error nor the regret down: not kept.
+What the fit leaves over on a convolution corrects the estimates of others that are alike (`cost.neighbours`).
 """
 
 from __future__ import annotations
@@ -28,6 +27,7 @@ from cmsisnn_x.layers import Layer
 from .calibration_grid import LARGE, confirm, grid, make_layer, unseen
 from .cost import features, fitted, has_unaligned, mix
 from .cost.fitted import Coefficients
+from .cost.neighbours import Neighbours
 from .measure import Bench, Measurement
 from .space import scratch_bytes, search_space
 from .target import Target
@@ -55,7 +55,7 @@ in C, so many each.
 """
 
 EFFORT = {
-    "conv2d": (60, 50, 20),
+    "conv2d": (100, 100, 20),
     "depthwise_conv2d": (40, 30, 10),
     "fully_connected": (30, 30, 20),
 }
@@ -215,6 +215,8 @@ def coefficients(
 ) -> Coefficients:
     """Everything that samples of one core tell; errors are left open."""
     families, groups = fit(samples, target)
+    left = ((s.layer, _family(s.layer, s.variant, target), s) for s in samples)
+    neighbours = Neighbours.of((layer, name, s.cycles / _cycles(families[name], s, target)) for layer, name, s in left)
     of_family: dict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
         of_family[_family(sample.layer, sample.variant, target)].append(sample)
@@ -231,6 +233,7 @@ def coefficients(
         {name: int(np.median([s.code_bytes for s in found])) for name, found in of_family.items()},
         {name: max(s.stack_bytes for s in found) for name, found in of_family.items()},
         residuals,
+        neighbours=neighbours,
     )
 
 
@@ -337,7 +340,7 @@ def _estimated(found: Coefficients, layer: Layer, variants: Sequence[Variant | N
             price = np.array(mix.price(layer, variant, target.dsp, target.timing, has_unaligned(target)))
             costs[name] = np.array(known) if known else price * np.array(found.factors(name) or 1.0)
         cycles[row] = counts[row] @ costs[name]
-    return cycles
+    return cycles * found.neighbours.factors(layer, [_family(layer, variant, target) for variant in variants])
 
 
 def judge(found: Coefficients, target: Target, samples: Sequence[Sample]) -> dict[str, dict[str, float]]:

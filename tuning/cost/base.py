@@ -112,7 +112,8 @@ def estimate_space(layer: Layer, variants: Sequence[Variant | None], target: Tar
     operation without knobs.
 
     Cycles = sum over the parts of a kernel of (how often it runs, `features`) x (what one run costs). That cost was
-    fitted on emulated runs of this kernel on this core, and is scaled where the target's timing differs from the
+    fitted on emulated runs of this kernel on this core; what the fit left over on layers that are alike corrects the
+    sum (`neighbours`). It is scaled where the target's timing differs from the
     core's; for kernels that were never fitted it comes from the instruction mix (`mix`). Memory wait states of
     boards are a term of their own.
     """
@@ -125,6 +126,7 @@ def estimate_space(layer: Layer, variants: Sequence[Variant | None], target: Tar
     position = {name: at for at, name in enumerate(first)}
     table = np.array([_coefficients(layer, chosen[index], name, target) for name, index in first.items()])
     of_part = counts * table[[position[name] for name in names]]
+    of_part *= fitted.coefficients(target.core).neighbours.factors(layer, names)[:, None]
 
     owner = list(features.parts_of(layer.op).values())
     terms = np.zeros((len(chosen), len(TERMS)))

@@ -16,8 +16,9 @@ from cmsisnn_x._variants import Variant
 from cmsisnn_x.layers import Layer
 
 from . import features
+from .neighbours import Neighbours
 
-SCHEMA = "coefficients-2"
+SCHEMA = "coefficients-3"
 NOT_IN_FAMILY = ("im2col_cols",)
 """Knobs whose effect the counts hold entirely."""
 
@@ -40,6 +41,8 @@ class Coefficients:
     errors : mapping
         Set of layers -> operation and types -> figures: relative errors on layers that were not fitted, see
         `tuning.calibrate.judge`.
+    neighbours : Neighbours
+        What the fit left over on the layers that it saw, to correct estimates of those near to them.
     """
 
     core: str
@@ -51,6 +54,7 @@ class Coefficients:
     stack_bytes: Mapping[str, int] = field(default_factory=dict)
     residuals: Mapping[str, tuple[float, float, int]] = field(default_factory=dict)
     errors: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
+    neighbours: Neighbours = field(default_factory=Neighbours)
 
     def factors(self, name: str) -> tuple[float, ...] | None:
         """What the nearest relatives of a family that was not fitted have in common."""
@@ -130,6 +134,10 @@ def from_json(text: str) -> Coefficients:
         {name: entry["stack_bytes"] for name, entry in entries.items() if "stack_bytes" in entry},
         {name: tuple(entry["residuals"]) for name, entry in entries.items() if "residuals" in entry},
         content["errors"],
+        Neighbours(
+            tuple(tuple(place) for place in content["places"]),
+            {name: tuple(entry["left"]) for name, entry in entries.items() if "left" in entry},
+        ),
     )
 
 
@@ -143,6 +151,7 @@ def to_json(found: Coefficients) -> str:
         "errors": found.errors,
     }
     lines = json.dumps(head, indent=1)[:-2]
+    places = [f"  {json.dumps(list(place))}" for place in found.neighbours.places]
     groups = [f"  {json.dumps(name)}: {json.dumps(list(found.groups[name]))}" for name in sorted(found.groups)]
     rows = []
     for name in sorted(found.families):
@@ -153,9 +162,17 @@ def to_json(found: Coefficients) -> str:
         if name in found.residuals:
             entry["residuals"] = list(found.residuals[name])
         entry["cycles"] = list(found.families[name])
+        if name in found.neighbours.left:
+            entry["left"] = list(found.neighbours.left[name])
         rows.append(f"  {json.dumps(name)}: {json.dumps(entry)}")
     return (
-        f'{lines},\n "groups": {{\n' + ",\n".join(groups) + '\n },\n "families": {\n' + ",\n".join(rows) + "\n }\n}\n"
+        f'{lines},\n "places": [\n'
+        + ",\n".join(places)
+        + '\n ],\n "groups": {\n'
+        + ",\n".join(groups)
+        + '\n },\n "families": {\n'
+        + ",\n".join(rows)
+        + "\n }\n}\n"
     )
 
 

@@ -39,7 +39,7 @@ DEPTHWISE = {
 }
 """Parts of a depthwise convolution."""
 
-WRITTEN_OUT = 240
+WRITTEN_OUT = 260
 """Loads and products up to which GCC writes a row of depthwise blocks out, of up to 16 blocks; found by trying widths:
 behind it the taps no longer stay in registers.
 """
