@@ -448,10 +448,10 @@ def _assembly_problem(layer: Layer, variant: Variant) -> str | None:
         "im2col": (height * width * channels, height * width * channels),
         "winograd": (height * channels, layer.stride[0] * channels),
     }.get(variant.lowering, (width * channels, layer.stride[1] * channels))
-    if run == 1 and variant.lowering in ("line_buffer", "direct"):
-        return f"inner {variant.inner!r} needs at least two elements in a kernel row, got {run}"
     if variant.block_cols == 2:
         return None  # M0 and M0+ keep an address per column
+    if run == 1 and variant.lowering in ("line_buffer", "direct"):
+        return f"inner {variant.inner!r} needs at least two elements in a kernel row, got {run}"
     if variant.column_layout == "sequential" and 3 * (step + step % 2) * 2 + 2 * variant.unroll * 4 * 2 > 4095:
         apart = f"four columns of {step} elements lie further apart; column_layout 'interleaved' may do"
         return f"inner {variant.inner!r} reaches 4095 bytes, {apart}"

@@ -20,6 +20,7 @@ from helpers.device import (
     c_source,
     check_on_host,
     compile_cases,
+    compilers,
     host_compiler,
     sample,
 )
@@ -140,7 +141,8 @@ def test_runs_of_assembly_loop_and_leave_pairs_and_one_over(core: str, level: st
     for turn, variant in enumerate(assembly):
         legal = [layer for layer in layers if device_variant_problem(layer, variant, dsp=dsp) is None]
         found += [Case(layer, variant) for layer in legal[turn % 3 :: 3]]
-    compile_cases(found, core, "clang", [level]).check()
+    for compiler in compilers():
+        compile_cases(found, core, compiler, [level]).check()
 
 
 def test_host_build_is_clean_under_sanitizers(full: bool) -> None:

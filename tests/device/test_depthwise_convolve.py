@@ -8,7 +8,7 @@ import pytest
 
 from cmsisnn_x._variants import Variant, device_variant_problem, device_variants, replace
 from cmsisnn_x.packing import pack_device_weights
-from helpers.device import Build, Case, assert_kernel, check_on_host, compile_cases, host_compiler, sample
+from helpers.device import Build, Case, assert_kernel, check_on_host, compile_cases, compilers, host_compiler, sample
 from helpers.layers import make_layer
 
 OFFSETS = (None, 1, 2, 3)
@@ -122,4 +122,5 @@ def test_lines_of_every_kernel_size(core: str, level: str) -> None:
                     for v in registered
                     if v.lowering == "line_buffer" and device_variant_problem(layer, v, dsp=False) is None
                 ]
-    compile_cases(chosen, core, "clang", [level]).check()
+    for compiler in compilers():
+        compile_cases(chosen, core, compiler, [level]).check()

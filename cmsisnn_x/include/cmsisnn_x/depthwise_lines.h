@@ -16,7 +16,7 @@
 #if CXN_BR != 2 || CXN_BC != 2
 #error "BLOCK_ROWS x BLOCK_COLS: legal value with CXN_LOWERING_LINE_BUFFER and two rows is 2x2"
 #endif
-#if CXN_GET(INNER) != CXN_INNER_C && (CXN_GET(KERNEL_H) > 7 || CXN_GET(KERNEL_W) > 7)
+#if CXN_GET(INNER) != CXN_INNER_C && CXN_THUMB1 && (CXN_GET(KERNEL_H) > 7 || CXN_GET(KERNEL_W) > 7)
 #error "INNER: the assembly block takes kernels of up to 7x7; legal here: CXN_INNER_C"
 #endif
 CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_GET(KERNEL_H) * CXN_LINE * 2, depthwise_lines_scratch);
@@ -57,6 +57,7 @@ CXN_INLINE void CXN_LOCAL(line)(int16_t *to, const CXN_IN_T *input, int32_t row)
  *     r8 r9 r10 r11   accumulators   r12 offset   lr addresses of the lines
  * Per tap: 21 cycles for 4 MAC.
  */
+#include "cmsisnn_x/accumulators_v6m.h"
 #define CXN_A_PIXEL(acc0, acc1)                          \
     "asrs r5, r4, #16\n\tsxth r4, r4\n\t"                \
     "muls r4, r2, r4\n\tadd " acc0 ", r4\n\t"            \
@@ -116,8 +117,9 @@ CXN_INLINE void CXN_LOCAL(line)(int16_t *to, const CXN_IN_T *input, int32_t row)
 #endif
 #define CXN_A_BEGIN                                      \
     ".syntax unified\n\tsub sp, #8\n\tstr r7, [sp]\n\t"  \
+    CXN_V6M_TAKE("r4", "r1", "4")                        \
     "mov r7, r5\n\tmov lr, r2\n\tmov r12, r3\n\t"
-#define CXN_A_END "ldr r7, [sp]\n\tadd sp, #8\n\t"
+#define CXN_A_END CXN_V6M_GIVE("r4", "r1", "4") "ldr r7, [sp]\n\tadd sp, #8\n\t"
 
 CXN_INLINE void CXN_LOCAL(dot)(int32_t *CXN_RESTRICT acc, const int16_t *w, const int16_t *const *runs, int32_t offset, int32_t pixels)
 {
@@ -126,27 +128,21 @@ CXN_INLINE void CXN_LOCAL(dot)(int32_t *CXN_RESTRICT acc, const int16_t *w, cons
     register int32_t offset_ __asm__("r3") = offset * 2;
     register int32_t step_ __asm__("r5") = CXN_CHANNELS * 2;
     register int32_t second_ __asm__("r6") = CXN_GET(STRIDE_X) * CXN_CHANNELS * 2;
-    register int32_t acc0x0 __asm__("r8") = acc[0];
-    register int32_t acc0x1 __asm__("r9") = acc[1];
-    register int32_t acc1x0 __asm__("r10") = acc[2];
-    register int32_t acc1x1 __asm__("r11") = acc[3];
+    CXN_V6M_ACCUMULATORS("r4")
     if (pixels > 1) {
         __asm__ volatile(
             CXN_A_BEGIN CXN_A_ROWS(CXN_A_TWO) CXN_A_END
-            : "+l"(w_), "+l"(runs_), "+l"(offset_), "+l"(step_), "+l"(second_), "+h"(acc0x0), "+h"(acc0x1), "+h"(acc1x0), "+h"(acc1x1)
+            : "+l"(w_), "+l"(runs_), "+l"(offset_), "+l"(step_), "+l"(second_), CXN_V6M_OPERANDS
             : [width] "i"(CXN_GET(KERNEL_W))
-            : "r1", "r4", "r12", "lr", "cc", "memory");
-        acc[2] = acc1x0;
-        acc[3] = acc1x1;
+            : CXN_V6M_CLOBBERS("r4") "r1", "r12", "lr", "cc", "memory");
     } else {
         __asm__ volatile(
             CXN_A_BEGIN CXN_A_ROWS(CXN_A_ONE) CXN_A_END
-            : "+l"(w_), "+l"(runs_), "+l"(offset_), "+l"(step_), "+h"(acc0x0), "+h"(acc0x1)
+            : "+l"(w_), "+l"(runs_), "+l"(offset_), "+l"(step_), CXN_V6M_OPERANDS
             : [width] "i"(CXN_GET(KERNEL_W))
-            : "r1", "r4", "r12", "lr", "cc", "memory");
+            : CXN_V6M_CLOBBERS("r4") "r1", "r12", "lr", "cc", "memory");
     }
-    acc[0] = acc0x0;
-    acc[1] = acc0x1;
+    CXN_V6M_RESULTS
 }
 #undef CXN_A_PIXEL
 #undef CXN_A_ONE

@@ -9,8 +9,10 @@
  *
  * Columns within reach of a load's offset are read from r1; otherwise r12 and lr keep one address each.
  * Per pair of k: 34 cycles for 8 MAC, 36 with far columns, 38 if columns are not word aligned.
- * Frame: r7, end of the loop and, for points, m, end of the weights, bytes of the loop, step to the next point, bytes between columns.
+ * Frame: r7, end of the loop, the accumulators' address or, for points, m, end of the weights, bytes of the loop, step to the next point, bytes between columns.
  */
+#include "cmsisnn_x/accumulators_v6m.h"
+
 #define CXN_A_PAIRS (CXN_RUN / 2)
 #define CXN_A_U CXN_GET(UNROLL)
 #define CXN_A_LOOPS (CXN_A_PAIRS / CXN_A_U > 1 ? CXN_A_PAIRS / CXN_A_U : 0)
@@ -204,14 +206,12 @@ CXN_INLINE void CXN_B_NAME(int32_t *CXN_RESTRICT acc, const CXN_W_T *CXN_RESTRIC
     register const CXN_D_T *d_ __asm__("r1") = d;
     register const CXN_W_T *end_ __asm__("r2") = w + 4 * CXN_A_U * CXN_A_LOOPS;
     register const CXN_D_T *far_ __asm__("r3") = d + CXN_A_COL_BYTES / 2;
-    register int32_t acc0x0 __asm__("r8") = acc[0];
-    register int32_t acc0x1 __asm__("r9") = acc[1];
-    register int32_t acc1x0 __asm__("r10") = acc[2];
-    register int32_t acc1x1 __asm__("r11") = acc[3];
+    CXN_V6M_ACCUMULATORS("r4")
     __asm__ volatile(
         ".syntax unified\n\t"
-        "sub sp, #8\n\t"
+        "sub sp, #16\n\t"
         "str r7, [sp]\n\t"
+        CXN_V6M_TAKE("r4", "r5", "8")
 #if CXN_A_LOOPS
         "str r2, [sp, #4]\n\t"
 #endif
@@ -220,16 +220,14 @@ CXN_INLINE void CXN_B_NAME(int32_t *CXN_RESTRICT acc, const CXN_W_T *CXN_RESTRIC
         "mov lr, r3\n\t"
 #endif
 #include "cmsisnn_x/dot_asm_v6m_run.h"
+        CXN_V6M_GIVE("r4", "r5", "8")
         "ldr r7, [sp]\n\t"
-        "add sp, #8\n\t"
-        : "+l"(w_), "+l"(d_), "+l"(end_), "+l"(far_), "+h"(acc0x0), "+h"(acc0x1), "+h"(acc1x0), "+h"(acc1x1)
+        "add sp, #16\n\t"
+        : "+l"(w_), "+l"(d_), "+l"(end_), "+l"(far_), CXN_V6M_OPERANDS
         : [cs] "i"(CXN_A_COL_BYTES), [ks] "i"(CXN_A_PAIR_BYTES), [wb] "i"(CXN_A_W_BYTES * CXN_A_U),
           [db] "i"(CXN_A_PAIR_BYTES * CXN_A_U)
-        : "r4", "r5", "r6", "r12", "lr", "cc", "memory");
-    acc[0] = acc0x0;
-    acc[1] = acc0x1;
-    acc[2] = acc1x0;
-    acc[3] = acc1x1;
+        : CXN_V6M_CLOBBERS("r4") "r5", "r6", "r12", "lr", "cc", "memory");
+    CXN_V6M_RESULTS
 }
 #endif
 

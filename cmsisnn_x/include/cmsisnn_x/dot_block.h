@@ -19,7 +19,8 @@
  */
 #if CXN_GET(INNER) != CXN_INNER_C && CXN_THUMB2 && CXN_B_ROWS == 2 && CXN_B_COLS == 4 && CXN_D_WIDE && CXN_W_ROW_STEP == 0 && CXN_RUN > 1
 #include "cmsisnn_x/dot_asm.h"
-#elif CXN_GET(INNER) != CXN_INNER_C && CXN_THUMB1 && CXN_B_ROWS == 2 && CXN_B_COLS == 2 && CXN_D_WIDE && CXN_W_ROW_STEP == 0
+#elif CXN_GET(INNER) != CXN_INNER_C && CXN_THUMB1 && CXN_B_ROWS == 2 && CXN_B_COLS == 2 && CXN_D_WIDE && CXN_W_ROW_STEP == 0 && \
+    (CXN_GET(LOWERING) != CXN_LOWERING_DIRECT || CXN_GET(INPUT_ALIGNED))
 #include "cmsisnn_x/dot_asm_v6m.h"
 #else
 #define CXN_B_PAIRS (CXN_RUN / 2)
