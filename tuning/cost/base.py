@@ -162,17 +162,16 @@ def has_unaligned(target: Target) -> bool:
 
 def _coefficients(layer: Layer, variant: Variant | None, name: str, target: Target) -> np.ndarray:
     unaligned = has_unaligned(target)
-    prior = np.array(mix.price(layer, variant, target.dsp, target.timing, unaligned))
+    core = _core_timing(target.core)
+    price = np.array(mix.price(layer, variant, target.dsp, core, unaligned))
+    own = dict(target.timing) == core
+    prior = price if own else np.array(mix.price(layer, variant, target.dsp, target.timing, unaligned))
     found = fitted.coefficients(target.core)
     fit = found.families.get(name)
     if fit is None:
         return prior * np.array(found.factors(name) or 1.0)
-    core = _core_timing(target.core)
-    known = _plausible(np.array(fit), np.array(mix.price(layer, variant, target.dsp, core, unaligned)), layer.op)
-    if dict(target.timing) == core:
-        return known
-    ratio = prior / np.array(mix.price(layer, variant, target.dsp, core, unaligned))
-    return known * (1 + TIMING_SHARE * (ratio - 1))
+    known = _plausible(np.array(fit), price, layer.op)
+    return known if own else known * (1 + TIMING_SHARE * (prior / price - 1))
 
 
 def _plausible(known: np.ndarray, prior: np.ndarray, op: str) -> np.ndarray:
