@@ -24,7 +24,7 @@ import numpy as np
 from cmsisnn_x import Variant
 from cmsisnn_x.layers import Layer
 from tuning.search import make_strategy, run
-from tuning.space import SearchSpace
+from tuning.search.space import SearchSpace
 
 DATA = Path(__file__).parent / "data" / "search_replay.npz"
 CORES = ("cortex-m4", "cortex-m7")
@@ -115,9 +115,9 @@ def tables() -> dict[str, Table]:
 def record(path: Path) -> None:
     """Emulate every variant. Those of one core and layer share executables: their order is what counts here."""
     from tuning.cost import estimate_space, fitted
-    from tuning.measure import Bench
-    from tuning.record import Records
-    from tuning.space import search_space
+    from tuning.measure.bench import Bench
+    from tuning.measure.records import Records
+    from tuning.search.space import search_space
     from tuning.target import load_target
     from tuning.tuner import CFLAGS
 

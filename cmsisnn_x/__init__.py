@@ -47,7 +47,7 @@ use_installed(__name__, __path__)
 
 from . import cmsis
 from ._config import get_include, show_config
-from ._variants import BASELINE, Variant, variants
+from ._version import __version__ as __version__
 from .buffers import scratch_bytes
 from .interleave import pack_fully_connected, unpack_fully_connected
 from .network import Network
@@ -64,6 +64,7 @@ from .ops import (
     softmax,
     tanh,
 )
+from .variant import BASELINE, Variant, variants
 
 __all__ = [
     "BASELINE",
@@ -88,7 +89,6 @@ __all__ = [
     "unpack_fully_connected",
     "variants",
 ]
-__version__ = "0.1.0"
 
 
 def __dir__() -> list[str]:

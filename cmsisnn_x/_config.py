@@ -21,7 +21,8 @@ def get_include() -> str:
 
 def show_config() -> None:
     """Print the versions, what was built and which code path ``variant=None`` takes."""
-    from . import __version__, _build_info, _simd
+    from . import _build_info, _simd
+    from ._version import __version__
 
     rows = {
         "cmsisnn-x": __version__,

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from math import gcd, prod
 
 from . import _arguments as check
-from ._variants import BLOCKED_OPS, Variant, check_op, check_variant
 from .errors import ShapeError, VariantError
 from .layers import Layer
+from .variant import BLOCKED_OPS, Variant, check_op, check_variant
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import _activation, _convolution, _depthwise, _fully_connected, _simd, _softmax, _support
+from . import _activation, _simd, _softmax, _support
 from . import _arguments as check
 from ._tables import activation_table
-from ._variants import Variant, check_variant
 from .buffers import Case, footprint
 from .errors import CmsisnnError, ShapeError
+from .study import _convolution, _depthwise, _fully_connected
+from .variant import Variant, check_variant
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

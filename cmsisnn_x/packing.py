@@ -22,9 +22,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ._variants import Variant
 from .layers import Layer
-from .packing_fully_connected import pack_fully_connected
+from .packing_dense import pack_fully_connected
+from .variant import Variant
 
 
 def pack_device_weights(layer: Layer, variant: Variant | None) -> np.ndarray:

@@ -20,8 +20,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._variants import Variant
 from .layers import Layer
+from .variant import Variant
 
 PAIRS = {"q7": [0, 2, 1, 3], "q15": [0, 1, 2, 3]}
 

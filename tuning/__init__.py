@@ -15,7 +15,7 @@ and flash.
     quantize(network, calibration)      a float network (ONNX, arrays) to q7 or q15    -> Quantized
 
 ``check``, ``emit`` and ``quantize`` are packages that can be called; their full signatures are those of
-:func:`tuning.check.check_model`, :func:`tuning.emit.emit_plan` and :func:`tuning.quantize.quantize_model`.
+:func:`tuning.check.check_model`, :func:`tuning.firmware.emit_plan` and :func:`tuning.quantize.quantize_model`.
 Errors are :class:`TuningError`, a ``ValueError`` of one sentence; :class:`InfeasibleError` says what would fit.
 
 >>> import tuning
@@ -34,7 +34,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .errors import InfeasibleError, MissingToolError, ModelError, OptionError, TargetError, TuningError
+    from .base.errors import InfeasibleError, MissingToolError, ModelError, OptionError, TargetError, TuningError
     from .model import Model, list_models, load_model
     from .plan import LayerPlan, Plan
     from .target import Target, list_targets, load_target
@@ -66,7 +66,7 @@ if (Path(__file__).parent / "meson.build").exists():
 
     use_installed(__name__, __path__)
 
-_HOME = {name: "errors" for name in __all__ if name.endswith("Error")} | {
+_HOME = {name: "base.errors" for name in __all__ if name.endswith("Error")} | {
     "LayerPlan": "plan",
     "Model": "model",
     "Plan": "plan",
@@ -94,10 +94,17 @@ def __dir__() -> list[str]:
 
 
 class _Emit(ModuleType):
-    """:mod:`tuning.emit` is a package, and the verb ``tuning.emit(plan, directory)``."""
+    """:mod:`tuning.emit` is a package, and the verb ``tuning.emit(plan, directory)``; the whole folder, which has a
+    report in it, comes from :mod:`tuning.firmware`.
+    """
 
     def __call__(self, plan: Plan, directory: str | PathLike[str]) -> Any:
         return self.emit_plan(plan, directory)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("emit_plan", "render"):
+            return getattr(import_module(".firmware", __name__), name)
+        raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
 
 
 class _Quantize(ModuleType):

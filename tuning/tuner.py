@@ -12,17 +12,17 @@ from typing import Any
 import numpy as np
 
 import cmsisnn_x
+from cmsisnn_x.arena import plan_arena
 from cmsisnn_x.layers import Layer
 
-from .choices import OBJECTIVES, SCORES, STRATEGIES, SURROGATES
+from .base.errors import OptionError
+from .base.options import OBJECTIVES, SCORES, STRATEGIES, SURROGATES
 from .cost import Estimate, Estimates, estimate, estimate_space
-from .errors import OptionError
-from .memory import plan_arena
 from .model import Model
-from .pareto import pareto as frontiers
 from .plan import LayerPlan, Plan
-from .planner import Choice, Network, Options, choose
-from .space import SearchSpace, baseline_of, ends, kernel_key, search_space, with_own_pools
+from .plan.frontier import pareto as frontiers
+from .plan.planner import Choice, Network, Options, choose
+from .search.space import SearchSpace, baseline_of, ends, kernel_key, search_space, with_own_pools
 from .target import Target
 
 CFLAGS = ("-std=c99", "-O3", "-fno-schedule-insns", "-ffunction-sections", "-fdata-sections")
@@ -124,7 +124,7 @@ def tune(
     spaces = [search_space(layer, target) for layer in with_own_pools(model.layers)]
     estimates = [estimate_space(space.layer, space.variants, target) for space in spaces]
     if score == "emulate":
-        from .emulated import How, search_emulated
+        from .search.layerwise import How, search_emulated
 
         how = How(
             objective=objective,
@@ -190,7 +190,7 @@ def _choice_of(network: Network, tables: Sequence[Estimates], variants: Sequence
 
 def _better(plan: Plan, other: Plan, records: Path | None, progress: Callable[[dict[str, Any]], None] | None) -> Plan:
     """`plan`, or the estimate's if that is better when the whole network runs."""
-    from .whole import compare
+    from .measure.firmware import compare
 
     try:
         mine, its = compare([plan, other], records)

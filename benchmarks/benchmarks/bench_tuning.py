@@ -42,7 +42,7 @@ class Cifar10:
     def track_variants_per_second(self, target: str) -> float:
         """How many variants of conv2 the cost model estimates in a second of this processor."""
         from tuning.cost import estimate_space
-        from tuning.space import search_space
+        from tuning.search.space import search_space
 
         layer = self.model.layers[2]
         few = search_space(layer, self.target).variants
@@ -65,7 +65,8 @@ class EmulatedCifar10:
     def setup_cache(self) -> dict[str, tuple[int, int, int]]:
         """Cycles, instructions, and whether every bit is right; once for all that follows."""
         import tuning
-        from tuning.emulate import find_toolchain, folder
+        from tuning.emulate import find_toolchain
+        from tuning.measure import folder
 
         found = {}
         for target in CORES:

@@ -3,8 +3,8 @@
 
 from ._im2col cimport Geometry, column_stride, fill_columns
 from ._matmul cimport Blocking, matmul
-from ._requantize cimport Requant
-from ._typedefs cimport q7_or_q15, q15_t
+from .._requantize cimport Requant
+from .._typedefs cimport q7_or_q15, q15_t
 
 
 def convolve(

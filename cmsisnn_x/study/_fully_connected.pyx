@@ -3,8 +3,8 @@
 
 from ._im2col cimport column_stride, widen
 from ._matmul cimport Blocking, matmul, out_t
-from ._requantize cimport Requant
-from ._typedefs cimport q7_or_q15, q7_t, q15_t
+from .._requantize cimport Requant
+from .._typedefs cimport q7_or_q15, q7_t, q15_t
 
 
 def fully_connected(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-from ._typedefs cimport q7_or_q15, q15_t
+from .._typedefs cimport q7_or_q15, q15_t
 
 
 cdef struct Geometry:

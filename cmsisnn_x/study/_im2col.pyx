@@ -11,7 +11,7 @@ output rows, and every column starts on an even element: word aligned on a devic
 
 from libc.string cimport memcpy, memset
 
-from ._typedefs cimport q7_or_q15, q7_t, q15_t
+from .._typedefs cimport q7_or_q15, q7_t, q15_t
 
 
 cdef Py_ssize_t column_stride(Py_ssize_t depth) noexcept nogil:

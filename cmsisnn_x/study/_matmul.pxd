@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-from ._requantize cimport Requant
-from ._typedefs cimport q7_or_q15, q7_t, q15_t, q31_t
+from .._requantize cimport Requant
+from .._typedefs cimport q7_or_q15, q7_t, q15_t, q31_t
 
 cdef enum:
     LANES = 64      # channels that a depthwise block accumulates at a time

@@ -9,9 +9,9 @@ from itertools import groupby
 import numpy as np
 import pytest
 
-from cmsisnn_x._variants import Variant, device_variant_problem, device_variants, replace
 from cmsisnn_x.layers import Layer
 from cmsisnn_x.packing import pack_device_weights, winograd_transform
+from cmsisnn_x.variant import Variant, device_variant_problem, device_variants, replace
 from helpers.device import (
     INCLUDE,
     Build,

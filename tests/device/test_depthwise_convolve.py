@@ -6,8 +6,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cmsisnn_x._variants import Variant, device_variant_problem, device_variants, replace
 from cmsisnn_x.packing import pack_device_weights
+from cmsisnn_x.variant import Variant, device_variant_problem, device_variants, replace
 from helpers.device import Build, Case, assert_kernel, check_on_host, compile_cases, compilers, host_compiler, sample
 from helpers.layers import make_layer
 

@@ -8,9 +8,9 @@ from itertools import product
 import numpy as np
 import pytest
 
-from cmsisnn_x._variants import Variant, device_variant_problem, device_variants
 from cmsisnn_x.packing import pack_device_weights
-from cmsisnn_x.packing_fully_connected import row_blocks
+from cmsisnn_x.packing_dense import row_blocks
+from cmsisnn_x.variant import Variant, device_variant_problem, device_variants
 from helpers.device import Build, Case, assert_kernel, check_on_host, host_compiler, sample
 from helpers.layers import make_layer
 

@@ -8,8 +8,8 @@ from itertools import product
 import pytest
 
 from cmsisnn_x import Variant
-from cmsisnn_x._variants import device_variant_problem, device_variants
 from cmsisnn_x.layers import Layer, with_pools
+from cmsisnn_x.variant import device_variant_problem, device_variants
 from helpers.device import Build, Case, assert_kernel, builds, check_on_host, host_compiler
 from helpers.layers import make_layer
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cmsisnn_x._variants import BASELINE, Variant
 from cmsisnn_x.layers import with_pools
+from cmsisnn_x.variant import BASELINE, Variant
 from helpers.device import INCLUDE, Case, c_source, compilers, draw
 from helpers.layers import make_layer
 from helpers.qemu import BOARDS, Board, check_in_qemu

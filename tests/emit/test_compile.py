@@ -16,7 +16,7 @@ import tuning
 from helpers.folders import CORES, WARNINGS, assert_same, host_run, zig
 from helpers.networks import NETWORKS, conv, forward, inputs
 from helpers.plans import chain, make_plan
-from tuning.choices import ZIG_CPUS
+from tuning.base.options import ZIG_CPUS
 
 GCC = shutil.which("arm-none-eabi-gcc")
 COMPILERS = ["clang", *(["gcc"] if GCC else [])]

@@ -22,7 +22,7 @@ from helpers.plans import chain, make_plan, with_layer
 from tuning.emit import EmitError, render
 from tuning.emit.example import build
 from tuning.emulate import find_toolchain
-from tuning.emulate.folder import FolderError, draw_inputs, load, verify
+from tuning.measure.folder import FolderError, draw_inputs, load, verify
 from tuning.plan import Plan
 
 ROWS = Variant(4, 2, 2, 2, "line_buffer", "interleaved", fused_pool=True)

@@ -21,8 +21,8 @@ from helpers.golden_text import GOLDEN, golden_files
 from helpers.networks import NETWORKS
 from helpers.plans import chain, make_plan, with_layer
 from tuning.emit import EmitError, cgen, layer_macros, macros, project, render, weights
-from tuning.model_schema import KNOBS as YAML_KNOBS
-from tuning.space import DIMENSIONS
+from tuning.model.schema import KNOBS as YAML_KNOBS
+from tuning.search.space import DIMENSIONS
 
 
 @pytest.mark.parametrize("module", [cgen, macros, project, weights], ids=lambda m: m.__name__)

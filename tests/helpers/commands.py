@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tuning.cli import main
+from tuning.cli.main import main
 
 
 @dataclass(frozen=True)

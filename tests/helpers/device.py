@@ -29,8 +29,8 @@ from pathlib import Path
 import numpy as np
 
 import cmsisnn_x
-from cmsisnn_x._variants import BLOCKED_OPS, Variant
 from cmsisnn_x.layers import PYTHON_OPS, Layer
+from cmsisnn_x.variant import BLOCKED_OPS, Variant
 from helpers import reference
 from tuning.emit.macros import layer_macros
 from tuning.emit.weights import activation_table

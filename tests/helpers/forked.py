@@ -15,7 +15,11 @@ from pathlib import Path
 from typing import Any
 
 GIB = 1 << 30
-COMMANDS = {"cmsisnn-tune": "tuning.cli", "cmsisnn-verify": "tuning.verify", "cmsisnn-quantize": "tuning.quantize.cli"}
+COMMANDS = {
+    "cmsisnn-tune": "tuning.cli.main",
+    "cmsisnn-verify": "tuning.cli.verify",
+    "cmsisnn-quantize": "tuning.cli.quantize",
+}
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ def _serve() -> None:
         if importlib.util.find_spec(module.rpartition(".")[0]) and importlib.util.find_spec(module):
             importlib.import_module(module)
     import tuning.model
-    import tuning.model_schema
+    import tuning.model.schema
     import tuning.tuner  # noqa: F401
 
     for line in sys.stdin:

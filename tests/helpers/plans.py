@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from cmsisnn_x._variants import Variant
+from cmsisnn_x.arena import plan_arena
 from cmsisnn_x.buffers import layer_scratch_bytes
 from cmsisnn_x.layers import NUMPY_DTYPES, Layer, with_pools
-from tuning.memory import plan_arena
+from cmsisnn_x.variant import Variant
 from tuning.plan import LayerPlan, Plan
 from tuning.target import Target
 

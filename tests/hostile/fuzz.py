@@ -29,7 +29,7 @@ import numpy as np
 import yaml
 
 from tuning import load_model, load_target
-from tuning.errors import TuningError
+from tuning.base.errors import TuningError
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 SCALARS: tuple[Any, ...] = (

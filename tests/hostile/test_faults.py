@@ -15,7 +15,7 @@ import pytest
 
 from helpers.forked import Ended, ForkServer
 from tuning.emit import writer
-from tuning.record import Records
+from tuning.measure.records import Records
 
 MODEL = (
     "schema: 1\nname: net\ninput: {shape: [8, 8, 4], dtype: q7}\n"
@@ -155,7 +155,7 @@ def test_a_signal_waits_for_the_last_rename(
 
 PUT = """
 import sys
-from tuning.record import Records
+from tuning.measure.records import Records
 with Records(sys.argv[2]) as records:
     for number in range(30):
         records.put({f"{sys.argv[1]}-{number}": {"cycles": number}})

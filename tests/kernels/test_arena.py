@@ -9,8 +9,8 @@ from math import prod
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cmsisnn_x.arena import ALIGNMENT, aligned, lower_bound, plan_arena
 from cmsisnn_x.layers import Layer
-from tuning.memory import ALIGNMENT, aligned, lower_bound, plan_arena
 from tuning.model import list_models, load_model
 
 

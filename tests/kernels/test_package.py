@@ -26,5 +26,5 @@ def test_every_file_is_installed():
 
 
 def test_every_extension_has_a_stub():
-    kernels = {path.name.split(".")[0] for path in SOURCE.glob("*.pyx*")}
+    kernels = {path.name.split(".")[0] for path in SOURCE.rglob("*.pyx*")}
     assert kernels == {Path(name).stem for name in FILES if name.endswith(".pyi")}

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 import cmsisnn_x
-from cmsisnn_x import BASELINE, Variant, _convolution, scratch_bytes, variants
+from cmsisnn_x import BASELINE, Variant, scratch_bytes, variants
 from cmsisnn_x.buffers import layer_scratch_bytes
 from cmsisnn_x.layers import Layer
+from cmsisnn_x.study import _convolution
 
 OPS = ("convolve", "depthwise_convolve", "fully_connected")
 BLOCKS = {(1, 1), (1, 2), (2, 1), (2, 2), (2, 4), (4, 2)}

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from cmsisnn_x import cmsis
 
-from .. import _yaml
-from ..errors import OptionError
-from ..files import read_bytes
+from ..base import yaml_file
+from ..base.errors import OptionError
+from ..base.files import read_bytes
 
 LARGEST_SOURCE = 1 << 22
 """Bytes of a C file; weights in headers are long."""
@@ -76,7 +76,7 @@ def parse_call(text: str) -> Call:
         raise OptionError(f"--call: expected FUNCTION(ARGUMENT, ...), got {text!r}")
     name, inside = match[1], match[2]
     if name not in _NAMES:
-        raise OptionError(f"--call: no CMSIS-NN 5.4.0 function is called {name!r}; {_yaml.suggest(name, _NAMES)}")
+        raise OptionError(f"--call: no CMSIS-NN 5.4.0 function is called {name!r}; {yaml_file.suggest(name, _NAMES)}")
     call = _read(name, inside, "--call", {})
     if call.problem:
         raise OptionError(f"--call: {name}: {call.problem}")
@@ -150,7 +150,7 @@ def _read(function: str, inside: str, where: str, defines: Mapping[str, str]) ->
             assert match is not None
             if match[1] not in names:
                 return Call(
-                    where, function, {}, f"no argument is called {match[1]!r}; {_yaml.suggest(match[1], names)}"
+                    where, function, {}, f"no argument is called {match[1]!r}; {yaml_file.suggest(match[1], names)}"
                 )
             if match[1] in texts:
                 return Call(where, function, {}, f"{match[1]}: given twice")

@@ -10,7 +10,6 @@ board says of the memories that its file declares.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import TuningError
-from .files import read_bytes, write_atomically
-from .target import Target
+from ..base.errors import TuningError
+from ..base.files import read_bytes
+from ..target import Target
 
 if TYPE_CHECKING:
-    from .emulate import Trace
-    from .emulate.folder import Firmware
-    from .emulate.toolchain import Kind
+    from ..emulate import Trace
+    from ..emulate.toolchain import Kind
+    from ..measure.folder import Firmware
 
 HEADER = ("layer", "cycles")
 LINES = (4, 8, 16, 32)
@@ -104,7 +103,7 @@ def price_folder(
     ------
     FolderError, ToolchainError, EmulationError
     """
-    from .emulate import folder
+    from ..measure import folder
 
     firmware = folder.load(Path(directory), model=model)
     return _run(firmware, target, _compile(firmware, target, compiler))
@@ -112,13 +111,14 @@ def price_folder(
 
 def price_elf(source: str | Path | bytes, symbol: str, args: Sequence[Any], target: Target | str) -> Trace:
     """One call of a function of an ELF file on a target; see `tuning.emulate.Emulator.call`."""
-    from .emulate import Emulator
+    from ..emulate import Emulator
 
     return Emulator(source, target).call(symbol, args)
 
 
 def _compile(firmware: Firmware, target: Target | str, compiler: Kind | None) -> bytes:
-    from .emulate import find_toolchain, folder
+    from ..emulate import find_toolchain
+    from ..measure import folder
 
     core = target if isinstance(target, str) else target.core
     return folder.compile_folder(replace(firmware, core=core), find_toolchain(compiler))
@@ -127,7 +127,8 @@ def _compile(firmware: Firmware, target: Target | str, compiler: Kind | None) ->
 def _run(firmware: Firmware, target: Target | str, code: bytes) -> tuple[list[Stage], Trace]:
     from cmsisnn_x import Network
 
-    from .emulate import Emulator, folder
+    from ..emulate import Emulator
+    from ..measure import folder
 
     emulator = Emulator(code, target)
     source = folder.draw_inputs(firmware, 1)[0]
@@ -238,7 +239,7 @@ def fit(
     BoardError
         The file is wrong, the folder is of another core, or nothing explains what was measured.
     """
-    from .emulate import folder
+    from ..measure import folder
 
     firmware = folder.load(Path(directory), model=model)
     if firmware.core != target.core:
@@ -366,43 +367,3 @@ def target_text(found: Fit, inherit: str, csv: str | Path) -> str:
 
 def _plain(name: str) -> str:
     return re.sub(r"[^\w.-]", "-", name)
-
-
-def calibrate_board(
-    csv: Path, plan: Path, target: str, output: Path, *, compiler: Kind | None = None, model: str | None = None
-) -> None:
-    """``cmsisnn-tune calibrate --from``: fit, write the target file, print the errors before and after."""
-    from . import terminal
-    from .target import find_target, list_targets, load_target
-
-    given = load_target(target)
-    found = fit(plan, csv, given, compiler=compiler, model=model)
-    path = find_target(target)
-    if output.resolve() == path.resolve():
-        raise BoardError(f"{output}: is the target itself; choose another file for the fitted one")
-    inherit = target if target in list_targets() else os.path.relpath(path, output.parent)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(output, target_text(found, inherit, csv))
-    load_target(output)
-
-    out = terminal.console()
-    numbers = ("measured", "before", "error before", "after", "error after")
-    table = terminal.make_table("layer", *numbers, right=numbers)
-    for name, real, before, after in zip(found.layers, found.measured, found.before, found.after, strict=True):
-        table.add_row(
-            name, f"{real:,}", f"{before:,}", f"{before / real - 1:+.1%}", f"{after:,}", f"{after / real - 1:+.1%}"
-        )
-    totals = [sum(values) for values in (found.measured, found.before, found.after)]
-    table.add_section()
-    table.add_row(
-        "network",
-        f"{totals[0]:,}",
-        f"{totals[1]:,}",
-        f"{totals[1] / totals[0] - 1:+.1%}",
-        f"{totals[2]:,}",
-        f"{totals[2] / totals[0] - 1:+.1%}",
-        style="bold",
-    )
-    out.print(table)
-    changes = ", ".join(f"{name} {value}" for name, value in found.changes.items()) or "nothing to change"
-    out.print(f"{output}: {changes}")

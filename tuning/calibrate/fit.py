@@ -21,16 +21,16 @@ from typing import Any
 
 import numpy as np
 
-from cmsisnn_x._variants import BLOCKED_OPS, Variant
 from cmsisnn_x.layers import Layer
+from cmsisnn_x.variant import BLOCKED_OPS, Variant
 
-from .calibration_grid import LARGE, confirm, grid, make_layer, unseen
-from .cost import features, fitted, has_unaligned, mix
-from .cost.fitted import Coefficients
-from .cost.neighbours import Neighbours
-from .measure import Bench, Measurement
-from .space import scratch_bytes, search_space
-from .target import Target
+from ..cost import features, fitted, has_unaligned, mix
+from ..cost.fitted import Coefficients
+from ..cost.neighbours import Neighbours
+from ..measure.bench import Bench, Measurement
+from ..search.space import scratch_bytes, search_space
+from ..target import Target
+from .grid import LARGE, confirm, grid, make_layer, unseen
 
 __all__ = ["Sample", "calibrate", "confirm", "fit", "grid", "judge", "make_layer", "unseen", "write_coefficients"]
 

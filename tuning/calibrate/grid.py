@@ -18,7 +18,7 @@ import numpy as np
 
 from cmsisnn_x.layers import Layer
 
-from .model import window_axis
+from ..model import window_axis
 
 DTYPES = ("q7", "q15")
 LARGE = "large"

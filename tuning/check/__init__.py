@@ -8,20 +8,19 @@ names none) the first two are still counted; the data then hold the network's ow
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from math import prod
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cmsisnn_x import Network
 from cmsisnn_x.layers import Layer
 
-from ..errors import MissingToolError, OptionError
+from ..base.errors import MissingToolError, OptionError
 from .counts import LEAST_SNR_DB, MOST_SATURATED, Counts, TensorCheck
+from .result import Check, EmulatedCheck
 
 __all__ = [
     "LEAST_SNR_DB", "MOST_SATURATED", "Check", "EmulatedCheck", "TensorCheck", "check_model", "with_firmware",
@@ -38,78 +37,6 @@ if TYPE_CHECKING:
 EMULATED_SAMPLES, EMULATED_CYCLES = 500, 100_000_000
 """How much is emulated at most: samples, and cycles of all of them together (always one sample)."""
 BATCH_BYTES = 64 << 20
-
-
-@dataclass(frozen=True)
-class EmulatedCheck:
-    """The emitted firmware, compiled and emulated.
-
-    Attributes
-    ----------
-    samples, equal : int
-        How many samples ran, from the first, and for how many the output equals the Python kernels' bit for bit.
-    accuracy, python_accuracy : float or None
-        Share of right answers of the firmware, and of the Python kernels on the same samples; None without labels.
-    """
-
-    samples: int
-    equal: int
-    accuracy: float | None
-    python_accuracy: float | None
-
-
-@dataclass(frozen=True)
-class Check:
-    """What :func:`check_model` found.
-
-    Attributes
-    ----------
-    data : str
-        Name of the data.
-    samples : int
-    dtype : {"q7", "q15"}
-    has_reference : bool
-        Whether there was a float network to compare with.
-    tensors : tuple of TensorCheck
-        The input, then every layer's output.
-    float_accuracy, fixed_accuracy : float or None
-        Share of right answers; None without labels.
-    emulated : EmulatedCheck or None
-        The same of the firmware, where it was emulated; else `not_emulated` says why not.
-    not_emulated : str or None
-    """
-
-    data: str
-    samples: int
-    dtype: str
-    has_reference: bool
-    tensors: tuple[TensorCheck, ...]
-    float_accuracy: float | None = None
-    fixed_accuracy: float | None = None
-    emulated: EmulatedCheck | None = None
-    not_emulated: str | None = None
-
-    @property
-    def first_break(self) -> TensorCheck | None:
-        """The first tensor with a problem."""
-        return next((tensor for tensor in self.tensors if tensor.problem), None)
-
-    @property
-    def passed(self) -> bool:
-        """Whether no layer breaks, and the firmware gives what the Python kernels give."""
-        return self.first_break is None and (self.emulated is None or self.emulated.equal == self.emulated.samples)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The check as plan.json has it."""
-        broken = self.first_break
-        content = asdict(self)
-        content["tensors"] = [{**asdict(tensor), "quartiles": list(tensor.quartiles)} for tensor in self.tensors]
-        return {**content, "first_break": broken and {"name": broken.name, "problem": broken.problem}}
-
-    def _repr_html_(self) -> str:
-        from ..notebook import check_html
-
-        return check_html(self)
 
 
 def check_model(
@@ -272,14 +199,12 @@ def _float_outputs(reference: Reference | None, x: np.ndarray) -> Mapping[str, n
 
 def _emulate(plan: Plan, network: Network, x: np.ndarray, labels: np.ndarray | None) -> EmulatedCheck:
     """Emit, compile and run the firmware on `x`, each output held against the Python kernels'."""
-    import tuning
-
     from ..emulate import Emulator, find_toolchain
-    from ..emulate.folder import compile_folder, load
+    from ..measure.firmware import written
+    from ..measure.folder import compile_folder
 
-    with tempfile.TemporaryDirectory(prefix="cmsisnn-x-") as folder:
-        tuning.emit(plan, folder)
-        machine = Emulator(compile_folder(load(Path(folder)), find_toolchain()), plan.target.core)
+    with written(plan) as firmware:
+        machine = Emulator(compile_folder(firmware, find_toolchain()), plan.target.core)
     wanted = network.run(x)
     got = np.empty_like(wanted)
     for sample, source in enumerate(x):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from ..errors import OptionError
+from ..base.errors import OptionError
 
 
 def calibrate(
@@ -48,11 +49,11 @@ def calibrate(
         return
     from contextlib import closing
 
-    from ..calibrate import ALIKE, confirm, grid, unseen, write_coefficients
-    from ..calibrate import calibrate as fit
-    from ..choices import CORES
-    from ..measure import BATCH, Bench
-    from ..record import Records
+    from ..base.options import CORES
+    from ..calibrate.fit import ALIKE, confirm, grid, unseen, write_coefficients
+    from ..calibrate.fit import calibrate as fit
+    from ..measure.bench import BATCH, Bench
+    from ..measure.records import Records
     from ..target import load_target
     from ..tuner import CFLAGS
 
@@ -94,12 +95,50 @@ def _figures(error: Mapping[str, float]) -> str:
 
 
 def _board(measured: Path | None, plan: Path | None, targets: list[str], dtype: list[str] | None, output: Path) -> None:
-    from ..board import calibrate_board
-
     if measured is None or plan is None or len(targets) != 1:
         raise OptionError("--from FILE.csv goes with --plan DIR, the folder that ran, and one --target, the board")
     if dtype:
         raise OptionError("--dtype: does not go with --from: the folder knows its type")
     if output == Path("coefficients"):
         output = Path(f"{Path(targets[0]).stem}-fitted.yaml")
-    calibrate_board(measured, plan, targets[0], output)
+    _calibrate_board(measured, plan, targets[0], output)
+
+
+def _calibrate_board(csv: Path, plan: Path, target: str, output: Path) -> None:
+    """``cmsisnn-tune calibrate --from``: fit, write the target file, print the errors before and after."""
+    from ..base.console import console, make_table
+    from ..base.files import write_atomically
+    from ..calibrate.board import BoardError, fit, target_text
+    from ..target import find_target, list_targets, load_target
+
+    given = load_target(target)
+    found = fit(plan, csv, given)
+    path = find_target(target)
+    if output.resolve() == path.resolve():
+        raise BoardError(f"{output}: is the target itself; choose another file for the fitted one")
+    inherit = target if target in list_targets() else os.path.relpath(path, output.parent)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(output, target_text(found, inherit, csv))
+    load_target(output)
+
+    out = console()
+    numbers = ("measured", "before", "error before", "after", "error after")
+    table = make_table("layer", *numbers, right=numbers)
+    for name, real, before, after in zip(found.layers, found.measured, found.before, found.after, strict=True):
+        table.add_row(
+            name, f"{real:,}", f"{before:,}", f"{before / real - 1:+.1%}", f"{after:,}", f"{after / real - 1:+.1%}"
+        )
+    totals = [sum(values) for values in (found.measured, found.before, found.after)]
+    table.add_section()
+    table.add_row(
+        "network",
+        f"{totals[0]:,}",
+        f"{totals[1]:,}",
+        f"{totals[1] / totals[0] - 1:+.1%}",
+        f"{totals[2]:,}",
+        f"{totals[2] / totals[0] - 1:+.1%}",
+        style="bold",
+    )
+    out.print(table)
+    changes = ", ".join(f"{name} {value}" for name, value in found.changes.items()) or "nothing to change"
+    out.print(f"{output}: {changes}")

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import sys
 
+from ..base.console import console, make_table
 from ..check import Check
-from ..notebook import HEAD, check_rows, check_words
-from ..terminal import console, make_table
+from ..check.result import HEAD, check_rows, check_words
 
 NARROWER = ((125, {"op"}), (115, {"range", "alone"}), (95, {"bits used"}))
 """Columns of a terminal below which some of the table are left out."""

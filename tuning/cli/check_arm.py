@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import OptionError
+from ..base.errors import OptionError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -144,7 +144,8 @@ def _print(
     no_color: bool,
 ) -> None:
     from ..arm.kernels import VERDICTS, profile_of
-    from ..terminal import console, shape_text
+    from ..base.console import console
+    from .terminal import shape_text
 
     out = console(no_color)
     code = "with" if profile_of(target) == "dsp" else "without"

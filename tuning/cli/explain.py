@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..explain import Candidate, Explanation, error_bar, words
-from ..terminal import NARROW, console, make_table, shape_text
+from ..base.console import console, make_table
+from ..report.explain import Candidate, Explanation, error_bar, words
+from .terminal import NARROW, shape_text
 
 if TYPE_CHECKING:
     from rich.console import Console

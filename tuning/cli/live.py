@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .terminal import console, make_table
+from ..base.console import console, make_table
 
 Callback = Callable[[dict[str, Any]], None]
 ROWS = 24

@@ -10,13 +10,13 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from .commands.calibrate import calibrate
-from .commands.check_arm import check_arm
-from .commands.compare import compare
-from .commands.paper_table import paper_table
-from .commands.records import app as records
-from .commands.tune import PROGRAM, tune
+from .calibrate import calibrate
+from .check_arm import check_arm
+from .compare import compare
+from .paper_table import paper_table
 from .program import Command, run
+from .records import app as records
+from .tune import PROGRAM, tune
 
 
 class _DefaultToTune(TyperGroup):

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..choices import Score
-from ..errors import OptionError
+from ..base.errors import OptionError
+from ..base.options import Score
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ..paper import PaperTable
+    from ..paper.table import PaperTable
 
 
 def paper_table(
@@ -44,10 +44,10 @@ def paper_table(
     """The results table of the CMSIS-NN paper (arXiv:1801.06601) on its network: plain loops, the paper's
     configuration, and the tuned plan, beside the paper's own figures.
     """
-    from ..paper import paper_table as make
+    from ..base.console import working
+    from ..base.units import parse_hertz
+    from ..paper.table import paper_table as make
     from ..target import load_target
-    from ..terminal import working
-    from ..units import parse_hertz
     from .tune import write
 
     chosen = load_target(target)
@@ -68,7 +68,7 @@ def paper_table(
 
 
 def _print(made: PaperTable, no_color: bool) -> None:
-    from ..terminal import console
+    from ..base.console import console
 
     out = console(no_color)
     assert made.target.clock_hz is not None
@@ -83,7 +83,7 @@ def _print(made: PaperTable, no_color: bool) -> None:
 
 
 def _table(made: PaperTable) -> Table:
-    from ..terminal import make_table
+    from ..base.console import make_table
 
     energy = any(cost.energy_uj is not None for column in made.columns for cost in column.rows.values())
     numbers = ("cycles", "ms", "ratio", *(("uJ",) if energy else ()), "paper ms", "its ratio")

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from .pareto import STEP, cycles_within, steps
-from .plan import Plan
-from .terminal import console, make_table
-from .units import show_size
+from ..base.console import console, make_table
+from ..base.units import show_size
+from ..plan import Plan
+from ..plan.frontier import STEP, cycles_within, steps
 
 NAMES = {"sram": "SRAM", "flash": "flash"}
 

@@ -11,8 +11,8 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperCommand
 
-from .errors import TuningError
-from .units import printable
+from ..base.errors import TuningError
+from ..base.units import printable
 
 
 class Command(TyperCommand):

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import OptionError
-from ..program import Command, run, show_version
+from ..base.errors import OptionError
+from .program import Command, run, show_version
 
 if TYPE_CHECKING:
-    from .quantizer import Progress
+    from ..quantize.quantizer import Progress
 
 PROGRAM = "cmsisnn-quantize"
 
@@ -108,16 +108,16 @@ def quantize_command(
     ] = False,
 ) -> None:
     """Quantise a float ONNX model to power-of-two scales: formats, shifts and integer weights for cmsisnn-tune."""
-    from .onnx_reader import identifier, load_onnx
+    from ..importers.onnx_reader import identifier, load_onnx
 
     output = Path(f"{identifier(model.stem)}.yaml") if output is None else output
     files = [model, calibration, *(test or [])]
     _check_output(output, files)
     network = load_onnx(model, name or identifier(output.stem))
 
-    from .data import load_data
-    from .quantizer import quantize_network
-    from .result import evaluate
+    from ..quantize.data import load_data
+    from ..quantize.quantizer import quantize_network
+    from ..quantize.result import evaluate
 
     data = load_data(calibration)
     held_out = {str(path): load_data(path) for path in test or []}
@@ -129,12 +129,12 @@ def quantize_command(
     result.save(output)
     if quiet and not as_json:
         return
-    from . import terminal
+    from . import quantize_table
 
     if as_json:
-        print(json.dumps(terminal.as_dict(result, output, tests)))
+        print(json.dumps(quantize_table.as_dict(result, output, tests)))
     else:
-        terminal.print_result(result, output, tests, no_color=no_color)
+        quantize_table.print_result(result, output, tests, no_color=no_color)
 
 
 def _check_output(output: Path, inputs: list[Path]) -> None:
@@ -149,7 +149,7 @@ def _check_output(output: Path, inputs: list[Path]) -> None:
 @contextmanager
 def _status(is_silent: bool, no_color: bool) -> Iterator[Progress]:
     """One line that changes, on a terminal only."""
-    from ..terminal import console
+    from ..base.console import console
 
     out = console(no_color, stderr=True)
     if is_silent or not out.is_terminal:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import OptionError
-from ..program import Command
+from ..base.errors import OptionError
+from .program import Command
 
 if TYPE_CHECKING:
-    from ..record import Record, Records
+    from ..measure.records import Record, Records
 
 LARGEST_EXPORT = 1 << 28
 """Bytes; an evaluation takes about a thousand."""
@@ -31,7 +31,7 @@ NoColor = Annotated[bool, typer.Option("--no-color", help="No colour, whatever t
 
 def _open(path: str | None) -> Records:
     """The records, their message on stderr; a file that is not there is not made."""
-    from ..record import Records, default_path
+    from ..measure.records import Records, default_path
 
     where = Path(path) if path else default_path()
     if not where.is_file():
@@ -46,8 +46,8 @@ def _is_stale(record: Record) -> bool:
     """Whether kernels or tools have changed since: such a record is never found again."""
     from cmsisnn_x.layers import PYTHON_OPS
 
-    from ..measure import kernel_digest, tools_digest
-    from ..whole import firmware_digest
+    from ..measure.bench import kernel_digest, tools_digest
+    from ..measure.firmware import firmware_digest
 
     about = record.about
     if not about:
@@ -67,7 +67,7 @@ def list_records(
     no_color: NoColor = False,
 ) -> None:
     """Count evaluations by core, operation and compiler; those whose kernels have changed since are stale."""
-    from ..terminal import console, make_table
+    from ..base.console import console, make_table
 
     out = console(no_color)
     with closing(_open(records)) as store:
@@ -132,8 +132,8 @@ def import_records(
     records: Where = None,
 ) -> None:
     """Add exported evaluations, all or none; what is known stays."""
-    from ..files import read_bytes
-    from ..record import Records
+    from ..base.files import read_bytes
+    from ..measure.records import Records
 
     try:
         lines = sys.stdin.readlines() if file == "-" else read_bytes(file, LARGEST_EXPORT).decode("utf-8").splitlines()

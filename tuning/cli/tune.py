@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..choices import Objective, Score, StrategyName, Surrogate
-from ..errors import OptionError
-from ..program import show_version
+from ..base.errors import OptionError
+from ..base.options import Objective, Score, StrategyName, Surrogate
+from .program import show_version
 
 if TYPE_CHECKING:
     from ..plan import Plan
@@ -23,7 +23,7 @@ PROGRAM = "cmsisnn-tune"
 
 def _list_targets(value: bool) -> None:
     if value:
-        from .. import terminal
+        from . import terminal
 
         terminal.print_targets()
         raise typer.Exit
@@ -31,7 +31,7 @@ def _list_targets(value: bool) -> None:
 
 def _list_models(value: bool) -> None:
     if value:
-        from .. import terminal
+        from . import terminal
 
         terminal.print_models()
         raise typer.Exit
@@ -135,10 +135,10 @@ def tune(
     """Find the fastest CMSIS-NN kernel variant of every layer of MODEL for a Cortex-M, and write the firmware
     that uses them.
     """
+    from ..base.units import parse_hertz, parse_size
     from ..model import load_model
     from ..target import load_target
     from ..tuner import tune as plan_of
-    from ..units import parse_hertz, parse_size
 
     def parsed(option: str, text: str | None, parse: Any) -> int | None:
         if text is None:
@@ -159,7 +159,7 @@ def tune(
         raise OptionError("--output: expected a directory, got nothing")
     directory = Path("build") / network.name if output is None else Path(output)
     if explain:
-        from ..explain import check_names
+        from ..report.explain import check_names
 
         check_names(explain, network.layers)
     found = None
@@ -168,7 +168,7 @@ def tune(
 
         found = check_model(network, check)  # before the search: wrong data are said at once
 
-    from .. import live, terminal
+    from . import live, terminal
 
     with live.progress(
         enabled=score is Score.EMULATE and not as_json, no_color=no_color, verbose=verbose, quiet=quiet
@@ -201,11 +201,11 @@ def tune(
     elif not quiet:
         terminal.print_plan(plan, directory, no_color=no_color, verbose=verbose)
         if pareto:
-            from ..pareto_table import print_pareto
+            from .pareto import print_pareto
 
             print_pareto(plan, no_color=no_color)
     if explain:
-        from ..explain import explain as explanation_of
+        from ..report.explain import explain as explanation_of
         from .explain import print_explanation
 
         for name in explain:
@@ -223,8 +223,8 @@ def tune(
 
 def write(plan: Plan, directory: Path) -> None:
     """Write the firmware folder."""
-    import tuning
+    from ..firmware import emit_plan
 
     if directory.exists() and not directory.is_dir():
         raise OptionError(f"--output: expected a directory, got the file {directory}")
-    tuning.emit(plan, directory)
+    emit_plan(plan, directory)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .errors import OptionError, TuningError
+from ..base.errors import OptionError, TuningError
 from .program import Command, run, show_version
 
 if TYPE_CHECKING:
-    from .emulate import Emulator, Trace
-    from .emulate.folder import Firmware, Verification
-    from .target import Target
+    from ..emulate import Emulator, Trace
+    from ..measure.folder import Firmware, Verification
+    from ..target import Target
 
 PROGRAM = "cmsisnn-verify"
 HOTTEST = 10  # blocks that --blocks prints
@@ -130,7 +130,7 @@ def _only(options: dict[str, object], other: str) -> None:
 
 
 def _load_target(name: str) -> Target:
-    from .target import load_target
+    from ..target import load_target
 
     return load_target(name)
 
@@ -150,8 +150,8 @@ def _price(
     as_json: bool,
     no_color: bool,
 ) -> None:
-    from .emulate import DEFAULT_BUDGET, Emulator
-    from .files import read_bytes
+    from ..base.files import read_bytes
+    from ..emulate import DEFAULT_BUDGET, Emulator
 
     filled = []
     for fill in fills:
@@ -199,17 +199,15 @@ def _place(emulator: Emulator, text: str, option: str) -> int | str:
 
 
 def _print_trace(emulator: Emulator, trace: Trace, target: Target, blocks: bool, no_color: bool) -> None:
-    from . import terminal
+    from ..base.console import console, make_table
 
-    out = terminal.console(no_color)
+    out = console(no_color)
     out.print(f"{trace.symbol} on {trace.target}: {trace.instructions:,} instructions, {trace.cycles:,} cycles")
     out.print(f"r0 = {trace.result:#x}, stack {trace.stack_bytes:,} bytes")
     out.print(", ".join(f"{name} {count:,}" for name, count in trace.counts.items()))
     if not target.is_core:
         _print_board(out, trace, target)
-    table = terminal.make_table(
-        "function", "instructions", "cycles", "share", right=("instructions", "cycles", "share")
-    )
+    table = make_table("function", "instructions", "cycles", "share", right=("instructions", "cycles", "share"))
     for item in trace.symbols:
         table.add_row(
             item.symbol, f"{item.instructions:,}", f"{item.cycles:,}", f"{item.cycles / max(trace.cycles, 1):.1%}"
@@ -258,7 +256,8 @@ def _verify(
     as_json: bool,
     no_color: bool,
 ) -> None:
-    from .emulate import DEFAULT_BUDGET, find_toolchain, folder
+    from ..emulate import DEFAULT_BUDGET, find_toolchain
+    from ..measure import folder
 
     if blocks:
         raise OptionError("--blocks: goes with --elf FILE only")
@@ -284,7 +283,7 @@ def _memory_note(trace: Trace) -> str:
 
 def _target_of(firmware: Firmware) -> Target | str:
     """The plan's own target where it can be found: a board file may have stayed elsewhere, then its core will do."""
-    from .errors import TargetError
+    from ..base.errors import TargetError
 
     try:
         found = _load_target(firmware.target)
@@ -308,14 +307,14 @@ def _read_inputs(path: Path, firmware: Firmware) -> Any:
 
 
 def _print_verification(result: Verification, no_color: bool) -> None:
-    from . import terminal
+    from ..base.console import console, make_table
 
-    out = terminal.console(no_color)
+    out = console(no_color)
     firmware = result.firmware
     flags = " ".join(firmware.cflags)
     out.print(f"{firmware.model} for {firmware.core}, priced for {result.target}, {result.compiler}, {flags}")
     numbers = ("instructions", "cycles", "MAC/cycle", "plan")
-    table = terminal.make_table("layer", "op", *numbers, "bytes", right=numbers)
+    table = make_table("layer", "op", *numbers, "bytes", right=numbers)
     for layer in result.layers:
         rate = f"{layer.macs / layer.cycles:.3f}" if layer.macs else "-"
         plan = f"{layer.estimated_cycles:,}" if layer.estimated_cycles is not None else "-"

@@ -3,7 +3,7 @@
 compiler, no I/O.
 """
 
-from .base import Estimate, Estimates, estimate, estimate_space, expected_error, has_unaligned
-from .features import TERMS
+from .estimate import estimate, estimate_space, expected_error, has_unaligned
+from .table import TERMS, Estimate, Estimates
 
 __all__ = ["TERMS", "Estimate", "Estimates", "estimate", "estimate_space", "expected_error", "has_unaligned"]

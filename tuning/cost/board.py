@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cmsisnn_x._variants import Variant
 from cmsisnn_x.layers import Layer
+from cmsisnn_x.variant import Variant
 
 from ..target import Target
 from .features import parts_of

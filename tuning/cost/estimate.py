@@ -4,19 +4,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
 from math import prod
 
 import numpy as np
 
-from cmsisnn_x._variants import Variant
 from cmsisnn_x.layers import NUMPY_DTYPES, Layer
+from cmsisnn_x.variant import Variant
 
 from ..target import Target
 from . import board, features, fitted, mix
-from .features import TERMS
 from .fused import estimate_fused
+from .table import TERMS, Estimate, Estimates
 
 LEAST_STEP = 0.4
 """Share of the instruction mix that a pass of the inner loop takes at least; assembly that keeps everything in
@@ -26,72 +24,6 @@ TIMING_SHARE = 0.4
 """Of the cycles that a board's other instruction timing adds by the instruction mix, the share that emulation finds:
 compilers seldom place loads side by side (the RP2040's, on the paper's network).
 """
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What one layer costs under one variant. The terms add up to the cycles."""
-
-    cycles: int
-    terms: dict[str, int]
-    scratch_bytes: int
-    flash_bytes: int
-    emulated_cycles: int | None = None
-    stack_bytes: int | None = None
-
-    @property
-    def bottleneck(self) -> str:
-        return max(self.terms, key=lambda name: self.terms[name])
-
-
-@dataclass(frozen=True)
-class Estimates:
-    """A column per quantity, a row per variant of a space. `emulated_cycles`, where given, replace the sum of
-    the terms.
-    """
-
-    variants: tuple[Variant | None, ...]
-    terms: np.ndarray
-    scratch_bytes: np.ndarray
-    weights_bytes: np.ndarray
-    code_bytes: np.ndarray
-    emulated_cycles: np.ndarray | None = None
-    stack_bytes: tuple[int | None, ...] = ()
-
-    @property
-    def cycles(self) -> np.ndarray:
-        """Integers, so that sums over layers are exact."""
-        return self.terms.sum(axis=1) if self.emulated_cycles is None else self.emulated_cycles
-
-    def __len__(self) -> int:
-        return len(self.variants)
-
-    def take(self, rows: Sequence[int]) -> Estimates:
-        """Some of the rows."""
-        at = np.asarray(rows, int)
-        columns = (self.terms, self.scratch_bytes, self.weights_bytes, self.code_bytes)
-        emulated = None if self.emulated_cycles is None else self.emulated_cycles[at]
-        stack = tuple(self.stack_bytes[i] for i in rows)
-        terms, scratch, weights, code = (column[at] for column in columns)
-        return Estimates(tuple(self.variants[i] for i in rows), terms, scratch, weights, code, emulated, stack)
-
-    def _terms(self, index: int) -> list[int]:
-        """The terms of a row; where cycles were emulated, the estimate's shares of them."""
-        terms = self.terms[index]
-        total = int(self.cycles[index])
-        if self.emulated_cycles is None or not terms.sum():
-            return [int(value) for value in terms]
-        shares = [int(value) * total // int(terms.sum()) for value in terms]
-        shares[int(np.argmax(shares))] += total - sum(shares)
-        return shares
-
-    def __getitem__(self, index: int) -> Estimate:
-        terms = dict(zip(TERMS, self._terms(index), strict=True))
-        flash = int(self.weights_bytes[index] + self.code_bytes[index])
-        emulated = None if self.emulated_cycles is None else int(self.emulated_cycles[index])
-        return Estimate(
-            int(self.cycles[index]), terms, int(self.scratch_bytes[index]), flash, emulated, self.stack_bytes[index]
-        )
 
 
 def estimate(layer: Layer, variant: Variant | None, target: Target) -> Estimate:
@@ -162,9 +94,9 @@ def has_unaligned(target: Target) -> bool:
 
 def _coefficients(layer: Layer, variant: Variant | None, name: str, target: Target) -> np.ndarray:
     unaligned = has_unaligned(target)
-    core = _core_timing(target.core)
+    core = target.core_timing or target.timing
     price = np.array(mix.price(layer, variant, target.dsp, core, unaligned))
-    own = dict(target.timing) == core
+    own = target.timing == core
     prior = price if own else np.array(mix.price(layer, variant, target.dsp, target.timing, unaligned))
     found = fitted.coefficients(target.core)
     fit = found.families.get(name)
@@ -183,13 +115,6 @@ def _plausible(known: np.ndarray, prior: np.ndarray, op: str) -> np.ndarray:
     steps = [at for at, part in enumerate(parts) if part.removeprefix("left_") in ("steps", "straight_steps")]
     known[steps] = np.maximum(known[steps], LEAST_STEP * prior[steps])
     return known
-
-
-@cache
-def _core_timing(core: str) -> dict[str, float]:
-    from ..target import load_target
-
-    return dict(load_target(core).timing)
 
 
 def _footprints(layer: Layer, variants: tuple[Variant | None, ...]) -> tuple[np.ndarray, np.ndarray]:

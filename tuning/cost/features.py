@@ -14,16 +14,14 @@ from math import prod
 
 import numpy as np
 
-from cmsisnn_x._variants import Variant
 from cmsisnn_x.layers import Layer
+from cmsisnn_x.variant import Variant
 
-from .counts import convolution, dense, depthwise, pooling
-from .counts.loops import Counts, Knobs
-from .counts.pooling import lane_groups
+from .loops import Counts, Knobs
+from .ops import convolution, dense, depthwise, pooling
+from .ops.pooling import lane_groups
 
-__all__ = ["TERMS", "as_compiled", "count", "lane_groups", "parts_of"]
-
-TERMS = ("im2col", "multiply_accumulate", "requantise", "loop", "memory")
+__all__ = ["as_compiled", "count", "lane_groups", "parts_of"]
 
 _PARTS = {
     "conv2d": convolution.CONVOLUTION,

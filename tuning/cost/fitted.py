@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from cmsisnn_x._variants import Variant
 from cmsisnn_x.layers import Layer
+from cmsisnn_x.variant import Variant
 
 from . import features
 from .neighbours import Neighbours
@@ -66,7 +66,7 @@ def family(layer: Layer, variant: Variant | None, unaligned: bool = True) -> str
 
     Examples
     --------
-    >>> from cmsisnn_x._variants import Variant
+    >>> from cmsisnn_x.variant import Variant
     >>> layer = Layer("c", "conv2d", "q7", (8, 8, 4), (8, 8, 8), weights_dtype="q7")
     >>> family(layer, Variant(unroll=4))
     'conv2d q7 q7 unroll=4 block_rows=2 block_cols=2'

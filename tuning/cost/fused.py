@@ -5,18 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cmsisnn_x._variants import Variant
 from cmsisnn_x.layers import Layer
+from cmsisnn_x.variant import Variant
 
 from ..target import Target
-from .features import TERMS
-
-if TYPE_CHECKING:
-    from .base import Estimates
+from .table import TERMS, Estimates
 
 CODE_BYTES = 170
 """Of the band's walk, beside the two kernels' own code: the median of emulated pairs on four cores, 26 to 280."""

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from cmsisnn_x._variants import Variant
 from cmsisnn_x.layers import Layer
+from cmsisnn_x.variant import Variant
 
 from .features import as_compiled, lane_groups, parts_of
 

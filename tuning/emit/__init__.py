@@ -1,80 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a plan to the firmware folder: pure functions plan -> {path: text}, and one writer at the edge.
+"""From a plan to C text: pure functions, and one writer at the edge.
 
-render(plan)              {"cifar10.c": "...", ..., "plan.json": "..."}
-emit_plan(plan, folder)   the same, written by atomic rename, plan.json last
-layer_macros(layer, ...)  the macros of one layer alone
+project(plan), sources(...)   everything the templates say, and the C files of the folder
+layer_macros(layer, ...)      the macros of one layer alone
+writer.write_files(...)       {path: text} to a folder, by atomic rename
+
+The whole firmware folder, with its report, is :mod:`tuning.firmware`; ``tuning.emit(plan, directory)`` writes it.
 """
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
-from tuning.plan import Plan
-
 from .check import EmitError
 from .macros import layer_macros
 
-__all__ = ["EmitError", "emit_plan", "layer_macros", "render"]
-
-
-def render(plan: Plan) -> dict[str, str]:
-    """The firmware folder as text.
-
-    Parameters
-    ----------
-    plan : Plan
-
-    Returns
-    -------
-    dict of str to str
-        Path relative to the folder -> text; equal plans give equal text. ``plan.json`` is the last entry.
-
-    Raises
-    ------
-    EmitError
-        A name cannot be a C identifier, or a buffer does not lie where the kernels expect it.
-    """
-    from tuning.report import render_report
-
-    from .example import build, vectors
-    from .project import project, render_template, sources
-
-    m = project(plan)
-    how = build(plan)
-    example_input, example_output = vectors(plan)
-    return {
-        **sources(m),
-        "CMakeLists.txt": render_template("CMakeLists.txt.j2", m),
-        "README.md": render_template("README.md.j2", m, build=how),
-        "example/main.c": render_template("example/main.c.j2", m, build=how),
-        "example/memory.ld": render_template("example/memory.ld.j2", m, build=how),
-        "example/profile.h": render_template("example/profile.h.j2", m),
-        "example/vectors.h": render_template(
-            "example/vectors.h.j2", m, example_input=example_input, example_output=example_output
-        ),
-        "report.html": render_report(plan),
-        "plan.json": plan.to_json(),
-    }
-
-
-def emit_plan(plan: Plan, directory: str | os.PathLike[str]) -> list[Path]:
-    """Write the firmware folder.
-
-    Files of this tool are replaced one by one by atomic rename, ``plan.json`` last; files it did not write stay.
-
-    Parameters
-    ----------
-    plan : Plan
-    directory : path
-        Made if it does not exist.
-
-    Returns
-    -------
-    list of pathlib.Path
-        The files, in the order written.
-    """
-    from .writer import write_files
-
-    return write_files(render(plan), directory)
+__all__ = ["EmitError", "layer_macros"]

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tuning.names import KEYWORDS
+from tuning.base.names import KEYWORDS
 
 NUMBERS_PER_LINE = {1: 16, 2: 12, 4: 8}
 """By bytes of an element: no line gets longer than 100 characters."""

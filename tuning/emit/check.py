@@ -6,8 +6,8 @@ from __future__ import annotations
 import re
 from math import prod
 
-from tuning.errors import TuningError
-from tuning.names import layer_name_problem, model_name_problem
+from tuning.base.errors import TuningError
+from tuning.base.names import layer_name_problem, model_name_problem
 from tuning.plan import LayerPlan, Plan
 
 WORD = 4

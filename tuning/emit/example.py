@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cmsisnn_x.layers import NUMPY_DTYPES
-from tuning.choices import ZIG_CPUS
+from tuning.base.options import ZIG_CPUS
 from tuning.plan import Plan
 
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 from dataclasses import fields
 from math import prod
 
-from cmsisnn_x._variants import Variant
 from cmsisnn_x.layers import Layer
+from cmsisnn_x.variant import Variant
 
 from .cgen import check_identifier
 

@@ -7,8 +7,8 @@ import math
 
 import numpy as np
 
-from cmsisnn_x._variants import Variant
 from cmsisnn_x.layers import NUMPY_DTYPES, Layer
+from cmsisnn_x.variant import Variant
 
 
 def packed_weights(layer: Layer, variant: Variant | None) -> np.ndarray:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from tuning.files import locked, uninterrupted, write_beside
+from tuning.base.files import locked, uninterrupted, write_beside
 
 STALE_SECONDS = 60
 """Age from which a temporary file belongs to a run that was killed; writing one takes milliseconds."""

@@ -11,11 +11,10 @@ Only this package runs programs. It needs the ``firmware`` extra: Unicorn, Capst
 
 from __future__ import annotations
 
-from .emulator import DEFAULT_BUDGET, Buffer, Emulator, Symbol
 from .errors import EmulationError, ToolchainError
-from .layers import Evaluation, evaluate, evaluate_many
 from .toolchain import Toolchain, find_toolchain
 from .trace import BlockTrace, SymbolTrace, Trace
+from .unicorn_engine import DEFAULT_BUDGET, Buffer, Emulator, Symbol
 
 __all__ = [
     "DEFAULT_BUDGET",
@@ -23,13 +22,10 @@ __all__ = [
     "Buffer",
     "EmulationError",
     "Emulator",
-    "Evaluation",
     "Symbol",
     "SymbolTrace",
     "Toolchain",
     "ToolchainError",
     "Trace",
-    "evaluate",
-    "evaluate_many",
     "find_toolchain",
 ]

@@ -8,7 +8,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..files import read_bytes
+from ..base.files import read_bytes
 from .errors import EmulationError, missing_extra
 
 EXECUTE, WRITE = 1, 2  # as PF_X and PF_W

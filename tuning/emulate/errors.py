@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ..errors import MissingToolError, TuningError
+from ..base.errors import MissingToolError, TuningError
 
 
 class ToolchainError(TuningError):

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from ..target import Target, load_target
+from ..target import Target
 from .instructions import Instruction
 
 Block = Sequence[Instruction]
@@ -162,7 +162,7 @@ def pipeline_of(target: Target | str) -> Pipeline:
     if isinstance(target, str):
         return PIPELINES[target]
     model = PIPELINES[target.core]
-    if target.is_core or dict(target.timing) == dict(load_target(target.core).timing):
+    if target.is_core or target.timing == target.core_timing:
         return model
     timing = {name: round(cycles) for name, cycles in target.timing.items()}
     if isinstance(model, DualIssue):

@@ -17,7 +17,7 @@ from importlib import util
 from pathlib import Path
 from typing import Literal
 
-from ..choices import ZIG_CPUS
+from ..base.options import ZIG_CPUS
 from .errors import ToolchainError, missing_extra
 
 Kind = Literal["gcc", "clang"]

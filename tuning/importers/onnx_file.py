@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import MissingToolError, ModelError
+from ..base.errors import MissingToolError, ModelError
 
 OLDEST_OPSET = 7
 MOST_ELEMENTS = 1 << 26

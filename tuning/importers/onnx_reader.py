@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ModelError
-from ..names import model_name_problem
+from ..base.errors import ModelError
+from ..base.names import model_name_problem
 from . import onnx_file
-from .network import FloatNetwork
+from .float_network import FloatNetwork
 from .onnx_file import Node
 from .onnx_walk import Flow, image_order
 from .onnx_windows import Windows, representable

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ModelError, TuningError
+from ..base.errors import ModelError, TuningError
 from . import onnx_file
-from .network import FloatLayer, FloatNetwork, namer
+from .float_network import FloatLayer, FloatNetwork, namer
 from .onnx_file import Node, OnnxGraph
 
 SUPPORTED = (

@@ -10,19 +10,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 import cmsisnn_x
-from cmsisnn_x._variants import Variant
 from cmsisnn_x.layers import Layer
+from cmsisnn_x.variant import Variant
 
-from .record import Records, key_of
-from .target import Target
-
-if TYPE_CHECKING:
-    from .emulate.toolchain import Kind
+from ..emulate.toolchain import RUNTIME, Kind
+from ..target import Target
+from .records import Records, key_of
+from .sources import digest_of
 
 INCLUDE = Path(cmsisnn_x.get_include())
 BATCH = 12
@@ -88,7 +87,7 @@ class Bench:
         records: Records | None = None,
         batch: int = 1,
     ) -> None:
-        from .emulate import find_toolchain
+        from ..emulate import find_toolchain
 
         self.target, self.cflags, self.compiler, self.records = target, tuple(cflags), compiler, records
         self.batch = batch
@@ -159,7 +158,8 @@ class Bench:
 
     def _emulate(self, layer: Layer, variants: list[Variant | None], aligned: tuple[bool, bool]) -> list[Measurement]:
         """All in one executable; if that fails, one by one, so that a failure is pinned to its variant."""
-        from .emulate import EmulationError, ToolchainError, evaluate_many
+        from ..emulate import EmulationError, ToolchainError
+        from .layers import evaluate_many
 
         try:
             seen = evaluate_many(
@@ -199,7 +199,7 @@ def _expected_output(layer: Layer, fused: bool) -> np.ndarray:
     """What the Python kernels make of the emulator's input; with the pooling layer behind it where that is fused."""
     from cmsisnn_x import Network
 
-    from .emulate.layers import draw_input
+    from .layers import draw_input
 
     network = Network([layer, layer.pool] if fused and layer.pool is not None else [layer])
     return network.run(draw_input(layer))
@@ -241,21 +241,12 @@ def kernel_digest(op: str) -> str:
 @cache
 def tools_digest() -> str:
     """Digest of what compiles, packs, emulates and prices: after a change there, everything is measured anew."""
-    digest = hashlib.sha256()
-    package, tuning = Path(cmsisnn_x.__file__).parent, Path(__file__).parent
-    sources = [
-        *(p for p in (tuning / "emulate").iterdir() if p.suffix in (".py", ".pyx") and p.stem != "folder"),
-        *(tuning / "emit" / name for name in ("cgen.py", "macros.py", "weights.py")),
-        *(package / name for name in ("_variants.py", "buffers.py", "packing.py", "packing_fully_connected.py")),
-    ]
-    for path in sorted(sources):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
+    return digest_of(["tuning.measure.layers"], RUNTIME.rglob("*.*"))
 
 
 _NOT_CYCLES = {
     *("name", "title", "inherit", "sources", "clock_hz", "sram_bytes", "flash_bytes"),
-    *("supply_volts", "run_microamps_per_mhz"),
+    *("supply_volts", "run_microamps_per_mhz", "core_timing"),
 }
 
 

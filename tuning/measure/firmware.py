@@ -11,8 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterable, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -20,13 +20,15 @@ from typing import TYPE_CHECKING, Any
 
 from cmsisnn_x.layers import Layer
 
-from .errors import MissingToolError, TuningError
-from .measure import Measurement, final_only, kernel_digest, shape_of, target_digest, tools_digest
-from .plan import Plan
-from .record import Records, key_of
+from ..base.errors import MissingToolError, TuningError
+from ..plan import Plan
+from .bench import Measurement, final_only, kernel_digest, shape_of, target_digest, tools_digest
+from .records import Records, key_of
+from .sources import digest_of
 
 if TYPE_CHECKING:
-    from .emulate.toolchain import Toolchain
+    from ..emulate.toolchain import Toolchain
+    from .folder import Firmware
 
 
 def compare(plans: Sequence[Plan], records: Path | None = None) -> list[Measurement]:
@@ -43,7 +45,7 @@ def compare(plans: Sequence[Plan], records: Path | None = None) -> list[Measurem
     list of Measurement
         In the order of `plans`; with a `failure` where the firmware did not compile, faulted, or was wrong.
     """
-    from .emulate import find_toolchain
+    from ..emulate import find_toolchain
 
     toolchain = find_toolchain(None)
     compiler = f"{toolchain.kind} {toolchain.version}"
@@ -60,19 +62,27 @@ def compare(plans: Sequence[Plan], records: Path | None = None) -> list[Measurem
     return [found[key] for key in keys]
 
 
-def _emulate(plan: Plan, toolchain: Toolchain) -> Measurement:
-    from .emit.project import project, sources
-    from .emulate import DEFAULT_BUDGET, EmulationError
-    from .emulate.folder import Firmware, run_once
+@contextmanager
+def written(plan: Plan) -> Iterator[Firmware]:
+    """The C files of a plan in a temporary folder, ready to be compiled."""
+    from ..emit.project import project, sources
+    from .folder import Firmware
 
-    layers = tuple(item.layer for item in plan.layers)
+    with tempfile.TemporaryDirectory(prefix="cmsisnn-x-") as name:
+        for path, text in sources(project(plan)).items():
+            file = Path(name) / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+        layers = tuple(item.layer for item in plan.layers)
+        yield Firmware(Path(name), plan.model, plan.target.core, plan.target.name, plan.cflags, layers, ())
+
+
+def _emulate(plan: Plan, toolchain: Toolchain) -> Measurement:
+    from ..emulate import DEFAULT_BUDGET, EmulationError
+    from .folder import run_once
+
     try:
-        with tempfile.TemporaryDirectory(prefix="cmsisnn-x-") as name:
-            for path, text in sources(project(plan)).items():
-                file = Path(name) / path
-                file.parent.mkdir(exist_ok=True)
-                file.write_text(text, encoding="utf-8")
-            firmware = Firmware(Path(name), plan.model, plan.target.core, plan.target.name, plan.cflags, layers, ())
+        with written(plan) as firmware:
             budget = max(DEFAULT_BUDGET, 4 * plan.totals["cycles"])  # instructions: each layer alone did return
             trace, wrong = run_once(firmware, toolchain, plan.target, budget)
     except MissingToolError:
@@ -126,10 +136,6 @@ def firmware_digest(kernels: Iterable[str]) -> str:
 
 @cache
 def _writers_digest() -> str:
-    here = Path(__file__).parent
-    emit = here / "emit"
-    sources = [*emit.glob("*.py"), *(emit / "templates").glob("*.j2"), here / "emulate" / "folder.py"]
-    digest = hashlib.sha256()
-    for path in sorted(sources):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
+    from ..emit.project import TEMPLATES
+
+    return digest_of(["tuning.emit.project", "tuning.measure.folder"], TEMPLATES.rglob("*.j2"))

@@ -20,15 +20,15 @@ from typing import Any
 import numpy as np
 
 from cmsisnn_x import Network
-from cmsisnn_x._variants import Variant
 from cmsisnn_x.layers import NUMPY_DTYPES, Layer
+from cmsisnn_x.variant import Variant
 
-from ..errors import TuningError
-from ..files import read_bytes, read_json
+from ..base.errors import TuningError
+from ..base.files import read_bytes, read_json
+from ..emulate.toolchain import Toolchain
+from ..emulate.trace import Trace
+from ..emulate.unicorn_engine import DEFAULT_BUDGET, Emulator
 from ..target import CORES, Target
-from .emulator import DEFAULT_BUDGET, Emulator
-from .toolchain import Toolchain
-from .trace import Trace
 
 SCHEMA = "plan-1"
 LARGEST_HEADER = 1 << 30

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 
 import cmsisnn_x
-from cmsisnn_x._variants import Variant
 from cmsisnn_x.layers import NUMPY_DTYPES, Layer
+from cmsisnn_x.variant import Variant
 
+from ..emulate.toolchain import Kind, find_toolchain
+from ..emulate.unicorn_engine import Emulator
 from ..target import Target
-from .emulator import Emulator
-from .toolchain import Kind, find_toolchain
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO, TypeVar
 
-from .errors import OptionError
+from ..base.errors import OptionError
 
 SCHEMA = 2
 LINE_SCHEMA = "record-1"

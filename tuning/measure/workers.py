@@ -20,15 +20,15 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from cmsisnn_x._variants import Variant
 from cmsisnn_x.layers import Layer
+from cmsisnn_x.variant import Variant
 
-from .errors import MissingToolError, OptionError, TuningError
-from .measure import Bench, Measurement
-from .record import key_of
+from ..base.errors import MissingToolError, OptionError, TuningError
+from .bench import Bench, Measurement
+from .records import key_of
 
 if TYPE_CHECKING:
-    from .emulate.toolchain import Kind
+    from ..emulate.toolchain import Kind
 
 LOST = "the worker that evaluated it was lost"
 TRIES = 3

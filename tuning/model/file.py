@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 from cmsisnn_x._arguments import SOFTMAX_MAX, largest_kernel, output_count, same_padding
 from cmsisnn_x.layers import NUMPY_DTYPES, Layer
 
-from . import _yaml, shipped
-from .drawn import draw_arrays
-from .errors import ModelError
-from .names import layer_name_problem, model_name_problem
-from .weights_file import WeightsError, read_weights
+from ..base import resources, yaml_file
+from ..base.errors import ModelError
+from ..base.names import layer_name_problem, model_name_problem
+from .synthetic import draw_arrays
+from .weights import WeightsError, read_weights
 
 if TYPE_CHECKING:
     import cmsisnn_x
@@ -118,12 +118,12 @@ def load_model(source: str | os.PathLike[str]) -> Model:
     <Model cifar10: 8 layers, 12,298,240 MAC, q7 (32, 32, 3) -> (10,)>
     """
     path = find_model(source)
-    return _Builder(_yaml.read(path, ModelError), path).model()
+    return _Builder(yaml_file.read(path, ModelError), path).model()
 
 
 def build_model(content: dict[str, Any], path: str | os.PathLike[str] = "model.yaml") -> Model:
     """The model that a file with this content would give; files that it names are relative to `path`."""
-    return _Builder(_yaml.Document(str(path), content, {}), Path(path)).model()
+    return _Builder(yaml_file.Document(str(path), content, {}), Path(path)).model()
 
 
 def with_layers(model: Model, layers: tuple[Layer, ...]) -> Model:
@@ -140,7 +140,7 @@ def list_models() -> dict[str, Path]:
     dict of str to pathlib.Path
         Name -> file.
     """
-    return shipped.folder("models")
+    return resources.folder("models")
 
 
 def find_model(source: str | os.PathLike[str]) -> Path:
@@ -154,21 +154,21 @@ def find_model(source: str | os.PathLike[str]) -> Path:
         return models[str(source)]
     if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
         raise ModelError(f"{source}: no such file")
-    raise ModelError(f"{source}: neither a file nor a shipped model; {_yaml.suggest(str(source), models)}")
+    raise ModelError(f"{source}: neither a file nor a shipped model; {yaml_file.suggest(str(source), models)}")
 
 
 class _Builder:
     """Turns one parsed document into a `Model`; every error carries file, line and key."""
 
-    def __init__(self, document: _yaml.Document, path: Path) -> None:
+    def __init__(self, document: yaml_file.Document, path: Path) -> None:
         self.document = document
         self.path = path
 
-    def error(self, key: _yaml.Key, text: str) -> ModelError:
+    def error(self, key: yaml_file.Key, text: str) -> ModelError:
         return ModelError(self.document.message(key, text))
 
     def model(self) -> Model:
-        from .model_schema import check_model_file
+        from .schema import check_model_file
 
         spec = check_model_file(self.document)
         if problem := model_name_problem(spec.name):
@@ -196,7 +196,7 @@ class _Builder:
         )
         return replace(result, digest=_digest(result))
 
-    def check_tensor(self, key: _yaml.Key, shape: tuple[int, ...], dtype: str, what: str) -> None:
+    def check_tensor(self, key: yaml_file.Key, shape: tuple[int, ...], dtype: str, what: str) -> None:
         if any(not 1 <= size <= MAX_DIMENSION for size in shape):
             raise self.error(key, f"{what} dimensions must lie in 1..{MAX_DIMENSION}, got {list(shape)}")
         size = prod(shape) * NUMPY_DTYPES[dtype].itemsize
@@ -220,7 +220,7 @@ class _Builder:
         except WeightsError as problem:
             raise self.error(("weights",), f"{file}: {problem}") from None
 
-    def layer(self, key: _yaml.Key, spec: Any, dtype: str, shape: tuple[int, ...]) -> Layer:
+    def layer(self, key: yaml_file.Key, spec: Any, dtype: str, shape: tuple[int, ...]) -> Layer:
         """Resolve one layer on an input of `shape`."""
         op = spec.op
         common: dict[str, Any] = {"name": spec.name, "op": op, "dtype": dtype, "input_shape": shape}
@@ -265,7 +265,7 @@ class _Builder:
             raise self.error(key, f"weights must have at most {MAX_TENSOR_BYTES} bytes, got {size_bytes}")
         return layer
 
-    def weights_dtype(self, key: _yaml.Key, declared: str | None, dtype: str) -> str:
+    def weights_dtype(self, key: yaml_file.Key, declared: str | None, dtype: str) -> str:
         if declared == "q15" and dtype == "q7":
             raise self.error(
                 (*key, "weights_dtype"), "q15 weights with q7 activations have no kernel; expected q7, got q15"
@@ -273,7 +273,7 @@ class _Builder:
         return declared or dtype
 
     def windows(
-        self, key: _yaml.Key, spec: Any, shape: tuple[int, ...], stride: tuple[int, int]
+        self, key: yaml_file.Key, spec: Any, shape: tuple[int, ...], stride: tuple[int, int]
     ) -> tuple[tuple[int, int], tuple[tuple[int, int], tuple[int, int]]]:
         """Output size and padding of a layer that slides windows."""
         sizes, paddings = [], []

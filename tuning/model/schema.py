@@ -10,12 +10,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from cmsisnn_x import _variants
-from cmsisnn_x._variants import Variant
+from cmsisnn_x import variant as knob_values
+from cmsisnn_x.variant import Variant
 
-from . import _yaml
-from .errors import ModelError
-from .units import parse_size
+from ..base import yaml_file
+from ..base.errors import ModelError
+from ..base.units import parse_size
 
 MAX = 65535
 MISSING = ("missing", "union_tag_not_found")
@@ -23,17 +23,17 @@ MISSING = ("missing", "union_tag_not_found")
 
 def _legal_values(name: str) -> tuple[Any, ...]:
     if name in ("block_rows", "block_cols"):
-        return tuple(sorted({block[name == "block_cols"] for block in _variants.BLOCKS}))
+        return tuple(sorted({block[name == "block_cols"] for block in knob_values.BLOCKS}))
     if name == "im2col_cols":
-        return tuple(range(1, _variants.IM2COL_COLS_MAX + 1))
+        return tuple(range(1, knob_values.IM2COL_COLS_MAX + 1))
     if name == "unroll":
-        return tuple(sorted({value for row in _device_rows() for value in row.unrolls} | set(_variants.UNROLLS)))
+        return tuple(sorted({value for row in _device_rows() for value in row.unrolls} | set(knob_values.UNROLLS)))
     default = getattr(Variant(), name)
-    return (False, True) if isinstance(default, bool) else getattr(_variants, f"{name.upper()}S")
+    return (False, True) if isinstance(default, bool) else getattr(knob_values, f"{name.upper()}S")
 
 
 def _device_rows() -> tuple[Any, ...]:
-    return getattr(_variants, "DEVICE_ROWS", ())
+    return getattr(knob_values, "DEVICE_ROWS", ())
 
 
 KNOBS: dict[str, tuple[Any, ...]] = {field.name: _legal_values(field.name) for field in fields(Variant)}
@@ -94,7 +94,7 @@ def _variant(value: Any) -> dict[str, Any]:
     for name, item in value.items():
         if name not in KNOBS:
             raise PydanticCustomError(
-                "knob", "unknown knob {name}; {hint}", {"name": repr(name), "hint": _yaml.suggest(name, KNOBS)}
+                "knob", "unknown knob {name}; {hint}", {"name": repr(name), "hint": yaml_file.suggest(name, KNOBS)}
             )
         if not any(item == legal and type(item) is type(legal) for legal in KNOBS[name]):
             raise PydanticCustomError(
@@ -298,7 +298,7 @@ class ModelFile(_Strict):
     layers: Annotated[list[AnyLayer], Field(min_length=1, description="In order of execution; shapes are inferred.")]
 
 
-def check_model_file(document: _yaml.Document) -> ModelFile:
+def check_model_file(document: yaml_file.Document) -> ModelFile:
     """The document as a `ModelFile`; the first problem, in file order, as a `ModelError`."""
     if not isinstance(document.data, dict):
         raise ModelError(
@@ -318,21 +318,21 @@ def check_model_file(document: _yaml.Document) -> ModelFile:
     raise ModelError(document.message(key, text + tail))
 
 
-def _line(document: _yaml.Document, key: _yaml.Key) -> int:
+def _line(document: yaml_file.Document, key: yaml_file.Key) -> int:
     while key and key not in document.lines:
         key = key[:-1]
     return document.lines.get(key, 1)
 
 
-def _key(error: Mapping[str, Any]) -> tuple[_yaml.Key, str | None]:
+def _key(error: Mapping[str, Any]) -> tuple[yaml_file.Key, str | None]:
     """Where a pydantic error lies in the file, and the operation of that layer."""
-    key: _yaml.Key = tuple(error["loc"])
+    key: yaml_file.Key = tuple(error["loc"])
     if len(key) > 2 and key[0] == "layers" and key[2] in OPS:  # pydantic puts the union's tag into the path
         return (*key[:2], *key[3:]), str(key[2])
     return key, None
 
 
-def _explain(document: _yaml.Document, error: Mapping[str, Any]) -> tuple[_yaml.Key, str]:
+def _explain(document: yaml_file.Document, error: Mapping[str, Any]) -> tuple[yaml_file.Key, str]:
     """Where a pydantic error lies in the file, and what it means to the person who wrote that line."""
     key, op = _key(error)
     kind, got, context = error["type"], error.get("input"), error.get("ctx", {})
@@ -342,12 +342,12 @@ def _explain(document: _yaml.Document, error: Mapping[str, Any]) -> tuple[_yaml.
         elsewhere = [other for other, cls in OPS.items() if name in cls.model_fields]
         if op and elsewhere:
             return key, f"{op} has no such key ({', '.join(elsewhere)} do); remove it"
-        return key, f"unknown key; {_yaml.suggest(name, known)}"
+        return key, f"unknown key; {yaml_file.suggest(name, known)}"
     if kind == "missing":
         return key, f"missing; {_EXPECTED.get(str(key[-1]), 'give it a value')}"
     if kind == "union_tag_invalid":
         tag = got.get("op") if isinstance(got, dict) else got
-        return (*key, "op"), f"unknown operation {_describe(tag)}; {_yaml.suggest(tag, OPS)}"
+        return (*key, "op"), f"unknown operation {_describe(tag)}; {yaml_file.suggest(tag, OPS)}"
     if kind == "union_tag_not_found":
         return (*key, "op"), f"missing; expected one of: {', '.join(OPS)}"
     if kind in ("int_type", "int_parsing", "int_from_float"):
@@ -391,8 +391,8 @@ _EXPECTED = {
 }
 
 
-def _keys(parent: _yaml.Key, op: str | None) -> list[str]:
-    inner: dict[_yaml.Key, type[BaseModel]] = {("input",): Input, ("budget",): Budget}
+def _keys(parent: yaml_file.Key, op: str | None) -> list[str]:
+    inner: dict[yaml_file.Key, type[BaseModel]] = {("input",): Input, ("budget",): Budget}
     cls = inner.get(parent, ModelFile)
     if op:
         cls = OPS[op]

@@ -19,8 +19,8 @@ import numpy as np
 
 from cmsisnn_x.layers import NUMPY_DTYPES, Layer
 
-from ._yaml import suggest
-from .drawn import frozen
+from ..base.yaml_file import suggest
+from .synthetic import frozen
 
 HEADER_BYTES = 1 << 16
 """More than the header of an .npy, or an archive's entry for it, ever takes."""

@@ -14,10 +14,10 @@ import numpy as np
 from cmsisnn_x import Network
 from cmsisnn_x.layers import Layer
 
+from ..emulate.errors import EmulationError
+from ..emulate.toolchain import Kind, find_toolchain
+from ..emulate.unicorn_engine import Emulator
 from ..target import Target
-from .emulator import Emulator
-from .errors import EmulationError
-from .toolchain import Kind, find_toolchain
 
 SOURCES = Path(__file__).parent / "plain"
 FUNCTIONS = {

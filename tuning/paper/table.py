@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cmsisnn_x._variants import Variant
 from cmsisnn_x.layers import Layer
+from cmsisnn_x.variant import Variant
 
-from .errors import TuningError
-from .model import Model, load_model, with_layers
-from .plan import Plan
-from .space import baseline_of, search_space
-from .target import Target
-from .tuner import CFLAGS, tune
+from ..base.errors import TuningError
+from ..model import Model, load_model, with_layers
+from ..plan import Plan
+from ..search.space import baseline_of, search_space
+from ..target import Target
+from ..tuner import CFLAGS, tune
 
 if TYPE_CHECKING:
-    from .measure import Bench
+    from ..measure.bench import Bench
 
 MODEL = "cifar10"
 CLOCK_HZ = 216_000_000
@@ -194,8 +194,8 @@ def split_relu(layers: Sequence[Layer]) -> tuple[Layer, ...]:
 
 @contextmanager
 def _bench(target: Target) -> Iterator[Bench]:
-    from .measure import Bench
-    from .record import Records
+    from ..measure.bench import Bench
+    from ..measure.records import Records
 
     with closing(Records()) as records:
         yield Bench(target, CFLAGS, records=records)
@@ -217,7 +217,7 @@ def _emulated(bench: Bench, layers: Sequence[Layer], variants: Sequence[Variant 
 
 
 def _estimated(layers: Sequence[Layer], variants: Sequence[Variant | None], target: Target) -> dict[str, int]:
-    from .cost import estimate
+    from ..cost import estimate
 
     pairs = zip(layers, variants, strict=True)
     return {layer.name: estimate(layer, variant, target).cycles for layer, variant in pairs}
@@ -225,7 +225,7 @@ def _estimated(layers: Sequence[Layer], variants: Sequence[Variant | None], targ
 
 def _plain_cycles(model: Model, target: Target, bench: Bench) -> dict[str, int]:
     """The plain loops on a drawn input; the softmax, which the paper does not list, is this package's everywhere."""
-    from .emulate.plain_loops import run_plain_loops, supports
+    from .plain_loops import run_plain_loops, supports
 
     plain = [layer for layer in model.layers if supports(layer)]
     x = np.random.default_rng(0).integers(-128, 128, model.input_shape, np.int8)

@@ -11,12 +11,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Hashable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from .planner import Choice, Network
+from .planner import Choice, Network, worth_trying
 
 STEP = 4096
 """Bytes of the question "what do 4 KB more buy?"."""
@@ -149,46 +148,6 @@ def _undominated(plans: np.ndarray) -> np.ndarray:
     plans = plans[np.lexsort((plans[:, 1], plans[:, 0]))]
     least = np.minimum.accumulate(plans[:, 1])
     return plans[np.concatenate([[True], plans[1:, 1] < least[:-1]])]
-
-
-def worth_trying(network: Network, allowed: Sequence[np.ndarray]) -> list[list[int]]:
-    """Rows that can be part of an optimal plan.
-
-    A kernel that one layer has to itself is dropped for another of that layer that costs no more cycles and no more
-    flash. A kernel that several layers could share is dropped for one that costs no more cycles, weights and code in
-    every one of them: it can take its place in all layers at once.
-    """
-    columns: dict[Hashable, dict[int, tuple[int, int, int, int]]] = {}
-    for i, (item, found) in enumerate(zip(network.options, allowed, strict=True)):
-        for row in found.tolist():
-            figures = (int(item.cycles[row]), int(item.weights_bytes[row]), int(item.code_bytes[row]), row)
-            columns.setdefault(item.kernels[row], {})[i] = figures
-    kept: list[list[int]] = []
-    for item, found in zip(network.options, allowed, strict=True):
-        order = sorted(found.tolist(), key=lambda row: (item.cycles[row], item.flash_bytes[row], row))
-        rows: list[int] = []
-        least = np.inf
-        better: list[dict[int, tuple[int, int, int, int]]] = []
-        for row in order:
-            if item.kernels[row] not in network.shared:
-                if item.flash_bytes[row] < least:
-                    rows.append(row)
-                    least = item.flash_bytes[row]
-                continue
-            mine = columns[item.kernels[row]]
-            if not any(_replaces(other, mine) for other in better):
-                rows.append(row)
-                better.append(mine)
-                least = min(least, item.flash_bytes[row])
-        kept.append(rows)
-    return kept
-
-
-def _replaces(other: dict[int, tuple[int, int, int, int]], mine: dict[int, tuple[int, int, int, int]]) -> bool:
-    return all(
-        i in other and all(a <= b for a, b in zip(other[i][:3], figures[:3], strict=True))
-        for i, figures in mine.items()
-    )
 
 
 def _sampled(network: Network, sram: int | None, count: int = 48) -> list[Choice]:

@@ -7,22 +7,28 @@ import json
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from cmsisnn_x._variants import Variant
+from cmsisnn_x.arena import Region
 from cmsisnn_x.layers import Layer
+from cmsisnn_x.variant import Variant
 
-from .errors import OptionError
-from .files import read_json, write_atomically
-from .memory import Region
-from .target import Target
+from ..base.errors import OptionError
+from ..base.files import read_json, write_atomically
+from ..base.html import table
+from ..target import Target
 
 if TYPE_CHECKING:
-    from .check import Check
-    from .cost import Estimates
-    from .paper import PaperTable
+    from ..cost.table import Estimates
 
 SCHEMA = "plan-1"
+
+
+class Section(Protocol):
+    """What a plan carries for its readers without knowing it: a check, the paper's table."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The section as plan.json has it."""
 
 
 @dataclass(frozen=True)
@@ -160,8 +166,8 @@ class Plan:
     regions: tuple[Region, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
     pareto: dict[str, list[dict[str, int]]] | None = None
-    check: Check | None = None
-    paper: PaperTable | None = field(default=None, repr=False, compare=False)
+    check: Any = None
+    paper: Any = field(default=None, repr=False, compare=False)
     """Of ``cmsisnn-tune paper-table``: a section of the report, no part of plan.json."""
     tables: tuple[Estimates, ...] = field(default=(), repr=False, compare=False)
     """What the search looked at, per layer: for :func:`tuning.explain.explain`, no part of plan.json."""
@@ -215,9 +221,39 @@ class Plan:
         write_atomically(Path(path), self.to_json())
 
     def _repr_html_(self) -> str:
-        from .notebook import plan_html
-
-        return plan_html(self)
+        """Layer, operation, variant, cycles, gain, scratch, flash; the network in the last row."""
+        totals = self.totals
+        rows = [
+            (
+                item.layer.name,
+                item.layer.op,
+                str(item.variant) if item.variant else "",
+                f"{item.cycles:,}",
+                f"{item.baseline_cycles / item.cycles:.2f}x" if item.variant and item.cycles else "",
+                f"{item.scratch_bytes:,}",
+                f"{item.flash_bytes:,}",
+            )
+            for item in self.layers
+        ]
+        gain = f"{self.baseline_cycles / totals['cycles']:.2f}x" if totals["cycles"] else ""
+        rows.append(
+            (
+                "network",
+                "",
+                "",
+                f"{totals['cycles']:,}",
+                gain,
+                f"{totals['scratch_bytes']:,}",
+                f"{totals['flash_bytes']:,}",
+            )
+        )
+        time = f", {totals['ms']:.4g} ms" if totals.get("ms") is not None else ""
+        caption = (
+            f"{self.model} on {self.target.name}: {totals['cycles']:,} cycles {self.cycles_are}{time}, "
+            f"{totals['sram_bytes']:,} bytes SRAM, {totals['flash_bytes']:,} bytes flash"
+        )
+        head = ("layer", "op", "variant", "cycles", "gain", "scratch", "flash")
+        return table(head, rows, caption, left=3, foot=True)
 
     def __str__(self) -> str:
         return (
@@ -234,8 +270,8 @@ def read_plan_file(path: str | os.PathLike[str]) -> dict[str, Any]:
     OptionError
         No such file, or not a plan.
     """
-    from .schemas import published
-    from .schemas.check import first_problem
+    from ..schemas import published
+    from ..schemas.check import first_problem
 
     try:
         content = read_json(path)

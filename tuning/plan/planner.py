@@ -18,13 +18,12 @@ from typing import Any
 
 import numpy as np
 
+from cmsisnn_x.arena import aligned, live_bytes
 from cmsisnn_x.layers import Layer
 
-from .choices import OBJECTIVES
-from .errors import InfeasibleError
-from .memory import aligned, live_bytes
-from .pareto import worth_trying
-from .units import show_size
+from ..base.errors import InfeasibleError
+from ..base.options import OBJECTIVES
+from ..base.units import show_size
 
 ADDRESSABLE_BYTES = 1 << 29
 """The SRAM region of the architecture's memory map."""
@@ -252,6 +251,46 @@ class Network:
             for _ in range(round(result.x[at])):
                 picked[next(free[g])] = row
         return self.choice(picked)
+
+
+def worth_trying(network: Network, allowed: Sequence[np.ndarray]) -> list[list[int]]:
+    """Rows that can be part of an optimal plan.
+
+    A kernel that one layer has to itself is dropped for another of that layer that costs no more cycles and no more
+    flash. A kernel that several layers could share is dropped for one that costs no more cycles, weights and code in
+    every one of them: it can take its place in all layers at once.
+    """
+    columns: dict[Hashable, dict[int, tuple[int, int, int, int]]] = {}
+    for i, (item, found) in enumerate(zip(network.options, allowed, strict=True)):
+        for row in found.tolist():
+            figures = (int(item.cycles[row]), int(item.weights_bytes[row]), int(item.code_bytes[row]), row)
+            columns.setdefault(item.kernels[row], {})[i] = figures
+    kept: list[list[int]] = []
+    for item, found in zip(network.options, allowed, strict=True):
+        order = sorted(found.tolist(), key=lambda row: (item.cycles[row], item.flash_bytes[row], row))
+        rows: list[int] = []
+        least = np.inf
+        better: list[dict[int, tuple[int, int, int, int]]] = []
+        for row in order:
+            if item.kernels[row] not in network.shared:
+                if item.flash_bytes[row] < least:
+                    rows.append(row)
+                    least = item.flash_bytes[row]
+                continue
+            mine = columns[item.kernels[row]]
+            if not any(_replaces(other, mine) for other in better):
+                rows.append(row)
+                better.append(mine)
+                least = min(least, item.flash_bytes[row])
+        kept.append(rows)
+    return kept
+
+
+def _replaces(other: dict[int, tuple[int, int, int, int]], mine: dict[int, tuple[int, int, int, int]]) -> bool:
+    return all(
+        i in other and all(a <= b for a, b in zip(other[i][:3], figures[:3], strict=True))
+        for i, figures in mine.items()
+    )
 
 
 def choose(network: Network, objective: str, sram: int | None = None, flash: int | None = None) -> Choice:

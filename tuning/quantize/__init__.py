@@ -64,9 +64,9 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from ..importers.float_network import FloatLayer, FloatNetwork
+    from ..importers.onnx_reader import load_onnx
     from .data import Data, load_data
-    from .network import FloatLayer, FloatNetwork
-    from .onnx_reader import load_onnx
     from .quantizer import quantize_network
     from .reference import Reference, load_reference
     from .result import Quantized, evaluate
@@ -86,16 +86,16 @@ __all__ = [
 ]
 
 _HOME = {
-    "Data": "data",
-    "FloatLayer": "network",
-    "FloatNetwork": "network",
-    "Quantized": "result",
-    "Reference": "reference",
-    "evaluate": "result",
-    "load_data": "data",
-    "load_onnx": "onnx_reader",
-    "load_reference": "reference",
-    "quantize_network": "quantizer",
+    "Data": ".data",
+    "FloatLayer": "..importers.float_network",
+    "FloatNetwork": "..importers.float_network",
+    "Quantized": ".result",
+    "Reference": ".reference",
+    "evaluate": ".result",
+    "load_data": ".data",
+    "load_onnx": "..importers.onnx_reader",
+    "load_reference": ".reference",
+    "quantize_network": ".quantizer",
 }
 
 
@@ -138,14 +138,14 @@ def quantize_model(
     import os
     from dataclasses import replace
 
+    from ..importers.float_network import FloatNetwork, from_layers
     from .data import load_data
-    from .network import FloatNetwork, from_layers
     from .quantizer import quantize_network
 
     if isinstance(network, FloatNetwork):
         built = network if name is None else replace(network, name=name)
     elif isinstance(network, str | os.PathLike) or hasattr(network, "SerializeToString"):
-        from .onnx_reader import load_onnx
+        from ..importers.onnx_reader import load_onnx
 
         built = load_onnx(network, name)
     else:
@@ -156,7 +156,7 @@ def quantize_model(
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
-        value = globals()[name] = getattr(import_module(f".{_HOME[name]}", __name__), name)
+        value = globals()[name] = getattr(import_module(_HOME[name], __name__), name)
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

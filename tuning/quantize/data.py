@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import OptionError, TuningError
+from ..base.errors import OptionError, TuningError
 
 INPUT_KEYS = ("x", "inputs")
 LABEL_KEYS = ("y", "labels")

@@ -6,26 +6,45 @@ from __future__ import annotations
 import io
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from .. import model as model_file
-from ..errors import OptionError
-from ..plan import write_atomically
+from ..base.errors import OptionError
+from ..base.files import write_atomically
+from ..importers.float_network import TABLES, WEIGHTED, FloatNetwork
 from .formats import BITS, spell
-from .network import TABLES, WEIGHTED
+from .reference import Reference
 
 if TYPE_CHECKING:
     from cmsisnn_x.layers import Layer
 
     from ..model import Model
-    from .result import Quantized
 
 _DEFAULTS: dict[str, Any] = {"stride": (1, 1), "padding": (0, 0), "ceil_mode": False, "activation": None}
 
 
-def save(result: Quantized, path: str | os.PathLike[str]) -> Path:
+class Result(Protocol):
+    """What a file says of a quantised network: the fields of `result.Quantized` that are written."""
+
+    @property
+    def network(self) -> FloatNetwork: ...
+    @property
+    def layers(self) -> tuple[Layer, ...]: ...
+    @property
+    def report(self) -> tuple[Any, ...]: ...
+    @property
+    def reference(self) -> Reference: ...
+    @property
+    def samples(self) -> int: ...
+    @property
+    def accuracy(self) -> dict[str, float]: ...
+    @property
+    def dtype(self) -> str: ...
+
+
+def save(result: Result, path: str | os.PathLike[str]) -> Path:
     """Write the three files; the model file, which names the other two, last.
 
     Raises
@@ -44,13 +63,13 @@ def save(result: Quantized, path: str | os.PathLike[str]) -> Path:
     return path
 
 
-def to_model(result: Quantized) -> Model:
+def to_model(result: Result) -> Model:
     """The model that :func:`save` writes, without the disk."""
     built = model_file.build_model(_content(result), f"{result.network.name}.yaml")
     return model_file.with_layers(built, result.layers)
 
 
-def integer_arrays(result: Quantized) -> dict[str, np.ndarray]:
+def integer_arrays(result: Result) -> dict[str, np.ndarray]:
     """What ``<name>.npz`` holds."""
     arrays: dict[str, np.ndarray] = {}
     for layer in result.layers:
@@ -59,7 +78,7 @@ def integer_arrays(result: Quantized) -> dict[str, np.ndarray]:
     return arrays
 
 
-def float_arrays(result: Quantized) -> dict[str, np.ndarray]:
+def float_arrays(result: Result) -> dict[str, np.ndarray]:
     """What ``<name>_float.npz`` holds; the docstring of :mod:`tuning.quantize` describes it."""
     reference = result.reference
     arrays = dict(reference.arrays)
@@ -76,7 +95,7 @@ def float_arrays(result: Quantized) -> dict[str, np.ndarray]:
     return arrays
 
 
-def yaml_text(result: Quantized, weights: str, in_float: str) -> str:
+def yaml_text(result: Result, weights: str, in_float: str) -> str:
     """The model file, with every tensor's format as a comment."""
     content = _content(result)
     bits = BITS[result.dtype]
@@ -112,7 +131,7 @@ def yaml_text(result: Quantized, weights: str, in_float: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _content(result: Quantized) -> dict[str, Any]:
+def _content(result: Result) -> dict[str, Any]:
     """What the model file says, except for the files that it names."""
     rows = []
     for layer, origin in zip(result.layers, result.network.layers, strict=True):

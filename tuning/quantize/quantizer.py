@@ -13,15 +13,15 @@ import numpy as np
 from cmsisnn_x import Network
 from cmsisnn_x.layers import NUMPY_DTYPES, Layer
 
-from ..errors import OptionError
+from ..base.errors import OptionError
+from ..importers.float_network import SCALE_FREE, TABLES, WEIGHTED, FloatNetwork
 from . import forward
 from .data import Data, make_data
 from .formats import BITS, LARGEST_FRACTION, fitting_fraction, to_integers
-from .network import SCALE_FREE, TABLES, WEIGHTED, FloatNetwork, clip_limit, equalised, fold_clips, fold_softmax
-from .network import origin as scale_origin
 from .reference import Reference, channels_last
-from .result import CHUNK, LayerReport, Quantized, answers_of, beyond, compare, decibels, noise
-from .terminal import show_score
+from .result import CHUNK, LayerReport, Quantized, Score, answers_of, beyond, compare, decibels, noise, show_score
+from .rewrites import clip_limit, equalised, fold_clips, fold_softmax
+from .rewrites import origin as scale_origin
 
 METHODS = ("max", "error", "search")
 SOFTMAX = ("auto", "probabilities", "answers")
@@ -135,9 +135,6 @@ class _Fixed:
     weights: int | None = None
     bias: int | None = None
     gave_way: dict[str, str] = field(default_factory=dict)
-
-
-Score = tuple[float, float]
 
 
 class _Quantizer:

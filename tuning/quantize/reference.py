@@ -14,7 +14,7 @@ import numpy as np
 
 from cmsisnn_x.layers import Layer
 
-from ..errors import ModelError, OptionError
+from ..base.errors import ModelError, OptionError
 from . import forward
 from .formats import to_integers
 

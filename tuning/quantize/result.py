@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import log10
+from math import isinf, isnan, log10
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,15 +14,20 @@ import numpy as np
 from cmsisnn_x import Network
 from cmsisnn_x.layers import Layer
 
+from ..importers.float_network import FloatNetwork
 from .data import Data
-from .formats import BITS
-from .network import FloatNetwork
+from .formats import BITS, spell
 from .reference import Reference
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rich.console import Console
+
     from ..model import Model
+
+Score = tuple[float, float]
+"""Share of right answers, and decibels of signal over noise."""
 
 CHUNK = 256
 """Samples that are run at once."""
@@ -112,9 +117,7 @@ class Quantized:
         return files.save(self, path)
 
     def __str__(self) -> str:
-        from . import terminal
-
-        return terminal.as_text(self)
+        return as_text(self)
 
 
 def evaluate(result: Quantized, data: Data) -> dict[str, Any]:
@@ -184,3 +187,81 @@ def beyond(values: np.ndarray, fraction: int, bits: int) -> np.ndarray:
     """Which values have no integer in their format."""
     scaled = np.ldexp(values.astype(np.float64), fraction)
     return (scaled >= 2 ** (bits - 1) - 0.5) | (scaled < -(2 ** (bits - 1)) - 0.5)
+
+
+# ---------------------------------------------------------------- in words
+
+
+def print_table(out: Console, result: Quantized) -> None:
+    """The table per layer, and what was rewritten."""
+    from ..base.console import make_table
+
+    bits = BITS[result.dtype]
+    reference = result.reference
+    shape = "x".join(map(str, result.network.input_shape))
+    out.print(
+        f"{result.network.name}: input {shape} {result.dtype}, {spell(reference.input_fraction, bits)}: "
+        f"round(x * 2**{reference.input_fraction}), channels last"
+    )
+    numbers = ("bias_shift", "out_shift", "SNR dB", "saturated")
+    table = make_table("layer", "op", "in", "weights", "bias", "out", *numbers, right=numbers)
+    for row in result.report:
+        table.add_row(
+            row.name,
+            row.op,
+            *(_format(value, bits) for value in _fractions(row)),
+            _number(row.bias_shift),
+            _number(row.out_shift),
+            show_decibels(row.snr_db),
+            "-" if row.saturated is None else f"{row.saturated:.2%}",
+        )
+    out.print(table)
+    out.print(
+        "SNR is the integer layer's output against the float one's, errors of all layers before included; saturated: "
+        "float outputs beyond the format."
+    )
+    for note in result.notes:
+        out.print(f"- {note}")
+    samples = f"{result.samples:,} calibration sample{'s' if result.samples != 1 else ''}"
+    out.print(f"On {samples}: {shares(result.accuracy, result.agreement)}.")
+
+
+def _fractions(row: LayerReport) -> tuple[int | None, ...]:
+    return row.input_fraction, row.weights_fraction, row.bias_fraction, row.output_fraction
+
+
+def _format(fraction: int | None, bits: int) -> str:
+    return "-" if fraction is None else spell(fraction, bits)
+
+
+def _number(value: int | None) -> str:
+    return "-" if value is None else str(value)
+
+
+def show_decibels(value: float) -> str:
+    """A ratio in dB; "exact" where there is no error, "-" where there is no signal."""
+    if isinf(value) or isnan(value):
+        return "exact" if value > 0 else "-"
+    return f"{value:.1f}"
+
+
+def shares(accuracy: dict[str, float], agreement: float | None) -> str:
+    parts = [f"accuracy {', '.join(f'{share:.2%} {kind}' for kind, share in accuracy.items())}"] if accuracy else []
+    if agreement is not None:
+        parts.append(f"same answer as float on {agreement:.2%}")
+    return "; ".join(parts) or "no labels, so no accuracy"
+
+
+def show_score(score: Score) -> str:
+    share, ratio = score
+    return f"{share:.2%} right, {show_decibels(ratio)} dB" if share else f"{show_decibels(ratio)} dB"
+
+
+def as_text(result: Quantized) -> str:
+    """The table as text."""
+    from ..base.console import console
+
+    out = console(no_color=True)
+    with out.capture() as captured:
+        print_table(out, result)
+    return captured.get().rstrip()

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuning.check import LEAST_SNR_DB
-from tuning.notebook import HEAD, check_rows, check_words
-from tuning.pareto import steps
+from tuning.check.result import HEAD, check_rows, check_words
 from tuning.plan import Plan
+from tuning.plan.frontier import steps
 
 from . import figures
 from .facts import AIMS, core_limit, load_limit, rows_of, term_color, term_names

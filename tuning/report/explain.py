@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from cmsisnn_x._variants import Variant
 from cmsisnn_x.layers import Layer
+from cmsisnn_x.variant import Variant
 
-from . import _yaml
-from .cost import Estimates, estimate_space, expected_error
-from .errors import OptionError
-from .plan import LayerPlan, Plan
-from .planner import Network
-from .space import SearchSpace, search_space
-from .target import Target
+from ..base import yaml_file
+from ..base.errors import OptionError
+from ..cost import Estimates, estimate_space, expected_error
+from ..plan import LayerPlan, Plan
+from ..plan.planner import Network
+from ..search.space import SearchSpace, search_space
+from ..target import Target
 
 WORDS = {
     "im2col": "bringing the input into place",
@@ -133,7 +133,7 @@ def check_names(names: Sequence[str], layers: Sequence[Layer]) -> None:
     known = [layer.name for layer in layers]
     for name in names:
         if name not in known:
-            raise OptionError(f"--explain: no layer is called {name!r}; {_yaml.suggest(name, known)}")
+            raise OptionError(f"--explain: no layer is called {name!r}; {yaml_file.suggest(name, known)}")
 
 
 def explain(plan: Plan, name: str) -> Explanation:
@@ -280,7 +280,7 @@ class _Candidates:
 
     def _totals(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """What the network's SRAM and flash would be with each row in the place of the chosen one."""
-        from .tuner import network_options
+        from ..tuner import network_options
 
         options, rows = [], []
         for at, (item, table) in enumerate(zip(self.plan.layers, self.plan.tables, strict=True)):

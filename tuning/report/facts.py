@@ -9,9 +9,9 @@ from math import prod
 from typing import Any
 
 from cmsisnn_x.layers import NUMPY_DTYPES, Layer
-from tuning.cost.features import TERMS
-from tuning.explain import error_bar, multiplier_limit
+from tuning.cost import TERMS
 from tuning.plan import LayerPlan, Plan
+from tuning.report.explain import error_bar, multiplier_limit
 
 AIMS = {
     "latency": "fewest cycles",

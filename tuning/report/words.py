@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tuning.explain import network_error_bar
 from tuning.plan import Plan
+from tuning.report.explain import network_error_bar
 
 from .facts import Row
 

@@ -13,7 +13,7 @@ from typing import Any
 
 def model_schema() -> dict[str, Any]:
     """The JSON Schema of a model file, generated from its definition."""
-    from ..model_schema import ModelFile
+    from ..model.schema import ModelFile
 
     schema = ModelFile.model_json_schema(by_alias=True)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "cmsisnn-x model file", **schema}

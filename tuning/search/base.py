@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from ..choices import STRATEGIES
-from ..errors import OptionError
-from ..space import SearchSpace
+from ..base.errors import OptionError
+from ..base.options import STRATEGIES
+from .space import SearchSpace
 
 
 class Strategy(Protocol):

@@ -17,8 +17,8 @@ from skopt.learning import ExtraTreesRegressor, GaussianProcessRegressor
 from skopt.learning.gaussian_process.kernels import ConstantKernel, Matern
 from skopt.space import Integer, Space
 
-from ..errors import OptionError
-from ..space import SearchSpace
+from ..base.errors import OptionError
+from .space import SearchSpace
 
 SAMPLES = 300
 """Points that the acquisition function looks at: about the size of a layer's space."""

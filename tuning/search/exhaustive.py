@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..space import SearchSpace
+from .space import SearchSpace
 
 
 class Exhaustive:

@@ -23,19 +23,19 @@ from typing import Any
 
 import numpy as np
 
-from cmsisnn_x._variants import Variant
+from cmsisnn_x.variant import Variant
 
-from .cost import Estimates, estimate
-from .errors import TuningError
-from .measure import Bench, Measurement
-from .pareto import flash_frontier, sram_frontier
-from .planner import Choice, Network, Options, choose
-from .record import Records, key_of
-from .search import make_strategy
-from .search.base import Strategy
+from ..base.errors import TuningError
+from ..cost import Estimates, estimate
+from ..measure.bench import Bench, Measurement
+from ..measure.records import Records, key_of
+from ..measure.workers import Task, Workers
+from ..plan.frontier import flash_frontier, sram_frontier
+from ..plan.planner import Choice, Network, Options, choose
+from ..target import Target
+from . import make_strategy
+from .base import Strategy
 from .space import SearchSpace, baseline_of
-from .target import Target
-from .workers import Task, Workers
 
 TRIALS = 16
 """Emulations per layer: half go to the estimate's favourites, half to the strategy's proposals."""
@@ -312,7 +312,7 @@ class _LayerSearch:
 def _versions() -> list[str]:
     """Of what makes proposals."""
     digest = hashlib.sha256()
-    for path in sorted((Path(__file__).parent / "search").glob("*.py")):
+    for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.read_bytes())
     return [version("scikit-optimize"), version("scikit-learn"), version("numpy"), digest.hexdigest()]
 

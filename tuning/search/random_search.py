@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..space import SearchSpace
+from .space import SearchSpace
 
 
 class RandomSearch:

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from cmsisnn_x import _variants
-from cmsisnn_x._variants import BASELINE, BLOCKED_OPS, Variant
+from cmsisnn_x import variant as knob_values
 from cmsisnn_x.layers import Layer, with_pools
+from cmsisnn_x.variant import BASELINE, BLOCKED_OPS, Variant
 
-from .errors import ModelError
-from .target import Target
+from ..base.errors import ModelError
+from ..target import Target
 
 DIMENSIONS = tuple(field.name for field in fields(Variant))
 """The names of the search dimensions: the fields of `Variant`, nothing renamed."""
@@ -115,18 +115,18 @@ def baseline_of(space: SearchSpace) -> Variant | None:
     return (
         BASELINE
         if space.layer.python_op != "fully_connected"
-        else _variants.replace(BASELINE, block_cols=1, im2col_cols=1)
+        else knob_values.replace(BASELINE, block_cols=1, im2col_cols=1)
     )
 
 
 @lru_cache(maxsize=64)
 def device_variants(op: str, dtype: str, dsp: bool, core: str | None = None) -> tuple[Variant, ...]:
     """Every registered device variant of an operation on a core with or without the DSP extension."""
-    return _variants.device_variants(op, dtype, dsp=dsp, core=core)
+    return knob_values.device_variants(op, dtype, dsp=dsp, core=core)
 
 
 def device_problem(layer: Layer, variant: Variant, target: Target) -> str | None:
-    return _variants.device_variant_problem(layer, variant, dsp=target.dsp)
+    return knob_values.device_variant_problem(layer, variant, dsp=target.dsp)
 
 
 def ends(variant: Variant | None, index: int, count: int) -> tuple[bool, bool]:

@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from . import _yaml, shipped
-from .choices import CORES
-from .errors import TargetError
-from .units import parse_hertz, parse_size
+from ..base import resources, yaml_file
+from ..base.errors import TargetError
+from ..base.options import CORES
+from ..base.units import parse_hertz, parse_size
 
 TIMING = {
     "issue_width": "instructions that may start in one cycle",
@@ -97,6 +97,8 @@ class Target:
         Target that a board inherits; None for a core.
     sources : mapping of str to str
         Key of a number (``"clock_hz"``, ``"timing.load"``) -> where it comes from.
+    core_timing : mapping of str to float
+        The `timing` of the core, which a board may declare otherwise; the estimate's coefficients hold for it.
     """
 
     name: str
@@ -127,6 +129,7 @@ class Target:
     title: str = ""
     inherit: str | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
+    core_timing: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def is_core(self) -> bool:
@@ -141,7 +144,7 @@ class Target:
     @property
     def digest(self) -> str:
         """SHA-256 of everything that can change a plan."""
-        content = {key: value for key, value in asdict(self).items() if key not in ("title", "sources")}
+        content = {key: value for key, value in asdict(self).items() if key not in ("title", "sources", "core_timing")}
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=dict).encode()).hexdigest()
 
     def at(self, clock_hz: int | None) -> Target:
@@ -251,7 +254,7 @@ def list_targets() -> dict[str, Path]:
     dict of str to pathlib.Path
         Name -> file.
     """
-    return shipped.folder("targets")
+    return resources.folder("targets")
 
 
 def load_target(source: str | os.PathLike[str]) -> Target:
@@ -286,22 +289,22 @@ def find_target(source: str | os.PathLike[str], relative_to: Path | None = None)
     except OSError:  # a name that no file system takes
         pass
     raise TargetError(
-        f"unknown target {str(source)!r}; {_yaml.suggest(str(source), known)} (or give the path of a .yaml file)"
+        f"unknown target {str(source)!r}; {yaml_file.suggest(str(source), known)} (or give the path of a .yaml file)"
     )
 
 
 def _load(path: Path, children: tuple[Path, ...]) -> Target:
-    document = _yaml.read(path, TargetError)
+    document = yaml_file.read(path, TargetError)
     data = document.data
 
-    def error(key: _yaml.Key, text: str) -> TargetError:
+    def error(key: yaml_file.Key, text: str) -> TargetError:
         return TargetError(document.message(key, text))
 
     if not isinstance(data, dict):
         raise error((), "expected a mapping with schema, name and inherit")
     for key in data:
         if key not in KEYS:
-            raise error((key,), f"unknown key; {_yaml.suggest(key, KEYS)}")
+            raise error((key,), f"unknown key; {yaml_file.suggest(key, KEYS)}")
     if data.get("schema") != 1 or isinstance(data.get("schema"), bool):
         raise error(("schema",), f"expected 1, got {data.get('schema')!r}")
     for key in ("name", "title", "inherit"):
@@ -321,7 +324,7 @@ def _load(path: Path, children: tuple[Path, ...]) -> Target:
         base = replace(_load(parent, chain), name=data["name"], title=data.get("title", ""), inherit=data["inherit"])
     else:
         if data.get("core") not in CORES:
-            hint = _yaml.suggest(data.get("core"), CORES)
+            hint = yaml_file.suggest(data.get("core"), CORES)
             raise error(
                 ("core",),
                 f"missing; give `inherit` or a core, {hint}"
@@ -340,11 +343,11 @@ def _load(path: Path, children: tuple[Path, ...]) -> Target:
         elif "inherit" not in data:
             raise error((key,), "missing; expected true or false")
 
-    def number(key: _yaml.Key, item: Any, read: Any) -> Any:
+    def number(key: yaml_file.Key, item: Any, read: Any) -> Any:
         value, source = item, "the target file, which names no source"
         if isinstance(item, dict):
             if unknown := [name for name in item if name not in ("value", "source")]:
-                raise error((*key, unknown[0]), f"unknown key; {_yaml.suggest(unknown[0], ('value', 'source'))}")
+                raise error((*key, unknown[0]), f"unknown key; {yaml_file.suggest(unknown[0], ('value', 'source'))}")
             if "value" not in item:
                 raise error((*key, "value"), "missing; expected {value: ..., source: ...}")
             value, source = item["value"], item.get("source", source)
@@ -370,7 +373,7 @@ def _load(path: Path, children: tuple[Path, ...]) -> Target:
             raise error(("timing",), f"expected a mapping of instruction classes to cycles, got {data['timing']!r}")
         for name, item in data["timing"].items():
             if name not in TIMING:
-                raise error(("timing", name), f"unknown instruction class; {_yaml.suggest(name, TIMING)}")
+                raise error(("timing", name), f"unknown instruction class; {yaml_file.suggest(name, TIMING)}")
             timing[name] = number(("timing", name), item, _rate if name in NEVER_FREE else _cycles)
             if timing[name] is None:
                 raise error(("timing", name), "expected cycles, got nothing")
@@ -382,14 +385,15 @@ def _load(path: Path, children: tuple[Path, ...]) -> Target:
             raise error(("refinements",), f"expected a mapping of refinements to cycles, got {data['refinements']!r}")
         for name, item in data["refinements"].items():
             if name not in REFINEMENTS:
-                raise error(("refinements", name), f"unknown refinement; {_yaml.suggest(name, REFINEMENTS)}")
+                raise error(("refinements", name), f"unknown refinement; {yaml_file.suggest(name, REFINEMENTS)}")
             cycles = number(("refinements", name), item, _cycles)
             refinements.pop(name, None)
             if cycles:
                 refinements[name] = cycles
     if missing := [name for name in TIMING if name not in timing]:
         raise error(("timing",), f"{missing[0]} is missing: {TIMING[missing[0]]}")
-    target = replace(base, **changes, timing=timing, refinements=refinements, sources=sources)
+    own = base.core_timing if "inherit" in data else timing
+    target = replace(base, **changes, timing=timing, core_timing=own, refinements=refinements, sources=sources)
     if wrong := _contradiction(target):
         raise error((wrong[0],), wrong[1])
     return target

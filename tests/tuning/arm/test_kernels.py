@@ -21,7 +21,7 @@ from helpers.commands import run_tune
 from helpers.plans import chain
 from tuning.arm.calls import evaluate, parse_call, read_sources
 from tuning.arm.kernels import check_layer, check_model, judge, kernels_of
-from tuning.errors import OptionError
+from tuning.base.errors import OptionError
 from tuning.target import load_target
 
 M7, M3 = load_target("cortex-m7"), load_target("cortex-m3")

@@ -11,7 +11,7 @@ import pytest
 import tuning
 from cmsisnn_x import Variant
 from helpers.plans import chain, make_plan
-from tuning.board import BoardError, fit, price_elf, price_folder, read_csv, target_text
+from tuning.calibrate.board import BoardError, fit, price_elf, price_folder, read_csv, target_text
 from tuning.emulate import Emulator
 from tuning.target import Target, load_target
 
@@ -195,7 +195,7 @@ def test_folders_and_elf_files_are_priced_for_boards(folder):
     assert all(s.trace.core_cycles == c.trace.cycles for s, c in zip(stages, core, strict=True))
     assert network.cycles > network.core_cycles == alone.cycles
     from tuning.emulate import find_toolchain
-    from tuning.emulate.folder import compile_folder, load
+    from tuning.measure.folder import compile_folder, load
 
     code = compile_folder(load(folder), find_toolchain())
     args = [0x2080_0000, 0x2080_1000]

@@ -20,10 +20,10 @@ from cmsisnn_x.layers import Layer
 from helpers.networks import NETWORKS, inputs
 from helpers.plans import make_plan
 from tuning import check as check_module
+from tuning.base.errors import MissingToolError, ModelError, OptionError
 from tuning.check import Check, TensorCheck, check_model, with_firmware
 from tuning.check.accumulators import accumulators, reach, requantised, wrapped
-from tuning.cli import app
-from tuning.errors import MissingToolError, ModelError, OptionError
+from tuning.cli.main import app
 from tuning.quantize import evaluate, load_data
 from tuning.schemas import published
 

@@ -269,7 +269,7 @@ def test_help_and_lists_import_nothing_heavy(tmp_path: Path) -> None:
     for option in ("--help", "--list-targets", "--version"):
         code = (
             f"import sys; sys.argv = ['cmsisnn-tune', '{option}']\n"
-            "from tuning.cli import main\n"
+            "from tuning.cli.main import main\n"
             "try:\n    main()\nexcept SystemExit:\n    pass\n"
             "heavy = {'skopt', 'scipy', 'sklearn', 'unicorn', 'matplotlib', 'joblib'} & set(sys.modules)\n"
             "assert not heavy, heavy\n"
@@ -280,7 +280,7 @@ def test_help_and_lists_import_nothing_heavy(tmp_path: Path) -> None:
 def test_no_scipy_in_the_main_job(tmp_path: Path) -> None:
     code = (
         "import sys; sys.argv = ['cmsisnn-tune', 'cifar10', '-q']\n"
-        "from tuning.cli import main\n"
+        "from tuning.cli.main import main\n"
         "try:\n    main()\nexcept SystemExit as stop:\n    assert not stop.code\n"
         "assert not {'skopt', 'scipy', 'sklearn', 'unicorn', 'matplotlib'} & set(sys.modules)\n"
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 pytestmark = pytest.mark.emulated
-ARCHIVE = zipfile.ZipFile(Path(__file__).parent / "data" / "pricing.zip")
+ARCHIVE = zipfile.ZipFile(Path(__file__).parents[1] / "emulate" / "data" / "pricing.zip")
 EXPECTED = json.loads(ARCHIVE.read("expected.json"))
 NAME = "cortex-m4-gcc-O3.elf"
 
@@ -24,7 +24,7 @@ def elf(tmp_path_factory):
 
 
 def verify(*args: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from tuning.verify import main; main()", *map(str, args)]
+    command = [sys.executable, "-c", "from tuning.cli.verify import main; main()", *map(str, args)]
     return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "200"})
 
 
@@ -134,7 +134,7 @@ def test_bad_usage_and_bad_input_are_one_sentence(case, elf, tmp_path):
 
 @pytest.mark.parametrize("package", ["unicorn", "capstone", "elftools"])
 def test_a_missing_extra_says_what_to_install(package, elf):
-    hidden = f"import sys; sys.modules[{package!r}] = None; from tuning.verify import main; main()"
+    hidden = f"import sys; sys.modules[{package!r}] = None; from tuning.cli.verify import main; main()"
     command = [sys.executable, "-c", hidden, "--elf", str(elf), "--call", "six", "--target", "cortex-m4"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 
 from cmsisnn_x import Variant
-from cmsisnn_x._variants import BLOCKED_OPS
 from cmsisnn_x.buffers import layer_scratch_bytes
 from cmsisnn_x.layers import Layer
 from cmsisnn_x.packing import pack_device_weights
-from tuning.calibrate import Sample, confirm, fit, grid, judge, make_layer, unseen
+from cmsisnn_x.variant import BLOCKED_OPS
+from tuning.calibrate.fit import Sample, confirm, fit, grid, judge, make_layer, unseen
 from tuning.cost import TERMS, estimate, estimate_space, expected_error, features, fitted, has_unaligned, mix
 from tuning.cost.neighbours import Neighbours
-from tuning.measure import Bench
+from tuning.measure.bench import Bench
 from tuning.model import load_model
-from tuning.space import baseline_of, search_space
+from tuning.search.space import baseline_of, search_space
 from tuning.target import CORES, load_target
 from tuning.tuner import CFLAGS
 

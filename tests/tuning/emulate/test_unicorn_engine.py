@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tuning.base.errors import MissingToolError, TuningError
 from tuning.emulate import EmulationError, Emulator, ToolchainError, find_toolchain
-from tuning.errors import MissingToolError, TuningError
 
 pytestmark = pytest.mark.emulated
 ARCHIVE = zipfile.ZipFile(Path(__file__).parent / "data" / "pricing.zip")

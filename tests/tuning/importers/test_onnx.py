@@ -14,7 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from helpers.onnx_models import model, node, reference, save
 from tuning import ModelError
-from tuning.quantize import FloatNetwork, load_onnx, onnx_file
+from tuning.importers import onnx_file
+from tuning.quantize import FloatNetwork, load_onnx
 from tuning.quantize.forward import run
 from tuning.quantize.reference import channels_last
 
@@ -534,7 +535,7 @@ def test_models_of_onnx_itself(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_damaged_files_are_read_or_refused(tmp_path: Path) -> None:
-    whole = (Path(__file__).parents[2] / "configs" / "models" / "digits.onnx").read_bytes()
+    whole = (Path(__file__).parents[3] / "configs" / "models" / "digits.onnx").read_bytes()
     rng = np.random.default_rng(1)
     path = tmp_path / "damaged.onnx"
     read = 0

@@ -15,11 +15,12 @@ import pytest
 
 import tuning
 from cmsisnn_x import Network
-from cmsisnn_x._variants import device_variant_problem, device_variants
 from cmsisnn_x.packing import pack_device_weights
+from cmsisnn_x.variant import device_variant_problem, device_variants
 from helpers.networks import NETWORKS
 from helpers.plans import chain, make_plan
-from tuning.emulate import find_toolchain, folder
+from tuning.emulate import find_toolchain
+from tuning.measure import folder
 
 pytestmark = pytest.mark.emulated
 CORES = ("cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33")
@@ -28,7 +29,7 @@ SMALL = "odd_sizes"
 
 
 def run(*args: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from tuning.verify import main; main()", *map(str, args)]
+    command = [sys.executable, "-c", "from tuning.cli.verify import main; main()", *map(str, args)]
     return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "200"})
 
 

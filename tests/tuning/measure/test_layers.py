@@ -10,7 +10,9 @@ import tuning
 from cmsisnn_x import Variant
 from helpers.plans import chain, make_plan
 from tuning.cost import estimate
-from tuning.emulate import ToolchainError, evaluate, evaluate_many, find_toolchain, folder
+from tuning.emulate import ToolchainError, find_toolchain
+from tuning.measure import folder
+from tuning.measure.layers import evaluate, evaluate_many
 from tuning.model import with_layers
 
 pytestmark = pytest.mark.emulated

@@ -21,12 +21,13 @@ import pytest
 from cmsisnn_x import Variant
 from cmsisnn_x.layers import Layer
 from tuning import OptionError
-from tuning.emulate import EmulationError, Evaluation, ToolchainError
-from tuning.measure import Bench, kernel_digest, tools_digest
+from tuning.emulate import EmulationError, ToolchainError
+from tuning.measure.bench import Bench, kernel_digest, tools_digest
+from tuning.measure.layers import Evaluation
+from tuning.measure.records import Record, Records, default_path, key_of
 from tuning.model import load_model
-from tuning.record import Record, Records, default_path, key_of
 from tuning.schemas import published
-from tuning.space import search_space
+from tuning.search.space import search_space
 from tuning.target import load_target
 from tuning.tuner import CFLAGS
 
@@ -200,7 +201,7 @@ def test_failures_are_records_too(
             raise fake
         return [Evaluation(variant, 1, 1, 1, 1, fake * layer.output_bytes) for variant in variants]
 
-    monkeypatch.setattr("tuning.emulate.evaluate_many", evaluate_many)
+    monkeypatch.setattr("tuning.measure.layers.evaluate_many", evaluate_many)
     for _ in range(2):
         with Records(tmp_path / "records.sqlite") as records:
             found = Bench(target, CFLAGS, records=records).measure(layer, [Variant()])[0]
@@ -216,7 +217,7 @@ def test_what_the_machine_is_to_blame_for_is_tried_again(tmp_path: Path, monkeyp
     def evaluate_many(*_: object, **__: object) -> list[Evaluation]:
         raise ToolchainError("compiling failed (gcc): /tmp/x.s: No space left on device")
 
-    monkeypatch.setattr("tuning.emulate.evaluate_many", evaluate_many)
+    monkeypatch.setattr("tuning.measure.layers.evaluate_many", evaluate_many)
     with Records(tmp_path / "records.sqlite") as records:
         bench = Bench(load_target("cortex-m4"), CFLAGS, records=records)
         assert bench.measure(load_model("digits").layers[0], [Variant()])[0].failure == "compile error"
@@ -244,8 +245,8 @@ def test_a_page_that_was_damaged_later_is_noticed_when_it_is_read(tmp_path: Path
 LIMITED = """
 import resource, sys
 sys.path.insert(0, sys.argv[2])
-from tuning.record import Records
-from test_record import entry
+from tuning.measure.records import Records
+from test_records import entry
 
 with Records(sys.argv[1]) as records:
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
@@ -279,8 +280,8 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 WRITER = """
 import sys
 sys.path.insert(0, sys.argv[2])
-from tuning.record import Records
-from test_record import fill
+from tuning.measure.records import Records
+from test_records import fill
 
 with Records(sys.argv[1]) as records:
     print("open", flush=True)

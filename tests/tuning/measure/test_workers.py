@@ -22,21 +22,22 @@ from typing import Any
 import pytest
 
 import tuning
-from tuning import whole
-from tuning.commands.records import _is_stale as is_stale
-from tuning.emulate import find_toolchain, folder
-from tuning.errors import OptionError
-from tuning.measure import Bench, Measurement
+from tuning.base.errors import OptionError
+from tuning.cli.pareto import print_pareto
+from tuning.cli.records import _is_stale as is_stale
+from tuning.emulate import find_toolchain
+from tuning.measure import firmware as whole
+from tuning.measure import folder
+from tuning.measure.bench import Bench, Measurement
+from tuning.measure.records import Records
+from tuning.measure.workers import LOST, Task, Workers
 from tuning.model import load_model
-from tuning.pareto_table import print_pareto
-from tuning.planner import Network
-from tuning.record import Records
+from tuning.plan.planner import Network
 from tuning.schemas import published
 from tuning.schemas.check import first_problem
-from tuning.space import search_space
+from tuning.search.space import search_space
 from tuning.target import load_target
 from tuning.tuner import CFLAGS, _better, network_options
-from tuning.workers import LOST, Task, Workers
 
 pytestmark = pytest.mark.emulated
 MODEL, TARGET, TRIALS_HERE = "digits", "cortex-m7", 4
@@ -146,7 +147,7 @@ def test_a_dask_cluster_that_loses_a_worker_makes_the_same_plan(alone: tuple[str
 
 
 def test_a_scheduler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tuning.workers.CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr("tuning.measure.workers.CONNECT_SECONDS", 0.2)
     for address in ("tcp://127.0.0.1:9", "tcp://127.0.0.1:99999", "nonsense", ""):
         with pytest.raises(OptionError, match="--dask: expected the address of a running scheduler"):
             Workers(Bench(load_target(TARGET), CFLAGS), dask=address).__enter__()
@@ -230,7 +231,7 @@ def test_killed_runs_lose_nothing_and_the_next_goes_on(alone: tuple[str, Path], 
 def test_what_is_known_needs_neither_compiler_runs_nor_scikit_optimize(alone: tuple[str, Path], tmp_path: Path) -> None:
     code = (
         "import sys, tuning\n"
-        "from tuning.measure import Bench\n"
+        "from tuning.measure.bench import Bench\n"
         "Bench.measure_one = None\n"
         "plan = tuning.tune(tuning.load_model(sys.argv[1]), tuning.load_target(sys.argv[2]), score='emulate',\n"
         "                   trials=int(sys.argv[3]), records=sys.argv[4])\n"
@@ -286,7 +287,7 @@ def test_the_whole_firmware_is_what_verify_says_and_is_remembered(
     told = folder.verify(firmware, find_toolchain(), folder.draw_inputs(firmware, 1), target=target)
     assert (found[0].cycles, found[0].instructions) == (told.trace.cycles, told.trace.instructions)
     assert found[0].cycles != found[1].cycles
-    monkeypatch.setattr("tuning.whole._emulate", None)
+    monkeypatch.setattr("tuning.measure.firmware._emulate", None)
     assert whole.compare(plans, records) == found
 
     with Records(records) as store:
@@ -296,7 +297,7 @@ def test_the_whole_firmware_is_what_verify_says_and_is_remembered(
     with Records(tmp_path / "other.sqlite") as store:
         assert store.take_in(lines, "lines") == (2, 0)
         assert not any(is_stale(record) for record in store)
-    monkeypatch.setattr("tuning.whole._writers_digest", lambda: "another emitter")
+    monkeypatch.setattr("tuning.measure.firmware._writers_digest", lambda: "another emitter")
     with Records(records) as store:
         assert all(is_stale(record) for record in store)
 
@@ -331,7 +332,7 @@ def test_the_better_firmware_is_kept(
     plan = tuning.tune(load_model(MODEL), load_target(TARGET), objective=objective)
     larger = replace(plan, totals=plan.totals | {"flash_bytes": plan.totals["flash_bytes"] + 4})
     found = [Measurement(cycles=cycles, failure=failure) for cycles, failure in (mine, its)]
-    monkeypatch.setattr("tuning.whole.compare", lambda plans, records: found)
+    monkeypatch.setattr("tuning.measure.firmware.compare", lambda plans, records: found)
     events: list[dict[str, Any]] = []
     assert _better(plan, larger, None, events.append) is (plan if kept == "mine" else larger)
     assert len(events) == (kept == "its")
@@ -342,7 +343,7 @@ def test_an_interrupt_of_the_last_step_keeps_the_plan(monkeypatch: pytest.Monkey
         raise KeyboardInterrupt
 
     plan = tuning.tune(load_model(MODEL), load_target(TARGET))
-    monkeypatch.setattr("tuning.whole.compare", interrupted)
+    monkeypatch.setattr("tuning.measure.firmware.compare", interrupted)
     events: list[dict[str, Any]] = []
     assert _better(plan, replace(plan, seed=1), None, events.append) is plan
     assert "Interrupted" in events[0]["message"]

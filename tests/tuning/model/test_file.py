@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 import cmsisnn_x
 from tuning import ModelError
-from tuning.drawn import draw_arrays
+from tuning.base.units import parse_hertz, parse_size
 from tuning.model import list_models, load_model, window_axis
-from tuning.units import parse_hertz, parse_size
+from tuning.model.synthetic import draw_arrays
 
 HEAD = "schema: 1\nname: net\ninput: {shape: [8, 8, 4], dtype: q7}\n"
 CONV = "{name: c, op: conv2d, out_channels: 6, kernel: 3, padding: 1, out_shift: 7}"

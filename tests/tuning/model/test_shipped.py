@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import tuning
-from tuning.emulate import find_toolchain, folder
+from tuning.emulate import find_toolchain
+from tuning.measure import folder
 
 # Multiply-accumulates, from the publications' shapes: 25*5*64*40 + 4*125*64*(9 + 64) + 64*12 for the first.
 MACS = {

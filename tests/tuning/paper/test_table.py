@@ -14,11 +14,11 @@ import pytest
 import tuning.report
 from helpers.commands import run_tune
 from helpers.plans import chain
-from tuning import paper
 from tuning.cost import estimate
 from tuning.emulate import EmulationError, find_toolchain
-from tuning.emulate.plain_loops import SOURCES, run_plain_loops, supports
-from tuning.paper import PAPER_MS, Cost, paper_table, split_relu
+from tuning.paper import table as paper
+from tuning.paper.plain_loops import SOURCES, run_plain_loops, supports
+from tuning.paper.table import PAPER_MS, Cost, paper_table, split_relu
 from tuning.target import load_target
 
 SMALL = chain(
@@ -44,7 +44,7 @@ def test_plain_loops_that_are_wrong_are_noticed(tmp_path, monkeypatch: pytest.Mo
     for name in ("plain_loops.c", "plain_loops.h"):
         text = (SOURCES / name).read_text(encoding="utf-8")
         (tmp_path / name).write_text(text.replace("> 127 ? 127", "> 127 ? 126"), encoding="utf-8")
-    monkeypatch.setattr("tuning.emulate.plain_loops.SOURCES", tmp_path)
+    monkeypatch.setattr("tuning.paper.plain_loops.SOURCES", tmp_path)
     with pytest.raises(EmulationError, match="the plain loops differ from the Python kernel"):
         run_plain_loops(SMALL, np.full((9, 7, 3), 127, np.int8), "cortex-m4")
 
@@ -87,7 +87,7 @@ def test_estimates_add_up_and_leave_the_plain_loops_unknown() -> None:
 def test_the_papers_configuration_is_its_2x2_block() -> None:
     model, core = tuning.load_model("cifar10"), load_target("cortex-m7")
     made = paper_table(core, score="estimate")
-    from cmsisnn_x._variants import BASELINE
+    from cmsisnn_x.variant import BASELINE
 
     conv2 = next(layer for layer in split_relu(model.layers) if layer.name == "conv2")
     assert made.columns[1].rows["conv2"].cycles == estimate(conv2, BASELINE, core).cycles

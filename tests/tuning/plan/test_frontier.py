@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 
 import tuning
 from cmsisnn_x.layers import Layer
+from tuning.cli.pareto import worth
 from tuning.model import load_model
-from tuning.pareto import STEP, cycles_within, flash_frontier, pareto, steps
-from tuning.pareto_table import worth
 from tuning.plan import Plan
-from tuning.planner import Choice, Network, Options, choose
+from tuning.plan.frontier import STEP, cycles_within, flash_frontier, pareto, steps
+from tuning.plan.planner import Choice, Network, Options, choose
 from tuning.schemas import published
 from tuning.target import load_target
 
@@ -140,7 +140,7 @@ def test_a_network_of_many_equal_layers_is_followed_to_its_end() -> None:
 def test_a_frontier_too_large_to_follow_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
     network = Network([ladder(f"l{i}", [90 - 7 * i, 50, 20 + i], [10, 30 + i, 77]) for i in range(4)])
     every = {(c.flash_bytes, c.cycles) for c in flash_frontier(network) or []}
-    monkeypatch.setattr("tuning.pareto.MOST", 5)
+    monkeypatch.setattr("tuning.plan.frontier.MOST", 5)
     assert flash_frontier(network) is None
     sampled = [(p["flash_bytes"], p["cycles"]) for p in pareto(network)["flash"]]
     assert len(sampled) > 5

@@ -15,19 +15,19 @@ from hypothesis import strategies as st
 
 import tuning
 from cmsisnn_x import Variant, scratch_bytes
+from cmsisnn_x.arena import aligned, lower_bound, plan_arena
 from cmsisnn_x.buffers import layer_scratch_bytes
 from cmsisnn_x.errors import VariantError
 from cmsisnn_x.layers import Layer, with_pools
 from helpers.layers import make_layer
 from helpers.networks import conv, dense, pool
 from helpers.plans import chain
+from tuning.base.errors import InfeasibleError, ModelError
 from tuning.cost import estimate, estimate_space
 from tuning.cost.fused import band_work
-from tuning.errors import InfeasibleError, ModelError
-from tuning.measure import Bench
-from tuning.memory import aligned, lower_bound, plan_arena
-from tuning.planner import Network, Options, choose
-from tuning.space import search_space, with_own_pools
+from tuning.measure.bench import Bench
+from tuning.plan.planner import Network, Options, choose
+from tuning.search.space import search_space, with_own_pools
 from tuning.tuner import CFLAGS
 
 # ---------------------------------------------------------------- the planner against brute force

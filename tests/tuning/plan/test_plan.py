@@ -16,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tuning
+from cmsisnn_x.arena import lower_bound
 from cmsisnn_x.layers import Layer
 from tuning import InfeasibleError, ModelError, OptionError, Plan
-from tuning.memory import lower_bound
 from tuning.model import load_model
 from tuning.plan import read_plan_file
-from tuning.planner import Choice, Network, Options, choose
+from tuning.plan.planner import Choice, Network, Options, choose
 from tuning.schemas import model_schema, published, text
 from tuning.schemas.check import first_problem
 from tuning.target import CORES, load_target
@@ -309,7 +309,7 @@ def test_emit_is_a_package_and_a_verb() -> None:
 def test_emulated_scores_are_never_slower_than_the_estimates_plan(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tuning.measure import Bench
+    from tuning.measure.bench import Bench
     from tuning.tuner import CFLAGS
 
     monkeypatch.setenv("CMSISNN_X_CACHE", str(tmp_path))

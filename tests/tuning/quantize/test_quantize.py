@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 import tuning
 from helpers.onnx_models import model, node, save
 from tuning import ModelError, OptionError
+from tuning.importers.float_network import from_layers
 from tuning.quantize import Data, evaluate, load_data, load_reference, quantizer
 from tuning.quantize.formats import fitting_fraction, spell, to_integers
 from tuning.quantize.forward import run
-from tuning.quantize.network import equalised, fold_clips, fold_softmax, from_layers
 from tuning.quantize.quantizer import ACCUMULATOR_MAX, quantize_network, worst_accumulator
+from tuning.quantize.rewrites import equalised, fold_clips, fold_softmax
 
 RNG = np.random.default_rng(3)
 START = RNG.bit_generator.state
@@ -542,7 +543,7 @@ def files(tmp_path: Path) -> Path:
 
 
 def quantize(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tuning.quantize.cli", *arguments]
+    command = [sys.executable, "-m", "tuning.cli.quantize", *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
 
 
@@ -598,7 +599,7 @@ def test_without_the_package_onnx_one_is_told_which(files: Path, monkeypatch: py
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys, tuning.quantize.cli as c\n"
+        "import sys, tuning.cli.quantize as c\n"
         "try: c.app(['--help'])\n"
         "except SystemExit: pass\n"
         "print(sorted({'onnx', 'pydantic', 'scipy', 'yaml'} & set(sys.modules)), file=sys.stderr)"

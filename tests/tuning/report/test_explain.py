@@ -13,13 +13,14 @@ import pytest
 
 import tuning
 from helpers.commands import run_tune
-from tuning.commands.explain import bottleneck_text, lost_text, print_explanation
+from tuning.base.console import _Terminal, least_width, make_table
+from tuning.base.errors import OptionError
+from tuning.cli.explain import bottleneck_text, lost_text, print_explanation
+from tuning.cli.terminal import print_plan
 from tuning.cost import TERMS, estimate, expected_error
 from tuning.cost.fitted import Coefficients
-from tuning.errors import OptionError
-from tuning.explain import error_bar, explain, knobs_of, multiplier_limit, network_error_bar
 from tuning.plan import Plan
-from tuning.terminal import _Terminal, least_width, make_table, print_plan
+from tuning.report.explain import error_bar, explain, knobs_of, multiplier_limit, network_error_bar
 
 
 @cache
@@ -229,7 +230,7 @@ def test_emulated_layers_have_no_error_and_unknown_ones_hide_the_networks(monkey
     emulated = replace(plan, layers=tuple(replace(item, emulated_cycles=item.cycles) for item in plan.layers))
     assert network_error_bar(emulated) is None
     assert all(error_bar(emulated, item) is None for item in emulated.layers)
-    monkeypatch.setattr("tuning.explain.expected_error", lambda *layer: None)
+    monkeypatch.setattr("tuning.report.explain.expected_error", lambda *layer: None)
     assert network_error_bar(plan) is None
 
 
@@ -260,13 +261,13 @@ def test_the_table_says_where_no_error_is_known(monkeypatch, capsys: pytest.Capt
     assert "nothing was fitted" not in capsys.readouterr().out
     known = expected_error
     monkeypatch.setattr(
-        "tuning.explain.expected_error", lambda op, *rest: None if op == "softmax" else known(op, *rest)
+        "tuning.report.explain.expected_error", lambda op, *rest: None if op == "softmax" else known(op, *rest)
     )
     print_plan(tuned(), tmp_path)
     out = capsys.readouterr().out
     assert "Error -: nothing was fitted" in out
     assert "Error is the median (worst)" in out
-    monkeypatch.setattr("tuning.explain.expected_error", lambda *rest: None)
+    monkeypatch.setattr("tuning.report.explain.expected_error", lambda *rest: None)
     print_plan(tuned(), tmp_path)
     assert "Error is the median" not in capsys.readouterr().out
 

@@ -280,7 +280,7 @@ def test_bars_are_to_scale(plan, width: int) -> None:
 
 
 def test_error_bars_are_those_of_the_model(plan) -> None:
-    from tuning.explain import error_bar
+    from tuning.report.explain import error_bar
 
     svg = figures(render_report(plan))["cycles-1080"]
     whiskers = [e for e in shapes(svg, "line", "whisker") if e.find("title") is not None]

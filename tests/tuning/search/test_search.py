@@ -16,7 +16,7 @@ import pytest
 from tuning import OptionError
 from tuning.model import load_model
 from tuning.search import Strategy, make_strategy, run
-from tuning.space import SearchSpace, search_space
+from tuning.search.space import SearchSpace, search_space
 from tuning.target import load_target
 
 STRATEGIES = ("exhaustive", "random", "bayesian")
@@ -165,7 +165,7 @@ def test_a_run_stops_at_its_trials_and_counts_the_first_ones(space: SearchSpace)
 
 @pytest.fixture(scope="module")
 def replay() -> ModuleType:
-    path = Path(__file__).parents[2] / "benchmarks" / "search_replay.py"
+    path = Path(__file__).parents[3] / "benchmarks" / "search_replay.py"
     spec = importlib.util.spec_from_file_location("search_replay", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module

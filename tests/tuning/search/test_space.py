@@ -11,16 +11,16 @@ import pytest
 
 import tuning
 from cmsisnn_x import BASELINE, Variant
-from cmsisnn_x._variants import BLOCKED_OPS, device_variant_problem
+from cmsisnn_x.variant import BLOCKED_OPS, device_variant_problem
 from helpers.plans import chain
 from tuning import ModelError
-from tuning.calibrate import grid
+from tuning.calibrate.fit import grid
 from tuning.emit import render
 from tuning.emit.macros import layer_macros
 from tuning.model import Model, load_model
-from tuning.model_schema import KNOBS
+from tuning.model.schema import KNOBS
 from tuning.schemas import published
-from tuning.space import DIMENSIONS, baseline_of, kernel_key, search_space
+from tuning.search.space import DIMENSIONS, baseline_of, kernel_key, search_space
 from tuning.target import CORES, load_target
 
 LAYERS = [layer for layer in grid() if layer.python_op in BLOCKED_OPS][::5]
@@ -50,7 +50,7 @@ def test_a_knob_has_one_name_everywhere(model: Model) -> None:
 
 @pytest.mark.parametrize("core", CORES)
 def test_every_variant_of_a_space_is_legal_and_no_legal_one_is_missing(core: str) -> None:
-    from cmsisnn_x._variants import device_variants
+    from cmsisnn_x.variant import device_variants
 
     target = load_target(core)
     for layer in LAYERS:

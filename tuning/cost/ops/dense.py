@@ -9,7 +9,7 @@ import numpy as np
 
 from cmsisnn_x.layers import Layer
 
-from .loops import Counts, Knobs, loop_turns
+from ..loops import Counts, Knobs, loop_turns
 
 DENSE = {
     "words": "im2col",  # steps of the input widened

@@ -7,7 +7,7 @@ import numpy as np
 
 from cmsisnn_x.layers import Layer
 
-from .loops import Counts, Knobs, copy_turns, lane_count, lines_needed, loop_turns, taps_inside, zero_runs
+from ..loops import Counts, Knobs, copy_turns, lane_count, lines_needed, loop_turns, taps_inside, zero_runs
 
 DEPTHWISE = {
     "words": "im2col",  # word groups of input elements copied or woven

@@ -9,7 +9,7 @@ import numpy as np
 
 from cmsisnn_x.layers import Layer
 
-from .loops import Counts, loop_turns, taps_inside
+from ..loops import Counts, loop_turns, taps_inside
 
 WINDOWED = {
     "elements": "multiply_accumulate",  # loads in columns that neighbouring windows share

@@ -1,66 +1,83 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compact tables for notebooks: `Plan` and `Check` as `_repr_html_` gives them. Colours are the notebook's own."""
+"""What a check found, the columns of its table, and its verdict in sentences."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from html import escape
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import Any
 
-if TYPE_CHECKING:
-    from .check import Check
-    from .plan import Plan
+from ..base.html import table
+from .counts import TensorCheck
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str, left: int = 1, foot: bool = False) -> str:
-    """An HTML table; the first `left` columns are text, the others numbers, and the last row may be a sum."""
+@dataclass(frozen=True)
+class EmulatedCheck:
+    """The emitted firmware, compiled and emulated.
 
-    def cells(tag: str, row: Sequence[str]) -> str:
-        sides = ["left" if at < left else "right" for at in range(len(row))]
-        return "".join(
-            f'<{tag} style="text-align: {side}">{escape(text)}</{tag}>'
-            for side, text in zip(sides, row, strict=True)
-        )  # fmt: skip
+    Attributes
+    ----------
+    samples, equal : int
+        How many samples ran, from the first, and for how many the output equals the Python kernels' bit for bit.
+    accuracy, python_accuracy : float or None
+        Share of right answers of the firmware, and of the Python kernels on the same samples; None without labels.
+    """
 
-    body = [f"<tr>{cells('td', row)}</tr>" for row in rows]
-    last = f"<tfoot>{body.pop()}</tfoot>" if foot and body else ""
-    return (
-        f'<div style="overflow-x: auto"><table><caption style="text-align: left; caption-side: top">{escape(caption)}'
-        f"</caption><thead><tr>{cells('th', head)}</tr></thead><tbody>{''.join(body)}</tbody>{last}</table></div>"
-    )
-
-
-def plan_html(plan: Plan) -> str:
-    """A plan: layer, operation, variant, cycles, gain, scratch, flash; the network in the last row."""
-    totals = plan.totals
-    rows = [
-        (
-            item.layer.name,
-            item.layer.op,
-            str(item.variant) if item.variant else "",
-            f"{item.cycles:,}",
-            f"{item.baseline_cycles / item.cycles:.2f}x" if item.variant and item.cycles else "",
-            f"{item.scratch_bytes:,}",
-            f"{item.flash_bytes:,}",
-        )
-        for item in plan.layers
-    ]
-    gain = f"{plan.baseline_cycles / totals['cycles']:.2f}x" if totals["cycles"] else ""
-    rows.append(
-        ("network", "", "", f"{totals['cycles']:,}", gain, f"{totals['scratch_bytes']:,}", f"{totals['flash_bytes']:,}")
-    )
-    time = f", {totals['ms']:.4g} ms" if totals.get("ms") is not None else ""
-    caption = (
-        f"{plan.model} on {plan.target.name}: {totals['cycles']:,} cycles {plan.cycles_are}{time}, "
-        f"{totals['sram_bytes']:,} bytes SRAM, {totals['flash_bytes']:,} bytes flash"
-    )
-    head = ("layer", "op", "variant", "cycles", "gain", "scratch", "flash")
-    return table(head, rows, caption, left=3, foot=True)
+    samples: int
+    equal: int
+    accuracy: float | None
+    python_accuracy: float | None
 
 
-def check_html(check: Check) -> str:
-    """A check: per tensor what `cmsisnn-tune --check` prints."""
-    return table(HEAD, check_rows(check), "; ".join(check_words(check)), left=3)
+@dataclass(frozen=True)
+class Check:
+    """What :func:`check_model` found.
+
+    Attributes
+    ----------
+    data : str
+        Name of the data.
+    samples : int
+    dtype : {"q7", "q15"}
+    has_reference : bool
+        Whether there was a float network to compare with.
+    tensors : tuple of TensorCheck
+        The input, then every layer's output.
+    float_accuracy, fixed_accuracy : float or None
+        Share of right answers; None without labels.
+    emulated : EmulatedCheck or None
+        The same of the firmware, where it was emulated; else `not_emulated` says why not.
+    not_emulated : str or None
+    """
+
+    data: str
+    samples: int
+    dtype: str
+    has_reference: bool
+    tensors: tuple[TensorCheck, ...]
+    float_accuracy: float | None = None
+    fixed_accuracy: float | None = None
+    emulated: EmulatedCheck | None = None
+    not_emulated: str | None = None
+
+    @property
+    def first_break(self) -> TensorCheck | None:
+        """The first tensor with a problem."""
+        return next((tensor for tensor in self.tensors if tensor.problem), None)
+
+    @property
+    def passed(self) -> bool:
+        """Whether no layer breaks, and the firmware gives what the Python kernels give."""
+        return self.first_break is None and (self.emulated is None or self.emulated.equal == self.emulated.samples)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The check as plan.json has it."""
+        broken = self.first_break
+        content = asdict(self)
+        content["tensors"] = [{**asdict(tensor), "quartiles": list(tensor.quartiles)} for tensor in self.tensors]
+        return {**content, "first_break": broken and {"name": broken.name, "problem": broken.problem}}
+
+    def _repr_html_(self) -> str:
+        return check_html(self)
 
 
 HEAD = (
@@ -128,3 +145,8 @@ def check_words(check: Check) -> list[str]:
     if check.not_emulated:
         said.append(f"The firmware was not emulated: {check.not_emulated}")
     return said
+
+
+def check_html(check: Check) -> str:
+    """A check: per tensor what `cmsisnn-tune --check` prints."""
+    return table(HEAD, check_rows(check), "; ".join(check_words(check)), left=3)

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The firmware folder: emitted C, an example, the report and the plan, as text and on disk."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from .plan import Plan
+
+
+def render(plan: Plan) -> dict[str, str]:
+    """The firmware folder as text.
+
+    Parameters
+    ----------
+    plan : Plan
+
+    Returns
+    -------
+    dict of str to str
+        Path relative to the folder -> text; equal plans give equal text. ``plan.json`` is the last entry.
+
+    Raises
+    ------
+    EmitError
+        A name cannot be a C identifier, or a buffer does not lie where the kernels expect it.
+    """
+    from .emit.example import build, vectors
+    from .emit.project import project, render_template, sources
+    from .report import render_report
+
+    m = project(plan)
+    how = build(plan)
+    example_input, example_output = vectors(plan)
+    return {
+        **sources(m),
+        "CMakeLists.txt": render_template("CMakeLists.txt.j2", m),
+        "README.md": render_template("README.md.j2", m, build=how),
+        "example/main.c": render_template("example/main.c.j2", m, build=how),
+        "example/memory.ld": render_template("example/memory.ld.j2", m, build=how),
+        "example/profile.h": render_template("example/profile.h.j2", m),
+        "example/vectors.h": render_template(
+            "example/vectors.h.j2", m, example_input=example_input, example_output=example_output
+        ),
+        "report.html": render_report(plan),
+        "plan.json": plan.to_json(),
+    }
+
+
+def emit_plan(plan: Plan, directory: str | os.PathLike[str]) -> list[Path]:
+    """Write the firmware folder.
+
+    Files of this tool are replaced one by one by atomic rename, ``plan.json`` last; files it did not write stay.
+
+    Parameters
+    ----------
+    plan : Plan
+    directory : path
+        Made if it does not exist.
+
+    Returns
+    -------
+    list of pathlib.Path
+        The files, in the order written.
+    """
+    from .emit.writer import write_files
+
+    return write_files(render(plan), directory)

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rewrites of a float network that fixed point asks for: each gives the same answers in float."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import log2
+
+import numpy as np
+
+from ..base.errors import ModelError
+from ..importers.float_network import SCALE_FREE, WEIGHTED, FloatLayer, FloatNetwork
+from .formats import BITS
+
+EQUALISING_ROUNDS = 20
+LARGEST_FACTOR = 256.0
+
+
+def origin(layers: tuple[FloatLayer, ...], index: int) -> int | None:
+    """The layer with weights that alone sets the scale of the input of ``layers[index]``, if there is one."""
+    for before in range(index - 1, -1, -1):
+        if layers[before].op in WEIGHTED:
+            return before
+        if layers[before].op not in SCALE_FREE:
+            return None
+    return None
+
+
+def fold_softmax(network: FloatNetwork) -> FloatNetwork:
+    """The same network with softmax to the base 2: its input becomes log2(e) times as large.
+
+    The kernels compute ``2**integer``; with 0 fraction bits they then give the probabilities of the original. Where no
+    layer with weights sets the scale of a softmax's input, the network stays as it is.
+    """
+    places = [index for index, layer in enumerate(network.layers) if layer.op == "softmax"]
+    origins = [origin(network.layers, index) for index in places]
+    if not places or None in origins or network.softmax_base == 2.0:
+        return network
+    layers = list(network.layers)
+    factor = log2(network.softmax_base)
+    for place, start in zip(places, origins, strict=True):
+        assert start is not None
+        layers[start] = layers[start].scaled(factor)
+        for index in range(start + 1, place):
+            if (clip := layers[index].clip) is not None:
+                layers[index] = replace(layers[index], clip=clip * factor)
+    return replace(network, layers=tuple(layers), softmax_base=2.0)
+
+
+def clip_limit(dtype: str) -> float:
+    """Where a tensor with as many fraction bits as the type has saturates: 127/128 for q7."""
+    return 1 - 2.0 ** -(BITS[dtype] - 1)
+
+
+def fold_clips(network: FloatNetwork, dtype: str) -> FloatNetwork:
+    """Scale every clipped activation (ReLU6) so that its end is the largest number of its format.
+
+    The saturation of the kernels then clips, at no cost; the next layer with weights undoes the scale.
+
+    Raises
+    ------
+    ModelError
+        An activation is clipped where its scale cannot be changed: no layer with weights before or after it.
+    """
+    layers = list(network.layers)
+    limit = clip_limit(dtype)
+    for index, layer in enumerate(layers):
+        if layer.clip is None or layer.clip == limit:
+            continue
+        start = index if layer.op in WEIGHTED else origin(tuple(layers), index)
+        end = next((k for k in range(index + 1, len(layers)) if layers[k].op not in SCALE_FREE), len(layers))
+        # A mean of saturated values is not a saturated mean.
+        is_averaged = start is not None and any(between.op == "avg_pool2d" for between in layers[start:index])
+        if start is None or is_averaged or end == len(layers) or layers[end].op not in WEIGHTED:
+            raise ModelError(
+                f"{network.name}: {layer.source or layer.name}: an activation clipped at {layer.clip:g} is supported "
+                "between two layers with weights, before average pooling; use a plain ReLU here"
+            )
+        factor = limit / layer.clip
+        for k in range(start, end):
+            if k == start:
+                layers[k] = layers[k].scaled(factor)
+            elif (clip := layers[k].clip) is not None:
+                # A later clip of the same tensor at or above this one does nothing.
+                layers[k] = replace(layers[k], clip=None if k > index and clip * factor >= limit else clip * factor)
+        layers[index] = replace(layers[index], clip=limit)
+        after = layers[end]
+        assert after.weights is not None
+        layers[end] = replace(after, weights=after.weights / factor)
+    return replace(network, layers=tuple(layers))
+
+
+def equalised(network: FloatNetwork) -> FloatNetwork:
+    """The same network, channels of neighbouring layers scaled until none has far smaller weights than the others.
+
+    One format serves all channels of a tensor: a channel with small weights has few bits. A positive scale per channel
+    passes through relu and pooling, so that what one layer's output channel loses the next layer's input channel gains
+    (cross-layer equalisation: Nagel, van Baalen, Blankevoort, Welling, arXiv:1906.04721). Clipped activations keep
+    their scales.
+    """
+    layers = list(network.layers)
+    pairs = []
+    for index, layer in enumerate(layers):
+        start = origin(tuple(layers), index) if layer.op in WEIGHTED else None
+        if start is not None and all(between.clip is None for between in layers[start:index]):
+            pairs.append((start, index))
+    for _ in range(EQUALISING_ROUNDS):
+        for first, second in pairs:
+            a, b = layers[first], layers[second]
+            assert a.weights is not None
+            assert a.bias is not None
+            assert b.weights is not None
+            channels = len(a.bias)
+            by_output = np.abs(_by_output(a)).max(axis=1)
+            by_input = np.abs(_by_input(b, channels)).max(axis=1)
+            usable = (by_output > 0) & (by_input > 0)
+            if not usable.any():
+                continue
+            factor = np.ones(channels)
+            factor[usable] = np.sqrt(by_input[usable] / by_output[usable])
+            # The scale of the whole tensor is for its format to choose.
+            factor[usable] /= np.exp(np.log(factor[usable]).mean())
+            factor = np.clip(factor, 1 / LARGEST_FACTOR, LARGEST_FACTOR)
+            shape = (-1,) if a.op == "depthwise_conv2d" else (-1, *(1,) * (a.weights.ndim - 1))
+            repeated = factor if b.op != "fully_connected" else np.tile(factor, b.weights.shape[1] // channels)
+            layers[first] = replace(a, weights=a.weights * factor.reshape(shape), bias=a.bias * factor)
+            layers[second] = replace(b, weights=b.weights / repeated)
+    return replace(network, layers=tuple(layers))
+
+
+def _by_output(layer: FloatLayer) -> np.ndarray:
+    assert layer.weights is not None
+    weights = np.moveaxis(layer.weights, -1, 0) if layer.op == "depthwise_conv2d" else layer.weights
+    return weights.reshape(len(weights), -1)
+
+
+def _by_input(layer: FloatLayer, channels: int) -> np.ndarray:
+    """Weights by channel of the input; a dense layer's columns are in (h, w, c) order."""
+    assert layer.weights is not None
+    return np.moveaxis(layer.weights.reshape(-1, channels), -1, 0)
