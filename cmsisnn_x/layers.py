@@ -9,6 +9,8 @@ from math import prod
 
 import numpy as np
 
+from .scheme import Pow2
+
 PYTHON_OPS = {
     "conv2d": "convolve",
     "depthwise_conv2d": "depthwise_convolve",
@@ -62,6 +64,11 @@ class Layer:
     @property
     def numpy_dtype(self) -> np.dtype:
         return NUMPY_DTYPES[self.dtype]
+
+    @property
+    def requant(self) -> Pow2:
+        """How accumulators start and become outputs; what the fields of shifts and activation spell."""
+        return Pow2.of(self.dtype, self.bias_shift, self.out_shift, self.activation)
 
     @property
     def input_bytes(self) -> int:

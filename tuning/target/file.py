@@ -13,10 +13,13 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from cmsisnn_x.isa import Isa
+
 from ..base import resources, yaml_file
 from ..base.errors import TargetError
 from ..base.options import CORES
 from ..base.units import parse_hertz, parse_size
+from .cores import CORES as CORE_TABLE
 
 TIMING = {
     "issue_width": "instructions that may start in one cycle",
@@ -130,6 +133,16 @@ class Target:
     inherit: str | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
     core_timing: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def isa(self) -> Isa:
+        """The instructions that kernels may use."""
+        return Isa.DSP if self.dsp else Isa.SCALAR
+
+    @property
+    def unaligned(self) -> bool:
+        """Whether words may be read at any address."""
+        return CORE_TABLE[self.core].unaligned
 
     @property
     def is_core(self) -> bool:
