@@ -20,7 +20,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # in a function, for type checkers. Rooms are the folders and modules right below `tuning` and `cmsisnn_x`.
 KERNELS = (
     "errors", "_version", "_checkout", "_tables", "isa", "scheme", "layers", "variant", "_arguments", "arena",
-    "packing_dense", "packing", "buffers", "interleave", "study", "network", "ops", "cmsis", "_config", "_build", "__init__",
+    "packing_dense", "packing", "buffers", "interleave", "study", "network", "ops", "cmsis", "_config", "_build",
+    "__init__",
 )  # fmt: skip
 TUNER = (
     "base", "target", "model", "schemas", "importers", "quantize", "cost", "emulate", "plan", "emit", "measure",
