@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What instructions a Cortex-M has, as far as kernels differ by it: a ladder, each step with all of those below."""
+"""What a Cortex-M can do, as far as kernels differ by it. Nothing that chooses a kernel asks for a core's name."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import IntEnum
 
 
 class Isa(IntEnum):
-    """Instruction sets, ascending: ``core.isa >= Isa.DSP`` asks for a feature, never a core's name.
+    """Instruction sets, ascending, each with all below it: ``features.isa >= Isa.DSP``.
 
     Attributes
     ----------
@@ -19,3 +20,23 @@ class Isa(IntEnum):
 
     SCALAR = 0
     DSP = 1
+
+
+@dataclass(frozen=True)
+class Features:
+    """What kernels, their search and their prices know of a core.
+
+    Attributes
+    ----------
+    isa : Isa
+    unaligned : bool
+        Whether words and half words may be read at any address.
+    schedule : str or None
+        What assembly is scheduled for, to be the fastest there: ``"v6m"`` (twelve low registers in use), ``"v7m"``
+        (scalar, single issue), ``"single"`` or ``"dual"`` issue with the DSP extension. None: take all schedules, which
+        are right everywhere that they build.
+    """
+
+    isa: Isa
+    unaligned: bool = True
+    schedule: str | None = None

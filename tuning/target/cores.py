@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cmsisnn_x.isa import Isa
+from cmsisnn_x.isa import Features, Isa
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,10 @@ class Core:
     ----------
     name : str
         As GCC's ``-mcpu=`` spells it.
-    isa : Isa
-        The most that the core can have; a target may have less (``dsp: false`` on an M33).
+    features : Features
+        With the most that the core can have; a target may have less (``dsp: false`` on an M33).
     thumb2 : bool
         Whether it has the 32-bit Thumb instructions, IT blocks, and LDRD.
-    unaligned : bool
-        Whether words and half words may be read at any address.
     zig_cpu : str
         As the Clang of the ``ziglang`` wheel spells it.
     machine : Machine
@@ -47,9 +45,8 @@ class Core:
     """
 
     name: str
-    isa: Isa
+    features: Features
     thumb2: bool
-    unaligned: bool
     zig_cpu: str
     machine: Machine
     engine: str = "unicorn"
@@ -60,14 +57,14 @@ CORES: dict[str, Core] = {
     core.name: core
     for core in (
         # QEMU has no Cortex-M0+ with memory for a network; the Cortex-M3 runs its instructions.
-        Core("cortex-m0plus", Isa.SCALAR, False, False, "cortex_m0plus", Machine("mps2-an385")),
-        Core("cortex-m3", Isa.SCALAR, True, True, "cortex_m3", Machine("mps2-an385")),
-        Core("cortex-m4", Isa.DSP, True, True, "cortex_m4", Machine("mps2-an386")),
-        Core("cortex-m7", Isa.DSP, True, True, "cortex_m7", Machine("mps2-an500")),
+        Core("cortex-m0plus", Features(Isa.SCALAR, False, "v6m"), False, "cortex_m0plus", Machine("mps2-an385")),
+        Core("cortex-m3", Features(Isa.SCALAR, True, "v7m"), True, "cortex_m3", Machine("mps2-an385")),
+        Core("cortex-m4", Features(Isa.DSP, True, "single"), True, "cortex_m4", Machine("mps2-an386")),
+        Core("cortex-m7", Features(Isa.DSP, True, "dual"), True, "cortex_m7", Machine("mps2-an500")),
         # QEMU's M33 starts in the secure world, whose memories have addresses of their own. Zig's comes without the DSP
         # extension that GCC's has.
         Core(
-            "cortex-m33", Isa.DSP, True, True, "cortex_m33+dsp",
+            "cortex-m33", Features(Isa.DSP, True, "single"), True, "cortex_m33+dsp",
             Machine("mps2-an505", "0x10000000", "0x38000000", "2M"), alike="cortex-m4",
         ),
     )

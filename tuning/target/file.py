@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from cmsisnn_x.isa import Isa
+from cmsisnn_x.isa import Features, Isa
 
 from ..base import resources, yaml_file
 from ..base.errors import TargetError
@@ -135,14 +135,9 @@ class Target:
     core_timing: Mapping[str, float] = field(default_factory=dict)
 
     @property
-    def isa(self) -> Isa:
-        """The instructions that kernels may use."""
-        return Isa.DSP if self.dsp else Isa.SCALAR
-
-    @property
-    def unaligned(self) -> bool:
-        """Whether words may be read at any address."""
-        return CORE_TABLE[self.core].unaligned
+    def features(self) -> Features:
+        """What kernels know of it: its core's, with the instructions that it declares."""
+        return replace(CORE_TABLE[self.core].features, isa=Isa.DSP if self.dsp else Isa.SCALAR)
 
     @property
     def is_core(self) -> bool:
