@@ -17,9 +17,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # From the bottom up; a module may import its own layer and those before it, also inside functions.
 LAYERS = (
-    ("errors", "files", "choices", "names", "units", "shipped", "memory", "pareto", "_yaml", "drawn"),
+    ("errors", "files", "choices", "cflags", "names", "units", "shipped", "memory", "pareto", "_yaml", "drawn"),
     ("target", "weights_file", "model_schema", "record"),
-    ("model", "space", "plan"),
+    ("model", "space", "plan_file", "plan"),
     ("cost", "emulate", "emit", "search", "planner", "quantize", "measure"),
     ("workers", "whole", "emulated", "calibrate"),
     ("tuner",),
@@ -115,7 +115,7 @@ def test_emission_sees_a_plan_and_nothing_that_made_it() -> None:
     for module in modules():
         if part(module) == "emit":
             seen = {part(name) for name, _ in imports(module) if name.startswith("tuning")}
-            assert seen <= {"", "emit", "plan", "names", "errors", "choices", "files", "report"}, module
+            assert seen <= {"", "emit", "plan", "names", "errors", "choices", "cflags", "files", "report"}, module
 
 
 def test_the_cost_model_does_no_io() -> None:

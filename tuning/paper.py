@@ -15,12 +15,13 @@ import numpy as np
 from cmsisnn_x._variants import Variant
 from cmsisnn_x.layers import Layer
 
+from .cflags import CFLAGS
 from .errors import TuningError
 from .model import Model, load_model, with_layers
 from .plan import Plan
 from .space import baseline_of, search_space
 from .target import Target
-from .tuner import CFLAGS, tune
+from .tuner import tune
 
 if TYPE_CHECKING:
     from .measure import Bench

@@ -14,6 +14,7 @@ import numpy as np
 import cmsisnn_x
 from cmsisnn_x.layers import Layer
 
+from .cflags import CFLAGS
 from .choices import OBJECTIVES, SCORES, STRATEGIES, SURROGATES
 from .cost import Estimate, Estimates, estimate, estimate_space
 from .errors import OptionError
@@ -24,9 +25,6 @@ from .plan import LayerPlan, Plan
 from .planner import Choice, Network, Options, choose
 from .space import SearchSpace, baseline_of, ends, kernel_key, search_space, with_own_pools
 from .target import Target
-
-CFLAGS = ("-std=c99", "-O3", "-fno-schedule-insns", "-ffunction-sections", "-fdata-sections")
-"""GCC's first scheduling pass hoists loads above the accumulation and spills the accumulators: off."""
 
 
 def tune(
