@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from ..choices import Compiler
 from ..errors import OptionError
 
 
@@ -37,6 +38,13 @@ def calibrate(
         Path | None,
         typer.Option("--plan", metavar="DIR", help="With --from: the folder that ran.", show_default=False),
     ] = None,
+    compiler: Annotated[
+        Compiler | None,
+        typer.Option(
+            help="With --from: what compiled it. Default: arm-none-eabi-gcc when on PATH, else Clang.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Fit the cost model anew: compile and emulate a grid of layers under every kernel, and write each core's
     coefficients.
@@ -44,17 +52,19 @@ def calibrate(
     Measurements are kept in the user's cache directory: what did not change is not emulated again.
     """
     if measured is not None or plan is not None:
-        _board(measured, plan, target or [], dtype, output)
+        _board(measured, plan, target or [], dtype, output, compiler)
         return
+    if compiler is not None:
+        raise OptionError("--compiler: goes with --from only")
     from contextlib import closing
 
     from ..calibrate import ALIKE, confirm, grid, unseen, write_coefficients
     from ..calibrate import calibrate as fit
+    from ..cflags import CFLAGS
     from ..choices import CORES
     from ..measure import BATCH, Bench
     from ..record import Records
     from ..target import load_target
-    from ..tuner import CFLAGS
 
     cores, dtypes = target or list(CORES), dtype or ["q7", "q15"]
     for given, legal, option in ((cores, CORES, "--target"), (dtypes, ("q7", "q15"), "--dtype")):
@@ -93,7 +103,14 @@ def _figures(error: Mapping[str, float]) -> str:
     )
 
 
-def _board(measured: Path | None, plan: Path | None, targets: list[str], dtype: list[str] | None, output: Path) -> None:
+def _board(
+    measured: Path | None,
+    plan: Path | None,
+    targets: list[str],
+    dtype: list[str] | None,
+    output: Path,
+    compiler: Compiler | None,
+) -> None:
     from ..board import calibrate_board
 
     if measured is None or plan is None or len(targets) != 1:
@@ -102,4 +119,4 @@ def _board(measured: Path | None, plan: Path | None, targets: list[str], dtype: 
         raise OptionError("--dtype: does not go with --from: the folder knows its type")
     if output == Path("coefficients"):
         output = Path(f"{Path(targets[0]).stem}-fitted.yaml")
-    calibrate_board(measured, plan, targets[0], output)
+    calibrate_board(measured, plan, targets[0], output, compiler=None if compiler is None else compiler.value)
