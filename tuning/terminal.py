@@ -11,6 +11,8 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.segment import Segment
+from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
@@ -29,11 +31,19 @@ ENERGY_LIMITS = (
 
 class _Terminal(Console):
     """A console that never cuts a number: a table that does not fit is printed wider, and the terminal wraps it.
-    Names from files cannot command the terminal.
+    Names from files cannot command the terminal: not as text, in a cell or a status line, nor as a `Text`; and no
+    bracket in them is markup.
     """
 
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(printable(text), **options)
+
+    def render(self, renderable: Any, options: Any = None) -> Iterator[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
+
+    def status(self, status: Any, **options: Any) -> Status:
+        return _Status(_plain(status), console=self, **options)
 
     def print(self, *objects: Any, **options: Any) -> None:
         needed = max((least_width(item) for item in objects if isinstance(item, Table)), default=0)
@@ -45,6 +55,17 @@ class _Terminal(Console):
             super().print(*objects, **options)
         finally:
             self._width = before
+
+
+class _Status(Status):
+    """A status line that takes text for text, where rich takes it for markup."""
+
+    def update(self, status: Any = None, **options: Any) -> None:
+        super().update(None if status is None else _plain(status), **options)
+
+
+def _plain(text: Any) -> Any:
+    return Text(printable(text)) if isinstance(text, str) else text
 
 
 def least_width(table: Table) -> int:
@@ -76,8 +97,16 @@ def working(what: str, *, no_color: bool = False) -> Iterator[None]:
         yield
 
 
+class _Table(Table):
+    """A table in which no text begins a line of its own."""
+
+    def add_row(self, *cells: Any, **options: Any) -> None:
+        cells = tuple(" ".join(cell.splitlines()) if isinstance(cell, str) else cell for cell in cells)
+        super().add_row(*cells, **options)
+
+
 def make_table(*columns: str, right: tuple[str, ...] = ()) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table = _Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for name in columns:
         table.add_column(
             name,
@@ -250,7 +279,7 @@ def print_comparison(
     out = console(no_color)
     for letter, path, plan in (("A", path_a, a), ("B", path_b, b)):
         out.print(f"{letter}: {path}: {plan['model']} on {plan['target']}, least {plan['objective']}, {plan['score']}")
-    if a["digests"].get("model") != b["digests"].get("model"):
+    if a.get("digests", {}).get("model") != b.get("digests", {}).get("model"):
         out.print("The models differ: layers are matched by name.")
     if a["score"] != b["score"]:
         out.print("One has estimated cycles, the other emulated ones: a few per cent between them mean nothing.")
