@@ -47,10 +47,11 @@ def _is_stale(record: Record) -> bool:
     from cmsisnn_x.layers import PYTHON_OPS
 
     from ..measure import kernel_digest, tools_digest
+    from ..record import about_problem
     from ..whole import firmware_digest
 
     about = record.about
-    if not about:
+    if not about or about_problem(about):
         return True
     if about["op"] == "network":
         kernels = about["layer"].get("kernels", ())
