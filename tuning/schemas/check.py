@@ -72,4 +72,9 @@ def _problems(schema: dict[str, Any], value: Any, at: str, root: dict[str, Any])
         known, others = schema.get("properties", {}), schema.get("additionalProperties")
         for name, item in value.items():
             inner = known.get(name, others if isinstance(others, dict) else {})
-            yield from _problems(inner, item, f"{at}.{name if name.isprintable() else repr(name)}", root)
+            yield from _problems(inner, item, f"{at}.{name if _is_short(name) else reprlib.repr(name)}", root)
+
+
+def _is_short(name: str) -> bool:
+    """Whether a key can stand in a message as it is."""
+    return name.isprintable() and len(name) <= 100
