@@ -127,6 +127,7 @@ def _compile(firmware: Firmware, target: Target | str, compiler: Kind | None) ->
 def _run(firmware: Firmware, target: Target | str, code: bytes) -> tuple[list[Stage], Trace]:
     from cmsisnn_x import Network
 
+    from ..emit.names import layer_function, run_function
     from ..emulate import Emulator
     from ..measure import folder
 
@@ -134,14 +135,14 @@ def _run(firmware: Firmware, target: Target | str, code: bytes) -> tuple[list[St
     source = folder.draw_inputs(firmware, 1)[0]
     expected = {name: values[0] for name, values in Network(firmware.layers).trace(source[np.newaxis]).items()}
     inputs = [source, *(expected[layer.name] for layer in firmware.layers)]
-    stages = []
+    stages, pairs = [], firmware.pairs
     for index, layer in enumerate(firmware.layers):
         fused = index + 1 < len(firmware.fused_into) and firmware.fused_into[index + 1] is not None
         if index < len(firmware.fused_into) and firmware.fused_into[index] is not None:
             continue
-        symbol = folder._pair_symbol(emulator, firmware, index + 1) if fused else f"{firmware.model}_{layer.name}"
+        symbol = pairs[index] if fused else layer_function(firmware.model, layer.name)
         stages.append(Stage(layer.name, _call(emulator, symbol, inputs[index], inputs[index + 1 + fused])))
-    return stages, _call(emulator, f"{firmware.model}_run", source, inputs[-1])
+    return stages, _call(emulator, run_function(firmware.model), source, inputs[-1])
 
 
 def _call(emulator: Any, symbol: str, source: np.ndarray, output: np.ndarray) -> Trace:

@@ -22,6 +22,7 @@ from tuning.plan import LayerPlan, Plan
 from .cgen import C_TYPES, WHOLE_FUNCTION, array_declare, comment_text, macros, plain_text
 from .check import EmitError, check_plan, is_in_place
 from .kernel_text import Kernel, kernel_of
+from .names import Names, layer_function, pair_functions, run_function
 from .weights import activation_table, bias, packed_weights
 
 if TYPE_CHECKING:
@@ -120,41 +121,15 @@ class Project:
         return any(layer.can_be_in_place for layer in self.layers)
 
 
-class Names:
-    """Names of static objects that stay clear of the external ones, whatever the layers are called.
-
-    Examples
-    --------
-    >>> names = Names(["net_conv1", "net_conv1_weights"])
-    >>> names.new("net_conv1_weights"), names.new("net_conv1_bias")
-    ('net_conv1_weights_', 'net_conv1_bias')
-    """
-
-    def __init__(self, taken: Iterable[str]) -> None:
-        self.taken = set(taken)
-
-    def new(self, name: str) -> str:
-        # Kernels derive further names from theirs by appending _something.
-        while any(other == name or other.startswith(f"{name}_") for other in self.taken):
-            name += "_"
-        self.taken.add(name)
-        return name
-
-
 def project(plan: Plan) -> Project:
     """Everything the templates need. Raises `EmitError` for a plan that cannot become C."""
     check_plan(plan)
     name, prefix = plan.model, plan.model.upper()
-    functions = [f"{name}_{item.layer.name}" for item in plan.layers]
-    # Names of pairs end like those of layers, but are none of them; like those they are taken before any other.
-    pair_functions: dict[int, str] = {}
-    for index, item in enumerate(plan.layers):
-        if item.takes_in_next:
-            function = f"{functions[index]}_{plan.layers[index + 1].layer.name}"
-            while function in (f"{name}_run", *functions, *pair_functions.values()):
-                function += "_"
-            pair_functions[index] = function
-    names = Names([f"{name}_run", *functions, *pair_functions.values()])
+    layer_names = [item.layer.name for item in plan.layers]
+    functions = [layer_function(name, layer) for layer in layer_names]
+    fused = pair_functions(name, layer_names, (i for i, item in enumerate(plan.layers) if item.takes_in_next))
+    # External names are taken before any other.
+    names = Names([run_function(name), *functions, *fused.values()])
     arena = names.new(f"{name}_arena")
     arrays: list[Array] = []
     kernels: dict[Kernel, Inclusion] = {}
@@ -182,8 +157,8 @@ def project(plan: Plan) -> Project:
             arrays.append(Array(tables[layer.op], f"{layer.op} of t / 16 for the byte t = 0..127, -128..-1", values))
         if kernel not in kernels:
             called = names.new(f"{functions[index]}_kernel")
-            text = kernel.inclusion(called, layer_prefix, table=tables.get(layer.op))
-            kernels[kernel] = Inclusion(called, kernel.header, text)
+            own = kernel.inclusion(called, layer_prefix, table=tables.get(layer.op))
+            kernels[kernel] = Inclusion(called, kernel.header, own)
         operands: tuple[str, ...] = ()
         extra = _offsets(item, layer_prefix)
         if layer.weights is not None:
@@ -209,7 +184,7 @@ def project(plan: Plan) -> Project:
                 can_be_in_place=layer.is_in_place,
             )
         )
-    pairs = _pairs(plan, pair_functions, layers, constants, kernels, names)
+    pairs = _pairs(plan, fused, layers, constants, kernels, names)
     calls = []
     for item, text in zip(plan.layers, layers, strict=True):
         if text.index in pairs:
@@ -235,7 +210,7 @@ def project(plan: Plan) -> Project:
         core=plan.target.core,
         digests=tuple((comment_text(k), comment_text(v)) for k, v in sorted(plan.digests.items())),
         element=C_TYPES[NUMPY_DTYPES[plan.dtype]],
-        run=f"{name}_run",
+        run=run_function(name),
         arena=arena,
         arena_bytes=plan.arena_bytes,
         input_shape=shape_text(input_shape),
