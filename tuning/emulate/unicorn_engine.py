@@ -16,7 +16,7 @@ import numpy as np
 from ..target import CORES, Target
 from . import elf, memory, waits
 from .elf import Image, Symbol
-from .errors import EmulationError, missing_extra
+from .errors import EmulationError, Failure, missing_extra
 from .instructions import Instruction, decode, is_missing
 from .memory import Region
 from .pipeline import pipeline_of
@@ -466,7 +466,8 @@ class Emulator:
 
     def _check_outcome(self, symbol: str, budget: int) -> None:
         pc = self._engine.reg_read(self._registers.UC_ARM_REG_PC) & ~1
-        message = None
+        message: str | None = None
+        failure: Failure = "fault"
         offence = self._accesses.offence if self.checked else None
         if offence is None and self.faults:
             offence = self._alignment.offence
@@ -478,7 +479,7 @@ class Emulator:
         elif self._blocks.exhausted:
             # The engine stops between blocks: name the code, not the block that would have come next.
             pc = self._blocks.last_block or pc
-            message = f"did not return within {budget} instructions"
+            message, failure = f"did not return within {budget} instructions", "timeout"
         elif self._blocks.full:
             message = "runs through more distinct basic blocks than can be counted"
         elif pc != self._layout.return_page:
@@ -487,7 +488,7 @@ class Emulator:
             if self._engine.reg_read(self._registers.UC_ARM_REG_SP) < self._layout.stack - memory.STACK_SIZE:
                 message += f" (the stack is more than {memory.STACK_SIZE >> 20} MiB deep)"
             place, name = self.image.place(pc), self.image.name_of(pc)
-            raise EmulationError(f"{symbol}: {message}, at {place}", address=pc, symbol=name)
+            raise EmulationError(f"{symbol}: {message}, at {place}", address=pc, symbol=name, failure=failure)
 
 
 def _address(function: Any) -> int:
