@@ -49,12 +49,12 @@ def calibrate(
         return
     from contextlib import closing
 
-    from ..base.options import CORES
-    from ..calibrate.fit import ALIKE, confirm, grid, unseen, write_coefficients
     from ..calibrate.fit import calibrate as fit
+    from ..calibrate.fit import confirm, grid, unseen, write_coefficients
     from ..measure.bench import BATCH, Bench
     from ..measure.records import Records
     from ..target import load_target
+    from ..target.cores import CORES
     from ..tuner import CFLAGS
 
     cores, dtypes = target or list(CORES), dtype or ["q7", "q15"]
@@ -66,7 +66,7 @@ def calibrate(
             chosen = load_target(core)
             benches = [
                 Bench(load_target(name), CFLAGS, records=records, batch=BATCH)
-                for name in (core, ALIKE.get(core))
+                for name in (core, CORES[core].alike)
                 if name
             ]
             found = fit(
