@@ -49,12 +49,11 @@ def calibrate(
         return
     from contextlib import closing
 
-    from ..base.options import CORES
     from ..calibrate.fit import ALIKE, confirm, grid, unseen, write_coefficients
     from ..calibrate.fit import calibrate as fit
     from ..measure.bench import BATCH, Bench
     from ..measure.records import Records
-    from ..target import load_target
+    from ..target import CORES, load_target
     from ..tuner import CFLAGS
 
     cores, dtypes = target or list(CORES), dtype or ["q7", "q15"]

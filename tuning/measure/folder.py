@@ -25,9 +25,9 @@ from cmsisnn_x.variant import Variant
 
 from ..base.errors import TuningError
 from ..base.files import read_bytes, read_json
+from ..emulate.emulator import DEFAULT_BUDGET, Emulator
 from ..emulate.toolchain import Toolchain
 from ..emulate.trace import Trace
-from ..emulate.unicorn_engine import DEFAULT_BUDGET, Emulator
 from ..target import CORES, Target
 
 SCHEMA = "plan-1"
