@@ -15,6 +15,7 @@ import cmsisnn_x
 from cmsisnn_x.arena import plan_arena
 from cmsisnn_x.layers import Layer
 
+from .base.cflags import CFLAGS
 from .base.errors import OptionError
 from .base.options import OBJECTIVES, SCORES, STRATEGIES, SURROGATES
 from .cost import Estimate, Estimates, estimate, estimate_space
@@ -24,9 +25,6 @@ from .plan.frontier import pareto as frontiers
 from .plan.planner import Choice, Network, Options, choose
 from .search.space import SearchSpace, baseline_of, ends, kernel_key, search_space, with_own_pools
 from .target import Target
-
-CFLAGS = ("-std=c99", "-O3", "-fno-schedule-insns", "-ffunction-sections", "-fdata-sections")
-"""GCC's first scheduling pass hoists loads above the accumulation and spills the accumulators: off."""
 
 
 def tune(

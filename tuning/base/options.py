@@ -29,6 +29,13 @@ class StrategyName(StrEnum):
     RANDOM = "random"
 
 
+class Compiler(StrEnum):
+    """Which C compiler; both have to give the same bytes."""
+
+    GCC = "gcc"
+    CLANG = "clang"
+
+
 class Surrogate(StrEnum):
     """What the Bayesian strategy learns with."""
 

@@ -183,7 +183,7 @@ def print_comparison(
     out = console(no_color)
     for letter, path, plan in (("A", path_a, a), ("B", path_b, b)):
         out.print(f"{letter}: {path}: {plan['model']} on {plan['target']}, least {plan['objective']}, {plan['score']}")
-    if a["digests"].get("model") != b["digests"].get("model"):
+    if a.get("digests", {}).get("model") != b.get("digests", {}).get("model"):
         out.print("The models differ: layers are matched by name.")
     if a["score"] != b["score"]:
         out.print("One has estimated cycles, the other emulated ones: a few per cent between them mean nothing.")

@@ -4,11 +4,17 @@
 The folder is enough: geometry and variants stand in ``plan.json``, and the weights are read out of the emitted header
 and put back into the order of the Python functions. A mistake of the packer does not cancel out: the kernel reads the
 packed order by itself.
+
+The folder may be a stranger's. Its ``plan.json`` is not trusted: names, flags, numbers and texts are checked before
+anything is done with them, and no path is taken from it but those of ``<model>.c`` and ``<model>_weights.h`` beside it.
+Its C is compiled with flags of our table and runs in the emulator alone, where nothing of this machine can be reached.
+What is trusted is the compiler: C that includes ``/etc/hostname`` makes it read that file, and a message may quote it.
 """
 
 from __future__ import annotations
 
 import re
+import reprlib
 import tempfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,18 +26,24 @@ from typing import Any
 import numpy as np
 
 from cmsisnn_x import Network
+from cmsisnn_x.errors import CmsisnnError
 from cmsisnn_x.layers import NUMPY_DTYPES, Layer
 from cmsisnn_x.variant import Variant
 
+from ..base.cflags import cflags_problem
 from ..base.errors import TuningError
 from ..base.files import read_bytes, read_json
+from ..base.names import model_name_problem
 from ..emulate.emulator import DEFAULT_BUDGET, Emulator
 from ..emulate.toolchain import Toolchain
 from ..emulate.trace import Trace
+from ..plan.file import layers_problem, plan_problem, read_layer
 from ..target import CORES, Target
 
 SCHEMA = "plan-1"
 LARGEST_HEADER = 1 << 30
+LARGEST_SOLVED = 1 << 28
+"""Numbers of the linear equations for a layer's weights: far above those of any kernel that a layer has."""
 _GEOMETRY = (
     "name", "op", "dtype", "input_shape", "output_shape", "kernel", "stride", "padding", "bias_shift", "out_shift",
     "activation", "int_bits",
@@ -152,71 +164,51 @@ def load(directory: Path, *, model: str | None = None) -> Firmware:
     FolderError
         No ``plan.json``, one that this version does not know, or one that does not fit the other files.
     """
-    plan = _read_plan(directory)
-    try:
-        name, core = str(plan["model"]), str(plan["core"])
-        entries = plan["layers"]
-        bare = [_layer(entry) for entry in entries]
-        variants = [_variant(entry) for entry in entries]
-        cflags, target = tuple(map(str, plan["cflags"])), str(plan["target"])
-    except (KeyError, TypeError, ValueError) as problem:
-        raise FolderError(f"{directory / 'plan.json'}: not a plan that this version can read: {problem!r}") from None
+    path = directory / "plan.json"
+    plan = _read_plan(path)
+    if missing := [key for key in ("model", "core", "target", "cflags", "layers") if key not in plan]:
+        raise FolderError(f"{path}: not a plan that this version can read: {missing[0]}: missing")
+    if problem := plan_problem(plan):
+        raise FolderError(f"{path}: {problem}")
+    name, core, entries = plan["model"], plan["core"], plan["layers"]
     if core not in CORES:
-        raise FolderError(f"{directory / 'plan.json'}: core: expected one of {', '.join(CORES)}, got {core!r}")
-    if not bare:
-        raise FolderError(f"{directory / 'plan.json'}: layers: expected at least one, got none")
+        raise FolderError(f"{path}: core: expected one of {', '.join(CORES)}, got {core!r}")
+    if not entries:
+        raise FolderError(f"{path}: layers: expected at least one, got none")
+    read = []
+    for entry in entries:
+        try:
+            read.append(read_layer(entry))
+        except ValueError as wrong:
+            raise FolderError(f"{path}: layer {entry['name']}: {wrong}") from None
+    bare = [layer for layer, _ in read]
+    if problem := layers_problem(bare):
+        raise FolderError(f"{path}: {problem}")
     if model is not None:
         layers = _from_model(model, bare)
     else:
         arrays = _read_arrays(directory / f"{name}_weights.h")
-        layers = tuple(_with_weights(name, layer, v, arrays) for layer, v in zip(bare, variants, strict=True))
+        layers = tuple(_with_weights(name, layer, variant, arrays) for layer, variant in read)
+    try:
+        Network(layers)
+    except CmsisnnError as wrong:
+        raise FolderError(f"{path}: {wrong}") from None
     estimated = tuple(entry.get("cycles") for entry in entries)
     fused = tuple(entry.get("fused_into") for entry in entries)
-    for at, into in enumerate(fused):
-        if into is not None and (at == 0 or bare[at - 1].name != into):
-            before = repr(bare[at - 1].name) if at else "none, as it comes first"
-            raise FolderError(
-                f"{directory / 'plan.json'}: layer {bare[at].name}: fused_into: expected the layer before it, "
-                f"{before}, got {into!r}"
-            )
-    return Firmware(directory, name, core, target, cflags, layers, estimated, fused)
+    return Firmware(directory, name, core, plan["target"], tuple(plan["cflags"]), layers, estimated, fused)
 
 
-def _read_plan(directory: Path) -> Mapping[str, Any]:
-    path = directory / "plan.json"
+def _read_plan(path: Path) -> Mapping[str, Any]:
     try:
         plan = read_json(path)
     except FileNotFoundError:
-        raise FolderError(f"{directory}: no plan.json: expected a folder that cmsisnn-tune wrote") from None
+        raise FolderError(f"{path.parent}: no plan.json: expected a folder that cmsisnn-tune wrote") from None
     except (OSError, ValueError) as problem:
         raise FolderError(f"{path}: cannot be read: {problem}") from None
     if not isinstance(plan, dict) or plan.get("schema") != SCHEMA:
         got = plan.get("schema") if isinstance(plan, dict) else type(plan).__name__
-        raise FolderError(f"{path}: schema: expected {SCHEMA!r}, got {got!r}")
+        raise FolderError(f"{path}: schema: expected {SCHEMA!r}, got {reprlib.repr(got)}")
     return plan
-
-
-def _layer(entry: Mapping[str, Any]) -> Layer:
-    (top, bottom), (left, right) = entry["padding"]
-    return Layer(
-        name=entry["name"],
-        op=entry["op"],
-        dtype=entry["dtype"],
-        input_shape=tuple(entry["input_shape"]),
-        output_shape=tuple(entry["output_shape"]),
-        kernel=(entry["kernel"][0], entry["kernel"][1]),
-        stride=(entry["stride"][0], entry["stride"][1]),
-        padding=((top, bottom), (left, right)),
-        bias_shift=entry["bias_shift"],
-        out_shift=entry["out_shift"],
-        activation=entry["activation"],
-        weights_dtype=entry["weights_dtype"],
-        int_bits=entry["int_bits"],
-    )
-
-
-def _variant(entry: Mapping[str, Any]) -> Variant | None:
-    return Variant(**entry["variant"]) if entry["variant"] else None
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -229,10 +221,10 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     for bits, name, count, numbers in _ARRAY.findall(text):
         try:
             values = np.array([int(number) for number in numbers.replace("\n", " ").split(",") if number.strip()])
-            arrays[name] = values.astype(f"int{bits}")
-        except ValueError as problem:
+            arrays[name], wanted = values.astype(f"int{bits}"), int(count)
+        except (ValueError, OverflowError) as problem:
             raise FolderError(f"{path}: {name}: {problem}") from None
-        if len(values) != int(count) or not np.array_equal(arrays[name], values):
+        if len(values) != wanted or not np.array_equal(arrays[name], values):
             raise FolderError(f"{path}: {name}: expected {count} numbers of {bits} bits, got {len(values)}")
     return arrays
 
@@ -248,10 +240,16 @@ def _with_weights(model: str, layer: Layer, variant: Variant | None, arrays: Map
         if not named:
             raise FolderError(f"{model}_weights.h: expected an array {wanted}, got none")
         kinds[kind] = named[0]
+    if (least := prod(layer.weights_shape)) > (got := kinds["weights"].size):
+        raise FolderError(f"layer {layer.name}: expected at least {least} weights, got {got}")
     blank = np.zeros(layer.weights_shape, NUMPY_DTYPES[layer.weights_dtype or layer.dtype])
-    return replace(
-        layer, weights=unpack_weights(kinds["weights"], replace(layer, weights=blank), variant), bias=kinds["bias"]
-    )
+    try:
+        weights = unpack_weights(kinds["weights"], replace(layer, weights=blank), variant)
+    except FolderError:
+        raise
+    except (ArithmeticError, LookupError, ValueError) as problem:  # a variant that is none of this layer's
+        raise FolderError(f"layer {layer.name}: no weights are packed for {variant}: {problem}") from None
+    return replace(layer, weights=weights, bias=kinds["bias"])
 
 
 def unpack_weights(packed: np.ndarray, layer: Layer, variant: Variant | None) -> np.ndarray:
@@ -296,6 +294,11 @@ def unpack_weights(packed: np.ndarray, layer: Layer, variant: Variant | None) ->
         """Packed numbers without the offset; they wrap around, as those of an unsigned byte do."""
         return (values - offset).astype(packed.dtype)
 
+    problem = FolderError(
+        f"layer {layer.name}: the weights of {variant} cannot be read back; name the model with --model"
+    )
+    if taps * max(packed.size, rows * taps) > LARGEST_SOLVED:
+        raise problem
     factors = np.zeros((taps, packed.size))
     row_of = np.zeros(packed.size, np.int64)
     for tap in range(taps):
@@ -314,9 +317,6 @@ def unpack_weights(packed: np.ndarray, layer: Layer, variant: Variant | None) ->
         np.add.at(right[:, one], row_of, factors[one] * linear(packed))
         for two in range(taps):
             np.add.at(left[:, one, two], row_of, factors[one] * factors[two])
-    problem = FolderError(
-        f"layer {layer.name}: the weights of {variant} cannot be read back; name the model with --model"
-    )
     try:
         solved = np.rint(np.linalg.solve(left, right[..., np.newaxis])[..., 0]).T
     except np.linalg.LinAlgError:
@@ -348,13 +348,22 @@ def _from_model(source: str, bare: Sequence[Layer]) -> tuple[Layer, ...]:
 
 
 def compile_folder(firmware: Firmware, toolchain: Toolchain) -> bytes:
-    """Compile ``<model>.c`` with the plan's flags for its core; return the ELF file."""
+    """Compile ``<model>.c`` with the plan's flags for its core; return the ELF file.
+
+    Nothing is written but in a temporary directory, under names of ours.
+    """
+    if problem := model_name_problem(firmware.model):
+        raise FolderError(f"{firmware.directory}: model: {problem}")
+    if problem := cflags_problem(firmware.cflags):
+        raise FolderError(f"{firmware.directory}: cflags: {problem}")
+    source = firmware.directory / f"{firmware.model}.c"
+    if not source.is_file():
+        raise FolderError(f"{source}: no such file")
     with tempfile.TemporaryDirectory(prefix="cmsisnn-x-") as folder:
-        output = Path(folder) / f"{firmware.model}.elf"
-        source = firmware.directory / f"{firmware.model}.c"
-        if not source.is_file():
-            raise FolderError(f"{source}: no such file")
-        toolchain.build([source], output, firmware.core, cflags=firmware.cflags, include=[firmware.directory])
+        output = Path(folder) / "firmware.elf"
+        toolchain.build(
+            [source], output, firmware.core, cflags=firmware.cflags, include=[firmware.directory], foreign=True
+        )
         return output.read_bytes()
 
 

@@ -15,12 +15,13 @@ import numpy as np
 from cmsisnn_x.layers import Layer
 from cmsisnn_x.variant import Variant
 
+from ..base.cflags import CFLAGS
 from ..base.errors import TuningError
 from ..model import Model, load_model, with_layers
 from ..plan import Plan
 from ..search.space import baseline_of, search_space
 from ..target import Target
-from ..tuner import CFLAGS, tune
+from ..tuner import tune
 
 if TYPE_CHECKING:
     from ..measure.bench import Bench

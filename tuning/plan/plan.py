@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import reprlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -263,15 +264,16 @@ class Plan:
 
 
 def read_plan_file(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The content of a plan.json.
+    """The content of a plan.json, fit to be shown.
 
     Raises
     ------
     OptionError
-        No such file, or not a plan.
+        No such file, not a plan, or one with names, texts, flags or numbers that this tool does not write.
     """
     from ..schemas import published
     from ..schemas.check import first_problem
+    from .file import plan_problem
 
     try:
         content = read_json(path)
@@ -282,7 +284,7 @@ def read_plan_file(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise OptionError(f"{path}: expected a plan.json, got a file that cannot be read: {why}") from None
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         found = content.get("schema") if isinstance(content, dict) else type(content).__name__
-        raise OptionError(f"{path}: expected a plan with schema {SCHEMA!r}, got {found!r}")
-    if wrong := first_problem(published(SCHEMA), content):
+        raise OptionError(f"{path}: expected a plan with schema {SCHEMA!r}, got {reprlib.repr(found)}")
+    if wrong := first_problem(published(SCHEMA), content) or plan_problem(content):
         raise OptionError(f"{path}: {wrong}")
     return content
