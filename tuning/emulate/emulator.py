@@ -56,9 +56,9 @@ class Emulator:
     target : Target or str
         A target, or the name of a core.
     faults : bool
-        Check the alignment of every access as the core does: anything on an M0+; LDM, STM, LDRD, STRD and the FPU's on
-        the others. Takes about twice as long. Unicorn splits long blocks elsewhere then, which can move the price
-        by a few cycles: take prices from an emulator that checks nothing.
+        Check the alignment of every access as the core does: LDM, STM, LDRD, STRD and the FPU's, and everything on a
+        core without unaligned access. Takes about twice as long. Unicorn splits long blocks elsewhere then, which can
+        move the price by a few cycles: take prices from an emulator that checks nothing.
     checked : bool
         Also check bounds: every access must lie inside an object of the file, the stack or a `buffer`, and constants
         are not written to.
@@ -258,7 +258,7 @@ class Emulator:
             symbols=tally.symbols,
             result=ran.r0,
             result64=ran.r0 | ran.r1 << 32,
-            stack_bytes=self._stack_used(top),
+            stack_bytes=self._stack_used(),
             accesses=tuple(Access(s, e, region.name, r, w) for (s, e, r, w), region in touched if r or w),
             added=tally.added,
             regions=waits.summary(ran.memories),
@@ -297,7 +297,7 @@ class Emulator:
             self._engine.write(pointer, struct.pack(f"<{len(spilled)}I", *spilled))
         return pointer
 
-    def _stack_used(self, top: int) -> int:
+    def _stack_used(self) -> int:
         painted = np.frombuffer(self._engine.read(self._layout.stack - PAINTED, PAINTED), np.uint8)
         used = np.flatnonzero(painted != PAINT)
         return int(PAINTED - used[0]) if used.size else 0
