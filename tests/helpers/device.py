@@ -29,15 +29,16 @@ from pathlib import Path
 import numpy as np
 
 import cmsisnn_x
+from cmsisnn_x.isa import Isa
 from cmsisnn_x.layers import PYTHON_OPS, Layer
 from cmsisnn_x.variant import BLOCKED_OPS, Variant
 from helpers import reference
 from tuning.emit.macros import layer_macros
 from tuning.emit.weights import activation_table
 from tuning.emulate import Buffer, EmulationError, Emulator, Trace, find_toolchain
+from tuning.target.cores import CORES
 
 INCLUDE = Path(cmsisnn_x.__file__).parent / "include"
-CORES = ("cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33")
 LEVELS = ("-O2", "-O3", "-Os")
 WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")
 BUDGET = 50_000_000  # instructions of one case
@@ -246,7 +247,7 @@ class Build:
 
     @property
     def dsp(self) -> bool:
-        return self.core in ("cortex-m4", "cortex-m7", "cortex-m33")
+        return CORES[self.core].features.isa >= Isa.DSP
 
     def __str__(self) -> str:
         return f"{self.core}-{self.compiler}{self.level}"

@@ -13,10 +13,12 @@ import numpy as np
 
 from cmsisnn_x.arena import plan_arena
 from cmsisnn_x.buffers import layer_scratch_bytes
+from cmsisnn_x.isa import Isa
 from cmsisnn_x.layers import NUMPY_DTYPES, Layer, with_pools
 from cmsisnn_x.variant import Variant
 from tuning.plan import LayerPlan, Plan
 from tuning.target import Target
+from tuning.target.cores import CORES
 
 WINDOWED = ("conv2d", "depthwise_conv2d", "max_pool2d", "avg_pool2d")
 
@@ -90,7 +92,7 @@ def make_plan(
     A convolution whose variant has `fused_pool` takes in the layer behind it.
     """
     layers = with_pools(layers)
-    target = Target(name=core, core=core, dsp=core in ("cortex-m4", "cortex-m7", "cortex-m33"), fpu=False, timing={})
+    target = Target(name=core, core=core, dsp=CORES[core].features.isa >= Isa.DSP, fpu=False, timing={})
     chosen = []
     for layer in layers:
         own = variant.get(layer.name, Variant()) if isinstance(variant, Mapping) else variant or Variant()

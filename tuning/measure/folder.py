@@ -34,9 +34,9 @@ from ..base.cflags import cflags_problem
 from ..base.errors import TuningError
 from ..base.files import read_bytes, read_json
 from ..base.names import model_name_problem
+from ..emulate.emulator import DEFAULT_BUDGET, Emulator
 from ..emulate.toolchain import Toolchain
 from ..emulate.trace import Trace
-from ..emulate.unicorn_engine import DEFAULT_BUDGET, Emulator
 from ..plan.file import layers_problem, plan_problem, read_layer
 from ..target import CORES, Target
 

@@ -16,8 +16,8 @@ import cmsisnn_x
 from cmsisnn_x.layers import NUMPY_DTYPES, Layer
 from cmsisnn_x.variant import Variant
 
+from ..emulate.emulator import Emulator
 from ..emulate.toolchain import Kind, find_toolchain
-from ..emulate.unicorn_engine import Emulator
 from ..target import Target
 
 
