@@ -13,7 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmsisnn_x.arena import (
-    ALIGNMENT, EXACT, Arena, Life, Region, aligned, lives, live_bytes, lower_bound, place, plan_arena, size_of,
+    ALIGNMENT,
+    EXACT,
+    Arena,
+    Life,
+    Region,
+    aligned,
+    live_bytes,
+    lives,
+    lower_bound,
+    place,
+    plan_arena,
+    size_of,
 )  # fmt: skip
 from cmsisnn_x.errors import CmsisnnError
 from cmsisnn_x.graph import Graph, Node, Tensor

@@ -138,7 +138,12 @@ def test_a_step_is_a_layer_or_a_convolution_with_its_pooling() -> None:
     layer, after, *rest = layers = chain((8, 8, 2), "q7", conv(4, 3), pool("max", 2), dense(3))
     alone, pair = Step.of(layer, replace(FUSED, fused_pool=False), after), Step.of(layer, FUSED, after)
     assert (alone.layers, alone.kind, alone.pool, alone.header) == ((layer,), "layer", None, "convolve")
-    assert (pair.layers, pair.kind, pair.pool, pair.header) == ((layer, after), "fused_pool", after, "convolve_max_pool")
+    assert (pair.layers, pair.kind, pair.pool, pair.header) == (
+        (layer, after),
+        "fused_pool",
+        after,
+        "convolve_max_pool",
+    )
     assert (pair.name, pair.lead, pair.last) == (layer.name, layer, after)
     assert (pair.input_shape, pair.output_shape) == (layer.input_shape, after.output_shape)
     assert pair.scratch_bytes == layer_scratch_bytes(layer, FUSED, after) > alone.scratch_bytes
