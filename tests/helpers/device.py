@@ -31,6 +31,7 @@ import numpy as np
 import cmsisnn_x
 from cmsisnn_x.isa import Isa
 from cmsisnn_x.layers import PYTHON_OPS, Layer
+from cmsisnn_x.steps import Step
 from cmsisnn_x.variant import BLOCKED_OPS, Variant
 from helpers import reference
 from tuning.emit.macros import layer_macros
@@ -50,8 +51,9 @@ class Case:
     """One layer run once by one kernel variant.
 
     `input_offset` and `output_offset` are bytes past a word boundary for a buffer of unknown alignment; None is one
-    that the kernel may take to be word aligned. `other` is the second operand of ``multiply``. `macros` are added
-    to the layer's (without prefix); `expected` replaces the reference where the kernel computes more than the layer.
+    that the kernel may take to be word aligned. `behind` is the pooling that a variant with `fused_pool` takes in,
+    `other` the second operand of ``multiply``. `macros` are added to the layer's (without prefix); `expected` replaces
+    the reference where the kernel computes more than the layer.
     """
 
     layer: Layer
@@ -64,11 +66,12 @@ class Case:
     macros: Mapping[str, int] = field(default_factory=dict)
     expected: np.ndarray | None = None
     scratch_bytes: int | None = None
+    behind: Layer | None = None
 
     @property
     def pool(self) -> Layer | None:
         """The pooling layer that the kernel takes in."""
-        return self.layer.pool if self.variant is not None and self.variant.fused_pool else None
+        return Step.of(self.layer, self.variant, self.behind).pool
 
     @property
     def op(self) -> str:
@@ -135,9 +138,7 @@ class Case:
             return self.scratch_bytes
         if self.op not in BLOCKED_OPS:
             return 0
-        from cmsisnn_x.buffers import layer_scratch_bytes
-
-        return layer_scratch_bytes(self.layer, self.variant)
+        return Step.of(self.layer, self.variant, self.behind).scratch_bytes
 
 
 def draw(shape: tuple[int, ...], dtype: str, key: str) -> np.ndarray:

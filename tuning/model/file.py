@@ -7,11 +7,13 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cmsisnn_x._arguments import SOFTMAX_MAX, largest_kernel, output_count, same_padding
+from cmsisnn_x.graph import Graph
 from cmsisnn_x.layers import NUMPY_DTYPES, Layer
 
 from ..base import resources, yaml_file
@@ -74,6 +76,11 @@ class Model:
     def macs(self) -> int:
         """Multiply-accumulates of one inference."""
         return sum(layer.macs for layer in self.layers)
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The layers with the tensors between them."""
+        return Graph.chain(self.layers)
 
     def network(self) -> cmsisnn_x.Network:
         """The same layers, with the same weights, on the host.
