@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -164,3 +165,15 @@ def with_layer(plan: Plan, index: int, **changes: object) -> Plan:
     items = list(plan.layers)
     items[index] = replace(items[index], **changes)
     return replace(plan, layers=tuple(items))
+
+
+def age_folder(folder: Path) -> None:
+    """Make an emitted folder one of the version before, whose plans say less and which held no archive of weights."""
+    path = folder / "plan.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    del content["steps"]
+    for entry in content["layers"]:
+        for key in ("ceil_mode", "weights", "bias", "pins"):
+            del entry[key]
+    path.write_text(json.dumps({**content, "schema": "plan-1"}), encoding="utf-8")
+    (folder / f"{content['model']}_weights.npz").unlink(missing_ok=True)
