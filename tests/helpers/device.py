@@ -29,8 +29,8 @@ from pathlib import Path
 import numpy as np
 
 import cmsisnn_x
-from cmsisnn_x.layers import PYTHON_OPS, Layer
-from cmsisnn_x.variant import BLOCKED_OPS, Variant
+from cmsisnn_x.layers import Layer
+from cmsisnn_x.variant import Variant
 from helpers import reference
 from tuning.emit.macros import layer_macros
 from tuning.emit.weights import activation_table
@@ -71,7 +71,7 @@ class Case:
 
     @property
     def op(self) -> str:
-        return PYTHON_OPS.get(self.layer.op, self.layer.op)
+        return self.layer.python_op
 
     def __str__(self) -> str:
         layer, p = self.layer, self.pool
@@ -132,7 +132,7 @@ class Case:
     def scratch(self) -> int:
         if self.scratch_bytes is not None:
             return self.scratch_bytes
-        if self.op not in BLOCKED_OPS:
+        if not self.layer.row.has_knobs:
             return 0
         from cmsisnn_x.buffers import layer_scratch_bytes
 
@@ -186,7 +186,7 @@ def _case_source(number: int, case: Case) -> list[str]:
         lines += [f'#include "cmsisnn_x/{case.op}.h"']
     element, weight = C_TYPES[layer.dtype], C_TYPES[layer.weights_dtype or layer.dtype]
     call = [f"(const {element} *)input"]
-    if case.op in BLOCKED_OPS:
+    if case.layer.row.has_knobs:
         packed = "int16_t" if _is_widened(case) else weight
         call += [f"(const {packed} *)weights", f"(const {weight} *)bias"]
     elif case.op == "multiply":

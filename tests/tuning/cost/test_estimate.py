@@ -14,7 +14,6 @@ from cmsisnn_x import Variant
 from cmsisnn_x.buffers import layer_scratch_bytes
 from cmsisnn_x.layers import Layer
 from cmsisnn_x.packing import pack_device_weights
-from cmsisnn_x.variant import BLOCKED_OPS
 from tuning.calibrate.fit import Sample, confirm, fit, grid, judge, make_layer, unseen
 from tuning.cost import TERMS, estimate, estimate_space, expected_error, features, fitted, has_unaligned, mix
 from tuning.cost.neighbours import Neighbours
@@ -116,7 +115,7 @@ def test_terms_add_up_and_footprints_are_the_packers_and_buffers(core: str) -> N
             assert list(item.terms) == list(TERMS)
             assert sum(item.terms.values()) == item.cycles
             assert item.terms["memory"] == 0
-            if layer.python_op in BLOCKED_OPS:
+            if layer.row.has_knobs:
                 assert item.scratch_bytes == layer_scratch_bytes(layer, variant)
                 assert table.weights_bytes[index] == pack_device_weights(layer, variant).nbytes + layer.bias.nbytes
             else:

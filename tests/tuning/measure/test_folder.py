@@ -15,8 +15,9 @@ import pytest
 
 import tuning
 from cmsisnn_x import Network
+from cmsisnn_x.op import device_variant_problem, device_variants
 from cmsisnn_x.packing import pack_device_weights
-from cmsisnn_x.variant import device_variant_problem, device_variants
+from helpers.layers import features
 from helpers.networks import NETWORKS
 from helpers.plans import chain, make_plan
 from tuning.emulate import find_toolchain
@@ -66,10 +67,10 @@ def test_weights_are_read_back_from_every_layout(core, full):
     )
     layouts = set()
     for layer in layers:
-        for variant in device_variants(layer.python_op, layer.dtype, dsp=dsp):
+        for variant in device_variants(layer.python_op, layer.dtype, features(dsp=dsp)):
             key = (layer.name, layer.input_shape, variant.lowering, variant.weight_layout, variant.inner, variant.tile)
             key += (variant.block_rows, variant.block_cols)
-            if key in layouts or device_variant_problem(layer, variant, dsp=dsp):
+            if key in layouts or device_variant_problem(layer, variant, features(dsp=dsp)):
                 continue
             layouts.add(key)
             packed = pack_device_weights(layer, variant)
