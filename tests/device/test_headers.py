@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cmsisnn_x.layers import with_pools
 from cmsisnn_x.variant import BASELINE, Variant
 from helpers.device import INCLUDE, Case, c_source, compilers, draw
 from helpers.layers import make_layer
@@ -33,7 +32,7 @@ def one_of_each() -> list[Case]:
         ]
         for op, wide in (("max_pool2d", 1), ("avg_pool2d", 2)):
             behind = make_layer(op, conv.output_shape, dtype=dtype, kernel=3, stride=2, padding=1)
-            found.append(Case(with_pools((conv, behind))[0], Variant(8, 2, wide, 2, fused_pool=True), **offsets))
+            found.append(Case(conv, Variant(8, 2, wide, 2, fused_pool=True), behind=behind, **offsets))
         for op in ("max_pool2d", "avg_pool2d"):
             found.append(Case(make_layer(op, (7, 6, 5), dtype=dtype, kernel=3, stride=2, ceil_mode=True), **offsets))
         found += [

@@ -29,16 +29,18 @@ from pathlib import Path
 import numpy as np
 
 import cmsisnn_x
-from cmsisnn_x.layers import PYTHON_OPS, Layer
-from cmsisnn_x.variant import BLOCKED_OPS, Variant
+from cmsisnn_x.isa import Isa
+from cmsisnn_x.layers import Layer
+from cmsisnn_x.steps import Step
+from cmsisnn_x.variant import Variant
 from helpers import reference
 from tuning.emit.cgen import C_TYPES, WHOLE_FUNCTION, array_declare, macros
 from tuning.emit.kernel_text import kernel_of
 from tuning.emit.weights import activation_table
 from tuning.emulate import Buffer, EmulationError, Emulator, Trace, find_toolchain
+from tuning.target.cores import CORES
 
 INCLUDE = Path(cmsisnn_x.__file__).parent / "include"
-CORES = ("cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33")
 LEVELS = ("-O2", "-O3", "-Os")
 WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")
 BUDGET = 50_000_000  # instructions of one case
@@ -49,8 +51,9 @@ class Case:
     """One layer run once by one kernel variant.
 
     `input_offset` and `output_offset` are bytes past a word boundary for a buffer of unknown alignment; None is one
-    that the kernel may take to be word aligned. `other` is the second operand of ``multiply``. `macros` are added
-    to the layer's (without prefix); `expected` replaces the reference where the kernel computes more than the layer.
+    that the kernel may take to be word aligned. `behind` is the pooling that a variant with `fused_pool` takes in,
+    `other` the second operand of ``multiply``. `macros` are added to the layer's (without prefix); `expected` replaces
+    the reference where the kernel computes more than the layer.
     """
 
     layer: Layer
@@ -63,15 +66,16 @@ class Case:
     macros: Mapping[str, int] = field(default_factory=dict)
     expected: np.ndarray | None = None
     scratch_bytes: int | None = None
+    behind: Layer | None = None
 
     @property
     def pool(self) -> Layer | None:
         """The pooling layer that the kernel takes in."""
-        return self.layer.pool if self.variant is not None and self.variant.fused_pool else None
+        return Step.of(self.layer, self.variant, self.behind).pool
 
     @property
     def op(self) -> str:
-        return PYTHON_OPS.get(self.layer.op, self.layer.op)
+        return self.layer.python_op
 
     def __str__(self) -> str:
         layer, p = self.layer, self.pool
@@ -136,11 +140,9 @@ class Case:
     def scratch(self) -> int:
         if self.scratch_bytes is not None:
             return self.scratch_bytes
-        if self.op not in BLOCKED_OPS:
+        if not self.layer.row.has_knobs:
             return 0
-        from cmsisnn_x.buffers import layer_scratch_bytes
-
-        return layer_scratch_bytes(self.layer, self.variant)
+        return Step.of(self.layer, self.variant, self.behind).scratch_bytes
 
 
 def draw(shape: tuple[int, ...], dtype: str, key: str) -> np.ndarray:
@@ -236,7 +238,7 @@ class Build:
 
     @property
     def dsp(self) -> bool:
-        return self.core in ("cortex-m4", "cortex-m7", "cortex-m33")
+        return CORES[self.core].features.isa >= Isa.DSP
 
     def __str__(self) -> str:
         return f"{self.core}-{self.compiler}{self.level}"

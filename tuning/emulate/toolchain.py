@@ -17,7 +17,7 @@ from importlib import util
 from pathlib import Path
 from typing import Any, Literal
 
-from ..base.options import ZIG_CPUS
+from ..target.cores import CORES
 from .errors import ToolchainError, missing_extra
 
 Kind = Literal["gcc", "clang"]
@@ -65,7 +65,7 @@ class Toolchain:
         """Flags that choose a core; no FPU registers for arguments, so that every core has one calling convention."""
         if self.kind == "gcc":
             return (f"-mcpu={core}", "-mthumb")
-        return (*_CLANG_ALWAYS, f"-mcpu={ZIG_CPUS[core]}", "-mthumb")
+        return (*_CLANG_ALWAYS, f"-mcpu={CORES[core].zig_cpu}", "-mthumb")
 
     def accepts(self, flags: Sequence[str], core: str) -> bool:
         """Whether the compiler takes all these flags, without so much as a warning."""

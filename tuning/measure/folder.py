@@ -31,9 +31,9 @@ from ..base.cflags import cflags_problem
 from ..base.errors import OptionError, TuningError
 from ..base.names import model_name_problem
 from ..emit.names import archive_name, layer_function, pair_functions, run_function
+from ..emulate.emulator import DEFAULT_BUDGET, Emulator
 from ..emulate.toolchain import Toolchain
 from ..emulate.trace import Trace
-from ..emulate.unicorn_engine import DEFAULT_BUDGET, Emulator
 from ..model.weights import WeightsError, read_weights
 from ..plan.file import PlanFile, read_plan_file
 from ..plan.plan import ARRAYS, array_digest

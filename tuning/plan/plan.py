@@ -8,13 +8,16 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from cmsisnn_x.arena import Region
+from cmsisnn_x.graph import Graph
 from cmsisnn_x.layers import Layer
+from cmsisnn_x.steps import Step, steps_of
 from cmsisnn_x.variant import Variant
 
 from ..base.files import write_atomically
@@ -188,6 +191,17 @@ class Plan:
     """Of ``cmsisnn-tune paper-table``: a section of the report, no part of plan.json."""
     tables: tuple[Estimates, ...] = field(default=(), repr=False, compare=False)
     """What the search looked at, per layer: for :func:`tuning.explain.explain`, no part of plan.json."""
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The layers with the tensors between them."""
+        return Graph.chain([item.layer for item in self.layers])
+
+    @cached_property
+    def steps(self) -> tuple[Step, ...]:
+        """The kernel calls of one inference, in order."""
+        layers, variants = [item.layer for item in self.layers], [item.variant for item in self.layers]
+        return steps_of(layers, [item.takes_in_next for item in self.layers], variants)
 
     @property
     def baseline_cycles(self) -> int:
