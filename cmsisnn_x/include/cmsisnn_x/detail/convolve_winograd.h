@@ -91,9 +91,9 @@ CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_LOWERING_BYTES + CXN_BAND_BYTES,
 #define CXN_B_ROWS 2
 #define CXN_B_COLS CXN_BC
 #if CXN_THUMB2
-#include "cmsisnn_x/dot_asm.h"
+#include "cmsisnn_x/detail/asm/dot.h"
 #else
-#include "cmsisnn_x/dot_asm_v6m.h"
+#include "cmsisnn_x/detail/asm/dot_v6m.h"
 #endif
 #undef CXN_B_POINTS
 #undef CXN_B_POINT_STEP
@@ -102,7 +102,7 @@ CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_LOWERING_BYTES + CXN_BAND_BYTES,
 #define CXN_B_NAME CXN_LOCAL(dot)
 #define CXN_B_ROWS CXN_BR
 #define CXN_B_COLS CXN_BC
-#include "cmsisnn_x/dot_block.h"
+#include "cmsisnn_x/detail/dot_block.h"
 CXN_INLINE void CXN_LOCAL(products)(int32_t *m, const CXN_W_T *w, const CXN_D_T *d)
 {
     for (int32_t i = 0; i < CXN_N; i++, w += CXN_BR * CXN_RUN, d += CXN_PLANE) {
@@ -116,7 +116,7 @@ CXN_INLINE void CXN_LOCAL(products)(int32_t *m, const CXN_W_T *w, const CXN_D_T 
 #define CXN_B_NAME CXN_LOCAL(dot_left)
 #define CXN_B_ROWS 2
 #define CXN_B_COLS CXN_BC
-#include "cmsisnn_x/dot_block.h"
+#include "cmsisnn_x/detail/dot_block.h"
 CXN_INLINE void CXN_LOCAL(products_left)(int32_t *m, const CXN_W_T *w, const CXN_D_T *d)
 {
     for (int32_t i = 0; i < CXN_N; i++, w += 2 * CXN_RUN, d += CXN_PLANE) {
@@ -330,7 +330,8 @@ CXN_INLINE int32_t CXN_LOCAL(descale)(uint32_t sum)
     return (int32_t)sum >> CXN_SCALE_SHIFT;
 }
 
-CXN_INLINE void CXN_LOCAL(outputs)(const int32_t *m, int32_t step, int32_t bias, CXN_OUT_T *out, int32_t columns)
+CXN_INLINE void CXN_LOCAL(outputs)(const int32_t *m, int32_t step, int32_t init, const CXN_CHANNEL_T *channel,
+                                   CXN_OUT_T *out, int32_t columns)
 {
     uint32_t sum[CXN_GET(TILE)];
     const uint32_t plus1 = (uint32_t)m[step] + (uint32_t)m[2 * step], minus1 = (uint32_t)m[step] - (uint32_t)m[2 * step];
@@ -357,12 +358,12 @@ CXN_INLINE void CXN_LOCAL(outputs)(const int32_t *m, int32_t step, int32_t bias,
 #endif
     for (int32_t j = 0; j < CXN_GET(TILE); j++)
         if (CXN_GET(OUT_W) % CXN_GET(TILE) == 0 || j < columns)
-            out[j * CXN_OUT_COLUMN] =
-                (CXN_OUT_T)CXN_REQUANTISE((int32_t)((uint32_t)bias + (uint32_t)CXN_LOCAL(descale)(sum[j])));
+            out[j * CXN_OUT_COLUMN] = (CXN_OUT_T)CXN_REQUANTISE(
+                (int32_t)((uint32_t)init + (uint32_t)CXN_LOCAL(descale)(sum[j])), channel);
 }
 
 CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_STORED_T *CXN_RESTRICT weights,
-                              const CXN_BIAS_T *CXN_RESTRICT bias, CXN_OUT_T *CXN_RESTRICT output, void *CXN_RESTRICT scratch)
+                              const CXN_CHANNEL_T *CXN_RESTRICT channels, CXN_OUT_T *CXN_RESTRICT output, void *CXN_RESTRICT scratch)
 {
     int16_t *const planes = (int16_t *)scratch;
     int32_t m[CXN_N * CXN_MAX(CXN_BR, 2) * CXN_BC];
@@ -404,7 +405,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_STOR
                 CXN_LOCAL(products)(m, w, planes + y * CXN_COL_STEP);
                 for (int32_t r = 0; r < CXN_BR; r++)
                     for (int32_t c = 0; c < CXN_BC; c++)
-                        CXN_LOCAL(outputs)(m + r * CXN_BC + c, CXN_BR * CXN_BC, CXN_ACC_INIT(bias[o + r]),
+                        CXN_LOCAL(outputs)(m + r * CXN_BC + c, CXN_BR * CXN_BC, CXN_ACC_INIT(&channels[o + r]), &channels[o + r],
                                            CXN_OUT_PIXEL(y + c, x) + o + r, CXN_GET(OUT_W) - x);
             }
         }
@@ -422,7 +423,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_STOR
                 CXN_PRODUCTS_LEFT(m, w, planes + y * CXN_COL_STEP);
                 for (int32_t r = 0; r < CXN_MIN(2, CXN_GET(OUT_CH) - o); r++)
                     for (int32_t c = 0; c < CXN_BC; c++)
-                        CXN_LOCAL(outputs)(m + r * CXN_BC + c, 2 * CXN_BC, CXN_ACC_INIT(bias[o + r]),
+                        CXN_LOCAL(outputs)(m + r * CXN_BC + c, 2 * CXN_BC, CXN_ACC_INIT(&channels[o + r]), &channels[o + r],
                                            CXN_OUT_PIXEL(y + c, x) + o + r, CXN_GET(OUT_W) - x);
             }
         }

@@ -26,11 +26,11 @@ CXN_INLINE void CXN_LOCAL(line)(int16_t *to, const CXN_IN_T *input, int32_t row)
 {
     enum { inside = CXN_MIN(CXN_GET(IN_W), CXN_SPAN - CXN_GET(PAD_LEFT)), right = CXN_SPAN - CXN_GET(PAD_LEFT) - inside };
     if (row < 0 || row >= CXN_GET(IN_H) || inside <= 0) {
-        CXN_MEMSET(to, 0, CXN_LINE * 2);
+        CXN_PAD(to, CXN_LINE);
         return;
     }
 #if CXN_GET(PAD_LEFT)
-    CXN_MEMSET(to, 0, CXN_GET(PAD_LEFT) * CXN_CHANNELS * 2);
+    CXN_PAD(to, CXN_GET(PAD_LEFT) * CXN_CHANNELS);
 #endif
     to += CXN_GET(PAD_LEFT) * CXN_CHANNELS;
     input += row * (CXN_GET(IN_W) * CXN_GET(IN_CH));
@@ -43,7 +43,7 @@ CXN_INLINE void CXN_LOCAL(line)(int16_t *to, const CXN_IN_T *input, int32_t row)
     }
 #endif
     if (right > 0)
-        CXN_MEMSET(to + inside * CXN_CHANNELS, 0, (size_t)(right > 0 ? right : 0) * CXN_CHANNELS * 2);
+        CXN_PAD(to + inside * CXN_CHANNELS, (size_t)(right > 0 ? right : 0) * CXN_CHANNELS);
 }
 
 /*
@@ -57,7 +57,7 @@ CXN_INLINE void CXN_LOCAL(line)(int16_t *to, const CXN_IN_T *input, int32_t row)
  *     r8 r9 r10 r11   accumulators   r12 offset   lr addresses of the lines
  * Per tap: 21 cycles for 4 MAC.
  */
-#include "cmsisnn_x/accumulators_v6m.h"
+#include "cmsisnn_x/detail/asm/accumulators_v6m.h"
 #define CXN_A_PIXEL(acc0, acc1)                          \
     "asrs r5, r4, #16\n\tsxth r4, r4\n\t"                \
     "muls r4, r2, r4\n\tadd " acc0 ", r4\n\t"            \
@@ -181,32 +181,33 @@ CXN_INLINE void CXN_LOCAL(dot)(int32_t *CXN_RESTRICT acc, const int16_t *w, cons
 #endif
 
 /* One or two channels of one or two pixels. */
-CXN_INLINE void CXN_LOCAL(block)(const int16_t *const *runs, int32_t offset, int32_t pixels, const int16_t *w, const int32_t *init, CXN_OUT_T *out,
-                                 int32_t channels)
+CXN_INLINE void CXN_LOCAL(block)(const int16_t *const *runs, int32_t offset, int32_t pixels, const int16_t *w, const int32_t *init,
+                                 const CXN_CHANNEL_T *channel, CXN_OUT_T *out, int32_t count)
 {
     int32_t acc[4] = {init[0], init[1], init[0], init[1]};
     CXN_LOCAL(dot)(acc, w, runs, offset, pixels);
     for (int32_t c = 0; c < pixels; c++)
-        for (int32_t r = 0; r < channels; r++)
-            CXN_LOCAL(store)(out + c * CXN_GET(OUT_CH) + r, CXN_REQUANTISE(acc[2 * c + r]));
+        for (int32_t r = 0; r < count; r++)
+            CXN_LOCAL(store)(out + c * CXN_GET(OUT_CH) + r, CXN_REQUANTISE(acc[2 * c + r], channel + r));
 }
 
 /* One output row of one or two channels. */
-CXN_INLINE void CXN_LOCAL(row)(const int16_t *const *runs, int32_t offset, int32_t channels, const int16_t *w, const CXN_BIAS_T *bias, CXN_OUT_T *out)
+CXN_INLINE void CXN_LOCAL(row)(const int16_t *const *runs, int32_t offset, int32_t count, const int16_t *w,
+                               const CXN_CHANNEL_T *channel, CXN_OUT_T *out)
 {
-    const int32_t init[2] = {CXN_ACC_INIT(bias[0]), channels > 1 ? CXN_ACC_INIT(bias[1]) : 0};
+    const int32_t init[2] = {CXN_ACC_INIT(channel), count > 1 ? CXN_ACC_INIT(channel + 1) : 0};
     for (int32_t x = 0; x < CXN_GET(OUT_W) / 2; x++) {
-        CXN_LOCAL(block)(runs, offset, 2, w, init, out, channels);
+        CXN_LOCAL(block)(runs, offset, 2, w, init, channel, out, count);
         offset += 2 * CXN_GET(STRIDE_X) * CXN_CHANNELS;
         out += 2 * CXN_GET(OUT_CH);
     }
 #if CXN_GET(OUT_W) % 2
-    CXN_LOCAL(block)(runs, offset, 1, w, init, out, channels);
+    CXN_LOCAL(block)(runs, offset, 1, w, init, channel, out, count);
 #endif
 }
 
 CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T *CXN_RESTRICT weights,
-                              const CXN_BIAS_T *CXN_RESTRICT bias, CXN_OUT_T *CXN_RESTRICT output, void *CXN_RESTRICT scratch)
+                              const CXN_CHANNEL_T *CXN_RESTRICT channels, CXN_OUT_T *CXN_RESTRICT output, void *CXN_RESTRICT scratch)
 {
     const int16_t *runs[CXN_GET(KERNEL_H)];
     int16_t *const lines = (int16_t *)scratch;
@@ -227,9 +228,9 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T 
         const CXN_W_T *w = weights;
         int32_t c = 0;
         for (; c < CXN_GET(OUT_CH) - 1; c += 2, w += 2 * CXN_TAPS)
-            CXN_LOCAL(row)(runs, c, 2, w, bias + c, output + c);
+            CXN_LOCAL(row)(runs, c, 2, w, channels + c, output + c);
 #if CXN_GET(OUT_CH) % 2
-        CXN_LOCAL(row)(runs, c, 1, w, bias + c, output + c);
+        CXN_LOCAL(row)(runs, c, 1, w, channels + c, output + c);
 #endif
         output += CXN_GET(OUT_W) * CXN_GET(OUT_CH);
     }
