@@ -22,8 +22,11 @@
  * TILE 4 beats 2 wherever OUT_W is 4 or more, for a third more flash (M4, 16x16x32, 5x5: 3.0 against 4.4 M cycles).
  * Weights: widened, transformed offline; or plain, where each block of rows is transformed in scratch once per tile: the flash of q7
  * weights for 10 to 60 % more time, the more the fewer rows an image has.
- * Scratch: N * CXN_PLANE * 2 bytes, and N * BLOCK_ROWS * CXN_RUN * 2 for plain weights. CXN_PLANE = ((OUT_H - 1) * STRIDE_Y + KERNEL_H) * IN_CH, plus one if a run is odd, rounded up to even.
+ * Scratch: N * CXN_PLANE * 2 bytes, and N * BLOCK_ROWS * CXN_RUN * 2 for plain weights. CXN_PLANE = ((OUT_H - 1) * STRIDE_Y + KERNEL_H) *
+ * IN_CH, plus one if a run is odd, rounded up to even.
  */
+/* The largest |v| and |u| of the table are those of 8 bits; they are what fits 16. */
+#define CXN_RANGES_FIT (CXN_GET(IN_BITS) == 8 && CXN_GET(WEIGHT_BITS) == 8)
 #define CXN_N (CXN_GET(TILE) + CXN_GET(KERNEL_W) - 1)
 #define CXN_HEIGHT ((CXN_GET(OUT_H) - 1) * CXN_GET(STRIDE_Y) + CXN_GET(KERNEL_H))
 #define CXN_RUN_EXACT (CXN_GET(KERNEL_H) * CXN_GET(IN_CH))
@@ -32,8 +35,11 @@
 #if (CXN_GET(TILE) != 2 && CXN_GET(TILE) != 4) || (CXN_N != 4 && CXN_N != 6 && CXN_N != 8)
 #error "TILE: legal values with CXN_LOWERING_WINOGRAD are 2 (KERNEL_W 3, 5 or 7) and 4 (KERNEL_W 3 or 5)"
 #endif
-#if CXN_GET(IN_BITS) != 8 || CXN_GET(WEIGHT_BITS) != 8 || CXN_GET(STRIDE_X) != 1
+#if !CXN_RANGES_FIT || CXN_GET(STRIDE_X) != 1
 #error "LOWERING: CXN_LOWERING_WINOGRAD needs 8-bit input and weights and STRIDE_X 1"
+#endif
+#if CXN_PAD_FILL != 0
+#error "LOWERING: CXN_LOWERING_WINOGRAD takes B d = 0 for rows and columns outside of the image; legal here: all others"
 #endif
 #if CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_WIDENED && CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_PLAIN
 #error "WEIGHT_LAYOUT: legal values with CXN_LOWERING_WINOGRAD are CXN_WEIGHT_LAYOUT_WIDENED and _PLAIN"
@@ -330,6 +336,7 @@ CXN_INLINE int32_t CXN_LOCAL(descale)(uint32_t sum)
     return (int32_t)sum >> CXN_SCALE_SHIFT;
 }
 
+/* One output row of one channel: `init` is its CXN_ACC_INIT, made outside the loop over the columns of a block. */
 CXN_INLINE void CXN_LOCAL(outputs)(const int32_t *m, int32_t step, int32_t init, const CXN_CHANNEL_T *channel,
                                    CXN_OUT_T *out, int32_t columns)
 {
@@ -390,6 +397,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_STOR
                 for (int32_t i = 0; i < CXN_N; i++)
                     CXN_MEMSET(to + i * CXN_PLANE, 0, CXN_GET(IN_CH) * 2);
         }
+        /* The rows left over run the same loop for another number of rows; as one inline function GCC compiles both otherwise, and no better. */
         const CXN_STORED_T *stored = weights;
         int32_t o = 0;
 #if CXN_GET(OUT_CH) >= CXN_BR
@@ -405,8 +413,8 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_STOR
                 CXN_LOCAL(products)(m, w, planes + y * CXN_COL_STEP);
                 for (int32_t r = 0; r < CXN_BR; r++)
                     for (int32_t c = 0; c < CXN_BC; c++)
-                        CXN_LOCAL(outputs)(m + r * CXN_BC + c, CXN_BR * CXN_BC, CXN_ACC_INIT(&channels[o + r]), &channels[o + r],
-                                           CXN_OUT_PIXEL(y + c, x) + o + r, CXN_GET(OUT_W) - x);
+                        CXN_LOCAL(outputs)(m + r * CXN_BC + c, CXN_BR * CXN_BC, CXN_ACC_INIT(&channels[o + r]),
+                                           &channels[o + r], CXN_OUT_PIXEL(y + c, x) + o + r, CXN_GET(OUT_W) - x);
             }
         }
 #endif
@@ -423,8 +431,8 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_STOR
                 CXN_PRODUCTS_LEFT(m, w, planes + y * CXN_COL_STEP);
                 for (int32_t r = 0; r < CXN_MIN(2, CXN_GET(OUT_CH) - o); r++)
                     for (int32_t c = 0; c < CXN_BC; c++)
-                        CXN_LOCAL(outputs)(m + r * CXN_BC + c, 2 * CXN_BC, CXN_ACC_INIT(&channels[o + r]), &channels[o + r],
-                                           CXN_OUT_PIXEL(y + c, x) + o + r, CXN_GET(OUT_W) - x);
+                        CXN_LOCAL(outputs)(m + r * CXN_BC + c, 2 * CXN_BC, CXN_ACC_INIT(&channels[o + r]),
+                                           &channels[o + r], CXN_OUT_PIXEL(y + c, x) + o + r, CXN_GET(OUT_W) - x);
             }
         }
 #endif
@@ -434,6 +442,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_STOR
     }
 }
 
+#undef CXN_RANGES_FIT
 #undef CXN_N
 #undef CXN_HEIGHT
 #undef CXN_RUN_EXACT

@@ -8,9 +8,9 @@
  * The last pixel of an odd row is a block of its own.
  */
 #define CXN_W_T int16_t
-#define CXN_CHANNELS CXN_ROUND_UP(CXN_GET(IN_CH), 2)
+#define CXN_LINE_CHANNELS CXN_ROUND_UP(CXN_GET(IN_CH), 2)
 #define CXN_SPAN ((CXN_GET(OUT_W) - 1) * CXN_GET(STRIDE_X) + CXN_GET(KERNEL_W))
-#define CXN_LINE (CXN_SPAN * CXN_CHANNELS)
+#define CXN_LINE (CXN_SPAN * CXN_LINE_CHANNELS)
 #define CXN_TAPS (CXN_GET(KERNEL_H) * CXN_GET(KERNEL_W))
 
 #if CXN_BR != 2 || CXN_BC != 2
@@ -21,34 +21,11 @@
 #endif
 CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_GET(KERNEL_H) * CXN_LINE * 2, depthwise_lines_scratch);
 
-/* Input row `row`, which may lie outside the image. */
-CXN_INLINE void CXN_LOCAL(line)(int16_t *to, const CXN_IN_T *input, int32_t row)
-{
-    enum { inside = CXN_MIN(CXN_GET(IN_W), CXN_SPAN - CXN_GET(PAD_LEFT)), right = CXN_SPAN - CXN_GET(PAD_LEFT) - inside };
-    if (row < 0 || row >= CXN_GET(IN_H) || inside <= 0) {
-        CXN_PAD(to, CXN_LINE);
-        return;
-    }
-#if CXN_GET(PAD_LEFT)
-    CXN_PAD(to, CXN_GET(PAD_LEFT) * CXN_CHANNELS);
-#endif
-    to += CXN_GET(PAD_LEFT) * CXN_CHANNELS;
-    input += row * (CXN_GET(IN_W) * CXN_GET(IN_CH));
-#if CXN_GET(IN_CH) % 2 == 0
-    CXN_LOCAL(widen)(to, input, inside * CXN_GET(IN_CH));
-#else
-    for (int32_t x = 0; x < inside; x++) {
-        CXN_LOCAL(widen)(to + x * CXN_CHANNELS, input + x * CXN_GET(IN_CH), CXN_GET(IN_CH));
-        to[x * CXN_CHANNELS + CXN_GET(IN_CH)] = 0;
-    }
-#endif
-    if (right > 0)
-        CXN_PAD(to + inside * CXN_CHANNELS, (size_t)(right > 0 ? right : 0) * CXN_CHANNELS);
-}
+#include "cmsisnn_x/detail/line.h"
 
 /*
  * acc[2 * c + r] += sum over the taps of weight(r) * element r of pixel c, for one pixel or two; pixel c of kernel row m lies
- * STRIDE_X * CXN_CHANNELS * c elements behind runs[m] + offset.
+ * STRIDE_X * CXN_LINE_CHANNELS * c elements behind runs[m] + offset.
  */
 #if CXN_GET(INNER) != CXN_INNER_C && CXN_THUMB1
 /*
@@ -126,8 +103,8 @@ CXN_INLINE void CXN_LOCAL(dot)(int32_t *CXN_RESTRICT acc, const int16_t *w, cons
     register const int16_t *w_ __asm__("r0") = w;
     register const int16_t *const *runs_ __asm__("r2") = runs;
     register int32_t offset_ __asm__("r3") = offset * 2;
-    register int32_t step_ __asm__("r5") = CXN_CHANNELS * 2;
-    register int32_t second_ __asm__("r6") = CXN_GET(STRIDE_X) * CXN_CHANNELS * 2;
+    register int32_t step_ __asm__("r5") = CXN_LINE_CHANNELS * 2;
+    register int32_t second_ __asm__("r6") = CXN_GET(STRIDE_X) * CXN_LINE_CHANNELS * 2;
     CXN_V6M_ACCUMULATORS("r4")
     if (pixels > 1) {
         __asm__ volatile(
@@ -170,10 +147,10 @@ CXN_INLINE void CXN_LOCAL(dot)(int32_t *CXN_RESTRICT acc, const int16_t *w, cons
             acc[0] = cxn_mac(w0, p[0], acc[0]);
             acc[1] = cxn_mac(w1, p[1], acc[1]);
             if (pixels > 1) {
-                acc[2] = cxn_mac(w0, p[CXN_GET(STRIDE_X) * CXN_CHANNELS], acc[2]);
-                acc[3] = cxn_mac(w1, p[CXN_GET(STRIDE_X) * CXN_CHANNELS + 1], acc[3]);
+                acc[2] = cxn_mac(w0, p[CXN_GET(STRIDE_X) * CXN_LINE_CHANNELS], acc[2]);
+                acc[3] = cxn_mac(w1, p[CXN_GET(STRIDE_X) * CXN_LINE_CHANNELS + 1], acc[3]);
             }
-            p += CXN_CHANNELS;
+            p += CXN_LINE_CHANNELS;
             w += 2;
         }
     }
@@ -198,7 +175,7 @@ CXN_INLINE void CXN_LOCAL(row)(const int16_t *const *runs, int32_t offset, int32
     const int32_t init[2] = {CXN_ACC_INIT(channel), count > 1 ? CXN_ACC_INIT(channel + 1) : 0};
     for (int32_t x = 0; x < CXN_GET(OUT_W) / 2; x++) {
         CXN_LOCAL(block)(runs, offset, 2, w, init, channel, out, count);
-        offset += 2 * CXN_GET(STRIDE_X) * CXN_CHANNELS;
+        offset += 2 * CXN_GET(STRIDE_X) * CXN_LINE_CHANNELS;
         out += 2 * CXN_GET(OUT_CH);
     }
 #if CXN_GET(OUT_W) % 2
@@ -237,7 +214,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T 
 }
 
 #undef CXN_W_T
-#undef CXN_CHANNELS
+#undef CXN_LINE_CHANNELS
 #undef CXN_SPAN
 #undef CXN_LINE
 #undef CXN_TAPS
