@@ -247,9 +247,7 @@ def _append(executor: _simd.Executor, layer: Layer) -> None:
             (1, 1) if flat else layer.kernel,
             (1, 1) if flat else layer.stride,
             (0, 0) if flat else pad,
-            layer.bias_shift,
-            layer.out_shift,
-            layer.activation == "relu",
+            layer.requant,
             _array(layer, "weights", layer.weights_shape),
             None if layer.bias is None else _array(layer, "bias", layer.bias_shape),
         )

@@ -7,6 +7,7 @@ means, modulo 2^32 in the accumulator as the hardware does, and writes each outp
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ from . import _arguments as check
 from ._tables import activation_table
 from .buffers import Case, footprint
 from .errors import CmsisnnError, ShapeError
+from .scheme import Pow2
 from .study import _convolution, _depthwise, _fully_connected
 from .variant import Variant, check_variant
 
@@ -37,6 +39,16 @@ def _run(variant: Variant | None, kernel, case: Case, *arguments) -> None:
         return
     scratch = np.empty(max(footprint(case, variant) // 2, 1), np.int16)
     kernel(*arguments, variant.unroll, variant.block_rows, variant.block_cols, variant.im2col_cols, scratch)
+
+
+def _pow2(dtype, bias_shift, out_shift, activation) -> Pow2:
+    """The scheme that the arguments of an operation spell, once they are checked."""
+    shifts = check.shift("bias_shift", bias_shift), check.shift("out_shift", out_shift)
+    check.one_of("activation", activation, (None, "relu"))
+    return _of("q7" if dtype == check.Q7 else "q15", *shifts, activation)
+
+
+_of = lru_cache(maxsize=256)(Pow2.of)
 
 
 def convolve(
@@ -179,8 +191,7 @@ def _convolve_like(
     biases = check.bias_or_zero(bias, out_ch, weights.dtype)
     first, totals = check.convolution_padding(padding, size, window, step)
     sides = check.output_sides(out_ch, size, window, step, first, totals, False, output_size)
-    bias_shift, out_shift = check.shift("bias_shift", bias_shift), check.shift("out_shift", out_shift)
-    is_relu = check.one_of("activation", activation, (None, "relu")) is not None
+    requant = _pow2(image.dtype, bias_shift, out_shift, activation)
     path = None if variant is None else check_variant(variant, op).on_host()
     shape = (*sides, out_ch) if image.ndim == 3 else (nhwc.shape[0], *sides, out_ch)
     result = check.Output(out, shape, image.dtype, nhwc, weights, biases)
@@ -188,7 +199,7 @@ def _convolve_like(
         dtype = "q7" if image.dtype == check.Q7 else "q15"
         _run(
             path, kernel, Case(op, dtype, nhwc.shape[1:], 1, out_ch, window, step, first), nhwc, weights, biases,
-            result.array.reshape(-1, *sides, out_ch), *step, *first, bias_shift, out_shift, is_relu,
+            result.array.reshape(-1, *sides, out_ch), *step, *first, requant,
         )  # fmt: skip
     return result.finish()
 
@@ -248,8 +259,7 @@ def fully_connected(
     matrix = check.contiguous(matrix)
     rows = matrix.shape[0]
     biases = check.bias_or_zero(bias, rows, matrix.dtype)
-    bias_shift, out_shift = check.shift("bias_shift", bias_shift), check.shift("out_shift", out_shift)
-    is_relu = check.one_of("activation", activation, (None, "relu")) is not None
+    requant = _pow2(activations.dtype, bias_shift, out_shift, activation)
     path = None if variant is None else check_variant(variant, "fully_connected").on_host()
     count, length = vectors.shape
     shape = (count, rows) if activations.ndim in (2, 4) else (rows,)
@@ -258,7 +268,7 @@ def fully_connected(
         dtype = "q7" if activations.dtype == check.Q7 else "q15"
         _run(
             path, _fully_connected.fully_connected, Case("fully_connected", dtype, (1, 1, length), count, rows),
-            vectors, matrix, biases, result.array.reshape(count, rows), bias_shift, out_shift, is_relu,
+            vectors, matrix, biases, result.array.reshape(count, rows), requant,
         )  # fmt: skip
     return result.finish()
 
