@@ -41,14 +41,14 @@ def _run(variant: Variant | None, kernel, case: Case, *arguments) -> None:
     kernel(*arguments, variant.unroll, variant.block_rows, variant.block_cols, variant.im2col_cols, scratch)
 
 
-def _pow2(dtype, bias_shift, out_shift, activation) -> Pow2:
+def _scheme(dtype: str, bias_shift, out_shift, activation) -> Pow2:
     """The scheme that the arguments of an operation spell, once they are checked."""
     shifts = check.shift("bias_shift", bias_shift), check.shift("out_shift", out_shift)
     check.one_of("activation", activation, (None, "relu"))
-    return _of("q7" if dtype == check.Q7 else "q15", *shifts, activation)
+    return _pow2(dtype, *shifts, activation)
 
 
-_of = lru_cache(maxsize=256)(Pow2.of)
+_pow2 = lru_cache(maxsize=256)(Pow2.of)
 
 
 def convolve(
@@ -191,12 +191,12 @@ def _convolve_like(
     biases = check.bias_or_zero(bias, out_ch, weights.dtype)
     first, totals = check.convolution_padding(padding, size, window, step)
     sides = check.output_sides(out_ch, size, window, step, first, totals, False, output_size)
-    requant = _pow2(image.dtype, bias_shift, out_shift, activation)
+    dtype = "q7" if image.dtype == check.Q7 else "q15"
+    requant = _scheme(dtype, bias_shift, out_shift, activation)
     path = None if variant is None else check_variant(variant, op).on_host()
     shape = (*sides, out_ch) if image.ndim == 3 else (nhwc.shape[0], *sides, out_ch)
     result = check.Output(out, shape, image.dtype, nhwc, weights, biases)
     if nhwc.shape[0]:
-        dtype = "q7" if image.dtype == check.Q7 else "q15"
         _run(
             path, kernel, Case(op, dtype, nhwc.shape[1:], 1, out_ch, window, step, first), nhwc, weights, biases,
             result.array.reshape(-1, *sides, out_ch), *step, *first, requant,
@@ -259,13 +259,13 @@ def fully_connected(
     matrix = check.contiguous(matrix)
     rows = matrix.shape[0]
     biases = check.bias_or_zero(bias, rows, matrix.dtype)
-    requant = _pow2(activations.dtype, bias_shift, out_shift, activation)
+    dtype = "q7" if activations.dtype == check.Q7 else "q15"
+    requant = _scheme(dtype, bias_shift, out_shift, activation)
     path = None if variant is None else check_variant(variant, "fully_connected").on_host()
     count, length = vectors.shape
     shape = (count, rows) if activations.ndim in (2, 4) else (rows,)
     result = check.Output(out, shape, activations.dtype, vectors, matrix, biases)
     if count:
-        dtype = "q7" if activations.dtype == check.Q7 else "q15"
         _run(
             path, _fully_connected.fully_connected, Case("fully_connected", dtype, (1, 1, length), count, rows),
             vectors, matrix, biases, result.array.reshape(count, rows), requant,

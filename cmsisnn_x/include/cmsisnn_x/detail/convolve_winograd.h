@@ -412,9 +412,11 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_STOR
                 y = CXN_MIN(y, CXN_GET(OUT_H) - CXN_BC);
                 CXN_LOCAL(products)(m, w, planes + y * CXN_COL_STEP);
                 for (int32_t r = 0; r < CXN_BR; r++)
-                    for (int32_t c = 0; c < CXN_BC; c++)
-                        CXN_LOCAL(outputs)(m + r * CXN_BC + c, CXN_BR * CXN_BC, CXN_ACC_INIT(&channels[o + r]),
-                                           &channels[o + r], CXN_OUT_PIXEL(y + c, x) + o + r, CXN_GET(OUT_W) - x);
+                    for (int32_t c = 0; c < CXN_BC; c++) {
+                        const CXN_CHANNEL_T *const channel = &channels[o + r];
+                        CXN_LOCAL(outputs)(m + r * CXN_BC + c, CXN_BR * CXN_BC, CXN_ACC_INIT(channel), channel,
+                                           CXN_OUT_PIXEL(y + c, x) + o + r, CXN_GET(OUT_W) - x);
+                    }
             }
         }
 #endif
@@ -430,9 +432,11 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_STOR
                 y = CXN_MIN(y, CXN_GET(OUT_H) - CXN_BC);
                 CXN_PRODUCTS_LEFT(m, w, planes + y * CXN_COL_STEP);
                 for (int32_t r = 0; r < CXN_MIN(2, CXN_GET(OUT_CH) - o); r++)
-                    for (int32_t c = 0; c < CXN_BC; c++)
-                        CXN_LOCAL(outputs)(m + r * CXN_BC + c, 2 * CXN_BC, CXN_ACC_INIT(&channels[o + r]),
-                                           &channels[o + r], CXN_OUT_PIXEL(y + c, x) + o + r, CXN_GET(OUT_W) - x);
+                    for (int32_t c = 0; c < CXN_BC; c++) {
+                        const CXN_CHANNEL_T *const channel = &channels[o + r];
+                        CXN_LOCAL(outputs)(m + r * CXN_BC + c, 2 * CXN_BC, CXN_ACC_INIT(channel), channel,
+                                           CXN_OUT_PIXEL(y + c, x) + o + r, CXN_GET(OUT_W) - x);
+                    }
             }
         }
 #endif

@@ -30,11 +30,11 @@
 
 #define CXN_ROUND_TERM ((uint32_t)((1ULL << CXN_GET(OUT_SHIFT)) >> 1))
 #define CXN_ACC_INIT(channel) ((int32_t)(((uint32_t)(int32_t)*(channel) << CXN_GET(BIAS_SHIFT)) + CXN_ROUND_TERM))
-#define CXN_REQUANTISE(acc, channel) CXN_LOCAL(requantise)(acc, channel)
+/* The same for every channel: its address is not even computed. */
+#define CXN_REQUANTISE(acc, channel) ((void)(channel), CXN_LOCAL(requantise)(acc))
 
-CXN_INLINE int32_t CXN_LOCAL(requantise)(int32_t acc, const CXN_CHANNEL_T *channel)
+CXN_INLINE int32_t CXN_LOCAL(requantise)(int32_t acc)
 {
-    (void)channel;
 #if CXN_SATURATE
     int32_t out;
     /* One instruction shifts and saturates; USAT one bit below the sign folds the ReLU. */
