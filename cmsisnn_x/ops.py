@@ -32,12 +32,15 @@ __all__ = [
 ]  # fmt: skip
 
 
-def _run(variant: Variant | None, kernel, case: Case, *arguments) -> None:
-    """Run an operation with knobs: the vector kernel of this machine, or the Cython code path that `variant` names."""
+def _run(variant: Variant | None, kernel, op: str, sizes: tuple, *arguments) -> None:
+    """Run an operation with knobs: the vector kernel of this machine, or the Cython code path that `variant` names.
+
+    `sizes` are the fields of :class:`Case` after `op`.
+    """
     if variant is None:
-        getattr(_simd, case.op)(*arguments)
+        getattr(_simd, op)(*arguments)
         return
-    scratch = np.empty(max(footprint(case, variant) // 2, 1), np.int16)
+    scratch = np.empty(max(footprint(Case(op, *sizes), variant) // 2, 1), np.int16)
     kernel(*arguments, variant.unroll, variant.block_rows, variant.block_cols, variant.im2col_cols, scratch)
 
 
@@ -198,7 +201,7 @@ def _convolve_like(
     result = check.Output(out, shape, image.dtype, nhwc, weights, biases)
     if nhwc.shape[0]:
         _run(
-            path, kernel, Case(op, dtype, nhwc.shape[1:], 1, out_ch, window, step, first), nhwc, weights, biases,
+            path, kernel, op, (dtype, nhwc.shape[1:], 1, out_ch, window, step, first), nhwc, weights, biases,
             result.array.reshape(-1, *sides, out_ch), *step, *first, requant,
         )  # fmt: skip
     return result.finish()
@@ -267,7 +270,7 @@ def fully_connected(
     result = check.Output(out, shape, activations.dtype, vectors, matrix, biases)
     if count:
         _run(
-            path, _fully_connected.fully_connected, Case("fully_connected", dtype, (1, 1, length), count, rows),
+            path, _fully_connected.fully_connected, "fully_connected", (dtype, (1, 1, length), count, rows),
             vectors, matrix, biases, result.array.reshape(count, rows), requant,
         )  # fmt: skip
     return result.finish()
