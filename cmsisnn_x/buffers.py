@@ -39,7 +39,6 @@ class Case:
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int] = (0, 0)
     output: tuple[int, int] = (1, 1)
-    pool: Pool | None = None
 
     @property
     def depth(self) -> int:
@@ -109,46 +108,48 @@ FOOTPRINTS: dict[tuple[str, str], Callable[[Case, Variant], int]] = {
 """(operation, lowering) -> scratch bytes. A new lowering is one function and one row."""
 
 
-def band_bytes(case: Case, variant: Variant) -> int:
+def band_bytes(case: Case, variant: Variant, pool: Pool | None) -> int:
     """Lines of a convolution's output that lie in scratch when the pooling behind it is fused: rows, or with Winograd
     columns, of which `tile` are made at a time; and those of them that windows share with the ones after.
 
     As convolve_band.h says it. A window that is not complete yet lacks a line or more, and where it starts is fixed
     modulo the greatest common divisor of the pooling's stride and the lines made at a time.
     """
-    if case.pool is None:
+    if pool is None:
         raise VariantError("variant.fused_pool: expected a convolution with a pooling layer behind it, got none")
     across = int(variant.lowering == "winograd")
     made = variant.tile if across else 1
-    kernel, stride, padding = case.pool.kernel[across], case.pool.stride[across], case.pool.padding[across]
+    kernel, stride, padding = pool.kernel[across], pool.stride[across], pool.padding[across]
     kept = kernel - 1 - (kernel - 1 - padding) % gcd(made, stride)
     element = 1 if case.dtype == "q7" else 2
     return min(kept + made, case.output[across]) * case.output[1 - across] * (case.out_channels or 1) * element
 
 
-def footprint(case: Case, variant: Variant) -> int:
-    """Scratch bytes of `case` under `variant`; 0 for the operations without knobs."""
+def footprint(case: Case, variant: Variant, pool: Pool | None = None) -> int:
+    """Scratch bytes of `case` under `variant`, which with `fused_pool` takes in `pool`; 0 for the operations without
+    knobs.
+    """
     if case.op not in BLOCKED_OPS:
         return 0
     if (case.op, variant.lowering) not in FOOTPRINTS:
         raise VariantError(f"variant.lowering: {case.op} has no {variant.lowering!r} kernel")
-    band = band_bytes(case, variant) if variant.fused_pool else 0
+    band = band_bytes(case, variant, pool) if variant.fused_pool else 0
     return FOOTPRINTS[case.op, variant.lowering](case, variant) + band
 
 
-def layer_scratch_bytes(layer: Layer, variant: Variant) -> int:
-    """Scratch bytes of a network's layer: :func:`scratch_bytes` for a :class:`~cmsisnn_x.layers.Layer`."""
+def layer_scratch_bytes(layer: Layer, variant: Variant, pooling: Layer | None = None) -> int:
+    """Scratch bytes of a network's layer: :func:`scratch_bytes` for a :class:`~cmsisnn_x.layers.Layer`. `pooling` is
+    the one that a variant with `fused_pool` takes in.
+    """
     (top, _), (left, _) = layer.padding
     out_h, out_w, out_ch = layer.output_image
     pool = None
-    if layer.pool is not None:
-        (pool_top, _), (pool_left, _) = layer.pool.padding
-        pool = Pool(layer.pool.kernel, layer.pool.stride, (pool_top, pool_left))
+    if pooling is not None:
+        (pool_top, _), (pool_left, _) = pooling.padding
+        pool = Pool(pooling.kernel, pooling.stride, (pool_top, pool_left))
     sides = (out_h, out_w)
-    case = Case(
-        layer.python_op, layer.dtype, layer.image, 1, out_ch, layer.kernel, layer.stride, (top, left), sides, pool
-    )  # fmt: skip
-    return footprint(case, variant)
+    case = Case(layer.python_op, layer.dtype, layer.image, 1, out_ch, layer.kernel, layer.stride, (top, left), sides)
+    return footprint(case, variant, pool)
 
 
 def scratch_bytes(

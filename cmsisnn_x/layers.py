@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One layer of a sequential network, all shapes and parameters resolved; the model file's keys are its field names."""
+"""One layer of a network, all shapes and parameters resolved; the model file's keys are its field names."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from math import prod
 
 import numpy as np
@@ -34,8 +34,8 @@ class Layer:
     `input_shape` and `output_shape` are ``(h, w, c)`` or ``(n,)``; `kernel`, `stride` are ``(y, x)``; `padding` is
     ``((top, bottom), (left, right))`` as it follows from the output size. `dtype` is that of the activations,
     `weights_dtype` that of weights and bias. `weights` and `bias` have the shapes of the Python functions.
-    `variant` holds the knobs that the model file pins. `pool` is the pooling layer right behind a convolution, which
-    the convolution's kernel may take in (`Variant.fused_pool`); see :func:`with_pools`.
+    `variant` holds the knobs that the model file pins. Its neighbours are the graph's affair:
+    :class:`cmsisnn_x.graph.Graph`.
     """
 
     name: str
@@ -55,7 +55,6 @@ class Layer:
     weights: np.ndarray | None = field(default=None, repr=False)
     bias: np.ndarray | None = field(default=None, repr=False)
     variant: Mapping[str, object] = field(default_factory=dict)
-    pool: Layer | None = field(default=None, repr=False)
 
     @property
     def python_op(self) -> str:
@@ -126,22 +125,3 @@ def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
     if len(shape) == 3:
         return shape[0], shape[1], shape[2]
     return 1, 1, prod(shape)
-
-
-def with_pools(layers: Sequence[Layer]) -> tuple[Layer, ...]:
-    """The layers of a network, each convolution with the pooling layer that reads its output as its `pool`."""
-    following = (*layers[1:], None)
-    return tuple(
-        replace(layer, pool=after if _can_take_in(layer, after) else None)
-        for layer, after in zip(layers, following, strict=True)
-    )
-
-
-def _can_take_in(layer: Layer, after: Layer | None) -> bool:
-    return (
-        layer.op == "conv2d"
-        and after is not None
-        and after.op in ("max_pool2d", "avg_pool2d")
-        and after.dtype == layer.dtype
-        and after.input_shape == layer.output_shape
-    )

@@ -14,6 +14,7 @@ from . import _simd
 from ._arguments import SOFTMAX_MAX
 from ._tables import activation_table
 from .errors import CmsisnnError, DtypeError, ShapeError
+from .graph import Graph
 from .layers import NUMPY_DTYPES, PYTHON_OPS, Layer
 
 
@@ -61,12 +62,10 @@ class Network:
             raise CmsisnnError("layers: expected at least one layer, got none")
         self._asked_isa = isa
         self._executor = _simd.Executor(isa)
-        previous = None
-        for layer in self.layers:
-            if previous is not None:
-                _check_sequence(previous, layer)
-            _append(self._executor, layer)
-            previous = layer
+        graph = Graph.chain(self.layers)
+        for node in graph.nodes:
+            graph.check(node)
+            _append(self._executor, node.layer)
         self._executor.finish()
         self.input_shape = self.layers[0].input_shape
         self.output_shape = self.layers[-1].output_shape
@@ -185,19 +184,6 @@ class Network:
 def _require(layer: Layer, holds: bool, expected: str, got: object, error: type[CmsisnnError] = CmsisnnError) -> None:
     if not holds:
         raise error(f"layer {layer.name!r}: expected {expected}, got {got}")
-
-
-def _check_sequence(previous: Layer, layer: Layer) -> None:
-    shape = previous.output_shape
-    follows = f"input shape {shape}, the output of {previous.name!r}"
-    _require(layer, prod(shape) == prod(layer.input_shape), follows, layer.input_shape, ShapeError)
-    _require(
-        layer,
-        previous.dtype == layer.dtype,
-        f"dtype {previous.dtype}, that of {previous.name!r}",
-        layer.dtype,
-        DtypeError,
-    )
 
 
 def _check_parameters(layer: Layer) -> None:

@@ -411,7 +411,10 @@ def _registered(op: str, dtype: str, dsp: bool) -> frozenset[Variant]:
 
 
 def device_variant_problem(layer: Layer, variant: Variant, *, dsp: bool) -> str | None:
-    """Why the device kernel of `variant` cannot run `layer` on a core with or without DSP extension; None if it can."""
+    """Why the device kernel of `variant` cannot run `layer` on a core with or without DSP extension; None if it can.
+
+    What a variant with `fused_pool` needs behind the layer is :func:`cmsisnn_x.steps.pooling_behind`'s to say.
+    """
     op = layer.python_op
     if variant not in _registered(op, layer.dtype, dsp):
         return f"no {'DSP' if dsp else 'scalar'} kernel of {op} {layer.dtype} is registered as {variant}"
@@ -427,8 +430,6 @@ def device_variant_problem(layer: Layer, variant: Variant, *, dsp: bool) -> str 
         return "weight_layout 'widened' needs q7 weights, got q15"
     if op != "convolve":
         return None
-    if variant.fused_pool and layer.pool is None:
-        return "fused_pool needs a max_pool2d or avg_pool2d layer right behind the convolution"
     _, out_w, _ = layer.output_image
     if variant.column_layout == "interleaved" and layer.image[2] % 2:
         return f"column_layout 'interleaved' needs an even number of input channels, got {layer.image[2]}"

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cmsisnn_x.layers import with_pools
 from cmsisnn_x.variant import BASELINE, Variant, device_variant_problem, device_variants, replace
 from helpers.device import INCLUDE, Case, c_source, compilers, draw
 from helpers.layers import make_layer
@@ -34,7 +33,7 @@ def one_of_each() -> list[Case]:
         ]
         for op, wide in (("max_pool2d", 1), ("avg_pool2d", 2)):
             behind = make_layer(op, conv.output_shape, dtype=dtype, kernel=3, stride=2, padding=1)
-            found.append(Case(with_pools((conv, behind))[0], Variant(8, 2, wide, 2, fused_pool=True), **offsets))
+            found.append(Case(conv, Variant(8, 2, wide, 2, fused_pool=True), behind=behind, **offsets))
         for op in ("max_pool2d", "avg_pool2d"):
             found.append(Case(make_layer(op, (7, 6, 5), dtype=dtype, kernel=3, stride=2, ceil_mode=True), **offsets))
         found += [
@@ -83,10 +82,10 @@ def one_of_each_block(*, dsp: bool) -> list[Case]:
         pool = make_layer("max_pool2d", conv.output_shape, dtype=dtype, kernel=2)
         deep = make_layer("depthwise_conv2d", (7, 6, 6), dtype=dtype, kernel=3, out_shift=6)
         full = make_layer("fully_connected", (33,), dtype=dtype, weights_dtype="q7", out_channels=7, out_shift=7)
-        for layer in (with_pools((conv, pool))[0], deep, full):
+        for layer in (conv, deep, full):
             for variant in device_variants(layer.python_op, dtype, dsp=dsp):
                 if device_variant_problem(layer, variant, dsp=dsp) is None:
-                    found[layer.op, dtype, replace(variant, unroll=1, im2col_cols=4)] = Case(layer, variant)
+                    found[layer.op, dtype, replace(variant, unroll=1, im2col_cols=4)] = Case(layer, variant, behind=pool)
     return list(found.values())
 
 

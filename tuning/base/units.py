@@ -7,6 +7,8 @@ import re
 import reprlib
 
 LARGEST = 2.0**40
+LONGEST_LINE = 1000
+"""Characters of a stranger's text that is printed."""
 _SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(|b|k|kb|kib|m|mb|mib)\s*", re.IGNORECASE)
 _HERTZ = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(|k|m|g)(?:hz)?\s*", re.IGNORECASE)
 
@@ -64,3 +66,14 @@ def printable(text: str) -> str:
     'red: \\\\x1b[31m'
     """
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
+def line_problem(value: object) -> str | None:
+    """What is wrong with a text that is printed: it must not command a terminal, or begin a line of its own.
+
+    >>> line_problem("nucleo-f746zg"), line_problem("two" + chr(10) + "lines")
+    (None, "expected a line of printable text, got 'two\\\\nlines'")
+    """
+    if isinstance(value, str) and value and value.isprintable() and len(value) <= LONGEST_LINE:
+        return None
+    return f"expected a line of printable text, got {reprlib.repr(value)}"

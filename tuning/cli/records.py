@@ -48,9 +48,10 @@ def _is_stale(record: Record) -> bool:
 
     from ..measure.bench import kernel_digest, tools_digest
     from ..measure.firmware import firmware_digest
+    from ..measure.records import about_problem
 
     about = record.about
-    if not about:
+    if not about or about_problem(about):
         return True
     if about["op"] == "network":
         kernels = about["layer"].get("kernels", ())

@@ -3,16 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import prod
 
 import numpy as np
 
 from cmsisnn_x.layers import NUMPY_DTYPES, Layer
+from cmsisnn_x.steps import Step
 from cmsisnn_x.variant import Variant
 
 from ..target import Target
-from . import board, features, fitted, mix
+from . import board, fitted, ops
 from .fused import estimate_fused
 from .table import TERMS, Estimate, Estimates
 
@@ -26,7 +27,7 @@ compilers seldom place loads side by side (the RP2040's, on the paper's network)
 """
 
 
-def estimate(layer: Layer, variant: Variant | None, target: Target) -> Estimate:
+def estimate(layer: Layer, variant: Variant | None, target: Target, follower: Layer | None = None) -> Estimate:
     """Estimate one variant.
 
     Parameters
@@ -35,32 +36,37 @@ def estimate(layer: Layer, variant: Variant | None, target: Target) -> Estimate:
     variant : Variant or None
         ``None`` for operations with a single kernel.
     target : Target
+    follower : Layer, optional
+        The pooling that a variant with `fused_pool` takes in.
     """
-    return estimate_space(layer, (variant,), target)[0]
+    return estimate_space(layer, (variant,), target, follower)[0]
 
 
-def estimate_space(layer: Layer, variants: Sequence[Variant | None], target: Target) -> Estimates:
+def estimate_space(
+    layer: Layer, variants: Sequence[Variant | None], target: Target, follower: Layer | None = None
+) -> Estimates:
     """Estimate many variants of one layer at once; an empty sequence stands for the single kernel of an
-    operation without knobs.
+    operation without knobs. Those with `fused_pool` take in `follower`.
 
-    Cycles = sum over the parts of a kernel of (how often it runs, `features`) x (what one run costs). That cost was
+    Cycles = sum over the parts of a kernel of (how often it runs, `ops.count`) x (what one run costs). That cost was
     fitted on emulated runs of this kernel on this core; what the fit left over on layers that are alike corrects the
     sum (`neighbours`). It is scaled where the target's timing differs from the
-    core's; for kernels that were never fitted it comes from the instruction mix (`mix`). Memory wait states of
+    core's; for kernels that were never fitted it comes from the instruction mix (`ops.price`). Memory wait states of
     boards are a term of their own.
     """
     chosen: tuple[Variant | None, ...] = tuple(variants) or (None,)
-    if layer.pool is not None and any(variant is not None and variant.fused_pool for variant in chosen):
-        return estimate_fused(layer, chosen, target, estimate_space)
-    counts = features.count(layer, chosen, target.dsp, has_unaligned(target))
-    names = [fitted.family(layer, variant, has_unaligned(target)) for variant in chosen]
+    if any(variant is not None and variant.fused_pool for variant in chosen):
+        return estimate_fused([Step.of(layer, variant, follower) for variant in chosen], target, estimate_space)
+    features = target.features
+    counts = ops.count(layer, chosen, features)
+    names = [fitted.family(layer, variant, features) for variant in chosen]
     first = {name: index for index, name in reversed(list(enumerate(names)))}
     position = {name: at for at, name in enumerate(first)}
     table = np.array([_coefficients(layer, chosen[index], name, target) for name, index in first.items()])
     of_part = counts * table[[position[name] for name in names]]
     of_part *= fitted.coefficients(target.core).neighbours.factors(layer, names)[:, None]
 
-    owner = list(features.parts_of(layer.op).values())
+    owner = list(ops.parts_of(layer).values())
     terms = np.zeros((len(chosen), len(TERMS)))
     for column, term in enumerate(TERMS):
         parts = [part for part, name in enumerate(owner) if name == term]
@@ -87,31 +93,24 @@ def expected_error(op: str, target: Target, dtype: str = "q7") -> tuple[float, f
     return (found["near_median"], found["near_worst"]) if found else None
 
 
-def has_unaligned(target: Target) -> bool:
-    """Whether the core can read words at any address."""
-    return target.core != "cortex-m0plus"
-
-
 def _coefficients(layer: Layer, variant: Variant | None, name: str, target: Target) -> np.ndarray:
-    unaligned = has_unaligned(target)
     core = target.core_timing or target.timing
-    price = np.array(mix.price(layer, variant, target.dsp, core, unaligned))
+    price = ops.price(layer, variant, target.features, core)
     own = target.timing == core
-    prior = price if own else np.array(mix.price(layer, variant, target.dsp, target.timing, unaligned))
+    prior = price if own else ops.price(layer, variant, target.features, target.timing)
     found = fitted.coefficients(target.core)
     fit = found.families.get(name)
     if fit is None:
         return prior * np.array(found.factors(name) or 1.0)
-    known = _plausible(np.array(fit), price, layer.op)
+    known = _plausible(np.array(fit), price, ops.parts_of(layer))
     return known if own else known * (1 + TIMING_SHARE * (prior / price - 1))
 
 
-def _plausible(known: np.ndarray, prior: np.ndarray, op: str) -> np.ndarray:
+def _plausible(known: np.ndarray, prior: np.ndarray, parts: Iterable[str]) -> np.ndarray:
     """Fitted costs, where a pass of the inner loop takes no less than `LEAST_STEP` of its instruction mix.
 
     Passes and loop turns often grow together, and least squares may then charge all of it to the one or the other.
     """
-    parts = list(features.parts_of(op))
     steps = [at for at, part in enumerate(parts) if part.removeprefix("left_") in ("steps", "straight_steps")]
     known[steps] = np.maximum(known[steps], LEAST_STEP * prior[steps])
     return known

@@ -18,8 +18,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cmsisnn_x.layers import Layer
-
 from ..base.errors import MissingToolError, TuningError
 from ..plan import Plan
 from .bench import Measurement, final_only, kernel_digest, shape_of, target_digest, tools_digest
@@ -97,7 +95,7 @@ def _emulate(plan: Plan, toolchain: Toolchain) -> Measurement:
 
 def _about(plan: Plan, compiler: str) -> dict[str, Any]:
     """Everything that the figure depends on, as JSON."""
-    kernels = sorted({_header(item.layer, at, plan) for at, item in enumerate(plan.layers)})
+    kernels = sorted({step.header for step in plan.steps})
     parameters = hashlib.sha256()
     for item in plan.layers:
         for array in (item.layer.weights, item.layer.bias):
@@ -118,12 +116,6 @@ def _about(plan: Plan, compiler: str) -> dict[str, Any]:
         "cflags": plan.cflags,
     }
     return json.loads(json.dumps(content, sort_keys=True, default=list))
-
-
-def _header(layer: Layer, at: int, plan: Plan) -> str:
-    if plan.layers[at].takes_in_next:
-        return f"{layer.python_op}_{plan.layers[at + 1].layer.python_op}"
-    return layer.python_op
 
 
 def firmware_digest(kernels: Iterable[str]) -> str:

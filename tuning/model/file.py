@@ -7,11 +7,13 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cmsisnn_x._arguments import SOFTMAX_MAX, largest_kernel, output_count, same_padding
+from cmsisnn_x.graph import Graph
 from cmsisnn_x.layers import NUMPY_DTYPES, Layer
 
 from ..base import resources, yaml_file
@@ -74,6 +76,11 @@ class Model:
     def macs(self) -> int:
         """Multiply-accumulates of one inference."""
         return sum(layer.macs for layer in self.layers)
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The layers with the tensors between them."""
+        return Graph.chain(self.layers)
 
     def network(self) -> cmsisnn_x.Network:
         """The same layers, with the same weights, on the host.
@@ -330,7 +337,9 @@ def _weights_bytes(layer: Layer) -> int:
 def _digest(model: Model) -> str:
     """SHA-256 over the resolved content: not over the text, so that a comment changes nothing."""
     content: list[object] = [model.name, model.dtype, model.input_shape, model.target, model.budget]
-    content += [{k: v for k, v in vars(layer).items() if k not in ("weights", "bias")} for layer in model.layers]
+    # Layers once had a field `pool`, empty here: digests of plans that were written then stay right.
+    shapes = ({k: v for k, v in vars(layer).items() if k not in ("weights", "bias")} for layer in model.layers)
+    content += [shape | {"pool": None} for shape in shapes]
     digest = hashlib.sha256(json.dumps(content, sort_keys=True, default=dict).encode())
     for layer in model.layers:
         for array in (layer.weights, layer.bias):

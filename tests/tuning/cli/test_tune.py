@@ -77,7 +77,7 @@ def test_json_is_the_plan_and_nothing_else(run, tmp_path: Path) -> None:
     ran = run("net.yaml", "--json", "--clock", "216M", "-o", "here")
     assert ran.err == ""
     plan = json.loads(ran.out)
-    assert (plan["schema"], plan["target"], plan["clock_hz"]) == ("plan-1", "cortex-m7", 216_000_000)
+    assert (plan["schema"], plan["target"], plan["clock_hz"]) == ("plan-2", "cortex-m7", 216_000_000)
     assert json.loads((tmp_path / "here/plan.json").read_text(encoding="utf-8")) == plan
 
 
