@@ -410,10 +410,10 @@ def _registered(op: str, dtype: str, dsp: bool) -> frozenset[Variant]:
     return frozenset(device_variants(op, dtype, dsp=dsp))
 
 
-def device_variant_problem(layer: Layer, variant: Variant, *, dsp: bool) -> str | None:
+def device_variant_problem(layer: Layer, variant: Variant, *, dsp: bool, follower: Layer | None = None) -> str | None:
     """Why the device kernel of `variant` cannot run `layer` on a core with or without DSP extension; None if it can.
 
-    What a variant with `fused_pool` needs behind the layer is :func:`cmsisnn_x.steps.pooling_behind`'s to say.
+    `follower` is the pooling that a variant with `fused_pool` takes in.
     """
     op = layer.python_op
     if variant not in _registered(op, layer.dtype, dsp):
@@ -430,6 +430,8 @@ def device_variant_problem(layer: Layer, variant: Variant, *, dsp: bool) -> str 
         return "weight_layout 'widened' needs q7 weights, got q15"
     if op != "convolve":
         return None
+    if variant.fused_pool and follower is None:
+        return "fused_pool needs a max_pool2d or avg_pool2d layer right behind the convolution"
     _, out_w, _ = layer.output_image
     if variant.column_layout == "interleaved" and layer.image[2] % 2:
         return f"column_layout 'interleaved' needs an even number of input channels, got {layer.image[2]}"

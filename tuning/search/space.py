@@ -77,7 +77,7 @@ def search_space(layer: Layer, target: Target, follower: Layer | None = None) ->
     legal = tuple(
         v
         for v in device_variants(layer.python_op, layer.dtype, target.dsp, target.core)
-        if (follower is not None or not v.fused_pool) and device_problem(layer, v, target) is None
+        if device_problem(layer, v, target, follower) is None
     )
     pinned = tuple(v for v in legal if all(getattr(v, name) == value for name, value in layer.variant.items()))
     if not pinned:
@@ -163,8 +163,8 @@ def device_variants(op: str, dtype: str, dsp: bool, core: str | None = None) -> 
     return knob_values.device_variants(op, dtype, dsp=dsp, core=core)
 
 
-def device_problem(layer: Layer, variant: Variant, target: Target) -> str | None:
-    return knob_values.device_variant_problem(layer, variant, dsp=target.dsp)
+def device_problem(layer: Layer, variant: Variant, target: Target, follower: Layer | None = None) -> str | None:
+    return knob_values.device_variant_problem(layer, variant, dsp=target.dsp, follower=follower)
 
 
 _OF_THE_KERNEL = attrgetter(
