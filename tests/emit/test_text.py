@@ -25,7 +25,7 @@ from tuning.model.schema import KNOBS as YAML_KNOBS
 from tuning.search.space import DIMENSIONS
 
 
-@pytest.mark.parametrize("module", [cgen, macros, project, weights], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("module", [cgen, macros, project], ids=lambda m: m.__name__)
 def test_docstring_examples(module) -> None:
     result = doctest.testmod(module)
     assert result.attempted
