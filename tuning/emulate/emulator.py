@@ -16,7 +16,7 @@ from ..target.cores import CORES, Core
 from . import elf, memory, waits
 from .elf import Image, Symbol
 from .engine import Engine, Memories, Outcome, Watch
-from .errors import EmulationError
+from .errors import EmulationError, Failure
 from .instructions import Instruction, decode, is_missing
 from .memory import Region
 from .pipeline import pipeline_of
@@ -307,18 +307,19 @@ class Emulator:
 
     def _check(self, ran: Outcome, symbol: str, budget: int) -> None:
         pc, message = ran.pc, ran.fault
+        failure: Failure = "fault"
         if ran.offence is not None:
             rule, is_write, address, size, pc = ran.offence
             message = memory.explain(rule, is_write, address, size, self._regions(), self.core)
         elif message is None and ran.exhausted:
-            message = f"did not return within {budget} instructions"
+            message, failure = f"did not return within {budget} instructions", "timeout"
         elif message is None and pc != self._layout.return_page:
             message = "the core went to sleep (WFI or WFE) and no interrupt can wake it"
         if message is not None:
             if ran.sp < self._layout.stack - memory.STACK_SIZE:
                 message += f" (the stack is more than {memory.STACK_SIZE >> 20} MiB deep)"
             place, name = self.image.place(pc), self.image.name_of(pc)
-            raise EmulationError(f"{symbol}: {message}, at {place}", address=pc, symbol=name)
+            raise EmulationError(f"{symbol}: {message}, at {place}", address=pc, symbol=name, failure=failure)
 
 
 def _to_bytes(content: bytes | np.ndarray) -> bytes:

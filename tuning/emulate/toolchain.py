@@ -34,6 +34,11 @@ _CLANG_ALWAYS = (
 )
 COMPILE_SECONDS = 300
 """After which a compiler is given up."""
+_PASSING = (
+    *("No space left", "annot allocate", "out of memory", "Resource temporarily"),
+    "signal terminated program",  # the driver says so of the compiler that it started
+)
+"""In what a compiler says when the machine is to blame, not the code."""
 # A loop that looks like memcpy must not become a call of itself.
 _RUNTIME_CFLAGS = ("-O2", "-ffreestanding", "-fno-builtin")
 
@@ -184,7 +189,10 @@ class Toolchain:
         if done.returncode:
             said = done.stderr.splitlines()
             lines = [line for line in said if "error:" in line or "undefined" in line] or said or ["no message"]
-            raise ToolchainError(f"{what} failed ({self.kind}): {'; '.join(line.strip() for line in lines[:3])}")
+            shown = "; ".join(line.strip() for line in lines[:3])
+            # Who was killed says nothing more.
+            passing = done.returncode < 0 or not said or any(word in shown for word in _PASSING)
+            raise ToolchainError(f"{what} failed ({self.kind}): {shown}", passing=passing)
         return done.stderr
 
 
@@ -207,7 +215,8 @@ def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
             else:
                 process.kill()
             if isinstance(problem, subprocess.TimeoutExpired):
-                raise ToolchainError(f"{command[0]} did not return within {COMPILE_SECONDS} s") from None
+                what = f"{command[0]} did not return within {COMPILE_SECONDS} s"
+                raise ToolchainError(what, failure="timeout", passing=True) from None
             raise
     return subprocess.CompletedProcess(command, process.returncode, out, err)
 

@@ -64,7 +64,7 @@ def test_weights_are_the_models_own_whatever_the_layout(tmp_path):
 
 CONV = {"op": "conv2d", "name": "conv", "out": 6, "kernel": 3, "pad": 1, "out_shift": 9}
 LAYOUTS = {
-    "plain": Variant(unroll=1, block_rows=1, block_cols=1, im2col_cols=1, lowering="direct"),
+    "plain": Variant(unroll=1, block_rows=1, block_cols=1, im2col_cols=1),
     "interleaved": Variant(weight_layout="interleaved"),
     "widened": Variant(weight_layout="widened"),
     "winograd": Variant(lowering="winograd", weight_layout="widened", tile=4, block_cols=4, im2col_cols=4),
