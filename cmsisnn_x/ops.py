@@ -7,7 +7,6 @@ means, modulo 2^32 in the accumulator as the hardware does, and writes each outp
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +16,6 @@ from . import _arguments as check
 from ._tables import activation_table
 from .buffers import Case, footprint
 from .errors import CmsisnnError, ShapeError
-from .scheme import Pow2
 from .study import _convolution, _depthwise, _fully_connected
 from .variant import Variant, check_variant
 
@@ -42,16 +40,6 @@ def _run(variant: Variant | None, kernel, op: str, sizes: tuple, *arguments) -> 
         return
     scratch = np.empty(max(footprint(Case(op, *sizes), variant) // 2, 1), np.int16)
     kernel(*arguments, variant.unroll, variant.block_rows, variant.block_cols, variant.im2col_cols, scratch)
-
-
-def _scheme(dtype: str, bias_shift, out_shift, activation) -> Pow2:
-    """The scheme that the arguments of an operation spell, once they are checked."""
-    shifts = check.shift("bias_shift", bias_shift), check.shift("out_shift", out_shift)
-    check.one_of("activation", activation, (None, "relu"))
-    return _pow2(dtype, *shifts, activation)
-
-
-_pow2 = lru_cache(maxsize=256)(Pow2.of)
 
 
 def convolve(
@@ -195,7 +183,7 @@ def _convolve_like(
     first, totals = check.convolution_padding(padding, size, window, step)
     sides = check.output_sides(out_ch, size, window, step, first, totals, False, output_size)
     dtype = "q7" if image.dtype == check.Q7 else "q15"
-    requant = _scheme(dtype, bias_shift, out_shift, activation)
+    requant = check.pow2(dtype, bias_shift, out_shift, activation)
     path = None if variant is None else check_variant(variant, op).on_host()
     shape = (*sides, out_ch) if image.ndim == 3 else (nhwc.shape[0], *sides, out_ch)
     result = check.Output(out, shape, image.dtype, nhwc, weights, biases)
@@ -263,7 +251,7 @@ def fully_connected(
     rows = matrix.shape[0]
     biases = check.bias_or_zero(bias, rows, matrix.dtype)
     dtype = "q7" if activations.dtype == check.Q7 else "q15"
-    requant = _scheme(dtype, bias_shift, out_shift, activation)
+    requant = check.pow2(dtype, bias_shift, out_shift, activation)
     path = None if variant is None else check_variant(variant, "fully_connected").on_host()
     count, length = vectors.shape
     shape = (count, rows) if activations.ndim in (2, 4) else (rows,)

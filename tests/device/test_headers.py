@@ -85,7 +85,8 @@ def one_of_each_block(*, dsp: bool) -> list[Case]:
         for layer in (conv, deep, full):
             for variant in device_variants(layer.python_op, dtype, dsp=dsp):
                 if device_variant_problem(layer, variant, dsp=dsp) is None:
-                    found[layer.op, dtype, replace(variant, unroll=1, im2col_cols=4)] = Case(layer, variant, behind=pool)
+                    block = replace(variant, unroll=1, im2col_cols=4)
+                    found[layer.op, dtype, block] = Case(layer, variant, behind=pool)
     return list(found.values())
 
 
