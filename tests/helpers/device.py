@@ -30,9 +30,9 @@ import numpy as np
 
 import cmsisnn_x
 from cmsisnn_x.isa import Isa
-from cmsisnn_x.layers import PYTHON_OPS, Layer
+from cmsisnn_x.layers import Layer
 from cmsisnn_x.steps import Step
-from cmsisnn_x.variant import BLOCKED_OPS, Variant
+from cmsisnn_x.variant import Variant
 from helpers import reference
 from tuning.emit.cgen import C_TYPES, WHOLE_FUNCTION, array_declare, macros
 from tuning.emit.kernel_text import kernel_of
@@ -75,7 +75,7 @@ class Case:
 
     @property
     def op(self) -> str:
-        return PYTHON_OPS.get(self.layer.op, self.layer.op)
+        return self.layer.python_op
 
     def __str__(self) -> str:
         layer, p = self.layer, self.pool
@@ -140,7 +140,7 @@ class Case:
     def scratch(self) -> int:
         if self.scratch_bytes is not None:
             return self.scratch_bytes
-        if self.op not in BLOCKED_OPS:
+        if not self.layer.row.has_knobs:
             return 0
         return Step.of(self.layer, self.variant, self.behind).scratch_bytes
 

@@ -23,7 +23,7 @@ import numpy as np
 
 from cmsisnn_x.layers import Layer
 from cmsisnn_x.steps import Step
-from cmsisnn_x.variant import BLOCKED_OPS, Variant
+from cmsisnn_x.variant import Variant
 
 from ..cost import fitted, ops
 from ..cost.fitted import Coefficients
@@ -126,7 +126,7 @@ def _emulate(
 
 
 def _variants(layer: Layer, target: Target) -> tuple[Variant | None, ...]:
-    return search_space(layer, target).variants if layer.python_op in BLOCKED_OPS else (None,)
+    return search_space(layer, target).variants if layer.row.has_knobs else (None,)
 
 
 def _plan(layers: Sequence[Layer], target: Target) -> list[tuple[Layer, list[Variant | None]]]:

@@ -6,17 +6,19 @@ model's own arrays, as an archive.
 from __future__ import annotations
 
 import io
-import math
 import zipfile
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cmsisnn_x._tables import activation_table
 from cmsisnn_x.layers import NUMPY_DTYPES, Layer
 from cmsisnn_x.variant import Variant
 
 if TYPE_CHECKING:
     from tuning.plan import Plan
+
+__all__ = ["activation_table", "bias", "packed_weights", "weights_archive"]
 
 
 def packed_weights(layer: Layer, variant: Variant | None) -> np.ndarray:
@@ -33,32 +35,6 @@ def bias(layer: Layer) -> np.ndarray:
     if layer.bias is not None:
         return layer.bias
     return np.zeros(layer.output_shape[-1], NUMPY_DTYPES[layer.weights_dtype or layer.dtype])
-
-
-def activation_table(op: str, dtype: str) -> np.ndarray:
-    """The table of a table-driven activation.
-
-    Parameters
-    ----------
-    op : {"sigmoid", "tanh"}
-    dtype : {"q7", "q15"}
-
-    Returns
-    -------
-    ndarray of int8 or int16, shape (256,)
-        Entry t mod 256, t = -128..127, is ``min(floor(f(t / 16) * 2**(N-1) + 1/2), 2**(N-1) - 1)`` with N the bits of
-        `dtype`: CMSIS-NN's own four tables.
-
-    Examples
-    --------
-    >>> activation_table("tanh", "q7")[[0, 1, 127, 128, 255]].tolist()
-    [0, 8, 127, -128, -8]
-    """
-    function = {"sigmoid": lambda x: 1 / (1 + math.exp(-x)), "tanh": math.tanh}[op]
-    one = 1 << (8 * NUMPY_DTYPES[dtype].itemsize - 1)
-    signed = [*range(128), *range(-128, 0)]
-    values = [min(math.floor(function(t / 16) * one + 0.5), one - 1) for t in signed]
-    return np.array(values, NUMPY_DTYPES[dtype])
 
 
 def weights_archive(plan: Plan) -> bytes | None:

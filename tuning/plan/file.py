@@ -17,8 +17,9 @@ from math import prod
 from typing import Any
 
 from cmsisnn_x.errors import CmsisnnError
-from cmsisnn_x.layers import NUMPY_DTYPES, PYTHON_OPS, Layer
-from cmsisnn_x.variant import Variant, check_variant
+from cmsisnn_x.layers import NUMPY_DTYPES, Layer
+from cmsisnn_x.op import MODEL_OPS, check_variant
+from cmsisnn_x.variant import Variant
 
 from ..base.cflags import cflags_problem
 from ..base.errors import OptionError
@@ -227,7 +228,7 @@ def _several(least: int, most: int, what: str, item: tuple[str, Any]) -> tuple[s
 _SHAPE = _several(1, 3, "one to three sizes", _between(1, MAX_DIMENSION))
 _PAIR = _several(2, 2, "two numbers", _between(1, MAX_DIMENSION))
 _FIELDS: dict[str, tuple[str, Any]] = {
-    "op": _one_of(*PYTHON_OPS),
+    "op": _one_of(*MODEL_OPS),
     "dtype": _one_of(*NUMPY_DTYPES),
     "weights_dtype": _one_of(None, *NUMPY_DTYPES),
     "input_shape": _SHAPE,

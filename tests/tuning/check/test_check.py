@@ -17,12 +17,13 @@ from typer.testing import CliRunner
 import tuning
 from cmsisnn_x import Network
 from cmsisnn_x.layers import Layer
+from cmsisnn_x.scheme import wrapped
 from helpers.networks import NETWORKS, inputs
 from helpers.plans import make_plan
 from tuning import check as check_module
 from tuning.base.errors import MissingToolError, ModelError, OptionError
 from tuning.check import Check, TensorCheck, check_model, with_firmware
-from tuning.check.accumulators import accumulators, reach, requantised, wrapped
+from tuning.check.accumulators import accumulators, reach, requantised
 from tuning.cli.main import app
 from tuning.quantize import evaluate, load_data
 from tuning.schemas import published

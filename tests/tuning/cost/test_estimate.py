@@ -15,7 +15,6 @@ from cmsisnn_x.buffers import layer_scratch_bytes
 from cmsisnn_x.isa import Features, Isa
 from cmsisnn_x.layers import PYTHON_OPS, Layer
 from cmsisnn_x.packing import pack_device_weights
-from cmsisnn_x.variant import BLOCKED_OPS
 from tuning.calibrate.fit import Sample, confirm, fit, grid, judge, make_layer, unseen
 from tuning.cost import TERMS, estimate, estimate_space, expected_error, fitted, ops
 from tuning.cost.neighbours import Neighbours
@@ -118,7 +117,7 @@ def test_terms_add_up_and_footprints_are_the_packers_and_buffers(core: str) -> N
             assert list(item.terms) == list(TERMS)
             assert sum(item.terms.values()) == item.cycles
             assert item.terms["memory"] == 0
-            if layer.python_op in BLOCKED_OPS:
+            if layer.row.has_knobs:
                 assert item.scratch_bytes == layer_scratch_bytes(layer, variant)
                 assert table.weights_bytes[index] == pack_device_weights(layer, variant).nbytes + layer.bias.nbytes
             else:
