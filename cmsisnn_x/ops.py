@@ -204,8 +204,7 @@ def _convolve_like(case: Case, requant: Pow2, image, nhwc, weights, bias, varian
     result = check.Output(out, shape if image.ndim == 3 else (len(nhwc), *shape), image.dtype, nhwc, weights, biases)
     if len(nhwc):
         _run(
-            path, case, nhwc, weights, biases, result.array.reshape(-1, *shape), *case.stride, *case.padding,
-            requant,
+            path, case, nhwc, weights, biases, result.array.reshape(-1, *shape), *case.stride, *case.padding, requant,
         )  # fmt: skip
     return result.finish()
 
@@ -273,8 +272,7 @@ def fully_connected(
     result = check.Output(out, shape, activations.dtype, vectors, matrix, biases)
     if count:
         _run(
-            path, case, vectors, matrix, biases, result.array.reshape(count, rows),
-            requant,
+            path, case, vectors, matrix, biases, result.array.reshape(count, rows), requant,
         )  # fmt: skip
     return result.finish()
 

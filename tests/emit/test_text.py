@@ -55,9 +55,8 @@ def test_geometry_of_each_operation() -> None:
     expected = {
         "IN_H": 11, "IN_W": 7, "IN_CH": 5, "OUT_H": 6, "OUT_W": 4, "OUT_CH": 13, "KERNEL_H": 3, "KERNEL_W": 5,
         "STRIDE_Y": 2, "STRIDE_X": 2, "PAD_TOP": 1, "PAD_LEFT": 2, "BIAS_SHIFT": 2, "OUT_SHIFT": 10,
-        "OUT_MIN": 0, "OUT_MAX": 127, "IN_BITS": 8, "WEIGHT_BITS": 8, "INT_BITS": 0,
-        "INPUT_ALIGNED": 0, "OUTPUT_ALIGNED": 1, "UNROLL": 8,
-        "LOWERING": "CXN_LOWERING_IM2COL", "SCRATCH_BYTES": 96,
+        "OUT_MIN": 0, "OUT_MAX": 127, "IN_BITS": 8, "WEIGHT_BITS": 8, "INT_BITS": 0, "INPUT_ALIGNED": 0,
+        "OUTPUT_ALIGNED": 1, "UNROLL": 8, "LOWERING": "CXN_LOWERING_IM2COL", "SCRATCH_BYTES": 96,
     }  # fmt: skip
     assert {f"N_C_{k}": v for k, v in expected.items()}.items() <= got.items()
     dense = layer_macros(NETWORKS["mixed"][0], Variant(), "N_D", scratch_bytes=0)
