@@ -17,7 +17,7 @@ from helpers.device import INCLUDE, Case, c_source, compilers, draw
 from helpers.layers import make_layer
 from helpers.qemu import BOARDS, Board, check_in_qemu
 from tuning.emulate import ToolchainError, find_toolchain
-from tuning.target import CORES
+from tuning.target.cores import CORES
 
 
 def one_of_each() -> list[Case]:
