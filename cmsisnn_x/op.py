@@ -77,7 +77,7 @@ def _no_scratch(case: Case, variant: Variant) -> int:
     return 0
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Op:
     """An operation.
 
@@ -146,6 +146,9 @@ class Op:
     scratch: Callable[[Case, Variant], int] = _no_scratch
     pack: Callable[[Layer, Variant], np.ndarray] | None = None
     append: Callable[[Any, Layer, Mapping[str, np.ndarray]], None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Op {self.name}>"
 
     @property
     def header(self) -> str:
@@ -270,10 +273,16 @@ def _registered(op: str, dtype: str, features: Features) -> frozenset[Variant]:
     return frozenset(device_variants(op, dtype, replace(features, schedule=None)))
 
 
-def device_variant_problem(layer: Layer, variant: Variant, features: Features) -> str | None:
-    """Why the device kernel of `variant` cannot run `layer` on a core with these features; None if it can."""
+def device_variant_problem(
+    layer: Layer, variant: Variant, features: Features, follower: Layer | None = None
+) -> str | None:
+    """Why the device kernel of `variant` cannot run `layer` on a core with these features; None if it can. `follower`
+    is the pooling that a variant with `fused_pool` takes in.
+    """
     row = layer.row
     if variant not in _registered(row.name, layer.dtype, features):
         kind = "DSP" if features.isa >= Isa.DSP else "scalar"
         return f"no {kind} kernel of {row.name} {layer.dtype} is registered as {variant}"
+    if variant.fused_pool and follower is None:
+        return "fused_pool needs a max_pool2d or avg_pool2d layer right behind the convolution"
     return next((problem for rule in row.constraints if (problem := rule(layer, variant)) is not None), None)

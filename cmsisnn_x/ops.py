@@ -8,6 +8,7 @@ means, modulo 2^32 in the accumulator as the hardware does, and writes each outp
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,7 +62,10 @@ def _windows(op, nhwc, channels, kernel, stride, padding, ceil_mode, output_size
 
 def _requantisation(dtype: str, bias_shift, out_shift, activation) -> Pow2:
     shifts = check.shift("bias_shift", bias_shift), check.shift("out_shift", out_shift)
-    return Pow2.of(dtype, *shifts, check.one_of("activation", activation, (None, "relu")))
+    return _pow2(dtype, *shifts, check.one_of("activation", activation, (None, "relu")))
+
+
+_pow2 = lru_cache(maxsize=256)(Pow2.of)
 
 
 def convolve(
@@ -200,8 +204,7 @@ def _convolve_like(case: Case, requant: Pow2, image, nhwc, weights, bias, varian
     result = check.Output(out, shape if image.ndim == 3 else (len(nhwc), *shape), image.dtype, nhwc, weights, biases)
     if len(nhwc):
         _run(
-            path, case, nhwc, weights, biases, result.array.reshape(-1, *shape), *case.stride, *case.padding,
-            requant.bias_shift, requant.out_shift, requant.low == 0,
+            path, case, nhwc, weights, biases, result.array.reshape(-1, *shape), *case.stride, *case.padding, requant,
         )  # fmt: skip
     return result.finish()
 
@@ -269,8 +272,7 @@ def fully_connected(
     result = check.Output(out, shape, activations.dtype, vectors, matrix, biases)
     if count:
         _run(
-            path, case, vectors, matrix, biases, result.array.reshape(count, rows),
-            requant.bias_shift, requant.out_shift, requant.low == 0,
+            path, case, vectors, matrix, biases, result.array.reshape(count, rows), requant,
         )  # fmt: skip
     return result.finish()
 

@@ -88,9 +88,7 @@ def append_windows(executor: Any, layer: Layer, constants: Mapping[str, np.ndarr
         layer.kernel,
         layer.stride,
         pad,
-        layer.bias_shift,
-        layer.out_shift,
-        layer.activation == "relu",
+        layer.requant,
         constants["weights"],
         constants.get("bias"),
     )

@@ -80,9 +80,7 @@ def _append(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray]) ->
         (1, 1),
         (1, 1),
         (0, 0),
-        layer.bias_shift,
-        layer.out_shift,
-        layer.activation == "relu",
+        layer.requant,
         constants["weights"],
         constants.get("bias"),
     )

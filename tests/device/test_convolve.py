@@ -26,7 +26,7 @@ from helpers.device import (
     sample,
 )
 from helpers.layers import features, make_layer
-from tuning.target import CORES
+from tuning.target.cores import CORES
 
 OFFSETS = (None, 1, 2, 3)
 

@@ -11,7 +11,7 @@ from cmsisnn_x.packing import pack_device_weights
 from cmsisnn_x.variant import Variant, replace
 from helpers.device import Build, Case, assert_kernel, check_on_host, compile_cases, compilers, host_compiler, sample
 from helpers.layers import features, make_layer
-from tuning.target import CORES
+from tuning.target.cores import CORES
 
 OFFSETS = (None, 1, 2, 3)
 SHAPES = (

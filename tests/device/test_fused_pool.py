@@ -66,7 +66,7 @@ def cases(dtype: str, *, dsp: bool) -> list[Case]:
     fused = [v for v in device_variants("convolve", dtype, features(dsp=dsp)) if v.fused_pool]
     found = []
     for turn, ((layer, behind), variant) in enumerate(product(pairs(dtype), fused)):
-        if device_variant_problem(layer, variant, features(dsp=dsp)) is None:
+        if device_variant_problem(layer, variant, features(dsp=dsp), behind) is None:
             offsets = {"input_offset": OFFSETS[turn % 4], "output_offset": OFFSETS[turn // 4 % 4]}
             found.append(Case(layer, variant, behind=behind, **offsets))
     assert {case.variant for case in found} == set(fused)

@@ -267,8 +267,8 @@ def _digest(model: Model) -> str:
     """SHA-256 over the resolved content: not over the text, so that a comment changes nothing."""
     content: list[object] = [model.name, model.dtype, model.input_shape, model.target, model.budget]
     # Layers once had a field `pool`, empty here: digests of plans that were written then stay right.
-    shapes = ({k: v for k, v in vars(layer).items() if k not in ("weights", "bias")} for layer in model.layers)
-    content += [shape | {"pool": None} for shape in shapes]
+    layers = ({k: v for k, v in vars(layer).items() if k not in ("weights", "bias")} for layer in model.layers)
+    content += [fields | {"pool": None} for fields in layers]
     digest = hashlib.sha256(json.dumps(content, sort_keys=True, default=dict).encode())
     for layer in model.layers:
         for array in (layer.weights, layer.bias):

@@ -77,7 +77,7 @@ def search_space(layer: Layer, target: Target, follower: Layer | None = None) ->
     legal = tuple(
         v
         for v in device_variants(layer.python_op, layer.dtype, target.features)
-        if (follower is not None or not v.fused_pool) and device_problem(layer, v, target) is None
+        if device_problem(layer, v, target, follower) is None
     )
     pinned = tuple(v for v in legal if all(getattr(v, name) == value for name, value in layer.variant.items()))
     if not pinned:
@@ -151,8 +151,8 @@ def baseline_of(space: SearchSpace) -> Variant | None:
     return space.layer.row.baseline if space.variants else None
 
 
-def device_problem(layer: Layer, variant: Variant, target: Target) -> str | None:
-    return device_variant_problem(layer, variant, target.features)
+def device_problem(layer: Layer, variant: Variant, target: Target, follower: Layer | None = None) -> str | None:
+    return device_variant_problem(layer, variant, target.features, follower)
 
 
 _OF_THE_KERNEL = attrgetter(

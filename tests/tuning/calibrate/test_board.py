@@ -44,8 +44,8 @@ def synthetic(**memory) -> Target:
 
 def measure(folder: Path, target: Target, path: Path) -> Path:
     """What the emitted example would print on this board, in a serial log."""
-    stages, _ = price_folder(folder, target)
-    cycles = {stage.layer: stage.trace.cycles for stage in stages}
+    steps, _ = price_folder(folder, target)
+    cycles = {item.step.name: item.trace.cycles for item in steps}
     rows = "".join(f"[00:00:01.2{i}] {name},{cycles.get(name, 0)}\r\n" for i, name in enumerate(NAMES))
     path.write_text(f"boot v1.2, clock 80 MHz\r\n\x00\xff>12 -3 4\r\nPASS\r\nlayer,cycles\r\n{rows}bye, 3\r\n")
     return path
@@ -129,10 +129,10 @@ def test_a_pooling_that_its_convolution_takes_in_is_measured_with_it(tmp_path):
     one = Variant(4, 2, 2, 2, "line_buffer", "interleaved", fused_pool=True)
     tuning.emit(make_plan("net", layers, variant={"conv1": one}), tmp_path / "net")
     board = load_target("nucleo-l4r5zi")
-    stages, network = price_folder(tmp_path / "net", board)
-    assert [stage.layer for stage in stages] == ["conv1", "fc1"]
-    assert sum(stage.trace.cycles for stage in stages) < network.cycles
-    rows = {stage.layer: stage.trace.cycles for stage in stages} | {"pool1": 0}
+    steps, network = price_folder(tmp_path / "net", board)
+    assert [item.step.name for item in steps] == ["conv1", "fc1"]
+    assert sum(item.trace.cycles for item in steps) < network.cycles
+    rows = {item.step.name: item.trace.cycles for item in steps} | {"pool1": 0}
     (tmp_path / "board.csv").write_text("layer,cycles\n" + "".join(f"{n},{c}\n" for n, c in rows.items()))
     found = fit(tmp_path / "net", tmp_path / "board.csv", board)
     assert (found.layers, found.changes) == (("conv1", "fc1"), {})
@@ -189,10 +189,10 @@ def test_a_measurement_that_nothing_explains_is_refused(folder, tmp_path, count)
 
 def test_folders_and_elf_files_are_priced_for_boards(folder):
     board = load_target("nucleo-l4r5zi")
-    stages, network = price_folder(folder, board)
+    steps, network = price_folder(folder, board)
     core, alone = price_folder(folder, "cortex-m4")
-    assert [s.layer for s in stages] == [s.layer for s in core] == NAMES
-    assert all(s.trace.core_cycles == c.trace.cycles for s, c in zip(stages, core, strict=True))
+    assert [s.step.name for s in steps] == [s.step.name for s in core] == NAMES
+    assert all(s.trace.core_cycles == c.trace.cycles for s, c in zip(steps, core, strict=True))
     assert network.cycles > network.core_cycles == alone.cycles
     from tuning.emulate import find_toolchain
     from tuning.measure.folder import compile_folder, load

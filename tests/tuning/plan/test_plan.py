@@ -18,14 +18,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tuning
-from cmsisnn_x.arena import lower_bound
+from cmsisnn_x.arena import lives, lower_bound
 from cmsisnn_x.layers import Layer
 from tuning import InfeasibleError, ModelError, OptionError, Plan
 from tuning.model import load_model
 from tuning.plan import LayerPlan
 from tuning.plan.file import read_plan_file
 from tuning.plan.plan import ARRAYS, array_digest
-from tuning.plan.planner import Choice, Network, Options, choose
+from tuning.plan.planner import choose
+from tuning.plan.problem import Choice, Options, Problem
 from tuning.schemas import model_schema, published, text
 from tuning.schemas.check import first_problem
 from tuning.target import CORES, load_target
@@ -42,7 +43,7 @@ def plan() -> Plan:
 
 
 @st.composite
-def networks(draw: st.DrawFn) -> Network:
+def networks(draw: st.DrawFn) -> Problem:
     """Small networks with every kind of trade, and layers that share kernels."""
     options = []
     for index in range(draw(st.integers(1, 4))):
@@ -54,11 +55,11 @@ def networks(draw: st.DrawFn) -> Network:
         kernels = tuple(f"shared{row}" if shared else f"{index}-{row}" for row in range(count))
         code = np.array([3 * (row + 1) for row in range(count)]) if shared else np.array(draw(column))
         options.append(Options(layer, cycles, 4 * np.array(draw(column)), np.array(draw(column)), code, kernels))
-    return Network(options)
+    return Problem(options)
 
 
-def every_choice(network: Network) -> Iterator[Choice]:
-    return (network.choice(rows) for rows in product(*(range(len(item)) for item in network.options)))
+def every_choice(problem: Problem) -> Iterator[Choice]:
+    return (problem.choice(rows) for rows in product(*(range(len(item)) for item in problem.options)))
 
 
 def measure(choice: Choice, objective: str) -> float:
@@ -70,9 +71,9 @@ def measure(choice: Choice, objective: str) -> float:
 @settings(max_examples=120, deadline=None)
 @given(networks(), st.sampled_from(["latency", "sram", "flash"]), st.integers(0, 100), st.integers(0, 100))
 def test_every_objective_is_optimal_under_every_budget(
-    network: Network, objective: str, sram_at: int, flash_at: int
+    problem: Problem, objective: str, sram_at: int, flash_at: int
 ) -> None:
-    found = list(every_choice(network))
+    found = list(every_choice(problem))
     srams, flashes = sorted({c.sram_bytes for c in found}), sorted({c.flash_bytes for c in found})
     # Budgets from just too small to generous.
     sram = srams[0] - 1 + (srams[-1] - srams[0] + 2) * sram_at // 100
@@ -80,10 +81,10 @@ def test_every_objective_is_optimal_under_every_budget(
     feasible = [c for c in found if c.sram_bytes <= sram and c.flash_bytes <= flash]
     if not feasible:
         with pytest.raises(InfeasibleError):
-            choose(network, objective, sram, flash)
+            choose(problem, objective, sram, flash)
         return
-    choice = choose(network, objective, sram, flash)
-    assert choice == network.choice(choice.rows)
+    choice = choose(problem, objective, sram, flash)
+    assert choice == problem.choice(choice.rows)
     assert choice.sram_bytes <= sram
     assert choice.flash_bytes <= flash
     best = min(measure(c, objective) for c in feasible)
@@ -94,11 +95,11 @@ def test_every_objective_is_optimal_under_every_budget(
 
 @settings(max_examples=60, deadline=None)
 @given(networks())
-def test_balanced_minimises_the_product_where_kernels_are_not_shared(network: Network) -> None:
-    if network.shared:
+def test_balanced_minimises_the_product_where_kernels_are_not_shared(problem: Problem) -> None:
+    if problem.shared:
         return
-    best = min(measure(c, "balanced") for c in every_choice(network))
-    assert measure(choose(network, "balanced"), "balanced") == pytest.approx(best)
+    best = min(measure(c, "balanced") for c in every_choice(problem))
+    assert measure(choose(problem, "balanced"), "balanced") == pytest.approx(best)
 
 
 def test_budgets_make_the_exact_plan_better_than_greedy_choices() -> None:
@@ -111,11 +112,11 @@ def test_budgets_make_the_exact_plan_better_than_greedy_choices() -> None:
             Layer(name, "softmax", "q7", (4,), (4,)), np.array(cycles), zeros, np.array(flash), zeros, kernels
         )
 
-    network = Network(
+    problem = Problem(
         [layer("a", [100, 190], [60, 20]), layer("b", [100, 120], [60, 20]), layer("c", [100, 150], [50, 40])]
     )
-    greedy = network.choice([1, 0, 0])  # the first layer shrinks first, and that is enough
-    choice = choose(network, "latency", None, 130)
+    greedy = problem.choice([1, 0, 0])  # the first layer shrinks first, and that is enough
+    choice = choose(problem, "latency", None, 130)
     assert greedy.flash_bytes <= 130
     assert choice.rows == (0, 1, 0)
     assert choice.cycles == 320 < greedy.cycles
@@ -160,7 +161,7 @@ def test_a_plan_adds_up(core: str) -> None:
     assert totals["cycles"] == sum(item.cycles for item in plan.layers)
     assert totals["macs"] == 12_298_240
     assert totals["arena_bytes"] == plan.arena_bytes
-    assert totals["arena_bytes"] == lower_bound([i.layer for i in plan.layers], [i.scratch_bytes for i in plan.layers])
+    assert totals["arena_bytes"] == lower_bound(list(lives(plan.graph, plan.steps).values()))
     assert totals["sram_bytes"] == totals["arena_bytes"] + 32 * 32 * 3 + 10
     assert totals["scratch_bytes"] == max(item.scratch_bytes for item in plan.layers)
     assert totals["flash_bytes"] <= sum(item.flash_bytes for item in plan.layers)
@@ -320,7 +321,7 @@ def test_flash_that_only_the_sram_budget_makes_too_small_is_said() -> None:
         ("x", "y"),
     )
     with pytest.raises(InfeasibleError, match="without the SRAM budget 10 bytes would do"):
-        choose(Network([one]), "latency", 20, 20)
+        choose(Problem([one]), "latency", 20, 20)
 
 
 def test_tight_budgets_bind_and_generous_ones_do_not(plan: Plan) -> None:
@@ -385,10 +386,8 @@ def test_emulated_scores_are_never_slower_than_the_estimates_plan(
     assert emulated.strategy == "bayesian"
     assert emulated.cycles_are == "emulated"
     bench = Bench(target, CFLAGS)
-    last = len(model.layers) - 1
-    truth = [
-        bench.measure(i.layer, [i.variant], (at > 0, at < last))[0].cycles for at, i in enumerate(estimated.layers)
-    ]
+    last = len(estimated.steps) - 1
+    truth = [bench.measure([step], (at > 0, at < last))[0].cycles for at, step in enumerate(estimated.steps)]
     assert emulated.totals["cycles"] <= sum(truth)
     for item in emulated.layers:
         assert item.emulated_cycles == item.cycles == sum(item.terms.values())
