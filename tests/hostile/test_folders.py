@@ -450,6 +450,7 @@ def test_the_users_compiler_is_the_users_for_calibrate_too(
             run_calibrate(fw, box, *options)
     assert asked == [None, "clang", "gcc"]
     refuse("cmsisnn-tune", "calibrate", "--compiler", "clang", says="--compiler: goes with --from only")
+    refuse("cmsisnn-tune", "calibrate", "--model", "m.yaml", says="--model: goes with --from only")
     command = ("calibrate", "--from", "l.csv", "--plan", "fw", "--target", "cortex-m4", "--compiler", "x")
     refuse("cmsisnn-tune", *command, says="x")
 

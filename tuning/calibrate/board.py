@@ -92,7 +92,7 @@ def price_folder(
         A board's memories and refinements are priced, a bare core's name gives the fixed rules.
     compiler : {"gcc", "clang"}, optional
     model : str, optional
-        Model file with the weights, where the folder's cannot be read back.
+        Model file with the weights, where an earlier version wrote the folder without them.
 
     Returns
     -------
@@ -232,7 +232,7 @@ def fit(
     compiler : {"gcc", "clang"}, optional
         As for the board.
     model : str, optional
-        Model file with the weights, where the folder's cannot be read back.
+        Model file with the weights, where an earlier version wrote the folder without them.
 
     Raises
     ------

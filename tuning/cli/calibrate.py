@@ -49,6 +49,14 @@ def calibrate(
             show_default=False,
         ),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL.yaml",
+            help="With --from: the model of a folder that an earlier version wrote, without its weights.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Fit the cost model anew: compile and emulate a grid of layers under every kernel, and write each core's
     coefficients.
@@ -56,10 +64,11 @@ def calibrate(
     Measurements are kept in the user's cache directory: what did not change is not emulated again.
     """
     if measured is not None or plan is not None:
-        _board(measured, plan, target or [], dtype, output, compiler)
+        _board(measured, plan, target or [], dtype, output, compiler, model)
         return
-    if compiler is not None:
-        raise OptionError("--compiler: goes with --from only")
+    for option, given in (("--compiler", compiler), ("--model", model)):
+        if given is not None:
+            raise OptionError(f"{option}: goes with --from only")
     from contextlib import closing
 
     from ..base.cflags import CFLAGS
@@ -114,6 +123,7 @@ def _board(
     dtype: list[str] | None,
     output: Path,
     compiler: Compiler | None,
+    model: str | None,
 ) -> None:
     if measured is None or plan is None or len(targets) != 1:
         raise OptionError("--from FILE.csv goes with --plan DIR, the folder that ran, and one --target, the board")
@@ -121,10 +131,12 @@ def _board(
         raise OptionError("--dtype: does not go with --from: the folder knows its type")
     if output == Path("coefficients"):
         output = Path(f"{Path(targets[0]).stem}-fitted.yaml")
-    _calibrate_board(measured, plan, targets[0], output, None if compiler is None else compiler.value)
+    _calibrate_board(measured, plan, targets[0], output, None if compiler is None else compiler.value, model)
 
 
-def _calibrate_board(csv: Path, plan: Path, target: str, output: Path, compiler: Kind | None) -> None:
+def _calibrate_board(
+    csv: Path, plan: Path, target: str, output: Path, compiler: Kind | None, model: str | None
+) -> None:
     """``cmsisnn-tune calibrate --from``: fit, write the target file, print the errors before and after."""
     from ..base.console import console, make_table
     from ..base.files import write_atomically
@@ -132,7 +144,7 @@ def _calibrate_board(csv: Path, plan: Path, target: str, output: Path, compiler:
     from ..target import find_target, list_targets, load_target
 
     given = load_target(target)
-    found = fit(plan, csv, given, compiler=compiler)
+    found = fit(plan, csv, given, compiler=compiler, model=model)
     path = find_target(target)
     if output.resolve() == path.resolve():
         raise BoardError(f"{output}: is the target itself; choose another file for the fitted one")

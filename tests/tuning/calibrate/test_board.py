@@ -10,7 +10,7 @@ import pytest
 
 import tuning
 from cmsisnn_x import Variant
-from helpers.plans import chain, make_plan
+from helpers.plans import age_folder, chain, make_plan
 from tuning.calibrate.board import BoardError, fit, price_elf, price_folder, read_csv, target_text
 from tuning.emulate import Emulator
 from tuning.target import Target, load_target
@@ -116,6 +116,27 @@ def test_the_command_writes_the_target_and_shows_the_errors(folder, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert "one --target" in done.stderr
+
+
+def test_a_folder_of_the_version_before_takes_its_model(tmp_path):
+    model = "schema: 1\nname: net\ninput: {shape: [9, 9, 3]}\nlayers:\n"
+    model += "  - {name: c, op: conv2d, out_channels: 6, kernel: 3, out_shift: 7}\n  - {name: r, op: relu}\n"
+    (tmp_path / "net.yaml").write_text(model)
+    board = load_target("nucleo-l4r5zi")
+    tuning.emit(tuning.tune(tuning.load_model(tmp_path / "net.yaml"), board), tmp_path / "fw")
+    steps, _ = price_folder(tmp_path / "fw", board)
+    rows = "".join(f"{item.step.name},{item.trace.cycles}\n" for item in steps)
+    (tmp_path / "board.csv").write_text(f"layer,cycles\n{rows}")
+    age_folder(tmp_path / "fw")
+    asked = ["--from", "board.csv", "--plan", "fw", "--target", "nucleo-l4r5zi"]
+    command = [sys.executable, "-m", "tuning", "calibrate", *asked]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "an older version wrote this folder" in done.stderr
+    command += ["--model", "net.yaml"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "nothing to change" in done.stdout
 
 
 def test_a_pooling_that_its_convolution_takes_in_is_measured_with_it(tmp_path):
