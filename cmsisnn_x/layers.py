@@ -9,20 +9,8 @@ from math import prod
 
 import numpy as np
 
+from .op import Op, row_of
 from .scheme import Pow2
-
-PYTHON_OPS = {
-    "conv2d": "convolve",
-    "depthwise_conv2d": "depthwise_convolve",
-    "fully_connected": "fully_connected",
-    "max_pool2d": "max_pool",
-    "avg_pool2d": "avg_pool",
-    "relu": "relu",
-    "sigmoid": "sigmoid",
-    "tanh": "tanh",
-    "softmax": "softmax",
-}
-"""Model-file operation -> the Python function that runs it."""
 
 NUMPY_DTYPES: dict[str, np.dtype] = {"q7": np.dtype(np.int8), "q15": np.dtype(np.int16)}
 
@@ -57,8 +45,13 @@ class Layer:
     variant: Mapping[str, object] = field(default_factory=dict)
 
     @property
+    def row(self) -> Op:
+        """The row of its operation."""
+        return row_of(self.op)
+
+    @property
     def python_op(self) -> str:
-        return PYTHON_OPS[self.op]
+        return self.row.name
 
     @property
     def numpy_dtype(self) -> np.dtype:
@@ -89,36 +82,22 @@ class Layer:
     @property
     def weights_shape(self) -> tuple[int, ...]:
         """Of the weights that the layer takes; ``()`` for operations without."""
-        channels = self.image[2]
-        if self.op == "conv2d":
-            return self.output_image[2], *self.kernel, channels
-        if self.op == "depthwise_conv2d":
-            return *self.kernel, channels
-        if self.op == "fully_connected":
-            return prod(self.output_shape), prod(self.input_shape)
-        return ()
+        return self.row.constants(self).get("weights", ())
 
     @property
     def bias_shape(self) -> tuple[int, ...]:
         """Of the bias that the layer takes; ``()`` for operations without."""
-        return self.output_image[2:] if self.weights_shape else ()
+        return self.row.constants(self).get("bias", ())
 
     @property
     def macs(self) -> int:
         """Multiply-accumulates of one inference; 0 for operations without weights."""
-        if self.op == "fully_connected":
-            return prod(self.input_shape) * prod(self.output_shape)
-        taps = self.kernel[0] * self.kernel[1]
-        if self.op == "conv2d":
-            return prod(self.output_shape) * taps * self.image[2]
-        if self.op == "depthwise_conv2d":
-            return prod(self.output_shape) * taps
-        return 0
+        return self.row.macs(self)
 
     @property
     def is_in_place(self) -> bool:
         """Whether the output may overwrite the input: element-wise operations."""
-        return self.op in ("relu", "sigmoid", "tanh")
+        return bool(self.row.in_place)
 
 
 def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:

@@ -9,9 +9,9 @@ import pytest
 
 from cmsisnn_x import Variant
 from cmsisnn_x.layers import Layer
-from cmsisnn_x.variant import device_variant_problem, device_variants
+from cmsisnn_x.op import device_variant_problem, device_variants
 from helpers.device import Build, Case, assert_kernel, builds, check_on_host, host_compiler
-from helpers.layers import make_layer
+from helpers.layers import features, make_layer
 
 OFFSETS = (None, 1, 2, 3)
 
@@ -63,10 +63,10 @@ def pairs(dtype: str) -> list[tuple[Layer, Layer]]:
 
 def cases(dtype: str, *, dsp: bool) -> list[Case]:
     """Every fused variant with every pair that it can run, alignments in turn; neighbours are of different variants."""
-    fused = [v for v in device_variants("convolve", dtype, dsp=dsp) if v.fused_pool]
+    fused = [v for v in device_variants("convolve", dtype, features(dsp=dsp)) if v.fused_pool]
     found = []
     for turn, ((layer, behind), variant) in enumerate(product(pairs(dtype), fused)):
-        if device_variant_problem(layer, variant, dsp=dsp, follower=behind) is None:
+        if device_variant_problem(layer, variant, features(dsp=dsp), behind) is None:
             offsets = {"input_offset": OFFSETS[turn % 4], "output_offset": OFFSETS[turn // 4 % 4]}
             found.append(Case(layer, variant, behind=behind, **offsets))
     assert {case.variant for case in found} == set(fused)

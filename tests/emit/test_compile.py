@@ -16,7 +16,7 @@ import tuning
 from helpers.folders import CORES, WARNINGS, assert_same, host_run, zig
 from helpers.networks import NETWORKS, conv, forward, inputs
 from helpers.plans import chain, make_plan
-from tuning.base.options import ZIG_CPUS
+from tuning.target import cores
 
 GCC = shutil.which("arm-none-eabi-gcc")
 COMPILERS = ["clang", *(["gcc"] if GCC else [])]
@@ -26,7 +26,7 @@ COMPILED = ("separable", "q15", "mixed", "only_relu")
 
 def compile_for(core: str, compiler: str, *arguments: object) -> str:
     if compiler == "clang":
-        return zig("-target", "thumb-freestanding-eabi", f"-mcpu={ZIG_CPUS[core]}", *arguments).stderr
+        return zig("-target", "thumb-freestanding-eabi", f"-mcpu={cores.CORES[core].zig_cpu}", *arguments).stderr
     command = [str(GCC), f"-mcpu={core}", "-mthumb", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

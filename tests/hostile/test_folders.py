@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import random
 import re
 import shutil
 import subprocess
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from rich.text import Text
 
@@ -35,7 +38,7 @@ from tuning.measure.folder import FolderError
 from tuning.measure.layers import evaluate_many
 from tuning.measure.records import key_of, parse_line
 from tuning.paper.plain_loops import run_plain_loops
-from tuning.plan import read_plan_file
+from tuning.plan.file import read_plan_file
 from tuning.target import load_target
 
 NAME = "odd_sizes"
@@ -163,6 +166,7 @@ def test_no_flag_of_the_table_can_name_a_file_or_a_program() -> None:
 # ---------------------------------------------------------------- everything else in a plan
 
 
+DIGEST = {"dtype": "int8", "shape": [1], "sha256": "0" * 64}
 EDITS: dict[str, tuple[tuple[str | int, ...], Any, str]] = {
     "a model above": (("model",), "../fw/odd_sizes", "model: expected a C identifier"),
     "an absolute model": (("model",), "/tmp/x", "model: expected a C identifier"),
@@ -213,8 +217,30 @@ EDITS: dict[str, tuple[tuple[str | int, ...], Any, str]] = {
     "a variant that is none": (("layers", 0, "variant"), 7, "variant: expected an object"),
     "run by another": (("layers", 1, "fused_into"), "\x1b[31m", "layer max_pool2d1: fused_into: expected"),
     "the first run by one before": (("layers", 0, "fused_into"), "x", "fused_into: expected none"),
+    "steps of nobody": (("steps",), [{"layers": ["x"], "kind": "layer"}], "steps: expected those that fused_into"),
+    "steps that command": (("steps", 0, "layers", 0), "\x1b[31m", "steps: expected those that fused_into"),
+    "a kind of step to come": (("steps", 0, "kind"), "chain", "steps[0].kind: expected one of layer, fused_pool"),
+    "no steps": (("steps",), None, "steps: expected array"),
+    "weights without a digest": (("layers", 0, "weights"), {}, "weights.dtype: missing"),
+    "weights of nobody": (("layers", 0, "weights"), None, "layer conv2d0: weights: expected int8 of shape"),
+    "weights of another shape": (("layers", 0, "weights", "shape"), [1], "layer conv2d0: weights: expected int8 of"),
+    "weights of another type": (("layers", 0, "weights", "dtype"), "int16", "layer conv2d0: weights: expected int8"),
+    "weights of a pooling": (("layers", 1, "bias"), DIGEST, "bias: expected none, got int8 of shape"),
+    "a digest of two lines": (("layers", 0, "weights", "sha256"), "a\nb", "weights.sha256: expected text like"),
+    "pins that the variant has not": (("layers", 0, "pins"), {"unroll": 999}, "pins: expected knobs of the variant"),
+    "pins that command": (("layers", 0, "pins"), {"\x1b": 1}, "pins: a knob's name: expected a line"),
+    "pins of a list": (("layers", 0, "pins"), [], "pins: expected an object"),
+    "windows of maybe": (("layers", 0, "ceil_mode"), 1, "ceil_mode: expected true or false, got 1"),
     "no padding at all": (("layers", 0, "padding"), None, "padding: expected two pairs"),
 }  # fmt: skip
+
+
+@pytest.mark.usefixtures("no_compiler")
+def test_three_layers_are_no_step(fw: Path, names: list[str]) -> None:
+    edit(fw, ("layers", 1, "fused_into"), names[0])
+    edit(fw, ("layers", 2, "fused_into"), names[1])
+    with pytest.raises(FolderError, match=f"layer {names[2]}: fused_into: expected none, as {names[1]!r} is run by"):
+        folder.load(fw)
 
 
 @pytest.fixture
@@ -245,22 +271,68 @@ def test_the_commands_end_in_one_sentence(refuse: Callable[..., Ended], fw: Path
     refuse("cmsisnn-tune", *command, says="fw/plan.json: ", memory=EMULATOR_BYTES)
 
 
-HEADERS = {
-    "numbers of 40 digits": (r"= \{[^}]*\}", "= { " + "9" * 40 + " }", "weights.h"),
-    "a count of 5,000 digits": (r"_weights\[\d+\]", f"_weights[{'9' * 5000}]", "weights.h"),
-    "fewer weights than the plan says": (r"_weights\[\d+\]([^=]*)= \{[^}]*\}", r"_weights[1]\1= { 1 }", "weights"),
+ARCHIVE = f"{NAME}_weights.npz"
+FIRST, SHAPE = "conv2d0/weights.npy", NETWORKS[NAME][0].weights_shape
+
+
+def pack(path: Path, name: str, content: np.ndarray | bytes, compression: int = zipfile.ZIP_STORED) -> None:
+    """Write the archive at `path` anew with another member `name`; bytes stand there as they are."""
+    with zipfile.ZipFile(path) as old:
+        members = {name: old.read(name) for name in old.namelist()}
+    buffer = io.BytesIO()
+    if not isinstance(content, bytes):
+        np.save(buffer, content, allow_pickle=True)
+    with zipfile.ZipFile(path, "w", compression) as new:
+        for member, data in {**members, name: buffer.getvalue() or content}.items():
+            new.writestr(member, data)
+
+
+def be_a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def be_a_device(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
+BOMB = np.zeros(1 << 26, np.int8)
+ARCHIVES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "noise": (lambda path: path.write_bytes(b"PK\3\4" + b"\xff" * 50), "expected an npz archive"),
+    "a folder": (be_a_folder, "no regular file"),
+    "a device": (be_a_device, "no regular file"),
+    "a gigabyte": (lambda path: os.truncate(path, 1 << 30), "expected at most"),
+    "a bomb": (lambda path: pack(path, FIRST, BOMB, zipfile.ZIP_DEFLATED), "expected int8 of shape"),
+    "pickled objects": (lambda path: pack(path, FIRST, np.array([print], object)), "expected int8 of shape"),
+    "another shape": (lambda path: pack(path, FIRST, np.zeros((1, 2), np.int8)), "expected int8 of shape"),
+    "another type": (lambda path: pack(path, FIRST, np.zeros(SHAPE, np.int16)), "expected int8 of shape"),
+    "a path": (lambda path: pack(path, "../../x.npy", np.zeros(1)), "no layer takes the array '../../x'"),
+    "a name that commands": (lambda path: pack(path, "\x1b[31m", b"x"), r"no layer takes the array '\x1b[31m'"),
+    "other weights": (lambda path: pack(path, FIRST, np.zeros(SHAPE, np.int8)), "layer conv2d0: expected the weights"),
+    "another bias": (
+        lambda path: pack(path, "conv2d0/bias.npy", np.zeros(SHAPE[0], np.int8)),
+        "layer conv2d0: expected the bias",
+    ),
+    "no header": (lambda path: pack(path, FIRST, b"NUMPY"), "expected int8 of shape"),
 }
 
 
 @pytest.mark.usefixtures("no_compiler")
-@pytest.mark.parametrize("case", HEADERS)
+@pytest.mark.parametrize("case", ARCHIVES)
 def test_a_strangers_weights_are_refused(fw: Path, case: str) -> None:
-    pattern, replacement, says = HEADERS[case]
-    header = fw / f"{NAME}_weights.h"
-    changed, count = re.subn(pattern, replacement, header.read_text(), count=1)
-    assert count == 1
-    header.write_text(changed)
-    with pytest.raises(FolderError, match=says):
+    change, says = ARCHIVES[case]
+    change(fw / ARCHIVE)
+    with pytest.raises(FolderError, match=rf"fw/{re.escape(ARCHIVE)}: .*{re.escape(says)}") as refused:
+        folder.load(fw)
+    assert refused.value.exit_status == 2
+    assert str(refused.value).isprintable()
+
+
+def test_weights_that_the_plan_does_not_know_are_refused(fw: Path) -> None:
+    """Without a bias in the plan, one in the archive is somebody else's."""
+    edit(fw, ("layers", 0, "bias"), None)
+    with pytest.raises(FolderError, match="layer conv2d0: expected no bias"):
         folder.load(fw)
 
 

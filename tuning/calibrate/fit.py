@@ -23,9 +23,9 @@ import numpy as np
 
 from cmsisnn_x.layers import Layer
 from cmsisnn_x.steps import Step
-from cmsisnn_x.variant import BLOCKED_OPS, Variant
+from cmsisnn_x.variant import Variant
 
-from ..cost import features, fitted, has_unaligned, mix
+from ..cost import fitted, ops
 from ..cost.fitted import Coefficients
 from ..cost.neighbours import Neighbours
 from ..measure.bench import Bench, Measurement
@@ -53,23 +53,6 @@ NEAR = 1.25
 FAVOURITES, OTHERS = 6, 6
 """First choices of the estimate that are emulated on layers that were not fitted; of its other kernels, in assembly and
 in C, so many each.
-"""
-
-EFFORT = {
-    "conv2d": (100, 100, 20),
-    "depthwise_conv2d": (40, 30, 10),
-    "fully_connected": (30, 30, 20),
-}
-"""Layers per family: of kernels that are often the fastest, that sometimes are, and that hardly ever are.
-
-With fewer, first choices went to kernels in C that were known too little, and a premium on these had to keep them out;
-with these numbers such a premium changes none of 20 plans (ten networks, M0+ and M4).
-"""
-
-
-ALIKE = {"cortex-m33": "cortex-m4"}
-"""Cores whose runs tell about another's too: GCC writes nearly the same code for both, and the pipeline rules price it
-alike; where kernels were compared, cycles differed by 0.2 % in the median.
 """
 
 
@@ -110,7 +93,7 @@ def calibrate(
     held_out : mapping of str to sequence of Layer, optional
         Sets of layers to judge by. Default: `unseen` and `confirm`.
     alike : Bench, optional
-        Of the core that `ALIKE` names: its runs stand for this core's. The errors are this core's own.
+        Of the core that `Core.alike` names: its runs stand for this core's. The errors are this core's own.
     report : callable
         Called with a line of text per layer.
     """
@@ -143,7 +126,7 @@ def _emulate(
 
 
 def _variants(layer: Layer, target: Target) -> tuple[Variant | None, ...]:
-    return search_space(layer, target).variants if layer.python_op in BLOCKED_OPS else (None,)
+    return search_space(layer, target).variants if layer.row.has_knobs else (None,)
 
 
 def _plan(layers: Sequence[Layer], target: Target) -> list[tuple[Layer, list[Variant | None]]]:
@@ -157,40 +140,21 @@ def _plan(layers: Sequence[Layer], target: Target) -> list[tuple[Layer, list[Var
     chosen: dict[int, list[Variant | None]] = {}
     for position, found in enumerate(members.values()):
         numbers = sorted(found)
-        op, first = layers[numbers[0]].op, found[numbers[0]][0]
+        op, first = layers[numbers[0]].python_op, found[numbers[0]][0]
         large = [number for number in numbers if layers[number].name.startswith(LARGE)]
         if first is not None:
             numbers = [number for number in numbers if number not in large]
-            effort = _effort(op, first, target)
-            count = min(effort, len(numbers))
+            effort = ops.OPS[op].effort
+            assert effort is not None, f"{op} has knobs, and calibration does not know how many layers they take"
+            count = min(effort.layers(first, target.features), len(numbers))
             spread = [(position * 7 + at * len(numbers) // count) % len(numbers) for at in range(count)]
-            numbers = [numbers[at] for at in spread] + (large if effort != EFFORT[op][-1] else [])
+            numbers = [numbers[at] for at in spread] + (
+                large if effort.rank(first, target.features) != "hardly" else []
+            )
         for number in numbers:
             # The number of im2col columns rotates with the layer: it belongs to no family.
             chosen.setdefault(number, []).append(found[number][(number + position) % len(found[number])])
     return [(layers[number], list(dict.fromkeys(variants))) for number, variants in sorted(chosen.items())]
-
-
-def _effort(op: str, variant: Variant, target: Target) -> int:
-    often, sometimes, hardly = EFFORT[op]
-    if op == "conv2d":
-        if variant.inner != "c":
-            return often
-        if not target.dsp:
-            # Twelve registers: large blocks in C spill.
-            small = variant.block_rows * variant.block_cols <= 2 or (variant.block_rows == 4 and variant.unroll < 8)
-            return sometimes if small else hardly
-        # C wins where assembly has little to do, few channels or short windows, and then by large blocks.
-        packed = variant.weight_layout != "plain"
-        blocked = min(variant.block_rows, variant.block_cols) >= 2 and (packed or variant.unroll >= 4)
-        return sometimes if blocked else hardly
-    if op == "depthwise_conv2d":
-        if target.dsp:
-            return often if variant.lowering == "line_buffer" else hardly
-        return sometimes
-    if variant.inner != "c" or (variant.unroll >= 4 and variant.block_rows == 4):
-        return often
-    return sometimes if variant.block_rows > 1 or not target.dsp else hardly
 
 
 def _judged(bench: Bench, target: Target, found: Coefficients, layers: Sequence[Layer], report: Report) -> list[Sample]:
@@ -262,9 +226,7 @@ def _fit_kind(
 ) -> None:
     """Fit the samples of one operation and its types."""
     cycles = np.array([s.cycles for s in samples], float)
-    prices = np.array(
-        [mix.price(s.layer, s.variant, target.dsp, target.timing, has_unaligned(target)) for s in samples]
-    )
+    prices = np.array([ops.price(s.layer, s.variant, target.features, target.timing) for s in samples])
     shares = np.concatenate([_count(s, target) for s in samples]) * prices / cycles[:, None]
     names = [_family(s.layer, s.variant, target) for s in samples]
     lines = [(*fitted.ancestors(name)[::-1], name) for name in names]
@@ -315,11 +277,11 @@ def _ratios(shares: np.ndarray, weights: np.ndarray, spread: float, least: float
 
 
 def _family(layer: Layer, variant: Variant | None, target: Target) -> str:
-    return fitted.family(layer, variant, has_unaligned(target))
+    return fitted.family(layer, variant, target.features)
 
 
 def _count(sample: Sample, target: Target) -> np.ndarray:
-    return features.count(sample.layer, [sample.variant], target.dsp, has_unaligned(target))
+    return ops.count(sample.layer, [sample.variant], target.features)
 
 
 def _cycles(cost: Sequence[float], sample: Sample, target: Target) -> float:
@@ -331,14 +293,14 @@ def _cycles(cost: Sequence[float], sample: Sample, target: Target) -> float:
 
 def _estimated(found: Coefficients, layer: Layer, variants: Sequence[Variant | None], target: Target) -> np.ndarray:
     """Cycles that these coefficients give."""
-    counts = features.count(layer, variants, target.dsp, has_unaligned(target))
+    counts = ops.count(layer, variants, target.features)
     costs: dict[str, np.ndarray] = {}
     cycles = np.zeros(len(variants))
     for row, variant in enumerate(variants):
         name = _family(layer, variant, target)
         if name not in costs:
             known = found.families.get(name)
-            price = np.array(mix.price(layer, variant, target.dsp, target.timing, has_unaligned(target)))
+            price = ops.price(layer, variant, target.features, target.timing)
             costs[name] = np.array(known) if known else price * np.array(found.factors(name) or 1.0)
         cycles[row] = counts[row] @ costs[name]
     return cycles * found.neighbours.factors(layer, [_family(layer, variant, target) for variant in variants])

@@ -63,12 +63,12 @@ def calibrate(
     from contextlib import closing
 
     from ..base.cflags import CFLAGS
-    from ..base.options import CORES
-    from ..calibrate.fit import ALIKE, confirm, grid, unseen, write_coefficients
     from ..calibrate.fit import calibrate as fit
+    from ..calibrate.fit import confirm, grid, unseen, write_coefficients
     from ..measure.bench import BATCH, Bench
     from ..measure.records import Records
     from ..target import load_target
+    from ..target.cores import CORES
 
     cores, dtypes = target or list(CORES), dtype or ["q7", "q15"]
     for given, legal, option in ((cores, CORES, "--target"), (dtypes, ("q7", "q15"), "--dtype")):
@@ -79,7 +79,7 @@ def calibrate(
             chosen = load_target(core)
             benches = [
                 Bench(load_target(name), CFLAGS, records=records, batch=BATCH)
-                for name in (core, ALIKE.get(core))
+                for name in (core, CORES[core].alike)
                 if name
             ]
             found = fit(

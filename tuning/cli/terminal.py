@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -14,6 +14,9 @@ from ..model import list_models, load_model
 from ..plan import LayerPlan, Plan
 from ..report.explain import error_bar, network_error_bar
 from ..target import list_targets, load_target
+
+if TYPE_CHECKING:
+    from ..plan.file import PlanFile
 
 WIDE, NARROW = 150, 100  # columns below which a plan's table leaves out what the model file says, and ratios
 ENERGY_LIMITS = (
@@ -176,12 +179,11 @@ def _print_terms(out: Console, plan: Plan) -> None:
     out.print(table)
 
 
-def print_comparison(
-    path_a: Path, a: dict[str, Any], path_b: Path, b: dict[str, Any], *, no_color: bool = False
-) -> None:
+def print_comparison(file_a: PlanFile, file_b: PlanFile, *, no_color: bool = False) -> None:
     """Two plans side by side."""
     out = console(no_color)
-    for letter, path, plan in (("A", path_a, a), ("B", path_b, b)):
+    a, b = file_a.content, file_b.content
+    for letter, path, plan in (("A", file_a.path, a), ("B", file_b.path, b)):
         out.print(f"{letter}: {path}: {plan['model']} on {plan['target']}, least {plan['objective']}, {plan['score']}")
     if a.get("digests", {}).get("model") != b.get("digests", {}).get("model"):
         out.print("The models differ: layers are matched by name.")

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from cmsisnn_x.isa import Features, Isa
 from cmsisnn_x.layers import Layer
 from cmsisnn_x.variant import Variant
 
 from ..target import Target
-from .features import parts_of
+from .ops import parts_of
 
 RUNS_PER_BLOCK = {"c": 0.33, "asm": 0.65}
 """Share of a blocked kernel's code that runs for every block, the way around its special cases left out; found in
@@ -38,7 +39,7 @@ def added_cycles(
     layer : Layer
     variants : sequence of Variant or None
     counts : ndarray, shape (variants, parts)
-        As `features.count` gives them.
+        As `ops.count` gives them.
     weights_bytes, code_bytes : ndarray
         Of each variant, as emitted.
     target : Target
@@ -50,7 +51,7 @@ def added_cycles(
     """
     if target.is_core:
         return np.zeros(len(variants))
-    names = list(parts_of(layer.op))
+    names = list(parts_of(layer))
 
     def part(name: str) -> np.ndarray:
         return counts[:, names.index(name)] if name in names else np.zeros(len(variants))
@@ -74,11 +75,11 @@ def added_cycles(
         # Without a cache, rows that are read in turns drive each other's line out of the only buffer.
         plain = np.array([v is None or v.weight_layout == "plain" for v in variants]) & (rows > 1) & (held == 0)
         added += passes * weights / np.where(plain, 4, line) * miss
-    loads = _unaligned(layer, variants, part("steps") + part("straight_steps"), target.dsp)
+    loads = _unaligned(layer, variants, part("steps") + part("straight_steps"), target.features)
     return added + loads * target.refinements.get("unaligned_load", 0)
 
 
-def _unaligned(layer: Layer, variants: Sequence[Variant | None], steps: np.ndarray, dsp: bool) -> np.ndarray:
+def _unaligned(layer: Layer, variants: Sequence[Variant | None], steps: np.ndarray, features: Features) -> np.ndarray:
     """Loads across a word boundary: of columns that start at any halfword, for an odd channel count, and of rows of
     plain q7 weights that start at any byte.
     """
@@ -93,7 +94,7 @@ def _unaligned(layer: Layer, variants: Sequence[Variant | None], steps: np.ndarr
         if v.lowering in ("winograd", "line_buffer") and layer.image[2] % 2:
             loads[at] += steps[at] * v.block_cols / 2
         if (
-            dsp
+            features.isa >= Isa.DSP
             and v.weight_layout == "plain"
             and v.lowering != "winograd"
             and (layer.weights_dtype or layer.dtype) == "q7"

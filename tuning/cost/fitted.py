@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+from cmsisnn_x.isa import Features
 from cmsisnn_x.layers import Layer
 from cmsisnn_x.variant import Variant
 
-from . import features
 from .neighbours import Neighbours
+from .ops import OPS
 
 SCHEMA = "coefficients-3"
 NOT_IN_FAMILY = ("im2col_cols",)
@@ -30,7 +31,7 @@ class Coefficients:
     Attributes
     ----------
     families : mapping
-        Family -> cycles of one run of each part, in the order of `features.parts_of`.
+        Family -> cycles of one run of each part, in the order of `ops.parts_of`.
     groups : mapping
         Groups of families, as `ancestors` names them -> factors on the instruction mix that they share: for families
         that were not fitted by themselves.
@@ -61,28 +62,26 @@ class Coefficients:
         return next((self.groups[each] for each in ancestors(name) if each in self.groups), None)
 
 
-def family(layer: Layer, variant: Variant | None, unaligned: bool = True) -> str:
+def family(layer: Layer, variant: Variant | None, features: Features) -> str:
     """Name of the code that a variant compiles to, whatever the geometry.
 
     Examples
     --------
+    >>> from cmsisnn_x.isa import Isa
     >>> from cmsisnn_x.variant import Variant
     >>> layer = Layer("c", "conv2d", "q7", (8, 8, 4), (8, 8, 8), weights_dtype="q7")
-    >>> family(layer, Variant(unroll=4))
+    >>> family(layer, Variant(unroll=4), Features(Isa.DSP))
     'conv2d q7 q7 unroll=4 block_rows=2 block_cols=2'
     """
-    variant = features.as_compiled(layer, variant)
-    # Sizes that choose other code: the width of a Winograd kernel, windows that are unrolled, lanes that are filled.
-    sizes = ""
-    if variant is not None and variant.lowering == "winograd":
-        sizes = f" kernel_w={layer.kernel[1]}"
-    elif layer.op == "depthwise_conv2d":
-        sizes = f" kernel={layer.kernel[0]}x{layer.kernel[1]} stride={layer.stride[0]}x{layer.stride[1]}"
-    elif layer.op in ("max_pool2d", "avg_pool2d"):
-        sizes = f" kernel={layer.kernel[0]}x{layer.kernel[1]} stride={layer.stride[0]}x{layer.stride[1]}"
-        if features.lane_groups(layer, unaligned) == layer.image[2]:
-            sizes += " lanes=1"
-    return f"{layer.op} {layer.dtype} {layer.weights_dtype or '-'}{_knobs(variant)}{sizes}"
+    return families(layer, (variant,), features)[0]
+
+
+def families(layer: Layer, variants: Sequence[Variant | None], features: Features) -> list[str]:
+    """`family` of each of many variants of one layer."""
+    op = OPS[layer.python_op]
+    head = f"{layer.op} {layer.dtype} {layer.weights_dtype or '-'}"
+    compiled = [op.as_compiled(layer, variant) for variant in variants]
+    return [f"{head}{_knobs(variant)}{op.sizes(layer, variant, features)}" for variant in compiled]
 
 
 def ancestors(name: str) -> tuple[str, str, str]:

@@ -1,16 +1,58 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Counts that several operations share: turns of unrolled loops, lanes, padding."""
+"""How often loops turn: what several operations count alike, and counts by name as a table.
+
+The kernels are loop nests whose bounds are known, so cycles are linear in these counts as far as the compiler writes
+the same code for every shape; what one run of a part costs is a coefficient of the (operation, variant, core).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
+from cmsisnn_x.isa import Features, Isa
 from cmsisnn_x.layers import Layer
+from cmsisnn_x.variant import Variant
 
 Counts = dict[str, np.ndarray | int | float]
+"""Part -> how often it runs, for all variants at once."""
 Knobs = Callable[[str], np.ndarray]
+"""``knob("unroll")``: a knob of all variants."""
+
+
+def by_lowering(
+    layer: Layer,
+    variants: Sequence[Variant | None],
+    features: Features,
+    parts: Iterable[str],
+    counters: Mapping[str, Callable[[Layer, Knobs, Features], Counts]],
+) -> np.ndarray:
+    """A table of counts, a row per variant and a column per part; each variant is counted by its lowering's counter."""
+    chosen = [variant for variant in variants if variant is not None]
+    assert len(chosen) == len(variants), "an operation with knobs has no kernel without"
+    lowering = np.array([variant.lowering for variant in chosen])
+    column = {name: at for at, name in enumerate(parts)}
+    table = np.zeros((len(chosen), len(column)))
+    for kind in dict.fromkeys(lowering.tolist()):
+        rows = np.flatnonzero(lowering == kind)
+        alike = [chosen[at] for at in rows.tolist()]
+
+        def knob(name: str, alike: Sequence[Variant] = alike) -> np.ndarray:
+            return np.array([getattr(variant, name) for variant in alike])
+
+        for name, value in counters[kind](layer, knob, features).items():
+            table[rows, column[name]] = value
+    return table
+
+
+def without_knobs(counts: Counts, variants: Sequence[Variant | None], parts: Iterable[str]) -> np.ndarray:
+    """A table of counts of an operation with one kernel: the same row for all."""
+    column = {name: at for at, name in enumerate(parts)}
+    table = np.zeros((len(variants), len(column)))
+    for name, value in counts.items():
+        table[:, column[name]] = value
+    return table
 
 
 def loop_turns(passes: np.ndarray | int, unroll: np.ndarray | int) -> np.ndarray:
@@ -23,13 +65,14 @@ def loop_turns(passes: np.ndarray | int, unroll: np.ndarray | int) -> np.ndarray
     return np.where(passes <= unroll + 1, 0, np.where(passes <= 2 * unroll, passes, passes // unroll))
 
 
-def lane_count(layer: Layer, dsp: bool) -> int:
-    return 2 if dsp and layer.dtype == "q15" else 4
+def lane_count(layer: Layer, features: Features) -> int:
+    """Elements that a step of the loop that widens or copies them takes."""
+    return 2 if features.isa >= Isa.DSP and layer.dtype == "q15" else 4
 
 
-def copy_turns(layer: Layer, size: int, dsp: bool) -> np.ndarray:
+def copy_turns(layer: Layer, size: int, features: Features) -> np.ndarray:
     """Turns of the loop that copies a run of `size` elements."""
-    if not dsp:
+    if features.isa < Isa.DSP:
         return loop_turns(size, 4)
     return loop_turns(size // 4, 2) if layer.dtype == "q7" else np.asarray(size // 2 * (size // 2 > 8))
 

@@ -17,7 +17,7 @@ from importlib import util
 from pathlib import Path
 from typing import Any, Literal
 
-from ..base.options import ZIG_CPUS
+from ..target.cores import CORES
 from .errors import ToolchainError, missing_extra
 
 Kind = Literal["gcc", "clang"]
@@ -34,6 +34,11 @@ _CLANG_ALWAYS = (
 )
 COMPILE_SECONDS = 300
 """After which a compiler is given up."""
+_PASSING = (
+    *("No space left", "annot allocate", "out of memory", "Resource temporarily"),
+    "signal terminated program",  # the driver says so of the compiler that it started
+)
+"""In what a compiler says when the machine is to blame, not the code."""
 # A loop that looks like memcpy must not become a call of itself.
 _RUNTIME_CFLAGS = ("-O2", "-ffreestanding", "-fno-builtin")
 
@@ -60,7 +65,7 @@ class Toolchain:
         """Flags that choose a core; no FPU registers for arguments, so that every core has one calling convention."""
         if self.kind == "gcc":
             return (f"-mcpu={core}", "-mthumb")
-        return (*_CLANG_ALWAYS, f"-mcpu={ZIG_CPUS[core]}", "-mthumb")
+        return (*_CLANG_ALWAYS, f"-mcpu={CORES[core].zig_cpu}", "-mthumb")
 
     def accepts(self, flags: Sequence[str], core: str) -> bool:
         """Whether the compiler takes all these flags, without so much as a warning."""
@@ -184,7 +189,10 @@ class Toolchain:
         if done.returncode:
             said = done.stderr.splitlines()
             lines = [line for line in said if "error:" in line or "undefined" in line] or said or ["no message"]
-            raise ToolchainError(f"{what} failed ({self.kind}): {'; '.join(line.strip() for line in lines[:3])}")
+            shown = "; ".join(line.strip() for line in lines[:3])
+            # Who was killed says nothing more.
+            passing = done.returncode < 0 or not said or any(word in shown for word in _PASSING)
+            raise ToolchainError(f"{what} failed ({self.kind}): {shown}", passing=passing)
         return done.stderr
 
 
@@ -207,7 +215,8 @@ def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
             else:
                 process.kill()
             if isinstance(problem, subprocess.TimeoutExpired):
-                raise ToolchainError(f"{command[0]} did not return within {COMPILE_SECONDS} s") from None
+                what = f"{command[0]} did not return within {COMPILE_SECONDS} s"
+                raise ToolchainError(what, failure="timeout", passing=True) from None
             raise
     return subprocess.CompletedProcess(command, process.returncode, out, err)
 

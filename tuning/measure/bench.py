@@ -18,6 +18,7 @@ import cmsisnn_x
 from cmsisnn_x.layers import Layer
 from cmsisnn_x.steps import Step
 
+from ..emulate.errors import DeviceError
 from ..emulate.toolchain import RUNTIME, Kind
 from ..target import Target
 from .records import Records, key_of
@@ -30,16 +31,13 @@ BATCH = 12
 
 FAILURES = ("compile error", "fault", "timeout", "wrong output")
 """What can be wrong with a variant."""
-_PASSING = (
-    *("No space left", "annot allocate", "out of memory", "signal terminated program", "Resource temporarily"),
-    *("no message", "was lost", "within 300 s"),
-)
-"""In the message of a failure that the machine is to blame for, not the variant: the next run tries again."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What the emulator saw. `failure` is one of `FAILURES` where there is nothing to see, and `problem` says more."""
+    """What the emulator saw. `failure` is one of `FAILURES` where there is nothing to see, and `problem` says more;
+    `passing` if the machine is to blame for it, not the variant: the next run tries again, and no record is kept.
+    """
 
     cycles: int = 0
     instructions: int = 0
@@ -47,16 +45,26 @@ class Measurement:
     stack_bytes: int = 0
     problem: str | None = None
     failure: str | None = None
+    passing: bool = False
+
+    @classmethod
+    def failed(cls, problem: DeviceError) -> Measurement:
+        """Nothing to see, by an error of compiler or emulator."""
+        return cls(problem=str(problem).splitlines()[0], failure=problem.failure, passing=problem.passing)
 
     @property
     def is_final(self) -> bool:
         """Whether another try would give the same."""
-        return self.failure is None or not any(word in (self.problem or "") for word in _PASSING)
+        return not self.passing
+
+    def to_dict(self) -> dict[str, Any]:
+        """A final measurement as records keep it."""
+        return {name: value for name, value in asdict(self).items() if name != "passing"}
 
 
 def final_only(results: Mapping[str, Measurement]) -> dict[str, dict[str, Any]]:
     """What to record of `results`: all but those that the machine is to blame for."""
-    return {key: asdict(result) for key, result in results.items() if result.is_final}
+    return {key: result.to_dict() for key, result in results.items() if result.is_final}
 
 
 class Bench:
@@ -156,7 +164,6 @@ class Bench:
 
     def _emulate(self, steps: list[Step], aligned: tuple[bool, bool]) -> list[Measurement]:
         """All in one executable; if that fails, one by one, so that a failure is pinned to its variant."""
-        from ..emulate import EmulationError, ToolchainError
         from .layers import evaluate_many
 
         try:
@@ -168,13 +175,10 @@ class Bench:
                 input_aligned=aligned[0],
                 output_aligned=aligned[1],
             )
-        except (ToolchainError, EmulationError) as problem:
+        except DeviceError as problem:
             if len(steps) > 1:
                 return [self._emulate([step], aligned)[0] for step in steps]
-            text = str(problem).splitlines()[0]
-            failure = "fault" if isinstance(problem, EmulationError) else "compile error"
-            failure = "timeout" if "did not return within" in text else failure
-            return [Measurement(problem=text, failure=failure)]
+            return [Measurement.failed(problem)]
         self.emulated += len(steps)
         expected: dict[tuple[Layer, ...], np.ndarray] = {}
         found = []

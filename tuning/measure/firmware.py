@@ -76,7 +76,8 @@ def written(plan: Plan) -> Iterator[Firmware]:
 
 
 def _emulate(plan: Plan, toolchain: Toolchain) -> Measurement:
-    from ..emulate import DEFAULT_BUDGET, EmulationError
+    from ..emulate import DEFAULT_BUDGET
+    from ..emulate.errors import DeviceError
     from .folder import run_once
 
     try:
@@ -85,9 +86,10 @@ def _emulate(plan: Plan, toolchain: Toolchain) -> Measurement:
             trace, wrong = run_once(firmware, toolchain, plan.target, budget)
     except MissingToolError:
         raise
-    except TuningError as problem:
-        failure = "fault" if isinstance(problem, EmulationError) else "compile error"
-        return Measurement(problem=str(problem).splitlines()[0], failure=failure)
+    except DeviceError as problem:
+        return Measurement.failed(problem)
+    except TuningError as problem:  # nothing to compile
+        return Measurement(problem=str(problem).splitlines()[0], failure="compile error")
     if wrong is not None:
         return Measurement(problem=str(wrong), failure="wrong output")
     return Measurement(trace.cycles, trace.instructions, 0, trace.stack_bytes)

@@ -16,8 +16,8 @@ import cmsisnn_x
 from cmsisnn_x.layers import NUMPY_DTYPES, Layer
 from cmsisnn_x.steps import Step
 
+from ..emulate.emulator import Emulator
 from ..emulate.toolchain import Kind, find_toolchain
-from ..emulate.unicorn_engine import Emulator
 from ..target import Target
 
 
@@ -108,45 +108,42 @@ def layer_unit(step: Step, name: str, input_aligned: bool, output_aligned: bool)
     """The C of one function `name`, as ``<model>.c`` has it: constants with their values beside the kernel, a
     static scratch buffer, a function that stays whole. How the compiler reaches them decides what it spills.
     """
-    from ..emit.cgen import C_TYPES, WHOLE_FUNCTION, array_declare, kernel_declare
-    from ..emit.macros import layer_macros
+    from ..emit.cgen import C_TYPES, WHOLE_FUNCTION, array_declare, macros
+    from ..emit.kernel_text import kernel_of
     from ..emit.weights import activation_table, bias, packed_weights
 
-    layer, variant, pool = step.lead, step.variant, step.pool
+    layer = step.lead
     element, prefix = C_TYPES[layer.numpy_dtype], name.upper()
-    # What a fused pooling reads lies in the scratch buffer.
-    own_output = output_aligned or pool is not None
-    scratch = step.scratch_bytes
-    macros = layer_macros(
-        layer, variant, prefix, scratch_bytes=scratch, input_aligned=input_aligned, output_aligned=own_output
-    )
-    if pool is not None:
-        macros |= layer_macros(pool, None, f"{prefix}_POOL", output_aligned=output_aligned)
-    code = ["#include <stddef.h>", "#include <stdint.h>", '#include "cmsisnn_x/config.h"']
-    code += ["#define CXN_ALIGNED __attribute__((aligned(4)))", WHOLE_FUNCTION]
-    code += [f"#define {key} {value}" for key, value in macros.items()]
-    constants: dict[str, np.ndarray] = {}
+    table: dict[str, np.ndarray] = {}
     if layer.python_op in ("sigmoid", "tanh"):
-        code += [array_declare(f"{name}_table", activation_table(layer.python_op, layer.dtype))]
-        code += [f"#define CXN_TABLE {name}_table"]
+        table = {f"{name}_table": activation_table(layer.python_op, layer.dtype)}
+    constants: dict[str, np.ndarray] = {}
     if layer.weights is not None:
-        constants = {f"{name}_weights": packed_weights(layer, variant), f"{name}_bias": bias(layer)}
-    code += [array_declare(*item) for item in constants.items()]
-    code += [kernel_declare(f"{name}_kernel", layer.numpy_dtype, tuple(constants.values()))]
-    if pool is None:
-        code += [f"#define CXN_LAYER {prefix}", f"#define CXN_KERNEL {name}_kernel"]
-        code += [f'#include "cmsisnn_x/{step.header}.h"']
-    else:
-        code += [f"#define CXN_CONVOLVE_LAYER {prefix}", f"#define CXN_POOL_LAYER {prefix}_POOL"]
-        code += [f"#define CXN_PAIR {name}_kernel"]
-        code += [f'#include "cmsisnn_x/{step.header}.h"']
-    code += [f"static unsigned char {name}_arena[{scratch}] CXN_ALIGNED;"] if scratch else []
+        constants = {f"{name}_weights": packed_weights(layer, step.variant), f"{name}_bias": bias(layer)}
+    kernel = kernel_of(
+        step,
+        tuple(constants.values()),
+        scratch_bytes=step.scratch_bytes,
+        input_aligned=input_aligned,
+        output_aligned=output_aligned,
+    )
+    prefixes = (prefix,) if step.pool is None else (prefix, f"{prefix}_POOL")
+    configuration = kernel.macros(*prefixes)
+    scratch = step.scratch_bytes
+    arena = [f"static unsigned char {name}_arena[{scratch}] CXN_ALIGNED;"] if scratch else []
     operands = ", ".join(["input", *constants, "output", f"{name}_arena" if scratch else "NULL"])
-    code += [
-        f"CXN_WHOLE void {name}(const {element} *input, {element} *output);",
-        f"void {name}(const {element} *input, {element} *output) {{ {name}_kernel({operands}); }}",
-    ]
-    return "\n".join(code) + "\n"
+    return "\n".join(
+        [
+            *("#include <stddef.h>", "#include <stdint.h>", '#include "cmsisnn_x/config.h"'),
+            *("#define CXN_ALIGNED __attribute__((aligned(4)))", WHOLE_FUNCTION),
+            macros(configuration),
+            *(array_declare(*item) for item in {**table, **constants}.items()),
+            kernel.inclusion(f"{name}_kernel", *prefixes, table=next(iter(table), None)),
+            *arena,
+            f"CXN_WHOLE void {name}(const {element} *input, {element} *output);",
+            f"void {name}(const {element} *input, {element} *output) {{ {name}_kernel({operands}); }}\n",
+        ]
+    )
 
 
 def draw_input(layer: Layer) -> np.ndarray:

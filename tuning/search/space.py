@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property, lru_cache
+from functools import cached_property
 from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
-from cmsisnn_x import variant as knob_values
 from cmsisnn_x.graph import Graph
 from cmsisnn_x.layers import Layer
+from cmsisnn_x.op import device_variant_problem, device_variants
 from cmsisnn_x.steps import Step, pooling_behind
-from cmsisnn_x.variant import BASELINE, BLOCKED_OPS, Variant
+from cmsisnn_x.variant import Variant
 
 from ..base.errors import ModelError
 from ..target import Target
@@ -72,11 +72,11 @@ def search_space(layer: Layer, target: Target, follower: Layer | None = None) ->
     ModelError
         The pins leave nothing.
     """
-    if layer.python_op not in BLOCKED_OPS:
+    if not layer.row.has_knobs:
         return SearchSpace(layer, ())
     legal = tuple(
         v
-        for v in device_variants(layer.python_op, layer.dtype, target.dsp, target.core)
+        for v in device_variants(layer.python_op, layer.dtype, target.features)
         if device_problem(layer, v, target, follower) is None
     )
     pinned = tuple(v for v in legal if all(getattr(v, name) == value for name, value in layer.variant.items()))
@@ -147,24 +147,12 @@ def places(graph: Graph) -> tuple[Place, ...]:
 
 
 def baseline_of(space: SearchSpace) -> Variant | None:
-    """The variant that gains are quoted against: `BASELINE`, with one column where the operation has only one."""
-    if not space.variants:
-        return None
-    return (
-        BASELINE
-        if space.layer.python_op != "fully_connected"
-        else knob_values.replace(BASELINE, block_cols=1, im2col_cols=1)
-    )
-
-
-@lru_cache(maxsize=64)
-def device_variants(op: str, dtype: str, dsp: bool, core: str | None = None) -> tuple[Variant, ...]:
-    """Every registered device variant of an operation on a core with or without the DSP extension."""
-    return knob_values.device_variants(op, dtype, dsp=dsp, core=core)
+    """The variant that gains are quoted against."""
+    return space.layer.row.baseline if space.variants else None
 
 
 def device_problem(layer: Layer, variant: Variant, target: Target, follower: Layer | None = None) -> str | None:
-    return knob_values.device_variant_problem(layer, variant, dsp=target.dsp, follower=follower)
+    return device_variant_problem(layer, variant, target.features, follower)
 
 
 _OF_THE_KERNEL = attrgetter(

@@ -12,12 +12,12 @@ import pytest
 
 from cmsisnn_x import Variant
 from cmsisnn_x.buffers import layer_scratch_bytes
-from cmsisnn_x.layers import Layer
+from cmsisnn_x.isa import Features, Isa
+from cmsisnn_x.layers import PYTHON_OPS, Layer
 from cmsisnn_x.packing import pack_device_weights
 from cmsisnn_x.steps import Step
-from cmsisnn_x.variant import BLOCKED_OPS
 from tuning.calibrate.fit import Sample, confirm, fit, grid, judge, make_layer, unseen
-from tuning.cost import TERMS, estimate, estimate_space, expected_error, features, fitted, has_unaligned, mix
+from tuning.cost import TERMS, estimate, estimate_space, expected_error, fitted, ops
 from tuning.cost.neighbours import Neighbours
 from tuning.measure.bench import Bench
 from tuning.model import load_model
@@ -26,6 +26,7 @@ from tuning.target import CORES, load_target
 from tuning.tuner import CFLAGS
 
 LAYERS = grid()
+DSP, SCALAR = Features(Isa.DSP), Features(Isa.SCALAR)
 
 
 def brute_force(layer: Layer, variant: Variant) -> dict[str, int]:
@@ -64,8 +65,8 @@ def brute_force(layer: Layer, variant: Variant) -> dict[str, int]:
 )
 def test_counts_of_im2col_are_what_the_kernel_does(layer: Layer) -> None:
     chosen = [v for v in search_space(layer, load_target("cortex-m4")) if v.lowering == "im2col"][::13]
-    names = list(features.parts_of(layer.op))
-    for variant, counts in zip(chosen, features.count(layer, chosen, True), strict=True):
+    names = list(ops.parts_of(layer))
+    for variant, counts in zip(chosen, ops.count(layer, chosen, DSP), strict=True):
         counted = dict(zip(names, counts, strict=True))
         expected = brute_force(layer, variant)
         # Interleaved columns that words do not fill take pairs.
@@ -84,7 +85,7 @@ def test_multiplies_are_all_there(core: str) -> None:
     target = load_target(core)
     for layer in [item for item in LAYERS if item.op == "conv2d"]:
         chosen = [v for v in search_space(layer, target) if v.lowering != "winograd"][::17]
-        counts = dict(zip(features.parts_of(layer.op), features.count(layer, chosen, target.dsp).T, strict=True))
+        counts = dict(zip(ops.parts_of(layer), ops.count(layer, chosen, target.features).T, strict=True))
         narrow = layer.weights_dtype == "q7"
         for at, v in enumerate(chosen):
             step = 4 if target.dsp and narrow and v.weight_layout == "plain" else 2
@@ -117,7 +118,7 @@ def test_terms_add_up_and_footprints_are_the_packers_and_buffers(core: str) -> N
             assert list(item.terms) == list(TERMS)
             assert sum(item.terms.values()) == item.cycles
             assert item.terms["memory"] == 0
-            if layer.python_op in BLOCKED_OPS:
+            if layer.row.has_knobs:
                 assert item.scratch_bytes == layer_scratch_bytes(layer, variant)
                 assert table.weights_bytes[index] == pack_device_weights(layer, variant).nbytes + layer.bias.nbytes
             else:
@@ -127,19 +128,19 @@ def test_terms_add_up_and_footprints_are_the_packers_and_buffers(core: str) -> N
 def test_a_single_pixel_has_the_code_of_a_single_column() -> None:
     pixel, two, many = (make_layer("l", "conv2d", "q7", (height, 1, 8), 8, (1, 1), (1, 1), 0) for height in (1, 2, 6))
     variant = Variant(4, 2, 4, 4)
-    assert features.as_compiled(pixel, variant) == replace(variant, block_cols=1)
-    assert features.as_compiled(two, variant) == replace(variant, block_cols=2)
-    assert features.as_compiled(many, variant) == variant
+    assert ops.as_compiled(pixel, variant) == replace(variant, block_cols=1)
+    assert ops.as_compiled(two, variant) == replace(variant, block_cols=2)
+    assert ops.as_compiled(many, variant) == variant
     for direct in (replace(variant, lowering="line_buffer"), replace(variant, inner="asm")):
-        assert features.as_compiled(pixel, direct) == direct
+        assert ops.as_compiled(pixel, direct) == direct
 
 
 def test_short_runs_are_written_out_without_a_loop() -> None:
     """GCC writes up to unroll + 1 passes out."""
-    names = list(features.parts_of("conv2d"))
+    names = list(ops.OPS["convolve"].parts)
     for channels, straight in ((8, True), (10, True), (12, False), (64, False)):
         layer = make_layer("l", "conv2d", "q7", (4, 4, channels), 4, (1, 1), (1, 1), 0)
-        counts = dict(zip(names, features.count(layer, [Variant(4, 2, 2, 2)], False)[0], strict=True))
+        counts = dict(zip(names, ops.count(layer, [Variant(4, 2, 2, 2)], SCALAR)[0], strict=True))
         assert (counts["straight_steps"] > 0, counts["steps"] > 0) == (straight, not straight)
         assert (counts["turns"] == 0) == straight
         assert counts["steps"] + counts["straight_steps"] == 16 / 2 * 4 / 2 * channels / 2
@@ -194,8 +195,8 @@ def test_every_kernel_of_the_prior_has_a_positive_price(core: str) -> None:
     target = load_target(core)
     for layer in LAYERS[::4]:
         for variant in (search_space(layer, target).variants or (None,))[::11]:
-            price = mix.price(layer, variant, target.dsp, target.timing)
-            assert len(price) == len(features.parts_of(layer.op))
+            price = ops.price(layer, variant, target.features, target.timing)
+            assert len(price) == len(ops.parts_of(layer))
             assert min(price) > 0
 
 
@@ -219,10 +220,10 @@ def test_shipped_coefficients_are_complete_and_say_how_they_were_made(core: str)
     assert any(flag.startswith("-O") for flag in found.cflags)
     for layer in [*unseen(), *confirm()]:
         for variant in search_space(layer, target).variants or (None,):
-            name = fitted.family(layer, variant, has_unaligned(target))
+            name = fitted.family(layer, variant, target.features)
             assert name in found.families or found.factors(name) is not None, (layer.name, variant)
     for name, cycles in found.families.items():
-        assert len(cycles) == len(features.parts_of(name.split()[0]))
+        assert len(cycles) == len(ops.OPS[PYTHON_OPS[name.split()[0]]].parts)
         assert all(value >= 0 for value in cycles)
         assert sum(cycles) > 0
         assert found.code_bytes.get(name, 100) >= 20  # unknown, or a plausible size: never a stub's
@@ -303,10 +304,10 @@ def _drawn(variants: list[Variant], seed: int = 5) -> tuple[list[Sample], dict[V
     layers = [x for x in LAYERS if x.op == "conv2d" and x.dtype == "q7" and prod(x.output_image[:2]) > 1]
     samples, truth = [], {}
     for variant in variants:
-        prior = np.array(mix.price(layers[0], variant, True, target.timing))
+        prior = ops.price(layers[0], variant, DSP, target.timing)
         truth[variant] = prior * rng.uniform(0.5, 2, prior.size)
         samples += [
-            Sample(layer, variant, round(float(features.count(layer, [variant], True)[0] @ truth[variant])), 100)
+            Sample(layer, variant, round(float(ops.count(layer, [variant], DSP)[0] @ truth[variant])), 100)
             for layer in layers
         ]
     return samples, truth
@@ -317,10 +318,10 @@ def test_the_fit_recovers_known_coefficients() -> None:
     target, variant = load_target("cortex-m4"), Variant(4, 2, 2, 2)
     samples, truth = _drawn([variant])
     families, groups = fit(samples, target)
-    name = fitted.family(samples[0].layer, variant)
+    name = fitted.family(samples[0].layer, variant, DSP)
     assert set(families) == {name}
     for layer in [layer for layer in unseen(("q7",)) if layer.op == "conv2d"]:
-        counts = features.count(layer, [variant], True)[0]
+        counts = ops.count(layer, [variant], DSP)[0]
         assert counts @ families[name] == pytest.approx(counts @ truth[variant], rel=0.03), layer.name
     assert fit(samples, target) == (families, groups)
     found = fitted.Coefficients("cortex-m4", families=families, groups=groups)
@@ -335,13 +336,11 @@ def test_a_family_with_hardly_any_runs_costs_what_its_relatives_do() -> None:
     many, few = Variant(4, 2, 2, 2), Variant(8, 2, 2, 2)
     samples, truth = _drawn([many])
     small = [layer for layer in LAYERS if layer.op == "conv2d" and layer.dtype == "q7" and layer.kernel == (1, 1)][:2]
-    priced = [
-        Sample(layer, few, round(float(features.count(layer, [few], True)[0] @ truth[many])), 100) for layer in small
-    ]
+    priced = [Sample(layer, few, round(float(ops.count(layer, [few], DSP)[0] @ truth[many])), 100) for layer in small]
     families, _ = fit([*samples, *priced], target)
     large = load_model("cifar10").layers[2]
-    counts = features.count(large, [few], True)[0]
-    assert counts @ families[fitted.family(large, few)] == pytest.approx(counts @ truth[many], rel=0.1)
+    counts = ops.count(large, [few], DSP)[0]
+    assert counts @ families[fitted.family(large, few, DSP)] == pytest.approx(counts @ truth[many], rel=0.1)
 
 
 def test_one_run_that_is_far_off_does_not_spoil_the_others() -> None:
@@ -350,8 +349,8 @@ def test_one_run_that_is_far_off_does_not_spoil_the_others() -> None:
     spilled = [replace(samples[0], cycles=3 * samples[0].cycles), *samples[1:]]
     families, _ = fit(spilled, target)
     large = load_model("cifar10").layers[2]
-    counts = features.count(large, [variant], True)[0]
-    assert counts @ families[fitted.family(large, variant)] == pytest.approx(counts @ truth[variant], rel=0.05)
+    counts = ops.count(large, [variant], DSP)[0]
+    assert counts @ families[fitted.family(large, variant, DSP)] == pytest.approx(counts @ truth[variant], rel=0.05)
 
 
 def test_baselines_exist_on_every_core() -> None:
@@ -368,7 +367,7 @@ def test_a_starved_fit_does_not_make_a_kernel_look_free(monkeypatch: pytest.Monk
     layer, target = load_model("cifar10").layers[2], load_target("cortex-m7")
     variant = Variant(4, 2, 4, 4, "line_buffer", "widened")
     known = fitted.coefficients("cortex-m7")
-    name, steps = fitted.family(layer, variant), list(features.parts_of("conv2d")).index("steps")
+    name, steps = fitted.family(layer, variant, DSP), list(ops.OPS["convolve"].parts).index("steps")
     starved = list(known.families[name])
     starved[steps] = 0.0
     broken = replace(known, families={**known.families, name: tuple(starved)})

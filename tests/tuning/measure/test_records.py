@@ -21,7 +21,7 @@ import pytest
 from cmsisnn_x import Variant
 from cmsisnn_x.steps import Step
 from tuning import OptionError
-from tuning.emulate import EmulationError, ToolchainError
+from tuning.emulate import EmulationError, ToolchainError, toolchain
 from tuning.measure.bench import Bench, kernel_digest, tools_digest
 from tuning.measure.layers import Evaluation
 from tuning.measure.records import Record, Records, default_path, key_of
@@ -186,7 +186,7 @@ def test_an_evaluation_says_what_it_is_about(tmp_path: Path) -> None:
     [
         (ToolchainError("candidates.c: #error no such knob"), "compile error", "no such knob"),
         (EmulationError("read of unmapped memory, at 0x10"), "fault", "unmapped"),
-        (EmulationError("did not return within 500 instructions"), "timeout", "within 500"),
+        (EmulationError("did not return within 500 instructions", failure="timeout"), "timeout", "within 500"),
         (b"\x7f", "wrong output", r"element \[0, 0, 0\] of the output: expected -?\d+, got 127; \d+ of \d+ differ"),
     ],
 )
@@ -214,11 +214,26 @@ def test_failures_are_records_too(
 
 
 @pytest.mark.emulated
-def test_what_the_machine_is_to_blame_for_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def evaluate_many(*_: object, **__: object) -> list[Evaluation]:
-        raise ToolchainError("compiling failed (gcc): /tmp/x.s: No space left on device")
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (1, "/tmp/x.s: error: No space left on device"),
+        (1, "cc1: error: out of memory allocating 65536 bytes"),
+        (1, "gcc: fatal error: Killed signal terminated program cc1"),
+        (1, ""),
+        (-9, "x.c: warning: slow"),
+    ],
+)
+def test_what_the_machine_is_to_blame_for_is_tried_again(
+    status: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = toolchain._run
 
-    monkeypatch.setattr("tuning.measure.layers.evaluate_many", evaluate_many)
+    def compiler(command: list[str]) -> subprocess.CompletedProcess[str]:
+        failing = any(part.endswith("candidate0.c") for part in command)
+        return subprocess.CompletedProcess(command, status, "", said) if failing else run(command)
+
+    monkeypatch.setattr(toolchain, "_run", compiler)
     with Records(tmp_path / "records.sqlite") as records:
         bench = Bench(load_target("cortex-m4"), CFLAGS, records=records)
         assert bench.measure([Step((load_model("digits").layers[0],), Variant())])[0].failure == "compile error"

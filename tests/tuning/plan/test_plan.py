@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import fields
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,9 @@ from cmsisnn_x.arena import lives, lower_bound
 from cmsisnn_x.layers import Layer
 from tuning import InfeasibleError, ModelError, OptionError, Plan
 from tuning.model import load_model
-from tuning.plan import read_plan_file
+from tuning.plan import LayerPlan
+from tuning.plan.file import read_plan_file
+from tuning.plan.plan import ARRAYS, array_digest
 from tuning.plan.planner import choose
 from tuning.plan.problem import Choice, Options, Problem
 from tuning.schemas import model_schema, published, text
@@ -172,7 +176,7 @@ def test_a_plan_adds_up(core: str) -> None:
 
 
 def test_plan_json_keeps_to_its_schema(plan: Plan, tmp_path: Path) -> None:
-    schema = published("plan-1")
+    schema = published("plan-2")
     jsonschema.Draft202012Validator.check_schema(schema)
     content = json.loads(plan.to_json())
     jsonschema.validate(content, schema)
@@ -184,8 +188,68 @@ def test_plan_json_keeps_to_its_schema(plan: Plan, tmp_path: Path) -> None:
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate({name: value for name, value in content.items() if name != key}, schema)
     plan.save(tmp_path / "plan.json")
-    assert read_plan_file(tmp_path / "plan.json") == content
+    assert read_plan_file(tmp_path / "plan.json").content == content
     assert [path.name for path in tmp_path.iterdir()] == ["plan.json"]
+
+
+def test_the_schema_knows_every_key_that_is_written_and_no_other(plan: Plan) -> None:
+    """So that a field of a plan, of a layer's plan or of a layer cannot be forgotten in it."""
+    schema, content = published("plan-2"), plan.to_dict()
+    assert set(content) | {"pareto", "check"} == set(schema["properties"])
+    layer = schema["$defs"]["layer"]
+    assert [set(entry) for entry in content["layers"]] == [set(layer["properties"])] * len(plan.layers)
+    assert set(layer["required"]) == set(layer["properties"])
+    own = {item.name for kind in (Layer, LayerPlan) for item in fields(kind)} - {"layer"}
+    assert own | {"macs", "pins"} == set(layer["properties"])
+
+
+def test_plan_2_says_all_that_plan_1_says_where_it_was() -> None:
+    before, now = published("plan-1"), published("plan-2")
+    for old, new in ((before, now), *((before["$defs"][name], now["$defs"][name]) for name in before["$defs"])):
+        assert set(old.get("required", ())) <= set(new.get("required", ()))
+        for name, item in old.get("properties", {}).items():
+            assert {**new["properties"][name], **RELAXED.get(name, {})} == item, name
+
+
+RELAXED = {"schema": {"const": "plan-1"}, "evaluations": {"minimum": 1}}
+
+
+@pytest.mark.parametrize("model", ["cifar10", "mobilenet_v1_025"])
+def test_a_plan_file_has_the_layers_in_full(model: str, tmp_path: Path) -> None:
+    made = tuning.tune(load_model(model), load_target("cortex-m4"))
+    made.save(tmp_path / "plan.json")
+    found = read_plan_file(tmp_path / "plan.json")
+    digests = [{kind: entry[kind] for kind in ARRAYS} for entry in found.content["layers"]]
+    for item, (layer, variant), known in zip(made.layers, found.layers(), digests, strict=True):
+        assert variant == item.variant
+        for name in (field.name for field in fields(Layer)):
+            if name in ARRAYS:
+                array = getattr(item.layer, name)
+                assert known[name] == (None if array is None else array_digest(array))
+            else:
+                assert getattr(layer, name) == getattr(item.layer, name), name
+    assert [name for step in found.content["steps"] for name in step["layers"]] == [i.layer.name for i in made.layers]
+    fused = [step["layers"] for step in found.content["steps"] if step["kind"] == "fused_pool"]
+    assert fused == [[i.fused_into, i.layer.name] for i in made.layers if i.fused_into]
+
+
+def test_digests_are_of_the_elements_whatever_the_machine() -> None:
+    array = np.array([[1, -2, 300]], np.int16)
+    known = {"dtype": "int16", "shape": [1, 3], "sha256": hashlib.sha256(b"\1\0\xfe\xff\x2c\1").hexdigest()}
+    assert array_digest(array) == array_digest(array.astype(">i2").astype(">i2")) | {"dtype": "int16"} == known
+    assert array_digest(np.asfortranarray(array)) == known
+
+
+def test_plans_of_the_version_before_are_read() -> None:
+    """As 0.1.0 wrote it."""
+    old = read_plan_file(Path(__file__).with_name("digits-plan-1.json"))
+    jsonschema.validate(old.content, published("plan-1"))
+    model = load_model("digits")
+    assert not old.has_digests
+    for (layer, _), own in zip(old.layers(), model.layers, strict=True):
+        for name in (item.name for item in fields(Layer)):
+            if name not in ARRAYS:
+                assert getattr(layer, name) == getattr(own, name), name
 
 
 def test_the_published_model_schema_is_in_step_with_the_code() -> None:
@@ -318,7 +382,7 @@ def test_emulated_scores_are_never_slower_than_the_estimates_plan(
     estimated = tuning.tune(model, target)
     events: list[dict[str, object]] = []
     emulated = tuning.tune(model, target, score="emulate", trials=6, progress=events.append)
-    jsonschema.validate(emulated.to_dict(), published("plan-1"))
+    jsonschema.validate(emulated.to_dict(), published("plan-2"))
     assert emulated.strategy == "bayesian"
     assert emulated.cycles_are == "emulated"
     bench = Bench(target, CFLAGS)
@@ -364,6 +428,6 @@ def test_reading_a_plan_finds_what_json_schema_finds(plan: Plan, data: st.DataOb
         del parent[key]
     else:
         parent[key] = data.draw(st.sampled_from([None, -1, 0.5, 10**30, "x", "q7", [], {}, [1], True]))
-    schema = published("plan-1")
+    schema = published("plan-2")
     problem = first_problem(schema, content)
     assert (problem is None) == jsonschema.Draft202012Validator(schema).is_valid(content), (path, problem)

@@ -303,7 +303,7 @@ def test_the_option(monkeypatch, capfd, tmp_path, arguments: list[str]) -> None:
     for words in ("conv2: conv2d 3x3", "Bottleneck:", "Runner-up:", "One knob changed", "fc: fully_connected"):
         assert words in said
     if arguments == ["--json"]:
-        assert json.loads(ran.out)["schema"] == "plan-1"
+        assert json.loads(ran.out)["schema"] == "plan-2"
     else:
         assert ran.err == ""
         assert ("network" in ran.out.split("conv2: conv2d")[0]) == (arguments == [])

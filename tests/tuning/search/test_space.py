@@ -13,8 +13,8 @@ import tuning
 from cmsisnn_x import BASELINE, Variant
 from cmsisnn_x.graph import Graph
 from cmsisnn_x.layers import Layer
+from cmsisnn_x.op import device_variant_problem, device_variants
 from cmsisnn_x.steps import Step
-from cmsisnn_x.variant import BLOCKED_OPS, device_variant_problem
 from helpers.plans import chain
 from tuning import ModelError
 from tuning.calibrate.fit import grid
@@ -26,7 +26,7 @@ from tuning.schemas import published
 from tuning.search.space import DIMENSIONS, baseline_of, kernel_key, places, search_space
 from tuning.target import CORES, load_target
 
-LAYERS = [layer for layer in grid() if layer.python_op in BLOCKED_OPS][::5]
+LAYERS = [layer for layer in grid() if layer.row.has_knobs][::5]
 
 
 @pytest.fixture(scope="module")
@@ -53,15 +53,13 @@ def test_a_knob_has_one_name_everywhere(model: Model) -> None:
 
 @pytest.mark.parametrize("core", CORES)
 def test_every_variant_of_a_space_is_legal_and_no_legal_one_is_missing(core: str) -> None:
-    from cmsisnn_x.variant import device_variants
-
     target = load_target(core)
     for layer in LAYERS:
         space = search_space(layer, target)
         legal = [
             v
-            for v in device_variants(layer.python_op, layer.dtype, dsp=target.dsp, core=target.core)
-            if device_variant_problem(layer, v, dsp=target.dsp) is None
+            for v in device_variants(layer.python_op, layer.dtype, target.features)
+            if device_variant_problem(layer, v, target.features) is None
         ]
         assert list(space) == legal
         assert len(set(space.variants)) == len(space) > 0

@@ -1,2 +1,63 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How often each part of a kernel runs, an operation per module: loop bounds, no cycles."""
+"""What the cost model knows of each operation, a module per family: its parts, how often each runs, what one run costs.
+
+Counts are exact, from the geometry of a layer and the knobs of a variant; prices are the instruction mix, a prior for
+the fit of `fitted`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from cmsisnn_x.isa import Features
+from cmsisnn_x.layers import Layer
+from cmsisnn_x.variant import Variant
+
+from ..op_cost import OpCost, Timing, Variants
+from .activation import ACTIVATION
+from .convolution import CONVOLVE
+from .dense import FULLY_CONNECTED
+from .depthwise import DEPTHWISE_CONVOLVE
+from .pooling import POOL
+
+__all__ = ["OPS", "as_compiled", "count", "parts_of", "price"]
+
+OPS: dict[str, OpCost] = {
+    "convolve": CONVOLVE,
+    "depthwise_convolve": DEPTHWISE_CONVOLVE,
+    "fully_connected": FULLY_CONNECTED,
+    "max_pool": POOL,
+    "avg_pool": POOL,
+    "relu": ACTIVATION,
+    "sigmoid": ACTIVATION,
+    "tanh": ACTIVATION,
+    "softmax": ACTIVATION,
+}
+"""Name of the Python function -> its cost."""
+
+ALWAYS_POSITIVE = 0.25
+"""Cycles that the cheapest part costs, so that every price is positive."""
+
+
+def parts_of(layer: Layer) -> Mapping[str, str]:
+    """Part -> term, in the order of the columns of `count`."""
+    return OPS[layer.python_op].parts
+
+
+def as_compiled(layer: Layer, variant: Variant | None) -> Variant | None:
+    """The variant whose code a layer has."""
+    return OPS[layer.python_op].as_compiled(layer, variant)
+
+
+def count(layer: Layer, variants: Variants, features: Features) -> np.ndarray:
+    """How often each part of a layer's kernel runs, a row per variant, a column per part."""
+    return OPS[layer.python_op].count(layer, variants, features)
+
+
+def price(layer: Layer, variant: Variant | None, features: Features, timing: Timing) -> np.ndarray:
+    """Cycles of one run of each part by the instruction mix, in the order of the columns of `count`."""
+    op = OPS[layer.python_op]
+    costs = op.price(layer, variant, features, timing)
+    return np.array([max(costs[name], ALWAYS_POSITIVE) for name in op.parts])

@@ -1,15 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parts of a convolution, and how often each runs under each lowering."""
+"""Convolutions: their parts, how often each runs under each lowering, and what one run costs."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from math import prod
+
 import numpy as np
 
+from cmsisnn_x.isa import Features, Isa
 from cmsisnn_x.layers import Layer
+from cmsisnn_x.variant import Variant
 
-from ..loops import Counts, Knobs, copy_turns, lane_count, lines_needed, loop_turns, taps_inside, zero_runs
+from ..instructions import Cycles, block_ends, element, inner_pass, is_narrow, is_plain
+from ..loops import Counts, Knobs, by_lowering, copy_turns, lane_count, lines_needed, loop_turns, taps_inside, zero_runs
+from ..op_cost import Effort, OpCost, Timing, Variants
 
-CONVOLUTION = {
+PARTS = {
     "words": "im2col",  # word groups of input elements copied, widened or transformed, whole runs of them
     "ragged": "im2col",  # elements of such runs that go one by one
     "inside_ragged": "im2col",  # the same in Winograd's tiles, where none lies over an edge
@@ -44,27 +51,26 @@ CONVOLUTION = {
     "rows": "loop",  # output rows
     "calls": "loop",
 }
-"""Parts of a convolution -> the term that they belong to."""
 
 
-def written_turns(passes: np.ndarray, unroll: np.ndarray) -> np.ndarray:
-    """The same in assembly: a single turn is no loop."""
+def _written_turns(passes: np.ndarray, unroll: np.ndarray) -> np.ndarray:
+    """Turns of a loop in assembly: a single one is no loop."""
     turns = passes // unroll
     return np.where(turns > 1, turns, 0)
 
 
-def _products(layer: Layer, knob: Knobs, dsp: bool, run: np.ndarray | int, runs: np.ndarray | int) -> Counts:
+def _products(layer: Layer, knob: Knobs, features: Features, run: np.ndarray | int, runs: np.ndarray | int) -> Counts:
     """The inner products of one block, times 1: `run` elements, `runs` times."""
     unroll, packed, c = knob("unroll"), knob("weight_layout") != "plain", knob("inner") == "c"
     tiled = knob("lowering") == "winograd"
-    narrow = (layer.weights_dtype or layer.dtype) == "q7"
+    narrow = is_narrow(layer)
     wide = (knob("lowering") != "direct") | (layer.dtype == "q15")
     run = np.broadcast_to(run, unroll.shape)
-    step = np.where(dsp & narrow & wide & ~packed & ~tiled, 4, 2)
+    step = np.where((features.isa >= Isa.DSP) & narrow & wide & ~packed & ~tiled, 4, 2)
     passes = run // step
     # Assembly takes two pairs a step, but for that of the M0+, which is two columns wide.
     ahead = (knob("inner") == "asm_dual").astype(int)
-    written = written_turns(passes - ahead, np.where(knob("block_cols") == 4, 2 * unroll, unroll))
+    written = _written_turns(passes - ahead, np.where(knob("block_cols") == 4, 2 * unroll, unroll))
     turns = np.where(c, loop_turns(passes, unroll), written)
     straight = turns == 0
     return {
@@ -107,12 +113,12 @@ def _blocks(knob: Knobs, products: Counts, whole: np.ndarray, left: np.ndarray, 
     }
 
 
-def im2col(layer: Layer, knob: Knobs, dsp: bool) -> Counts:
+def _im2col(layer: Layer, knob: Knobs, features: Features) -> Counts:
     (in_h, in_w, channels), (out_h, out_w, out_ch) = layer.image, layer.output_image
     (kernel_h, kernel_w), (stride_y, stride_x) = layer.kernel, layer.stride
     (top, _), (left, _) = layer.padding
     pixels, cols, held = out_h * out_w, knob("block_cols"), knob("im2col_cols")
-    run, taps, lanes = kernel_w * channels, kernel_h * kernel_w * channels, lane_count(layer, dsp)
+    run, taps, lanes = kernel_w * channels, kernel_h * kernel_w * channels, lane_count(layer, features)
 
     in_rows = taps_inside(in_h, out_h, kernel_h, stride_y, top)
     in_cols = taps_inside(in_w, out_w, kernel_w, stride_x, left)
@@ -122,7 +128,7 @@ def im2col(layer: Layer, knob: Knobs, dsp: bool) -> Counts:
     padding = [zero_runs(run * 2, outside * out_w), zero_runs((kernel_w - in_cols[~whole]) * channels * 2, inside)]
     # Interleaved columns take words where channels fill them, else pairs, element by element.
     woven = knob("column_layout") == "interleaved"
-    whole_words = dsp and layer.dtype == "q7" and channels % 4 == 0
+    whole_words = features.isa >= Isa.DSP and layer.dtype == "q7" and channels % 4 == 0
 
     def copied(size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         plain = int((size // lanes).sum()), int((size % lanes).sum())
@@ -136,7 +142,7 @@ def im2col(layer: Layer, knob: Knobs, dsp: bool) -> Counts:
     columns = pixels // held * (held // cols) + -(-last // cols)
     row_blocks, left_blocks = _row_blocks(layer, knob, False)
     packed = knob("weight_layout") != "plain"
-    products = _products(layer, knob, dsp, np.where(packed, taps + taps % 2, taps), 1)
+    products = _products(layer, knob, features, np.where(packed, taps + taps % 2, taps), 1)
     return {
         **_blocks(knob, products, row_blocks, left_blocks, columns),
         "words": words * inside * int(whole.sum()),
@@ -146,7 +152,7 @@ def im2col(layer: Layer, knob: Knobs, dsp: bool) -> Counts:
         "zero_lines": sum(item["zero_lines"] for item in padding),
         "zero_bytes": sum(item["zero_bytes"] for item in padding),
         "segments": inside * int(whole.sum()),
-        "copy_turns": inside * int(whole.sum()) * np.where(woven, 0, copy_turns(layer, run, dsp)),
+        "copy_turns": inside * int(whole.sum()) * np.where(woven, 0, copy_turns(layer, run, features)),
         "cuts": inside * int((~whole).sum()),
         "outside": outside * out_w,
         "pixels": pixels,
@@ -160,7 +166,7 @@ def im2col(layer: Layer, knob: Knobs, dsp: bool) -> Counts:
     }
 
 
-def rows_of_lines(layer: Layer, knob: Knobs, dsp: bool) -> Counts:
+def _lines(layer: Layer, knob: Knobs, features: Features) -> Counts:
     (in_h, in_w, channels), (out_h, out_w, out_ch) = layer.image, layer.output_image
     (kernel_h, kernel_w), (_stride_y, stride_x) = layer.kernel, layer.stride
     (_top, _), (left, _) = layer.padding
@@ -168,7 +174,9 @@ def rows_of_lines(layer: Layer, knob: Knobs, dsp: bool) -> Counts:
     columns = out_h * -(-out_w // cols)
     row_blocks, left_blocks = _row_blocks(layer, knob, False)
     counts = {
-        **_blocks(knob, _products(layer, knob, dsp, kernel_w * channels, kernel_h), row_blocks, left_blocks, columns),
+        **_blocks(
+            knob, _products(layer, knob, features, kernel_w * channels, kernel_h), row_blocks, left_blocks, columns
+        ),
         "stores": columns * cols * out_ch,
         "groups": out_h * (row_blocks + left_blocks),
         "partial": out_h * (out_w % cols > 0) * (row_blocks + left_blocks),
@@ -181,7 +189,7 @@ def rows_of_lines(layer: Layer, knob: Knobs, dsp: bool) -> Counts:
     # Lines that a ring of kernel_h rows takes in: rows that some window needs.
     lines = list(lines_needed(layer))
     real = sum(0 <= y < in_h for y in lines)
-    span, lanes = (out_w - 1) * stride_x + kernel_w, lane_count(layer, dsp)
+    span, lanes = (out_w - 1) * stride_x + kernel_w, lane_count(layer, features)
     inside = max(min(in_w, span - left), 0)
     right = span - left - inside
     padding = [
@@ -193,7 +201,7 @@ def rows_of_lines(layer: Layer, knob: Knobs, dsp: bool) -> Counts:
         "words": inside * channels // lanes * real,
         "ragged": inside * channels % lanes * real,
         "segments": real,
-        "copy_turns": real * copy_turns(layer, inside * channels, dsp),
+        "copy_turns": real * copy_turns(layer, inside * channels, features),
         "cuts": real * ((left > 0) + (right > 0)),
         "outside": len(lines) - real,
         "zero_lines": sum(item["zero_lines"] for item in padding),
@@ -201,7 +209,7 @@ def rows_of_lines(layer: Layer, knob: Knobs, dsp: bool) -> Counts:
     }
 
 
-def winograd(layer: Layer, knob: Knobs, dsp: bool) -> Counts:
+def _winograd(layer: Layer, knob: Knobs, features: Features) -> Counts:
     (in_h, in_w, channels), (out_h, out_w, out_ch) = layer.image, layer.output_image
     (kernel_h, kernel_w), stride_y = layer.kernel, layer.stride[0]
     (top, _), (left, _) = layer.padding
@@ -223,7 +231,7 @@ def winograd(layer: Layer, knob: Knobs, dsp: bool) -> Counts:
     rows = knob("block_rows")
     packed_rows = plain * tiles * (row_blocks * rows + 2 * left_blocks)
     return {
-        **_blocks(knob, _products(layer, knob, dsp, run + run % 2, points), row_blocks, left_blocks, columns),
+        **_blocks(knob, _products(layer, knob, features, run + run % 2, points), row_blocks, left_blocks, columns),
         "words": (strips - cut * real) * groups * whole_words,
         "ragged": (strips - cut * real) * groups * (not whole_words) * ~never_cut,
         "inside_ragged": strips * groups * (not whole_words) * never_cut,
@@ -242,3 +250,99 @@ def winograd(layer: Layer, knob: Knobs, dsp: bool) -> Counts:
         "rows": tiles * height,
         "calls": 1,
     }
+
+
+_LOWERINGS = {"im2col": _im2col, "line_buffer": _lines, "direct": _lines, "winograd": _winograd}
+
+
+def count(layer: Layer, variants: Variants, features: Features) -> np.ndarray:
+    compiled = [as_compiled(layer, variant) for variant in variants]
+    return by_lowering(layer, compiled, features, PARTS, _LOWERINGS)
+
+
+def price(layer: Layer, variant: Variant | None, features: Features, timing: Timing) -> dict[str, float]:
+    """A rough prior: each number is what the C source says, on paper, and a fit corrects it."""
+    variant = as_compiled(layer, variant)
+    assert variant is not None
+    one = Cycles.of(timing, features)
+    alu, store, load, branch = one.alu, one.store, one.load, one.branch
+    rows, cols, tile = variant.block_rows, variant.block_cols, variant.tile
+    tiled = tile > 1
+    left = 1 if is_plain(variant) else 2  # rows that are left over go one by one, packed ones in pairs
+    step, left_step = (inner_pass(layer, variant, r, cols, features, one) for r in (rows, left))
+    # Additions of a tile's input transform, of one element of all its points; rough: they differ by the kernel's width.
+    per_tile = 4 * tile + 24
+    ragged = per_tile / 2 * (load + alu + store) if tiled else load + alu + store + branch / 2
+    words = per_tile * (load + 2 * alu + store) if tiled else load + 4 * alu + 2 * store
+    blocks, runs = block_ends(rows, cols, one), 4 * alu
+    if tiled:
+        # The output transform takes sums from memory; and each point's products leave theirs there.
+        blocks += (tile + cols) * rows * cols * (alu + load)
+        runs += rows * cols * (alu + store)
+    return {
+        "words": words,  # a word loaded, two SXTB16 and two PKH, two words stored; or a group of elements transformed
+        "ragged": ragged,  # one element, in a loop that is written out in half of the cases; rough
+        "inside_ragged": ragged,
+        "cut_words": words + branch / 2,  # in a loop of no constant length, unrolled by two
+        "cut_ragged": ragged + branch / 2,
+        "zero_lines": 4 * store + 2 * alu + branch,  # memset: four words a turn
+        "zero_bytes": store / 2 + branch / 4,  # memset: words before bytes
+        "segments": 12 * alu + branch,  # addresses and bounds of a run; rough
+        # A run between two memsets; in tiles every column is tested instead, which is not priced apart.
+        "cuts": 10 * alu + 2 * one.call if not tiled else 10 * alu,
+        "outside": one.call,  # a memset
+        "copy_turns": one.turn,
+        "pixels": 16 * alu + branch,  # where the window lies, and what of it the image clips; rough
+        "transformed": per_tile * (load + 2 * alu + store),  # weights, as much as the same number of inputs; rough
+        "packs": 12 * alu + branch,  # as `segments`; rough
+        "steps": step,
+        "straight_steps": step,
+        "singles": element(variant, rows, cols, one),
+        "left_steps": left_step,
+        "left_straight_steps": left_step,
+        "left_singles": element(variant, left, cols, one),
+        "blocks": blocks,
+        "left_blocks": block_ends(left, cols, one),
+        # Shift, saturate, store; in tiles the output transform and the inverse of its factor too, rough.
+        "stores": 6 * alu + store + 2 * alu if tiled else 2 * alu + store,
+        "turns": one.turn,
+        "left_turns": one.turn,
+        "loops": 3 * alu + branch,  # a counter set, the last branch not taken
+        "runs": runs,  # addresses of weights and columns
+        "groups": 6 * alu + branch,  # the loop over the pixels of a group entered; rough
+        "partial": 4 * alu + branch,  # how far a block reaches over; rough
+        "flushes": 2 * alu + branch,  # a branch the other way
+        "fills": 8 * alu + branch,  # counters and addresses of a group, a row or a tile; rough
+        "rows": 12 * alu + branch,  # rough, as is
+        "calls": 30 * alu,  # registers saved and restored, constants
+    }
+
+
+def as_compiled(layer: Layer, variant: Variant | None) -> Variant | None:
+    """With fewer pixels than a block's columns the compiler knows how many there are: the code of a smaller block."""
+    if variant is None or variant.inner != "c" or variant.lowering != "im2col":
+        return variant
+    pixels = prod(layer.output_image[:2])
+    return replace(variant, block_cols=pixels) if pixels < min(variant.block_cols, 3) else variant
+
+
+def _sizes(layer: Layer, variant: Variant | None, features: Features) -> str:
+    """The width of a Winograd kernel."""
+    return f" kernel_w={layer.kernel[1]}" if variant is not None and variant.lowering == "winograd" else ""
+
+
+def _rank(variant: Variant, features: Features) -> str:
+    if variant.inner != "c":
+        return "often"
+    if features.isa < Isa.DSP:
+        # Twelve registers: large blocks in C spill.
+        small = variant.block_rows * variant.block_cols <= 2 or (variant.block_rows == 4 and variant.unroll < 8)
+        return "sometimes" if small else "hardly"
+    # C wins where assembly has little to do, few channels or short windows, and then by large blocks.
+    packed = variant.weight_layout != "plain"
+    blocked = min(variant.block_rows, variant.block_cols) >= 2 and (packed or variant.unroll >= 4)
+    return "sometimes" if blocked else "hardly"
+
+
+NOT_IN_PACKING = ("im2col_cols", "block_cols")
+CONVOLVE = OpCost(PARTS, count, price, as_compiled, _sizes, NOT_IN_PACKING, Effort(100, 100, 20, _rank))

@@ -1,17 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parts of a fully connected layer, and how often each runs."""
+"""Fully connected layers: their parts, how often each runs, and what one run costs."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 
 import numpy as np
 
+from cmsisnn_x.isa import Features, Isa
 from cmsisnn_x.layers import Layer
+from cmsisnn_x.variant import Variant
 
-from ..loops import Counts, Knobs, loop_turns
+from ..instructions import Cycles, inner_pass, is_narrow
+from ..loops import Counts, Knobs, by_lowering, loop_turns
+from ..op_cost import Effort, OpCost, Timing, Variants
 
-DENSE = {
+PARTS = {
     "words": "im2col",  # steps of the input widened
     "ragged": "im2col",
     "excess": "im2col",  # steps of the input summed for the weights' offset
@@ -29,20 +34,19 @@ DENSE = {
     "cuts": "loop",  # times that sums are folded before they overflow
     "calls": "loop",
 }
-"""Parts of a fully connected layer."""
 
 
-def dense(layer: Layer, knob: Knobs, dsp: bool) -> Counts:
+def _rows(layer: Layer, knob: Knobs, features: Features) -> Counts:
     size, out = prod(layer.input_shape), prod(layer.output_shape)
     rows, unroll = knob("block_rows"), knob("unroll")
-    plain, narrow = knob("weight_layout") == "plain", (layer.weights_dtype or layer.dtype) == "q7"
+    plain, narrow = knob("weight_layout") == "plain", is_narrow(layer)
     widened = (knob("lowering") == "im2col") & (layer.dtype == "q7")
     fours, twos = np.where(rows == 4, out // 4, 0), np.where(rows > 1, out % np.where(rows == 4, 4, out + 1) // 2, 0)
     ones = out - 4 * fours - 2 * twos
     blocks, pairs, last = np.where(rows == 4, fours, twos), np.where(rows == 4, twos, 0), ones
     blocks, last = np.where(rows == 1, ones, blocks), np.where(rows == 1, 0, last)
     paired = (knob("weight_layout") == "interleaved") & (layer.dtype == "q7") & narrow & (rows > 1) & (out > 1)
-    scalar = plain & (not dsp)
+    scalar = plain & (features.isa < Isa.DSP)
     if scalar.any():  # elements, not steps of four
         passes, rest, tail = np.full_like(rows, size), np.zeros_like(rows), np.zeros_like(rows)
         turns = loop_turns(passes, unroll)
@@ -72,3 +76,68 @@ def dense(layer: Layer, knob: Knobs, dsp: bool) -> Counts:
         "cuts": (blocks + pairs) * cuts,
         "calls": 1,
     }
+
+
+def count(layer: Layer, variants: Variants, features: Features) -> np.ndarray:
+    compiled = [as_compiled(layer, variant) for variant in variants]
+    return by_lowering(layer, compiled, features, PARTS, {"im2col": _rows, "direct": _rows})
+
+
+def price(layer: Layer, variant: Variant | None, features: Features, timing: Timing) -> dict[str, float]:
+    """A rough prior: each number is what the C source says, on paper, and a fit corrects it.
+
+    Passes are priced as a convolution's, of two elements; where they take four, packed weights twice. Plain weights are
+    not: elements of cores without the DSP extension come out twice too dear, passes of plain q15 at half.
+    """
+    variant = as_compiled(layer, variant)
+    assert variant is not None
+    one = Cycles.of(timing, features)
+    alu, store, load, branch = one.alu, one.store, one.load, one.branch
+    rows = variant.block_rows
+    packed = features.isa >= Isa.DSP and variant.weight_layout != "plain"
+    four, two, last = (
+        inner_pass(layer, variant, height, 1, features, one) * (2 if packed else 1) for height in (rows, 2, 1)
+    )
+    if packed:
+        four, two = four + 2 * alu, two + 2 * alu  # the input's pairs, of 8 bits, extracted for all rows; rough
+    row = 6 * alu + load + store  # its bias, the sum shifted and saturated
+    return {
+        "words": 2 * load + 2 * alu + 2 * store,  # SXTB16 twice
+        "ragged": load + store + branch,
+        "excess": load + 2 * alu + branch / 4,  # EOR, USADA8, a loop of four
+        "steps": four,
+        "pair_steps": two,
+        "last_steps": last,
+        "singles": 2 * load + one.mac + 2 * alu,
+        "blocks": rows * row + 10 * alu + branch,  # 10: addresses, and the loop over blocks; rough
+        "pair_blocks": 2 * row + 10 * alu + branch,
+        "last_blocks": row + 10 * alu + branch,
+        "turns": one.turn,
+        "pair_turns": one.turn,
+        "last_turns": one.turn,
+        "rest": one.turn,  # a turn of a loop that is not unrolled, around a step
+        "cuts": 4 * rows * alu + branch,  # per row a subtraction, a shift, an addition, and a zero
+        "calls": 30 * alu,  # registers saved and restored, constants
+    }
+
+
+def as_compiled(layer: Layer, variant: Variant | None) -> Variant | None:
+    """With fewer rows than a block, the code of a smaller block."""
+    if variant is None or variant.inner != "c":
+        return variant
+    out = layer.output_shape[-1]
+    if out >= variant.block_rows or (out == 1 and variant.weight_layout != "plain"):
+        return variant
+    return replace(variant, block_rows=min(out, 2), block_cols=1, im2col_cols=1)
+
+
+def _rank(variant: Variant, features: Features) -> str:
+    if variant.inner != "c" or (variant.unroll >= 4 and variant.block_rows == 4):
+        return "often"
+    return "sometimes" if variant.block_rows > 1 or features.isa < Isa.DSP else "hardly"
+
+
+NOT_IN_PACKING = ("im2col_cols", "block_cols")
+FULLY_CONNECTED = OpCost(
+    PARTS, count, price, as_compiled, not_in_packing=NOT_IN_PACKING, effort=Effort(30, 30, 20, _rank)
+)

@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parts of a depthwise convolution, and how often each runs under each lowering."""
+"""Depthwise convolutions: their parts, how often each runs under each lowering, and what one run costs."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from cmsisnn_x.isa import Features, Isa
 from cmsisnn_x.layers import Layer
+from cmsisnn_x.variant import Variant
 
-from ..loops import Counts, Knobs, copy_turns, lane_count, lines_needed, loop_turns, taps_inside, zero_runs
+from ..instructions import Cycles, block_ends, element, is_plain
+from ..loops import Counts, Knobs, by_lowering, copy_turns, lane_count, lines_needed, loop_turns, taps_inside, zero_runs
+from ..op_cost import Effort, OpCost, Timing, Variants
 
-DEPTHWISE = {
+PARTS = {
     "words": "im2col",  # word groups of input elements copied or woven
     "ragged": "im2col",
     "zero_lines": "im2col",
@@ -37,7 +41,6 @@ DEPTHWISE = {
     "rows": "loop",
     "calls": "loop",
 }
-"""Parts of a depthwise convolution."""
 
 WRITTEN_OUT = 260
 """Loads and products up to which GCC writes a row of depthwise blocks out, of up to 16 blocks; found by trying widths:
@@ -45,14 +48,14 @@ behind it the taps no longer stay in registers.
 """
 
 
-def im2col(layer: Layer, knob: Knobs, dsp: bool) -> Counts:
+def _im2col(layer: Layer, knob: Knobs, features: Features) -> Counts:
     (in_h, in_w, channels), (out_h, out_w, _) = layer.image, layer.output_image
     (kernel_h, kernel_w), (stride_y, stride_x) = layer.kernel, layer.stride
     in_rows = taps_inside(in_h, out_h, kernel_h, stride_y, layer.padding[0][0])
     in_cols = taps_inside(in_w, out_w, kernel_w, stride_x, layer.padding[1][0])
     pixels, taps = out_h * out_w, kernel_h * kernel_w
     inside = int(in_rows.sum() * in_cols.sum())
-    outside, lanes = pixels * taps - inside, lane_count(layer, dsp)
+    outside, lanes = pixels * taps - inside, lane_count(layer, features)
     cols, held, rows, unroll = knob("block_cols"), knob("im2col_cols"), knob("block_rows"), knob("unroll")
     groups = -(-pixels // held)
     last = pixels % held
@@ -64,7 +67,7 @@ def im2col(layer: Layer, knob: Knobs, dsp: bool) -> Counts:
         "ragged": inside * (channels % lanes),
         **zero_runs(channels * 2, outside),
         "segments": inside,
-        "copy_turns": inside * copy_turns(layer, channels, dsp),
+        "copy_turns": inside * copy_turns(layer, channels, features),
         "outside": outside,
         "pixels": pixels,
         "steps": blocks * taps,
@@ -83,7 +86,7 @@ def im2col(layer: Layer, knob: Knobs, dsp: bool) -> Counts:
     }
 
 
-def _lines(layer: Layer, knob: Knobs) -> Counts:
+def _lines(layer: Layer, knob: Knobs, features: Features) -> Counts:
     """Blocks of two channels x two pixels from lines that are copied once."""
     (in_h, in_w, channels), (out_h, out_w, _) = layer.image, layer.output_image
     (kernel_h, kernel_w), (_stride_y, stride_x) = layer.kernel, layer.stride
@@ -105,7 +108,7 @@ def _lines(layer: Layer, knob: Knobs) -> Counts:
     return {
         "words": copied // 4 * runs * real,
         "ragged": copied % 4 * runs * real,
-        "copy_turns": real * runs * copy_turns(layer, copied, False),
+        "copy_turns": real * runs * copy_turns(layer, copied, features),
         "segments": real * runs,
         "outside": len(needed) - real,
         "zero_lines": sum(item["zero_lines"] for item in padding),
@@ -124,9 +127,9 @@ def _lines(layer: Layer, knob: Knobs) -> Counts:
     }
 
 
-def line_buffer(layer: Layer, knob: Knobs, dsp: bool) -> Counts:
-    if not dsp:
-        return _lines(layer, knob)
+def _line_buffer(layer: Layer, knob: Knobs, features: Features) -> Counts:
+    if features.isa < Isa.DSP:
+        return _lines(layer, knob, features)
     (in_h, in_w, channels), (out_h, out_w, _) = layer.image, layer.output_image
     (kernel_h, kernel_w), (stride_y, stride_x) = layer.kernel, layer.stride
     (top, _), (left, _) = layer.padding
@@ -171,3 +174,71 @@ def line_buffer(layer: Layer, knob: Knobs, dsp: bool) -> Counts:
         "rows": strips,
         "calls": 1,
     }
+
+
+def count(layer: Layer, variants: Variants, features: Features) -> np.ndarray:
+    return by_lowering(layer, variants, features, PARTS, {"im2col": _im2col, "line_buffer": _line_buffer})
+
+
+def price(layer: Layer, variant: Variant | None, features: Features, timing: Timing) -> dict[str, float]:
+    """A rough prior: each number is what the C source says, on paper, and a fit corrects it."""
+    assert variant is not None
+    one = Cycles.of(timing, features)
+    alu, store, load, branch = one.alu, one.store, one.load, one.branch
+    woven = variant.lowering == "line_buffer" and features.isa >= Isa.DSP
+    left = 1 if is_plain(variant) else 2
+    costs = {
+        "words": load + 4 * alu + 2 * store,  # a word widened, as in a convolution
+        "ragged": load + alu + store + branch / 2,  # one element, in a loop that is written out in half of the cases
+        "zero_lines": 4 * store + 2 * alu + branch,  # memset: four words a turn
+        "zero_bytes": store / 2 + branch / 4,  # memset: words before bytes
+        "segments": 12 * alu + branch,  # addresses of a tap or of a pair of rows; rough
+        "copy_turns": one.turn,
+        "outside": one.call,  # a memset
+        "pixels": 16 * alu + branch,  # where the window lies; rough
+        "taps": load + alu,  # and an address
+        "reloads": load,
+        "loads": load,
+        "steps": element(variant, variant.block_rows, variant.block_cols, one),  # a tap of every channel and pixel
+        "left_steps": element(variant, left, variant.block_cols, one),
+        "left_loads": load,
+        "blocks": block_ends(variant.block_rows, variant.block_cols, one),
+        "left_blocks": block_ends(left, variant.block_cols, one),
+        "stores": 2 * alu + store,  # shift, saturate, store
+        "turns": one.turn,
+        "left_turns": one.turn,
+        "channels": 12 * alu + branch,  # a bias, addresses; rough
+        "groups": 6 * alu + branch,  # a loop entered; rough
+        "partial": 4 * alu + branch,  # how far a block reaches over; rough
+        "flushes": 2 * alu + branch,  # a branch the other way
+        "fills": 8 * alu + branch,  # counters and addresses of a group or a row; rough
+        "rows": 12 * alu + branch,  # rough, as is
+        "calls": 30 * alu,  # registers saved and restored, constants
+    }
+    if woven:
+        costs |= {
+            "words": 2 * load + 6 * alu + 4 * store + branch,  # `weave`: of two rows two PKH, four SXTB16, four stores
+            "ragged": 2 * load + alu + store + branch,  # the same of one channel, in a loop
+            "steps": one.mac,  # a product of pairs
+            "left_steps": one.mac,
+            "blocks": 4 * alu,  # all of it is written out: accumulators set, addresses; rough
+            "left_blocks": 4 * alu,
+        }
+    return costs
+
+
+def _sizes(layer: Layer, variant: Variant | None, features: Features) -> str:
+    """Windows, which are unrolled."""
+    return f" kernel={layer.kernel[0]}x{layer.kernel[1]} stride={layer.stride[0]}x{layer.stride[1]}"
+
+
+def _rank(variant: Variant, features: Features) -> str:
+    if features.isa < Isa.DSP:
+        return "sometimes"
+    return "often" if variant.lowering == "line_buffer" else "hardly"
+
+
+NOT_IN_PACKING = ("im2col_cols", "block_cols")
+DEPTHWISE_CONVOLVE = OpCost(
+    PARTS, count, price, sizes=_sizes, not_in_packing=NOT_IN_PACKING, effort=Effort(40, 30, 10, _rank)
+)

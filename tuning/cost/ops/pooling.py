@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parts of the pooling operations, and of those that go element by element, and how often each runs."""
+"""Max and average pooling: their parts, how often each runs, and what one run costs."""
 
 from __future__ import annotations
 
-from math import prod
-
 import numpy as np
 
+from cmsisnn_x.isa import Features, Isa
 from cmsisnn_x.layers import Layer
+from cmsisnn_x.variant import Variant
 
-from ..loops import Counts, loop_turns, taps_inside
+from ..instructions import Cycles
+from ..loops import Counts, loop_turns, taps_inside, without_knobs
+from ..op_cost import OpCost, Timing, Variants
 
-WINDOWED = {
+PARTS = {
     "elements": "multiply_accumulate",  # loads in columns that neighbouring windows share
     "columns": "multiply_accumulate",  # such columns
     "joins": "multiply_accumulate",  # columns put together
@@ -28,22 +30,14 @@ WINDOWED = {
     "rows": "loop",
     "calls": "loop",
 }
-"""Parts of the pooling operations, each in lane groups of channels."""
-
-ELEMENTWISE = {
-    "elements": "multiply_accumulate",  # words of relu, else elements
-    "rest": "multiply_accumulate",  # elements that fill no word
-    "turns": "loop",
-    "calls": "loop",
-}
-"""Parts of relu, sigmoid, tanh and softmax."""
+"""Each in lane groups of channels."""
 
 
-def windowed(layer: Layer, unaligned: bool) -> Counts:
+def _windows(layer: Layer, features: Features) -> Counts:
     (in_h, in_w, channels), (out_h, out_w, _) = layer.image, layer.output_image
     (kernel_h, kernel_w), (stride_y, stride_x) = layer.kernel, layer.stride
     before = layer.padding[1][0]
-    groups = lane_groups(layer, unaligned)
+    groups = lane_groups(layer, features)
     in_rows = taps_inside(in_h, out_h, kernel_h, stride_y, layer.padding[0][0])
     in_cols = taps_inside(in_w, out_w, kernel_w, stride_x, before)
     counts: Counts = {"rows": out_h, "calls": 1}
@@ -66,11 +60,11 @@ def windowed(layer: Layer, unaligned: bool) -> Counts:
             "joins": out_h * joins * groups,
             "outputs": out_h * (high - low + left + right) * groups,
             "edges": out_h * (left + right) * groups,
-            "turns": out_h * groups * loop_turns(high - low, 2) * (layer.op == "max_pool2d" or groups < channels),
+            "turns": out_h * groups * loop_turns(high - low, 2) * (layer.python_op == "max_pool" or groups < channels),
             "strips": out_h * groups,
             "clipped": int((in_rows != kernel_h).sum()),
         }
-    if layer.op == "avg_pool2d":
+    if layer.python_op == "avg_pool":
         lanes = 1 if groups == layer.image[2] else 4 // layer.numpy_dtype.itemsize
         counts["averages"] = out_h * out_w * groups * lanes
     counts |= {
@@ -82,20 +76,57 @@ def windowed(layer: Layer, unaligned: bool) -> Counts:
     return counts
 
 
-def lane_groups(layer: Layer, unaligned: bool) -> int:
+def lane_groups(layer: Layer, features: Features) -> int:
     """Groups of channels that a pooling kernel takes at once: words where it can read them, else single channels."""
     channels, lanes = layer.image[2], 4 // layer.numpy_dtype.itemsize
-    if layer.op == "avg_pool2d" and (
+    if layer.python_op == "avg_pool" and (
         layer.dtype == "q15" or min(layer.kernel[0], layer.image[0]) * min(layer.kernel[1], layer.image[1]) > 256
     ):
         return channels
-    if channels < lanes or (not unaligned and channels % lanes):
+    if channels < lanes or (not features.unaligned and channels % lanes):
         return channels
     return -(-channels // lanes)
 
 
-def elementwise(layer: Layer) -> Counts:
-    size, lanes = prod(layer.input_shape), 4 // layer.numpy_dtype.itemsize
-    if layer.op == "relu":
-        return {"elements": size // lanes, "rest": size % lanes, "turns": loop_turns(size // lanes, 8), "calls": 1}
-    return {"elements": size, "turns": loop_turns(size, 2 if layer.op == "softmax" else 4), "calls": 1}
+def count(layer: Layer, variants: Variants, features: Features) -> np.ndarray:
+    return without_knobs(_windows(layer, features), variants, PARTS)
+
+
+def price(layer: Layer, variant: Variant | None, features: Features, timing: Timing) -> dict[str, float]:
+    """A rough prior: each number is what the C source says, on paper, and a fit corrects it."""
+    one = Cycles.of(timing, features)
+    alu, store, load, branch = one.alu, one.store, one.load, one.branch
+    dsp, words = features.isa >= Isa.DSP, lane_groups(layer, features) < layer.image[2]
+    if layer.python_op == "avg_pool":
+        # An addition; of a word's lanes SXTAB16 twice, or masks and additions.
+        extend = (1 if not words else 2 if dsp else 5) * alu
+    else:
+        # Compare and move, or SSUB8 and SEL; else masks, rough.
+        extend = (9 if words and not dsp else 2) * alu
+    return {
+        "elements": load + extend,
+        "columns": one.first_load + alu,  # and an address
+        "joins": extend / 2,  # half of what an element takes, as its lanes lie apart already; rough
+        "taps": load + one.first_load + extend + alu + branch / 2,  # in a loop of two
+        "outputs": store + 2 * alu + branch,  # two addresses, and the loop
+        "edges": 2 * alu,  # a factor of its own; rough
+        "windows": store + 6 * alu + branch,  # a loop over rows set up; rough
+        "averages": (5 if layer.dtype == "q7" else 8) * alu,  # by a factor and a shift; or a division, rough
+        "lines": 4 * alu + branch,  # the loop over rows
+        "turns": one.turn,
+        "strips": 12 * alu + branch,  # addresses of a lane group; rough
+        "singles": 16 * alu + branch,  # where the window lies, and what of it the image clips; rough
+        "clipped": 10 * alu,  # how many rows there are; rough
+        "rows": 12 * alu + branch,  # rough, as is
+        "calls": 30 * alu,  # registers saved and restored, constants
+    }
+
+
+def _sizes(layer: Layer, variant: Variant | None, features: Features) -> str:
+    """Windows, which are unrolled, and whether lanes are filled."""
+    lanes = " lanes=1" if lane_groups(layer, features) == layer.image[2] else ""
+    return f" kernel={layer.kernel[0]}x{layer.kernel[1]} stride={layer.stride[0]}x{layer.stride[1]}{lanes}"
+
+
+POOL = OpCost(PARTS, count, price, sizes=_sizes)
+"""Of max_pool and avg_pool."""

@@ -10,8 +10,8 @@
  *     16 bits:  s = 11 - INT_BITS, i = x >> s, g = x mod 2^s:  out = ((2^s - g) table[i] + g table[i + 1]) >> s,  table[127] for i = 127
  */
 #include "cmsisnn_x/config.h"
-#include "cmsisnn_x/intrinsics.h"
-#include "cmsisnn_x/lanes.h"
+#include "cmsisnn_x/detail/intrinsics.h"
+#include "cmsisnn_x/detail/lanes.h"
 
 #if !defined(CXN_TABLE)
 #error "CXN_TABLE: define it as the name of the 256-entry table before this include"
@@ -32,7 +32,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, CXN_OUT_T *output, void *sc
     (void)scratch;
     CXN_UNROLL_LOOP(4)
     for (int i = 0; i < CXN_ACTIVATION_COUNT; ++i) {
-        const int32_t x = (int32_t)CXN_LOCAL(load)(input + i, 1);
+        const int32_t x = (int32_t)CXN_LOCAL(load_lanes)(input + i, 1);
         const int32_t index = x >> CXN_ACTIVATION_SHIFT;
         int32_t y = CXN_TABLE[(uint8_t)index];
         if (CXN_GET(IN_BITS) == 16) {
@@ -41,12 +41,12 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, CXN_OUT_T *output, void *sc
             const int32_t next = CXN_GET(INT_BITS) == 3 && index == 127 ? y : CXN_TABLE[(uint8_t)(index + 1)];
             y += (fraction * (next - y)) >> CXN_ACTIVATION_SHIFT;
         }
-        CXN_LOCAL(store)(output + i, (uint32_t)y, 1);
+        CXN_LOCAL(store_lanes)(output + i, (uint32_t)y, 1);
     }
 }
 
 #undef CXN_ACTIVATION_COUNT
 #undef CXN_ACTIVATION_SHIFT
 #undef CXN_TABLE
-#include "cmsisnn_x/lanes_undef.h"
-#include "cmsisnn_x/undef.h"
+#include "cmsisnn_x/detail/lanes_undef.h"
+#include "cmsisnn_x/detail/undef.h"

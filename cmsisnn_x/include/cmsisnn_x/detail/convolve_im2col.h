@@ -24,15 +24,15 @@ CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_LOWERING_BYTES + CXN_BAND_BYTES,
 #else
 #define CXN_COL_STEP CXN_COLUMN
 #endif
-#include "cmsisnn_x/convolve_block.h"
+#include "cmsisnn_x/detail/convolve_block.h"
 
 #if CXN_GET(COLUMN_LAYOUT) == CXN_COLUMN_LAYOUT_INTERLEAVED
-/* Pairs of elements, one every CXN_BC words; a null `from` writes zeros. */
+/* Pairs of elements, one every CXN_BC words; a null `from` writes padding. */
 CXN_INLINE int16_t *CXN_LOCAL(column_run)(int16_t *to, const CXN_IN_T *from, int32_t count)
 {
     if (from == NULL) {
         for (int32_t i = count / 2; i > 0; i--, to += 2 * CXN_BC)
-            cxn_store_u32_aligned(to, 0);
+            cxn_store_u32_aligned(to, CXN_PAD_PAIR);
         return to;
     }
 #if CXN_DSP && CXN_GET(IN_BITS) == 8 && CXN_GET(IN_CH) % 4 == 0
@@ -63,7 +63,7 @@ CXN_INLINE int16_t *CXN_LOCAL(column_run)(int16_t *to, const CXN_IN_T *from, int
 CXN_INLINE int16_t *CXN_LOCAL(column_run)(int16_t *to, const CXN_IN_T *from, int32_t count)
 {
     if (from == NULL)
-        CXN_MEMSET(to, 0, (size_t)count * 2);
+        CXN_PAD(to, (size_t)count);
     else
         CXN_LOCAL(widen)(to, from, count);
     return to + count;
@@ -71,7 +71,7 @@ CXN_INLINE int16_t *CXN_LOCAL(column_run)(int16_t *to, const CXN_IN_T *from, int
 #endif
 
 CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T *CXN_RESTRICT weights,
-                              const CXN_BIAS_T *CXN_RESTRICT bias, CXN_OUT_T *CXN_RESTRICT output, void *CXN_RESTRICT scratch)
+                              const CXN_CHANNEL_T *CXN_RESTRICT channels, CXN_OUT_T *CXN_RESTRICT output, void *CXN_RESTRICT scratch)
 {
     int16_t *const columns = (int16_t *)scratch;
     const int16_t *const runs[1] = {columns};
@@ -121,7 +121,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T 
 #if CXN_GET(OUT_W) % CXN_GET(IM2COL_COLS)
             /* Each row of the band ends with a few columns: how many is known too. */
             if (x == CXN_GET(OUT_W) - 1) {
-                CXN_LOCAL(pixels)(runs, CXN_BC * CXN_COLUMN, CXN_GET(OUT_W) % CXN_GET(IM2COL_COLS), weights, bias, pixel, 0);
+                CXN_LOCAL(pixels)(runs, CXN_BC * CXN_COLUMN, CXN_GET(OUT_W) % CXN_GET(IM2COL_COLS), weights, channels, pixel, 0);
                 filled = 0;
             }
 #endif
@@ -129,7 +129,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T 
 #else
             if (filled == CXN_GET(IM2COL_COLS) || (y == CXN_GET(OUT_H) - 1 && x == CXN_GET(OUT_W) - 1)) {
 #endif
-                CXN_LOCAL(pixels)(runs, CXN_BC * CXN_COLUMN, filled, weights, bias, pixel, 0);
+                CXN_LOCAL(pixels)(runs, CXN_BC * CXN_COLUMN, filled, weights, channels, pixel, 0);
                 pixel += filled * CXN_GET(OUT_CH);
                 filled = 0;
             }

@@ -157,21 +157,6 @@ CXN_INLINE int32_t cxn_smlad(uint32_t x, uint32_t y, int32_t acc)
     return r;
 }
 
-/* acc + lo(x) hi(y) + hi(x) lo(y), modulo 2^32 */
-CXN_INLINE int32_t cxn_smladx(uint32_t x, uint32_t y, int32_t acc)
-{
-    int32_t r;
-    __asm__("smladx %0, %1, %2, %3" : "=r"(r) : "r"(x), "r"(y), "r"(acc));
-    return r;
-}
-
-CXN_INLINE int32_t cxn_smlabb(uint32_t x, uint32_t y, int32_t acc)
-{
-    int32_t r;
-    __asm__("smlabb %0, %1, %2, %3" : "=r"(r) : "r"(x), "r"(y), "r"(acc));
-    return r;
-}
-
 CXN_INLINE int32_t cxn_smlabt(uint32_t x, uint32_t y, int32_t acc)
 {
     int32_t r;
@@ -183,13 +168,6 @@ CXN_INLINE int32_t cxn_smlatb(uint32_t x, uint32_t y, int32_t acc)
 {
     int32_t r;
     __asm__("smlatb %0, %1, %2, %3" : "=r"(r) : "r"(x), "r"(y), "r"(acc));
-    return r;
-}
-
-CXN_INLINE int32_t cxn_smlatt(uint32_t x, uint32_t y, int32_t acc)
-{
-    int32_t r;
-    __asm__("smlatt %0, %1, %2, %3" : "=r"(r) : "r"(x), "r"(y), "r"(acc));
     return r;
 }
 
@@ -209,18 +187,11 @@ CXN_INLINE uint32_t cxn_pkhtb(uint32_t x, uint32_t y)
     return r;
 }
 
-/* Halves added and subtracted, each modulo 2^16. */
+/* Halves added, each modulo 2^16. */
 CXN_INLINE uint32_t cxn_sadd16(uint32_t x, uint32_t y)
 {
     uint32_t r;
     __asm__("sadd16 %0, %1, %2" : "=r"(r) : "r"(x), "r"(y) : "cc");
-    return r;
-}
-
-CXN_INLINE uint32_t cxn_ssub16(uint32_t x, uint32_t y)
-{
-    uint32_t r;
-    __asm__("ssub16 %0, %1, %2" : "=r"(r) : "r"(x), "r"(y) : "cc");
     return r;
 }
 
@@ -272,16 +243,6 @@ CXN_INLINE int32_t cxn_smlad(uint32_t x, uint32_t y, int32_t acc)
     return cxn_mac(cxn_high_s16(x), cxn_high_s16(y), cxn_mac(cxn_low_s16(x), cxn_low_s16(y), acc));
 }
 
-CXN_INLINE int32_t cxn_smladx(uint32_t x, uint32_t y, int32_t acc)
-{
-    return cxn_mac(cxn_high_s16(x), cxn_low_s16(y), cxn_mac(cxn_low_s16(x), cxn_high_s16(y), acc));
-}
-
-CXN_INLINE int32_t cxn_smlabb(uint32_t x, uint32_t y, int32_t acc)
-{
-    return cxn_mac(cxn_low_s16(x), cxn_low_s16(y), acc);
-}
-
 CXN_INLINE int32_t cxn_smlabt(uint32_t x, uint32_t y, int32_t acc)
 {
     return cxn_mac(cxn_low_s16(x), cxn_high_s16(y), acc);
@@ -290,11 +251,6 @@ CXN_INLINE int32_t cxn_smlabt(uint32_t x, uint32_t y, int32_t acc)
 CXN_INLINE int32_t cxn_smlatb(uint32_t x, uint32_t y, int32_t acc)
 {
     return cxn_mac(cxn_high_s16(x), cxn_low_s16(y), acc);
-}
-
-CXN_INLINE int32_t cxn_smlatt(uint32_t x, uint32_t y, int32_t acc)
-{
-    return cxn_mac(cxn_high_s16(x), cxn_high_s16(y), acc);
 }
 
 CXN_INLINE uint32_t cxn_pkhbt(uint32_t x, uint32_t y)
@@ -310,11 +266,6 @@ CXN_INLINE uint32_t cxn_pkhtb(uint32_t x, uint32_t y)
 CXN_INLINE uint32_t cxn_sadd16(uint32_t x, uint32_t y)
 {
     return ((x + y) & 0xffffU) | ((x & 0xffff0000U) + (y & 0xffff0000U));
-}
-
-CXN_INLINE uint32_t cxn_ssub16(uint32_t x, uint32_t y)
-{
-    return ((x - y) & 0xffffU) | ((x & 0xffff0000U) - (y & 0xffff0000U));
 }
 
 CXN_INLINE uint32_t cxn_max_s8x4(uint32_t x, uint32_t y)
@@ -335,28 +286,5 @@ CXN_INLINE uint32_t cxn_max_s16x2(uint32_t x, uint32_t y)
 }
 
 #endif /* CXN_DSP */
-
-/* clamp to `bits` signed bits: 8 or 16 */
-CXN_INLINE int32_t cxn_ssat8(int32_t x)
-{
-#if CXN_SATURATE
-    int32_t r;
-    __asm__("ssat %0, #8, %1" : "=r"(r) : "r"(x));
-    return r;
-#else
-    return x < -128 ? -128 : x > 127 ? 127 : x;
-#endif
-}
-
-CXN_INLINE int32_t cxn_ssat16(int32_t x)
-{
-#if CXN_SATURATE
-    int32_t r;
-    __asm__("ssat %0, #16, %1" : "=r"(r) : "r"(x));
-    return r;
-#else
-    return x < -32768 ? -32768 : x > 32767 ? 32767 : x;
-#endif
-}
 
 #endif /* CXN_INTRINSICS_H */

@@ -82,10 +82,10 @@ CXN_INLINE CXN_POOL_T CXN_LOCAL(column)(const CXN_IN_T *p, int rows, int lanes)
     const int has1 = CXN_POOL_KERNEL_H > 1 && rows > 1;
     const int has2 = CXN_POOL_KERNEL_H > 2 && rows > 2;
     const int has3 = CXN_POOL_KERNEL_H > 3 && rows > 3;
-    const uint32_t x0 = CXN_LOCAL(load)(p, lanes);
-    const uint32_t x1 = has1 ? CXN_LOCAL(load)(p + CXN_POOL_ROW, lanes) : 0;
-    const uint32_t x2 = has2 ? CXN_LOCAL(load)(p + 2 * CXN_POOL_ROW, lanes) : 0;
-    const uint32_t x3 = has3 ? CXN_LOCAL(load)(p + 3 * CXN_POOL_ROW, lanes) : 0;
+    const uint32_t x0 = CXN_LOCAL(load_lanes)(p, lanes);
+    const uint32_t x1 = has1 ? CXN_LOCAL(load_lanes)(p + CXN_POOL_ROW, lanes) : 0;
+    const uint32_t x2 = has2 ? CXN_LOCAL(load_lanes)(p + 2 * CXN_POOL_ROW, lanes) : 0;
+    const uint32_t x3 = has3 ? CXN_LOCAL(load_lanes)(p + 3 * CXN_POOL_ROW, lanes) : 0;
     CXN_POOL_T sum = CXN_LOCAL(begin)(x0, lanes);
     if (has1) {
         sum = CXN_LOCAL(extend)(sum, x1, lanes);
@@ -114,7 +114,7 @@ CXN_INLINE void CXN_LOCAL(slide)(const CXN_IN_T *input, CXN_OUT_T *output, int r
         if (CXN_POOL_LEFT_COLUMNS > 2) {
             sum = CXN_LOCAL(join)(sum, CXN_LOCAL(column)(input + 2 * CXN_POOL_PIXEL, rows, lanes), lanes);
         }
-        CXN_LOCAL(store)(output, CXN_LOCAL(finish)(sum, rows * CXN_POOL_LEFT_COLUMNS, scales.left, lanes), lanes);
+        CXN_LOCAL(store_lanes)(output, CXN_LOCAL(finish)(sum, rows * CXN_POOL_LEFT_COLUMNS, scales.left, lanes), lanes);
         output += CXN_POOL_OUT_PIXEL;
     }
     input += (CXN_POOL_LOW * CXN_POOL_STRIDE_X - CXN_POOL_PAD_LEFT) * CXN_POOL_PIXEL;
@@ -150,7 +150,7 @@ CXN_INLINE void CXN_LOCAL(slide)(const CXN_IN_T *input, CXN_OUT_T *output, int r
             c3 = CXN_LOCAL(column)(input + 3 * CXN_POOL_PIXEL, rows, lanes);
             sum = CXN_LOCAL(join)(sum, c3, lanes);
         }
-        CXN_LOCAL(store)(output, CXN_LOCAL(finish)(sum, rows * CXN_POOL_KERNEL_W, scales.whole, lanes), lanes);
+        CXN_LOCAL(store_lanes)(output, CXN_LOCAL(finish)(sum, rows * CXN_POOL_KERNEL_W, scales.whole, lanes), lanes);
         c0 = CXN_POOL_STRIDE_X == 1 ? c1 : CXN_POOL_STRIDE_X == 2 ? c2 : c3;
         c1 = CXN_POOL_STRIDE_X == 1 ? c2 : c3;
         c2 = c3;
@@ -167,7 +167,7 @@ CXN_INLINE void CXN_LOCAL(slide)(const CXN_IN_T *input, CXN_OUT_T *output, int r
             c2 = CXN_POOL_OVERLAP < 3 ? CXN_LOCAL(column)(input + 2 * CXN_POOL_PIXEL, rows, lanes) : c2;
             sum = CXN_LOCAL(join)(sum, c2, lanes);
         }
-        CXN_LOCAL(store)(output, CXN_LOCAL(finish)(sum, rows * CXN_POOL_RIGHT_COLUMNS, scales.right, lanes), lanes);
+        CXN_LOCAL(store_lanes)(output, CXN_LOCAL(finish)(sum, rows * CXN_POOL_RIGHT_COLUMNS, scales.right, lanes), lanes);
     }
 }
 #endif
@@ -176,19 +176,19 @@ CXN_INLINE void CXN_LOCAL(slide)(const CXN_IN_T *input, CXN_OUT_T *output, int r
 CXN_INLINE void CXN_LOCAL(window)(const CXN_IN_T *input, CXN_OUT_T *output, int rows, int columns, uint32_t scale, int lanes)
 {
     const CXN_IN_T *row = input;
-    CXN_POOL_T sum = CXN_LOCAL(begin)(CXN_LOCAL(load)(row, lanes), lanes);
+    CXN_POOL_T sum = CXN_LOCAL(begin)(CXN_LOCAL(load_lanes)(row, lanes), lanes);
     int x = 1;
     for (int y = 0; y < rows; ++y) {
         const CXN_IN_T *p = row + x * CXN_POOL_PIXEL;
         CXN_UNROLL_LOOP(2)
         for (; x < columns; ++x) {
-            sum = CXN_LOCAL(extend)(sum, CXN_LOCAL(load)(p, lanes), lanes);
+            sum = CXN_LOCAL(extend)(sum, CXN_LOCAL(load_lanes)(p, lanes), lanes);
             p += CXN_POOL_PIXEL;
         }
         x = 0;
         row += CXN_POOL_ROW;
     }
-    CXN_LOCAL(store)(output, CXN_LOCAL(finish)(sum, rows * columns, scale, lanes), lanes);
+    CXN_LOCAL(store_lanes)(output, CXN_LOCAL(finish)(sum, rows * columns, scale, lanes), lanes);
 }
 
 /* Every channel: of a row of windows, or of one window. */

@@ -22,8 +22,11 @@
  * TILE 4 beats 2 wherever OUT_W is 4 or more, for a third more flash (M4, 16x16x32, 5x5: 3.0 against 4.4 M cycles).
  * Weights: widened, transformed offline; or plain, where each block of rows is transformed in scratch once per tile: the flash of q7
  * weights for 10 to 60 % more time, the more the fewer rows an image has.
- * Scratch: N * CXN_PLANE * 2 bytes, and N * BLOCK_ROWS * CXN_RUN * 2 for plain weights. CXN_PLANE = ((OUT_H - 1) * STRIDE_Y + KERNEL_H) * IN_CH, plus one if a run is odd, rounded up to even.
+ * Scratch: N * CXN_PLANE * 2 bytes, and N * BLOCK_ROWS * CXN_RUN * 2 for plain weights. CXN_PLANE = ((OUT_H - 1) * STRIDE_Y + KERNEL_H) *
+ * IN_CH, plus one if a run is odd, rounded up to even.
  */
+/* The largest |v| and |u| of the table are those of 8 bits; they are what fits 16. */
+#define CXN_RANGES_FIT (CXN_GET(IN_BITS) == 8 && CXN_GET(WEIGHT_BITS) == 8)
 #define CXN_N (CXN_GET(TILE) + CXN_GET(KERNEL_W) - 1)
 #define CXN_HEIGHT ((CXN_GET(OUT_H) - 1) * CXN_GET(STRIDE_Y) + CXN_GET(KERNEL_H))
 #define CXN_RUN_EXACT (CXN_GET(KERNEL_H) * CXN_GET(IN_CH))
@@ -32,8 +35,11 @@
 #if (CXN_GET(TILE) != 2 && CXN_GET(TILE) != 4) || (CXN_N != 4 && CXN_N != 6 && CXN_N != 8)
 #error "TILE: legal values with CXN_LOWERING_WINOGRAD are 2 (KERNEL_W 3, 5 or 7) and 4 (KERNEL_W 3 or 5)"
 #endif
-#if CXN_GET(IN_BITS) != 8 || CXN_GET(WEIGHT_BITS) != 8 || CXN_GET(STRIDE_X) != 1
+#if !CXN_RANGES_FIT || CXN_GET(STRIDE_X) != 1
 #error "LOWERING: CXN_LOWERING_WINOGRAD needs 8-bit input and weights and STRIDE_X 1"
+#endif
+#if CXN_PAD_FILL != 0
+#error "LOWERING: CXN_LOWERING_WINOGRAD takes B d = 0 for rows and columns outside of the image; legal here: all others"
 #endif
 #if CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_WIDENED && CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_PLAIN
 #error "WEIGHT_LAYOUT: legal values with CXN_LOWERING_WINOGRAD are CXN_WEIGHT_LAYOUT_WIDENED and _PLAIN"
@@ -91,9 +97,9 @@ CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_LOWERING_BYTES + CXN_BAND_BYTES,
 #define CXN_B_ROWS 2
 #define CXN_B_COLS CXN_BC
 #if CXN_THUMB2
-#include "cmsisnn_x/dot_asm.h"
+#include "cmsisnn_x/detail/asm/dot.h"
 #else
-#include "cmsisnn_x/dot_asm_v6m.h"
+#include "cmsisnn_x/detail/asm/dot_v6m.h"
 #endif
 #undef CXN_B_POINTS
 #undef CXN_B_POINT_STEP
@@ -102,7 +108,7 @@ CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_LOWERING_BYTES + CXN_BAND_BYTES,
 #define CXN_B_NAME CXN_LOCAL(dot)
 #define CXN_B_ROWS CXN_BR
 #define CXN_B_COLS CXN_BC
-#include "cmsisnn_x/dot_block.h"
+#include "cmsisnn_x/detail/dot_block.h"
 CXN_INLINE void CXN_LOCAL(products)(int32_t *m, const CXN_W_T *w, const CXN_D_T *d)
 {
     for (int32_t i = 0; i < CXN_N; i++, w += CXN_BR * CXN_RUN, d += CXN_PLANE) {
@@ -116,7 +122,7 @@ CXN_INLINE void CXN_LOCAL(products)(int32_t *m, const CXN_W_T *w, const CXN_D_T 
 #define CXN_B_NAME CXN_LOCAL(dot_left)
 #define CXN_B_ROWS 2
 #define CXN_B_COLS CXN_BC
-#include "cmsisnn_x/dot_block.h"
+#include "cmsisnn_x/detail/dot_block.h"
 CXN_INLINE void CXN_LOCAL(products_left)(int32_t *m, const CXN_W_T *w, const CXN_D_T *d)
 {
     for (int32_t i = 0; i < CXN_N; i++, w += 2 * CXN_RUN, d += CXN_PLANE) {
@@ -330,7 +336,9 @@ CXN_INLINE int32_t CXN_LOCAL(descale)(uint32_t sum)
     return (int32_t)sum >> CXN_SCALE_SHIFT;
 }
 
-CXN_INLINE void CXN_LOCAL(outputs)(const int32_t *m, int32_t step, int32_t bias, CXN_OUT_T *out, int32_t columns)
+/* One output row of one channel: `init` is its CXN_ACC_INIT, made outside the loop over the columns of a block. */
+CXN_INLINE void CXN_LOCAL(outputs)(const int32_t *m, int32_t step, int32_t init, const CXN_CHANNEL_T *channel,
+                                   CXN_OUT_T *out, int32_t columns)
 {
     uint32_t sum[CXN_GET(TILE)];
     const uint32_t plus1 = (uint32_t)m[step] + (uint32_t)m[2 * step], minus1 = (uint32_t)m[step] - (uint32_t)m[2 * step];
@@ -357,12 +365,12 @@ CXN_INLINE void CXN_LOCAL(outputs)(const int32_t *m, int32_t step, int32_t bias,
 #endif
     for (int32_t j = 0; j < CXN_GET(TILE); j++)
         if (CXN_GET(OUT_W) % CXN_GET(TILE) == 0 || j < columns)
-            out[j * CXN_OUT_COLUMN] =
-                (CXN_OUT_T)CXN_REQUANTISE((int32_t)((uint32_t)bias + (uint32_t)CXN_LOCAL(descale)(sum[j])));
+            out[j * CXN_OUT_COLUMN] = (CXN_OUT_T)CXN_REQUANTISE(
+                (int32_t)((uint32_t)init + (uint32_t)CXN_LOCAL(descale)(sum[j])), channel);
 }
 
 CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_STORED_T *CXN_RESTRICT weights,
-                              const CXN_BIAS_T *CXN_RESTRICT bias, CXN_OUT_T *CXN_RESTRICT output, void *CXN_RESTRICT scratch)
+                              const CXN_CHANNEL_T *CXN_RESTRICT channels, CXN_OUT_T *CXN_RESTRICT output, void *CXN_RESTRICT scratch)
 {
     int16_t *const planes = (int16_t *)scratch;
     int32_t m[CXN_N * CXN_MAX(CXN_BR, 2) * CXN_BC];
@@ -389,6 +397,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_STOR
                 for (int32_t i = 0; i < CXN_N; i++)
                     CXN_MEMSET(to + i * CXN_PLANE, 0, CXN_GET(IN_CH) * 2);
         }
+        /* The rows left over run the same loop for another number of rows; as one inline function GCC compiles both otherwise, and no better. */
         const CXN_STORED_T *stored = weights;
         int32_t o = 0;
 #if CXN_GET(OUT_CH) >= CXN_BR
@@ -403,9 +412,11 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_STOR
                 y = CXN_MIN(y, CXN_GET(OUT_H) - CXN_BC);
                 CXN_LOCAL(products)(m, w, planes + y * CXN_COL_STEP);
                 for (int32_t r = 0; r < CXN_BR; r++)
-                    for (int32_t c = 0; c < CXN_BC; c++)
-                        CXN_LOCAL(outputs)(m + r * CXN_BC + c, CXN_BR * CXN_BC, CXN_ACC_INIT(bias[o + r]),
+                    for (int32_t c = 0; c < CXN_BC; c++) {
+                        const CXN_CHANNEL_T *const channel = &channels[o + r];
+                        CXN_LOCAL(outputs)(m + r * CXN_BC + c, CXN_BR * CXN_BC, CXN_ACC_INIT(channel), channel,
                                            CXN_OUT_PIXEL(y + c, x) + o + r, CXN_GET(OUT_W) - x);
+                    }
             }
         }
 #endif
@@ -421,9 +432,11 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_STOR
                 y = CXN_MIN(y, CXN_GET(OUT_H) - CXN_BC);
                 CXN_PRODUCTS_LEFT(m, w, planes + y * CXN_COL_STEP);
                 for (int32_t r = 0; r < CXN_MIN(2, CXN_GET(OUT_CH) - o); r++)
-                    for (int32_t c = 0; c < CXN_BC; c++)
-                        CXN_LOCAL(outputs)(m + r * CXN_BC + c, 2 * CXN_BC, CXN_ACC_INIT(bias[o + r]),
+                    for (int32_t c = 0; c < CXN_BC; c++) {
+                        const CXN_CHANNEL_T *const channel = &channels[o + r];
+                        CXN_LOCAL(outputs)(m + r * CXN_BC + c, 2 * CXN_BC, CXN_ACC_INIT(channel), channel,
                                            CXN_OUT_PIXEL(y + c, x) + o + r, CXN_GET(OUT_W) - x);
+                    }
             }
         }
 #endif
@@ -433,6 +446,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_STOR
     }
 }
 
+#undef CXN_RANGES_FIT
 #undef CXN_N
 #undef CXN_HEIGHT
 #undef CXN_RUN_EXACT

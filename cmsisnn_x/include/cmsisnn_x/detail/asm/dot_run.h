@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Inside the assembly of dot_asm.h: one run, from r0 and r1, into the accumulators. The CXN_A_TAIL pairs behind the loop are the first, where
+ * Inside the assembly of dot.h: one run, from r0 and r1, into the accumulators. The CXN_A_TAIL pairs behind the loop are the first, where
  * it starts the accumulators, sixteen, the rest, and the last one where the schedule loads ahead.
  */
 CXN_A_ENTER

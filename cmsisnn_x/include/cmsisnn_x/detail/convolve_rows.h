@@ -40,6 +40,7 @@
 CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_BAND_BYTES, band_scratch);
 #endif
 #else
+#define CXN_LINE_CHANNELS CXN_GET(IN_CH)
 #define CXN_LINE CXN_ROUND_UP(CXN_SPAN * CXN_GET(IN_CH), 2)
 #define CXN_LOWERING_BYTES (CXN_GET(KERNEL_H) * CXN_LINE * 2)
 CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_LOWERING_BYTES + CXN_BAND_BYTES, line_buffer_scratch);
@@ -52,29 +53,14 @@ CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_LOWERING_BYTES + CXN_BAND_BYTES,
 #endif
 #define CXN_D_LOAD(p) (*(p))
 #endif
-#include "cmsisnn_x/convolve_block.h"
+#include "cmsisnn_x/detail/convolve_block.h"
 
 #if CXN_GET(LOWERING) == CXN_LOWERING_LINE_BUFFER
-/* Input row `row`, which may lie outside the image, widened between its padding. */
-CXN_INLINE void CXN_LOCAL(line)(int16_t *to, const CXN_IN_T *input, int32_t row)
-{
-    enum { inside = CXN_MIN(CXN_GET(IN_W), CXN_SPAN - CXN_GET(PAD_LEFT)), right = CXN_SPAN - CXN_GET(PAD_LEFT) - inside };
-    if (row < 0 || row >= CXN_GET(IN_H) || inside <= 0) {
-        CXN_MEMSET(to, 0, CXN_LINE * 2);
-        return;
-    }
-#if CXN_GET(PAD_LEFT)
-    CXN_MEMSET(to, 0, CXN_GET(PAD_LEFT) * CXN_GET(IN_CH) * 2);
-#endif
-    to += CXN_GET(PAD_LEFT) * CXN_GET(IN_CH);
-    CXN_LOCAL(widen)(to, input + row * (CXN_GET(IN_W) * CXN_GET(IN_CH)), inside * CXN_GET(IN_CH));
-    if (right > 0)
-        CXN_MEMSET(to + inside * CXN_GET(IN_CH), 0, (size_t)(right > 0 ? right : 0) * CXN_GET(IN_CH) * 2);
-}
+#include "cmsisnn_x/detail/line.h"
 #endif
 
 CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T *CXN_RESTRICT weights,
-                              const CXN_BIAS_T *CXN_RESTRICT bias, CXN_OUT_T *CXN_RESTRICT output, void *CXN_RESTRICT scratch)
+                              const CXN_CHANNEL_T *CXN_RESTRICT channels, CXN_OUT_T *CXN_RESTRICT output, void *CXN_RESTRICT scratch)
 {
     const CXN_D_T *runs[CXN_RUNS];
 #if CXN_GET(LOWERING) == CXN_LOWERING_LINE_BUFFER
@@ -110,11 +96,11 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T 
             runs[m] = input + (top + m) * (CXN_GET(IN_W) * CXN_GET(IN_CH));
 #endif
 #if defined(CXN_POOL_FUSED)
-        CXN_LOCAL(pixels)(runs, CXN_BC * CXN_COL_STEP, CXN_GET(OUT_W), weights, bias,
+        CXN_LOCAL(pixels)(runs, CXN_BC * CXN_COL_STEP, CXN_GET(OUT_W), weights, channels,
                           band.lines + (y - band.first) * CXN_BAND_LINE, 1);
         CXN_LOCAL(band_pool)(&band, y + 1);
 #else
-        CXN_LOCAL(pixels)(runs, CXN_BC * CXN_COL_STEP, CXN_GET(OUT_W), weights, bias, output, 1);
+        CXN_LOCAL(pixels)(runs, CXN_BC * CXN_COL_STEP, CXN_GET(OUT_W), weights, channels, output, 1);
         output += CXN_GET(OUT_W) * CXN_GET(OUT_CH);
 #endif
     }
@@ -125,6 +111,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T 
 #undef CXN_RUNS
 #undef CXN_COL_STEP
 #undef CXN_SPAN
+#undef CXN_LINE_CHANNELS
 #undef CXN_LINE
 #undef CXN_D_T
 #undef CXN_D_WIDE

@@ -54,7 +54,7 @@ CXN_INLINE uint32_t cxn_lanes_max_s16(uint32_t x, uint32_t y)
 #define CXN_WORD_READS (CXN_UNALIGNED || (CXN_GET(INPUT_ALIGNED) && CXN_WHOLE_WORDS))
 
 /* `lanes` elements at p: a packed word, or one element with its sign extended. */
-CXN_INLINE uint32_t CXN_LOCAL(load)(const CXN_IN_T *p, int lanes)
+CXN_INLINE uint32_t CXN_LOCAL(load_lanes)(const CXN_IN_T *p, int lanes)
 {
     if (lanes != 1) {
         if (CXN_DSP) {
@@ -65,7 +65,7 @@ CXN_INLINE uint32_t CXN_LOCAL(load)(const CXN_IN_T *p, int lanes)
     return CXN_GET(IN_BITS) == 8 || CXN_GET(INPUT_ALIGNED) ? (uint32_t)(int32_t)*p : (uint32_t)cxn_load_s16(p);
 }
 
-CXN_INLINE void CXN_LOCAL(store)(CXN_OUT_T *p, uint32_t x, int lanes)
+CXN_INLINE void CXN_LOCAL(store_lanes)(CXN_OUT_T *p, uint32_t x, int lanes)
 {
     if (lanes != 1) {
         if (CXN_GET(OUTPUT_ALIGNED) && CXN_WHOLE_WORDS) {
@@ -80,7 +80,7 @@ CXN_INLINE void CXN_LOCAL(store)(CXN_OUT_T *p, uint32_t x, int lanes)
     }
 }
 
-CXN_INLINE uint32_t CXN_LOCAL(max)(uint32_t x, uint32_t y, int lanes)
+CXN_INLINE uint32_t CXN_LOCAL(max_lanes)(uint32_t x, uint32_t y, int lanes)
 {
     if (lanes == 1) {
         return (uint32_t)cxn_max_s32((int32_t)x, (int32_t)y);

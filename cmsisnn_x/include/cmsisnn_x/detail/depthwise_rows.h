@@ -62,7 +62,11 @@ CXN_INLINE void CXN_LOCAL(weave)(uint32_t *to, const CXN_IN_T *a, const CXN_IN_T
 CXN_INLINE void CXN_LOCAL(gather)(uint32_t *pairs, const CXN_IN_T *input, int32_t y, int32_t channels)
 {
     enum { inside = CXN_MIN(CXN_GET(IN_W), CXN_SPAN - CXN_GET(PAD_LEFT)) };
-    static const CXN_IN_T zero[CXN_GROUP] = {0};
+#if CXN_GROUP == 4
+    static const CXN_IN_T zero[CXN_GROUP] = {CXN_PAD_FILL, CXN_PAD_FILL, CXN_PAD_FILL, CXN_PAD_FILL};
+#else
+    static const CXN_IN_T zero[CXN_GROUP] = {CXN_PAD_FILL, CXN_PAD_FILL};
+#endif
     for (int32_t i = 0; i < CXN_PAIRS; i++) {
         const int32_t row = y * CXN_GET(STRIDE_Y) - CXN_GET(PAD_TOP) + 2 * i;
         const int32_t has_a = row >= 0 && row < CXN_GET(IN_H), has_b = row + 1 >= 0 && row + 1 < CXN_GET(IN_H);
@@ -76,13 +80,14 @@ CXN_INLINE void CXN_LOCAL(gather)(uint32_t *pairs, const CXN_IN_T *input, int32_
 }
 
 /* `count` output columns of one channel; out0 and out1 are the first element of the output rows. */
-CXN_INLINE void CXN_LOCAL(columns)(const uint32_t *p, const uint32_t *w, int32_t bias, CXN_OUT_T *out, int32_t count)
+CXN_INLINE void CXN_LOCAL(columns)(const uint32_t *p, const uint32_t *w, int32_t init, const CXN_CHANNEL_T *channel,
+                                   CXN_OUT_T *out, int32_t count)
 {
     int32_t acc[CXN_BC][CXN_U];
     CXN_UNROLL_LOOP(8)
     for (int32_t u = 0; u < count; u++)
         for (int32_t r = 0; r < CXN_BC; r++)
-            acc[r][u] = bias;
+            acc[r][u] = init;
     CXN_UNROLL_LOOP(16)
     for (int32_t j = 0; j < (count - 1) * CXN_GET(STRIDE_X) + CXN_GET(KERNEL_W); j++) {
         CXN_UNROLL_LOOP(8)
@@ -111,35 +116,36 @@ CXN_INLINE void CXN_LOCAL(columns)(const uint32_t *p, const uint32_t *w, int32_t
     CXN_UNROLL_LOOP(8)
     for (int32_t u = 0; u < count; u++)
         for (int32_t r = 0; r < CXN_BC; r++)
-            CXN_LOCAL(store)(out + (r * CXN_GET(OUT_W) + u) * CXN_GET(OUT_CH), CXN_REQUANTISE(acc[r][u]));
+            CXN_LOCAL(store)(out + (r * CXN_GET(OUT_W) + u) * CXN_GET(OUT_CH), CXN_REQUANTISE(acc[r][u], channel));
 }
 
 CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T *CXN_RESTRICT weights,
-                              const CXN_BIAS_T *CXN_RESTRICT bias, CXN_OUT_T *CXN_RESTRICT output, void *CXN_RESTRICT scratch)
+                              const CXN_CHANNEL_T *CXN_RESTRICT channels, CXN_OUT_T *CXN_RESTRICT output, void *CXN_RESTRICT scratch)
 {
     uint32_t *const pairs = (uint32_t *)scratch;
-    /* Padding columns stay zero; the others are written before they are read. */
-    CXN_MEMSET(pairs, 0, CXN_GROUP * CXN_LINE * 4);
+    /* Padding columns stay; the others are written before they are read. */
+    CXN_PAD(pairs, CXN_GROUP * CXN_LINE * 2);
     for (int32_t y = 0; y < CXN_GET(OUT_H); y += CXN_BC) {
         y = CXN_MIN(y, CXN_GET(OUT_H) - CXN_BC);
         const CXN_W_T *w = weights;
         for (int32_t first = 0; first < CXN_GET(IN_CH); first += CXN_GROUP) {
-            const int32_t channels = CXN_GET(IN_CH) % CXN_GROUP == 0 ? CXN_GROUP : CXN_MIN(CXN_GROUP, CXN_GET(IN_CH) - first);
-            CXN_LOCAL(gather)(pairs, input + first, y, channels);
+            const int32_t count = CXN_GET(IN_CH) % CXN_GROUP == 0 ? CXN_GROUP : CXN_MIN(CXN_GROUP, CXN_GET(IN_CH) - first);
+            CXN_LOCAL(gather)(pairs, input + first, y, count);
             const uint32_t *p = pairs;
-            for (int32_t c = first; c < first + channels; c++) {
+            for (int32_t c = first; c < first + count; c++) {
                 uint32_t tap[CXN_GET(KERNEL_W) * CXN_WORDS];
                 CXN_OUT_T *out = output + y * (CXN_GET(OUT_W) * CXN_GET(OUT_CH)) + c;
-                const int32_t init = CXN_ACC_INIT(bias[c]);
+                const CXN_CHANNEL_T *const channel = channels + c;
+                const int32_t init = CXN_ACC_INIT(channel);
                 CXN_UNROLL_LOOP(16)
                 for (int32_t k = 0; k < CXN_GET(KERNEL_W) * CXN_WORDS; k++)
                     tap[k] = cxn_load_u32_aligned(w + 2 * k);
                 int32_t x = 0;
                 for (; x <= CXN_GET(OUT_W) - CXN_U; x += CXN_U, p += CXN_U * CXN_GET(STRIDE_X) * CXN_PAIRS, out += CXN_U * CXN_GET(OUT_CH))
-                    CXN_LOCAL(columns)(p, tap, init, out, CXN_U);
+                    CXN_LOCAL(columns)(p, tap, init, channel, out, CXN_U);
 #if CXN_GET(OUT_W) % CXN_U
                 for (; x < CXN_GET(OUT_W); x++, p += CXN_GET(STRIDE_X) * CXN_PAIRS, out += CXN_GET(OUT_CH))
-                    CXN_LOCAL(columns)(p, tap, init, out, 1);
+                    CXN_LOCAL(columns)(p, tap, init, channel, out, 1);
 #endif
                 p += CXN_LINE - CXN_GET(OUT_W) * CXN_GET(STRIDE_X) * CXN_PAIRS;
                 w += 2 * CXN_GET(KERNEL_W) * CXN_WORDS;

@@ -22,45 +22,45 @@
 #define CXN_B_NAME CXN_LOCAL(dot)
 #define CXN_B_ROWS CXN_BR
 #define CXN_B_COLS CXN_BC
-#include "cmsisnn_x/dot_block.h"
+#include "cmsisnn_x/detail/dot_block.h"
 #if CXN_GET(OUT_CH) % CXN_BR
 #define CXN_B_NAME CXN_LOCAL(dot_left)
 #define CXN_B_ROWS CXN_LEFT_ROWS
 #define CXN_B_COLS CXN_BC
-#include "cmsisnn_x/dot_block.h"
+#include "cmsisnn_x/detail/dot_block.h"
 #endif
 
 /* `runs` holds the address of each run for pixel 0; pixels at and beyond `pixels` are computed and dropped. */
-CXN_INLINE void CXN_LOCAL(block)(const CXN_D_T *const *runs, int32_t offset, const CXN_W_T *w, const CXN_BIAS_T *bias,
+CXN_INLINE void CXN_LOCAL(block)(const CXN_D_T *const *runs, int32_t offset, const CXN_W_T *w, const CXN_CHANNEL_T *channel,
                                  CXN_OUT_T *out, int32_t pixels)
 {
     int32_t acc[CXN_BR * CXN_BC];
     for (int32_t r = 0; r < CXN_BR; r++)
         for (int32_t c = 0; c < CXN_BC; c++)
-            acc[r * CXN_BC + c] = CXN_ACC_INIT(bias[r]);
+            acc[r * CXN_BC + c] = CXN_ACC_INIT(channel + r);
     for (int32_t m = 0; m < CXN_RUNS; m++)
         CXN_LOCAL(dot)(acc, w + m * CXN_W_RUN_STEP(CXN_BR), runs[m] + offset);
     for (int32_t c = 0; c < CXN_BC; c++)
         if (c < pixels)
             for (int32_t r = 0; r < CXN_BR; r++)
-                CXN_LOCAL(store)(out + c * CXN_GET(OUT_CH) + r, CXN_REQUANTISE(acc[r * CXN_BC + c]));
+                CXN_LOCAL(store)(out + c * CXN_GET(OUT_CH) + r, CXN_REQUANTISE(acc[r * CXN_BC + c], channel + r));
 }
 
 #if CXN_GET(OUT_CH) % CXN_BR
-CXN_INLINE void CXN_LOCAL(block_left)(const CXN_D_T *const *runs, int32_t offset, const CXN_W_T *w, const CXN_BIAS_T *bias,
+CXN_INLINE void CXN_LOCAL(block_left)(const CXN_D_T *const *runs, int32_t offset, const CXN_W_T *w, const CXN_CHANNEL_T *channel,
                                       CXN_OUT_T *out, int32_t pixels, int32_t rows)
 {
     int32_t acc[CXN_LEFT_ROWS * CXN_BC];
     for (int32_t r = 0; r < CXN_LEFT_ROWS; r++)
         for (int32_t c = 0; c < CXN_BC; c++)
-            acc[r * CXN_BC + c] = r < rows ? CXN_ACC_INIT(bias[r]) : 0;
+            acc[r * CXN_BC + c] = r < rows ? CXN_ACC_INIT(channel + r) : 0;
     for (int32_t m = 0; m < CXN_RUNS; m++)
         CXN_LOCAL(dot_left)(acc, w + m * CXN_W_RUN_STEP(CXN_LEFT_ROWS), runs[m] + offset);
     for (int32_t c = 0; c < CXN_BC; c++)
         if (c < pixels)
             for (int32_t r = 0; r < CXN_LEFT_ROWS; r++)
                 if (r < rows)
-                    CXN_LOCAL(store)(out + c * CXN_GET(OUT_CH) + r, CXN_REQUANTISE(acc[r * CXN_BC + c]));
+                    CXN_LOCAL(store)(out + c * CXN_GET(OUT_CH) + r, CXN_REQUANTISE(acc[r * CXN_BC + c], channel + r));
 }
 #endif
 
@@ -68,7 +68,7 @@ CXN_INLINE void CXN_LOCAL(block_left)(const CXN_D_T *const *runs, int32_t offset
    of a block of rows serve all column blocks before the next are read. `pixels` stays known to the compiler: with it hidden, to get one code for
    all widths, kernels of short windows took up to 76 % more, as their weights no longer stayed in registers (M3, M4). */
 CXN_INLINE void CXN_LOCAL(pixels)(const CXN_D_T *const *runs, int32_t block_step, int32_t pixels, const CXN_W_T *w,
-                                  const CXN_BIAS_T *bias, CXN_OUT_T *out, int32_t overlap)
+                                  const CXN_CHANNEL_T *channels, CXN_OUT_T *out, int32_t overlap)
 {
     int32_t o = 0;
 #if CXN_GET(OUT_CH) >= CXN_BR
@@ -78,7 +78,7 @@ CXN_INLINE void CXN_LOCAL(pixels)(const CXN_D_T *const *runs, int32_t block_step
                 offset -= (x - (pixels - CXN_BC)) * (block_step / CXN_BC);
                 x = pixels - CXN_BC;
             }
-            CXN_LOCAL(block)(runs, offset, w, bias + o, out + x * CXN_GET(OUT_CH) + o, pixels - x);
+            CXN_LOCAL(block)(runs, offset, w, channels + o, out + x * CXN_GET(OUT_CH) + o, pixels - x);
         }
         w += CXN_W_BLOCK_STEP(CXN_BR);
     }
@@ -91,7 +91,7 @@ CXN_INLINE void CXN_LOCAL(pixels)(const CXN_D_T *const *runs, int32_t block_step
                 offset -= (x - (pixels - CXN_BC)) * (block_step / CXN_BC);
                 x = pixels - CXN_BC;
             }
-            CXN_LOCAL(block_left)(runs, offset, w, bias + o, out + x * CXN_GET(OUT_CH) + o, pixels - x, rows);
+            CXN_LOCAL(block_left)(runs, offset, w, channels + o, out + x * CXN_GET(OUT_CH) + o, pixels - x, rows);
         }
         w += CXN_W_BLOCK_STEP(CXN_LEFT_ROWS);
     }

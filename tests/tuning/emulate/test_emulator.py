@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cmsisnn_x.isa import Isa
 from tuning.base.errors import MissingToolError, TuningError
 from tuning.emulate import EmulationError, Emulator, ToolchainError, find_toolchain
+from tuning.target.cores import CORES
 
 pytestmark = pytest.mark.emulated
 ARCHIVE = zipfile.ZipFile(Path(__file__).parent / "data" / "pricing.zip")
-CORES = ("cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33")
 
 SOURCE = """
 #include <stdint.h>
@@ -208,17 +209,17 @@ def test_checked_writes_respect_constants(elf):
         emulator.call("write_at", [buffer, 0])
 
 
-def test_unaligned_words_fault_on_the_m0plus_only(elf):
+def test_unaligned_words_fault_exactly_where_a_core_has_no_unaligned_access(elf):
     core, path = elf
     emulator = Emulator(path, core, checked=True)
     buffer = emulator.buffer(np.arange(8, dtype=np.uint8), offset=1)
     assert buffer.address % 4 == 1
     assert emulator.call("read_byte", [buffer]).result == 0
-    if core == "cortex-m0plus":
-        with pytest.raises(EmulationError, match=r"unaligned read of 4 bytes at .* faults on cortex-m0plus"):
-            emulator.call("read_at", [buffer])
-    else:
+    if CORES[core].features.unaligned:
         assert emulator.call("read_at", [buffer]).result == 0x03020100
+    else:
+        with pytest.raises(EmulationError, match=rf"unaligned read of 4 bytes at .* faults on {core}"):
+            emulator.call("read_at", [buffer])
 
 
 def test_unaligned_load_multiple_faults_everywhere(elf):
@@ -234,7 +235,7 @@ def test_unaligned_load_multiple_faults_everywhere(elf):
 
 def test_conditional_accesses_fault_when_they_happen(elf):
     core, path = elf
-    if core == "cortex-m0plus":
+    if not CORES[core].thumb2:
         return  # has no conditional instructions
     emulator = Emulator(path, core, checked=True)
     aligned, unaligned = emulator.buffer(np.array([5, 6], np.uint32)), emulator.buffer(8, offset=2)
@@ -246,8 +247,8 @@ def test_conditional_accesses_fault_when_they_happen(elf):
 
 def test_an_access_across_the_end_of_an_object_is_found(elf):
     core, path = elf
-    if core == "cortex-m0plus":
-        return  # such an access is unaligned there
+    if not CORES[core].features.unaligned:
+        return  # such an access faults there anyway
     emulator = Emulator(path, core, checked=True)
     buffer = emulator.buffer(16)
     with pytest.raises(EmulationError, match=r"read of 4 bytes at .* 3 bytes past the end"):
@@ -448,18 +449,37 @@ def test_undefined_references_are_linker_errors(tmp_path):
         find_toolchain().build([tmp_path / "use.c"], tmp_path / "out.elf", "cortex-m4")
 
 
+FEATURES = """
+int f(void)
+{
+    int found = 0;
+#if defined(__ARM_FEATURE_DSP)
+    found |= 1;
+#endif
+#if defined(__ARM_FEATURE_UNALIGNED)
+    found |= 2;
+#endif
+#if __ARM_ARCH_ISA_THUMB == 2 && __ARM_ARCH_PROFILE == 'M' && defined(__thumb2__)
+    found |= 4;
+#endif
+    return found;
+}
+"""
+
+
 @pytest.mark.parametrize("kind", ["gcc", "clang"])
 @pytest.mark.parametrize("core", CORES)
-def test_cores_have_the_extensions_that_they_have(kind, core, tmp_path):
+def test_a_row_says_of_its_core_what_compilers_say(kind, core, tmp_path):
     try:
         toolchain = find_toolchain(kind)
     except MissingToolError:
         pytest.skip("no arm-none-eabi-gcc on PATH")
-    code = "#if defined(__ARM_FEATURE_DSP)\n#define DSP 1\n#else\n#define DSP 0\n#endif\nint f(void) { return DSP; }\n"
-    (tmp_path / "dsp.c").write_text(code)
-    toolchain.build([tmp_path / "dsp.c"], tmp_path / "dsp.elf", core)
-    has_dsp = core in ("cortex-m4", "cortex-m7", "cortex-m33")
-    assert Emulator(tmp_path / "dsp.elf", core).call("f").result == has_dsp
+    (tmp_path / "features.c").write_text(FEATURES)
+    assert toolchain.accepts([], core)
+    toolchain.build([tmp_path / "features.c"], tmp_path / "features.elf", core)
+    row = CORES[core]
+    expected = (row.features.isa >= Isa.DSP) | row.features.unaligned << 1 | row.thumb2 << 2
+    assert Emulator(tmp_path / "features.elf", core).call("f").result == expected
 
 
 ROUTINE = """

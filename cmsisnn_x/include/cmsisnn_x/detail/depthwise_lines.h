@@ -8,9 +8,9 @@
  * The last pixel of an odd row is a block of its own.
  */
 #define CXN_W_T int16_t
-#define CXN_CHANNELS CXN_ROUND_UP(CXN_GET(IN_CH), 2)
+#define CXN_LINE_CHANNELS CXN_ROUND_UP(CXN_GET(IN_CH), 2)
 #define CXN_SPAN ((CXN_GET(OUT_W) - 1) * CXN_GET(STRIDE_X) + CXN_GET(KERNEL_W))
-#define CXN_LINE (CXN_SPAN * CXN_CHANNELS)
+#define CXN_LINE (CXN_SPAN * CXN_LINE_CHANNELS)
 #define CXN_TAPS (CXN_GET(KERNEL_H) * CXN_GET(KERNEL_W))
 
 #if CXN_BR != 2 || CXN_BC != 2
@@ -21,34 +21,11 @@
 #endif
 CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_GET(KERNEL_H) * CXN_LINE * 2, depthwise_lines_scratch);
 
-/* Input row `row`, which may lie outside the image. */
-CXN_INLINE void CXN_LOCAL(line)(int16_t *to, const CXN_IN_T *input, int32_t row)
-{
-    enum { inside = CXN_MIN(CXN_GET(IN_W), CXN_SPAN - CXN_GET(PAD_LEFT)), right = CXN_SPAN - CXN_GET(PAD_LEFT) - inside };
-    if (row < 0 || row >= CXN_GET(IN_H) || inside <= 0) {
-        CXN_MEMSET(to, 0, CXN_LINE * 2);
-        return;
-    }
-#if CXN_GET(PAD_LEFT)
-    CXN_MEMSET(to, 0, CXN_GET(PAD_LEFT) * CXN_CHANNELS * 2);
-#endif
-    to += CXN_GET(PAD_LEFT) * CXN_CHANNELS;
-    input += row * (CXN_GET(IN_W) * CXN_GET(IN_CH));
-#if CXN_GET(IN_CH) % 2 == 0
-    CXN_LOCAL(widen)(to, input, inside * CXN_GET(IN_CH));
-#else
-    for (int32_t x = 0; x < inside; x++) {
-        CXN_LOCAL(widen)(to + x * CXN_CHANNELS, input + x * CXN_GET(IN_CH), CXN_GET(IN_CH));
-        to[x * CXN_CHANNELS + CXN_GET(IN_CH)] = 0;
-    }
-#endif
-    if (right > 0)
-        CXN_MEMSET(to + inside * CXN_CHANNELS, 0, (size_t)(right > 0 ? right : 0) * CXN_CHANNELS * 2);
-}
+#include "cmsisnn_x/detail/line.h"
 
 /*
  * acc[2 * c + r] += sum over the taps of weight(r) * element r of pixel c, for one pixel or two; pixel c of kernel row m lies
- * STRIDE_X * CXN_CHANNELS * c elements behind runs[m] + offset.
+ * STRIDE_X * CXN_LINE_CHANNELS * c elements behind runs[m] + offset.
  */
 #if CXN_GET(INNER) != CXN_INNER_C && CXN_THUMB1
 /*
@@ -57,7 +34,7 @@ CXN_INLINE void CXN_LOCAL(line)(int16_t *to, const CXN_IN_T *input, int32_t row)
  *     r8 r9 r10 r11   accumulators   r12 offset   lr addresses of the lines
  * Per tap: 21 cycles for 4 MAC.
  */
-#include "cmsisnn_x/accumulators_v6m.h"
+#include "cmsisnn_x/detail/asm/accumulators_v6m.h"
 #define CXN_A_PIXEL(acc0, acc1)                          \
     "asrs r5, r4, #16\n\tsxth r4, r4\n\t"                \
     "muls r4, r2, r4\n\tadd " acc0 ", r4\n\t"            \
@@ -126,8 +103,8 @@ CXN_INLINE void CXN_LOCAL(dot)(int32_t *CXN_RESTRICT acc, const int16_t *w, cons
     register const int16_t *w_ __asm__("r0") = w;
     register const int16_t *const *runs_ __asm__("r2") = runs;
     register int32_t offset_ __asm__("r3") = offset * 2;
-    register int32_t step_ __asm__("r5") = CXN_CHANNELS * 2;
-    register int32_t second_ __asm__("r6") = CXN_GET(STRIDE_X) * CXN_CHANNELS * 2;
+    register int32_t step_ __asm__("r5") = CXN_LINE_CHANNELS * 2;
+    register int32_t second_ __asm__("r6") = CXN_GET(STRIDE_X) * CXN_LINE_CHANNELS * 2;
     CXN_V6M_ACCUMULATORS("r4")
     if (pixels > 1) {
         __asm__ volatile(
@@ -170,10 +147,10 @@ CXN_INLINE void CXN_LOCAL(dot)(int32_t *CXN_RESTRICT acc, const int16_t *w, cons
             acc[0] = cxn_mac(w0, p[0], acc[0]);
             acc[1] = cxn_mac(w1, p[1], acc[1]);
             if (pixels > 1) {
-                acc[2] = cxn_mac(w0, p[CXN_GET(STRIDE_X) * CXN_CHANNELS], acc[2]);
-                acc[3] = cxn_mac(w1, p[CXN_GET(STRIDE_X) * CXN_CHANNELS + 1], acc[3]);
+                acc[2] = cxn_mac(w0, p[CXN_GET(STRIDE_X) * CXN_LINE_CHANNELS], acc[2]);
+                acc[3] = cxn_mac(w1, p[CXN_GET(STRIDE_X) * CXN_LINE_CHANNELS + 1], acc[3]);
             }
-            p += CXN_CHANNELS;
+            p += CXN_LINE_CHANNELS;
             w += 2;
         }
     }
@@ -181,32 +158,33 @@ CXN_INLINE void CXN_LOCAL(dot)(int32_t *CXN_RESTRICT acc, const int16_t *w, cons
 #endif
 
 /* One or two channels of one or two pixels. */
-CXN_INLINE void CXN_LOCAL(block)(const int16_t *const *runs, int32_t offset, int32_t pixels, const int16_t *w, const int32_t *init, CXN_OUT_T *out,
-                                 int32_t channels)
+CXN_INLINE void CXN_LOCAL(block)(const int16_t *const *runs, int32_t offset, int32_t pixels, const int16_t *w, const int32_t *init,
+                                 const CXN_CHANNEL_T *channel, CXN_OUT_T *out, int32_t count)
 {
     int32_t acc[4] = {init[0], init[1], init[0], init[1]};
     CXN_LOCAL(dot)(acc, w, runs, offset, pixels);
     for (int32_t c = 0; c < pixels; c++)
-        for (int32_t r = 0; r < channels; r++)
-            CXN_LOCAL(store)(out + c * CXN_GET(OUT_CH) + r, CXN_REQUANTISE(acc[2 * c + r]));
+        for (int32_t r = 0; r < count; r++)
+            CXN_LOCAL(store)(out + c * CXN_GET(OUT_CH) + r, CXN_REQUANTISE(acc[2 * c + r], channel + r));
 }
 
 /* One output row of one or two channels. */
-CXN_INLINE void CXN_LOCAL(row)(const int16_t *const *runs, int32_t offset, int32_t channels, const int16_t *w, const CXN_BIAS_T *bias, CXN_OUT_T *out)
+CXN_INLINE void CXN_LOCAL(row)(const int16_t *const *runs, int32_t offset, int32_t count, const int16_t *w,
+                               const CXN_CHANNEL_T *channel, CXN_OUT_T *out)
 {
-    const int32_t init[2] = {CXN_ACC_INIT(bias[0]), channels > 1 ? CXN_ACC_INIT(bias[1]) : 0};
+    const int32_t init[2] = {CXN_ACC_INIT(channel), count > 1 ? CXN_ACC_INIT(channel + 1) : 0};
     for (int32_t x = 0; x < CXN_GET(OUT_W) / 2; x++) {
-        CXN_LOCAL(block)(runs, offset, 2, w, init, out, channels);
-        offset += 2 * CXN_GET(STRIDE_X) * CXN_CHANNELS;
+        CXN_LOCAL(block)(runs, offset, 2, w, init, channel, out, count);
+        offset += 2 * CXN_GET(STRIDE_X) * CXN_LINE_CHANNELS;
         out += 2 * CXN_GET(OUT_CH);
     }
 #if CXN_GET(OUT_W) % 2
-    CXN_LOCAL(block)(runs, offset, 1, w, init, out, channels);
+    CXN_LOCAL(block)(runs, offset, 1, w, init, channel, out, count);
 #endif
 }
 
 CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T *CXN_RESTRICT weights,
-                              const CXN_BIAS_T *CXN_RESTRICT bias, CXN_OUT_T *CXN_RESTRICT output, void *CXN_RESTRICT scratch)
+                              const CXN_CHANNEL_T *CXN_RESTRICT channels, CXN_OUT_T *CXN_RESTRICT output, void *CXN_RESTRICT scratch)
 {
     const int16_t *runs[CXN_GET(KERNEL_H)];
     int16_t *const lines = (int16_t *)scratch;
@@ -227,16 +205,16 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T 
         const CXN_W_T *w = weights;
         int32_t c = 0;
         for (; c < CXN_GET(OUT_CH) - 1; c += 2, w += 2 * CXN_TAPS)
-            CXN_LOCAL(row)(runs, c, 2, w, bias + c, output + c);
+            CXN_LOCAL(row)(runs, c, 2, w, channels + c, output + c);
 #if CXN_GET(OUT_CH) % 2
-        CXN_LOCAL(row)(runs, c, 1, w, bias + c, output + c);
+        CXN_LOCAL(row)(runs, c, 1, w, channels + c, output + c);
 #endif
         output += CXN_GET(OUT_W) * CXN_GET(OUT_CH);
     }
 }
 
 #undef CXN_W_T
-#undef CXN_CHANNELS
+#undef CXN_LINE_CHANNELS
 #undef CXN_SPAN
 #undef CXN_LINE
 #undef CXN_TAPS

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Inside the assembly of dot_asm_v6m.h: one run, from r0 and r1, or r12 and lr, into the accumulators. */
+/* Inside the assembly of dot_v6m.h: one run, from r0 and r1, or r12 and lr, into the accumulators. */
 #if CXN_A_LOOPS
 "1:\n\t"
 #if CXN_A_U == 1

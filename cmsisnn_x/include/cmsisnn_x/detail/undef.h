@@ -3,7 +3,12 @@
 #undef CXN_IN_T
 #undef CXN_OUT_T
 #undef CXN_WEIGHT_T
-#undef CXN_BIAS_T
+#undef CXN_CHANNEL_T
+#undef CXN_OUT_MIN
+#undef CXN_OUT_MAX
+#undef CXN_PAD_FILL
+#undef CXN_PAD
+#undef CXN_PAD_PAIR
 #undef CXN_ROUND_TERM
 #undef CXN_ACC_INIT
 #undef CXN_REQUANTISE
