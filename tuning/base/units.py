@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import reprlib
+from collections.abc import Sequence
 
 LARGEST = 2.0**40
 LONGEST_LINE = 1000
@@ -57,6 +58,17 @@ def show_size(size: int) -> str:
     if size < 1024:
         return f"{size} B"
     return f"{size / 1024:.1f}".removesuffix(".0") + " KiB"
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    """A shape for people.
+
+    Examples
+    --------
+    >>> shape_text((32, 32, 3))
+    '32x32x3'
+    """
+    return "x".join(map(str, shape))
 
 
 def printable(text: str) -> str:

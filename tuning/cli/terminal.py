@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from ..base.console import console, make_table
-from ..base.units import show_size
+from ..base.units import shape_text, show_size
 from ..model import list_models, load_model
 from ..plan import LayerPlan, Plan
 from ..report.explain import error_bar, network_error_bar
@@ -221,10 +221,6 @@ def print_comparison(file_a: PlanFile, file_b: PlanFile, *, no_color: bool = Fal
         x, y = a["totals"][key], b["totals"][key]
         table.add_row(key, f"{x:,}", f"{y:,}", _change(x, y), "", style="bold")
     out.print(table)
-
-
-def shape_text(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))
 
 
 def _ratio(macs: int, cycles: int) -> str:
