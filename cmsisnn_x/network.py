@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from .errors import CmsisnnError, DtypeError, ShapeError
 from .graph import Graph
 from .layers import NUMPY_DTYPES, Layer
 from .op import MODEL_OPS
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 
 class Network:
@@ -165,6 +168,8 @@ class Network:
         raise ShapeError(f"x: expected shape {self.input_shape} or {batch}, got {x.shape}")
 
     def _thread_pool(self, threads: int) -> ThreadPoolExecutor:
+        from concurrent.futures import ThreadPoolExecutor
+
         # A forked child inherits the object without its threads: the process id belongs to the key.
         owner = (os.getpid(), threads)
         if self._pool is None or self._pool_owner != owner:

@@ -77,7 +77,7 @@ def _no_scratch(case: Case, variant: Variant) -> int:
     return 0
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Op:
     """An operation.
 
@@ -146,6 +146,9 @@ class Op:
     scratch: Callable[[Case, Variant], int] = _no_scratch
     pack: Callable[[Layer, Variant], np.ndarray] | None = None
     append: Callable[[Any, Layer, Mapping[str, np.ndarray]], None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Op {self.name}>"
 
     @property
     def header(self) -> str:

@@ -93,7 +93,7 @@ BASELINE = Variant(unroll=1, block_rows=2, block_cols=2, im2col_cols=2)
 """The paper's configuration, against which gains are quoted."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Family:
     """All combinations of the listed values in which `im2col_cols` is a multiple of `block_cols`.
 

@@ -170,11 +170,8 @@ def _case_source(number: int, case: Case) -> list[str]:
     layer, name = case.layer, f"case{number}"
     prefixes = (f"CASE{number}",) if case.pool is None else (f"CASE{number}", f"CASE{number}_POOL")
     kernel = kernel_of(
-        layer,
-        case.variant,
+        Step.of(layer, case.variant, case.behind),
         case.constants,
-        pool=case.pool,
-        op=case.op if case.pool is None else None,
         scratch_bytes=case.scratch,
         input_aligned=case.input_offset is None,
         output_aligned=case.output_offset is None,

@@ -235,6 +235,14 @@ EDITS: dict[str, tuple[tuple[str | int, ...], Any, str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.usefixtures("no_compiler")
+def test_three_layers_are_no_step(fw: Path, names: list[str]) -> None:
+    edit(fw, ("layers", 1, "fused_into"), names[0])
+    edit(fw, ("layers", 2, "fused_into"), names[1])
+    with pytest.raises(FolderError, match=f"layer {names[2]}: fused_into: expected none, as {names[1]!r} is run by"):
+        folder.load(fw)
+
+
 @pytest.fixture
 def names(original: Path) -> list[str]:
     return [layer["name"] for layer in json.loads((original / "plan.json").read_text())["layers"]]

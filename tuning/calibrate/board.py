@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cmsisnn_x.steps import Step, steps_of
+from cmsisnn_x.steps import Step
 
 from ..base.errors import TuningError
 from ..base.files import read_bytes
@@ -129,21 +129,17 @@ def _compile(firmware: Firmware, target: Target | str, compiler: Kind | None) ->
 def _run(firmware: Firmware, target: Target | str, code: bytes) -> tuple[list[StepTrace], Trace]:
     from cmsisnn_x import Network
 
-    from ..emit.names import layer_function, run_function
+    from ..emit.names import run_function
     from ..emulate import Emulator
     from ..measure import folder
 
     emulator = Emulator(code, target)
     source = folder.draw_inputs(firmware, 1)[0]
     expected = {name: values[0] for name, values in Network(firmware.layers).trace(source[np.newaxis]).items()}
-    found = []
-    at, value, pairs = 0, source, firmware.pairs
-    taken_in = [*(into is not None for into in firmware.fused_into[1:]), *[False] * len(firmware.layers)]
-    for step in steps_of(firmware.layers, taken_in):
-        symbol = layer_function(firmware.model, step.name) if step.pool is None else pairs[at]
-        at += len(step.layers)
+    found, value, functions = [], source, firmware.functions
+    for step in firmware.steps:
         output = expected[step.last.name]
-        found.append(StepTrace(step, _call(emulator, symbol, value, output)))
+        found.append(StepTrace(step, _call(emulator, functions[step.name], value, output)))
         value = output
     return found, _call(emulator, run_function(firmware.model), source, value)
 

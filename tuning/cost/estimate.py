@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from functools import cache
 from math import prod
+from operator import attrgetter
 
 import numpy as np
 
@@ -18,13 +21,15 @@ from .fused import estimate_fused
 from .table import TERMS, Estimate, Estimates
 
 LEAST_STEP = 0.4
-"""Share of the instruction mix that a pass of the inner loop takes at least; assembly that keeps everything in
-registers comes near the whole.
+"""Share of the instruction mix that a pass of the inner loop takes at least, whatever was fitted; assembly that keeps
+everything in registers comes near the whole.
 """
 TIMING_SHARE = 0.4
 """Of the cycles that a board's other instruction timing adds by the instruction mix, the share that emulation finds:
 compilers seldom place loads side by side (the RP2040's, on the paper's network).
 """
+NOT_IN_BYTES = ("unroll", "column_layout", "inner", "fused_pool")
+"""Knobs that change neither scratch nor packed weights; the band of a fused pooling is counted in `fused`."""
 
 
 def estimate(layer: Layer, variant: Variant | None, target: Target, follower: Layer | None = None) -> Estimate:
@@ -59,11 +64,12 @@ def estimate_space(
         return estimate_fused([Step.of(layer, variant, follower) for variant in chosen], target, estimate_space)
     features = target.features
     counts = ops.count(layer, chosen, features)
-    names = [fitted.family(layer, variant, features) for variant in chosen]
-    first = {name: index for index, name in reversed(list(enumerate(names)))}
-    position = {name: at for at, name in enumerate(first)}
-    table = np.array([_coefficients(layer, chosen[index], name, target) for name, index in first.items()])
-    of_part = counts * table[[position[name] for name in names]]
+    names = fitted.families(layer, chosen, features)
+    families: dict[str, Variant | None] = {}
+    for name, variant in zip(names, chosen, strict=True):
+        families.setdefault(name, variant)
+    position = {name: at for at, name in enumerate(families)}
+    of_part = counts * _coefficients(layer, families, target)[[position[name] for name in names]]
     of_part *= fitted.coefficients(target.core).neighbours.factors(layer, names)[:, None]
 
     owner = list(ops.parts_of(layer).values())
@@ -93,50 +99,55 @@ def expected_error(op: str, target: Target, dtype: str = "q7") -> tuple[float, f
     return (found["near_median"], found["near_worst"]) if found else None
 
 
-def _coefficients(layer: Layer, variant: Variant | None, name: str, target: Target) -> np.ndarray:
-    core = target.core_timing or target.timing
-    price = ops.price(layer, variant, target.features, core)
+def _coefficients(layer: Layer, families: Mapping[str, Variant | None], target: Target) -> np.ndarray:
+    """Cycles of one run of each part, a row per family; of each, one variant stands for all."""
+    core, features = target.core_timing or target.timing, target.features
     own = target.timing == core
-    prior = price if own else ops.price(layer, variant, target.features, target.timing)
     found = fitted.coefficients(target.core)
-    fit = found.families.get(name)
-    if fit is None:
-        return prior * np.array(found.factors(name) or 1.0)
-    known = _plausible(np.array(fit), price, ops.parts_of(layer))
-    return known if own else known * (1 + TIMING_SHARE * (prior / price - 1))
-
-
-def _plausible(known: np.ndarray, prior: np.ndarray, parts: Iterable[str]) -> np.ndarray:
-    """Fitted costs, where a pass of the inner loop takes no less than `LEAST_STEP` of its instruction mix.
-
-    Passes and loop turns often grow together, and least squares may then charge all of it to the one or the other.
-    """
+    parts = ops.parts_of(layer)
     steps = [at for at, part in enumerate(parts) if part.removeprefix("left_") in ("steps", "straight_steps")]
-    known[steps] = np.maximum(known[steps], LEAST_STEP * prior[steps])
-    return known
+    table = np.empty((len(families), len(parts)))
+    for row, (name, variant) in enumerate(families.items()):
+        price = ops.price(layer, variant, features, core)
+        prior = price if own else ops.price(layer, variant, features, target.timing)
+        fit = found.families.get(name)
+        if fit is None:
+            table[row] = prior * np.array(found.factors(name) or 1.0)
+            continue
+        known = np.array(fit)
+        # Passes and loop turns often grow together: least squares may charge all of it to the one or the other.
+        known[steps] = np.maximum(known[steps], LEAST_STEP * price[steps])
+        table[row] = known if own else known * (1 + TIMING_SHARE * (prior / price - 1))
+    return table
 
 
 def _footprints(layer: Layer, variants: tuple[Variant | None, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Scratch and weight bytes, each computed once per combination of the knobs that can matter."""
+    """Scratch and weight bytes, each computed once per combination of the knobs that may matter."""
     from cmsisnn_x.buffers import layer_scratch_bytes
     from cmsisnn_x.packing import pack_device_weights
 
-    scratch: dict[tuple[object, ...], int] = {}
-    weights: dict[tuple[object, ...], int] = {}
+    scratch_knobs = _all_knobs_but(NOT_IN_BYTES)
+    packing_knobs = _all_knobs_but((*NOT_IN_BYTES, *ops.OPS[layer.python_op].not_in_packing))
+    scratch: dict[object, int] = {}
+    weights: dict[object, int] = {}
     columns = np.zeros((2, len(variants)), np.int64)
     bias = 0 if layer.bias is None else layer.bias.nbytes
     for at, v in enumerate(variants):
         if v is None:
             columns[1, at] = plain_weights_bytes(layer)
             continue
-        key = (v.lowering, v.im2col_cols, v.block_rows, v.block_cols, v.weight_layout, v.tile)
-        if key not in scratch:
-            scratch[key] = layer_scratch_bytes(layer, v)
-        packing = (v.lowering, v.block_rows, v.weight_layout, v.tile)
-        if packing not in weights:
-            weights[packing] = (pack_device_weights(layer, v).nbytes if layer.weights is not None else 0) + bias
-        columns[:, at] = scratch[key], weights[packing]
+        if (held := scratch_knobs(v)) not in scratch:
+            scratch[held] = layer_scratch_bytes(layer, v)
+        if (packed := packing_knobs(v)) not in weights:
+            weights[packed] = (pack_device_weights(layer, v).nbytes if layer.weights is not None else 0) + bias
+        columns[:, at] = scratch[held], weights[packed]
     return columns[0], columns[1]
+
+
+@cache
+def _all_knobs_but(names: tuple[str, ...]) -> Callable[[Variant], object]:
+    """By exclusion: a knob that is forgotten costs time, not bytes."""
+    return attrgetter(*(knob.name for knob in fields(Variant) if knob.name not in names))
 
 
 def plain_weights_bytes(layer: Layer) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -73,10 +73,15 @@ def family(layer: Layer, variant: Variant | None, features: Features) -> str:
     >>> family(layer, Variant(unroll=4), Features(Isa.DSP))
     'conv2d q7 q7 unroll=4 block_rows=2 block_cols=2'
     """
+    return families(layer, (variant,), features)[0]
+
+
+def families(layer: Layer, variants: Sequence[Variant | None], features: Features) -> list[str]:
+    """`family` of each of many variants of one layer."""
     op = OPS[layer.python_op]
-    variant = op.as_compiled(layer, variant)
-    sizes = op.sizes(layer, variant, features)
-    return f"{layer.op} {layer.dtype} {layer.weights_dtype or '-'}{_knobs(variant)}{sizes}"
+    head = f"{layer.op} {layer.dtype} {layer.weights_dtype or '-'}"
+    compiled = [op.as_compiled(layer, variant) for variant in variants]
+    return [f"{head}{_knobs(variant)}{op.sizes(layer, variant, features)}" for variant in compiled]
 
 
 def ancestors(name: str) -> tuple[str, str, str]:

@@ -65,6 +65,8 @@ class OpCost:
         more.
     sizes : callable
         ``sizes(layer, variant, features)``: sizes of the layer that choose other code, for the name of a family.
+    not_in_packing : tuple of str
+        Knobs that leave the packed weights as long as they are, besides those that do so in every operation.
     effort : Effort or None
         None: the one kernel of the operation runs on all layers.
     """
@@ -74,4 +76,5 @@ class OpCost:
     price: Callable[[Layer, Variant | None, Features, Timing], dict[str, float]]
     as_compiled: Callable[[Layer, Variant | None], Variant | None] = _as_it_is
     sizes: Callable[[Layer, Variant | None, Features], str] = _no_sizes
+    not_in_packing: tuple[str, ...] = ("im2col_cols",)
     effort: Effort | None = None

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cmsisnn_x.layers import Layer
-from cmsisnn_x.variant import Variant
+from cmsisnn_x.steps import Step
 
 from .cgen import kernel_declare, macro
 from .macros import layer_macros
@@ -60,48 +59,33 @@ class Kernel:
 
 
 def kernel_of(
-    layer: Layer,
-    variant: Variant | None,
+    step: Step,
     constants: Sequence[np.ndarray] = (),
     *,
-    pool: Layer | None = None,
-    op: str | None = None,
     scratch_bytes: int | None = None,
     input_aligned: bool = True,
     output_aligned: bool = True,
 ) -> Kernel:
-    """The kernel of one layer, or of a convolution and the pooling behind it.
+    """The kernel that runs a step.
 
     Parameters
     ----------
-    layer, variant
-        As `layer_macros` takes them.
+    step : Step
+        A layer, or a convolution and the pooling behind it: what that reads lies in the scratch buffer.
     constants : sequence of ndarray
         What the function gets between input and output: weights and bias, where the layer has them.
-    pool : Layer, optional
-        The pooling that the kernel takes in; what it reads lies in the scratch buffer.
-    op : str, optional
-        Name of the kernel's header, where no layer of a model file is called so: ``"multiply"``.
     scratch_bytes, input_aligned, output_aligned
         As `layer_macros` takes them; the output is that of the last layer.
     """
-    ends = [(layer, variant, scratch_bytes, input_aligned, output_aligned or pool is not None)]
-    if pool is not None:
-        ends.append((pool, None, None, True, output_aligned))
-    settings = []
-    for own, knobs, scratch, first, last in ends:
-        macros = layer_macros(own, knobs, _NEUTRAL, scratch_bytes=scratch, input_aligned=first, output_aligned=last)
-        settings.append(tuple((name.removeprefix(f"{_NEUTRAL}_"), value) for name, value in macros.items()))
-    operands = (layer.numpy_dtype, *(values.dtype for values in constants))
-    return Kernel(f"{op or kernel_name(layer, pool)}.h", tuple(settings), operands)
-
-
-def kernel_name(layer: Layer, pool: Layer | None = None) -> str:
-    """What the header of a kernel is called.
-
-    Examples
-    --------
-    >>> kernel_name(Layer("prob", "softmax", "q7", (10,), (10,)))
-    'softmax'
-    """
-    return layer.python_op if pool is None else f"{layer.python_op}_{pool.python_op}"
+    lead = layer_macros(
+        step.lead,
+        step.variant,
+        _NEUTRAL,
+        scratch_bytes=scratch_bytes,
+        input_aligned=input_aligned,
+        output_aligned=output_aligned or step.pool is not None,
+    )
+    pool = [] if step.pool is None else [layer_macros(step.pool, None, _NEUTRAL, output_aligned=output_aligned)]
+    settings = (tuple((key.removeprefix(f"{_NEUTRAL}_"), own[key]) for key in own) for own in (lead, *pool))
+    operands = (step.lead.numpy_dtype, *(values.dtype for values in constants))
+    return Kernel(f"{step.header}.h", tuple(settings), operands)

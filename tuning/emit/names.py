@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from cmsisnn_x.steps import Step
+
 
 class Names:
     """Names of static objects that stay clear of the external ones, whatever the layers are called.
@@ -37,24 +39,26 @@ def layer_function(model: str, layer: str) -> str:
     return f"{model}_{layer}"
 
 
-def pair_functions(model: str, layers: Sequence[str], first: Iterable[int]) -> dict[int, str]:
-    """The functions that run a layer and the one behind it as one, by the index of the first.
+def step_functions(model: str, steps: Sequence[Step]) -> dict[str, str]:
+    """The function that runs each step, by the step's name: a layer's own, or one that runs two layers as one.
 
-    Their names end like those of layers, but are none of them.
+    The latter's names end like those of layers, but are none of them.
 
     Examples
     --------
-    >>> pair_functions("net", ["a", "b", "a_b"], [0])
-    {0: 'net_a_b_'}
+    >>> from cmsisnn_x.layers import Layer
+    >>> a, b, a_b = (Layer(name, "relu", "q7", (4,), (4,)) for name in ("a", "b", "a_b"))
+    >>> step_functions("net", [Step((a, b)), Step((a_b,))])
+    {'a': 'net_a_b_', 'a_b': 'net_a_b'}
     """
-    taken = {run_function(model), *(layer_function(model, name) for name in layers)}
-    found: dict[int, str] = {}
-    for index in first:
-        name = layer_function(model, f"{layers[index]}_{layers[index + 1]}")
-        while name in taken:
+    taken = {run_function(model), *(layer_function(model, layer.name) for step in steps for layer in step.layers)}
+    found: dict[str, str] = {}
+    for step in steps:
+        name = layer_function(model, "_".join(layer.name for layer in step.layers))
+        while len(step.layers) > 1 and name in taken:
             name += "_"
         taken.add(name)
-        found[index] = name
+        found[step.name] = name
     return found
 
 

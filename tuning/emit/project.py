@@ -17,12 +17,13 @@ import numpy as np
 
 import cmsisnn_x
 from cmsisnn_x.layers import NUMPY_DTYPES
+from cmsisnn_x.steps import Step
 from tuning.plan import LayerPlan, Plan
 
 from .cgen import C_TYPES, WHOLE_FUNCTION, array_declare, comment_text, macros, plain_text
 from .check import EmitError, check_plan, is_in_place
 from .kernel_text import Kernel, kernel_of
-from .names import Names, layer_function, pair_functions, run_function
+from .names import Names, layer_function, run_function, step_functions
 from .weights import activation_table, bias, packed_weights
 
 if TYPE_CHECKING:
@@ -125,11 +126,9 @@ def project(plan: Plan) -> Project:
     """Everything the templates need. Raises `EmitError` for a plan that cannot become C."""
     check_plan(plan)
     name, prefix = plan.model, plan.model.upper()
-    layer_names = [item.layer.name for item in plan.layers]
-    functions = [layer_function(name, layer) for layer in layer_names]
-    fused = pair_functions(name, layer_names, (i for i, item in enumerate(plan.layers) if item.takes_in_next))
+    functions = [layer_function(name, item.layer.name) for item in plan.layers]
     # External names are taken before any other.
-    names = Names([run_function(name), *functions, *fused.values()])
+    names = Names([run_function(name), *functions, *step_functions(name, plan.steps).values()])
     arena = names.new(f"{name}_arena")
     arrays: list[Array] = []
     kernels: dict[Kernel, Inclusion] = {}
@@ -144,8 +143,7 @@ def project(plan: Plan) -> Project:
         layer = item.layer
         layer_prefix = f"{prefix}_{layer.name.upper()}"
         kernel = kernel_of(
-            layer,
-            item.variant,
+            Step((layer,), item.variant),
             constants[index],
             scratch_bytes=item.scratch_bytes,
             input_aligned=index > 0,
@@ -184,14 +182,13 @@ def project(plan: Plan) -> Project:
                 can_be_in_place=layer.is_in_place,
             )
         )
-    pairs = _pairs(plan, fused, layers, constants, kernels, names)
-    calls = []
-    for item, text in zip(plan.layers, layers, strict=True):
-        if text.index in pairs:
-            calls.append(pairs[text.index])
-        elif item.fused_into is None:
-            own_call = (text.function, text.kernel, text.operands, text.input, text.output, text.scratch)
-            calls.append(Call(text.index, *own_call))
+    pairs = _pairs(plan, layers, constants, kernels, names)
+    calls, at = [], 0
+    for step in plan.steps:
+        text = layers[at]
+        own_call = (text.function, text.kernel, text.operands, text.input, text.output, text.scratch)
+        calls.append(pairs[at] if at in pairs else Call(at, *own_call))
+        at += len(step.layers)
     input_shape, output_shape = plan.layers[0].layer.input_shape, plan.layers[-1].layer.output_shape
     network = {
         f"{prefix}_LAYER_COUNT": len(layers),
@@ -230,7 +227,6 @@ def project(plan: Plan) -> Project:
 
 def _pairs(
     plan: Plan,
-    functions: dict[int, str],
     layers: list[LayerText],
     constants: Sequence[Sequence[np.ndarray]],
     kernels: dict[Kernel, Inclusion],
@@ -239,17 +235,18 @@ def _pairs(
     """The functions that run a convolution and its pooling as one, by the convolution's index; their kernels are added
     to `kernels`.
     """
-    found = {}
-    for at, function in functions.items():
-        item, conv, pool = plan.layers[at], layers[at], layers[at + 1]
+    found, after, functions = {}, 0, step_functions(plan.model, plan.steps)
+    for step in plan.steps:
+        at, after = after, after + len(step.layers)
+        if step.pool is None:
+            continue
+        conv, pool, function = layers[at], layers[at + 1], functions[step.name]
         kernel = kernel_of(
-            item.layer,
-            item.variant,
+            step,
             constants[at],
-            pool=plan.layers[at + 1].layer,
-            scratch_bytes=item.scratch_bytes,
+            scratch_bytes=plan.layers[at].scratch_bytes,
             input_aligned=at > 0,
-            output_aligned=at + 2 < len(layers),
+            output_aligned=after < len(layers),
         )
         if kernel not in kernels:
             name = names.new(f"{function}_kernel")

@@ -18,6 +18,7 @@ import tempfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,12 @@ import numpy as np
 from cmsisnn_x import Network
 from cmsisnn_x.errors import CmsisnnError
 from cmsisnn_x.layers import Layer
+from cmsisnn_x.steps import Step, steps_of
 
 from ..base.cflags import cflags_problem
 from ..base.errors import OptionError, TuningError
 from ..base.names import model_name_problem
-from ..emit.names import archive_name, layer_function, pair_functions, run_function
+from ..emit.names import archive_name, layer_function, run_function, step_functions
 from ..emulate.emulator import DEFAULT_BUDGET, Emulator
 from ..emulate.toolchain import Toolchain
 from ..emulate.trace import Trace
@@ -59,11 +61,15 @@ class Firmware:
     estimated_cycles: tuple[int | None, ...]
     fused_into: tuple[str | None, ...] = ()
 
+    @cached_property
+    def steps(self) -> tuple[Step, ...]:
+        """What one call runs, in order."""
+        return steps_of(self.layers, [into is not None for into in (*self.fused_into[1:], None)])
+
     @property
-    def pairs(self) -> dict[int, str]:
-        """The functions that run a layer and the pooling behind it as one, by the index of the first."""
-        first = (index - 1 for index, into in enumerate(self.fused_into) if into is not None)
-        return pair_functions(self.model, [layer.name for layer in self.layers], first)
+    def functions(self) -> dict[str, str]:
+        """The function of each step, by the step's name."""
+        return step_functions(self.model, self.steps)
 
 
 @dataclass(frozen=True)
@@ -317,45 +323,32 @@ def verify(
     expected = Network(firmware.layers).trace(inputs)
     mismatches: list[Mismatch] = []
     results: list[LayerResult] = []
-    run, pairs = run_function(firmware.model), firmware.pairs
+    run, functions = run_function(firmware.model), firmware.functions
+    estimates = dict(zip((layer.name for layer in firmware.layers), firmware.estimated_cycles, strict=True))
     network: Trace | None = None
     for sample in range(len(inputs)):
         source = inputs[sample]
-        for index, layer in enumerate(firmware.layers):
-            wanted = expected[layer.name][sample]
-            trace, got = _call(plain, layer_function(firmware.model, layer.name), source, wanted, 0, budget)
-            found = list(_compare(f"layer {layer.name}", sample, got, wanted))
-            mismatches += found
-            if sample == 0:
-                estimate = firmware.estimated_cycles[index]
-                results.append(
-                    LayerResult(
-                        layer.name,
-                        layer.op,
-                        layer.macs,
-                        trace.instructions,
-                        trace.cycles,
-                        estimate,
-                        not found,
-                        trace.added,
-                    )
-                )
-            elif found:
-                results[index] = replace(results[index], exact=False)
-            if index < len(firmware.fused_into) and firmware.fused_into[index] is not None:
-                before = firmware.layers[index - 1]
-                first = expected[firmware.layers[index - 2].name][sample] if index > 1 else inputs[sample]
-                trace, got = _call(plain, pairs[index - 1], first, wanted, 0, budget)
-                found = list(_compare(f"layers {before.name} and {layer.name} as one", sample, got, wanted))
+        ran: list[LayerResult] = []
+        for step in firmware.steps:
+            first = source
+            for layer in step.layers:
+                wanted = expected[layer.name][sample]
+                trace, got = _call(plain, layer_function(firmware.model, layer.name), source, wanted, 0, budget)
+                found = list(_compare(f"layer {layer.name}", sample, got, wanted))
                 mismatches += found
-                exact = results[index - 1].exact and not found
-                if sample == 0:
-                    pair: dict[str, Any] = {name: getattr(trace, name) for name in ("instructions", "cycles", "added")}
-                    nothing = dict.fromkeys(trace.added, 0)
-                    results[index] = replace(results[index], instructions=0, cycles=0, added=nothing)
-                    results[index - 1] = replace(results[index - 1], **pair)
-                results[index - 1] = replace(results[index - 1], exact=exact)
-            source = wanted
+                ran.append(_layer_result(layer, trace, estimates[layer.name], not found))
+                source = wanted
+            if step.pool is not None:
+                trace, got = _call(plain, functions[step.name], first, source, 0, budget)
+                names = f"layers {step.name} and {step.pool.name} as one"
+                found = list(_compare(names, sample, got, source))
+                mismatches += found
+                conv = _layer_result(step.lead, trace, estimates[step.name], ran[-2].exact and not found)
+                nothing = dict.fromkeys(trace.added, 0)
+                ran[-2:] = [conv, replace(ran[-1], instructions=0, cycles=0, added=nothing)]
+        results = [
+            replace(before, exact=before.exact and now.exact) for before, now in zip(results or ran, ran, strict=True)
+        ]
         trace, got = _call(plain, run, inputs[sample], source, 0, budget)
         mismatches += _compare("the network", sample, got, source)
         network = network or trace
@@ -366,6 +359,11 @@ def verify(
     name, clock = (target, None) if isinstance(target, str) else (target.name, target.clock_hz)
     compiler = f"{toolchain.kind}: {toolchain.version}"
     return Verification(firmware, compiler, name, len(inputs), tuple(results), network, tuple(mismatches), clock)
+
+
+def _layer_result(layer: Layer, trace: Trace, estimate: int | None, exact: bool) -> LayerResult:
+    figures = trace.instructions, trace.cycles, estimate
+    return LayerResult(layer.name, layer.op, layer.macs, *figures, exact, trace.added)
 
 
 def _call(

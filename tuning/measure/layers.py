@@ -112,24 +112,22 @@ def layer_unit(step: Step, name: str, input_aligned: bool, output_aligned: bool)
     from ..emit.kernel_text import kernel_of
     from ..emit.weights import activation_table, bias, packed_weights
 
-    layer, variant, pool = step.lead, step.variant, step.pool
+    layer = step.lead
     element, prefix = C_TYPES[layer.numpy_dtype], name.upper()
     table: dict[str, np.ndarray] = {}
     if layer.python_op in ("sigmoid", "tanh"):
         table = {f"{name}_table": activation_table(layer.python_op, layer.dtype)}
     constants: dict[str, np.ndarray] = {}
     if layer.weights is not None:
-        constants = {f"{name}_weights": packed_weights(layer, variant), f"{name}_bias": bias(layer)}
+        constants = {f"{name}_weights": packed_weights(layer, step.variant), f"{name}_bias": bias(layer)}
     kernel = kernel_of(
-        layer,
-        variant,
+        step,
         tuple(constants.values()),
-        pool=pool,
         scratch_bytes=step.scratch_bytes,
         input_aligned=input_aligned,
         output_aligned=output_aligned,
     )
-    prefixes = (prefix,) if pool is None else (prefix, f"{prefix}_POOL")
+    prefixes = (prefix,) if step.pool is None else (prefix, f"{prefix}_POOL")
     configuration = kernel.macros(*prefixes)
     scratch = step.scratch_bytes
     arena = [f"static unsigned char {name}_arena[{scratch}] CXN_ALIGNED;"] if scratch else []

@@ -28,7 +28,7 @@ from ..base.names import layer_name_problem, model_name_problem
 from ..base.units import line_problem
 from ..schemas import published
 from ..schemas.check import first_problem
-from .plan import ARRAYS, SCHEMA, steps_to_list
+from .plan import ARRAYS, SCHEMA
 
 SCHEMAS = (SCHEMA, "plan-1")
 """What is read; the first is what is written."""
@@ -146,14 +146,21 @@ def _problems(plan: Mapping[str, Any]) -> Iterator[str]:
         yield from (f"layer {name}: {problem}" for problem in (*_texts(entry), *_misfits(entry)))
     for before, entry in pairwise([{"name": None}, *layers]):
         into = entry.get("fused_into")
-        if into is not None and into != before["name"]:
+        if into is not None and (into != before["name"] or before.get("fused_into") is not None):
             expected = f"the layer before it, {before['name']!r}" if before["name"] else "none, as it comes first"
+            if before.get("fused_into") is not None:
+                expected = f"none, as {before['name']!r} is run by another"
             yield f"layer {entry['name']}: fused_into: expected {expected}, got {reprlib.repr(into)}"
 
 
 def _steps_problem(plan: Mapping[str, Any]) -> str | None:
     """What is wrong with the steps of a plan whose layers are right."""
-    expected = steps_to_list((entry["name"], entry.get("fused_into")) for entry in plan["layers"])
+    expected: list[dict[str, Any]] = []
+    for entry in plan["layers"]:
+        if (into := entry.get("fused_into")) is None:
+            expected.append({"layers": [entry["name"]], "kind": "layer"})
+        else:
+            expected[-1] = {"layers": [into, entry["name"]], "kind": "fused_pool"}
     if plan.get("steps", expected) == expected:
         return None
     return f"steps: expected those that fused_into of the layers gives, got {reprlib.repr(plan['steps'])}"

@@ -6,7 +6,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -98,10 +97,8 @@ class LayerPlan:
 
 
 def layer_to_dict(layer: Layer) -> dict[str, Any]:
-    """All of a layer as plan.json has it: arrays by digest, the knobs that the model file pins as ``pins``. What stands
-    beside it, the steps say.
-    """
-    apart = (*ARRAYS, "variant", "pool")
+    """All of a layer as plan.json has it: arrays by digest, the knobs that the model file pins as ``pins``."""
+    apart = (*ARRAYS, "variant")
     geometry = {f.name: as_json(getattr(layer, f.name)) for f in fields(layer) if f.name not in apart}
     digests = {name: None if (array := getattr(layer, name)) is None else array_digest(array) for name in ARRAYS}
     return {**geometry, **digests, "pins": dict(layer.variant)}
@@ -111,21 +108,6 @@ def array_digest(array: np.ndarray) -> dict[str, Any]:
     """Type, shape, and the SHA-256 of the elements in C order, the low byte first."""
     data = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
     return {"dtype": array.dtype.name, "shape": list(array.shape), "sha256": hashlib.sha256(data.tobytes()).hexdigest()}
-
-
-def steps_to_list(layers: Iterable[tuple[str, str | None]]) -> list[dict[str, Any]]:
-    """What one call runs, of every layer's name and `fused_into`, in order.
-
-    >>> [step["kind"] for step in steps_to_list([("conv1", None), ("pool1", "conv1"), ("fc1", None)])]
-    ['fused_pool', 'layer']
-    """
-    steps: list[dict[str, Any]] = []
-    for name, into in layers:
-        if steps and steps[-1]["layers"] == [into]:
-            steps[-1] = {"layers": [into, name], "kind": "fused_pool"}
-        else:
-            steps.append({"layers": [name], "kind": "layer"})
-    return steps
 
 
 def as_json(value: Any) -> Any:
@@ -225,7 +207,7 @@ class Plan:
             **target,
             **own,
             "layers": [item.to_dict() for item in self.layers],
-            "steps": steps_to_list((item.layer.name, item.fused_into) for item in self.layers),
+            "steps": [{"layers": [layer.name for layer in step.layers], "kind": step.kind} for step in self.steps],
             "memory_map": [asdict(region) for region in self.regions],
             **({"pareto": self.pareto} if self.pareto else {}),
             **({"check": self.check.to_dict()} if self.check else {}),

@@ -38,9 +38,7 @@ def branching(sizes: Sequence[int]) -> Graph:
     for at, (reads, writes) in enumerate(ends):
         layer = Layer(f"n{at}", "any", "q7", (shapes[reads[0]],), (shapes[writes[0]],))
         nodes.append(Node(layer.name, layer.op, tuple(reads), tuple(writes), layer))
-    graph = Graph([Tensor(name, (size,), "q7") for name, size in shapes.items()], nodes, ("x",), ("y",))
-    graph.verify()
-    return graph
+    return Graph([Tensor(name, (size,), "q7") for name, size in shapes.items()], nodes, ("x",), ("y",))
 
 
 def problem(sizes: Sequence[int], **rows: list[tuple[int, int, int]]) -> Problem:

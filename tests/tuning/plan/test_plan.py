@@ -199,7 +199,7 @@ def test_the_schema_knows_every_key_that_is_written_and_no_other(plan: Plan) -> 
     layer = schema["$defs"]["layer"]
     assert [set(entry) for entry in content["layers"]] == [set(layer["properties"])] * len(plan.layers)
     assert set(layer["required"]) == set(layer["properties"])
-    own = {item.name for kind in (Layer, LayerPlan) for item in fields(kind)} - {"layer", "pool"}
+    own = {item.name for kind in (Layer, LayerPlan) for item in fields(kind)} - {"layer"}
     assert own | {"macs", "pins"} == set(layer["properties"])
 
 
@@ -226,7 +226,7 @@ def test_a_plan_file_has_the_layers_in_full(model: str, tmp_path: Path) -> None:
             if name in ARRAYS:
                 array = getattr(item.layer, name)
                 assert known[name] == (None if array is None else array_digest(array))
-            elif name != "pool":
+            else:
                 assert getattr(layer, name) == getattr(item.layer, name), name
     assert [name for step in found.content["steps"] for name in step["layers"]] == [i.layer.name for i in made.layers]
     fused = [step["layers"] for step in found.content["steps"] if step["kind"] == "fused_pool"]
@@ -248,7 +248,7 @@ def test_plans_of_the_version_before_are_read() -> None:
     assert not old.has_digests
     for (layer, _), own in zip(old.layers(), model.layers, strict=True):
         for name in (item.name for item in fields(Layer)):
-            if name not in (*ARRAYS, "pool"):
+            if name not in ARRAYS:
                 assert getattr(layer, name) == getattr(own, name), name
 
 

@@ -344,4 +344,5 @@ def _rank(variant: Variant, features: Features) -> str:
     return "sometimes" if blocked else "hardly"
 
 
-CONVOLVE = OpCost(PARTS, count, price, as_compiled, _sizes, Effort(100, 100, 20, _rank))
+NOT_IN_PACKING = ("im2col_cols", "block_cols")
+CONVOLVE = OpCost(PARTS, count, price, as_compiled, _sizes, NOT_IN_PACKING, Effort(100, 100, 20, _rank))

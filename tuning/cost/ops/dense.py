@@ -137,4 +137,7 @@ def _rank(variant: Variant, features: Features) -> str:
     return "sometimes" if variant.block_rows > 1 or features.isa < Isa.DSP else "hardly"
 
 
-FULLY_CONNECTED = OpCost(PARTS, count, price, as_compiled, effort=Effort(30, 30, 20, _rank))
+NOT_IN_PACKING = ("im2col_cols", "block_cols")
+FULLY_CONNECTED = OpCost(
+    PARTS, count, price, as_compiled, not_in_packing=NOT_IN_PACKING, effort=Effort(30, 30, 20, _rank)
+)
