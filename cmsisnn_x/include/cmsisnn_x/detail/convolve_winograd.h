@@ -336,8 +336,8 @@ CXN_INLINE int32_t CXN_LOCAL(descale)(uint32_t sum)
     return (int32_t)sum >> CXN_SCALE_SHIFT;
 }
 
-/* One output row of one channel: `init` is its CXN_ACC_INIT, made outside the loop over the columns of a block. */
-CXN_INLINE void CXN_LOCAL(outputs)(const int32_t *m, int32_t step, int32_t init, const CXN_CHANNEL_T *channel,
+/* TILE output columns of channel o + r, whose CXN_ACC_INIT is `init`. */
+CXN_INLINE void CXN_LOCAL(outputs)(const int32_t *m, int32_t step, int32_t init, const CXN_CHANNEL_T *channels, int32_t o, int32_t r,
                                    CXN_OUT_T *out, int32_t columns)
 {
     uint32_t sum[CXN_GET(TILE)];
@@ -366,7 +366,7 @@ CXN_INLINE void CXN_LOCAL(outputs)(const int32_t *m, int32_t step, int32_t init,
     for (int32_t j = 0; j < CXN_GET(TILE); j++)
         if (CXN_GET(OUT_W) % CXN_GET(TILE) == 0 || j < columns)
             out[j * CXN_OUT_COLUMN] = (CXN_OUT_T)CXN_REQUANTISE(
-                (int32_t)((uint32_t)init + (uint32_t)CXN_LOCAL(descale)(sum[j])), channel);
+                (int32_t)((uint32_t)init + (uint32_t)CXN_LOCAL(descale)(sum[j])), channels + o + r);
 }
 
 CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_STORED_T *CXN_RESTRICT weights,
@@ -412,11 +412,9 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_STOR
                 y = CXN_MIN(y, CXN_GET(OUT_H) - CXN_BC);
                 CXN_LOCAL(products)(m, w, planes + y * CXN_COL_STEP);
                 for (int32_t r = 0; r < CXN_BR; r++)
-                    for (int32_t c = 0; c < CXN_BC; c++) {
-                        const CXN_CHANNEL_T *const channel = &channels[o + r];
-                        CXN_LOCAL(outputs)(m + r * CXN_BC + c, CXN_BR * CXN_BC, CXN_ACC_INIT(channel), channel,
+                    for (int32_t c = 0; c < CXN_BC; c++)
+                        CXN_LOCAL(outputs)(m + r * CXN_BC + c, CXN_BR * CXN_BC, CXN_ACC_INIT(&channels[o + r]), channels, o, r,
                                            CXN_OUT_PIXEL(y + c, x) + o + r, CXN_GET(OUT_W) - x);
-                    }
             }
         }
 #endif
@@ -432,11 +430,9 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_STOR
                 y = CXN_MIN(y, CXN_GET(OUT_H) - CXN_BC);
                 CXN_PRODUCTS_LEFT(m, w, planes + y * CXN_COL_STEP);
                 for (int32_t r = 0; r < CXN_MIN(2, CXN_GET(OUT_CH) - o); r++)
-                    for (int32_t c = 0; c < CXN_BC; c++) {
-                        const CXN_CHANNEL_T *const channel = &channels[o + r];
-                        CXN_LOCAL(outputs)(m + r * CXN_BC + c, 2 * CXN_BC, CXN_ACC_INIT(channel), channel,
+                    for (int32_t c = 0; c < CXN_BC; c++)
+                        CXN_LOCAL(outputs)(m + r * CXN_BC + c, 2 * CXN_BC, CXN_ACC_INIT(&channels[o + r]), channels, o, r,
                                            CXN_OUT_PIXEL(y + c, x) + o + r, CXN_GET(OUT_W) - x);
-                    }
             }
         }
 #endif

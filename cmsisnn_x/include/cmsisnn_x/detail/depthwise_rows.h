@@ -80,7 +80,7 @@ CXN_INLINE void CXN_LOCAL(gather)(uint32_t *pairs, const CXN_IN_T *input, int32_
 }
 
 /* `count` output columns of one channel; out0 and out1 are the first element of the output rows. */
-CXN_INLINE void CXN_LOCAL(columns)(const uint32_t *p, const uint32_t *w, int32_t init, const CXN_CHANNEL_T *channel,
+CXN_INLINE void CXN_LOCAL(columns)(const uint32_t *p, const uint32_t *w, int32_t init, const CXN_CHANNEL_T *channels, int32_t c,
                                    CXN_OUT_T *out, int32_t count)
 {
     int32_t acc[CXN_BC][CXN_U];
@@ -116,7 +116,7 @@ CXN_INLINE void CXN_LOCAL(columns)(const uint32_t *p, const uint32_t *w, int32_t
     CXN_UNROLL_LOOP(8)
     for (int32_t u = 0; u < count; u++)
         for (int32_t r = 0; r < CXN_BC; r++)
-            CXN_LOCAL(store)(out + (r * CXN_GET(OUT_W) + u) * CXN_GET(OUT_CH), CXN_REQUANTISE(acc[r][u], channel));
+            CXN_LOCAL(store)(out + (r * CXN_GET(OUT_W) + u) * CXN_GET(OUT_CH), CXN_REQUANTISE(acc[r][u], channels + c));
 }
 
 CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T *CXN_RESTRICT weights,
@@ -135,17 +135,16 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T 
             for (int32_t c = first; c < first + count; c++) {
                 uint32_t tap[CXN_GET(KERNEL_W) * CXN_WORDS];
                 CXN_OUT_T *out = output + y * (CXN_GET(OUT_W) * CXN_GET(OUT_CH)) + c;
-                const CXN_CHANNEL_T *const channel = channels + c;
-                const int32_t init = CXN_ACC_INIT(channel);
+                const int32_t init = CXN_ACC_INIT(channels + c);
                 CXN_UNROLL_LOOP(16)
                 for (int32_t k = 0; k < CXN_GET(KERNEL_W) * CXN_WORDS; k++)
                     tap[k] = cxn_load_u32_aligned(w + 2 * k);
                 int32_t x = 0;
                 for (; x <= CXN_GET(OUT_W) - CXN_U; x += CXN_U, p += CXN_U * CXN_GET(STRIDE_X) * CXN_PAIRS, out += CXN_U * CXN_GET(OUT_CH))
-                    CXN_LOCAL(columns)(p, tap, init, channel, out, CXN_U);
+                    CXN_LOCAL(columns)(p, tap, init, channels, c, out, CXN_U);
 #if CXN_GET(OUT_W) % CXN_U
                 for (; x < CXN_GET(OUT_W); x++, p += CXN_GET(STRIDE_X) * CXN_PAIRS, out += CXN_GET(OUT_CH))
-                    CXN_LOCAL(columns)(p, tap, init, channel, out, 1);
+                    CXN_LOCAL(columns)(p, tap, init, channels, c, out, 1);
 #endif
                 p += CXN_LINE - CXN_GET(OUT_W) * CXN_GET(STRIDE_X) * CXN_PAIRS;
                 w += 2 * CXN_GET(KERNEL_W) * CXN_WORDS;
