@@ -149,7 +149,7 @@ def project(plan: Plan) -> Project:
             input_aligned=index > 0,
             output_aligned=index < last,
         )
-        if layer.python_op in ("sigmoid", "tanh") and layer.op not in tables:
+        if layer.row.has_table and layer.op not in tables:
             tables[layer.op] = names.new(f"{name}_{layer.op}_table")
             values = activation_table(layer.op, layer.dtype)
             arrays.append(Array(tables[layer.op], f"{layer.op} of t / 16 for the byte t = 0..127, -128..-1", values))
