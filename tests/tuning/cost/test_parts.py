@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pytest
 
 from cmsisnn_x import Variant
+from cmsisnn_x.buffers import layer_scratch_bytes
 from cmsisnn_x.isa import Features
 from cmsisnn_x.layers import PYTHON_OPS, Layer
+from cmsisnn_x.packing import pack_device_weights
 from cmsisnn_x.variant import BLOCKED_OPS, OPS
 from tuning.calibrate.grid import grid
-from tuning.cost import TERMS, ops
+from tuning.cost import TERMS, estimate_space, ops
 from tuning.cost.loops import Counts, Knobs, by_lowering, without_knobs
 from tuning.search.space import search_space
 from tuning.target import CORES, load_target
@@ -97,3 +101,19 @@ def test_operations_with_knobs_say_how_many_layers_calibration_gives_them(op: st
 
 def test_operations_without_knobs_are_emulated_on_all_layers() -> None:
     assert {op for op, cost in ops.OPS.items() if cost.effort is None} == set(ops.OPS) - set(BLOCKED_OPS)
+
+
+def packed_bytes(layer: Layer, variants: Iterable[Variant]) -> list[int]:
+    assert layer.bias is not None
+    return [pack_device_weights(layer, variant).nbytes + layer.bias.nbytes for variant in variants]
+
+
+@pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m3", "cortex-m4"])
+@pytest.mark.parametrize("op", BLOCKED_OPS)
+def test_knobs_that_bytes_do_not_depend_on_leave_them_alone(op: str, core: str) -> None:
+    """Estimates share scratch and weights among variants that differ in other knobs only: each alone has the same."""
+    for number, layer in enumerate(layer for layer in some(op, 4) if layer.macs < 30_000):
+        variants = [variant for variant in space(layer, core) if variant is not None]
+        table = estimate_space(layer, variants, load_target(core))
+        assert table.scratch_bytes.tolist() == [layer_scratch_bytes(layer, variant) for variant in variants]
+        assert table.weights_bytes.tolist()[number % 7 :: 7] == packed_bytes(layer, variants[number % 7 :: 7])
