@@ -23,6 +23,7 @@ import numpy as np
 
 from cmsisnn_x import Variant
 from cmsisnn_x.layers import Layer
+from cmsisnn_x.steps import Step
 from tuning.search import make_strategy, run
 from tuning.search.space import SearchSpace
 
@@ -129,7 +130,7 @@ def record(path: Path) -> None:
             bench = Bench(target, CFLAGS, records=records, batch=8)
             for layer in layers():
                 space = search_space(layer, target)
-                results = bench.measure(layer, space.variants)
+                results = bench.measure([Step((layer,), variant) for variant in space.variants])
                 good = [i for i, item in enumerate(results) if item.failure is None]
                 name = f"{layer.name} on {core}"
                 names.append(name)

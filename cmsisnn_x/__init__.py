@@ -31,8 +31,9 @@ What flows where
         |
         +---> _activation, _softmax, _support ---> out
 
-    _variants.py  one row per family of code paths        buffers.py  scratch bytes of each: host, search and firmware
+    registry/     one row per operation: all that differs by it; op.py holds the table, variant.py the knobs
     layers.py     a layer with all shapes resolved        network.py  layers one after the other, weights packed once
+    scheme.py     the arithmetic of powers of two         buffers.py  scratch bytes: host, search and firmware
     cmsis/        Arm's 31 functions of release 5.4.0, quirks included
     include/      the same kernels as C headers for firmware, configured by macros
 
@@ -46,11 +47,13 @@ from ._checkout import use_installed
 use_installed(__name__, __path__)
 
 from . import cmsis
+from . import registry as registry  # fills the tables that all others ask
 from ._config import get_include, show_config
 from ._version import __version__ as __version__
 from .buffers import scratch_bytes
 from .interleave import pack_fully_connected, unpack_fully_connected
 from .network import Network
+from .op import variants
 from .ops import (
     avg_pool,
     convolve,
@@ -64,7 +67,7 @@ from .ops import (
     softmax,
     tanh,
 )
-from .variant import BASELINE, Variant, variants
+from .variant import BASELINE, Variant
 
 __all__ = [
     "BASELINE",

@@ -12,7 +12,8 @@ from math import prod
 
 import numpy as np
 
-from .errors import CmsisnnError, DtypeError, ShapeError, ShiftError
+from .errors import CmsisnnError, DtypeError, GeometryError, ShapeError, ShiftError
+from .scheme import SHIFT_MAX
 
 Q7 = np.dtype(np.int8)
 Q15 = np.dtype(np.int16)
@@ -39,7 +40,7 @@ def integer(name: str, value: object, low: int, high: int, error: type[CmsisnnEr
 
 
 def shift(name: str, value: object) -> int:
-    return integer(name, value, 0, 31, ShiftError)
+    return integer(name, value, 0, SHIFT_MAX, ShiftError)
 
 
 def pair(name: str, value: object, low: int, high: int = GEOMETRY_MAX) -> tuple[int, int]:
@@ -68,6 +69,11 @@ def quantized(name: str, value: object, *dtypes: np.dtype) -> np.ndarray:
     if array.dtype not in legal:
         raise DtypeError(f"{name}: expected dtype {_named(legal)}, got {array.dtype}")
     return array
+
+
+def scheme_type(array: np.ndarray) -> str:
+    """The fixed-point type that an element type stands for in these functions."""
+    return "q7" if array.dtype == Q7 else "q15"
 
 
 def _named(dtypes: tuple[np.dtype, ...]) -> str:
@@ -177,6 +183,40 @@ def output_count(size: int, kernel: int, stride: int, before: int, total: int, c
 def largest_kernel(size: int, stride: int, total: int, ceil_mode: bool) -> int:
     """The largest kernel for which :func:`output_count` is at least 1."""
     return size + total + (stride - 1 if ceil_mode else 0)
+
+
+def window_axis(
+    size: int, kernel: int, stride: int, padding: int | str, ceil_mode: bool
+) -> tuple[int, tuple[int, int]]:
+    """Output size and (before, after) padding of a layer along one axis, by the rule of the Python functions.
+
+    Raises
+    ------
+    GeometryError
+        A window would be empty.
+    """
+    if padding == "same":
+        before, total = same_padding(size, kernel, stride)
+    else:
+        before = 0 if padding == "valid" else int(padding)
+        total = 2 * before
+    if before >= kernel:
+        raise GeometryError(
+            f"expected padding below the kernel size {kernel}, got {before}: the first window would lie outside the "
+            f"input",
+            "padding",
+            "kernel",
+        )
+    out = output_count(size, kernel, stride, before, total, ceil_mode)
+    if out < 1:
+        largest = largest_kernel(size, stride, total, ceil_mode)
+        raise GeometryError(
+            f"expected a kernel of at most {largest} (input {size} and padding 2 x {before}), got {kernel}",
+            "padding",
+            "kernel",
+        )
+    after = max((out - 1) * stride + kernel - size - before, 0)
+    return out, (before, after)
 
 
 def convolution_padding(

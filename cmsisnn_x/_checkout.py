@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Python started in a source checkout finds the sources first, where nothing is compiled: use the installed package."""
 
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 
@@ -16,6 +15,8 @@ def use_installed(package: str, path: list[str]) -> None:
     source = Path(path[0])
     if not (source / "meson.build").exists():
         return
+    from importlib.metadata import PackageNotFoundError, distribution  # as slow as all of ours together
+
     try:
         installed = Path(str(distribution("cmsisnn-x").locate_file(package)))
     except PackageNotFoundError:

@@ -12,7 +12,13 @@ from ._typedefs cimport q7_or_q15, q7_t, q31_t, uint32_t
 cdef struct Requant:
     int bias_shift      # 0..31
     int out_shift       # 0..31
-    bint relu           # fused activation: the lower limit is 0
+    q31_t low           # of the outputs: 0 under a fused ReLU
+    q31_t high
+
+
+cdef inline Requant as_struct(requant) except *:
+    """A scheme of :mod:`cmsisnn_x.scheme` as the kernels read it."""
+    return Requant(requant.bias_shift, requant.out_shift, requant.low, requant.high)
 
 
 cdef inline q31_t rounding(int shift) noexcept nogil:
@@ -37,5 +43,6 @@ cdef inline void store(q7_or_q15 *out, q31_t value, q31_t low) noexcept nogil:
 
 
 cdef inline void requantize(q7_or_q15 *out, q31_t acc, Requant requant) noexcept nogil:
-    """out = clamp(acc >> out_shift, -2^(N-1) or 0, 2^(N-1) - 1); the shift is arithmetic"""
-    store(out, acc >> requant.out_shift, 0 if requant.relu else -highest(out) - 1)
+    """out = clamp(acc >> out_shift, low, high); the shift is arithmetic"""
+    cdef q31_t value = acc >> requant.out_shift
+    out[0] = <q7_or_q15>(requant.low if value < requant.low else requant.high if value > requant.high else value)

@@ -3,6 +3,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from .scheme import Pow2
+
 Array = NDArray[Any]
 Pair = tuple[int, ...]
 
@@ -19,9 +21,7 @@ def convolve(
     stride_x: int,
     pad_top: int,
     pad_left: int,
-    bias_shift: int,
-    out_shift: int,
-    relu: bool,
+    requant: Pow2,
     *,
     isa: str | None = None,
 ) -> None: ...
@@ -34,9 +34,7 @@ def depthwise_convolve(
     stride_x: int,
     pad_top: int,
     pad_left: int,
-    bias_shift: int,
-    out_shift: int,
-    relu: bool,
+    requant: Pow2,
     *,
     isa: str | None = None,
 ) -> None: ...
@@ -45,9 +43,7 @@ def fully_connected(
     weights: Array,
     bias: Array | None,
     out: Array,
-    bias_shift: int,
-    out_shift: int,
-    relu: bool,
+    requant: Pow2,
     *,
     isa: str | None = None,
 ) -> None: ...
@@ -69,9 +65,7 @@ class Executor:
         kernel: Pair,
         stride: Pair,
         pad: Pair,
-        bias_shift: int,
-        out_shift: int,
-        relu: bool,
+        requant: Pow2,
         weights: Array,
         bias: Array | None,
     ) -> None: ...

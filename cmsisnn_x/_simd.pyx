@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The vector kernels of this processor: single layers from plain weights, and whole networks from packed ones.
 
-Callers validate: arrays are C-contiguous, shapes agree, shifts lie in 0..31. Every function writes `out` and releases the GIL.
+Callers validate: arrays are C-contiguous, shapes agree, shifts lie in 0..31. A `requant` is a scheme of
+:mod:`cmsisnn_x.scheme` for the outputs' type. Every function writes `out` and releases the GIL.
 """
 
 import os
@@ -14,10 +15,14 @@ from .errors import CmsisnnError
 
 
 cdef extern from "simd.h" nogil:
+    ctypedef struct simd_requant:
+        int32_t bias_shift, out_shift, low, high, fill
+
     ctypedef struct simd_geometry:
         int32_t in_h, in_w, in_ch, out_h, out_w, out_ch
         int32_t kernel_h, kernel_w, stride_y, stride_x, pad_top, pad_left
-        int32_t bias_shift, out_shift, relu, weight_bits
+        simd_requant requant
+        int32_t weight_bits
 
     ctypedef struct simd_weighted:
         size_t (*packed_bytes)(const simd_geometry *) noexcept nogil
@@ -178,26 +183,28 @@ cdef simd_geometry image_geometry(tuple x, tuple out) except *:
     cdef simd_geometry g
     _, g.in_h, g.in_w, g.in_ch = x
     _, g.out_h, g.out_w, g.out_ch = out
-    g.bias_shift = g.out_shift = g.relu = 0
+    g.requant = simd_requant(0, 0, 0, 0, 0)
     g.weight_bits = 8
     return g
 
 
-def convolve(x, weights, bias, out, int stride_y, int stride_x, int pad_top, int pad_left, int bias_shift, int out_shift,
-             bint relu, *, isa=None):
+cdef simd_requant as_struct(requant) except *:
+    return simd_requant(requant.bias_shift, requant.out_shift, requant.low, requant.high, requant.fill)
+
+
+def convolve(x, weights, bias, out, int stride_y, int stride_x, int pad_top, int pad_left, requant, *, isa=None):
     """Convolution of ``x`` (n, h, w, in_ch) with ``weights`` (out_ch, kh, kw, in_ch) into ``out`` (n, oh, ow, out_ch), int8 or int16."""
     weighted(find_isa(isa).convolve, x, weights, bias, out, weights.shape[1:3], (stride_y, stride_x), (pad_top, pad_left),
-             (bias_shift, out_shift), relu)
+             requant)
 
 
-def depthwise_convolve(x, weights, bias, out, int stride_y, int stride_x, int pad_top, int pad_left, int bias_shift,
-                       int out_shift, bint relu, *, isa=None):
+def depthwise_convolve(x, weights, bias, out, int stride_y, int stride_x, int pad_top, int pad_left, requant, *, isa=None):
     """Depthwise convolution of ``x`` (n, h, w, ch) with ``weights`` (kh, kw, ch) into ``out`` (n, oh, ow, ch), int8 or int16."""
     weighted(find_isa(isa).depthwise, x, weights, bias, out, weights.shape[:2], (stride_y, stride_x), (pad_top, pad_left),
-             (bias_shift, out_shift), relu)
+             requant)
 
 
-cdef weighted(const simd_weighted *kernels, x, weights, bias, out, kernel, stride, pad, shifts, bint relu):
+cdef weighted(const simd_weighted *kernels, x, weights, bias, out, kernel, stride, pad, requant):
     cdef:
         simd_geometry g = image_geometry(x.shape, out.shape)
         int itemsize = x.dtype.itemsize
@@ -205,15 +212,14 @@ cdef weighted(const simd_weighted *kernels, x, weights, bias, out, kernel, strid
     g.kernel_h, g.kernel_w = kernel
     g.stride_y, g.stride_x = stride
     g.pad_top, g.pad_left = pad
-    g.bias_shift, g.out_shift = shifts
-    g.relu = relu
+    g.requant = as_struct(requant)
     g.weight_bits = 8 * weights.dtype.itemsize
     if samples and out.size:
         run_weighted(&kernels[itemsize - 1], &g, View(x), View(weights), View(bias), View(out, True), samples,
                      x.nbytes // samples, out.nbytes // samples)
 
 
-def fully_connected(x, weights, bias, out, int bias_shift, int out_shift, bint relu, *, isa=None):
+def fully_connected(x, weights, bias, out, requant, *, isa=None):
     """Matrix product of ``x`` (n, cols) with ``weights`` (rows, cols) into ``out`` (n, rows).
 
     int8, int16, or int16 activations with int8 weights and bias.
@@ -227,7 +233,7 @@ def fully_connected(x, weights, bias, out, int bias_shift, int out_shift, bint r
         Block wide
     g.kernel_h = g.kernel_w = g.stride_y = g.stride_x = 1
     g.pad_top = g.pad_left = 0
-    g.bias_shift, g.out_shift, g.relu = bias_shift, out_shift, relu
+    g.requant = as_struct(requant)
     g.weight_bits = 8 * weights.dtype.itemsize
     if samples == 0 or out.size == 0:
         return
@@ -325,8 +331,7 @@ cdef class Executor:
         self.network.step_count = count + 1
         return step
 
-    def weighted(self, bint depthwise, bint wide, input_shape, output_shape, kernel, stride, pad, int bias_shift, int out_shift,
-                 bint relu, weights, bias):
+    def weighted(self, bint depthwise, bint wide, input_shape, output_shape, kernel, stride, pad, requant, weights, bias):
         """Append a convolution; fully connected is 1x1 on a (1, 1, cols) image."""
         cdef:
             simd_geometry g = image_geometry((1, *input_shape), (1, *output_shape))
@@ -337,7 +342,7 @@ cdef class Executor:
         g.kernel_h, g.kernel_w = kernel
         g.stride_y, g.stride_x = stride
         g.pad_top, g.pad_left = pad
-        g.bias_shift, g.out_shift, g.relu = bias_shift, out_shift, relu
+        g.requant = as_struct(requant)
         g.weight_bits = 8 * weights.dtype.itemsize
         which = &self.isa.depthwise[wide] if depthwise else &self.isa.convolve[wide]
         packed = Block(which.packed_bytes(&g))

@@ -30,7 +30,12 @@ def activation_table(function: str, dtype: str) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        256 read-only elements, int8 or int16.
+        256 read-only elements, int8 or int16: CMSIS-NN's own four tables.
+
+    Examples
+    --------
+    >>> activation_table("tanh", "q7")[[0, 1, 127, 128, 255]].tolist()
+    [0, 8, 127, -128, -8]
     """
     one = 1 << (7 if dtype == "q7" else 15)
     table = np.empty(256, np.int8 if dtype == "q7" else np.int16)

@@ -1,20 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The arena: where the tensors and the scratch of a sequential network lie, with lifetimes.
+"""The arena: where the tensors and the scratch of a network lie, with lifetimes.
 
-A layer needs its input, its output and its scratch at the same time and nothing else is alive, so no arena can be
-smaller than the largest such sum. Placing tensors alternately at the two ends reaches that bound: the one a layer
-reads lies at one end, the one it writes at the other, its scratch between them.
+What needs memory is a `Life`: bytes from one step to another. Lives that are alive at the same time lie apart, unless
+one lies inside the other: what an element-wise layer overwrites, a reshaped tensor, a part of a concatenation. Such a
+group of aliases is placed as one block, alive from its first use to its last.
+
+No arena can be smaller than the largest sum of blocks that are alive at once, the `lower_bound`. What `place` reaches:
+
+- A chain meets it exactly. A layer needs its input, its output and its scratch at the same time, so the tensors lie
+  alternately at the two ends, the scratch between them.
+- Up to `EXACT` blocks the arena is the smallest there is.
+- Beyond, the problem is NP-hard: a search from several orders ends at the bound or after its tries. Nothing is promised
+  then; how far it stayed from the bound is ``size_of(lives, offsets) - lower_bound(lives)``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from random import Random
 
-from cmsisnn_x.layers import Layer
+from .errors import CmsisnnError
+from .graph import Graph
+from .layers import Layer
+from .steps import Step, steps_of
 
 ALIGNMENT = 4
 """Bytes: the kernels read and write the arena in words."""
+EXACT = 8
+"""Blocks up to which `place` goes through all arrangements that could be better."""
 
 
 @dataclass(frozen=True)
@@ -43,55 +57,285 @@ class Arena:
     regions: tuple[Region, ...]
 
 
-def aligned(size: int) -> int:
-    return -(-size // ALIGNMENT) * ALIGNMENT
-
-
-def live_bytes(layers: Sequence[Layer]) -> list[int]:
-    """Arena bytes of the tensors, scratch apart, that are alive while each layer runs."""
-    sizes = _tensor_bytes(layers)
-    return [
-        before + (0 if shared else after)
-        for before, after, shared in zip(sizes, sizes[1:], _in_place(layers), strict=False)
-    ]
-
-
-def lower_bound(layers: Sequence[Layer], scratch: Sequence[int], fused: Sequence[bool] = ()) -> int:
-    """Bytes below which no arena of this network can go: the largest set of buffers that is alive at once. `fused`
-    as in `plan_arena`.
-    """
-    steps = _steps(layers, fused)
-    return max(
-        live + aligned(scratch[step.first])
-        for live, step in zip(live_bytes([s.layer for s in steps]), steps, strict=True)
-    )
-
-
 @dataclass(frozen=True)
-class _Step:
-    """What runs as one: a layer, or a convolution with the pooling that it takes in, as a layer with its input and the
-    pooling's output.
+class Life:
+    """Memory in use from step `first` to step `last`, inclusive.
+
+    With `same_as`, the index of another life, it lies inside that one, `inside` bytes from its start.
     """
 
-    layer: Layer
+    size: int
     first: int
     last: int
+    align: int = ALIGNMENT
+    same_as: int | None = None
+    inside: int = 0
 
 
-def _steps(layers: Sequence[Layer], fused: Sequence[bool]) -> list[_Step]:
-    found, index = [], 0
-    while index < len(layers):
-        layer, last = layers[index], index
-        if fused and fused[index]:
-            last += 1
-            layer = replace(layer, output_shape=layers[last].output_shape)
-        found.append(_Step(layer, index, last))
-        index = last + 1
-    return found
+def aligned(size: int, align: int = ALIGNMENT) -> int:
+    return -(-size // align) * align
+
+
+def lives(graph: Graph, steps: Sequence[Step], scratch: Sequence[int] | None = None) -> dict[str | int, Life]:
+    """What needs a place while a network runs.
+
+    Parameters
+    ----------
+    graph : Graph
+    steps : sequence of Step
+        The nodes of the graph in order, some of them together.
+    scratch : sequence of int, optional
+        Bytes of scratch per step. Default: what the steps say.
+
+    Returns
+    -------
+    dict
+        Tensors by name and then scratch by the index of its step, those that need bytes of the arena. Inputs and
+        outputs of the network are the caller's, and a tensor inside a step is never stored. An element-wise step that
+        is the last to read its input overwrites it.
+    """
+    step_of: dict[str, int] = {}
+    nodes = iter(graph.nodes)
+    for at, step in enumerate(steps):
+        step_of |= {next(nodes).name: at for _ in step.layers}
+    found: dict[str | int, Life] = {}
+    position: dict[str, int] = {}
+    for node in graph.nodes:
+        at = step_of[node.name]
+        for name in node.outputs:
+            readers = [step_of[reader.name] for reader in graph.readers(name)]
+            last = max([at, *readers])
+            if name in graph.outputs or (readers and last == at):
+                continue
+            over = node.inputs[0]
+            in_place = node.layer.is_in_place and over in position and _last_use(graph, step_of, over) == at
+            same_as = position[over] if in_place else None
+            position[name] = len(found)
+            found[name] = Life(graph.tensors[name].bytes, at, last, same_as=same_as)
+    needs = scratch if scratch is not None else [step.scratch_bytes for step in steps]
+    return found | {at: Life(need, at, at) for at, need in enumerate(needs) if need}
+
+
+def _last_use(graph: Graph, step_of: dict[str, int], tensor: str) -> int:
+    return max(step_of[reader.name] for reader in graph.readers(tensor))
+
+
+@dataclass
+class _Block:
+    """A group of aliases: what is placed."""
+
+    size: int
+    first: int
+    last: int
+    align: int
+
+    def meets(self, other: _Block) -> bool:
+        """Whether both are alive at some time."""
+        return self.first <= other.last and other.first <= self.last
+
+
+def _blocks(lives: Sequence[Life]) -> tuple[list[_Block], list[tuple[int, int]]]:
+    """The blocks in the order of their first use, and for each life its block and its offset inside."""
+    roots: list[tuple[int, int]] = []
+    for index, life in enumerate(lives):
+        root, inside, seen = index, 0, {index}
+        while (outer := lives[root].same_as) is not None:
+            inside += lives[root].inside
+            if outer in seen or not 0 <= outer < len(lives):
+                raise CmsisnnError(f"arena: expected same_as to end at another life, got {life}")
+            seen.add(outer)
+            root = outer
+        if inside % life.align:
+            raise CmsisnnError(f"arena: expected a multiple of its alignment inside another life, got {life}")
+        roots.append((root, inside))
+    members: dict[int, list[int]] = {}
+    for index, (root, _) in enumerate(roots):
+        members.setdefault(root, []).append(index)
+    blocks: dict[int, _Block] = {}
+    for root, group in members.items():
+        size = max(aligned(roots[i][1] + lives[i].size) for i in group)
+        first, last = min(lives[i].first for i in group), max(lives[i].last for i in group)
+        blocks[root] = _Block(size, first, last, max(lives[i].align for i in group))
+    order = sorted(blocks, key=lambda root: (blocks[root].first, root))
+    number = {root: at for at, root in enumerate(order)}
+    return [blocks[root] for root in order], [(number[root], inside) for root, inside in roots]
+
+
+def live_bytes(lives: Sequence[Life], count: int) -> list[int]:
+    """Bytes that are alive during each of `count` steps."""
+    total = [0] * count
+    for block in _blocks(lives)[0]:
+        for at in range(block.first, block.last + 1):
+            total[at] += block.size
+    return total
+
+
+def lower_bound(lives: Sequence[Life]) -> int:
+    """Bytes below which no arena can go: the largest set of blocks that is alive at once."""
+    return max(live_bytes(lives, 1 + max((life.last for life in lives), default=0)))
+
+
+def size_of(lives: Sequence[Life], offsets: Sequence[int]) -> int:
+    """Bytes of an arena with every life at its offset."""
+    return max((aligned(at + life.size) for at, life in zip(offsets, lives, strict=True)), default=0)
+
+
+def place(lives: Sequence[Life], *, at_most: int | None = None, tries: int = 500, seed: int = 0) -> list[int]:
+    """Give every life a place.
+
+    Parameters
+    ----------
+    lives : sequence of Life
+    at_most : int, optional
+        Bytes that the arena may take.
+    tries : int
+        Orders that are tried where neither the two ends nor all arrangements of a few blocks decide.
+    seed : int
+        The same seed gives the same places.
+
+    Returns
+    -------
+    list of int
+        An offset per life; the module says how small the arena is then.
+
+    Raises
+    ------
+    CmsisnnError
+        It was not possible within `at_most`, or aliases go in a circle.
+    """
+    blocks, where = _blocks(lives)
+    bound = lower_bound(lives)
+    if at_most is not None and bound > at_most:
+        raise CmsisnnError(f"arena: expected at most {at_most} bytes, got {bound} that are alive at once")
+    found = _two_ended(blocks, bound) or _searched(blocks, bound, tries, seed)
+    size = _extent(blocks, found)
+    if at_most is not None and size > at_most:
+        raise CmsisnnError(f"arena: expected at most {at_most} bytes, got {size} as placed")
+    return [found[block] + inside for block, inside in where]
+
+
+def _extent(blocks: Sequence[_Block], offsets: Sequence[int]) -> int:
+    return max((at + block.size for at, block in zip(offsets, blocks, strict=True)), default=0)
+
+
+def _gaps(block: _Block, blocks: Sequence[_Block], placed: dict[int, int]) -> Iterator[tuple[int, int | None]]:
+    """Where there is room for a block beside those that are placed: from and to, from the bottom up, the last of them
+    without an end.
+    """
+    taken = sorted((at, at + blocks[i].size) for i, at in placed.items() if blocks[i].meets(block))
+    start = 0
+    for at, end in taken:
+        if at - aligned(start, block.align) >= block.size:
+            yield aligned(start, block.align), at
+        start = max(start, end)
+    yield aligned(start, block.align), None
+
+
+def _lowest(block: _Block, blocks: Sequence[_Block], placed: dict[int, int]) -> int:
+    return next(_gaps(block, blocks, placed))[0]
+
+
+def _highest(block: _Block, blocks: Sequence[_Block], placed: dict[int, int], top: int) -> int:
+    gaps = list(_gaps(block, blocks, placed))
+    for start, end in reversed(gaps):
+        last = (min(top, top if end is None else end) - block.size) // block.align * block.align
+        if last >= start:
+            return last
+    return gaps[-1][0]
+
+
+def _two_ended(blocks: Sequence[_Block], top: int) -> list[int] | None:
+    """Alternately as low and as high as possible, then what is needed for a single step, scratch, as low as possible;
+    None if that does not fit below `top`. Of a chain it always does.
+    """
+    placed: dict[int, int] = {}
+    long = [i for i, block in enumerate(blocks) if block.last > block.first]
+    for turn, i in enumerate(long):
+        placed[i] = _highest(blocks[i], blocks, placed, top) if turn % 2 else _lowest(blocks[i], blocks, placed)
+    for i, block in enumerate(blocks):
+        if block.last == block.first:
+            placed[i] = _lowest(block, blocks, placed)
+    offsets = [placed[i] for i in range(len(blocks))]
+    return offsets if _extent(blocks, offsets) <= top else None
+
+
+def _in_order(order: Sequence[int], blocks: Sequence[_Block]) -> dict[int, int]:
+    """Every block as low as possible, one after the other."""
+    placed: dict[int, int] = {}
+    for i in order:
+        placed[i] = _lowest(blocks[i], blocks, placed)
+    return placed
+
+
+def _searched(blocks: Sequence[_Block], bound: int, tries: int, seed: int) -> list[int]:
+    """Orders in which blocks are placed as low as possible: some order gives the smallest arena.
+
+    A few blocks: all orders, those apart that cannot be better. Many: at first by time, by size and by the bytes that
+    are alive beside them, then hill climbing: what ends at the top is placed earlier, before something that it meets.
+    """
+    beside = [sum(other.size for other in blocks if other.meets(block)) for block in blocks]
+    numbers = range(len(blocks))
+    starts = [
+        list(numbers),
+        sorted(numbers, key=lambda i: (-blocks[i].size, i)),
+        sorted(numbers, key=lambda i: (-beside[i], -blocks[i].size, i)),
+        sorted(numbers, key=lambda i: (blocks[i].first - blocks[i].last, -blocks[i].size, i)),
+    ]
+
+    def sized(order: list[int]) -> tuple[int, list[int], dict[int, int]]:
+        placed = _in_order(order, blocks)
+        return max((at + blocks[i].size for i, at in placed.items()), default=0), order, placed
+
+    best = min((sized(order) for order in starts), key=lambda item: item[0])
+    if len(blocks) <= EXACT:
+        return _smallest(blocks, best[2], best[0], bound)
+    random, current = Random(seed), best
+    for _ in range(tries):
+        if best[0] == bound:
+            break
+        order, placed = list(current[1]), current[2]
+        top = random.choice([i for i, at in placed.items() if at + blocks[i].size == current[0]])
+        earlier = [i for i in order[: order.index(top)] if blocks[i].meets(blocks[top])]
+        moved, before = top, random.choice(earlier or order)
+        if random.random() < 0.3:  # what keeps it there may itself lie badly
+            moved, before = random.choice(order), random.choice(order)
+        if moved != before:
+            order.remove(moved)
+            order.insert(order.index(before), moved)
+        now = sized(order)
+        if now[0] <= current[0]:
+            current = now
+        best = min(best, current, key=lambda item: item[0])
+    return [best[2][i] for i in numbers]
+
+
+def _smallest(blocks: Sequence[_Block], known: dict[int, int], size: int, bound: int) -> list[int]:
+    """The smallest arena there is, by branch and bound from an arrangement of `size` bytes.
+
+    Push every block of an arrangement down as far as it goes, again and again: in the end, in the order of their
+    offsets, each lies at the lowest place that those before it leave. So orders with ascending offsets are enough.
+    """
+    best, found = size, known
+
+    def extend(placed: dict[int, int], at_least: int, top: int) -> None:
+        nonlocal best, found
+        if len(placed) == len(blocks):
+            best, found = top, dict(placed)
+            return
+        for i, block in enumerate(blocks):
+            if i in placed:
+                continue
+            at = _lowest(block, blocks, placed)
+            if at >= at_least and max(top, at + block.size) < best and best > bound:
+                extend({**placed, i: at}, at, max(top, at + block.size))
+
+    if best > bound:
+        extend({}, 0, 0)
+    return [found[i] for i in range(len(blocks))]
 
 
 def plan_arena(layers: Sequence[Layer], scratch: Sequence[int], fused: Sequence[bool] = ()) -> Arena:
-    """Place every tensor and scratch buffer.
+    """Place every tensor and scratch buffer of a sequential network.
 
     Parameters
     ----------
@@ -108,56 +352,34 @@ def plan_arena(layers: Sequence[Layer], scratch: Sequence[int], fused: Sequence[
     Arena
         Of exactly `lower_bound` bytes.
     """
-    steps = _steps(layers, fused)
-    placed = _place([step.layer for step in steps], [scratch[step.first] for step in steps])
+    graph, steps = Graph.chain(layers), steps_of(layers, fused)
+    ends = [0]  # of each step: the index of the layer behind it
+    for step in steps:
+        ends.append(ends[-1] + len(step.layers))
+    needed = lives(graph, steps, [scratch[first] for first in ends[:-1]])
+    items = list(needed.values())
+    offsets = place(items)
+    at = dict(zip(needed, offsets, strict=True))
+    before, behind = [graph.nodes[first] for first in ends[:-1]], [graph.nodes[end - 1] for end in ends[1:]]
     inputs: list[int | None] = [None] * len(layers)
     outputs, buffers = list(inputs), list(inputs)
-    for at, step in enumerate(steps):
-        inputs[step.first], buffers[step.first] = placed.input_offsets[at], placed.scratch_offsets[at]
-        outputs[step.last] = placed.output_offsets[at]
-    regions = []
-    for region in placed.regions:
-        step, (_, _, what) = steps[region.first], region.name.rpartition(".")
-        name = layers[step.first if what == "scratch" else step.last].name
-        last = steps[region.last].last
-        regions.append(Region(f"{name}.{what}", region.offset, region.bytes, step.first, last))
-    return Arena(placed.bytes, tuple(inputs), tuple(outputs), tuple(buffers), tuple(regions))
-
-
-def _place(layers: Sequence[Layer], scratch: Sequence[int]) -> Arena:
-    total = lower_bound(layers, scratch)
-    sizes, in_place = _tensor_bytes(layers), _in_place(layers)
-    offsets: list[int | None] = [None] * len(sizes)
-    at_bottom = True
-    for index in range(1, len(layers)):
-        if in_place[index - 1]:
-            offsets[index] = offsets[index - 1]
-        else:
-            offsets[index] = 0 if at_bottom else total - sizes[index]
-            at_bottom = not at_bottom
-    scratch_offsets: list[int | None] = []
-    for index, need in enumerate(scratch):
-        ends = [sizes[i] for i in (index, index + 1) if offsets[i] == 0]
-        scratch_offsets.append((ends[0] if ends else 0) if need else None)
+    for number in range(len(steps)):
+        inputs[ends[number]] = at.get(before[number].inputs[0])
+        outputs[ends[number + 1] - 1] = at.get(behind[number].outputs[0])
+        buffers[ends[number]] = at.get(number)
+    last = {index: life.last for index, life in enumerate(items) if life.same_as is None}
+    owner = list(range(len(items)))
+    for index, life in enumerate(items):
+        if life.same_as is not None:  # of an earlier one, as it overwrites it
+            owner[index] = owner[life.same_as]
+            last[owner[index]] = max(last[owner[index]], life.last)
     regions = [
-        Region(f"{layers[index].name}.scratch", offset, need, index, index)
-        for index, (offset, need) in enumerate(zip(scratch_offsets, scratch, strict=True))
-        if offset is not None
-    ]
-    first = 0
-    for index in range(1, len(layers)):
-        first = first if in_place[index - 1] else index - 1
-        if not in_place[index] and (at := offsets[index]) is not None:
-            regions.append(Region(f"{layers[first].name}.output", at, layers[first].output_bytes, first, index))
+        Region(
+            f"{steps[life.first].name}.scratch" if isinstance(key, int) else f"{steps[life.first].last.name}.output",
+            offset, life.size, ends[life.first], ends[last[index] + 1] - 1,
+        )
+        for index, (key, life, offset) in enumerate(zip(needed, items, offsets, strict=True))
+        if index in last
+    ]  # fmt: skip
     regions.sort(key=lambda region: (region.first, region.offset))
-    return Arena(total, tuple(offsets[:-1]), tuple(offsets[1:]), tuple(scratch_offsets), tuple(regions))
-
-
-def _tensor_bytes(layers: Sequence[Layer]) -> list[int]:
-    """Arena bytes of each tensor; 0 for the caller's first and last."""
-    return [0, *(aligned(layer.output_bytes) for layer in layers[:-1]), 0]
-
-
-def _in_place(layers: Sequence[Layer]) -> list[bool]:
-    """Whether each layer overwrites its input: element-wise ones whose input and output both lie in the arena."""
-    return [layer.is_in_place and 0 < index < len(layers) - 1 for index, layer in enumerate(layers)]
+    return Arena(size_of(items, offsets), tuple(inputs), tuple(outputs), tuple(buffers), tuple(regions))

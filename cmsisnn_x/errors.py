@@ -14,6 +14,20 @@ class ShapeError(CmsisnnError):
     """An array, kernel, stride or padding does not fit the others."""
 
 
+class GeometryError(ShapeError):
+    """An operation cannot run on an input of this shape.
+
+    Attributes
+    ----------
+    keys : tuple of str
+        Attributes of the operation that may be meant, the likeliest first; ``op`` where none would help.
+    """
+
+    def __init__(self, text: str, *keys: str) -> None:
+        super().__init__(text)
+        self.keys = keys or ("op",)
+
+
 class ShiftError(CmsisnnError):
     """A shift lies outside 0..31."""
 

@@ -1,28 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One layer of a sequential network, all shapes and parameters resolved; the model file's keys are its field names."""
+"""One layer of a network, all shapes and parameters resolved; the model file's keys are its field names."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from math import prod
 
 import numpy as np
 
+from .op import Op, row_of
 from .scheme import Pow2
-
-PYTHON_OPS = {
-    "conv2d": "convolve",
-    "depthwise_conv2d": "depthwise_convolve",
-    "fully_connected": "fully_connected",
-    "max_pool2d": "max_pool",
-    "avg_pool2d": "avg_pool",
-    "relu": "relu",
-    "sigmoid": "sigmoid",
-    "tanh": "tanh",
-    "softmax": "softmax",
-}
-"""Model-file operation -> the Python function that runs it."""
 
 NUMPY_DTYPES: dict[str, np.dtype] = {"q7": np.dtype(np.int8), "q15": np.dtype(np.int16)}
 
@@ -34,8 +22,8 @@ class Layer:
     `input_shape` and `output_shape` are ``(h, w, c)`` or ``(n,)``; `kernel`, `stride` are ``(y, x)``; `padding` is
     ``((top, bottom), (left, right))`` as it follows from the output size. `dtype` is that of the activations,
     `weights_dtype` that of weights and bias. `weights` and `bias` have the shapes of the Python functions.
-    `variant` holds the knobs that the model file pins. `pool` is the pooling layer right behind a convolution, which
-    the convolution's kernel may take in (`Variant.fused_pool`); see :func:`with_pools`.
+    `variant` holds the knobs that the model file pins. Its neighbours are the graph's affair:
+    :class:`cmsisnn_x.graph.Graph`.
     """
 
     name: str
@@ -55,11 +43,15 @@ class Layer:
     weights: np.ndarray | None = field(default=None, repr=False)
     bias: np.ndarray | None = field(default=None, repr=False)
     variant: Mapping[str, object] = field(default_factory=dict)
-    pool: Layer | None = field(default=None, repr=False)
+
+    @property
+    def row(self) -> Op:
+        """The row of its operation."""
+        return row_of(self.op)
 
     @property
     def python_op(self) -> str:
-        return PYTHON_OPS[self.op]
+        return self.row.name
 
     @property
     def numpy_dtype(self) -> np.dtype:
@@ -90,58 +82,25 @@ class Layer:
     @property
     def weights_shape(self) -> tuple[int, ...]:
         """Of the weights that the layer takes; ``()`` for operations without."""
-        channels = self.image[2]
-        if self.op == "conv2d":
-            return self.output_image[2], *self.kernel, channels
-        if self.op == "depthwise_conv2d":
-            return *self.kernel, channels
-        if self.op == "fully_connected":
-            return prod(self.output_shape), prod(self.input_shape)
-        return ()
+        return self.row.constants(self).get("weights", ())
 
     @property
     def bias_shape(self) -> tuple[int, ...]:
         """Of the bias that the layer takes; ``()`` for operations without."""
-        return self.output_image[2:] if self.weights_shape else ()
+        return self.row.constants(self).get("bias", ())
 
     @property
     def macs(self) -> int:
         """Multiply-accumulates of one inference; 0 for operations without weights."""
-        if self.op == "fully_connected":
-            return prod(self.input_shape) * prod(self.output_shape)
-        taps = self.kernel[0] * self.kernel[1]
-        if self.op == "conv2d":
-            return prod(self.output_shape) * taps * self.image[2]
-        if self.op == "depthwise_conv2d":
-            return prod(self.output_shape) * taps
-        return 0
+        return self.row.macs(self)
 
     @property
     def is_in_place(self) -> bool:
         """Whether the output may overwrite the input: element-wise operations."""
-        return self.op in ("relu", "sigmoid", "tanh")
+        return bool(self.row.in_place)
 
 
 def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
     if len(shape) == 3:
         return shape[0], shape[1], shape[2]
     return 1, 1, prod(shape)
-
-
-def with_pools(layers: Sequence[Layer]) -> tuple[Layer, ...]:
-    """The layers of a network, each convolution with the pooling layer that reads its output as its `pool`."""
-    following = (*layers[1:], None)
-    return tuple(
-        replace(layer, pool=after if _can_take_in(layer, after) else None)
-        for layer, after in zip(layers, following, strict=True)
-    )
-
-
-def _can_take_in(layer: Layer, after: Layer | None) -> bool:
-    return (
-        layer.op == "conv2d"
-        and after is not None
-        and after.op in ("max_pool2d", "avg_pool2d")
-        and after.dtype == layer.dtype
-        and after.input_shape == layer.output_shape
-    )

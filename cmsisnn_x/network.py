@@ -5,16 +5,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import _simd
-from ._arguments import SOFTMAX_MAX
-from ._tables import activation_table
 from .errors import CmsisnnError, DtypeError, ShapeError
-from .layers import NUMPY_DTYPES, PYTHON_OPS, Layer
+from .graph import Graph
+from .layers import NUMPY_DTYPES, Layer
+from .op import MODEL_OPS
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 
 class Network:
@@ -61,12 +64,10 @@ class Network:
             raise CmsisnnError("layers: expected at least one layer, got none")
         self._asked_isa = isa
         self._executor = _simd.Executor(isa)
-        previous = None
-        for layer in self.layers:
-            if previous is not None:
-                _check_sequence(previous, layer)
-            _append(self._executor, layer)
-            previous = layer
+        graph = Graph.chain(self.layers)
+        for node in graph.nodes:
+            graph.check(node)
+            _append(self._executor, node.layer)
         self._executor.finish()
         self.input_shape = self.layers[0].input_shape
         self.output_shape = self.layers[-1].output_shape
@@ -167,6 +168,8 @@ class Network:
         raise ShapeError(f"x: expected shape {self.input_shape} or {batch}, got {x.shape}")
 
     def _thread_pool(self, threads: int) -> ThreadPoolExecutor:
+        from concurrent.futures import ThreadPoolExecutor
+
         # A forked child inherits the object without its threads: the process id belongs to the key.
         owner = (os.getpid(), threads)
         if self._pool is None or self._pool_owner != owner:
@@ -187,45 +190,35 @@ def _require(layer: Layer, holds: bool, expected: str, got: object, error: type[
         raise error(f"layer {layer.name!r}: expected {expected}, got {got}")
 
 
-def _check_sequence(previous: Layer, layer: Layer) -> None:
-    shape = previous.output_shape
-    follows = f"input shape {shape}, the output of {previous.name!r}"
-    _require(layer, prod(shape) == prod(layer.input_shape), follows, layer.input_shape, ShapeError)
-    _require(
-        layer,
-        previous.dtype == layer.dtype,
-        f"dtype {previous.dtype}, that of {previous.name!r}",
-        layer.dtype,
-        DtypeError,
-    )
-
-
 def _check_parameters(layer: Layer) -> None:
     """What the kernels take for granted: they read and write by these numbers."""
-    _require(layer, layer.op in PYTHON_OPS, f"op in {', '.join(PYTHON_OPS)}", repr(layer.op))
+    _require(layer, layer.op in MODEL_OPS, f"op in {', '.join(MODEL_OPS)}", repr(layer.op))
     _require(layer, layer.dtype in NUMPY_DTYPES, f"dtype in {', '.join(NUMPY_DTYPES)}", repr(layer.dtype), DtypeError)
-    image, result = layer.image, layer.output_image
+    row, image, result = layer.row, layer.image, layer.output_image
     # At the far edges padding is what the output size implies, negative where pixels are left over.
     first = [before for before, _ in layer.padding]
-    shifts = (layer.bias_shift, layer.out_shift)
-    relu = layer.activation == "relu" and layer.macs > 0
+    rectifies = layer.activation == "relu" and row.is_weighted
     _require(layer, min(*image, *result) > 0, "positive sizes", (layer.input_shape, layer.output_shape), ShapeError)
     _require(layer, min(*layer.kernel, *layer.stride) > 0, "positive kernel and stride", (layer.kernel, layer.stride))
     _require(layer, min(first) >= 0, "padding of at least 0 at the top and left", layer.padding)
-    _require(layer, all(0 <= shift <= 31 for shift in shifts), "bias_shift and out_shift in 0..31", shifts)
+    if problem := layer.requant.problem:
+        raise CmsisnnError(f"layer {layer.name!r}: {problem}")
     _require(layer, 0 <= layer.int_bits <= 3, "int_bits in 0..3", layer.int_bits)
     _require(
-        layer, layer.activation is None or relu, "activation None, or 'relu' where there are weights", layer.activation
+        layer,
+        layer.activation is None or rectifies,
+        "activation None, or 'relu' where there are weights",
+        layer.activation,
     )
-    if layer.is_in_place or layer.op == "softmax":
+    if not row.is_weighted and not row.is_windowed:
         _require(
             layer, prod(image) == prod(result), f"output shape {layer.input_shape}", layer.output_shape, ShapeError
         )
-        counted = layer.op != "softmax" or prod(image) <= SOFTMAX_MAX
-        _require(layer, counted, f"at most {SOFTMAX_MAX} elements", layer.input_shape, ShapeError)
-    elif layer.op not in ("conv2d", "fully_connected"):
+    if (most := row.most_elements) is not None:
+        _require(layer, prod(image) <= most, f"at most {most} elements", layer.input_shape, ShapeError)
+    if row.is_windowed and "out_channels" not in row.attributes:
         _require(layer, image[2] == result[2], "as many channels as the input", layer.output_shape, ShapeError)
-    if layer.op in ("max_pool2d", "avg_pool2d"):
+    if row.is_windowed and not row.is_weighted:
         for axis in (0, 1):
             last = (result[axis] - 1) * layer.stride[axis] - first[axis]
             meets = first[axis] < layer.kernel[axis] and last < image[axis]
@@ -233,45 +226,26 @@ def _check_parameters(layer: Layer) -> None:
 
 
 def _append(executor: _simd.Executor, layer: Layer) -> None:
-    wide = layer.dtype == "q15"
     _check_parameters(layer)
-    pad = (layer.padding[0][0], layer.padding[1][0])
-    op = layer.python_op
-    if op in ("convolve", "depthwise_convolve", "fully_connected"):
-        depthwise, flat = op == "depthwise_convolve", op == "fully_connected"
-        executor.weighted(
-            depthwise,
-            wide,
-            (1, 1, prod(layer.input_shape)) if flat else layer.image,
-            (1, 1, prod(layer.output_shape)) if flat else layer.output_image,
-            (1, 1) if flat else layer.kernel,
-            (1, 1) if flat else layer.stride,
-            (0, 0) if flat else pad,
-            layer.bias_shift,
-            layer.out_shift,
-            layer.activation == "relu",
-            _array(layer, "weights", layer.weights_shape),
-            None if layer.bias is None else _array(layer, "bias", layer.bias_shape),
-        )
-    elif op in ("max_pool", "avg_pool"):
-        executor.pool(op == "max_pool", wide, layer.image, layer.output_image, layer.kernel, layer.stride, pad)
-    elif op in ("relu", "softmax"):
-        executor.element_wise(op, wide, prod(layer.input_shape))
-    else:
-        table = activation_table(op, layer.dtype)
-        executor.element_wise("look_up", wide, prod(layer.input_shape), table, layer.int_bits)
+    append = layer.row.append
+    assert append is not None
+    append(executor, layer, _constants(layer))
 
 
-def _array(layer: Layer, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Weights or bias, checked: what the kernels read is exactly what they expect."""
-    array = getattr(layer, name)
-    mixed = layer.dtype == "q15" and layer.op == "fully_connected"
-    allowed = (np.dtype(np.int8), np.dtype(np.int16)) if mixed else (layer.numpy_dtype,)
-    _require(layer, array is not None, name, None)
-    array = np.ascontiguousarray(array)
-    if name == "bias" and layer.weights is not None:
-        allowed = (layer.weights.dtype,)
-    expected = f"{name} of type {' or '.join(map(str, allowed))}"
-    _require(layer, array.dtype in allowed, expected, array.dtype, DtypeError)
-    _require(layer, array.shape == shape, f"{name} of shape {shape}", array.shape, ShapeError)
-    return array
+def _constants(layer: Layer) -> dict[str, np.ndarray]:
+    """Weights and bias, checked: what the kernels read is exactly what they expect. Without a bias, zeros are taken."""
+    arrays: dict[str, np.ndarray] = {}
+    for role, shape in layer.row.constants(layer).items():
+        array = getattr(layer, role)
+        if role == "bias" and array is None:
+            continue
+        types = [NUMPY_DTYPES[name] for name in layer.row.weights_types(layer.dtype)]
+        if role == "bias":
+            types = [arrays["weights"].dtype]
+        _require(layer, array is not None, role, None)
+        array = np.ascontiguousarray(array)
+        expected = f"{role} of type {' or '.join(map(str, types))}"
+        _require(layer, array.dtype in types, expected, array.dtype, DtypeError)
+        _require(layer, array.shape == shape, f"{role} of shape {shape}", array.shape, ShapeError)
+        arrays[role] = array
+    return arrays

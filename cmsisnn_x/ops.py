@@ -7,6 +7,8 @@ means, modulo 2^32 in the accumulator as the hardware does, and writes each outp
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,10 +16,12 @@ import numpy as np
 from . import _activation, _simd, _softmax, _support
 from . import _arguments as check
 from ._tables import activation_table
-from .buffers import Case, footprint
+from .buffers import footprint
 from .errors import CmsisnnError, ShapeError
+from .op import Case, check_variant
+from .scheme import Pow2
 from .study import _convolution, _depthwise, _fully_connected
-from .variant import Variant, check_variant
+from .variant import Variant
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -30,13 +34,38 @@ __all__ = [
 ]  # fmt: skip
 
 
-def _run(variant: Variant | None, kernel, case: Case, *arguments) -> None:
+_STUDY: dict[str, Callable[..., None]] = {
+    "convolve": _convolution.convolve,
+    "depthwise_convolve": _depthwise.depthwise_convolve,
+    "fully_connected": _fully_connected.fully_connected,
+}
+"""The code paths with knobs."""
+
+
+def _run(variant: Variant | None, case: Case, *arguments) -> None:
     """Run an operation with knobs: the vector kernel of this machine, or the Cython code path that `variant` names."""
     if variant is None:
         getattr(_simd, case.op)(*arguments)
         return
     scratch = np.empty(max(footprint(case, variant) // 2, 1), np.int16)
-    kernel(*arguments, variant.unroll, variant.block_rows, variant.block_cols, variant.im2col_cols, scratch)
+    knobs = (variant.unroll, variant.block_rows, variant.block_cols, variant.im2col_cols)
+    _STUDY[case.op](*arguments, *knobs, scratch)
+
+
+def _windows(op, nhwc, channels, kernel, stride, padding, ceil_mode, output_size) -> Case:
+    """An operation on images with its windows, checked, and its output of `channels` channels."""
+    size, step = nhwc.shape[1:3], check.pair("stride", stride, 1)
+    first, totals = check.convolution_padding(padding, size, kernel, step)
+    sides = check.output_sides(channels, size, kernel, step, first, totals, ceil_mode, output_size)
+    return Case(op, check.scheme_type(nhwc), nhwc.shape[1:], 1, channels, kernel, step, first, sides)
+
+
+def _requantisation(dtype: str, bias_shift, out_shift, activation) -> Pow2:
+    shifts = check.shift("bias_shift", bias_shift), check.shift("out_shift", out_shift)
+    return _pow2(dtype, *shifts, check.one_of("activation", activation, (None, "relu")))
+
+
+_pow2 = lru_cache(maxsize=256)(Pow2.of)
 
 
 def convolve(
@@ -113,10 +142,9 @@ def convolve(
         raise ShapeError(
             f"weights: expected a non-empty (out_ch, kernel_h, kernel_w, in_ch={nhwc.shape[3]}), got shape {ohwi.shape}"
         )
-    return _convolve_like(
-        _convolution.convolve, "convolve", image, nhwc, check.contiguous(ohwi), ohwi.shape[1:3], ohwi.shape[0],
-        bias, stride, padding, bias_shift, out_shift, activation, output_size, variant, out,
-    )  # fmt: skip
+    case = _windows("convolve", nhwc, ohwi.shape[0], ohwi.shape[1:3], stride, padding, False, output_size)
+    requant = _requantisation(case.dtype, bias_shift, out_shift, activation)
+    return _convolve_like(case, requant, image, nhwc, ohwi, bias, variant, out)
 
 
 def depthwise_convolve(
@@ -163,32 +191,20 @@ def depthwise_convolve(
         raise ShapeError(
             f"weights: expected a non-empty (kernel_h, kernel_w, ch={nhwc.shape[3]}), got shape {hwc.shape}"
         )
-    return _convolve_like(
-        _depthwise.depthwise_convolve, "depthwise_convolve", image, nhwc, check.contiguous(hwc), hwc.shape[:2],
-        hwc.shape[2],
-        bias, stride, padding, bias_shift, out_shift, activation, output_size, variant, out,
-    )  # fmt: skip
+    case = _windows("depthwise_convolve", nhwc, hwc.shape[2], hwc.shape[:2], stride, padding, False, output_size)
+    requant = _requantisation(case.dtype, bias_shift, out_shift, activation)
+    return _convolve_like(case, requant, image, nhwc, hwc, bias, variant, out)
 
 
-def _convolve_like(
-    kernel, op, image, nhwc, weights, window, out_ch,
-    bias, stride, padding, bias_shift, out_shift, activation, output_size, variant, out,
-):  # fmt: skip
+def _convolve_like(case: Case, requant: Pow2, image, nhwc, weights, bias, variant, out):
     """What the two convolutions share once their weights are checked."""
-    size, step = nhwc.shape[1:3], check.pair("stride", stride, 1)
-    biases = check.bias_or_zero(bias, out_ch, weights.dtype)
-    first, totals = check.convolution_padding(padding, size, window, step)
-    sides = check.output_sides(out_ch, size, window, step, first, totals, False, output_size)
-    bias_shift, out_shift = check.shift("bias_shift", bias_shift), check.shift("out_shift", out_shift)
-    is_relu = check.one_of("activation", activation, (None, "relu")) is not None
-    path = None if variant is None else check_variant(variant, op).on_host()
-    shape = (*sides, out_ch) if image.ndim == 3 else (nhwc.shape[0], *sides, out_ch)
-    result = check.Output(out, shape, image.dtype, nhwc, weights, biases)
-    if nhwc.shape[0]:
-        dtype = "q7" if image.dtype == check.Q7 else "q15"
+    weights, biases = check.contiguous(weights), check.bias_or_zero(bias, case.out_channels, weights.dtype)
+    path = None if variant is None else check_variant(variant, case.op).on_host()
+    shape = (*case.output, case.out_channels)
+    result = check.Output(out, shape if image.ndim == 3 else (len(nhwc), *shape), image.dtype, nhwc, weights, biases)
+    if len(nhwc):
         _run(
-            path, kernel, Case(op, dtype, nhwc.shape[1:], 1, out_ch, window, step, first), nhwc, weights, biases,
-            result.array.reshape(-1, *sides, out_ch), *step, *first, bias_shift, out_shift, is_relu,
+            path, case, nhwc, weights, biases, result.array.reshape(-1, *shape), *case.stride, *case.padding, requant,
         )  # fmt: skip
     return result.finish()
 
@@ -248,17 +264,15 @@ def fully_connected(
     matrix = check.contiguous(matrix)
     rows = matrix.shape[0]
     biases = check.bias_or_zero(bias, rows, matrix.dtype)
-    bias_shift, out_shift = check.shift("bias_shift", bias_shift), check.shift("out_shift", out_shift)
-    is_relu = check.one_of("activation", activation, (None, "relu")) is not None
-    path = None if variant is None else check_variant(variant, "fully_connected").on_host()
     count, length = vectors.shape
+    case = Case("fully_connected", check.scheme_type(vectors), (1, 1, length), count, rows)
+    requant = _requantisation(case.dtype, bias_shift, out_shift, activation)
+    path = None if variant is None else check_variant(variant, case.op).on_host()
     shape = (count, rows) if activations.ndim in (2, 4) else (rows,)
     result = check.Output(out, shape, activations.dtype, vectors, matrix, biases)
     if count:
-        dtype = "q7" if activations.dtype == check.Q7 else "q15"
         _run(
-            path, _fully_connected.fully_connected, Case("fully_connected", dtype, (1, 1, length), count, rows),
-            vectors, matrix, biases, result.array.reshape(count, rows), bias_shift, out_shift, is_relu,
+            path, case, vectors, matrix, biases, result.array.reshape(count, rows), requant,
         )  # fmt: skip
     return result.finish()
 
@@ -310,7 +324,7 @@ def max_pool(
            [16, 18, 19],
            [21, 23, 24]], dtype=int8)
     """
-    return _pool(True, x, kernel, stride, padding, ceil_mode, output_size, out)
+    return _pool("max_pool", x, kernel, stride, padding, ceil_mode, output_size, out)
 
 
 def avg_pool(
@@ -327,29 +341,18 @@ def avg_pool(
 
     Parameters
     ----------
-    x : array of int8 or int16, shape (h, w, c) or (n, h, w, c)
-    kernel : int or (int, int)
-        Height and width of a window.
-    stride : int or (int, int), optional
-        The kernel by default.
-    padding : int, (int, int), "same" or "valid"
-        Rows and columns by which the first windows lie outside the image.
-    ceil_mode : bool
-        Round the output size up instead of down; a last window that would start outside the padded image is dropped.
-    output_size : int or (int, int), optional
-        Overrides the size that follows from the above.
-    out : array, optional
-        Where to put the result; it may overlap the input.
+    x, kernel, stride, padding, ceil_mode, output_size, out
+        As in :func:`max_pool`.
 
     Returns
     -------
     numpy.ndarray
-        Shape (out_h, out_w, c) or (n, out_h, out_w, c), dtype of `x`; `out` if given.
+        As of :func:`max_pool`.
 
     Raises
     ------
     ValueError
-        An argument is not legal, or a window would hold no pixel of the image.
+        As in :func:`max_pool`.
 
     Notes
     -----
@@ -363,24 +366,21 @@ def avg_pool(
     >>> cmsisnn_x.avg_pool(np.int8([[[-1], [-2]], [[-2], [-2]]]), 2)
     array([[[-1]]], dtype=int8)
     """
-    return _pool(False, x, kernel, stride, padding, ceil_mode, output_size, out)
+    return _pool("avg_pool", x, kernel, stride, padding, ceil_mode, output_size, out)
 
 
-def _pool(is_max, x, kernel, stride, padding, ceil_mode, output_size, out):
+def _pool(op, x, kernel, stride, padding, ceil_mode, output_size, out):
     image = check.quantized("x", x)
     nhwc = check.images("x", image)
-    size, channels = nhwc.shape[1:3], nhwc.shape[3]
     window = check.pair("kernel", kernel, 1)
-    step = window if stride is None else check.pair("stride", stride, 1)
     round_up = check.integer("ceil_mode", ceil_mode, 0, 1, CmsisnnError) == 1
-    first, totals = check.convolution_padding(padding, size, window, step)
-    sides = check.output_sides(channels, size, window, step, first, totals, round_up, output_size)
-    check.check_windows(size, window, step, first, sides)
-    shape = (*sides, channels) if image.ndim == 3 else (nhwc.shape[0], *sides, channels)
-    result = check.Output(out, shape, image.dtype, nhwc)
-    if nhwc.shape[0]:
-        run = _simd.max_pool if is_max else _simd.avg_pool
-        run(nhwc, result.array.reshape(-1, *sides, channels), window, step, first)
+    step = window if stride is None else stride
+    case = _windows(op, nhwc, nhwc.shape[3], window, step, padding, round_up, output_size)
+    check.check_windows(case.image[:2], window, case.stride, case.padding, case.output)
+    shape = (*case.output, nhwc.shape[3])
+    result = check.Output(out, shape if image.ndim == 3 else (len(nhwc), *shape), image.dtype, nhwc)
+    if len(nhwc):
+        getattr(_simd, op)(nhwc, result.array.reshape(-1, *shape), window, case.stride, case.padding)
     return result.finish()
 
 
@@ -470,7 +470,7 @@ def tanh(x: ArrayLike, int_bits: int, out: NDArray | None = None) -> NDArray:
 
 def _look_up(function, x, int_bits, out):
     array = check.quantized("x", x)
-    table = activation_table(function, "q7" if array.dtype == check.Q7 else "q15")
+    table = activation_table(function, check.scheme_type(array))
     return _elementwise(
         _activation.look_up, array, (table, check.integer("int_bits", int_bits, 0, 3, CmsisnnError)), out
     )

@@ -18,12 +18,9 @@ block, per run, per pair of elements ``(k, k+1)``:
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from .layers import Layer
-from .packing_dense import pack_fully_connected
 from .variant import Variant
 
 
@@ -46,10 +43,13 @@ def pack_device_weights(layer: Layer, variant: Variant | None) -> np.ndarray:
         raise ValueError(f"layer {layer.name}: expected weights, got None; {layer.op} has nothing to pack")
     if variant is None or variant.weight_layout == "plain":
         return np.ascontiguousarray(layer.weights).reshape(-1)
-    return PACKERS[layer.python_op](layer, variant)
+    pack = layer.row.pack
+    assert pack is not None
+    return pack(layer, variant)
 
 
-def _convolve(layer: Layer, variant: Variant) -> np.ndarray:
+def pack_convolution(layer: Layer, variant: Variant) -> np.ndarray:
+    """Runs, or transformed kernels, in blocks of rows."""
     weights = layer.weights
     assert weights is not None
     rows = weights.shape[0]
@@ -141,7 +141,7 @@ def _pack_blocks(runs: np.ndarray, block_rows: int) -> np.ndarray:
     return by_two.transpose(0, 3, 4, 1, 5, 2).reshape(-1)  # block, run, pair, pair of rows, k, row of the pair
 
 
-def _depthwise(layer: Layer, variant: Variant) -> np.ndarray:
+def pack_depthwise(layer: Layer, variant: Variant) -> np.ndarray:
     """Words of two vertically neighbouring taps, ``[channel][kernel column][word]`` (`depthwise_rows.h`), or of two
     channels, ``[pair of channels][tap][2]`` (`depthwise_lines.h`).
     """
@@ -157,11 +157,3 @@ def _depthwise(layer: Layer, variant: Variant) -> np.ndarray:
     else:
         words = np.pad(by_channel, ((0, 0), (0, 0), (0, by_channel.shape[2] % 2)))
     return words.reshape(-1)
-
-
-PACKERS: dict[str, Callable[[Layer, Variant], np.ndarray]] = {
-    "convolve": _convolve,
-    "depthwise_convolve": _depthwise,
-    "fully_connected": pack_fully_connected,
-}
-"""Operation -> packer of its layouts other than the plain one."""

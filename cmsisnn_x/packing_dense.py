@@ -41,7 +41,7 @@ def row_blocks(rows: int, block_rows: int) -> list[int]:
     return blocks
 
 
-def pack_fully_connected(layer: Layer, variant: Variant) -> np.ndarray:
+def pack_dense(layer: Layer, variant: Variant) -> np.ndarray:
     """The weights of a fully connected `layer` as the kernel of `variant` reads them.
 
     Parameters

@@ -14,6 +14,13 @@ import numpy as np
 
 HIGHEST = {"q7": 127, "q15": 32767}
 """Largest number of each type."""
+SHIFT_MAX = 31
+"""Of bias and accumulator, which have 32 bits."""
+
+
+def wrapped(values: np.ndarray) -> np.ndarray:
+    """What 32 bits make of sums: modulo 2^32, signed; int64."""
+    return np.asarray(values).astype(np.int64).astype(np.int32).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,14 @@ class Pow2:
         return cls(bias_shift, out_shift, 0 if activation == "relu" else -high - 1, high)
 
     @property
+    def problem(self) -> str | None:
+        """Why no kernel takes these numbers; None where they are legal."""
+        shifts = (self.bias_shift, self.out_shift)
+        if all(0 <= shift <= SHIFT_MAX for shift in shifts):
+            return None
+        return f"expected bias_shift and out_shift in 0..{SHIFT_MAX}, got {shifts}"
+
+    @property
     def rounding(self) -> int:
         """round(out_shift), which every accumulator starts with."""
         return 1 << self.out_shift >> 1
@@ -54,10 +69,22 @@ class Pow2:
         """Accumulators before the first product: ``bias * 2^bias_shift + round(out_shift)``, int64, not wrapped."""
         return (np.asarray(bias).astype(np.int64) << self.bias_shift) + self.rounding
 
+    def shifted(self, acc: np.ndarray) -> np.ndarray:
+        """Finished accumulators before the clamp, as the kernels' 32 bits give them: what then lies outside the range
+        saturates; int64.
+        """
+        return wrapped(acc) >> self.out_shift
+
     def apply(self, acc: np.ndarray) -> np.ndarray:
         """Outputs of finished accumulators, which wrap around at 32 bits as the hardware's do; int64."""
-        wrapped = np.asarray(acc).astype(np.int64).astype(np.int32).astype(np.int64)
-        return np.clip(wrapped >> self.out_shift, self.low, self.high)
+        return np.clip(self.shifted(acc), self.low, self.high)
+
+    def reach(self, bias: np.ndarray, least: np.ndarray, most: np.ndarray) -> int:
+        """Largest magnitude that an accumulator can have, where sums of products lie within `least` .. `most` of their
+        channel, or are still empty. From 2^31 on it may wrap.
+        """
+        start = self.start(bias)
+        return int(max(np.abs(start + most).max(), np.abs(start + least).max(), np.abs(start).max()))
 
     def records(self, bias: np.ndarray) -> np.ndarray:
         """What a device kernel reads per output channel: here the bias as it is."""

@@ -19,9 +19,10 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the bottom up: a module imports from its own room and from those below, wherever the import stands: at the top,
 # in a function, for type checkers. Rooms are the folders and modules right below `tuning` and `cmsisnn_x`.
 KERNELS = (
-    "errors", "_version", "_checkout", "_tables", "isa", "scheme", "layers", "variant", "_arguments", "arena",
-    "packing_dense", "packing", "buffers", "interleave", "study", "network", "ops", "cmsis", "_config", "_build",
-    "__init__",
+    "errors", "_version", "_checkout", "_tables", "isa", "scheme", "variant", "op", "layers", "_arguments",
+    "packing_dense", "packing", "buffers", "graph", "steps", "arena", "registry", "interleave", "study", "network",
+    "ops", "cmsis", "_config",
+    "_build", "__init__",
 )  # fmt: skip
 TUNER = (
     "base", "target", "model", "schemas", "importers", "quantize", "cost", "emulate", "plan", "emit", "measure",
@@ -154,6 +155,49 @@ def test_the_cost_model_does_no_io() -> None:
             assert not names & {"os", "io", "pathlib", "shutil", "tempfile", "sqlite3", *RUNS_PROGRAMS}, module
             text = modules()[module].read_text(encoding="utf-8")
             assert not re.search(r"\b(open|load_target|load_model|read_\w+)\(", text), module
+
+
+def names_of_cores(code: str) -> list[int]:
+    """Lines where a core's name decides: it is compared, matched, looked for, or the key of a table."""
+    lines = []
+    for node in ast.walk(ast.parse(code)):
+        match node:
+            case ast.Compare() | ast.MatchValue():
+                decides: list[ast.AST | None] = [node]
+            case ast.Dict(keys=keys):
+                decides = [*keys]
+            case ast.Call(func=ast.Attribute(attr="startswith" | "endswith" | "removeprefix" | "removesuffix")):
+                decides = [*node.args]
+            case _:
+                continue
+        texts = [item.value for part in decides if part for item in ast.walk(part) if isinstance(item, ast.Constant)]
+        if any(isinstance(text, str) and re.match("cortex[-_]m", text, re.IGNORECASE) for text in texts):
+            lines.append(node.lineno)
+    return lines
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        'core == "cortex-m4"',
+        '"cortex-m0plus" != target.core',
+        'core in ("cortex-m4", "cortex-m7")',
+        'core not in {"cortex-m3"}',
+        'match core:\n    case "cortex-m7" | "cortex-m33": pass',
+        'ALIKE = {"cortex-m33": "cortex-m4"}',
+        'core.startswith("cortex-m")',
+    ],
+)
+def test_a_core_that_is_asked_for_by_name_is_found(code: str) -> None:
+    assert names_of_cores(code)
+
+
+def test_no_core_is_asked_for_by_name() -> None:
+    """A name may be a default and stand in words; what depends on a core asks its row in `tuning.target.cores`."""
+    assert not names_of_cores('DEFAULT = "cortex-m7"\nload_target("cortex-m4")')
+    found = {module: names_of_cores(path.read_text(encoding="utf-8")) for module, path in modules().items()
+             if module.startswith("tuning") and module != "tuning.target.cores"}  # fmt: skip
+    assert {module: lines for module, lines in found.items() if lines} == {}
 
 
 def test_only_the_emulator_and_its_workers_run_programs() -> None:

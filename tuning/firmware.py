@@ -51,7 +51,8 @@ def render(plan: Plan) -> dict[str, str]:
 def emit_plan(plan: Plan, directory: str | os.PathLike[str]) -> list[Path]:
     """Write the firmware folder.
 
-    Files of this tool are replaced one by one by atomic rename, ``plan.json`` last; files it did not write stay.
+    Beside the text of `render` it holds the model's own weights, which ``cmsisnn-verify`` compares with. Files of this
+    tool are replaced one by one by atomic rename, ``plan.json`` last; files it did not write stay.
 
     Parameters
     ----------
@@ -64,6 +65,12 @@ def emit_plan(plan: Plan, directory: str | os.PathLike[str]) -> list[Path]:
     list of pathlib.Path
         The files, in the order written.
     """
+    from .emit.names import archive_name
+    from .emit.weights import weights_archive
     from .emit.writer import write_files
 
-    return write_files(render(plan), directory)
+    texts = render(plan)
+    last = {"plan.json": texts.pop("plan.json")}
+    weights = weights_archive(plan)
+    own = {} if weights is None else {archive_name(plan.model): weights}
+    return write_files({**texts, **own, **last}, directory)

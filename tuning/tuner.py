@@ -13,20 +13,19 @@ import numpy as np
 
 import cmsisnn_x
 from cmsisnn_x.arena import plan_arena
-from cmsisnn_x.layers import Layer
+from cmsisnn_x.graph import Graph
 
+from .base.cflags import CFLAGS
 from .base.errors import OptionError
 from .base.options import OBJECTIVES, SCORES, STRATEGIES, SURROGATES
 from .cost import Estimate, Estimates, estimate, estimate_space
 from .model import Model
 from .plan import LayerPlan, Plan
 from .plan.frontier import pareto as frontiers
-from .plan.planner import Choice, Network, Options, choose
-from .search.space import SearchSpace, baseline_of, ends, kernel_key, search_space, with_own_pools
+from .plan.planner import choose_placed
+from .plan.problem import Choice, Options, Problem
+from .search.space import Place, SearchSpace, baseline_of, kernel_key, places, search_space
 from .target import Target
-
-CFLAGS = ("-std=c99", "-O3", "-fno-schedule-insns", "-ffunction-sections", "-fdata-sections")
-"""GCC's first scheduling pass hoists loads above the accumulation and spills the accumulators: off."""
 
 
 def tune(
@@ -121,12 +120,16 @@ def tune(
     flash = flash_bytes or model.budget["flash"] or target.flash_bytes
     chosen_strategy = strategy if strategy != "auto" else "exhaustive" if score == "estimate" else "bayesian"
 
-    spaces = [search_space(layer, target) for layer in with_own_pools(model.layers)]
-    estimates = [estimate_space(space.layer, space.variants, target) for space in spaces]
+    where = places(model.graph)
+    spaces = [search_space(place.layer, target, place.follower) for place in where]
+    estimates = [
+        estimate_space(place.layer, space.variants, target, place.follower)
+        for place, space in zip(where, spaces, strict=True)
+    ]
     if score == "emulate":
-        from .search.layerwise import How, search_emulated
+        from .search.layerwise import Request, search_emulated
 
-        how = How(
+        request = Request(
             objective=objective,
             sram_bytes=sram,
             flash_bytes=flash,
@@ -139,7 +142,8 @@ def tune(
             records=None if records is None else Path(records),
             seed=seed,
         )
-        found = search_emulated(spaces, estimates, _network(spaces, estimates), target, CFLAGS, how, progress)
+        problem = _problem(model.graph, where, estimates)
+        found = search_emulated(where, spaces, estimates, problem, target, CFLAGS, request, progress)
         tables = [item.table for item in found.layers]
         baselines = [item.baseline_cycles for item in found.layers]
     else:
@@ -149,18 +153,18 @@ def tune(
             for space, table in zip(spaces, estimates, strict=True)
         ]
         baselines = [_baseline_cycles(space, table, target) for space, table in zip(spaces, tables, strict=True)]
-    network = _network(spaces, tables)
-    choice = choose(network, objective, sram, flash)
-    points = frontiers(network, sram, flash) if pareto else None
+    problem = _problem(model.graph, where, tables)
+    choice = choose_placed(problem, objective, sram, flash)
+    points = frontiers(problem, sram, flash) if pareto else None
 
     def plan_of(choice: Choice) -> Plan:
         return _plan(
             model,
             target,
-            spaces,
+            where,
             tables,
             baselines,
-            network,
+            problem,
             choice,
             objective=objective,
             score=score,
@@ -173,17 +177,17 @@ def tune(
     plan = plan_of(choice)
     if found is not None and found.is_complete:
         variants = [table.variants[row] for table, row in zip(estimates, found.estimated.rows, strict=True)]
-        other = _choice_of(network, tables, variants)
+        other = _choice_of(problem, tables, variants)
         if other is not None and other.rows != choice.rows and (flash is None or other.flash_bytes <= flash):
-            return _better(plan, plan_of(other), how.records, progress)
+            return _better(plan, plan_of(other), request.records, progress)
     return plan
 
 
-def _choice_of(network: Network, tables: Sequence[Estimates], variants: Sequence[Any]) -> Choice | None:
+def _choice_of(problem: Problem, tables: Sequence[Estimates], variants: Sequence[Any]) -> Choice | None:
     """The choice of these variants; None where one of them could not be emulated."""
     if any(variant not in table.variants for table, variant in zip(tables, variants, strict=True)):
         return None
-    return network.choice_of_layers(
+    return problem.choice_of_layers(
         [table.variants.index(variant) for table, variant in zip(tables, variants, strict=True)]
     )
 
@@ -246,36 +250,33 @@ def _baseline_cycles(space: SearchSpace, table: Estimates, target: Target) -> in
     return estimate(space.layer, baseline, target).cycles if baseline else int(table.cycles[0])
 
 
-def _network(spaces: Sequence[SearchSpace], tables: Sequence[Estimates]) -> Network:
-    return Network(
-        [
-            network_options(space.layer, table, at, len(spaces))
-            for at, (space, table) in enumerate(zip(spaces, tables, strict=True))
-        ]
-    )
+def _problem(graph: Graph, where: Sequence[Place], tables: Sequence[Estimates]) -> Problem:
+    return Problem([network_options(place, table) for place, table in zip(where, tables, strict=True)], graph=graph)
 
 
-def network_options(layer: Layer, table: Estimates, index: int = 1, count: int = 3) -> Options:
-    """A layer's variants as the planner weighs them against those of other layers; it is number `index` of `count`."""
-    kernels = tuple(kernel_key(layer, variant, ends(variant, index, count)) for variant in table.variants)
-    fused = np.array([variant is not None and variant.fused_pool for variant in table.variants])
-    return Options(layer, table.cycles, table.scratch_bytes, table.weights_bytes, table.code_bytes, kernels, fused)
+def network_options(place: Place, table: Estimates) -> Options:
+    """A layer's variants as the planner weighs them against those of other layers."""
+    steps = [place.step(variant) for variant in table.variants]
+    kernels = tuple(kernel_key(step, place.aligned(step.variant)) for step in steps)
+    fused = np.array([step.pool is not None for step in steps])
+    sizes = (table.scratch_bytes, table.weights_bytes, table.code_bytes)
+    return Options(place.layer, table.cycles, *sizes, kernels, fused)
 
 
 def _plan(
     model: Model,
     target: Target,
-    spaces: Sequence[SearchSpace],
+    where: Sequence[Place],
     tables: Sequence[Estimates],
     baselines: Sequence[int],
-    network: Network,
+    problem: Problem,
     choice: Choice,
     **how: Any,
 ) -> Plan:
     chosen = [table[row] for table, row in zip(tables, choice.rows, strict=True)]
     variants = [table.variants[row] for table, row in zip(tables, choice.rows, strict=True)]
-    fused = [variant is not None and variant.fused_pool for variant in variants]
-    into = [spaces[at - 1].layer.name if at and fused[at - 1] else None for at in range(len(spaces))]
+    fused = [place.step(variant).pool is not None for place, variant in zip(where, variants, strict=True)]
+    into = [where[at - 1].layer.name if at and fused[at - 1] else None for at in range(len(where))]
     baselines = list(baselines)
     for at in (at for at, own in enumerate(fused) if own):
         # The pair's figures are the convolution's.
@@ -284,10 +285,10 @@ def _plan(
     chosen = [item if name is None else _taken_in(item) for item, name in zip(chosen, into, strict=True)]
     arena = plan_arena(model.layers, [item.scratch_bytes for item in chosen], fused)
     layers = []
-    for index, (space, table, row, item) in enumerate(zip(spaces, tables, choice.rows, chosen, strict=True)):
+    for index, (place, table, row, item) in enumerate(zip(where, tables, choice.rows, chosen, strict=True)):
         layers.append(
             LayerPlan(
-                layer=space.layer,
+                layer=place.layer,
                 variant=table.variants[row],
                 cycles=item.cycles,
                 terms=item.terms,
@@ -297,7 +298,7 @@ def _plan(
                 input_offset=arena.input_offsets[index],
                 output_offset=arena.output_offsets[index],
                 scratch_offset=arena.scratch_offsets[index],
-                runner_up=_runner_up(table, row, int(tables[index + 1].cycles[0]) if index + 1 < len(tables) else 0),
+                runner_up=_runner_up(table, row, 0 if place.follower is None else int(tables[index + 1].cycles[0])),
                 emulated_cycles=item.emulated_cycles,
                 fused_into=into[index],
             )
@@ -307,7 +308,7 @@ def _plan(
         "ms": _rounded(target.milliseconds(choice.cycles), 4),
         "energy_uj": _rounded(target.energy_uj(choice.cycles), 3),
         "macs": model.macs,
-        "sram_bytes": arena.bytes + network.caller_bytes,
+        "sram_bytes": arena.bytes + problem.caller_bytes,
         "arena_bytes": arena.bytes,
         "scratch_bytes": max(item.scratch_bytes for item in chosen),
         "flash_bytes": choice.flash_bytes,
@@ -340,8 +341,8 @@ def _taken_in(item: Estimate) -> Estimate:
 
 
 def _runner_up(table: Estimates, row: int, next_cycles: int) -> dict[str, Any] | None:
-    """The fastest other variant, and what it would have cost. `next_cycles` are those of the next layer, which rows
-    with a fused pooling contain: they are added to all rows where the chosen one does, taken off where it does not.
+    """The fastest other variant, and what it would have cost. `next_cycles` are those of the pooling that rows may take
+    in: they are added to all rows where the chosen one contains them, taken off where it does not.
     """
     others = [i for i in range(len(table)) if i != row]
     if not others:

@@ -55,13 +55,12 @@ class _Kernels:
         if path in _simd.built():
             if path not in _simd.available():
                 raise NotImplementedError(f"{path} is not supported by this processor")
-            tail = (layer.bias_shift, layer.out_shift, layer.activation == "relu")
             if self.op == "fully_connected":
                 arrays = self.x.reshape(1, -1), layer.weights, layer.bias, self.out[None]
-                self.call = lambda: _simd.fully_connected(*arrays, *tail, isa=path)
+                self.call = lambda: _simd.fully_connected(*arrays, layer.requant, isa=path)
             else:
                 run, arrays = getattr(_simd, self.op), (self.x[None], layer.weights, layer.bias, self.out[None])
-                self.call = lambda: run(*arrays, 1, 1, *arguments["padding"], *tail, isa=path)
+                self.call = lambda: run(*arrays, 1, 1, *arguments["padding"], layer.requant, isa=path)
         else:
             variant, run = chosen_variants(self.op)[path], getattr(cmsisnn_x, self.op)
             self.call = lambda: run(self.x, layer.weights, layer.bias, variant=variant, out=self.out, **arguments)

@@ -15,7 +15,7 @@
 #define PW int8_t
 #define KG 4
 #define CORRECTION 0
-#define LOWER_FILL(dst, n) memset(dst, 0, (size_t)(n))
+#define LOWER_FILL(dst, fill, n) memset(dst, fill, (size_t)(n))
 #define LOWER_ROW(dst, src, n) memcpy(dst, src, (size_t)(n))
 #define AMX_ROWS 16
 
@@ -45,7 +45,7 @@ typedef struct {
 ALWAYS_INLINE void amx_store(const amx_job *job, const int32_t (*spill)[LANES], int8_t *out, int pixels, int channels)
 {
     for (int p = 0; p < pixels; p++)
-        store_q7(out + p * job->out_ch, _mm512_load_si512(spill[p]), job->shift, job->low, channels);
+        store_q7(out + p * job->out_ch, _mm512_load_si512(spill[p]), &job->requant, channels);
 }
 
 /* One or two segments of M pixels against one or two vectors of channels. */

@@ -37,9 +37,11 @@ ALWAYS_INLINE __m256i broadcast_dword(const void *p)
     return _mm256_set1_epi32(v);
 }
 
-ALWAYS_INLINE __m256i shift_and_floor(__m256i acc, int shift, int32_t low)
+/* The upper bound comes with packing, which saturates. */
+ALWAYS_INLINE __m256i shift_and_floor(__m256i acc, const simd_requant *requant)
 {
-    return _mm256_max_epi32(_mm256_srav_epi32(acc, _mm256_set1_epi32(shift)), _mm256_set1_epi32(low));
+    const __m256i shifted = _mm256_srav_epi32(acc, _mm256_set1_epi32(requant->out_shift));
+    return _mm256_max_epi32(shifted, _mm256_set1_epi32(requant->low));
 }
 
 /* Stores the first n elements of a vector; memcpy of a constant size becomes one store. */
@@ -67,7 +69,7 @@ ALWAYS_INLINE __m256i words_of(__m256i acc) { return _mm256_permute4x64_epi64(_m
 
 /* Depthwise: pairs of taps interleaved by 16-bit unpacks, which keep 128-bit lanes apart; packing sums undoes it. */
 #define DW_SUMS depthwise_sums
-#define DW_STORE(out, acc, shift, low, n) depthwise_store(out, acc, shift, low, n, (int)sizeof(T))
+#define DW_STORE(out, acc, requant, channel, n) depthwise_store(out, acc, requant, n, (int)sizeof(T))
 #define DW_LANES 16
 #define DW_TAPS 2
 #define DW_PIXELS 4
@@ -95,9 +97,9 @@ ALWAYS_INLINE void depthwise_sums(const ptrdiff_t *taps, ptrdiff_t steps, const 
     }
 }
 
-ALWAYS_INLINE void depthwise_store(void *out, const __m256i *acc, int shift, int32_t low, int n, int size)
+ALWAYS_INLINE void depthwise_store(void *out, const __m256i *acc, const simd_requant *requant, int n, int size)
 {
-    const __m256i words = _mm256_packs_epi32(shift_and_floor(acc[0], shift, low), shift_and_floor(acc[1], shift, low));
+    const __m256i words = _mm256_packs_epi32(shift_and_floor(acc[0], requant), shift_and_floor(acc[1], requant));
     store_some(out, size == 1 ? bytes_of(words) : words, n, DW_LANES, size);
 }
 
@@ -110,15 +112,15 @@ ALWAYS_INLINE void widen_bytes(int16_t *restrict to, const int8_t *restrict from
 /* ---- q7 convolution ---- */
 #define FN(name) q7_##name
 #define T int8_t
-#define STORE(out, acc, shift, low, n) \
-    store_some(out, bytes_of(words_of(shift_and_floor(acc, shift, low))), n, LANES, 1)
+#define STORE(out, acc, requant, channel, n) \
+    store_some(out, bytes_of(words_of(shift_and_floor(acc, requant))), n, LANES, 1)
 #ifdef __AVXVNNI__
 /* Inputs plus 128, so that they are unsigned; -128 * (sum of weights) goes into the sums. */
 #define LT uint8_t
 #define PW int8_t
 #define KG 4
 #define CORRECTION 128
-#define LOWER_FILL(dst, n) memset(dst, 0x80, (size_t)(n))
+#define LOWER_FILL(dst, fill, n) memset(dst, (fill) ^ 0x80, (size_t)(n))
 #define LOWER_ROW(dst, src, n) offset_bytes(dst, src, n)
 #define DOT(acc, w, x) _mm256_dpbusd_avx_epi32(acc, x, w)
 
@@ -132,7 +134,7 @@ ALWAYS_INLINE void offset_bytes(uint8_t *restrict to, const int8_t *restrict fro
 #define PW int16_t
 #define KG 2
 #define CORRECTION 0
-#define LOWER_FILL(dst, n) memset(dst, 0, (size_t)(n) * 2)
+#define LOWER_FILL(dst, fill, n) fill_words(dst, fill, n)
 #define LOWER_ROW(dst, src, n) widen_bytes(dst, src, n)
 #define DOT DOT_WORDS
 #endif
@@ -154,7 +156,7 @@ ALWAYS_INLINE void offset_bytes(uint8_t *restrict to, const int8_t *restrict fro
 /* ---- q7 depthwise, widened ---- */
 #define FN(name) q7w_##name
 #define LT int16_t
-#define LOWER_FILL(dst, n) memset(dst, 0, (size_t)(n) * 2)
+#define LOWER_FILL(dst, fill, n) fill_words(dst, fill, n)
 #define LOWER_ROW(dst, src, n) widen_bytes(dst, src, n)
 #include "lower.template.h"
 #include "depthwise.template.h"
@@ -171,7 +173,7 @@ ALWAYS_INLINE void offset_bytes(uint8_t *restrict to, const int8_t *restrict fro
 #define CORRECTION 0
 #define LOWER_ROW(dst, src, n) memcpy(dst, src, (size_t)(n) * 2)
 #define DOT DOT_WORDS
-#define STORE(out, acc, shift, low, n) store_some(out, words_of(shift_and_floor(acc, shift, low)), n, LANES, 2)
+#define STORE(out, acc, requant, channel, n) store_some(out, words_of(shift_and_floor(acc, requant)), n, LANES, 2)
 #include "lower.template.h"
 #include "convolve.template.h"
 #include "tile.template.h"

@@ -35,9 +35,11 @@ ALWAYS_INLINE __m512i broadcast_dword(const void *p)
 
 ALWAYS_INLINE __mmask16 first_lanes(int n) { return n >= LANES ? 0xffff : n <= 0 ? 0 : (__mmask16)((1u << n) - 1); }
 
-ALWAYS_INLINE __m512i shift_and_floor(__m512i acc, int shift, int32_t low)
+/* The upper bound comes with packing, which saturates. */
+ALWAYS_INLINE __m512i shift_and_floor(__m512i acc, const simd_requant *requant)
 {
-    return _mm512_max_epi32(_mm512_srav_epi32(acc, _mm512_set1_epi32(shift)), _mm512_set1_epi32(low));
+    const __m512i shifted = _mm512_srav_epi32(acc, _mm512_set1_epi32(requant->out_shift));
+    return _mm512_max_epi32(shifted, _mm512_set1_epi32(requant->low));
 }
 
 #define BROADCAST(p) broadcast_dword(p)
@@ -70,9 +72,9 @@ ALWAYS_INLINE void depthwise_sums(const ptrdiff_t *taps, ptrdiff_t steps, const 
     }
 }
 
-ALWAYS_INLINE __m512i depthwise_pack(const __m512i *acc, int shift, int32_t low)
+ALWAYS_INLINE __m512i depthwise_pack(const __m512i *acc, const simd_requant *requant)
 {
-    return _mm512_packs_epi32(shift_and_floor(acc[0], shift, low), shift_and_floor(acc[1], shift, low));
+    return _mm512_packs_epi32(shift_and_floor(acc[0], requant), shift_and_floor(acc[1], requant));
 }
 
 ALWAYS_INLINE __mmask32 first_channels(int n) { return n >= 32 ? 0xffffffff : ((__mmask32)1 << n) - 1; }
@@ -84,10 +86,10 @@ ALWAYS_INLINE __mmask32 first_channels(int n) { return n >= 32 ? 0xffffffff : ((
 #define PW int8_t
 #define KG 4
 #define CORRECTION 128
-#define LOWER_FILL(dst, n) memset(dst, 0x80, (size_t)(n))
+#define LOWER_FILL(dst, fill, n) memset(dst, (fill) ^ 0x80, (size_t)(n))
 #define LOWER_ROW(dst, src, n) offset_bytes(dst, src, n)
 #define DOT(acc, w, x) _mm512_dpbusd_epi32(acc, x, w)
-#define STORE(out, acc, shift, low, n) store_q7(out, acc, shift, low, n)
+#define STORE(out, acc, requant, channel, n) store_q7(out, acc, requant, n)
 
 ALWAYS_INLINE void offset_bytes(uint8_t *restrict to, const int8_t *restrict from, ptrdiff_t n)
 {
@@ -101,9 +103,9 @@ ALWAYS_INLINE void offset_bytes(uint8_t *restrict to, const int8_t *restrict fro
     }
 }
 
-ALWAYS_INLINE void store_q7(int8_t *out, __m512i acc, int shift, int32_t low, int n)
+ALWAYS_INLINE void store_q7(int8_t *out, __m512i acc, const simd_requant *requant, int n)
 {
-    const __m128i v = _mm512_cvtsepi32_epi8(shift_and_floor(acc, shift, low));
+    const __m128i v = _mm512_cvtsepi32_epi8(shift_and_floor(acc, requant));
     if (n >= LANES)
         _mm_storeu_si128((__m128i *)out, v);
     else
@@ -122,10 +124,10 @@ ALWAYS_INLINE void store_q7(int8_t *out, __m512i acc, int shift, int32_t low, in
 
 #define FN(name) q7w_##name
 #define LT int16_t
-#define LOWER_FILL(dst, n) memset(dst, 0, (size_t)(n) * 2)
+#define LOWER_FILL(dst, fill, n) fill_words(dst, fill, n)
 #define LOWER_ROW(dst, src, n) widen_bytes(dst, src, n)
-#define DW_STORE(out, acc, shift, low, n) \
-    _mm256_mask_storeu_epi8(out, first_channels(n), _mm512_cvtsepi16_epi8(depthwise_pack(acc, shift, low)))
+#define DW_STORE(out, acc, requant, channel, n) \
+    _mm256_mask_storeu_epi8(out, first_channels(n), _mm512_cvtsepi16_epi8(depthwise_pack(acc, requant)))
 
 ALWAYS_INLINE void widen_bytes(int16_t *restrict to, const int8_t *restrict from, ptrdiff_t n)
 {
@@ -158,16 +160,16 @@ ALWAYS_INLINE void widen_bytes(int16_t *restrict to, const int8_t *restrict from
 #define PW int16_t
 #define KG 2
 #define CORRECTION 0
-#define LOWER_FILL(dst, n) memset(dst, 0, (size_t)(n) * 2)
+#define LOWER_FILL(dst, fill, n) fill_words(dst, fill, n)
 #define LOWER_ROW(dst, src, n) memcpy(dst, src, (size_t)(n) * 2)
 #define DOT(acc, w, x) _mm512_dpwssd_epi32(acc, w, x)
-#define STORE(out, acc, shift, low, n) store_q15(out, acc, shift, low, n)
-#define DW_STORE(out, acc, shift, low, n) \
-    _mm512_mask_storeu_epi16(out, first_channels(n), depthwise_pack(acc, shift, low))
+#define STORE(out, acc, requant, channel, n) store_q15(out, acc, requant, n)
+#define DW_STORE(out, acc, requant, channel, n) \
+    _mm512_mask_storeu_epi16(out, first_channels(n), depthwise_pack(acc, requant))
 
-ALWAYS_INLINE void store_q15(int16_t *out, __m512i acc, int shift, int32_t low, int n)
+ALWAYS_INLINE void store_q15(int16_t *out, __m512i acc, const simd_requant *requant, int n)
 {
-    const __m256i v = _mm512_cvtsepi32_epi16(shift_and_floor(acc, shift, low));
+    const __m256i v = _mm512_cvtsepi32_epi16(shift_and_floor(acc, requant));
     if (n >= LANES)
         _mm256_storeu_si256((__m256i *)out, v);
     else

@@ -16,8 +16,7 @@ typedef struct {
     int rows, groups;
     const int32_t *sums;
     const PW *weights;
-    int shift;
-    int32_t low;
+    simd_requant requant;
     ptrdiff_t out_ch;
     ptrdiff_t row_pixels, pixel_pitch; /* of an output row; elements between its windows */
 } FN(job);
@@ -108,8 +107,7 @@ static void FN(run)(const simd_geometry *g, const void *packed, const void *in, 
         .groups = FN(groups)(g),
         .sums = packed,
         .weights = (const PW *)((const char *)packed + FN(sums_bytes)(g)),
-        .shift = g->out_shift,
-        .low = g->relu ? 0 : INT32_MIN,
+        .requant = g->requant,
         .out_ch = g->out_ch,
         .row_pixels = g->out_w,
         .pixel_pitch = (ptrdiff_t)g->stride_x * g->in_ch,

@@ -10,8 +10,8 @@
 typedef struct {
     const ptrdiff_t *taps; /* offset of every tap inside a window, a multiple of DW_TAPS of them */
     ptrdiff_t steps;
-    int shift;
-    int32_t low;
+    simd_requant requant;
+    const int32_t *sums;
     ptrdiff_t ch; /* elements from one pixel of a tile to the next in the output */
 } FN(dw_job);
 
@@ -88,9 +88,8 @@ static void FN(dw_run)(const simd_geometry *g, const void *packed, const void *i
     ptrdiff_t *offsets = scratch;
     ptrdiff_t *taps = (ptrdiff_t *)((char *)scratch + p.offsets_bytes);
     int16_t *buffer = (int16_t *)((char *)taps + FN(dw_taps_bytes)(g));
-    const FN(dw_job) job = {taps, FN(dw_steps)(g), g->out_shift, g->relu ? 0 : INT32_MIN,
-                            FN(dw_spans_pixels)(g) ? DW_LANES : g->out_ch};
     const int32_t *sums = packed;
+    const FN(dw_job) job = {taps, FN(dw_steps)(g), g->requant, sums, FN(dw_spans_pixels)(g) ? DW_LANES : g->out_ch};
     const int16_t *weights = (const int16_t *)((const char *)packed + FN(dw_sums_bytes)(g));
     const ptrdiff_t chunk_pitch = job.steps * DW_TAPS * DW_LANES;
 

@@ -2,11 +2,11 @@
 /* Copies the input rows that a strip of output rows reads into a padded buffer, so that inner loops meet no border:
  *
  *      pad_left            in_w               right
- *   |  zeros    | y0: x0c0 x0c1 .. x1c0 ..  |  zeros  |   pitch = padded_w * in_ch
+ *   |  fill     | y0: x0c0 x0c1 .. x1c0 ..  |  fill   |   pitch = padded_w * in_ch
  *
  * A window is then kernel_h runs of kernel_w * in_ch elements that lie `pitch` apart. Strips bound the buffer.
  *
- * Takes: FN(name), T (input), LT (lowered element), LOWER_ROW(dst, src, n), LOWER_FILL(dst, n).
+ * Takes: FN(name), T (input), LT (lowered element), LOWER_ROW(dst, src, n), LOWER_FILL(dst, fill, n).
  */
 #ifndef LOWER_STRIP_BYTES
 #define LOWER_STRIP_BYTES (256 * 1024)
@@ -51,15 +51,16 @@ static void FN(lower)(const simd_geometry *g, const FN(lowering) *p, const T *in
     const ptrdiff_t first = first_out * g->stride_y - g->pad_top;
     const ptrdiff_t rows = (out_rows - 1) * g->stride_y + g->kernel_h;
     const ptrdiff_t ch = g->in_ch;
+    const int32_t fill = g->requant.fill;
     for (ptrdiff_t r = 0; r < rows; r++, buffer += p->pitch) {
         const ptrdiff_t y = first + r;
         if (y < 0 || y >= g->in_h) {
-            LOWER_FILL(buffer, p->pitch);
+            LOWER_FILL(buffer, fill, p->pitch);
             continue;
         }
-        LOWER_FILL(buffer, p->left * ch);
+        LOWER_FILL(buffer, fill, p->left * ch);
         LOWER_ROW(buffer + p->left * ch, in + y * g->in_w * ch, p->copied * ch);
-        LOWER_FILL(buffer + (p->left + p->copied) * ch, p->right * ch);
+        LOWER_FILL(buffer + (p->left + p->copied) * ch, fill, p->right * ch);
     }
     memset(buffer, 0, LOWER_SLACK(g));
 }

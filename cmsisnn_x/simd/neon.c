@@ -20,14 +20,15 @@
 #define TILES(TILE) TILE(1, 1, 2) TILE(2, 1, 2) TILE(4, 1, 2) TILE(1, 4, 2) TILE(2, 4, 1) TILE(4, 4, 1)
 #define CORRECTION 0
 
-ALWAYS_INLINE int32x4_t shift_and_floor(int32x4_t acc, int shift, int32_t low)
+/* The upper bound comes with narrowing, which saturates. */
+ALWAYS_INLINE int32x4_t shift_and_floor(int32x4_t acc, const simd_requant *requant)
 {
-    return vmaxq_s32(vshlq_s32(acc, vdupq_n_s32(-shift)), vdupq_n_s32(low));
+    return vmaxq_s32(vshlq_s32(acc, vdupq_n_s32(-requant->out_shift)), vdupq_n_s32(requant->low));
 }
 
-ALWAYS_INLINE void store_q7(int8_t *out, int32x4_t acc, int shift, int32_t low, int n)
+ALWAYS_INLINE void store_q7(int8_t *out, int32x4_t acc, const simd_requant *requant, int n)
 {
-    const int16x4_t words = vqmovn_s32(shift_and_floor(acc, shift, low));
+    const int16x4_t words = vqmovn_s32(shift_and_floor(acc, requant));
     const int8x8_t bytes = vqmovn_s16(vcombine_s16(words, words));
     int8_t spill[8];
     if (n > 0) {
@@ -36,9 +37,9 @@ ALWAYS_INLINE void store_q7(int8_t *out, int32x4_t acc, int shift, int32_t low, 
     }
 }
 
-ALWAYS_INLINE void store_q15(int16_t *out, int32x4_t acc, int shift, int32_t low, int n)
+ALWAYS_INLINE void store_q15(int16_t *out, int32x4_t acc, const simd_requant *requant, int n)
 {
-    const int16x4_t words = vqmovn_s32(shift_and_floor(acc, shift, low));
+    const int16x4_t words = vqmovn_s32(shift_and_floor(acc, requant));
     int16_t spill[4];
     if (n >= LANES)
         vst1_s16(out, words);
@@ -82,12 +83,12 @@ ALWAYS_INLINE void depthwise_sums(const ptrdiff_t *taps, ptrdiff_t steps, const 
 /* ---- q7 convolution ---- */
 #define FN(name) q7_##name
 #define T int8_t
-#define STORE store_q7
+#define STORE(out, acc, requant, channel, n) store_q7(out, acc, requant, n)
 #ifdef __ARM_FEATURE_DOTPROD
 #define LT int8_t
 #define PW int8_t
 #define KG 4
-#define LOWER_FILL(dst, n) memset(dst, 0, (size_t)(n))
+#define LOWER_FILL(dst, fill, n) memset(dst, fill, (size_t)(n))
 #define LOWER_ROW(dst, src, n) memcpy(dst, src, (size_t)(n))
 #define LOAD_WEIGHTS(p) vreinterpretq_s32_s8(vld1q_s8(p))
 #define BROADCAST(p) broadcast_dword(p)
@@ -103,7 +104,7 @@ ALWAYS_INLINE int32x4_t broadcast_dword(const int8_t *p)
 #define LT int16_t
 #define PW int16_t
 #define KG 1
-#define LOWER_FILL(dst, n) memset(dst, 0, (size_t)(n) * 2)
+#define LOWER_FILL(dst, fill, n) fill_words(dst, fill, n)
 #define LOWER_ROW(dst, src, n) widen_bytes(dst, src, n)
 /* Sixteen bits wide weights and inputs travel in the low half of a vector. */
 #define LOAD_WEIGHTS(p) vreinterpretq_s32_s16(vcombine_s16(vld1_s16(p), vdup_n_s16(0)))
@@ -129,10 +130,10 @@ ALWAYS_INLINE int32x4_t broadcast_dword(const int8_t *p)
 /* ---- q7 depthwise, widened ---- */
 #define FN(name) q7w_##name
 #define LT int16_t
-#define LOWER_FILL(dst, n) memset(dst, 0, (size_t)(n) * 2)
+#define LOWER_FILL(dst, fill, n) fill_words(dst, fill, n)
 #define LOWER_ROW(dst, src, n) widen_bytes(dst, src, n)
-#define DW_STORE(out, acc, shift, low, n) \
-    (store_q7(out, (acc)[0], shift, low, n), store_q7((out) + 4, (acc)[1], shift, low, (n) - 4))
+#define DW_STORE(out, acc, requant, channel, n) \
+    (store_q7(out, (acc)[0], requant, n), store_q7((out) + 4, (acc)[1], requant, (n) - 4))
 #include "lower.template.h"
 #include "depthwise.template.h"
 #include "depthwise_tile.template.h"
@@ -150,9 +151,9 @@ ALWAYS_INLINE int32x4_t broadcast_dword(const int8_t *p)
 #define LOAD_WEIGHTS(p) vreinterpretq_s32_s16(vcombine_s16(vld1_s16(p), vdup_n_s16(0)))
 #define BROADCAST(p) vreinterpretq_s32_s16(vdupq_n_s16(*(p)))
 #define DOT(acc, w, x) vmlal_s16(acc, vget_low_s16(vreinterpretq_s16_s32(w)), vget_low_s16(vreinterpretq_s16_s32(x)))
-#define STORE store_q15
-#define DW_STORE(out, acc, shift, low, n) \
-    (store_q15(out, (acc)[0], shift, low, n), store_q15((out) + 4, (acc)[1], shift, low, (n) - 4))
+#define STORE(out, acc, requant, channel, n) store_q15(out, acc, requant, n)
+#define DW_STORE(out, acc, requant, channel, n) \
+    (store_q15(out, (acc)[0], requant, n), store_q15((out) + 4, (acc)[1], requant, (n) - 4))
 #include "lower.template.h"
 #include "convolve.template.h"
 #include "tile.template.h"

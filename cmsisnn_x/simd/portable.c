@@ -12,7 +12,7 @@
 #define PIXELS 4
 #define COLUMNS PIXELS
 #define CORRECTION 0
-#define LOWER_FILL(dst, n) memset(dst, 0, (size_t)(n) * 2)
+#define LOWER_FILL(dst, fill, n) fill_words(dst, fill, n)
 
 ALWAYS_INLINE void widen_bytes(int16_t *restrict to, const int8_t *restrict from, ptrdiff_t n)
 {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The inner functions of convolve.template.h and depthwise.template.h in portable C.
- * Takes: FN(name), T. */
+ * Takes: FN(name), T. The scheme is copied: an output of bytes may alias anything that is read through a pointer. */
 
 /* The other way round where fewer than PIXELS columns are left: four rows of weights against one column. */
-static void FN(one_column)(const FN(job) *job, const int16_t *column, ptrdiff_t depth, T *out, int32_t low,
-                           int32_t high)
+static void FN(one_column)(const FN(job) *job, const int16_t *column, ptrdiff_t depth, T *out)
 {
+    const simd_requant requant = job->requant;
     for (ptrdiff_t oc = 0; oc < job->out_ch; oc += 4) {
         const ptrdiff_t last = job->out_ch - 1, valid = min_ptrdiff(job->out_ch - oc, 4);
         const void *rows[4];
@@ -16,15 +16,14 @@ static void FN(one_column)(const FN(job) *job, const int16_t *column, ptrdiff_t 
         }
         four_rows_w16(column, rows, depth, sums);
         for (ptrdiff_t r = 0; r < valid; r++)
-            out[oc + r] = (T)clamp_shifted(sums[r], job->shift, low, high);
+            out[oc + r] = (T)requantise(sums[r], &requant, oc + r);
     }
 }
 
 static void FN(strip)(const FN(job) *job, T *out, ptrdiff_t pixels)
 {
     const ptrdiff_t depth = (ptrdiff_t)job->rows * job->groups;
-    const int32_t high = sizeof(T) == 1 ? INT8_MAX : INT16_MAX;
-    const int32_t low = job->low == 0 ? 0 : -high - 1;
+    const simd_requant requant = job->requant;
     int16_t *columns = job->columns;
     const void *const windows[PIXELS] = {columns, columns + depth, columns + 2 * depth, columns + 3 * depth};
     for (ptrdiff_t i = 0; i < pixels; i += PIXELS) {
@@ -35,7 +34,7 @@ static void FN(strip)(const FN(job) *job, T *out, ptrdiff_t pixels)
                        (size_t)job->groups * sizeof(int16_t));
         if (valid < PIXELS) {
             for (ptrdiff_t p = 0; p < valid; p++)
-                FN(one_column)(job, columns + p * depth, depth, out + (i + p) * job->out_ch, low, high);
+                FN(one_column)(job, columns + p * depth, depth, out + (i + p) * job->out_ch);
             break;
         }
         for (ptrdiff_t oc = 0; oc < job->out_ch; oc++) {
@@ -43,7 +42,7 @@ static void FN(strip)(const FN(job) *job, T *out, ptrdiff_t pixels)
             uint32_t sums[PIXELS] = {start, start, start, start};
             four_rows_w16(job->weights + oc * depth, windows, depth, sums);
             for (ptrdiff_t p = 0; p < PIXELS; p++)
-                out[(i + p) * job->out_ch + oc] = (T)clamp_shifted(sums[p], job->shift, low, high);
+                out[(i + p) * job->out_ch + oc] = (T)requantise(sums[p], &requant, oc);
         }
     }
 }
@@ -51,8 +50,7 @@ static void FN(strip)(const FN(job) *job, T *out, ptrdiff_t pixels)
 static void FN(dw_tile)(const FN(dw_job) *job, const int16_t *in, const ptrdiff_t *offsets, const int16_t *weights,
                         const int32_t *sums, T *out, int pixels, int channels)
 {
-    const int32_t high = sizeof(T) == 1 ? INT8_MAX : INT16_MAX;
-    const int32_t low = job->low == 0 ? 0 : -high - 1;
+    const simd_requant requant = job->requant;
     uint32_t acc[DW_LANES];
     (void)pixels;
     memcpy(acc, sums, sizeof acc);
@@ -61,5 +59,5 @@ static void FN(dw_tile)(const FN(dw_job) *job, const int16_t *in, const ptrdiff_
         multiply_add(acc, from, w, channels);
     }
     for (int c = 0; c < channels; c++)
-        out[c] = (T)clamp_shifted(acc[c], job->shift, low, high);
+        out[c] = (T)requantise(acc[c], &requant, sums - job->sums + c);
 }

@@ -6,7 +6,7 @@ static void FN(dot_rows)(const simd_geometry *g, const void *weights, const void
                          int16_t *wide)
 {
     const ptrdiff_t cols = g->in_ch, rows = g->out_ch;
-    const int32_t high = sizeof(T) == 1 ? INT8_MAX : INT16_MAX, low = g->relu ? 0 : -high - 1;
+    const simd_requant requant = g->requant; /* a copy: what `to` points to may alias *g */
     const T *x = in;
     T *to = out;
     for (ptrdiff_t i = 0; i < cols; i++)
@@ -25,6 +25,6 @@ static void FN(dot_rows)(const simd_geometry *g, const void *weights, const void
         else
             four_rows_w16(wide, row, cols, sums);
         for (ptrdiff_t i = 0; i < valid; i++)
-            to[r + i] = (T)clamp_shifted(sums[i], g->out_shift, low, high);
+            to[r + i] = (T)requantise(sums[i], &requant, r + i);
     }
 }

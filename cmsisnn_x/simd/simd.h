@@ -3,8 +3,8 @@
  *
  *   plain weights --pack--> packed (once)        input --lower--> padded rows --tile--> output
  *
- * Every table computes  out = clamp((bias << bias_shift) + round(out_shift) + sum) >> out_shift  with a 32-bit
- * accumulator that wraps, so all tables give the same bits for all inputs.
+ * Every table computes  out = requantise(start(bias) + sum)  with a 32-bit accumulator that wraps, so all tables give
+ * the same bits for all inputs.
  */
 #ifndef CMSISNN_X_SIMD_H
 #define CMSISNN_X_SIMD_H
@@ -14,14 +14,23 @@
 
 #define SIMD_ALIGNMENT 64
 
+/* A scheme (cmsisnn_x.scheme) as the kernels see it. Of powers of two, where a channel has no constants but its bias:
+ *     start(bias) = (bias << bias_shift) + round(out_shift), round(s) = 2^(s-1), 0 for s = 0
+ *     requantise(sum) = clamp(sum >> out_shift, low, high)
+ */
+typedef struct {
+    int32_t bias_shift, out_shift;
+    int32_t low, high; /* of the outputs; `high` is the highest of their type */
+    int32_t fill;      /* what padding holds */
+} simd_requant;
+
 typedef struct {
     int32_t in_h, in_w, in_ch;
     int32_t out_h, out_w, out_ch;
     int32_t kernel_h, kernel_w;
     int32_t stride_y, stride_x;
     int32_t pad_top, pad_left;
-    int32_t bias_shift, out_shift;
-    int32_t relu;
+    simd_requant requant;
     int32_t weight_bits; /* of the plain weights and bias: 8 or 16 */
 } simd_geometry;
 

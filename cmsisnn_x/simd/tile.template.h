@@ -4,7 +4,8 @@
  *   acc[pixel][vector] += weights[vector][group] . broadcast(window[pixel][group])
  *
  * Takes what convolve.template.h takes, and VEC, LOAD_SUMS(p), LOAD_WEIGHTS(p), BROADCAST(p), DOT(acc, w, x), ADD(a,
- * b), and STORE(out, acc, shift, low, n), which shifts, clamps and stores n <= LANES channels.
+ * b), and STORE(out, acc, requant, channel, n), which requantises and stores n <= LANES channels; `channel` is the place
+ * of the first among the sums.
  */
 
 /* `split` accumulator sets take groups in turn: small tiles would otherwise wait for the latency of DOT. */
@@ -68,7 +69,8 @@ ALWAYS_INLINE void FN(tile)(const FN(job) *job, const int pixels, const int vect
             UNROLL
             for (int s = 1; s < split; s++)
                 sum = ADD(sum, acc[s][p][v]);
-            STORE(out + p * job->out_ch + v * LANES, sum, job->shift, job->low, valid_channels - v * LANES);
+            STORE(out + p * job->out_ch + v * LANES, sum, &job->requant, sums - job->sums + v * LANES,
+                  valid_channels - v * LANES);
         }
     }
 }

@@ -3,7 +3,7 @@
 
 from ._im2col cimport column_stride, widen
 from ._matmul cimport Blocking, matmul, out_t
-from .._requantize cimport Requant
+from .._requantize cimport Requant, as_struct
 from .._typedefs cimport q7_or_q15, q7_t, q15_t
 
 
@@ -12,7 +12,7 @@ def fully_connected(
     const q7_or_q15[:, ::1] weights,
     const q7_or_q15[::1] bias,
     out_t[:, ::1] out,
-    int bias_shift, int out_shift, bint relu,
+    requant,
     int unroll, int block_rows, int block_cols, int im2col_cols,
     q15_t[::1] scratch,
 ):
@@ -23,7 +23,7 @@ def fully_connected(
     """
     cdef:
         Blocking blocking = Blocking(unroll, block_rows, block_cols, im2col_cols)
-        Requant requant = Requant(bias_shift, out_shift, relu)
+        Requant scheme = as_struct(requant)
         Py_ssize_t samples = x.shape[0], depth = x.shape[1], rows = weights.shape[0]
         Py_ssize_t stride = column_stride(depth), first = 0, count, j
     if out_t is q7_t and q7_or_q15 is q15_t:
@@ -36,8 +36,8 @@ def fully_connected(
                     for j in range(count):
                         widen(&x[first + j, 0], &scratch[j * stride], depth)
                     matmul(&weights[0, 0], &bias[0], rows, depth, &scratch[0], count, stride,
-                           &out[first, 0], blocking, requant)
+                           &out[first, 0], blocking, scheme)
                 else:
                     matmul(&weights[0, 0], &bias[0], rows, depth, &x[first, 0], count, depth,
-                           &out[first, 0], blocking, requant)
+                           &out[first, 0], blocking, scheme)
                 first += count

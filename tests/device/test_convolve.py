@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from cmsisnn_x.layers import Layer
+from cmsisnn_x.op import device_variant_problem, device_variants
 from cmsisnn_x.packing import pack_device_weights, winograd_transform
-from cmsisnn_x.variant import Variant, device_variant_problem, device_variants, replace
+from cmsisnn_x.variant import Variant, replace
 from helpers.device import (
     INCLUDE,
     Build,
@@ -24,7 +25,8 @@ from helpers.device import (
     host_compiler,
     sample,
 )
-from helpers.layers import make_layer
+from helpers.layers import features, make_layer
+from tuning.target.cores import CORES
 
 OFFSETS = (None, 1, 2, 3)
 
@@ -61,9 +63,10 @@ def cases(dtype: str, *, dsp: bool, first: int = 0, shapes: int = 2) -> list[Cas
     found, turn = [], first
     shift = 8 if dtype == "q15" else 0
     layers = [convolution(*s[:3], dtype, **(s[3] | {"out_shift": min(s[3]["out_shift"] + shift, 31)})) for s in SHAPES]
-    unfused = [v for v in device_variants("convolve", dtype, dsp=dsp) if not v.fused_pool]  # those: test_fused_pool
+    registered = device_variants("convolve", dtype, features(dsp=dsp))
+    unfused = [v for v in registered if not v.fused_pool]  # those: test_fused_pool
     for variant in sorted(unfused, key=lambda v: (family(v), v)):
-        legal = [layer for layer in layers if device_variant_problem(layer, variant, dsp=dsp) is None]
+        legal = [layer for layer in layers if device_variant_problem(layer, variant, features(dsp=dsp)) is None]
         assert legal, f"no test shape for {variant}"
         for _ in range(min(shapes, len(legal))):
             turn += 1
@@ -104,11 +107,11 @@ def test_sums_at_the_ends_of_their_range(build: Build, full: bool) -> None:
             layer = convolution(shape, out_channels, kernel, padding=padding, out_shift=out_shift, extreme=True)
             layer.weights[0] = -128
             patterns = (np.full(shape, -128), np.where(np.indices(shape)[1] % 2, 127, -128))
-            for variant in device_variants("convolve", "q7", dsp=build.dsp):
+            for variant in device_variants("convolve", "q7", features(dsp=build.dsp)):
                 if (
                     variant.unroll == 4
                     and variant.im2col_cols <= 4
-                    and device_variant_problem(layer, variant, dsp=build.dsp) is None
+                    and device_variant_problem(layer, variant, features(dsp=build.dsp)) is None
                 ):
                     found += [Case(layer, variant, input=pattern) for pattern in patterns]
     assert_kernel(build, sample(found, build, full, most=10))
@@ -119,8 +122,8 @@ def test_q15_accumulators_wrap(build: Build, full: bool) -> None:
     layer = convolution((4, 4, 4), 4, 3, "q15", padding=1, out_shift=31, bias_shift=31, extreme=True)
     found = [
         Case(layer, variant, input=np.full((4, 4, 4), -32768))
-        for variant in device_variants("convolve", "q15", dsp=build.dsp)
-        if device_variant_problem(layer, variant, dsp=build.dsp) is None
+        for variant in device_variants("convolve", "q15", features(dsp=build.dsp))
+        if device_variant_problem(layer, variant, features(dsp=build.dsp)) is None
     ]
     assert_kernel(build, sample(found, build, full, most=6))
 
@@ -132,14 +135,13 @@ def test_q15_accumulators_wrap(build: Build, full: bool) -> None:
 )
 def test_runs_of_assembly_loop_and_leave_pairs_and_one_over(core: str, level: str, dtype: str) -> None:
     """Runs below, at and beyond a loop of the assembly blocks, even and odd, in the schedule of each core."""
-    dsp = core in ("cortex-m4", "cortex-m7")
     runs = (1, 2, 3, 5, 6, 11, 16, 18, 21, 22, 32, 66)
     layers = [convolution((4, 4, channels), 3, (2, 3), dtype, padding=(0, 1), out_shift=11) for channels in runs]
-    registered = device_variants("convolve", dtype, dsp=dsp, core=core)
+    registered = device_variants("convolve", dtype, CORES[core].features)
     assembly = [v for v in registered if v.inner != "c" and v.im2col_cols <= 4 and not v.fused_pool]
     found = []
     for turn, variant in enumerate(assembly):
-        legal = [layer for layer in layers if device_variant_problem(layer, variant, dsp=dsp) is None]
+        legal = [layer for layer in layers if device_variant_problem(layer, variant, CORES[core].features) is None]
         found += [Case(layer, variant) for layer in legal[turn % 3 :: 3]]
     for compiler in compilers():
         compile_cases(found, core, compiler, [level]).check()
@@ -226,7 +228,7 @@ def test_the_baseline_is_legal_everywhere() -> None:
         for dsp in (False, True):
             assert (
                 device_variant_problem(
-                    convolution(shape, out_channels, kernel, **options), Variant(1, 2, 2, 2), dsp=dsp
+                    convolution(shape, out_channels, kernel, **options), Variant(1, 2, 2, 2), features(dsp=dsp)
                 )
                 is None
             )
@@ -246,7 +248,7 @@ def test_the_baseline_is_legal_everywhere() -> None:
 )
 def test_an_illegal_variant_is_refused_with_its_reason(variant: Variant, reason: str) -> None:
     layer = convolution((6, 6, 3), 4, 3, stride=2, out_shift=7)
-    assert reason in device_variant_problem(layer, variant, dsp=True)
+    assert reason in device_variant_problem(layer, variant, features(dsp=True))
 
 
 @pytest.mark.parametrize(("tile", "kernel_w"), [(2, 3), (2, 5), (4, 3), (4, 5), (2, 7)])

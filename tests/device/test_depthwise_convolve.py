@@ -6,10 +6,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from cmsisnn_x.op import device_variant_problem, device_variants
 from cmsisnn_x.packing import pack_device_weights
-from cmsisnn_x.variant import Variant, device_variant_problem, device_variants, replace
+from cmsisnn_x.variant import Variant, replace
 from helpers.device import Build, Case, assert_kernel, check_on_host, compile_cases, compilers, host_compiler, sample
-from helpers.layers import make_layer
+from helpers.layers import features, make_layer
+from tuning.target.cores import CORES
 
 OFFSETS = (None, 1, 2, 3)
 SHAPES = (
@@ -41,8 +43,9 @@ def cases(*, dsp: bool, extreme: bool = False, first: int = 0, shapes: int = 2) 
             )
             for shape, kernel, options in SHAPES
         ]
-        for variant in sorted(device_variants("depthwise_convolve", dtype, dsp=dsp), key=lambda v: (v.lowering, v)):
-            legal = [layer for layer in layers if device_variant_problem(layer, variant, dsp=dsp) is None]
+        registered = device_variants("depthwise_convolve", dtype, features(dsp=dsp))
+        for variant in sorted(registered, key=lambda v: (v.lowering, v)):
+            legal = [layer for layer in layers if device_variant_problem(layer, variant, features(dsp=dsp)) is None]
             for _ in range(shapes):
                 turn += 1
                 layer = legal[turn % len(legal)]
@@ -79,8 +82,8 @@ def test_host_build_is_clean_under_sanitizers(full: bool) -> None:
 def test_two_output_rows_need_an_odd_kernel_at_stride_one() -> None:
     pair = Variant(2, 1, 2, 2, "line_buffer", "widened")
     layer = make_layer("depthwise_conv2d", (6, 6, 4), kernel=(2, 3), out_shift=5)
-    assert "block_cols 2 needs" in device_variant_problem(layer, pair, dsp=True)
-    assert device_variant_problem(layer, Variant(2, 1, 1, 1, "line_buffer", "widened"), dsp=True) is None
+    assert "block_cols 2 needs" in device_variant_problem(layer, pair, features(dsp=True))
+    assert device_variant_problem(layer, Variant(2, 1, 1, 1, "line_buffer", "widened"), features(dsp=True)) is None
 
 
 def test_words_pair_neighbouring_rows() -> None:
@@ -102,8 +105,8 @@ def test_words_pair_neighbouring_channels() -> None:
 def test_assembly_of_lines_is_written_out() -> None:
     lines = Variant(4, 2, 2, 2, "line_buffer", "widened")
     high = make_layer("depthwise_conv2d", (9, 6, 4), kernel=(8, 3), out_shift=5)
-    assert device_variant_problem(high, lines, dsp=False) is None
-    assert "up to 7x7, got (8, 3)" in device_variant_problem(high, replace(lines, inner="asm"), dsp=False)
+    assert device_variant_problem(high, lines, features(dsp=False)) is None
+    assert "up to 7x7, got (8, 3)" in device_variant_problem(high, replace(lines, inner="asm"), features(dsp=False))
 
 
 @pytest.mark.emulated
@@ -112,7 +115,7 @@ def test_lines_of_every_kernel_size(core: str, level: str) -> None:
     """Each width and height has assembly of its own; the last pixel of an odd row is alone."""
     chosen = []
     for dtype in ("q7", "q15"):
-        registered = device_variants("depthwise_convolve", dtype, dsp=False, core=core)
+        registered = device_variants("depthwise_convolve", dtype, CORES[core].features)
         for size in range(1, 9):
             for kernel, stride in (((size, 9 - size), (1, 2)), ((9 - size, size), (2, 1))):
                 options = {"kernel": kernel, "stride": stride, "padding": (0, 1) if size > 3 else 0, "out_shift": 9}
@@ -120,7 +123,7 @@ def test_lines_of_every_kernel_size(core: str, level: str) -> None:
                 chosen += [
                     Case(layer, v)
                     for v in registered
-                    if v.lowering == "line_buffer" and device_variant_problem(layer, v, dsp=False) is None
+                    if v.lowering == "line_buffer" and device_variant_problem(layer, v, features(dsp=False)) is None
                 ]
     for compiler in compilers():
         compile_cases(chosen, core, compiler, [level]).check()

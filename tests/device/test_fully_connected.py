@@ -8,11 +8,12 @@ from itertools import product
 import numpy as np
 import pytest
 
+from cmsisnn_x.op import device_variant_problem, device_variants
 from cmsisnn_x.packing import pack_device_weights
 from cmsisnn_x.packing_dense import row_blocks
-from cmsisnn_x.variant import Variant, device_variant_problem, device_variants
+from cmsisnn_x.variant import Variant
 from helpers.device import Build, Case, assert_kernel, check_on_host, host_compiler, sample
-from helpers.layers import make_layer
+from helpers.layers import features, make_layer
 
 # 511 columns are the most that one cut of a paired row may hold; 480 = 4 x 120 is a cut without rest.
 SHAPES = ((1, 1), (2, 3), (4, 4), (5, 6), (7, 33), (11, 30), (3, 65), (6, 511), (4, 513), (2, 480), (4, 1000))
@@ -29,13 +30,13 @@ def cases(*, dsp: bool, turns: int = 1) -> list[Case]:
     """Every variant of every type, each with `turns` shapes and alignments of its own."""
     found = []
     for (dtype, weights_dtype), turn in product(TYPES, range(turns)):
-        for number, variant in enumerate(device_variants("fully_connected", dtype, dsp=dsp), turn * 3):
+        for number, variant in enumerate(device_variants("fully_connected", dtype, features(dsp=dsp)), turn * 3):
             rows, columns = SHAPES[number % len(SHAPES)]
             layer = fully_connected(
                 rows, columns, dtype, weights_dtype, bias_shift=number % 5, out_shift=(number * 7) % 14,
                 activation="relu" if number % 3 == 0 else None,
             )  # fmt: skip
-            if device_variant_problem(layer, variant, dsp=dsp) is None:
+            if device_variant_problem(layer, variant, features(dsp=dsp)) is None:
                 offsets = (None, 1, 2, 3)[number % 4], (None, 3)[number % 2]
                 found.append(Case(layer, variant, input_offset=offsets[0], output_offset=offsets[1]))
     return found
@@ -44,14 +45,15 @@ def cases(*, dsp: bool, turns: int = 1) -> list[Case]:
 def extremes(*, dsp: bool) -> list[Case]:
     """Sums at the end of what the separation of paired rows can hold, and accumulators that wrap."""
     found = []
-    for variant in device_variants("fully_connected", "q7", dsp=dsp):
+    for variant in device_variants("fully_connected", "q7", features(dsp=dsp)):
         if variant.unroll in (1, 8) and variant.weight_layout == "interleaved":
             for columns in (508, 511, 512, 2044):
                 layer = fully_connected(4, columns, extreme=True, out_shift=14)
                 found += [Case(layer, variant, input=np.full(columns, value)) for value in (-128, 127)]
     layer = fully_connected(3, 64, "q15", extreme=True, out_shift=31, bias_shift=31)
     found += [
-        Case(layer, v, input=np.full(64, -32768)) for v in device_variants("fully_connected", "q15", dsp=dsp)[::5]
+        Case(layer, v, input=np.full(64, -32768))
+        for v in device_variants("fully_connected", "q15", features(dsp=dsp))[::5]
     ]
     return found
 

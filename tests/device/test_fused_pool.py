@@ -8,10 +8,10 @@ from itertools import product
 import pytest
 
 from cmsisnn_x import Variant
-from cmsisnn_x.layers import Layer, with_pools
-from cmsisnn_x.variant import device_variant_problem, device_variants
+from cmsisnn_x.layers import Layer
+from cmsisnn_x.op import device_variant_problem, device_variants
 from helpers.device import Build, Case, assert_kernel, builds, check_on_host, host_compiler
-from helpers.layers import make_layer
+from helpers.layers import features, make_layer
 
 OFFSETS = (None, 1, 2, 3)
 
@@ -44,7 +44,7 @@ POOLS = (
 )
 
 
-def pairs(dtype: str) -> list[Layer]:
+def pairs(dtype: str) -> list[tuple[Layer, Layer]]:
     """Every convolution with every pooling, either kind in turn; but no pooling that its image is too small for."""
     found = []
     shift = 8 if dtype == "q15" else 0
@@ -57,18 +57,18 @@ def pairs(dtype: str) -> list[Layer]:
         kind = ("max_pool2d", "avg_pool2d")[turn % 3 // 2]
         after = make_layer(kind, conv.output_shape, dtype=dtype, **geometry)
         if min(after.output_shape) > 0:
-            found.append(with_pools((conv, after))[0])
+            found.append((conv, after))
     return found
 
 
 def cases(dtype: str, *, dsp: bool) -> list[Case]:
     """Every fused variant with every pair that it can run, alignments in turn; neighbours are of different variants."""
-    fused = [v for v in device_variants("convolve", dtype, dsp=dsp) if v.fused_pool]
+    fused = [v for v in device_variants("convolve", dtype, features(dsp=dsp)) if v.fused_pool]
     found = []
-    for turn, (layer, variant) in enumerate(product(pairs(dtype), fused)):
-        if device_variant_problem(layer, variant, dsp=dsp) is None:
+    for turn, ((layer, behind), variant) in enumerate(product(pairs(dtype), fused)):
+        if device_variant_problem(layer, variant, features(dsp=dsp), behind) is None:
             offsets = {"input_offset": OFFSETS[turn % 4], "output_offset": OFFSETS[turn // 4 % 4]}
-            found.append(Case(layer, variant, **offsets))
+            found.append(Case(layer, variant, behind=behind, **offsets))
     assert {case.variant for case in found} == set(fused)
     return found
 
@@ -102,7 +102,7 @@ def some(dtype: str, build: Build) -> list[Case]:
     found = []
     for turn, variant in enumerate([*plain[rank :: 3 * len(peers)], *assembly[rank :: len(peers)]]):
         kind = ("max_pool2d", "avg_pool2d")[(turn + build.index // 5 + (dtype == "q15")) % 2]
-        able = [case for case in by_variant[variant] if case.layer.pool.op == kind]
+        able = [case for case in by_variant[variant] if case.behind.op == kind]
         found.append(able[(17 * turn + 29 * build.index) % len(able)])
     return found
 

@@ -19,7 +19,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, CXN_OUT_T *output, void *sc
     (void)scratch;
     BODY
 }
-#include "cmsisnn_x/undef.h"
+#include "cmsisnn_x/detail/undef.h"
 """
 COPY = "for (int i = 0; i < CXN_GET(IN_CH); ++i) { output[i] = (CXN_OUT_T)(input[i] < 0 ? 0 : input[i]); }"
 HALF = "for (int i = 1; i < CXN_GET(IN_CH); ++i) { output[i] = (CXN_OUT_T)(input[i] < 0 ? 0 : input[i]); }"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cmsisnn_x.layers import with_pools
-from cmsisnn_x.variant import BASELINE, Variant
+from cmsisnn_x.op import device_variant_problem, device_variants
+from cmsisnn_x.variant import BASELINE, Variant, replace
 from helpers.device import INCLUDE, Case, c_source, compilers, draw
 from helpers.layers import make_layer
 from helpers.qemu import BOARDS, Board, check_in_qemu
 from tuning.emulate import ToolchainError, find_toolchain
+from tuning.target.cores import CORES
 
 
 def one_of_each() -> list[Case]:
@@ -33,7 +35,7 @@ def one_of_each() -> list[Case]:
         ]
         for op, wide in (("max_pool2d", 1), ("avg_pool2d", 2)):
             behind = make_layer(op, conv.output_shape, dtype=dtype, kernel=3, stride=2, padding=1)
-            found.append(Case(with_pools((conv, behind))[0], Variant(8, 2, wide, 2, fused_pool=True), **offsets))
+            found.append(Case(conv, Variant(8, 2, wide, 2, fused_pool=True), behind=behind, **offsets))
         for op in ("max_pool2d", "avg_pool2d"):
             found.append(Case(make_layer(op, (7, 6, 5), dtype=dtype, kernel=3, stride=2, ceil_mode=True), **offsets))
         found += [
@@ -74,9 +76,57 @@ def test_headers_are_clean_in_c_and_cpp(compiler: str, core: str, suffix: str, s
     syntax_check([*command, standard], tmp_path / f"all{suffix}", c_source(one_of_each()))
 
 
+def one_of_each_block(core: str) -> list[Case]:
+    """A case of every registered kernel but for its unrolling: whatever of the headers a layer can select."""
+    found, features = {}, replace(CORES[core].features, schedule=None)
+    for dtype in ("q7", "q15"):
+        conv = make_layer("conv2d", (8, 9, 4), dtype=dtype, out_channels=5, kernel=3, out_shift=8)
+        pool = make_layer("max_pool2d", conv.output_shape, dtype=dtype, kernel=2)
+        deep = make_layer("depthwise_conv2d", (7, 6, 6), dtype=dtype, kernel=3, out_shift=6)
+        full = make_layer("fully_connected", (33,), dtype=dtype, weights_dtype="q7", out_channels=7, out_shift=7)
+        for layer in (conv, deep, full):
+            for variant in device_variants(layer.python_op, dtype, features):
+                if device_variant_problem(layer, variant, features, pool) is None:
+                    block = replace(variant, unroll=1, im2col_cols=4)
+                    found[layer.op, dtype, block] = Case(layer, variant, behind=pool)
+    return list(found.values())
+
+
+@pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m3", "cortex-m7"])
+def test_an_instance_leaves_no_macro_behind(core: str, tmp_path: Path) -> None:
+    """Every macro that a header defines for one instance is gone at its end: the next may define it in another way."""
+    once = [*one_of_each(), *one_of_each_block(core)]
+    cases = [*once, *once]
+    source = tmp_path / "all.c"
+    source.write_text(c_source(cases))
+    command = arm_command(compilers()[0], core, cpp=False)
+    done = subprocess.run(
+        [*command, "-std=c99", "-E", "-dD", f"-I{INCLUDE}", str(source)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    # In the second half every header has been included before: what it still defines belongs to the instance.
+    number, left, instances = -1, set(), 0
+    for line in done.stdout.splitlines():
+        word, _, rest = line.partition(" ")
+        name = re.match(r"\w*", rest)[0]
+        if line.startswith("#define CASE") and name == f"CASE{number + 1}_IN_H":
+            number += 1
+            assert not left, f"{cases[number - 1]} leaves {', '.join(sorted(left))}"
+        elif number >= len(once) and word == "#define" and name.startswith("CXN_"):
+            left.add(name)
+            instances += name == "CXN_KERNEL"
+        elif word == "#undef":
+            left.discard(name)
+    assert number == len(cases) - 1
+    assert not left, f"{cases[-1]} leaves {', '.join(sorted(left))}"
+    assert instances >= len(once)
+
+
 WRONG = (
     ("conv2d", "STRIDE_X", 0),
     ("conv2d", "OUT_SHIFT", 32),
+    ("conv2d", "OUT_MIN", -1),
+    ("depthwise_conv2d", "OUT_MAX", 100),
     ("fully_connected", "UNROLL", 3),
     ("fully_connected", "BLOCK_ROWS", 3),
     ("fully_connected", "LOWERING", 9),

@@ -16,7 +16,7 @@ import tuning
 from helpers.folders import CORES, WARNINGS, assert_same, host_run, zig
 from helpers.networks import NETWORKS, conv, forward, inputs
 from helpers.plans import chain, make_plan
-from tuning.base.options import ZIG_CPUS
+from tuning.target import cores
 
 GCC = shutil.which("arm-none-eabi-gcc")
 COMPILERS = ["clang", *(["gcc"] if GCC else [])]
@@ -26,7 +26,7 @@ COMPILED = ("separable", "q15", "mixed", "only_relu")
 
 def compile_for(core: str, compiler: str, *arguments: object) -> str:
     if compiler == "clang":
-        return zig("-target", "thumb-freestanding-eabi", f"-mcpu={ZIG_CPUS[core]}", *arguments).stderr
+        return zig("-target", "thumb-freestanding-eabi", f"-mcpu={cores.CORES[core].zig_cpu}", *arguments).stderr
     command = [str(GCC), f"-mcpu={core}", "-mthumb", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -142,9 +142,11 @@ def test_profiling_hooks_surround_every_layer(folders: dict[str, Path], tmp_path
 
 
 @pytest.mark.skipif(shutil.which("cmake") is None, reason="cmake is not installed")
-def test_cmake_builds_the_folder_as_a_subdirectory(tmp_path: Path) -> None:
+def test_cmake_builds_the_folder_as_a_subdirectory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # A flag that no compiler has must be left out; one that all have must arrive.
-    plan = make_plan("separable", NETWORKS["separable"], cflags=("-O3", "-fno-such-flag-exists", "-DCXN_SEEN=1"))
+    flags = ("-O3", "-fno-such-flag-exists", "-DCXN_SEEN=1")
+    monkeypatch.setattr("tuning.base.cflags.KNOWN_CFLAGS", flags)
+    plan = make_plan("separable", NETWORKS["separable"], cflags=flags)
     tuning.emit(plan, tmp_path / "separable")
     (tmp_path / "main.c").write_text('#include "separable.h"\nint main(void) { separable_run(0, 0); return 0; }\n')
     (tmp_path / "CMakeLists.txt").write_text(

@@ -61,7 +61,7 @@ def test_every_layer_keeps_its_function_and_run_calls_the_pairs() -> None:
     assert re.findall(r"CXN_PROFILE_END\((\d)\)", run) == ["0", "2", "3"]
     assert '#include "cmsisnn_x/convolve_max_pool.h"' in code
     assert '#include "cmsisnn_x/convolve_avg_pool.h"' in code
-    assert "cmsisnn_x/convolve_band.h" in files
+    assert "cmsisnn_x/detail/convolve_band.h" in files
     assert "NET_CONV1_FUSED_POOL" in config
     assert not re.search("NET_CONV1_OUTPUT_OFFSET|NET_POOL1_INPUT_OFFSET|NET_POOL3_INPUT_OFFSET", config)
     assert "inside conv1" in files["README.md"]
@@ -69,7 +69,7 @@ def test_every_layer_keeps_its_function_and_run_calls_the_pairs() -> None:
 
 def test_unfused_networks_have_nothing_of_it() -> None:
     files = render(make_plan("net", layers("q7")))
-    assert "cmsisnn_x/convolve_band.h" not in {path for path in files if "pool" in path}
+    assert "cmsisnn_x/detail/convolve_band.h" not in {path for path in files if "pool" in path}
     assert not [path for path in files if path.startswith("cmsisnn_x/convolve_max")]
     assert "as one" not in files["net.h"]
     assert "CXN_PAIR" not in files["net.c"]

@@ -20,12 +20,12 @@ from cmsisnn_x import Variant
 from helpers.golden_text import GOLDEN, golden_files
 from helpers.networks import NETWORKS
 from helpers.plans import chain, make_plan, with_layer
-from tuning.emit import EmitError, cgen, layer_macros, macros, project, render, weights
+from tuning.emit import EmitError, cgen, layer_macros, macros, names, project, render, weights
 from tuning.model.schema import KNOBS as YAML_KNOBS
 from tuning.search.space import DIMENSIONS
 
 
-@pytest.mark.parametrize("module", [cgen, macros, project, weights], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("module", [cgen, macros, names, project], ids=lambda m: m.__name__)
 def test_docstring_examples(module) -> None:
     result = doctest.testmod(module)
     assert result.attempted
@@ -35,7 +35,8 @@ def test_docstring_examples(module) -> None:
 def test_a_parameter_has_one_name_everywhere() -> None:
     names = [f.name for f in fields(Variant)]
     emitted = layer_macros(NETWORKS["only_conv"][0], Variant(), "NET_CONV")
-    others = {*macros.GEOMETRY, *macros.TYPES, "SCRATCH_BYTES"}
+    scheme = NETWORKS["only_conv"][0].requant.macros()
+    others = {*macros.GEOMETRY, *scheme, *macros.TYPES, "SCRATCH_BYTES"}
     emitted_knobs = {name.removeprefix("NET_CONV_") for name in emitted} - others
     assert set(YAML_KNOBS) == set(names)
     assert set(DIMENSIONS) == set(names)
@@ -53,9 +54,9 @@ def test_geometry_of_each_operation() -> None:
     got = layer_macros(conv, Variant(unroll=8), "N_C", scratch_bytes=96, input_aligned=False)
     expected = {
         "IN_H": 11, "IN_W": 7, "IN_CH": 5, "OUT_H": 6, "OUT_W": 4, "OUT_CH": 13, "KERNEL_H": 3, "KERNEL_W": 5,
-        "STRIDE_Y": 2, "STRIDE_X": 2, "PAD_TOP": 1, "PAD_LEFT": 2, "BIAS_SHIFT": 2, "OUT_SHIFT": 10, "IN_BITS": 8,
-        "WEIGHT_BITS": 8, "RELU": 1, "INT_BITS": 0, "INPUT_ALIGNED": 0, "OUTPUT_ALIGNED": 1, "UNROLL": 8,
-        "LOWERING": "CXN_LOWERING_IM2COL", "SCRATCH_BYTES": 96,
+        "STRIDE_Y": 2, "STRIDE_X": 2, "PAD_TOP": 1, "PAD_LEFT": 2, "BIAS_SHIFT": 2, "OUT_SHIFT": 10,
+        "OUT_MIN": 0, "OUT_MAX": 127, "IN_BITS": 8, "WEIGHT_BITS": 8, "INT_BITS": 0, "INPUT_ALIGNED": 0,
+        "OUTPUT_ALIGNED": 1, "UNROLL": 8, "LOWERING": "CXN_LOWERING_IM2COL", "SCRATCH_BYTES": 96,
     }  # fmt: skip
     assert {f"N_C_{k}": v for k, v in expected.items()}.items() <= got.items()
     dense = layer_macros(NETWORKS["mixed"][0], Variant(), "N_D", scratch_bytes=0)

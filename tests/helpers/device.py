@@ -29,19 +29,21 @@ from pathlib import Path
 import numpy as np
 
 import cmsisnn_x
-from cmsisnn_x.layers import PYTHON_OPS, Layer
-from cmsisnn_x.variant import BLOCKED_OPS, Variant
+from cmsisnn_x.isa import Isa
+from cmsisnn_x.layers import Layer
+from cmsisnn_x.steps import Step
+from cmsisnn_x.variant import Variant
 from helpers import reference
-from tuning.emit.macros import layer_macros
+from tuning.emit.cgen import C_TYPES, WHOLE_FUNCTION, array_declare, macros
+from tuning.emit.kernel_text import kernel_of
 from tuning.emit.weights import activation_table
 from tuning.emulate import Buffer, EmulationError, Emulator, Trace, find_toolchain
+from tuning.target.cores import CORES
 
 INCLUDE = Path(cmsisnn_x.__file__).parent / "include"
-CORES = ("cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33")
 LEVELS = ("-O2", "-O3", "-Os")
 WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")
 BUDGET = 50_000_000  # instructions of one case
-C_TYPES = {"q7": "int8_t", "q15": "int16_t"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +51,9 @@ class Case:
     """One layer run once by one kernel variant.
 
     `input_offset` and `output_offset` are bytes past a word boundary for a buffer of unknown alignment; None is one
-    that the kernel may take to be word aligned. `other` is the second operand of ``multiply``. `macros` are added
-    to the layer's (without prefix); `expected` replaces the reference where the kernel computes more than the layer.
+    that the kernel may take to be word aligned. `behind` is the pooling that a variant with `fused_pool` takes in,
+    `other` the second operand of ``multiply``. `macros` are added to the layer's (without prefix); `expected` replaces
+    the reference where the kernel computes more than the layer.
     """
 
     layer: Layer
@@ -63,15 +66,16 @@ class Case:
     macros: Mapping[str, int] = field(default_factory=dict)
     expected: np.ndarray | None = None
     scratch_bytes: int | None = None
+    behind: Layer | None = None
 
     @property
     def pool(self) -> Layer | None:
         """The pooling layer that the kernel takes in."""
-        return self.layer.pool if self.variant is not None and self.variant.fused_pool else None
+        return Step.of(self.layer, self.variant, self.behind).pool
 
     @property
     def op(self) -> str:
-        return PYTHON_OPS.get(self.layer.op, self.layer.op)
+        return self.layer.python_op
 
     def __str__(self) -> str:
         layer, p = self.layer, self.pool
@@ -106,37 +110,39 @@ class Case:
         return result if self.pool is None else np.ascontiguousarray(reference.layer(self.pool, result))
 
     @cached_property
-    def weights(self) -> bytes:
-        """Second buffer of the call: packed weights, or the other operand of ``multiply``."""
+    def constants(self) -> tuple[np.ndarray, ...]:
+        """What the kernel gets besides its input: packed weights and bias, or the other operand of ``multiply``."""
         if self.other is not None:
-            return np.ascontiguousarray(self.other, self.layer.numpy_dtype).tobytes()
+            return (np.ascontiguousarray(self.other, self.layer.numpy_dtype),)
         if self.layer.weights is None:
-            return b""
+            return ()
         from cmsisnn_x.packing import pack_device_weights
 
-        return pack_device_weights(self.layer, self.variant).tobytes()
+        assert self.layer.bias is not None, "device kernels always get a bias; give zeros"
+        return pack_device_weights(self.layer, self.variant), np.ascontiguousarray(self.layer.bias)
+
+    @property
+    def weights(self) -> bytes:
+        """Second buffer of the call."""
+        return self.constants[0].tobytes() if self.constants else b""
 
     @property
     def second_offset(self) -> int:
         """Weights start at a word; the other operand of ``multiply`` is one more input."""
         return self.input_offset or 0 if self.other is not None else 0
 
-    @cached_property
+    @property
     def bias(self) -> bytes:
-        if self.layer.weights is None:
-            return b""
-        assert self.layer.bias is not None, "device kernels always get a bias; give zeros"
-        return np.ascontiguousarray(self.layer.bias).tobytes()
+        """Third buffer of the call."""
+        return self.constants[1].tobytes() if len(self.constants) > 1 else b""
 
     @cached_property
     def scratch(self) -> int:
         if self.scratch_bytes is not None:
             return self.scratch_bytes
-        if self.op not in BLOCKED_OPS:
+        if not self.layer.row.has_knobs:
             return 0
-        from cmsisnn_x.buffers import layer_scratch_bytes
-
-        return layer_scratch_bytes(self.layer, self.variant)
+        return Step.of(self.layer, self.variant, self.behind).scratch_bytes
 
 
 def draw(shape: tuple[int, ...], dtype: str, key: str) -> np.ndarray:
@@ -153,45 +159,32 @@ def draw(shape: tuple[int, ...], dtype: str, key: str) -> np.ndarray:
 
 def c_source(cases: Sequence[Case]) -> str:
     """One translation unit: macros and kernel of every case, and an external function ``caseN`` that calls it."""
-    lines = ['#include "cmsisnn_x/config.h"', "#include <stdint.h>", ""]
+    aligned = "#define CXN_ALIGNED __attribute__((aligned(4)))"
+    lines = ['#include "cmsisnn_x/config.h"', "#include <stdint.h>", aligned, WHOLE_FUNCTION, ""]
     for number, case in enumerate(cases):
         lines += [*_case_source(number, case), ""]
     return "\n".join(lines)
 
 
 def _case_source(number: int, case: Case) -> list[str]:
-    layer, prefix, name = case.layer, f"CASE{number}", f"case{number}"
-    macros = layer_macros(
-        layer,
-        case.variant,
-        prefix,
+    layer, name = case.layer, f"case{number}"
+    prefixes = (f"CASE{number}",) if case.pool is None else (f"CASE{number}", f"CASE{number}_POOL")
+    kernel = kernel_of(
+        Step.of(layer, case.variant, case.behind),
+        case.constants,
         scratch_bytes=case.scratch,
         input_aligned=case.input_offset is None,
-        output_aligned=case.output_offset is None or case.pool is not None,
+        output_aligned=case.output_offset is None,
     )
-    if case.pool is not None:
-        aligned = case.output_offset is None
-        macros |= layer_macros(case.pool, None, f"{prefix}_POOL", input_aligned=True, output_aligned=aligned)
-    macros |= {f"{prefix}_{key}": value for key, value in case.macros.items()}
-    lines = [f"/* {case} */", *(f"#define {key} {value}" for key, value in macros.items())]
+    own = {f"{prefixes[0]}_{key}": value for key, value in case.macros.items()}
+    lines = [f"/* {case} */", macros(kernel.macros(*prefixes) | own)]
+    table = None
     if case.op in ("sigmoid", "tanh"):
-        table = ", ".join(map(str, activation_table(case.op, layer.dtype)))
-        lines.append(f"static const {C_TYPES[layer.dtype]} {name}_table[256] = {{{table}}};")
-        lines.append(f"#define CXN_TABLE {name}_table")
-    if case.pool is not None:
-        lines += [f"#define CXN_CONVOLVE_LAYER {prefix}", f"#define CXN_POOL_LAYER {prefix}_POOL"]
-        lines += [f"#define CXN_PAIR {name}_kernel", f'#include "cmsisnn_x/convolve_{case.pool.python_op}.h"']
-    else:
-        lines += [f"#define CXN_LAYER {prefix}", f"#define CXN_KERNEL {name}_kernel"]
-        lines += [f'#include "cmsisnn_x/{case.op}.h"']
-    element, weight = C_TYPES[layer.dtype], C_TYPES[layer.weights_dtype or layer.dtype]
-    call = [f"(const {element} *)input"]
-    if case.op in BLOCKED_OPS:
-        packed = "int16_t" if _is_widened(case) else weight
-        call += [f"(const {packed} *)weights", f"(const {weight} *)bias"]
-    elif case.op == "multiply":
-        call += [f"(const {element} *)weights"]
-    call += [f"({element} *)output", "scratch"]
+        table = f"{name}_table"
+        lines.append(array_declare(table, activation_table(case.op, layer.dtype)))
+    lines.append(kernel.inclusion(f"{name}_kernel", *prefixes, table=table))
+    types = [C_TYPES[dtype] for dtype in kernel.operands]
+    operands = [f"(const {type_} *){what}" for type_, what in zip(types, ("input", "weights", "bias"), strict=False)]
     arguments = "const void *input, const void *weights, const void *bias, void *output, void *scratch"
     return [
         *lines,
@@ -199,13 +192,9 @@ def _case_source(number: int, case: Case) -> list[str]:
         f"void {name}({arguments})",
         "{",
         "    (void)weights; (void)bias;",
-        f"    {name}_kernel({', '.join(call)});",
+        f"    {name}_kernel({', '.join(operands)}, ({types[0]} *)output, scratch);",
         "}",
     ]
-
-
-def _is_widened(case: Case) -> bool:
-    return case.variant is not None and case.variant.weight_layout == "widened"
 
 
 TRAMPOLINE = (
@@ -246,7 +235,7 @@ class Build:
 
     @property
     def dsp(self) -> bool:
-        return self.core in ("cortex-m4", "cortex-m7", "cortex-m33")
+        return CORES[self.core].features.isa >= Isa.DSP
 
     def __str__(self) -> str:
         return f"{self.core}-{self.compiler}{self.level}"

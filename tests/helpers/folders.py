@@ -13,8 +13,8 @@ import numpy as np
 
 from cmsisnn_x.layers import NUMPY_DTYPES
 from tuning.plan import Plan
+from tuning.target import CORES as CORES
 
-CORES = ("cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33")
 WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")
 
 

@@ -8,9 +8,15 @@ import zlib
 
 import numpy as np
 
+from cmsisnn_x.isa import Features, Isa
 from cmsisnn_x.layers import NUMPY_DTYPES, Layer
 
 from . import reference
+
+
+def features(*, dsp: bool) -> Features:
+    """Of a core that takes assembly of any schedule."""
+    return Features(Isa.DSP if dsp else Isa.SCALAR)
 
 
 def make_layer(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,11 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from cmsisnn_x.arena import plan_arena
-from cmsisnn_x.buffers import layer_scratch_bytes
-from cmsisnn_x.layers import NUMPY_DTYPES, Layer, with_pools
+from cmsisnn_x.isa import Isa
+from cmsisnn_x.layers import NUMPY_DTYPES, Layer
+from cmsisnn_x.steps import Step
 from cmsisnn_x.variant import Variant
 from tuning.plan import LayerPlan, Plan
 from tuning.target import Target
+from tuning.target.cores import CORES
 
 WINDOWED = ("conv2d", "depthwise_conv2d", "max_pool2d", "avg_pool2d")
 
@@ -89,14 +92,16 @@ def make_plan(
 
     A convolution whose variant has `fused_pool` takes in the layer behind it.
     """
-    layers = with_pools(layers)
-    target = Target(name=core, core=core, dsp=core in ("cortex-m4", "cortex-m7", "cortex-m33"), fpu=False, timing={})
+    layers = tuple(layers)
+    target = Target(name=core, core=core, dsp=CORES[core].features.isa >= Isa.DSP, fpu=False, timing={})
     chosen = []
     for layer in layers:
         own = variant.get(layer.name, Variant()) if isinstance(variant, Mapping) else variant or Variant()
         chosen.append(own if layer.weights is not None else None)
-    scratch = [layer_scratch_bytes(layer, own) if own else 0 for layer, own in zip(layers, chosen, strict=True)]
-    fused = [own is not None and own.fused_pool for own in chosen]
+    behind = (*layers[1:], None)
+    steps = [Step.of(layer, own, after) for layer, own, after in zip(layers, chosen, behind, strict=True)]
+    scratch = [step.scratch_bytes for step in steps]
+    fused = [step.kind == "fused_pool" for step in steps]
     arena = plan_arena(layers, scratch, fused)
     items = tuple(
         LayerPlan(
@@ -160,3 +165,15 @@ def with_layer(plan: Plan, index: int, **changes: object) -> Plan:
     items = list(plan.layers)
     items[index] = replace(items[index], **changes)
     return replace(plan, layers=tuple(items))
+
+
+def age_folder(folder: Path) -> None:
+    """Make an emitted folder one of the version before, whose plans say less and which held no archive of weights."""
+    path = folder / "plan.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    del content["steps"]
+    for entry in content["layers"]:
+        for key in ("ceil_mode", "weights", "bias", "pins"):
+            del entry[key]
+    path.write_text(json.dumps({**content, "schema": "plan-1"}), encoding="utf-8")
+    (folder / f"{content['model']}_weights.npz").unlink(missing_ok=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from helpers.device import INCLUDE, WARNINGS, Case, c_source
 from tuning.emulate import find_toolchain
+from tuning.target.cores import CORES
 
 
 @dataclass(frozen=True)
@@ -24,14 +25,12 @@ class Board:
     ram_bytes: int = 0x100000
 
 
-BOARDS = (
+BOARDS = tuple(
+    Board(core.machine.name, core.name, int(core.machine.flash_origin, 16), int(core.machine.sram_origin, 16))
+    if core.features.unaligned
     # A Cortex-M0: it has the instructions of an M0+, and faults at unaligned access as well.
-    Board("microbit", "cortex-m0plus", ram_bytes=0x4000),
-    Board("mps2-an385", "cortex-m3"),
-    Board("mps2-an386", "cortex-m4"),
-    Board("mps2-an500", "cortex-m7"),
-    # Starts in the secure world, whose memories have addresses of their own.
-    Board("mps2-an505", "cortex-m33", 0x10000000, 0x38000000),
+    else Board("microbit", core.name, ram_bytes=0x4000)
+    for core in CORES.values()
 )
 
 SCRIPT = """

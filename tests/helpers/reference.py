@@ -8,6 +8,7 @@ Sizes are explicit here: `first` is the padding at the (top, left), `size` the (
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -139,20 +140,36 @@ def output_side(side: int, kernel: int, stride: int, padding: int, ceil_mode: bo
     return len(starts)
 
 
-def layer(spec: Layer, x: np.ndarray) -> np.ndarray:
-    """Any layer of a network on one input of its input shape."""
-    if spec.op in ("relu", "softmax"):
-        return (relu if spec.op == "relu" else softmax)(x)
-    if spec.op in ("sigmoid", "tanh"):
-        return activation(x, spec.op, spec.int_bits)
-    image = x.reshape(spec.image)
-    (top, _), (left, _) = spec.padding
-    geometry = {"stride": spec.stride, "first": (top, left), "size": spec.output_image[:2]}
-    if spec.op in ("max_pool2d", "avg_pool2d"):
-        return pool(image, spec.op[:3], kernel=spec.kernel, **geometry).reshape(spec.output_shape)
-    assert spec.weights is not None
-    tail = {"bias_shift": spec.bias_shift, "out_shift": spec.out_shift, "relu": spec.activation == "relu"}
-    if spec.op == "fully_connected":
-        return fully_connected(x, spec.weights, spec.bias, **tail).reshape(spec.output_shape)
-    run = convolve if spec.op == "conv2d" else depthwise_convolve
-    return run(image, spec.weights, spec.bias, **geometry, **tail).reshape(spec.output_shape)
+def _window_layer(run: Callable[..., np.ndarray], **more) -> Callable[[Layer, np.ndarray], np.ndarray]:
+    def compute(spec: Layer, x: np.ndarray) -> np.ndarray:
+        (top, _), (left, _) = spec.padding
+        geometry = {"stride": spec.stride, "first": (top, left), "size": spec.output_image[:2]}
+        if spec.weights is None:
+            return run(x.reshape(spec.image), kernel=spec.kernel, **geometry, **more)
+        return run(x.reshape(spec.image), spec.weights, spec.bias, **geometry, **_tail(spec))
+
+    return compute
+
+
+def _tail(spec: Layer) -> dict[str, object]:
+    return {"bias_shift": spec.bias_shift, "out_shift": spec.out_shift, "relu": spec.activation == "relu"}
+
+
+ORACLES: dict[str, Callable[..., np.ndarray]] = {
+    "convolve": _window_layer(convolve),
+    "depthwise_convolve": _window_layer(depthwise_convolve),
+    "fully_connected": lambda spec, x: fully_connected(x, spec.weights, spec.bias, **_tail(spec)),
+    "max_pool": _window_layer(pool, reduce="max"),
+    "avg_pool": _window_layer(pool, reduce="avg"),
+    "relu": lambda spec, x: relu(x),
+    "sigmoid": lambda spec, x: activation(x, "sigmoid", spec.int_bits),
+    "tanh": lambda spec, x: activation(x, "tanh", spec.int_bits),
+    "softmax": lambda spec, x: softmax(x),
+    "multiply": lambda spec, a, b: multiply(a, b, spec.out_shift),
+}
+"""Operation -> what a layer of it makes of its inputs."""
+
+
+def layer(spec: Layer, *inputs: np.ndarray) -> np.ndarray:
+    """Any layer on one input of its input shape, or two."""
+    return ORACLES[spec.python_op](spec, *inputs).reshape(spec.output_shape)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from hypothesis import strategies as st
 
+from cmsisnn_x.scheme import Pow2
 from helpers import reference
 from helpers.strategies import DTYPES, dtypes, filled, shifts, tensors
 
@@ -34,10 +35,14 @@ class SimdCase:
     expected: np.ndarray
 
     @property
+    def requant(self) -> Pow2:
+        return Pow2.of(self.dtype, self.bias_shift, self.out_shift, "relu" if self.relu else None)
+
+    @property
     def arguments(self) -> tuple:
         if self.op == "fully_connected":
-            return self.bias_shift, self.out_shift, self.relu
-        return *self.stride, *self.first, self.bias_shift, self.out_shift, self.relu
+            return (self.requant,)
+        return *self.stride, *self.first, self.requant
 
     def run(self, simd, out: np.ndarray, isa: str) -> None:
         if self.weights is None:
@@ -53,8 +58,9 @@ class SimdCase:
         if self.op == "fully_connected":
             shapes = ((1, 1, self.x.shape[1]), (1, 1, self.expected.shape[1]))
         bits = 8 if self.weights is None else 8 * self.weights.itemsize
+        scheme = self.requant
         numbers = (op, wide, *shapes[0], *shapes[1], *self.kernel, *self.stride, *self.first,
-                   self.bias_shift, self.out_shift, int(self.relu), bits)  # fmt: skip
+                   scheme.bias_shift, scheme.out_shift, scheme.low, scheme.high, scheme.fill, bits)  # fmt: skip
         arrays = [self.x]
         if self.weights is not None:
             bias = np.zeros(shapes[1][2], self.weights.dtype) if self.bias is None else self.bias

@@ -8,7 +8,9 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,8 +19,10 @@ from hypothesis import strategies as st
 
 from cmsisnn_x import _simd
 from cmsisnn_x.errors import CmsisnnError
+from cmsisnn_x.scheme import Pow2
 from helpers.arrays import assert_bit_exact, assert_untouched, guarded
 from helpers.simd_cases import OPS, SimdCase, fixed_case, simd_cases
+from helpers.strategies import DTYPES
 
 SIMD_DIR = Path(__file__).parents[2] / "cmsisnn_x" / "simd"
 MAIN = Path(__file__).with_name("simd_main.c")
@@ -60,6 +64,28 @@ def test_images_larger_than_a_strip(op: str, dtype: str) -> None:
 def test_extremes_wrap_around(op: str, dtype: str, fill: str) -> None:
     """In q15 two products of -32768 already reach 2^31; 288 of them wrap many times."""
     check(fixed_case(op, dtype, (6, 6, 32), 32, (3, 3), (1, 1), (1, 1), (6, 6), fill))
+
+
+@pytest.mark.parametrize("op", ["convolve", "depthwise_convolve"])
+@pytest.mark.parametrize("dtype", ["q7", "q15"])
+@pytest.mark.parametrize("fill", [-128, -7, 0, 127])
+def test_padding_holds_the_fill_of_the_scheme(op: str, dtype: str, fill: int) -> None:
+    """What stands for zero is up to the scheme: the sums are those of an image that was padded by hand."""
+    rng = np.random.default_rng(1)
+    element = DTYPES[dtype]
+    info = np.iinfo(element)
+    x = rng.integers(info.min, info.max, (1, 5, 9, 18), element, endpoint=True)
+    shape = (3, 3, 18) if op == "depthwise_convolve" else (20, 3, 3, 18)
+    weights = rng.integers(info.min, info.max, shape, element, endpoint=True)
+    padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=fill)
+    requant = Pow2.of(dtype, 0, 9 if dtype == "q7" else 17)
+    for isa in _simd.available():
+        expected = np.empty((1, 5, 9, shape[0] if op == "convolve" else 18), element)
+        got = np.empty_like(expected)
+        getattr(_simd, op)(padded, weights, None, expected, 1, 1, 0, 0, requant, isa=isa)
+        scheme = SimpleNamespace(**asdict(requant), fill=fill)
+        getattr(_simd, op)(x, weights, None, got, 1, 1, 1, 1, scheme, isa=isa)
+        assert_bit_exact(got, expected, f"{isa} {op}")
 
 
 def test_long_kernel_rows() -> None:

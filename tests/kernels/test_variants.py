@@ -10,6 +10,7 @@ import cmsisnn_x
 from cmsisnn_x import BASELINE, Variant, scratch_bytes, variants
 from cmsisnn_x.buffers import layer_scratch_bytes
 from cmsisnn_x.layers import Layer
+from cmsisnn_x.scheme import Pow2
 from cmsisnn_x.study import _convolution
 
 OPS = ("convolve", "depthwise_convolve", "fully_connected")
@@ -69,7 +70,8 @@ def test_a_kernel_stays_inside_its_scratch_and_uses_all_of_it(variant):
     memory = np.full(count + 32, 0x5B5B, np.int16)
     out = np.empty((1, 5, 5, 3), np.int8)
     knobs = variant.unroll, variant.block_rows, variant.block_cols, variant.im2col_cols
-    _convolution.convolve(x, weights, np.zeros(3, np.int8), out, 1, 1, 1, 1, 0, 4, False, *knobs, memory[16:-16])
+    requant = Pow2.of("q7", 0, 4)
+    _convolution.convolve(x, weights, np.zeros(3, np.int8), out, 1, 1, 1, 1, requant, *knobs, memory[16:-16])
     assert (memory[:16] == 0x5B5B).all()
     assert (memory[-16:] == 0x5B5B).all()
     assert (memory[16:-16] != 0x5B5B).all()

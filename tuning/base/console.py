@@ -10,6 +10,8 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.segment import Segment
+from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
@@ -20,11 +22,19 @@ PLAIN_WIDTH = 200  # columns where the output is no terminal: nothing is cut
 
 class _Terminal(Console):
     """A console that never cuts a number: a table that does not fit is printed wider, and the terminal wraps it.
-    Names from files cannot command the terminal.
+    Names from files cannot command the terminal: not as text, in a cell or a status line, nor as a `Text`; and no
+    bracket in them is markup.
     """
 
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(printable(text), **options)
+
+    def render(self, renderable: Any, options: Any = None) -> Iterator[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
+
+    def status(self, status: Any, **options: Any) -> Status:
+        return _Status(_plain(status), console=self, **options)
 
     def print(self, *objects: Any, **options: Any) -> None:
         needed = max((least_width(item) for item in objects if isinstance(item, Table)), default=0)
@@ -36,6 +46,17 @@ class _Terminal(Console):
             super().print(*objects, **options)
         finally:
             self._width = before
+
+
+class _Status(Status):
+    """A status line that takes text for text, where rich takes it for markup."""
+
+    def update(self, status: Any = None, **options: Any) -> None:
+        super().update(None if status is None else _plain(status), **options)
+
+
+def _plain(text: Any) -> Any:
+    return Text(printable(text)) if isinstance(text, str) else text
 
 
 def least_width(table: Table) -> int:
@@ -67,8 +88,16 @@ def working(what: str, *, no_color: bool = False) -> Iterator[None]:
         yield
 
 
+class _Table(Table):
+    """A table in which no text begins a line of its own."""
+
+    def add_row(self, *cells: Any, **options: Any) -> None:
+        cells = tuple(" ".join(cell.splitlines()) if isinstance(cell, str) else cell for cell in cells)
+        super().add_row(*cells, **options)
+
+
 def make_table(*columns: str, right: tuple[str, ...] = ()) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table = _Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for name in columns:
         table.add_column(
             name,

@@ -29,18 +29,19 @@ class StrategyName(StrEnum):
     RANDOM = "random"
 
 
+class Compiler(StrEnum):
+    """Which C compiler; both have to give the same bytes."""
+
+    GCC = "gcc"
+    CLANG = "clang"
+
+
 class Surrogate(StrEnum):
     """What the Bayesian strategy learns with."""
 
     GP = "gp"
     FOREST = "forest"
 
-
-CORES = ("cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33")
-
-# Zig's Cortex-M33 comes without the DSP extension that GCC's has.
-ZIG_CPUS = {core: core.replace("-", "_") + ("+dsp" if core == "cortex-m33" else "") for core in CORES}
-"""What the Clang of the `ziglang` wheel calls each core."""
 
 OBJECTIVES = tuple(item.value for item in Objective)
 SCORES = tuple(item.value for item in Score)

@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import re
 import reprlib
+from collections.abc import Sequence
 
 LARGEST = 2.0**40
+LONGEST_LINE = 1000
+"""Characters of a stranger's text that is printed."""
 _SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(|b|k|kb|kib|m|mb|mib)\s*", re.IGNORECASE)
 _HERTZ = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(|k|m|g)(?:hz)?\s*", re.IGNORECASE)
 
@@ -57,6 +60,17 @@ def show_size(size: int) -> str:
     return f"{size / 1024:.1f}".removesuffix(".0") + " KiB"
 
 
+def shape_text(shape: Sequence[int]) -> str:
+    """A shape for people.
+
+    Examples
+    --------
+    >>> shape_text((32, 32, 3))
+    '32x32x3'
+    """
+    return "x".join(map(str, shape))
+
+
 def printable(text: str) -> str:
     """`text` without the characters that would command a terminal.
 
@@ -64,3 +78,14 @@ def printable(text: str) -> str:
     'red: \\\\x1b[31m'
     """
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
+def line_problem(value: object) -> str | None:
+    """What is wrong with a text that is printed: it must not command a terminal, or begin a line of its own.
+
+    >>> line_problem("nucleo-f746zg"), line_problem("two" + chr(10) + "lines")
+    (None, "expected a line of printable text, got 'two\\\\nlines'")
+    """
+    if isinstance(value, str) and value and value.isprintable() and len(value) <= LONGEST_LINE:
+        return None
+    return f"expected a line of printable text, got {reprlib.repr(value)}"

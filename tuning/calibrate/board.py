@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cmsisnn_x.steps import Step
+
 from ..base.errors import TuningError
 from ..base.files import read_bytes
 from ..target import Target
@@ -47,10 +49,10 @@ class BoardError(TuningError):
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One measured step of the network: a layer, or a layer with the pooling that it takes in."""
+class StepTrace:
+    """One step of the network as the emulator saw it."""
 
-    layer: str
+    step: Step
     trace: Trace
 
 
@@ -79,7 +81,7 @@ class Fit:
 
 def price_folder(
     directory: str | Path, target: Target | str, *, compiler: Kind | None = None, model: str | None = None
-) -> tuple[list[Stage], Trace]:
+) -> tuple[list[StepTrace], Trace]:
     """Compile an emitted folder and emulate it on a target.
 
     Parameters
@@ -90,11 +92,11 @@ def price_folder(
         A board's memories and refinements are priced, a bare core's name gives the fixed rules.
     compiler : {"gcc", "clang"}, optional
     model : str, optional
-        Model file with the weights, where the folder's cannot be read back.
+        Model file with the weights, where an earlier version wrote the folder without them.
 
     Returns
     -------
-    stages : list of Stage
+    steps : list of StepTrace
         In the order they run.
     network : Trace
         The whole network in one call.
@@ -124,24 +126,22 @@ def _compile(firmware: Firmware, target: Target | str, compiler: Kind | None) ->
     return folder.compile_folder(replace(firmware, core=core), find_toolchain(compiler))
 
 
-def _run(firmware: Firmware, target: Target | str, code: bytes) -> tuple[list[Stage], Trace]:
+def _run(firmware: Firmware, target: Target | str, code: bytes) -> tuple[list[StepTrace], Trace]:
     from cmsisnn_x import Network
 
+    from ..emit.names import run_function
     from ..emulate import Emulator
     from ..measure import folder
 
     emulator = Emulator(code, target)
     source = folder.draw_inputs(firmware, 1)[0]
     expected = {name: values[0] for name, values in Network(firmware.layers).trace(source[np.newaxis]).items()}
-    inputs = [source, *(expected[layer.name] for layer in firmware.layers)]
-    stages = []
-    for index, layer in enumerate(firmware.layers):
-        fused = index + 1 < len(firmware.fused_into) and firmware.fused_into[index + 1] is not None
-        if index < len(firmware.fused_into) and firmware.fused_into[index] is not None:
-            continue
-        symbol = folder._pair_symbol(emulator, firmware, index + 1) if fused else f"{firmware.model}_{layer.name}"
-        stages.append(Stage(layer.name, _call(emulator, symbol, inputs[index], inputs[index + 1 + fused])))
-    return stages, _call(emulator, f"{firmware.model}_run", source, inputs[-1])
+    found, value, functions = [], source, firmware.functions
+    for step in firmware.steps:
+        output = expected[step.last.name]
+        found.append(StepTrace(step, _call(emulator, functions[step.name], value, output)))
+        value = output
+    return found, _call(emulator, run_function(firmware.model), source, value)
 
 
 def _call(emulator: Any, symbol: str, source: np.ndarray, output: np.ndarray) -> Trace:
@@ -232,7 +232,7 @@ def fit(
     compiler : {"gcc", "clang"}, optional
         As for the board.
     model : str, optional
-        Model file with the weights, where the folder's cannot be read back.
+        Model file with the weights, where an earlier version wrote the folder without them.
 
     Raises
     ------
@@ -248,8 +248,8 @@ def fit(
     taken_in = [layer.name for layer, into in zip(firmware.layers, firmware.fused_into, strict=False) if into]
     measured = read_csv(csv, [layer.name for layer in firmware.layers], taken_in)
     code = _compile(firmware, target, compiler)
-    stages, _ = _run(firmware, target, code)
-    names = [stage.layer for stage in stages]
+    steps, _ = _run(firmware, target, code)
+    names = [item.step.name for item in steps]
     cycles = np.array([measured[name] for name in names], float)
 
     board = replace(target, inherit=target.name) if target.is_core else target
@@ -257,14 +257,14 @@ def fit(
     lines = [line for line in LINES if line <= (target.cache_line_bytes or line)]
     for line in (target.flash_line_bytes,) if target.flash_line_bytes else lines:
         counting = replace(board, flash_line_bytes=line, flash_wait_states=1, sram_wait_states=1)
-        counted = [stage.trace for stage in _run(firmware, counting, code)[0]]
+        counted = [item.trace for item in _run(firmware, counting, code)[0]]
         shapes = [replace(board, flash_line_bytes=line, flash_prefetch=prefetch) for prefetch in (False, True)]
         solved += [
             _solve(shape, counted, cycles) for shape in shapes if shape.flash_prefetch or not board.flash_prefetch
         ]
     _, fitted = min(solved, key=lambda item: (item[0] + PREFETCH_GAIN * item[1].flash_prefetch, item[0]))
     after, _ = _run(firmware, fitted, code)
-    core, best, real = (sum(values) for values in ((s.trace.core_cycles for s in stages), _cycles(after), cycles))
+    core, best, real = (sum(values) for values in ((s.trace.core_cycles for s in steps), _cycles(after), cycles))
     if not 1 / MOST_OFF < best / real < MOST_OFF:
         raise BoardError(
             f"{csv}: no memories explain this measurement: the network took {real:,.0f} cycles, its instructions alone "
@@ -286,13 +286,13 @@ def fit(
         changes,
         tuple(names),
         tuple(measured[name] for name in names),
-        _cycles(stages),
+        _cycles(steps),
         _cycles(after),
     )
 
 
-def _cycles(stages: Sequence[Stage]) -> tuple[int, ...]:
-    return tuple(stage.trace.cycles for stage in stages)
+def _cycles(steps: Sequence[StepTrace]) -> tuple[int, ...]:
+    return tuple(item.trace.cycles for item in steps)
 
 
 def _solve(target: Target, counted: Sequence[Trace], measured: np.ndarray) -> tuple[float, Target]:

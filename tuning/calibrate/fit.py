@@ -22,13 +22,14 @@ from typing import Any
 import numpy as np
 
 from cmsisnn_x.layers import Layer
-from cmsisnn_x.variant import BLOCKED_OPS, Variant
+from cmsisnn_x.steps import Step
+from cmsisnn_x.variant import Variant
 
 from ..cost import fitted, ops
 from ..cost.fitted import Coefficients
 from ..cost.neighbours import Neighbours
 from ..measure.bench import Bench, Measurement
-from ..search.space import scratch_bytes, search_space
+from ..search.space import search_space
 from ..target import Target
 from .grid import LARGE, confirm, grid, make_layer, unseen
 
@@ -110,7 +111,7 @@ def _emulate(
 ) -> list[Sample]:
     samples: list[Sample] = []
     for layer, variants in plan:
-        results: list[Measurement] = bench.measure(layer, variants)
+        results: list[Measurement] = bench.measure([Step((layer,), variant) for variant in variants])
         broken = [item.problem for item in results if item.problem]
         report(
             f"{target.core} {layer.dtype} {layer.name}: {len(results)} kernels"
@@ -125,7 +126,7 @@ def _emulate(
 
 
 def _variants(layer: Layer, target: Target) -> tuple[Variant | None, ...]:
-    return search_space(layer, target).variants if layer.python_op in BLOCKED_OPS else (None,)
+    return search_space(layer, target).variants if layer.row.has_knobs else (None,)
 
 
 def _plan(layers: Sequence[Layer], target: Target) -> list[tuple[Layer, list[Variant | None]]]:
@@ -333,7 +334,7 @@ def _judge_kind(found: Coefficients, target: Target, layers: Sequence[Sequence[S
         cycles = np.array([s.cycles for s in samples], float)
         wrong = np.abs(estimated / cycles - 1)
         # Of equals the one with the least scratch, as the planner does.
-        scratch = [scratch_bytes(s.layer, s.variant) for s in samples]
+        scratch = [Step((s.layer,), s.variant).scratch_bytes for s in samples]
         first = int(np.lexsort((scratch, np.rint(estimated)))[0])
         every += wrong.tolist()
         near += wrong[cycles <= NEAR * cycles.min()].tolist()

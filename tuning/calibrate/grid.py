@@ -16,9 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from cmsisnn_x.layers import Layer
-
-from ..model import window_axis
+from cmsisnn_x.layers import NUMPY_DTYPES, Layer
+from cmsisnn_x.op import MODEL_OPS
 
 DTYPES = ("q7", "q15")
 LARGE = "large"
@@ -40,48 +39,29 @@ def make_layer(
     weights_dtype: str | None = None,
 ) -> Layer:
     """A layer with drawn weights; `out` is its number of output channels or rows."""
-    weighted = op in ("conv2d", "depthwise_conv2d", "fully_connected")
-    common: dict[str, Any] = {
-        "name": name,
-        "op": op,
-        "dtype": dtype,
-        "input_shape": shape,
-        "weights_dtype": (weights_dtype or dtype) if weighted else None,
+    row = MODEL_OPS[op]
+    attributes = {
+        "out_channels": out,
+        "out_features": out,
+        "kernel": kernel,
+        "stride": stride,
+        "padding": padding if isinstance(padding, str) else (padding, padding),
+        "ceil_mode": ceil_mode,
+        "int_bits": 2,
     }
-    if op == "fully_connected":
-        layer = Layer(**common, output_shape=(out,), out_shift=8)
-    elif op.endswith("2d"):
-        axes = [window_axis(shape[i], kernel[i], stride[i], padding, ceil_mode) for i in (0, 1)]
-        output = (axes[0][0], axes[1][0], out if op == "conv2d" else shape[2])
-        layer = Layer(
-            **common,
-            output_shape=output,
-            kernel=kernel,
-            stride=stride,
-            padding=(axes[0][1], axes[1][1]),
-            ceil_mode=ceil_mode,
-            out_shift=8 if weighted else 0,
-        )
-    else:
-        layer = Layer(**common, output_shape=shape, int_bits=2 if op in ("sigmoid", "tanh") else 0)
-    return _with_weights(layer) if weighted else layer
+    fields: dict[str, Any] = {"name": name, "op": op, "dtype": dtype, "input_shape": shape}
+    fields |= row.infer(shape, {key: attributes[key] for key in row.attributes})
+    if not row.is_weighted:
+        return Layer(**fields)
+    return _with_weights(Layer(**fields, out_shift=8, weights_dtype=weights_dtype or dtype))
 
 
 def _with_weights(layer: Layer) -> Layer:
     """Their values do not matter to the cycles; drawn small, so that nothing saturates."""
-    (_, _, channels), (_, _, out) = layer.image, layer.output_image
-    shape: tuple[int, ...] = (out, *layer.kernel, channels)
-    if layer.op == "depthwise_conv2d":
-        shape = (*layer.kernel, channels)
-    elif layer.op == "fully_connected":
-        shape = (layer.output_shape[0], layer.input_shape[0])
     rng = np.random.default_rng(zlib.crc32(layer.name.encode()))
-    dtype = np.int8 if layer.weights_dtype == "q7" else np.int16
-    return replace(
-        layer,
-        weights=rng.integers(-16, 17, shape, dtype),
-        bias=rng.integers(-64, 65, shape[-1 if layer.op == "depthwise_conv2d" else 0], dtype),
-    )
+    dtype = NUMPY_DTYPES[layer.weights_dtype or layer.dtype]
+    weights = rng.integers(-16, 17, layer.weights_shape, dtype)
+    return replace(layer, weights=weights, bias=rng.integers(-64, 65, layer.bias_shape, dtype))
 
 
 # Ordered by the size of the kernel, so that every family of kernels, which takes each n-th of them, sees all sizes.

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Accumulators of the operations with weights, exact and without wrap-around: what the 32 bits of the kernels hold.
 
-``bias * 2**bias_shift + round(out_shift) + sum(input * weight)``, before the shift and the clamp. Sums are formed by
+The start that the scheme gives, plus ``sum(input * weight)``, before the shift and the clamp. Sums are formed by
 matrix products in floating point that the sums of magnitudes show to be exact.
 """
 
 from __future__ import annotations
+
+from math import prod
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -35,42 +37,53 @@ def accumulators(layer: Layer, x: np.ndarray) -> np.ndarray:
     kind = np.float32 if reach(layer) < 2**24 else np.float64
     weights: np.ndarray = layer.weights.astype(kind)
     values: np.ndarray = x.reshape(len(x), *layer.image).astype(kind)
-    if layer.op == "fully_connected":
-        sums = values.reshape(len(x), -1) @ weights.T
-    else:
-        (top, bottom), (left, right) = layer.padding
-        padded = np.pad(values, ((0, 0), (top, max(bottom, 0)), (left, max(right, 0)), (0, 0)))
-        out_h, out_w, out_ch = layer.output_image
-        windows = sliding_window_view(padded, layer.kernel, axis=(1, 2))
-        windows = windows[:, :: layer.stride[0], :: layer.stride[1]][:, :out_h, :out_w]  # (n, h, w, c, kh, kw)
-        if layer.op == "conv2d":
-            columns = windows.reshape(len(x) * out_h * out_w, -1)
-            sums = columns @ weights.transpose(3, 1, 2, 0).reshape(-1, out_ch)
-        else:
-            sums = np.einsum("nhwcij,ijc->nhwc", windows, weights)
-    return sums.reshape(len(x), *layer.output_shape).astype(np.int64) + _constant(layer)
+    sums = SUMS[layer.python_op](layer, values, weights)
+    return sums.reshape(len(x), *layer.output_shape).astype(np.int64) + layer.requant.start(_bias(layer))
 
 
-def _constant(layer: Layer) -> np.ndarray:
-    rounding = 1 << layer.out_shift >> 1
-    bias = np.zeros(layer.output_shape[-1], np.int64) if layer.bias is None else layer.bias.astype(np.int64)
-    return (bias << layer.bias_shift) + rounding
+def _convolve(layer: Layer, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    columns = _windows(layer, values).reshape(len(values) * prod(layer.output_image[:2]), -1)
+    return columns @ weights.transpose(3, 1, 2, 0).reshape(-1, layer.output_image[2])
+
+
+def _depthwise_convolve(layer: Layer, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    return np.einsum("nhwcij,ijc->nhwc", _windows(layer, values), weights)
+
+
+def _fully_connected(layer: Layer, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    return values.reshape(len(values), -1) @ weights.T
+
+
+SUMS = {
+    "convolve": _convolve,
+    "depthwise_convolve": _depthwise_convolve,
+    "fully_connected": _fully_connected,
+}
+"""Operation -> sums of products of images ``(n, h, w, c)``."""
+
+
+def _windows(layer: Layer, values: np.ndarray) -> np.ndarray:
+    """Of every output pixel: ``(n, h, w, c, kernel_h, kernel_w)``."""
+    (top, bottom), (left, right) = layer.padding
+    padded = np.pad(values, ((0, 0), (top, max(bottom, 0)), (left, max(right, 0)), (0, 0)))
+    out_h, out_w, _ = layer.output_image
+    windows = sliding_window_view(padded, layer.kernel, axis=(1, 2))
+    return windows[:, :: layer.stride[0], :: layer.stride[1]][:, :out_h, :out_w]
+
+
+def _bias(layer: Layer) -> np.ndarray:
+    return np.zeros(layer.output_shape[-1], np.int64) if layer.bias is None else layer.bias
 
 
 def reach(layer: Layer) -> int:
     """No accumulator's magnitude, whatever the input, exceeds this: sums of the weights' magnitudes."""
     assert layer.weights is not None
-    axes = {"conv2d": (1, 2, 3), "depthwise_conv2d": (0, 1), "fully_connected": (1,)}[layer.op]
-    sums = np.abs(layer.weights.astype(np.int64)).sum(axis=axes)
+    magnitudes = np.abs(np.moveaxis(layer.weights.astype(np.int64), layer.row.channel_axis, 0))
+    sums = magnitudes.reshape(len(magnitudes), -1).sum(axis=1)
     largest = -int(np.iinfo(layer.numpy_dtype).min)
-    return int((sums * largest + np.abs(_constant(layer))).max())
-
-
-def wrapped(values: np.ndarray) -> np.ndarray:
-    """What the kernels' 32 bits make of them."""
-    return (values + 2**31) % 2**32 - 2**31
+    return int((sums * largest + np.abs(layer.requant.start(_bias(layer)))).max())
 
 
 def requantised(layer: Layer, values: np.ndarray) -> np.ndarray:
     """Accumulators shifted as the kernels do, before the clamp: what does not fit is what saturates."""
-    return wrapped(values) >> layer.out_shift
+    return layer.requant.shifted(values)

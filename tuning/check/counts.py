@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cmsisnn_x.layers import Layer
+from cmsisnn_x.scheme import wrapped
 
-from .accumulators import LARGEST, accumulators, reach, requantised, wrapped
+from .accumulators import LARGEST, accumulators, reach, requantised
 
 if TYPE_CHECKING:
     from ..quantize.reference import Reference
@@ -172,7 +173,8 @@ class Counts:
         if clip is not None and self.reference is not None:
             ends = np.floor(np.ldexp(float(clip), self.reference.fractions[layer.name]) + 0.5)
             above = 0 if ends >= info.max else above
-        return above + (0 if layer.activation == "relu" else int((shifted < info.min).sum()))
+        is_rectified = layer.requant.low > info.min
+        return above + (0 if is_rectified else int((shifted < info.min).sum()))
 
     def _comparable(self, layer: Layer) -> bool:
         """CMSIS-NN's softmax is 2 ** integer, whatever an integer stands for: its values are no probabilities, unless

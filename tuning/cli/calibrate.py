@@ -7,11 +7,15 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..base.errors import OptionError
+from ..base.options import Compiler
+
+if TYPE_CHECKING:
+    from ..emulate.toolchain import Kind
 
 
 def calibrate(
@@ -38,6 +42,21 @@ def calibrate(
         Path | None,
         typer.Option("--plan", metavar="DIR", help="With --from: the folder that ran.", show_default=False),
     ] = None,
+    compiler: Annotated[
+        Compiler | None,
+        typer.Option(
+            help="With --from: what compiled it. Default: arm-none-eabi-gcc when on PATH, else Clang.",
+            show_default=False,
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL.yaml",
+            help="With --from: the model of a folder that an earlier version wrote, without its weights.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Fit the cost model anew: compile and emulate a grid of layers under every kernel, and write each core's
     coefficients.
@@ -45,17 +64,20 @@ def calibrate(
     Measurements are kept in the user's cache directory: what did not change is not emulated again.
     """
     if measured is not None or plan is not None:
-        _board(measured, plan, target or [], dtype, output)
+        _board(measured, plan, target or [], dtype, output, compiler, model)
         return
+    for option, given in (("--compiler", compiler), ("--model", model)):
+        if given is not None:
+            raise OptionError(f"{option}: goes with --from only")
     from contextlib import closing
 
+    from ..base.cflags import CFLAGS
     from ..calibrate.fit import calibrate as fit
     from ..calibrate.fit import confirm, grid, unseen, write_coefficients
     from ..measure.bench import BATCH, Bench
     from ..measure.records import Records
     from ..target import load_target
     from ..target.cores import CORES
-    from ..tuner import CFLAGS
 
     cores, dtypes = target or list(CORES), dtype or ["q7", "q15"]
     for given, legal, option in ((cores, CORES, "--target"), (dtypes, ("q7", "q15"), "--dtype")):
@@ -94,17 +116,27 @@ def _figures(error: Mapping[str, float]) -> str:
     )
 
 
-def _board(measured: Path | None, plan: Path | None, targets: list[str], dtype: list[str] | None, output: Path) -> None:
+def _board(
+    measured: Path | None,
+    plan: Path | None,
+    targets: list[str],
+    dtype: list[str] | None,
+    output: Path,
+    compiler: Compiler | None,
+    model: str | None,
+) -> None:
     if measured is None or plan is None or len(targets) != 1:
         raise OptionError("--from FILE.csv goes with --plan DIR, the folder that ran, and one --target, the board")
     if dtype:
         raise OptionError("--dtype: does not go with --from: the folder knows its type")
     if output == Path("coefficients"):
         output = Path(f"{Path(targets[0]).stem}-fitted.yaml")
-    _calibrate_board(measured, plan, targets[0], output)
+    _calibrate_board(measured, plan, targets[0], output, None if compiler is None else compiler.value, model)
 
 
-def _calibrate_board(csv: Path, plan: Path, target: str, output: Path) -> None:
+def _calibrate_board(
+    csv: Path, plan: Path, target: str, output: Path, compiler: Kind | None, model: str | None
+) -> None:
     """``cmsisnn-tune calibrate --from``: fit, write the target file, print the errors before and after."""
     from ..base.console import console, make_table
     from ..base.files import write_atomically
@@ -112,7 +144,7 @@ def _calibrate_board(csv: Path, plan: Path, target: str, output: Path) -> None:
     from ..target import find_target, list_targets, load_target
 
     given = load_target(target)
-    found = fit(plan, csv, given)
+    found = fit(plan, csv, given, compiler=compiler, model=model)
     path = find_target(target)
     if output.resolve() == path.resolve():
         raise BoardError(f"{output}: is the target itself; choose another file for the fitted one")

@@ -145,7 +145,7 @@ def _print(
 ) -> None:
     from ..arm.kernels import VERDICTS, profile_of
     from ..base.console import console
-    from .terminal import shape_text
+    from ..base.units import shape_text
 
     out = console(no_color)
     code = "with" if profile_of(target) == "dsp" else "without"

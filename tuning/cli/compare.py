@@ -19,7 +19,7 @@ def compare(
     no_color: Annotated[bool, typer.Option("--no-color", help="No colour, whatever the terminal can do.")] = False,
 ) -> None:
     """Show, layer by layer, what differs between two plans of one network."""
-    from ..plan import read_plan_file
+    from ..plan.file import read_plan_file
     from . import terminal
 
-    terminal.print_comparison(plan_a, read_plan_file(plan_a), plan_b, read_plan_file(plan_b), no_color=no_color)
+    terminal.print_comparison(read_plan_file(plan_a), read_plan_file(plan_b), no_color=no_color)

@@ -6,8 +6,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..base.console import console, make_table
+from ..base.units import shape_text
 from ..report.explain import Candidate, Explanation, error_bar, words
-from .terminal import NARROW, shape_text
+from .terminal import NARROW
 
 if TYPE_CHECKING:
     from rich.console import Console

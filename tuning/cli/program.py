@@ -11,6 +11,8 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperCommand
 
+from cmsisnn_x.errors import CmsisnnError
+
 from ..base.errors import TuningError
 from ..base.units import printable
 
@@ -47,6 +49,8 @@ def run(app: typer.Typer, name: str) -> None:
         raise SystemExit(128 + number) from None
     except TuningError as problem:
         _fail(str(problem), problem.exit_status)
+    except CmsisnnError as problem:  # what a kernel refuses and the tuner let pass
+        _fail(str(problem), 2)
     except OSError as problem:
         where = f"{problem.filename}: " if problem.filename else ""
         _fail(f"{where}{problem.strerror or problem}", 2)

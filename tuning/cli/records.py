@@ -44,19 +44,20 @@ def _open(path: str | None) -> Records:
 
 def _is_stale(record: Record) -> bool:
     """Whether kernels or tools have changed since: such a record is never found again."""
-    from cmsisnn_x.layers import PYTHON_OPS
+    from cmsisnn_x.op import MODEL_OPS
 
     from ..measure.bench import kernel_digest, tools_digest
     from ..measure.firmware import firmware_digest
+    from ..measure.records import about_problem
 
     about = record.about
-    if not about:
+    if not about or about_problem(about):
         return True
     if about["op"] == "network":
         kernels = about["layer"].get("kernels", ())
         return about["kernels"] != firmware_digest(kernels) or about["tools"] != tools_digest()
     pool = about["layer"].get("pool")
-    kernel = about["op"] + (f"_{PYTHON_OPS.get(pool['op'])}" if pool else "")
+    kernel = about["op"] + (f"_{MODEL_OPS[pool['op']].name}" if pool else "")
     return about["kernels"] != kernel_digest(kernel) or about["tools"] != tools_digest()
 
 

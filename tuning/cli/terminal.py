@@ -4,16 +4,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from ..base.console import console, make_table
-from ..base.units import show_size
+from ..base.units import shape_text, show_size
 from ..model import list_models, load_model
 from ..plan import LayerPlan, Plan
 from ..report.explain import error_bar, network_error_bar
 from ..target import list_targets, load_target
+
+if TYPE_CHECKING:
+    from ..plan.file import PlanFile
 
 WIDE, NARROW = 150, 100  # columns below which a plan's table leaves out what the model file says, and ratios
 ENERGY_LIMITS = (
@@ -176,14 +179,13 @@ def _print_terms(out: Console, plan: Plan) -> None:
     out.print(table)
 
 
-def print_comparison(
-    path_a: Path, a: dict[str, Any], path_b: Path, b: dict[str, Any], *, no_color: bool = False
-) -> None:
+def print_comparison(file_a: PlanFile, file_b: PlanFile, *, no_color: bool = False) -> None:
     """Two plans side by side."""
     out = console(no_color)
-    for letter, path, plan in (("A", path_a, a), ("B", path_b, b)):
+    a, b = file_a.content, file_b.content
+    for letter, path, plan in (("A", file_a.path, a), ("B", file_b.path, b)):
         out.print(f"{letter}: {path}: {plan['model']} on {plan['target']}, least {plan['objective']}, {plan['score']}")
-    if a["digests"].get("model") != b["digests"].get("model"):
+    if a.get("digests", {}).get("model") != b.get("digests", {}).get("model"):
         out.print("The models differ: layers are matched by name.")
     if a["score"] != b["score"]:
         out.print("One has estimated cycles, the other emulated ones: a few per cent between them mean nothing.")
@@ -219,10 +221,6 @@ def print_comparison(
         x, y = a["totals"][key], b["totals"][key]
         table.add_row(key, f"{x:,}", f"{y:,}", _change(x, y), "", style="bold")
     out.print(table)
-
-
-def shape_text(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))
 
 
 def _ratio(macs: int, cycles: int) -> str:

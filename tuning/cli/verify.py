@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import json
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..base.errors import OptionError, TuningError
+from ..base.options import Compiler
 from .program import Command, run, show_version
 
 if TYPE_CHECKING:
@@ -25,13 +25,6 @@ DEFAULT_SAMPLES = 2
 app = typer.Typer(
     add_completion=True, pretty_exceptions_enable=False, context_settings={"help_option_names": ["--help", "-h"]}
 )
-
-
-class Compiler(StrEnum):
-    """Which C compiler; both have to give the same bytes."""
-
-    GCC = "gcc"
-    CLANG = "clang"
 
 
 def main() -> None:
@@ -282,13 +275,14 @@ def _memory_note(trace: Trace) -> str:
 
 
 def _target_of(firmware: Firmware) -> Target | str:
-    """The plan's own target where it can be found: a board file may have stayed elsewhere, then its core will do."""
-    from ..base.errors import TargetError
+    """The plan's own target where it is a shipped one, else its core: a board file may have stayed elsewhere, and a
+    folder names no file to read.
+    """
+    from ..target import list_targets
 
-    try:
-        found = _load_target(firmware.target)
-    except (TargetError, OSError):
+    if firmware.target not in list_targets():
         return firmware.core
+    found = _load_target(firmware.target)
     return found if found.core == firmware.core else firmware.core
 
 

@@ -12,6 +12,7 @@ from operator import attrgetter
 import numpy as np
 
 from cmsisnn_x.layers import NUMPY_DTYPES, Layer
+from cmsisnn_x.steps import Step
 from cmsisnn_x.variant import Variant
 
 from ..target import Target
@@ -31,7 +32,7 @@ NOT_IN_BYTES = ("unroll", "column_layout", "inner", "fused_pool")
 """Knobs that change neither scratch nor packed weights; the band of a fused pooling is counted in `fused`."""
 
 
-def estimate(layer: Layer, variant: Variant | None, target: Target) -> Estimate:
+def estimate(layer: Layer, variant: Variant | None, target: Target, follower: Layer | None = None) -> Estimate:
     """Estimate one variant.
 
     Parameters
@@ -40,13 +41,17 @@ def estimate(layer: Layer, variant: Variant | None, target: Target) -> Estimate:
     variant : Variant or None
         ``None`` for operations with a single kernel.
     target : Target
+    follower : Layer, optional
+        The pooling that a variant with `fused_pool` takes in.
     """
-    return estimate_space(layer, (variant,), target)[0]
+    return estimate_space(layer, (variant,), target, follower)[0]
 
 
-def estimate_space(layer: Layer, variants: Sequence[Variant | None], target: Target) -> Estimates:
+def estimate_space(
+    layer: Layer, variants: Sequence[Variant | None], target: Target, follower: Layer | None = None
+) -> Estimates:
     """Estimate many variants of one layer at once; an empty sequence stands for the single kernel of an
-    operation without knobs.
+    operation without knobs. Those with `fused_pool` take in `follower`.
 
     Cycles = sum over the parts of a kernel of (how often it runs, `ops.count`) x (what one run costs). That cost was
     fitted on emulated runs of this kernel on this core; what the fit left over on layers that are alike corrects the
@@ -55,8 +60,8 @@ def estimate_space(layer: Layer, variants: Sequence[Variant | None], target: Tar
     boards are a term of their own.
     """
     chosen: tuple[Variant | None, ...] = tuple(variants) or (None,)
-    if layer.pool is not None and any(variant is not None and variant.fused_pool for variant in chosen):
-        return estimate_fused(layer, chosen, target, estimate_space)
+    if any(variant is not None and variant.fused_pool for variant in chosen):
+        return estimate_fused([Step.of(layer, variant, follower) for variant in chosen], target, estimate_space)
     features = target.features
     counts = ops.count(layer, chosen, features)
     names = fitted.families(layer, chosen, features)

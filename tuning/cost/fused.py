@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from cmsisnn_x.layers import Layer
+from cmsisnn_x.steps import Step
 from cmsisnn_x.variant import Variant
 
 from ..target import Target
@@ -18,26 +19,25 @@ CODE_BYTES = 170
 """Of the band's walk, beside the two kernels' own code: the median of emulated pairs on four cores, 26 to 280."""
 STACK_BYTES = 44
 """Of the band and the call that pools, on top of both kernels' own."""
-INSTRUCTIONS_PER_STEP = 40
-"""Of the call that ends a step: the windows that it completes, the lines that move."""
+INSTRUCTIONS_PER_TURN = 40
+"""Of the call that ends a turn: the windows that it completes, the lines that move."""
 
 
 def estimate_fused(
-    layer: Layer,
-    variants: Sequence[Variant | None],
+    steps: Sequence[Step],
     target: Target,
     estimate: Callable[[Layer, Sequence[Variant | None], Target], Estimates],
 ) -> Estimates:
-    """The estimates of variants of which some take in `layer.pool`: the same kernels one after the other, and the band.
+    """The estimates of variants of a convolution of which some take in its pooling: the same kernels one after the
+    other, and the band.
 
-    Lines that no window needs are not computed; lines that windows share are moved once per step.
+    Lines that no window needs are not computed; lines that windows share are moved once per turn of the band.
     """
-    from cmsisnn_x.buffers import layer_scratch_bytes
-
-    assert layer.pool is not None
-    fused = np.array([v is not None and v.fused_pool for v in variants])
+    layer, variants = steps[0].lead, [step.variant for step in steps]
+    fused = np.array([step.pool is not None for step in steps])
+    pooling = next(step.pool for step in steps if step.pool is not None)
     alone = estimate(layer, [v and replace(v, fused_pool=False) for v in variants], target)
-    pool = estimate(layer.pool, (), target)
+    pool = estimate(pooling, (), target)
     terms = alone.terms.astype(float)
     scratch = alone.scratch_bytes.copy()
     timing, loop = target.timing, TERMS.index("loop")
@@ -45,12 +45,12 @@ def estimate_fused(
     for at in np.flatnonzero(fused).tolist():
         variant = variants[at]
         assert variant is not None
-        steps, lines, moved_words = band_work(layer, variant)
+        turns, lines, moved_words = band_work(steps[at])
         terms[at] *= lines / _lines(layer, variant)
         terms[at, TERMS.index("multiply_accumulate")] *= _blocks_by_row(layer, variant)
         terms[at] += pool.terms[0]
-        terms[at, loop] += moved_words * word + steps * INSTRUCTIONS_PER_STEP * timing["alu"] / timing["issue_width"]
-        scratch[at] = layer_scratch_bytes(layer, variant)
+        terms[at, loop] += moved_words * word + turns * INSTRUCTIONS_PER_TURN * timing["alu"] / timing["issue_width"]
+        scratch[at] = steps[at].scratch_bytes
     below = pool.stack_bytes[0]
     stacks = tuple(
         own if own is None or not is_fused else None if below is None else own + below + STACK_BYTES
@@ -86,31 +86,27 @@ def _lines(layer: Layer, variant: Variant) -> int:
     return layer.output_image[int(variant.lowering == "winograd")]
 
 
-def band_work(layer: Layer, variant: Variant) -> tuple[int, int, int]:
-    """Steps made, lines computed, and words moved inside the band; as convolve_band.h does it.
-
-    Parameters
-    ----------
-    layer : Layer
-        With a `pool`.
-    variant : Variant
-        With `fused_pool`.
+def band_work(step: Step) -> tuple[int, int, int]:
+    """Turns made, lines computed, and words moved inside the band of a step that takes a pooling in; as
+    convolve_band.h does it.
     """
-    assert layer.pool is not None
+    layer, variant, pool = step.lead, step.variant, step.pool
+    assert pool is not None
+    assert variant is not None
     across = int(variant.lowering == "winograd")
     made = variant.tile if across else 1
-    count, pooled = layer.output_image[across], layer.pool.output_image[across]
-    kernel, stride, padding = layer.pool.kernel[across], layer.pool.stride[across], layer.pool.padding[across][0]
+    count, pooled = layer.output_image[across], pool.output_image[across]
+    kernel, stride, padding = pool.kernel[across], pool.stride[across], pool.padding[across][0]
     line_words = layer.output_bytes // count // 4
-    steps = lines = moved = windows = needed = 0
+    turns = lines = moved = windows = needed = 0
     for start in range(0, count, made):
         if start + made <= needed:
             continue
         done = min(start + made, count)
-        steps, lines, before = steps + 1, lines + done - start, needed
+        turns, lines, before = turns + 1, lines + done - start, needed
         while windows < pooled and min(windows * stride - padding + kernel, count) <= done:
             windows += 1
         needed = max(windows * stride - padding, 0) if windows < pooled else count + made
         if needed != before:
             moved += max(done - needed, 0) * line_words
-    return steps, lines, moved
+    return turns, lines, moved

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -134,7 +134,7 @@ depend on what else is in the file.
 """
 
 
-def kernel_declare(name: str, element: np.dtype, constants: Sequence[np.ndarray] = ()) -> str:
+def kernel_declare(name: str, element: np.dtype, *constants: np.dtype) -> str:
     """The kernel that a template header is about to define, which stays a function of its own.
 
     Parameters
@@ -143,15 +143,15 @@ def kernel_declare(name: str, element: np.dtype, constants: Sequence[np.ndarray]
         A C identifier.
     element : dtype
         Of input and output.
-    constants : sequence of ndarray
-        Weights and bias, where it has them.
+    *constants : dtype
+        Of weights and bias, where it has them.
 
     Examples
     --------
     >>> kernel_declare("net_pool_kernel", np.dtype(np.int8))
     'CXN_WHOLE static void net_pool_kernel(const int8_t *, int8_t *, void *);'
     """
-    types = [C_TYPES[element], *(C_TYPES[values.dtype] for values in constants)]
+    types = [C_TYPES[dtype] for dtype in (element, *constants)]
     operands = ", ".join(f"const {type_} *" for type_ in types)
     return f"CXN_WHOLE static void {check_identifier(name)}({operands}, {types[0]} *, void *);"
 

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-import re
 from math import prod
 
+from tuning.base.cflags import cflags_problem
 from tuning.base.errors import TuningError
 from tuning.base.names import layer_name_problem, model_name_problem
 from tuning.plan import LayerPlan, Plan
@@ -28,9 +28,8 @@ def check_plan(plan: Plan) -> None:
     if not plan.layers:
         raise _error(plan.model, "at least one layer", "none")
     _check_names(plan)
-    for flag in plan.cflags:
-        if not re.fullmatch(r"-[A-Za-z0-9_=.,+-]+", flag):
-            raise _error("cflags", "compiler flags of letters, digits and _=.,+-", repr(flag))
+    if problem := cflags_problem(plan.cflags):
+        raise EmitError(f"cflags: {problem}")
     last = len(plan.layers) - 1
     for index, item in enumerate(plan.layers):
         following = plan.layers[index + 1] if index < last else None

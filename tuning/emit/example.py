@@ -9,29 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from cmsisnn_x.layers import NUMPY_DTYPES
-from tuning.base.options import ZIG_CPUS
 from tuning.plan import Plan
-
-
-@dataclass(frozen=True)
-class Machine:
-    """A QEMU board with one of our cores, its code memory and its data memory."""
-
-    name: str
-    flash_origin: str = "0x00000000"
-    sram_origin: str = "0x20000000"
-    sram_length: str = "4M"
-
-
-MACHINES = {
-    # QEMU has no Cortex-M0+ with memory for a network; the Cortex-M3 runs its instructions.
-    "cortex-m0plus": Machine("mps2-an385"),
-    "cortex-m3": Machine("mps2-an385"),
-    "cortex-m4": Machine("mps2-an386"),
-    "cortex-m7": Machine("mps2-an500"),
-    # This one starts in the secure world, whose memories have addresses of their own.
-    "cortex-m33": Machine("mps2-an505", "0x10000000", "0x38000000", "2M"),
-}
+from tuning.target.cores import CORES
 
 
 @dataclass(frozen=True)
@@ -51,8 +30,8 @@ class Build:
 
 
 def build(plan: Plan) -> Build:
-    core, name = plan.target.core, plan.model
-    machine = MACHINES[core]
+    core, name = CORES[plan.target.core], plan.model
+    machine = core.machine
     standard = () if any(flag.startswith("-std=") for flag in plan.cflags) else ("-std=c99",)
     flags = " ".join([*standard, *plan.cflags])
     sources = f"{name}.c example/main.c -o {name}.elf"
@@ -63,10 +42,10 @@ def build(plan: Plan) -> Build:
     time = f"{totals['cycles']} cycles"
     if totals.get("ms") is not None and plan.target.clock_hz:
         time += f", {totals['ms']:.3g} ms at {plan.target.clock_hz / 1e6:g} MHz"
-    clang = f"python -m ziglang cc -target thumb-freestanding-eabi -mcpu={ZIG_CPUS[core]}"
+    clang = f"python -m ziglang cc -target thumb-freestanding-eabi -mcpu={core.zig_cpu}"
     return Build(
-        flags=f"-mcpu={core} {flags}",
-        gcc=f"arm-none-eabi-gcc -mcpu={core} -mthumb {flags} -nostartfiles {link} {sources}",
+        flags=f"-mcpu={core.name} {flags}",
+        gcc=f"arm-none-eabi-gcc -mcpu={core.name} -mthumb {flags} -nostartfiles {link} {sources}",
         zig=f"{clang} -std=c99 -O3 {link} {sources}",
         qemu=f"qemu-system-arm -M {machine.name} -nographic -semihosting -kernel {name}.elf",
         machine=machine.name,

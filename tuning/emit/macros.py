@@ -13,10 +13,10 @@ from .cgen import check_identifier
 
 GEOMETRY = (
     "IN_H", "IN_W", "IN_CH", "OUT_H", "OUT_W", "OUT_CH", "KERNEL_H", "KERNEL_W", "STRIDE_Y", "STRIDE_X",
-    "PAD_TOP", "PAD_LEFT", "BIAS_SHIFT", "OUT_SHIFT",
+    "PAD_TOP", "PAD_LEFT",
 )  # fmt: skip
-"""What the layer is: the model decides."""
-TYPES = ("IN_BITS", "WEIGHT_BITS", "RELU", "INT_BITS", "INPUT_ALIGNED", "OUTPUT_ALIGNED")
+"""What the layer is: the model decides. The macros of its scheme follow: `Layer.requant`."""
+TYPES = ("IN_BITS", "WEIGHT_BITS", "INT_BITS", "INPUT_ALIGNED", "OUTPUT_ALIGNED")
 """What its elements and buffers are."""
 KNOBS = tuple(f.name.upper() for f in fields(Variant))
 """How it is computed: the search decides."""
@@ -41,7 +41,7 @@ def layer_macros(
     Parameters
     ----------
     layer : Layer
-        Geometry, element types and shifts; ``(n,)`` tensors have height and width 1, and a fully connected layer
+        Geometry, element types and scheme; ``(n,)`` tensors have height and width 1, and a fully connected layer
         has its columns as input channels and its rows as output channels.
     variant : Variant or None
         None for an operation without knobs.
@@ -67,20 +67,23 @@ def layer_macros(
     in_h, in_w, in_ch = (1, 1, prod(layer.input_shape)) if flat else layer.image
     out_h, out_w, out_ch = (1, 1, prod(layer.output_shape)) if flat else layer.output_image
     (pad_top, _), (pad_left, _) = layer.padding
-    windows = (*layer.kernel, *layer.stride, pad_top, pad_left)
-    geometry = (in_h, in_w, in_ch, out_h, out_w, out_ch, *windows, layer.bias_shift, layer.out_shift)
+    geometry = (in_h, in_w, in_ch, out_h, out_w, out_ch, *layer.kernel, *layer.stride, pad_top, pad_left)
     types = (
         BITS[layer.dtype],
         BITS[layer.weights_dtype or layer.dtype],
-        int(layer.activation == "relu"),
         layer.int_bits,
         int(input_aligned),
         int(output_aligned),
     )
     chosen = variant or ONE_KERNEL
     knobs = (knob_value(f.name, getattr(chosen, f.name)) for f in fields(Variant))
-    values = dict(zip((*GEOMETRY, *TYPES, *KNOBS), (*geometry, *types, *knobs), strict=True))
-    return {f"{prefix}_{name}": value for name, value in {**values, "SCRATCH_BYTES": scratch_bytes}.items()}
+    values = {
+        **dict(zip(GEOMETRY, geometry, strict=True)),
+        **layer.requant.macros(),
+        **dict(zip((*TYPES, *KNOBS), (*types, *knobs), strict=True)),
+        "SCRATCH_BYTES": scratch_bytes,
+    }
+    return {f"{prefix}_{name}": value for name, value in values.items()}
 
 
 def knob_value(name: str, value: object) -> int | str:

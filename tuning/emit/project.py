@@ -11,17 +11,19 @@ from functools import cache
 from itertools import combinations
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 import cmsisnn_x
 from cmsisnn_x.layers import NUMPY_DTYPES
+from cmsisnn_x.steps import Step
 from tuning.plan import LayerPlan, Plan
 
-from .cgen import C_TYPES, WHOLE_FUNCTION, array_declare, comment_text, kernel_declare, macros, plain_text
+from .cgen import C_TYPES, WHOLE_FUNCTION, array_declare, comment_text, macros, plain_text
 from .check import EmitError, check_plan, is_in_place
-from .macros import layer_macros
+from .kernel_text import Kernel, kernel_of
+from .names import Names, layer_function, run_function, step_functions
 from .weights import activation_table, bias, packed_weights
 
 if TYPE_CHECKING:
@@ -40,15 +42,12 @@ class Array:
 
 
 @dataclass(frozen=True)
-class Kernel:
-    """One inclusion of a template header; `pool_prefix` is that of the pooling that a convolution takes in."""
+class Inclusion:
+    """A kernel under its name, as C."""
 
     name: str
-    prefix: str
     header: str
-    declaration: str
-    table: str | None
-    pool_prefix: str | None = None
+    text: str
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,7 @@ class Project:
     layers: tuple[LayerText, ...]
     calls: tuple[Call, ...]
     pairs: tuple[Call, ...]
-    kernels: tuple[Kernel, ...]
+    kernels: tuple[Inclusion, ...]
     arrays: tuple[Array, ...]
     checks: tuple[Check, ...]
 
@@ -123,71 +122,41 @@ class Project:
         return any(layer.can_be_in_place for layer in self.layers)
 
 
-class Names:
-    """Names of static objects that stay clear of the external ones, whatever the layers are called.
-
-    Examples
-    --------
-    >>> names = Names(["net_conv1", "net_conv1_weights"])
-    >>> names.new("net_conv1_weights"), names.new("net_conv1_bias")
-    ('net_conv1_weights_', 'net_conv1_bias')
-    """
-
-    def __init__(self, taken: Iterable[str]) -> None:
-        self.taken = set(taken)
-
-    def new(self, name: str) -> str:
-        # Kernels derive further names from theirs by appending _something.
-        while any(other == name or other.startswith(f"{name}_") for other in self.taken):
-            name += "_"
-        self.taken.add(name)
-        return name
-
-
 def project(plan: Plan) -> Project:
     """Everything the templates need. Raises `EmitError` for a plan that cannot become C."""
     check_plan(plan)
     name, prefix = plan.model, plan.model.upper()
-    functions = [f"{name}_{item.layer.name}" for item in plan.layers]
-    # Names of pairs end like those of layers, but are none of them; like those they are taken before any other.
-    pair_functions: dict[int, str] = {}
-    for index, item in enumerate(plan.layers):
-        if item.takes_in_next:
-            function = f"{functions[index]}_{plan.layers[index + 1].layer.name}"
-            while function in (f"{name}_run", *functions, *pair_functions.values()):
-                function += "_"
-            pair_functions[index] = function
-    names = Names([f"{name}_run", *functions, *pair_functions.values()])
+    functions = [layer_function(name, item.layer.name) for item in plan.layers]
+    # External names are taken before any other.
+    names = Names([run_function(name), *functions, *step_functions(name, plan.steps).values()])
     arena = names.new(f"{name}_arena")
     arrays: list[Array] = []
-    kernels: dict[tuple[Any, ...], Kernel] = {}
+    kernels: dict[Kernel, Inclusion] = {}
     tables: dict[str, str] = {}
     layers = []
     constants: list[tuple[np.ndarray, ...]] = [
         () if item.layer.weights is None else (packed_weights(item.layer, item.variant), bias(item.layer))
         for item in plan.layers
     ]
+    last = len(plan.layers) - 1
     for index, item in enumerate(plan.layers):
         layer = item.layer
         layer_prefix = f"{prefix}_{layer.name.upper()}"
-        own = layer_macros(
-            layer,
-            item.variant,
-            layer_prefix,
+        kernel = kernel_of(
+            Step((layer,), item.variant),
+            constants[index],
             scratch_bytes=item.scratch_bytes,
             input_aligned=index > 0,
-            output_aligned=index < len(plan.layers) - 1,
+            output_aligned=index < last,
         )
         if layer.python_op in ("sigmoid", "tanh") and layer.op not in tables:
             tables[layer.op] = names.new(f"{name}_{layer.op}_table")
             values = activation_table(layer.op, layer.dtype)
             arrays.append(Array(tables[layer.op], f"{layer.op} of t / 16 for the byte t = 0..127, -128..-1", values))
-        key = (layer.python_op, *own.values())
-        if key not in kernels:
-            kernel_name = names.new(f"{functions[index]}_kernel")
-            declaration = kernel_declare(kernel_name, layer.numpy_dtype, constants[index])
-            header = f"{layer.python_op}.h"
-            kernels[key] = Kernel(kernel_name, layer_prefix, header, declaration, tables.get(layer.op))
+        if kernel not in kernels:
+            called = names.new(f"{functions[index]}_kernel")
+            own = kernel.inclusion(called, layer_prefix, table=tables.get(layer.op))
+            kernels[kernel] = Inclusion(called, kernel.header, own)
         operands: tuple[str, ...] = ()
         extra = _offsets(item, layer_prefix)
         if layer.weights is not None:
@@ -204,8 +173,8 @@ def project(plan: Plan) -> Project:
                 name=layer.name,
                 summary=_summary(item),
                 function=functions[index],
-                kernel=kernels[key].name,
-                macros={**own, **extra},
+                kernel=kernels[kernel].name,
+                macros={**kernel.macros(layer_prefix), **extra},
                 operands=operands,
                 input="input" if item.input_offset is None else f"CXN_TENSOR({layer_prefix}_INPUT_OFFSET)",
                 output="output" if item.output_offset is None else f"CXN_TENSOR({layer_prefix}_OUTPUT_OFFSET)",
@@ -213,19 +182,18 @@ def project(plan: Plan) -> Project:
                 can_be_in_place=layer.is_in_place,
             )
         )
-    pairs = _pairs(plan, pair_functions, layers, constants, kernels, names)
-    calls = []
-    for item, text in zip(plan.layers, layers, strict=True):
-        if text.index in pairs:
-            calls.append(pairs[text.index])
-        elif item.fused_into is None:
-            own_call = (text.function, text.kernel, text.operands, text.input, text.output, text.scratch)
-            calls.append(Call(text.index, *own_call))
-    first, last = plan.layers[0].layer, plan.layers[-1].layer
+    pairs = _pairs(plan, layers, constants, kernels, names)
+    calls, at = [], 0
+    for step in plan.steps:
+        text = layers[at]
+        own_call = (text.function, text.kernel, text.operands, text.input, text.output, text.scratch)
+        calls.append(pairs[at] if at in pairs else Call(at, *own_call))
+        at += len(step.layers)
+    input_shape, output_shape = plan.layers[0].layer.input_shape, plan.layers[-1].layer.output_shape
     network = {
         f"{prefix}_LAYER_COUNT": len(layers),
-        f"{prefix}_INPUT_SIZE": prod(first.input_shape),
-        f"{prefix}_OUTPUT_SIZE": prod(last.output_shape),
+        f"{prefix}_INPUT_SIZE": prod(input_shape),
+        f"{prefix}_OUTPUT_SIZE": prod(output_shape),
         f"{prefix}_ARENA_BYTES": plan.arena_bytes,
     }
     _check_prefixes(plan, network, layers)
@@ -239,12 +207,12 @@ def project(plan: Plan) -> Project:
         core=plan.target.core,
         digests=tuple((comment_text(k), comment_text(v)) for k, v in sorted(plan.digests.items())),
         element=C_TYPES[NUMPY_DTYPES[plan.dtype]],
-        run=f"{name}_run",
+        run=run_function(name),
         arena=arena,
         arena_bytes=plan.arena_bytes,
-        input_shape=shape_text(first.input_shape),
-        input_order="height, width, channels" if len(first.input_shape) == 3 else "in order",
-        output_shape=shape_text(last.output_shape),
+        input_shape=shape_text(input_shape),
+        input_order="height, width, channels" if len(input_shape) == 3 else "in order",
+        output_shape=shape_text(output_shape),
         cflags=plan.cflags,
         identity=identity,
         macros={f"{prefix}_CONFIG_ID": identity, **network},
@@ -259,36 +227,36 @@ def project(plan: Plan) -> Project:
 
 def _pairs(
     plan: Plan,
-    functions: dict[int, str],
     layers: list[LayerText],
     constants: Sequence[Sequence[np.ndarray]],
-    kernels: dict[tuple[Any, ...], Kernel],
+    kernels: dict[Kernel, Inclusion],
     names: Names,
 ) -> dict[int, Call]:
     """The functions that run a convolution and its pooling as one, by the convolution's index; their kernels are added
     to `kernels`.
     """
-    found = {}
-    for at, function in functions.items():
-        item, conv, pool = plan.layers[at], layers[at], layers[at + 1]
-        header = f"{item.layer.python_op}_{plan.layers[at + 1].layer.python_op}.h"
-        prefixes = [f"{plan.model}_{text.name}".upper() for text in (conv, pool)]
-        key = (header, *_settings(conv, prefixes[0]), *_settings(pool, prefixes[1]))
-        if key not in kernels:
+    found, after, functions = {}, 0, step_functions(plan.model, plan.steps)
+    for step in plan.steps:
+        at, after = after, after + len(step.layers)
+        if step.pool is None:
+            continue
+        conv, pool, function = layers[at], layers[at + 1], functions[step.name]
+        kernel = kernel_of(
+            step,
+            constants[at],
+            scratch_bytes=plan.layers[at].scratch_bytes,
+            input_aligned=at > 0,
+            output_aligned=after < len(layers),
+        )
+        if kernel not in kernels:
             name = names.new(f"{function}_kernel")
-            declaration = kernel_declare(name, item.layer.numpy_dtype, constants[at])
-            kernels[key] = Kernel(name, prefixes[0], header, declaration, None, prefixes[1])
+            prefixes = (f"{plan.model}_{text.name}".upper() for text in (conv, pool))
+            kernels[kernel] = Inclusion(name, kernel.header, kernel.inclusion(name, *prefixes))
         found[at] = Call(
-            at, function, kernels[key].name, conv.operands, conv.input, pool.output, conv.scratch,
+            at, function, kernels[kernel].name, conv.operands, conv.input, pool.output, conv.scratch,
             f"{conv.name} and {pool.name}",
         )  # fmt: skip
     return found
-
-
-def _settings(text: LayerText, prefix: str) -> tuple[int | str, ...]:
-    """The macros of a layer that its kernel reads, in order."""
-    own = (name.removeprefix(f"{prefix}_") for name in text.macros)
-    return tuple(text.macros[f"{prefix}_{name}"] for name in own if not name.endswith(("_OFFSET", "WEIGHTS_BYTES")))
 
 
 def _check_prefixes(plan: Plan, network: dict[str, int], layers: Iterable[LayerText]) -> None:

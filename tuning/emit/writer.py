@@ -16,7 +16,7 @@ STALE_SECONDS = 60
 """Age from which a temporary file belongs to a run that was killed; writing one takes milliseconds."""
 
 
-def write_files(files: Mapping[str, str], directory: str | os.PathLike[str]) -> list[Path]:
+def write_files(files: Mapping[str, str | bytes], directory: str | os.PathLike[str]) -> list[Path]:
     """Write each file by atomic rename, in the order of `files`; every other file of the directory is left alone.
 
     All are written beside their places first: a full disk leaves the directory as it was. The renames, well under a
@@ -28,8 +28,8 @@ def write_files(files: Mapping[str, str], directory: str | os.PathLike[str]) -> 
 
     Parameters
     ----------
-    files : mapping of str to str
-        Path relative to `directory`, with forward slashes -> text.
+    files : mapping of str to str or bytes
+        Path relative to `directory`, with forward slashes -> content.
     directory : path
         Made if it does not exist.
 
@@ -42,11 +42,11 @@ def write_files(files: Mapping[str, str], directory: str | os.PathLike[str]) -> 
     made: list[Path] = []
     partials: dict[Path, Path] = {}
     try:
-        for name, text in files.items():
+        for name, content in files.items():
             path = root / name
             _make_folder(path.parent, made)
             _remove_stale(path)
-            partials[path] = write_beside(path, text)
+            partials[path] = write_beside(path, content)
         for path in partials:
             if path.is_dir():  # found now, not after half of the renames
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))

@@ -11,10 +11,10 @@ Only this package runs programs. It needs the ``firmware`` extra: Unicorn, Capst
 
 from __future__ import annotations
 
+from .emulator import DEFAULT_BUDGET, Buffer, Emulator, Symbol
 from .errors import EmulationError, ToolchainError
 from .toolchain import Toolchain, find_toolchain
 from .trace import BlockTrace, SymbolTrace, Trace
-from .unicorn_engine import DEFAULT_BUDGET, Buffer, Emulator, Symbol
 
 __all__ = [
     "DEFAULT_BUDGET",

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from cmsisnn_x.isa import Isa
+
+from ..target.cores import Core
 from .errors import EmulationError, missing_extra
 
 CLASSES = ("alu", "mul", "ld", "st", "ldm", "stm", "div", "br", "it")
@@ -64,7 +67,7 @@ _MNEMONICS = """
 """
 _KNOWN = frozenset(_MNEMONICS.split())
 
-# What Unicorn runs on cores that do not have it: Armv7E-M's additions on an M3, all but a few on an M0+.
+# What Unicorn runs on cores that do not have it: the DSP extension without it, all but a few of Thumb-2 on an M0+.
 _DSP_MNEMONICS = """
     pkhbt pkhtb qadd qadd16 qadd8 qasx qdadd qdsub qsax qsub qsub16 qsub8 sadd16 sadd8 sasx sel shadd16 shadd8 shasx
     shsax shsub16 shsub8 smlabb smlabt smlad smladx smlalbb smlalbt smlald smlaldx smlaltb smlaltt smlatb smlatt smlawb
@@ -74,7 +77,7 @@ _DSP_MNEMONICS = """
     uxtab uxtab16 uxtah uxtb16
 """
 _DSP = frozenset(_DSP_MNEMONICS.split())
-_WIDE_ON_M0 = frozenset({"bl", "dmb", "dsb", "isb", "mrs", "msr"})
+_WIDE_WITHOUT_THUMB2 = frozenset({"bl", "dmb", "dsb", "isb", "mrs", "msr"})
 
 
 @dataclass(frozen=True)
@@ -120,14 +123,14 @@ def is_known(mnemonic: str) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def is_missing(mnemonic: str, size: int, core: str) -> bool:
+def is_missing(mnemonic: str, size: int, core: Core) -> bool:
     """Whether a known instruction of `size` bytes is none of `core`."""
-    if core == "cortex-m0plus":
-        return mnemonic.startswith(("cb", "it")) if size == 2 else mnemonic not in _WIDE_ON_M0
-    if core == "cortex-m3":
-        roots = {mnemonic, mnemonic[:-2] if mnemonic[-2:] in _CONDITIONS else mnemonic}
-        return mnemonic.startswith("v") or bool(roots & _DSP)
-    return False
+    if not core.thumb2:
+        return mnemonic.startswith(("cb", "it")) if size == 2 else mnemonic not in _WIDE_WITHOUT_THUMB2
+    if mnemonic.startswith("v"):
+        return not core.fpu
+    roots = {mnemonic, mnemonic[:-2] if mnemonic[-2:] in _CONDITIONS else mnemonic}
+    return core.features.isa < Isa.DSP and bool(roots & _DSP)
 
 
 @lru_cache(maxsize=1024)

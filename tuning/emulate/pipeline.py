@@ -14,10 +14,11 @@ modelled.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..target import Target
+from ..target.cores import CORES
 from .instructions import Instruction
 
 Block = Sequence[Instruction]
@@ -148,13 +149,11 @@ class DualIssue:
 
 Pipeline = SingleIssue | DualIssue
 
-PIPELINES: dict[str, Pipeline] = {
-    "cortex-m0plus": SingleIssue(),
-    "cortex-m3": SingleIssue(multiply_long=2),
-    "cortex-m4": SingleIssue(),
-    "cortex-m7": DualIssue(),
-    "cortex-m33": SingleIssue(),
-}
+MODELS: dict[str, Callable[..., Pipeline]] = {"single": SingleIssue, "dual": DualIssue}
+"""What a core's row may name as its `pipeline`."""
+
+PIPELINES: dict[str, Pipeline] = {core.name: MODELS[core.pipeline](**core.pipeline_cycles) for core in CORES.values()}
+"""The model of every core."""
 
 
 def pipeline_of(target: Target | str) -> Pipeline:
@@ -175,6 +174,6 @@ def pipeline_of(target: Target | str) -> Pipeline:
         store=timing["store"],
         multiple=timing["multiple_base"],
         divide=timing["divide"],
-        multiply_long=timing["multiply_accumulate"] if target.core != "cortex-m0plus" else model.multiply_long,
+        multiply_long=timing["multiply_accumulate"] if CORES[target.core].thumb2 else model.multiply_long,
         refill=timing["branch_taken"],
     )

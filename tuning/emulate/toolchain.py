@@ -15,13 +15,15 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import util
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from ..base.options import ZIG_CPUS
+from ..target.cores import CORES
 from .errors import ToolchainError, missing_extra
 
 Kind = Literal["gcc", "clang"]
 RUNTIME = Path(__file__).resolve().parent / "runtime"
+FIRST = RUNTIME / "first.h"
+"""An empty header: GCC looks for a precompiled form of the first one that it reads, and of no other."""
 # Unless told not to, zig adds traps for undefined behaviour, frame pointers and debug information.
 _CLANG_ALWAYS = (
     "-target",
@@ -32,6 +34,11 @@ _CLANG_ALWAYS = (
 )
 COMPILE_SECONDS = 300
 """After which a compiler is given up."""
+_PASSING = (
+    *("No space left", "annot allocate", "out of memory", "Resource temporarily"),
+    "signal terminated program",  # the driver says so of the compiler that it started
+)
+"""In what a compiler says when the machine is to blame, not the code."""
 # A loop that looks like memcpy must not become a call of itself.
 _RUNTIME_CFLAGS = ("-O2", "-ffreestanding", "-fno-builtin")
 
@@ -58,7 +65,7 @@ class Toolchain:
         """Flags that choose a core; no FPU registers for arguments, so that every core has one calling convention."""
         if self.kind == "gcc":
             return (f"-mcpu={core}", "-mthumb")
-        return (*_CLANG_ALWAYS, f"-mcpu={ZIG_CPUS[core]}", "-mthumb")
+        return (*_CLANG_ALWAYS, f"-mcpu={CORES[core].zig_cpu}", "-mthumb")
 
     def accepts(self, flags: Sequence[str], core: str) -> bool:
         """Whether the compiler takes all these flags, without so much as a warning."""
@@ -87,8 +94,12 @@ class Toolchain:
         cflags: Sequence[str] = ("-O3",),
         include: Sequence[Path] = (),
         defines: Sequence[str] = (),
+        foreign: bool = False,
     ) -> str:
         """Compile one translation unit to an object file.
+
+        Paths are made absolute: none reads as an option, or as a response file. With `foreign` sources may be
+        anybody's, and GCC takes no precompiled header beside theirs: those are images of its memory, and no text.
 
         Returns
         -------
@@ -104,13 +115,14 @@ class Toolchain:
             [
                 *self.core_flags(core),
                 *self.usable(cflags, core),
-                *(f"-I{path}" for path in include),
+                *(("-include", str(FIRST)) if foreign else ()),
+                *(f"-I{path.absolute()}" for path in include),
                 f"-idirafter{RUNTIME / 'include'}",
                 *(f"-D{define}" for define in defines),
                 "-c",
-                str(source),
+                str(source.absolute()),
                 "-o",
-                str(output),
+                str(output.absolute()),
             ],
             f"compiling {source.name} for {core}",
         )
@@ -125,11 +137,13 @@ class Toolchain:
         include: Sequence[Path] = (),
         defines: Sequence[str] = (),
         script: Path | None = None,
+        foreign: bool = False,
     ) -> str:
         """Compile translation units and link them, without a C library, to an executable for the emulator.
 
         ``memcpy``, ``memmove`` and ``memset`` come from this package, division on an M0+ from the compiler's library.
-        `cflags` that the compiler does not know are left out. `script` replaces the linker script.
+        `cflags` that the compiler does not know are left out. `script` replaces the linker script. `foreign`: see
+        `compile`.
 
         Returns
         -------
@@ -146,7 +160,8 @@ class Toolchain:
             objects = []
             for index, source in enumerate(sources):
                 objects.append(Path(folder) / f"{index}.o")
-                said += self.compile(source, objects[-1], core, cflags=cflags, include=include, defines=defines)
+                options: dict[str, Any] = {"cflags": cflags, "include": include, "defines": defines}
+                said += self.compile(source, objects[-1], core, **options, foreign=foreign)
             runtime = Path(folder) / "memory.o"
             runtime.write_bytes(_runtime(self, core))
             return said + self.link([*objects, runtime], output, core, script=script)
@@ -154,13 +169,16 @@ class Toolchain:
     def link(self, objects: Sequence[Path], output: Path, core: str, *, script: Path | None = None) -> str:
         """Link object files; see `build`. Without `script` nothing is an entry point and everything is kept."""
         entry = () if script else ("-e", "0")
-        arguments = ["-nostdlib", "-static", "-n", *entry, "-T", str(script or RUNTIME / "bare.ld"), "-o", str(output)]
-        files = [str(path) for path in objects]
+        script, output = (script or RUNTIME / "bare.ld").absolute(), output.absolute()
+        arguments = ["-nostdlib", "-static", "-n", *entry, "-T", str(script), "-o", str(output)]
+        files = [str(path.absolute()) for path in objects]
         if self.kind == "gcc":
             through = [f"-Wl,{','.join(arguments[1:-2])}", "-nostdlib", *files, "-lgcc", "-o", str(output)]
-            return self._check([*self.core_flags(core), "-Wl,--no-warn-rwx-segments", *through], _linking(output, core))
+            # Objects are machine code: what looks like code for link-time optimisation came with somebody's assembly.
+            always = ("-Wl,--no-warn-rwx-segments", "-fno-lto", "-fno-use-linker-plugin")
+            return self._check([*self.core_flags(core), *always, *through], _linking(output, core))
         # The linker by itself is fast; the driver builds the compiler's library, which takes seconds the first time.
-        done = _run([*self.command[:-1], "ld.lld", *arguments, *files])
+        done = _run([*self.command[:-1], "ld.lld", "--no-dependent-libraries", *arguments, *files])
         if not done.returncode:
             return done.stderr
         through = [f"-Wl,{','.join(arguments[1:-2])}", "-nostdlib", *files, "-rtlib=compiler-rt", "-o", str(output)]
@@ -171,7 +189,10 @@ class Toolchain:
         if done.returncode:
             said = done.stderr.splitlines()
             lines = [line for line in said if "error:" in line or "undefined" in line] or said or ["no message"]
-            raise ToolchainError(f"{what} failed ({self.kind}): {'; '.join(line.strip() for line in lines[:3])}")
+            shown = "; ".join(line.strip() for line in lines[:3])
+            # Who was killed says nothing more.
+            passing = done.returncode < 0 or not said or any(word in shown for word in _PASSING)
+            raise ToolchainError(f"{what} failed ({self.kind}): {shown}", passing=passing)
         return done.stderr
 
 
@@ -194,7 +215,8 @@ def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
             else:
                 process.kill()
             if isinstance(problem, subprocess.TimeoutExpired):
-                raise ToolchainError(f"{command[0]} did not return within {COMPILE_SECONDS} s") from None
+                what = f"{command[0]} did not return within {COMPILE_SECONDS} s"
+                raise ToolchainError(what, failure="timeout", passing=True) from None
             raise
     return subprocess.CompletedProcess(command, process.returncode, out, err)
 

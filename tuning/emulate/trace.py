@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from . import refine, waits
+from .engine import Edges
 from .instructions import Instruction
 from .pipeline import DualIssue, Pipeline
 from .waits import RegionTrace
@@ -16,8 +17,6 @@ from .waits import RegionTrace
 if TYPE_CHECKING:
     from ..target import Target
     from ._memory import BlockCounts
-
-Edges = Sequence[tuple[int | None, int, int]]
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,12 @@ from typing import Any
 import numpy as np
 
 from cmsisnn_x.layers import Layer
+from cmsisnn_x.op import MODEL_OPS, Op
 
 from ..base.errors import ModelError
 from ..base.names import layer_name_problem
 from ..model import build_model
 
-WEIGHTED = ("conv2d", "depthwise_conv2d", "fully_connected")
-SCALE_FREE = ("relu", "max_pool2d", "avg_pool2d")
-"""Operations with ``f(s x) = s f(x)`` for every s > 0; they also keep their input's fixed-point format."""
-TABLES = ("sigmoid", "tanh")
 LONGEST_NAME = 24
 _SHORT = {
     "conv2d": "conv",
@@ -28,6 +25,11 @@ _SHORT = {
     "max_pool2d": "pool",
     "avg_pool2d": "pool",
     "softmax": "prob",
+}
+_DIMENSIONS = {
+    "conv2d": "(out_ch, kh, kw, in_ch)",
+    "depthwise_conv2d": "(kh, kw, ch)",
+    "fully_connected": "(rows, cols)",
 }
 
 
@@ -56,6 +58,11 @@ class FloatLayer:
     bias: np.ndarray | None = None
     clip: float | None = None
     source: str = ""
+
+    @property
+    def row(self) -> Op:
+        """The row of its operation."""
+        return MODEL_OPS[self.op]
 
     def scaled(self, factor: float) -> FloatLayer:
         """The layer whose output is `factor` times as large."""
@@ -97,9 +104,9 @@ class FloatNetwork:
         rows = []
         for layer in self.layers:
             row = {"name": layer.name, "op": layer.op, **_sizes(layer), **layer.keys}
-            if layer.op in WEIGHTED:
+            if layer.row.is_weighted:
                 row["out_shift"] = 0
-            if layer.op in TABLES:
+            if layer.row.has_table:
                 row["int_bits"] = 0
             rows.append(row)
         content = {
@@ -152,11 +159,11 @@ def from_layers(
         keys = dict(row)
         op = str(keys.pop("op", ""))
         where = f"layers[{index}]"
-        if op not in (*WEIGHTED, *SCALE_FREE, *TABLES, "softmax"):
+        if op not in MODEL_OPS:
             raise ModelError(f"{where}: op: expected an operation of a model file, such as 'conv2d', got {op!r}")
         layer_name = str(keys.pop("name", None) or names(op))
         weights, bias, clip = keys.pop("weights", None), keys.pop("bias", None), keys.pop("clip", None)
-        if op in WEIGHTED:
+        if MODEL_OPS[op].is_weighted:
             weights, bias = _checked_arrays(where, op, weights, bias)
         elif weights is not None or bias is not None:
             raise ModelError(f"{where}: {op} takes no weights and no bias")
@@ -174,13 +181,13 @@ def from_layers(
 
 
 def _checked_arrays(where: str, op: str, weights: Any, bias: Any) -> tuple[np.ndarray, np.ndarray]:
-    dimensions = {"conv2d": "(out_ch, kh, kw, in_ch)", "depthwise_conv2d": "(kh, kw, ch)"}.get(op, "(rows, cols)")
+    dimensions = _DIMENSIONS[op]
     if weights is None:
         raise ModelError(f"{where}: weights: expected an array {dimensions}, got nothing")
     weights = np.asarray(weights)
     if weights.dtype.kind not in "fiu" or weights.ndim != dimensions.count(",") + 1 or weights.size == 0:
         raise ModelError(f"{where}: weights: expected numbers {dimensions}, got {weights.dtype} {weights.shape}")
-    count = weights.shape[-1 if op == "depthwise_conv2d" else 0]
+    count = weights.shape[MODEL_OPS[op].channel_axis]
     bias = np.zeros(count) if bias is None else np.asarray(bias)
     if bias.dtype.kind not in "fiu" or bias.shape != (count,):
         raise ModelError(f"{where}: bias: expected {count} numbers, got {bias.dtype} {bias.shape}")
@@ -215,8 +222,8 @@ def _sizes(layer: FloatLayer) -> dict[str, Any]:
     """The model file's keys that follow from the weights' shape."""
     if layer.weights is None:
         return {}
-    shape = layer.weights.shape
-    if layer.op == "fully_connected":
-        return {"out_features": shape[0]}
-    kernel = list(shape[:2] if layer.op == "depthwise_conv2d" else shape[1:3])
-    return {"kernel": kernel} | ({"out_channels": shape[0]} if layer.op == "conv2d" else {})
+    shape, axis = layer.weights.shape, layer.row.channel_axis
+    if not layer.row.is_windowed:
+        return {"out_features": shape[axis]}
+    kernel = list(shape[1:3] if axis == 0 else shape[:2])
+    return {"kernel": kernel} | ({"out_channels": shape[axis]} if "out_channels" in layer.row.attributes else {})

@@ -290,7 +290,8 @@ class Walk:
             by_place = [values.ravel()[order].reshape(-1, channels) for values in (scale, shift)]
             if all((values == values[:1]).all() for values in by_place):
                 factor, offset = (values[0] for values in by_place)
-                shape = (-1,) if last.op == "depthwise_conv2d" else (-1, *(1,) * (last.weights.ndim - 1))
+                shape = [1] * last.weights.ndim
+                shape[last.row.channel_axis] = -1
                 weights = last.weights * factor.reshape(shape)
                 self.layers[-1] = replace(last, weights=weights, bias=last.bias * factor + offset)
                 return flow

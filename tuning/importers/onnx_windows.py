@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from cmsisnn_x._arguments import output_count, same_padding
+from cmsisnn_x._arguments import output_count, same_padding, window_axis
 
-from ..model import window_axis
 from .onnx_file import Node
 from .onnx_walk import Flow, Walk, image_order
 

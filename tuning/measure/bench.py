@@ -16,8 +16,9 @@ import numpy as np
 
 import cmsisnn_x
 from cmsisnn_x.layers import Layer
-from cmsisnn_x.variant import Variant
+from cmsisnn_x.steps import Step
 
+from ..emulate.errors import DeviceError
 from ..emulate.toolchain import RUNTIME, Kind
 from ..target import Target
 from .records import Records, key_of
@@ -30,16 +31,13 @@ BATCH = 12
 
 FAILURES = ("compile error", "fault", "timeout", "wrong output")
 """What can be wrong with a variant."""
-_PASSING = (
-    *("No space left", "annot allocate", "out of memory", "signal terminated program", "Resource temporarily"),
-    *("no message", "was lost", "within 300 s"),
-)
-"""In the message of a failure that the machine is to blame for, not the variant: the next run tries again."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What the emulator saw. `failure` is one of `FAILURES` where there is nothing to see, and `problem` says more."""
+    """What the emulator saw. `failure` is one of `FAILURES` where there is nothing to see, and `problem` says more;
+    `passing` if the machine is to blame for it, not the variant: the next run tries again, and no record is kept.
+    """
 
     cycles: int = 0
     instructions: int = 0
@@ -47,16 +45,26 @@ class Measurement:
     stack_bytes: int = 0
     problem: str | None = None
     failure: str | None = None
+    passing: bool = False
+
+    @classmethod
+    def failed(cls, problem: DeviceError) -> Measurement:
+        """Nothing to see, by an error of compiler or emulator."""
+        return cls(problem=str(problem).splitlines()[0], failure=problem.failure, passing=problem.passing)
 
     @property
     def is_final(self) -> bool:
         """Whether another try would give the same."""
-        return self.failure is None or not any(word in (self.problem or "") for word in _PASSING)
+        return not self.passing
+
+    def to_dict(self) -> dict[str, Any]:
+        """A final measurement as records keep it."""
+        return {name: value for name, value in asdict(self).items() if name != "passing"}
 
 
 def final_only(results: Mapping[str, Measurement]) -> dict[str, dict[str, Any]]:
     """What to record of `results`: all but those that the machine is to blame for."""
-    return {key: asdict(result) for key, result in results.items() if result.is_final}
+    return {key: result.to_dict() for key, result in results.items() if result.is_final}
 
 
 class Bench:
@@ -94,29 +102,27 @@ class Bench:
         self.toolchain = find_toolchain(compiler)
         self.emulated = 0
 
-    def measure(
-        self, layer: Layer, variants: Sequence[Variant | None], aligned: tuple[bool, bool] = (True, True)
-    ) -> list[Measurement]:
-        """One measurement per variant, in order; each batch is kept as soon as it is done.
+    def measure(self, steps: Sequence[Step], aligned: tuple[bool, bool] = (True, True)) -> list[Measurement]:
+        """One measurement per step, in order; each batch is kept as soon as it is done.
 
-        `aligned` says whether the kernel may take input and output to start at word boundaries.
+        `aligned` says whether the kernels may take input and output to start at word boundaries.
         """
-        about = [self.about(layer, variant, aligned) for variant in variants]
+        about = [self.about(step, aligned) for step in steps]
         keys = [key_of(item) for item in about]
         known = self.records.get(keys) if self.records is not None else {}
         found = {key: Measurement(**content) for key, content in known.items()}
-        todo = list({key: variant for key, variant in zip(keys, variants, strict=True) if key not in found}.items())
+        todo = list({key: step for key, step in zip(keys, steps, strict=True) if key not in found}.items())
         for at in range(0, len(todo), self.batch):
             part = todo[at : at + self.batch]
-            results = self._emulate(layer, [variant for _, variant in part], aligned)
+            results = self._emulate([step for _, step in part], aligned)
             fresh = {key: result for (key, _), result in zip(part, results, strict=True)}
             self.keep(fresh, dict(zip(keys, about, strict=True)))
             found |= fresh
         return [found[key] for key in keys]
 
-    def measure_one(self, layer: Layer, variant: Variant | None, aligned: tuple[bool, bool]) -> Measurement:
+    def measure_one(self, step: Step, aligned: tuple[bool, bool]) -> Measurement:
         """One measurement, whatever the records know."""
-        return self._emulate(layer, [variant], aligned)[0]
+        return self._emulate([step], aligned)[0]
 
     def fingerprint(self, op: str) -> tuple[str, str, str]:
         """Compiler, kernels of `op` and tools: machines that agree on these agree on measurements."""
@@ -128,18 +134,18 @@ class Bench:
         if self.records is not None and final:
             self.records.put(final, about)
 
-    def about(self, layer: Layer, variant: Variant | None, aligned: tuple[bool, bool]) -> dict[str, Any]:
+    def about(self, step: Step, aligned: tuple[bool, bool]) -> dict[str, Any]:
         """Everything that a measurement depends on, as JSON."""
-        shape, kernel = shape_of(layer), layer.python_op
-        if variant is not None and variant.fused_pool and layer.pool is not None:
-            shape["pool"] = shape_of(layer.pool)
-            kernel += f"_{layer.pool.python_op}"
+        layer, variant = step.lead, step.variant
+        shape = shape_of(layer)
+        if step.pool is not None:
+            shape["pool"] = shape_of(step.pool)
         parameters = hashlib.sha256()
         for array in (layer.weights, layer.bias):
             parameters.update(b"-" if array is None else array.tobytes())
         content: dict[str, Any] = {
             "op": layer.python_op,
-            "kernels": kernel_digest(kernel),
+            "kernels": kernel_digest(step.header),
             "tools": tools_digest(),
             "layer": shape,
             "parameters": parameters.hexdigest(),
@@ -152,38 +158,35 @@ class Bench:
         }
         return json.loads(json.dumps(content, sort_keys=True, default=list))
 
-    def key(self, layer: Layer, variant: Variant | None, aligned: tuple[bool, bool]) -> str:
+    def key(self, step: Step, aligned: tuple[bool, bool]) -> str:
         """Digest of `about`."""
-        return key_of(self.about(layer, variant, aligned))
+        return key_of(self.about(step, aligned))
 
-    def _emulate(self, layer: Layer, variants: list[Variant | None], aligned: tuple[bool, bool]) -> list[Measurement]:
+    def _emulate(self, steps: list[Step], aligned: tuple[bool, bool]) -> list[Measurement]:
         """All in one executable; if that fails, one by one, so that a failure is pinned to its variant."""
-        from ..emulate import EmulationError, ToolchainError
         from .layers import evaluate_many
 
         try:
             seen = evaluate_many(
-                layer,
-                variants,
+                steps,
                 self.target,
                 self.cflags,
                 compiler=self.compiler,
                 input_aligned=aligned[0],
                 output_aligned=aligned[1],
             )
-        except (ToolchainError, EmulationError) as problem:
-            if len(variants) > 1:
-                return [self._emulate(layer, [variant], aligned)[0] for variant in variants]
-            text = str(problem).splitlines()[0]
-            failure = "fault" if isinstance(problem, EmulationError) else "compile error"
-            failure = "timeout" if "did not return within" in text else failure
-            return [Measurement(problem=text, failure=failure)]
-        self.emulated += len(variants)
-        expected = {True: _expected_output(layer, True), False: _expected_output(layer, False)}
+        except DeviceError as problem:
+            if len(steps) > 1:
+                return [self._emulate([step], aligned)[0] for step in steps]
+            return [Measurement.failed(problem)]
+        self.emulated += len(steps)
+        expected: dict[tuple[Layer, ...], np.ndarray] = {}
         found = []
         for item in seen:
-            fused = item.variant is not None and item.variant.fused_pool
-            if wrong := _difference(expected[fused], item.output):
+            layers = item.step.layers
+            if layers not in expected:
+                expected[layers] = _expected_output(item.step)
+            if wrong := _difference(expected[layers], item.output):
                 found.append(Measurement(problem=wrong, failure="wrong output"))
             else:
                 found.append(Measurement(item.cycles, item.instructions, item.code_bytes, item.stack_bytes))
@@ -191,18 +194,17 @@ class Bench:
 
 
 def shape_of(layer: Layer) -> dict[str, Any]:
-    """A layer without its parameters, its pins and its neighbour."""
-    return {name: value for name, value in vars(layer).items() if name not in ("weights", "bias", "variant", "pool")}
+    """A layer without its parameters and its pins."""
+    return {name: value for name, value in vars(layer).items() if name not in ("weights", "bias", "variant")}
 
 
-def _expected_output(layer: Layer, fused: bool) -> np.ndarray:
-    """What the Python kernels make of the emulator's input; with the pooling layer behind it where that is fused."""
+def _expected_output(step: Step) -> np.ndarray:
+    """What the Python kernels make of the emulator's input."""
     from cmsisnn_x import Network
 
     from .layers import draw_input
 
-    network = Network([layer, layer.pool] if fused and layer.pool is not None else [layer])
-    return network.run(draw_input(layer))
+    return Network(step.layers).run(draw_input(step.lead))
 
 
 def _difference(expected: np.ndarray, written: bytes) -> str | None:

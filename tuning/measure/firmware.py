@@ -18,8 +18,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cmsisnn_x.layers import Layer
-
 from ..base.errors import MissingToolError, TuningError
 from ..plan import Plan
 from .bench import Measurement, final_only, kernel_digest, shape_of, target_digest, tools_digest
@@ -78,7 +76,8 @@ def written(plan: Plan) -> Iterator[Firmware]:
 
 
 def _emulate(plan: Plan, toolchain: Toolchain) -> Measurement:
-    from ..emulate import DEFAULT_BUDGET, EmulationError
+    from ..emulate import DEFAULT_BUDGET
+    from ..emulate.errors import DeviceError
     from .folder import run_once
 
     try:
@@ -87,9 +86,10 @@ def _emulate(plan: Plan, toolchain: Toolchain) -> Measurement:
             trace, wrong = run_once(firmware, toolchain, plan.target, budget)
     except MissingToolError:
         raise
-    except TuningError as problem:
-        failure = "fault" if isinstance(problem, EmulationError) else "compile error"
-        return Measurement(problem=str(problem).splitlines()[0], failure=failure)
+    except DeviceError as problem:
+        return Measurement.failed(problem)
+    except TuningError as problem:  # nothing to compile
+        return Measurement(problem=str(problem).splitlines()[0], failure="compile error")
     if wrong is not None:
         return Measurement(problem=str(wrong), failure="wrong output")
     return Measurement(trace.cycles, trace.instructions, 0, trace.stack_bytes)
@@ -97,7 +97,7 @@ def _emulate(plan: Plan, toolchain: Toolchain) -> Measurement:
 
 def _about(plan: Plan, compiler: str) -> dict[str, Any]:
     """Everything that the figure depends on, as JSON."""
-    kernels = sorted({_header(item.layer, at, plan) for at, item in enumerate(plan.layers)})
+    kernels = sorted({step.header for step in plan.steps})
     parameters = hashlib.sha256()
     for item in plan.layers:
         for array in (item.layer.weights, item.layer.bias):
@@ -118,12 +118,6 @@ def _about(plan: Plan, compiler: str) -> dict[str, Any]:
         "cflags": plan.cflags,
     }
     return json.loads(json.dumps(content, sort_keys=True, default=list))
-
-
-def _header(layer: Layer, at: int, plan: Plan) -> str:
-    if plan.layers[at].takes_in_next:
-        return f"{layer.python_op}_{plan.layers[at + 1].layer.python_op}"
-    return layer.python_op
 
 
 def firmware_digest(kernels: Iterable[str]) -> str:

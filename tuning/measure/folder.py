@@ -1,42 +1,45 @@
 # SPDX-License-Identifier: Apache-2.0
 """An emitted firmware folder: read it back, compile it, run it, and compare every layer with the Python kernels.
 
-The folder is enough: geometry and variants stand in ``plan.json``, and the weights are read out of the emitted header
-and put back into the order of the Python functions. A mistake of the packer does not cancel out: the kernel reads the
-packed order by itself.
+The folder is enough: layers and variants stand in ``plan.json``, and the model's own weights beside it, in the order of
+the Python functions; ``plan.json`` has their digests. A mistake of the packer does not cancel out: the kernel reads the
+packed order, which nobody unpacks.
+
+The folder may be a stranger's. Its ``plan.json`` is not trusted: names, flags, numbers and texts are checked before
+anything is done with them, and no path is taken from it but those of ``<model>.c`` and ``<model>_weights.npz`` beside
+it. The arrays are those that the plan's layers take, or refused; nothing is unpickled. Its C is compiled with flags of
+our table and runs in the emulator alone, where nothing of this machine can be reached. What is trusted is the compiler:
+C that includes ``/etc/hostname`` makes it read that file, and a message may quote it.
 """
 
 from __future__ import annotations
 
-import re
 import tempfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from math import prod
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cmsisnn_x import Network
-from cmsisnn_x.layers import NUMPY_DTYPES, Layer
-from cmsisnn_x.variant import Variant
+from cmsisnn_x.errors import CmsisnnError
+from cmsisnn_x.layers import Layer
+from cmsisnn_x.steps import Step, steps_of
 
-from ..base.errors import TuningError
-from ..base.files import read_bytes, read_json
+from ..base.cflags import cflags_problem
+from ..base.errors import OptionError, TuningError
+from ..base.names import model_name_problem
+from ..emit.names import archive_name, layer_function, run_function, step_functions
+from ..emulate.emulator import DEFAULT_BUDGET, Emulator
 from ..emulate.toolchain import Toolchain
 from ..emulate.trace import Trace
-from ..emulate.unicorn_engine import DEFAULT_BUDGET, Emulator
+from ..model.weights import WeightsError, read_weights
+from ..plan.file import PlanFile, read_plan_file
+from ..plan.plan import ARRAYS, array_digest
 from ..target import CORES, Target
-
-SCHEMA = "plan-1"
-LARGEST_HEADER = 1 << 30
-_GEOMETRY = (
-    "name", "op", "dtype", "input_shape", "output_shape", "kernel", "stride", "padding", "bias_shift", "out_shift",
-    "activation", "int_bits",
-)  # fmt: skip
-_ARRAY = re.compile(r"static const int(8|16)_t (\w+)\[(\d+)\][^={};]*=\s*\{([^}]*)\};")
 
 
 class FolderError(TuningError):
@@ -57,6 +60,16 @@ class Firmware:
     layers: tuple[Layer, ...]
     estimated_cycles: tuple[int | None, ...]
     fused_into: tuple[str | None, ...] = ()
+
+    @cached_property
+    def steps(self) -> tuple[Step, ...]:
+        """What one call runs, in order."""
+        return steps_of(self.layers, [into is not None for into in (*self.fused_into[1:], None)])
+
+    @property
+    def functions(self) -> dict[str, str]:
+        """The function of each step, by the step's name."""
+        return step_functions(self.model, self.steps)
 
 
 @dataclass(frozen=True)
@@ -152,188 +165,66 @@ def load(directory: Path, *, model: str | None = None) -> Firmware:
     FolderError
         No ``plan.json``, one that this version does not know, or one that does not fit the other files.
     """
-    plan = _read_plan(directory)
-    try:
-        name, core = str(plan["model"]), str(plan["core"])
-        entries = plan["layers"]
-        bare = [_layer(entry) for entry in entries]
-        variants = [_variant(entry) for entry in entries]
-        cflags, target = tuple(map(str, plan["cflags"])), str(plan["target"])
-    except (KeyError, TypeError, ValueError) as problem:
-        raise FolderError(f"{directory / 'plan.json'}: not a plan that this version can read: {problem!r}") from None
-    if core not in CORES:
-        raise FolderError(f"{directory / 'plan.json'}: core: expected one of {', '.join(CORES)}, got {core!r}")
-    if not bare:
-        raise FolderError(f"{directory / 'plan.json'}: layers: expected at least one, got none")
-    if model is not None:
-        layers = _from_model(model, bare)
-    else:
-        arrays = _read_arrays(directory / f"{name}_weights.h")
-        layers = tuple(_with_weights(name, layer, v, arrays) for layer, v in zip(bare, variants, strict=True))
-    estimated = tuple(entry.get("cycles") for entry in entries)
-    fused = tuple(entry.get("fused_into") for entry in entries)
-    for at, into in enumerate(fused):
-        if into is not None and (at == 0 or bare[at - 1].name != into):
-            before = repr(bare[at - 1].name) if at else "none, as it comes first"
-            raise FolderError(
-                f"{directory / 'plan.json'}: layer {bare[at].name}: fused_into: expected the layer before it, "
-                f"{before}, got {into!r}"
-            )
-    return Firmware(directory, name, core, target, cflags, layers, estimated, fused)
-
-
-def _read_plan(directory: Path) -> Mapping[str, Any]:
     path = directory / "plan.json"
+    if not path.exists():
+        raise FolderError(f"{directory}: no plan.json: expected a folder that cmsisnn-tune wrote")
     try:
-        plan = read_json(path)
-    except FileNotFoundError:
-        raise FolderError(f"{directory}: no plan.json: expected a folder that cmsisnn-tune wrote") from None
-    except (OSError, ValueError) as problem:
-        raise FolderError(f"{path}: cannot be read: {problem}") from None
-    if not isinstance(plan, dict) or plan.get("schema") != SCHEMA:
-        got = plan.get("schema") if isinstance(plan, dict) else type(plan).__name__
-        raise FolderError(f"{path}: schema: expected {SCHEMA!r}, got {got!r}")
-    return plan
-
-
-def _layer(entry: Mapping[str, Any]) -> Layer:
-    (top, bottom), (left, right) = entry["padding"]
-    return Layer(
-        name=entry["name"],
-        op=entry["op"],
-        dtype=entry["dtype"],
-        input_shape=tuple(entry["input_shape"]),
-        output_shape=tuple(entry["output_shape"]),
-        kernel=(entry["kernel"][0], entry["kernel"][1]),
-        stride=(entry["stride"][0], entry["stride"][1]),
-        padding=((top, bottom), (left, right)),
-        bias_shift=entry["bias_shift"],
-        out_shift=entry["out_shift"],
-        activation=entry["activation"],
-        weights_dtype=entry["weights_dtype"],
-        int_bits=entry["int_bits"],
-    )
-
-
-def _variant(entry: Mapping[str, Any]) -> Variant | None:
-    return Variant(**entry["variant"]) if entry["variant"] else None
-
-
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The constant arrays of an emitted header."""
+        plan = read_plan_file(path)
+        content, bare = plan.content, [layer for layer, _ in plan.layers()]
+    except OptionError as problem:
+        raise FolderError(str(problem)) from None
+    core = content.get("core")
+    if core not in CORES:
+        raise FolderError(f"{path}: core: expected one of {', '.join(CORES)}, got {core!r}")
+    layers = _from_model(model, plan, bare) if model is not None else _from_folder(directory, plan, bare)
     try:
-        text = read_bytes(path, LARGEST_HEADER).decode("utf-8")
-    except (OSError, UnicodeDecodeError) as problem:
-        raise FolderError(f"{path}: cannot be read: {problem}") from None
-    arrays = {}
-    for bits, name, count, numbers in _ARRAY.findall(text):
-        try:
-            values = np.array([int(number) for number in numbers.replace("\n", " ").split(",") if number.strip()])
-            arrays[name] = values.astype(f"int{bits}")
-        except ValueError as problem:
-            raise FolderError(f"{path}: {name}: {problem}") from None
-        if len(values) != int(count) or not np.array_equal(arrays[name], values):
-            raise FolderError(f"{path}: {name}: expected {count} numbers of {bits} bits, got {len(values)}")
-    return arrays
+        Network(layers)
+    except CmsisnnError as wrong:
+        raise FolderError(f"{path}: {wrong}") from None
+    estimated = tuple(entry["cycles"] for entry in content["layers"])
+    cflags = tuple(content["cflags"])
+    return Firmware(directory, content["model"], core, content["target"], cflags, layers, estimated, plan.fused_into)
 
 
-def _with_weights(model: str, layer: Layer, variant: Variant | None, arrays: Mapping[str, np.ndarray]) -> Layer:
-    if not layer.weights_shape:
-        return layer
-    # The emitter appends underscores where a name is taken.
-    kinds: dict[str, np.ndarray] = {}
-    for kind in ("weights", "bias"):
-        wanted = f"{model}_{layer.name}_{kind}"
-        named = [array for name, array in arrays.items() if name.rstrip("_") == wanted]
-        if not named:
-            raise FolderError(f"{model}_weights.h: expected an array {wanted}, got none")
-        kinds[kind] = named[0]
-    blank = np.zeros(layer.weights_shape, NUMPY_DTYPES[layer.weights_dtype or layer.dtype])
-    return replace(
-        layer, weights=unpack_weights(kinds["weights"], replace(layer, weights=blank), variant), bias=kinds["bias"]
-    )
-
-
-def unpack_weights(packed: np.ndarray, layer: Layer, variant: Variant | None) -> np.ndarray:
-    """Undo `cmsisnn_x.packing.pack_device_weights`.
-
-    Packers are linear, but for an offset: every packed number is a sum of multiples of the taps of one kernel row (of
-    one weight, but for Winograd), or filling. Which, and of what, is learnt by packing zeros, ones and the rows'
-    numbers, seven bits at a time; then each row is the solution of its linear equations.
-
-    Parameters
-    ----------
-    packed : ndarray of int8 or int16, 1-D
-    layer : Layer
-        `weights` has the wanted shape and dtype; its values do not matter.
-    variant : Variant or None
-
-    Raises
-    ------
-    FolderError
-        The layout is another than the variant's, or cannot be undone.
-    """
-    from cmsisnn_x.packing import pack_device_weights
-
-    blank = layer.weights
-    assert blank is not None
-    axis = {"conv2d": 2, "depthwise_conv2d": 1}.get(layer.op)
-    by_tap = (blank[np.newaxis] if axis is None else np.moveaxis(blank, axis, 0)).shape
-    taps, rows = by_tap[0], prod(by_tap[1:])
-
-    def pack(values: np.ndarray) -> np.ndarray:
-        arranged = values.reshape(by_tap)
-        weights = arranged[0] if axis is None else np.moveaxis(arranged, 0, axis)
-        return pack_device_weights(replace(layer, weights=np.ascontiguousarray(weights.astype(blank.dtype))), variant)
-
-    layout = pack(np.zeros((taps, rows)))
-    offset = layout.astype(np.int64)
-    if layout.size != packed.size or layout.dtype != packed.dtype:
-        expected = f"{layout.size} weights of {layout.dtype} for {variant}"
-        raise FolderError(f"layer {layer.name}: expected {expected}, got {packed.size} of {packed.dtype}")
-
-    def linear(values: np.ndarray) -> np.ndarray:
-        """Packed numbers without the offset; they wrap around, as those of an unsigned byte do."""
-        return (values - offset).astype(packed.dtype)
-
-    factors = np.zeros((taps, packed.size))
-    row_of = np.zeros(packed.size, np.int64)
-    for tap in range(taps):
-        only = np.zeros((taps, rows))
-        only[tap] = 1
-        factors[tap] = linear(pack(only))
-        used = factors[tap] != 0
-        numbers = np.zeros(packed.size, np.int64)
-        for shift in range(0, rows.bit_length(), 7):
-            only[tap] = np.arange(rows) >> shift & 0x7F
-            numbers[used] |= (linear(pack(only))[used] / factors[tap, used]).astype(np.int64) << shift
-        row_of[used] = numbers[used]
-    left = np.zeros((rows, taps, taps))
-    right = np.zeros((rows, taps))
-    for one in range(taps):
-        np.add.at(right[:, one], row_of, factors[one] * linear(packed))
-        for two in range(taps):
-            np.add.at(left[:, one, two], row_of, factors[one] * factors[two])
-    problem = FolderError(
-        f"layer {layer.name}: the weights of {variant} cannot be read back; name the model with --model"
-    )
+def _from_folder(directory: Path, plan: PlanFile, bare: Sequence[Layer]) -> tuple[Layer, ...]:
+    """The layers with the weights that lie in the folder, which are those of its plan."""
+    weighted = [layer for layer in bare if layer.weights_shape]
+    if not weighted:
+        return tuple(bare)
+    if not plan.has_digests:
+        raise FolderError(
+            f"{plan.path}: an older version wrote this folder, without the weights to compare with: run cmsisnn-tune "
+            "again, or name the model with --model"
+        )
+    path = directory / archive_name(plan.content["model"])
+    if not path.exists():
+        raise FolderError(f"{path}: no such file; it holds the weights to compare with: or name the model with --model")
     try:
-        solved = np.rint(np.linalg.solve(left, right[..., np.newaxis])[..., 0]).T
-    except np.linalg.LinAlgError:
-        raise problem from None
-    limits = np.iinfo(blank.dtype)
-    if solved.min() < limits.min or solved.max() > limits.max or not np.array_equal(pack(solved), packed):
-        raise problem
-    arranged = solved.reshape(by_tap).astype(blank.dtype)
-    return np.ascontiguousarray(arranged[0] if axis is None else np.moveaxis(arranged, 0, axis))
+        # The archive is read by types that are spelled.
+        found = read_weights(
+            path, [replace(layer, weights_dtype=layer.weights_dtype or layer.dtype) for layer in weighted]
+        )
+    except WeightsError as problem:
+        raise FolderError(f"{path}: {problem}") from None
+    entries = {entry["name"]: entry for entry in plan.content["layers"]}
+    for layer in found:
+        for kind in ARRAYS:
+            array, wanted = getattr(layer, kind), entries[layer.name][kind]
+            if (array_digest(array) != wanted) if wanted is not None else array.any():
+                what = f"the {kind} that plan.json was written for" if wanted else f"no {kind}, as in plan.json"
+                raise FolderError(f"{path}: layer {layer.name}: expected {what}, got others; run cmsisnn-tune again")
+    arrays = {layer.name: {kind: getattr(layer, kind) for kind in ARRAYS} for layer in found}
+    return tuple(replace(layer, **arrays.get(layer.name, {})) for layer in bare)
 
 
-def _from_model(source: str, bare: Sequence[Layer]) -> tuple[Layer, ...]:
+def _from_model(source: str, plan: PlanFile, bare: Sequence[Layer]) -> tuple[Layer, ...]:
+    """The layers of a model file, which has the folder's geometry."""
     from ..model import load_model
 
     layers = load_model(source).layers
-    for layer, own in zip(bare, layers, strict=False):
-        differs = [name for name in _GEOMETRY if getattr(layer, name) != getattr(own, name)]
+    for layer, own, entry in zip(bare, layers, plan.content["layers"], strict=False):
+        names = [item.name for item in fields(layer) if item.name in entry and item.name not in (*ARRAYS, "variant")]
+        differs = [name for name in names if getattr(layer, name) != getattr(own, name)]
         if differs:
             expected, got = getattr(layer, differs[0]), getattr(own, differs[0])
             raise FolderError(
@@ -348,13 +239,22 @@ def _from_model(source: str, bare: Sequence[Layer]) -> tuple[Layer, ...]:
 
 
 def compile_folder(firmware: Firmware, toolchain: Toolchain) -> bytes:
-    """Compile ``<model>.c`` with the plan's flags for its core; return the ELF file."""
+    """Compile ``<model>.c`` with the plan's flags for its core; return the ELF file.
+
+    Nothing is written but in a temporary directory, under names of ours.
+    """
+    if problem := model_name_problem(firmware.model):
+        raise FolderError(f"{firmware.directory}: model: {problem}")
+    if problem := cflags_problem(firmware.cflags):
+        raise FolderError(f"{firmware.directory}: cflags: {problem}")
+    source = firmware.directory / f"{firmware.model}.c"
+    if not source.is_file():
+        raise FolderError(f"{source}: no such file")
     with tempfile.TemporaryDirectory(prefix="cmsisnn-x-") as folder:
-        output = Path(folder) / f"{firmware.model}.elf"
-        source = firmware.directory / f"{firmware.model}.c"
-        if not source.is_file():
-            raise FolderError(f"{source}: no such file")
-        toolchain.build([source], output, firmware.core, cflags=firmware.cflags, include=[firmware.directory])
+        output = Path(folder) / "firmware.elf"
+        toolchain.build(
+            [source], output, firmware.core, cflags=firmware.cflags, include=[firmware.directory], foreign=True
+        )
         return output.read_bytes()
 
 
@@ -371,7 +271,7 @@ def run_once(
     emulator = Emulator(compile_folder(firmware, toolchain), target)
     source = draw_inputs(firmware, 1)[0]
     wanted = Network(firmware.layers).run(source)
-    trace, got = _call(emulator, f"{firmware.model}_run", source, wanted, 0, budget)
+    trace, got = _call(emulator, run_function(firmware.model), source, wanted, 0, budget)
     return trace, next(_compare("the network", 0, got, wanted), None)
 
 
@@ -423,45 +323,32 @@ def verify(
     expected = Network(firmware.layers).trace(inputs)
     mismatches: list[Mismatch] = []
     results: list[LayerResult] = []
-    run = f"{firmware.model}_run"
+    run, functions = run_function(firmware.model), firmware.functions
+    estimates = dict(zip((layer.name for layer in firmware.layers), firmware.estimated_cycles, strict=True))
     network: Trace | None = None
     for sample in range(len(inputs)):
         source = inputs[sample]
-        for index, layer in enumerate(firmware.layers):
-            wanted = expected[layer.name][sample]
-            trace, got = _call(plain, f"{firmware.model}_{layer.name}", source, wanted, 0, budget)
-            found = list(_compare(f"layer {layer.name}", sample, got, wanted))
-            mismatches += found
-            if sample == 0:
-                estimate = firmware.estimated_cycles[index]
-                results.append(
-                    LayerResult(
-                        layer.name,
-                        layer.op,
-                        layer.macs,
-                        trace.instructions,
-                        trace.cycles,
-                        estimate,
-                        not found,
-                        trace.added,
-                    )
-                )
-            elif found:
-                results[index] = replace(results[index], exact=False)
-            if index < len(firmware.fused_into) and firmware.fused_into[index] is not None:
-                before = firmware.layers[index - 1]
-                first = expected[firmware.layers[index - 2].name][sample] if index > 1 else inputs[sample]
-                trace, got = _call(plain, _pair_symbol(plain, firmware, index), first, wanted, 0, budget)
-                found = list(_compare(f"layers {before.name} and {layer.name} as one", sample, got, wanted))
+        ran: list[LayerResult] = []
+        for step in firmware.steps:
+            first = source
+            for layer in step.layers:
+                wanted = expected[layer.name][sample]
+                trace, got = _call(plain, layer_function(firmware.model, layer.name), source, wanted, 0, budget)
+                found = list(_compare(f"layer {layer.name}", sample, got, wanted))
                 mismatches += found
-                exact = results[index - 1].exact and not found
-                if sample == 0:
-                    pair: dict[str, Any] = {name: getattr(trace, name) for name in ("instructions", "cycles", "added")}
-                    nothing = dict.fromkeys(trace.added, 0)
-                    results[index] = replace(results[index], instructions=0, cycles=0, added=nothing)
-                    results[index - 1] = replace(results[index - 1], **pair)
-                results[index - 1] = replace(results[index - 1], exact=exact)
-            source = wanted
+                ran.append(_layer_result(layer, trace, estimates[layer.name], not found))
+                source = wanted
+            if step.pool is not None:
+                trace, got = _call(plain, functions[step.name], first, source, 0, budget)
+                names = f"layers {step.name} and {step.pool.name} as one"
+                found = list(_compare(names, sample, got, source))
+                mismatches += found
+                conv = _layer_result(step.lead, trace, estimates[step.name], ran[-2].exact and not found)
+                nothing = dict.fromkeys(trace.added, 0)
+                ran[-2:] = [conv, replace(ran[-1], instructions=0, cycles=0, added=nothing)]
+        results = [
+            replace(before, exact=before.exact and now.exact) for before, now in zip(results or ran, ran, strict=True)
+        ]
         trace, got = _call(plain, run, inputs[sample], source, 0, budget)
         mismatches += _compare("the network", sample, got, source)
         network = network or trace
@@ -474,15 +361,9 @@ def verify(
     return Verification(firmware, compiler, name, len(inputs), tuple(results), network, tuple(mismatches), clock)
 
 
-def _pair_symbol(emulator: Emulator, firmware: Firmware, index: int) -> str:
-    """The function of layer `index` and the one before it; the emitter appends underscores where a name is taken."""
-    wanted = f"{firmware.model}_{firmware.layers[index - 1].name}_{firmware.layers[index].name}"
-    layers = {f"{firmware.model}_{layer.name}" for layer in firmware.layers}
-    names = {function.name for function in emulator.image.functions} - layers
-    found = [name for name in sorted(names) if name.startswith(wanted) and not name[len(wanted) :].strip("_")]
-    if not found:
-        raise FolderError(f"{firmware.model}.c: expected a function {wanted}, got none")
-    return found[0]
+def _layer_result(layer: Layer, trace: Trace, estimate: int | None, exact: bool) -> LayerResult:
+    figures = trace.instructions, trace.cycles, estimate
+    return LayerResult(layer.name, layer.op, layer.macs, *figures, exact, trace.added)
 
 
 def _call(

@@ -14,10 +14,10 @@ import numpy as np
 
 import cmsisnn_x
 from cmsisnn_x.layers import NUMPY_DTYPES, Layer
-from cmsisnn_x.variant import Variant
+from cmsisnn_x.steps import Step
 
+from ..emulate.emulator import Emulator
 from ..emulate.toolchain import Kind, find_toolchain
-from ..emulate.unicorn_engine import Emulator
 from ..target import Target
 
 
@@ -29,7 +29,7 @@ class Evaluation:
     `output` is what it wrote for the input that `draw_input` gives.
     """
 
-    variant: Variant | None
+    step: Step
     instructions: int
     cycles: int
     code_bytes: int
@@ -38,20 +38,14 @@ class Evaluation:
 
 
 def evaluate(
-    layer: Layer,
-    variant: Variant | None,
-    target: Target | str,
-    cflags: Sequence[str] = ("-O3",),
-    *,
-    compiler: Kind | None = None,
+    step: Step, target: Target | str, cflags: Sequence[str] = ("-O3",), *, compiler: Kind | None = None
 ) -> Evaluation:
-    """Compile one layer under one variant and emulate it; see `evaluate_many`."""
-    return evaluate_many(layer, [variant], target, cflags, compiler=compiler)[0]
+    """Compile one step and emulate it; see `evaluate_many`."""
+    return evaluate_many([step], target, cflags, compiler=compiler)[0]
 
 
 def evaluate_many(
-    layer: Layer,
-    variants: Sequence[Variant | None],
+    steps: Sequence[Step],
     target: Target | str,
     cflags: Sequence[str] = ("-O3",),
     *,
@@ -59,14 +53,12 @@ def evaluate_many(
     input_aligned: bool = True,
     output_aligned: bool = True,
 ) -> list[Evaluation]:
-    """Compile one layer under several variants into one ELF file and emulate each of them once.
+    """Compile several steps into one ELF file and emulate each of them once.
 
     Parameters
     ----------
-    layer : Layer
-        With its weights; the input is drawn, the same for every call with the same layer.
-    variants : sequence of Variant or None
-        None for operations without knobs. One with `fused_pool` runs the layer's `pool` too.
+    steps : sequence of Step
+        Of layers with their weights; the input is drawn, the same for every call with the same first layer.
     target : Target or str
         A target, or the name of a core.
     cflags : sequence of str
@@ -74,12 +66,12 @@ def evaluate_many(
     compiler : {"gcc", "clang"}, optional
         Default: what `find_toolchain` finds.
     input_aligned, output_aligned : bool
-        Whether the kernel may take the buffer to start at a word boundary; `output_aligned` is about the last layer's.
+        Whether the kernels may take the buffer to start at a word boundary.
 
     Returns
     -------
     list of Evaluation
-        In the order of `variants`; the same arguments and the same compiler give the same figures, whatever is beside
+        In the order of `steps`; the same arguments and the same compiler give the same figures, whatever is beside
         them. In the firmware a layer costs a few cycles more or less: how its function reaches the arrays.
 
     Raises
@@ -91,75 +83,67 @@ def evaluate_many(
     core = target if isinstance(target, str) else target.core
     with tempfile.TemporaryDirectory(prefix="cmsisnn-x-") as name:
         sources = []
-        for index, variant in enumerate(variants):
+        for index, step in enumerate(steps):
             sources.append(Path(name) / f"candidate{index}.c")
-            text = layer_unit(layer, variant, f"candidate{index}", input_aligned, output_aligned)
+            text = layer_unit(step, f"candidate{index}", input_aligned, output_aligned)
             sources[-1].write_text(text, encoding="utf-8")
         elf = Path(name) / "candidates.elf"
         toolchain.build(sources, elf, core, cflags=cflags, include=[Path(cmsisnn_x.get_include())])
         emulator = Emulator(elf, target)
-    source = draw_input(layer)
     found = []
-    for index, variant in enumerate(variants):
+    for index, step in enumerate(steps):
         emulator.reset()
-        input_ = emulator.buffer(source)
-        last = _pool(layer, variant) or layer
-        output = emulator.buffer(last.output_bytes)
+        input_ = emulator.buffer(draw_input(step.lead))
+        output = emulator.buffer(step.last.output_bytes)
         trace = emulator.call(f"candidate{index}", [input_, output])
         # What the compiler kept out of line belongs to it: its helpers are called after it.
         own = re.compile(rf"candidate{index}(_\w+)?(\.\w+)*")
         size = sum(function.size for function in emulator.image.functions if own.fullmatch(function.name))
         written = emulator.read(output)
-        found.append(Evaluation(variant, trace.instructions, trace.cycles, size, trace.stack_bytes, written))
+        found.append(Evaluation(step, trace.instructions, trace.cycles, size, trace.stack_bytes, written))
     return found
 
 
-def layer_unit(layer: Layer, variant: Variant | None, name: str, input_aligned: bool, output_aligned: bool) -> str:
-    """The C of one layer function `name`, as ``<model>.c`` has it: constants with their values beside the kernel, a
+def layer_unit(step: Step, name: str, input_aligned: bool, output_aligned: bool) -> str:
+    """The C of one function `name`, as ``<model>.c`` has it: constants with their values beside the kernel, a
     static scratch buffer, a function that stays whole. How the compiler reaches them decides what it spills.
     """
-    from ..emit.cgen import C_TYPES, WHOLE_FUNCTION, array_declare, kernel_declare
-    from ..emit.macros import layer_macros
+    from ..emit.cgen import C_TYPES, WHOLE_FUNCTION, array_declare, macros
+    from ..emit.kernel_text import kernel_of
     from ..emit.weights import activation_table, bias, packed_weights
 
+    layer = step.lead
     element, prefix = C_TYPES[layer.numpy_dtype], name.upper()
-    pool = _pool(layer, variant)
-    # What a fused pooling reads lies in the scratch buffer.
-    own_output = output_aligned or pool is not None
-    macros = layer_macros(layer, variant, prefix, input_aligned=input_aligned, output_aligned=own_output)
-    if pool is not None:
-        macros |= layer_macros(pool, None, f"{prefix}_POOL", output_aligned=output_aligned)
-    scratch = int(macros[f"{prefix}_SCRATCH_BYTES"])
-    code = ["#include <stddef.h>", "#include <stdint.h>", '#include "cmsisnn_x/config.h"']
-    code += ["#define CXN_ALIGNED __attribute__((aligned(4)))", WHOLE_FUNCTION]
-    code += [f"#define {key} {value}" for key, value in macros.items()]
-    constants: dict[str, np.ndarray] = {}
+    table: dict[str, np.ndarray] = {}
     if layer.python_op in ("sigmoid", "tanh"):
-        code += [array_declare(f"{name}_table", activation_table(layer.python_op, layer.dtype))]
-        code += [f"#define CXN_TABLE {name}_table"]
+        table = {f"{name}_table": activation_table(layer.python_op, layer.dtype)}
+    constants: dict[str, np.ndarray] = {}
     if layer.weights is not None:
-        constants = {f"{name}_weights": packed_weights(layer, variant), f"{name}_bias": bias(layer)}
-    code += [array_declare(*item) for item in constants.items()]
-    code += [kernel_declare(f"{name}_kernel", layer.numpy_dtype, tuple(constants.values()))]
-    if pool is None:
-        code += [f"#define CXN_LAYER {prefix}", f"#define CXN_KERNEL {name}_kernel"]
-        code += [f'#include "cmsisnn_x/{layer.python_op}.h"']
-    else:
-        code += [f"#define CXN_CONVOLVE_LAYER {prefix}", f"#define CXN_POOL_LAYER {prefix}_POOL"]
-        code += [f"#define CXN_PAIR {name}_kernel"]
-        code += [f'#include "cmsisnn_x/{layer.python_op}_{pool.python_op}.h"']
-    code += [f"static unsigned char {name}_arena[{scratch}] CXN_ALIGNED;"] if scratch else []
+        constants = {f"{name}_weights": packed_weights(layer, step.variant), f"{name}_bias": bias(layer)}
+    kernel = kernel_of(
+        step,
+        tuple(constants.values()),
+        scratch_bytes=step.scratch_bytes,
+        input_aligned=input_aligned,
+        output_aligned=output_aligned,
+    )
+    prefixes = (prefix,) if step.pool is None else (prefix, f"{prefix}_POOL")
+    configuration = kernel.macros(*prefixes)
+    scratch = step.scratch_bytes
+    arena = [f"static unsigned char {name}_arena[{scratch}] CXN_ALIGNED;"] if scratch else []
     operands = ", ".join(["input", *constants, "output", f"{name}_arena" if scratch else "NULL"])
-    code += [
-        f"CXN_WHOLE void {name}(const {element} *input, {element} *output);",
-        f"void {name}(const {element} *input, {element} *output) {{ {name}_kernel({operands}); }}",
-    ]
-    return "\n".join(code) + "\n"
-
-
-def _pool(layer: Layer, variant: Variant | None) -> Layer | None:
-    """The pooling layer that the variant's kernel runs too."""
-    return layer.pool if variant is not None and variant.fused_pool else None
+    return "\n".join(
+        [
+            *("#include <stddef.h>", "#include <stdint.h>", '#include "cmsisnn_x/config.h"'),
+            *("#define CXN_ALIGNED __attribute__((aligned(4)))", WHOLE_FUNCTION),
+            macros(configuration),
+            *(array_declare(*item) for item in {**table, **constants}.items()),
+            kernel.inclusion(f"{name}_kernel", *prefixes, table=next(iter(table), None)),
+            *arena,
+            f"CXN_WHOLE void {name}(const {element} *input, {element} *output);",
+            f"void {name}(const {element} *input, {element} *output) {{ {name}_kernel({operands}); }}\n",
+        ]
+    )
 
 
 def draw_input(layer: Layer) -> np.ndarray:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import reprlib
 import sqlite3
 import sys
 import tempfile
@@ -18,11 +19,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO, TypeVar
 
 from ..base.errors import OptionError
+from ..base.units import LONGEST_LINE, line_problem
+from ..schemas import published
+from ..schemas.check import first_problem
 
 SCHEMA = 2
 LINE_SCHEMA = "record-1"
@@ -389,15 +394,21 @@ def parse_line(line: str, where: str) -> Record:
         raise OptionError(f"{where}: expected a line of JSON, got {line.strip()[:40]!r} ({problem})") from None
     if not isinstance(item, dict) or item.get("schema") != LINE_SCHEMA:
         found = item.get("schema") if isinstance(item, dict) else type(item).__name__
-        raise OptionError(f"{where}: expected a record with schema {LINE_SCHEMA!r}, got {found!r}")
+        raise OptionError(f"{where}: expected a record with schema {LINE_SCHEMA!r}, got {reprlib.repr(found)}")
     _check_fields(item, {"schema": str} | FIELDS, where, "")
     _check_fields(item["result"], RESULT, where, "result.")
     if item["key"] != key_of(item["about"]):
-        raise OptionError(f"{where}: key: expected the digest of `about`, {key_of(item['about'])}, got {item['key']}")
+        got = reprlib.repr(item["key"])
+        raise OptionError(f"{where}: key: expected the digest of `about`, {key_of(item['about'])}, got {got}")
+    if wrong := first_problem(_schema(), item) or about_problem(item["about"]):
+        raise OptionError(f"{where}: {wrong}")
+    if len((item["result"]["problem"] or "").splitlines()) > 1:
+        got = reprlib.repr(item["result"]["problem"])
+        raise OptionError(f"{where}: result.problem: expected one line, got {got}")
     try:
         datetime.fromisoformat(item["created"])
     except ValueError:
-        raise OptionError(f"{where}: created: expected a date in ISO 8601, got {item['created']!r}") from None
+        raise OptionError(f"{where}: created: expected a date in ISO 8601, got {item['created'][:40]!r}") from None
     return Record(item["key"], item["created"], item["about"], item["result"])
 
 
@@ -406,7 +417,33 @@ def _check_fields(item: dict[str, Any], fields: Mapping[str, Any], where: str, p
         if name not in item:
             raise OptionError(f"{where}: {prefix}{name} is missing")
         value = item[name]
-        if not isinstance(value, kind) or isinstance(value, bool) or (isinstance(value, int) and value < 0):
-            raise OptionError(f"{where}: {prefix}{name}: got {value!r}, which cannot be")
+        is_count = not isinstance(value, int) or 0 <= value < 2**63
+        if not isinstance(value, kind) or isinstance(value, bool) or not is_count:
+            raise OptionError(f"{where}: {prefix}{name}: got {reprlib.repr(value)}, which cannot be")
     if unknown := sorted(item.keys() - fields.keys()):
-        raise OptionError(f"{where}: {prefix}{unknown[0]}: unknown; expected {', '.join(fields)}")
+        name = unknown[0] if unknown[0].isprintable() else repr(unknown[0])
+        raise OptionError(f"{where}: {prefix}{name[:LONGEST_LINE]}: unknown; expected {', '.join(fields)}")
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    return published(LINE_SCHEMA)
+
+
+def about_problem(about: Mapping[str, Any]) -> str | None:
+    """What of a record's `about` cannot be: it is printed, and names the headers of kernels; ``None`` if nothing."""
+    for key in ("op", "core", "compiler"):
+        if problem := line_problem(about.get(key)):
+            return f"about.{key}: {problem}"
+    layer = about.get("layer")
+    if not isinstance(layer, dict):
+        return f"about.layer: expected an object, got {reprlib.repr(layer)}"
+    pool, kernels = layer.get("pool"), layer.get("kernels", [])
+    if not isinstance(pool, dict | None):
+        return f"about.layer.pool: expected an object, got {reprlib.repr(pool)}"
+    named = {"about.op": [about["op"]], "about.layer.kernels": kernels}
+    named["about.layer.pool.op"] = [pool.get("op")] if pool else []
+    for key, names in named.items():
+        if not isinstance(names, list) or not all(isinstance(name, str) and name.isidentifier() for name in names):
+            return f"{key}: expected names of operations, got {reprlib.repr(names)}"
+    return None

@@ -20,8 +20,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from cmsisnn_x.layers import Layer
-from cmsisnn_x.variant import Variant
+from cmsisnn_x.steps import Step
 
 from ..base.errors import MissingToolError, OptionError, TuningError
 from .bench import Bench, Measurement
@@ -38,10 +37,9 @@ CONNECT_SECONDS = 10
 
 @dataclass(frozen=True)
 class Task:
-    """One variant of one layer; `aligned` says whether its input and output start at word boundaries."""
+    """One step to evaluate; `aligned` says whether its input and output start at word boundaries."""
 
-    layer: Layer
-    variant: Variant | None
+    step: Step
     aligned: tuple[bool, bool]
 
 
@@ -99,7 +97,7 @@ class Workers:
         TuningError
             A worker of the cluster has another compiler or another version of this package.
         """
-        about = [self.bench.about(task.layer, task.variant, task.aligned) for task in tasks]
+        about = [self.bench.about(task.step, task.aligned) for task in tasks]
         keys = [key_of(item) for item in about]
         places: dict[str, list[int]] = {}
         for index, key in enumerate(keys):
@@ -120,7 +118,7 @@ class Workers:
         todo = {key: tasks[at[0]] for key, at in places.items() if key not in results}
         if self._client is None and (self.jobs == 1 or len(todo) <= 1):
             for key, task in todo.items():
-                arrived(key, self.bench.measure_one(task.layer, task.variant, task.aligned), False)
+                arrived(key, self.bench.measure_one(task.step, task.aligned), False)
         else:
             for key, result in self._on_workers(todo):
                 arrived(key, result, False)
@@ -141,7 +139,7 @@ class Workers:
                         raise
             if not left:
                 return
-        yield from ((key, Measurement(problem=LOST, failure="fault")) for key in left)
+        yield from ((key, Measurement(problem=LOST, failure="fault", passing=True)) for key in left)
 
     def _run(self, tasks: dict[str, Task]) -> Iterator[tuple[str, Measurement]]:
         from joblib import Parallel, delayed
@@ -160,7 +158,7 @@ class Workers:
                 bench.cflags,
                 bench.compiler,
                 task,
-                bench.fingerprint(task.layer.python_op),
+                bench.fingerprint(task.step.header),
                 (self._folder, os.getpid()) if self._folder else None,
             )
             for key, task in tasks.items()
@@ -203,7 +201,7 @@ def _work(
     that it belongs to on this machine.
     """
     bench = Bench(target, cflags, compiler)
-    found = bench.fingerprint(task.layer.python_op)
+    found = bench.fingerprint(task.step.header)
     if found != fingerprint:
         what, theirs, ours = next(
             (what, a, b)
@@ -215,7 +213,7 @@ def _work(
             f"expected {ours[:60]!r}, got {theirs[:60]!r}; install the same compiler and the same cmsisnn-x there"
         )
     with _at_home(*home) if home else nullcontext():
-        return key, bench.measure_one(task.layer, task.variant, task.aligned)
+        return key, bench.measure_one(task.step, task.aligned)
 
 
 @contextmanager

@@ -7,12 +7,15 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cmsisnn_x._arguments import SOFTMAX_MAX, largest_kernel, output_count, same_padding
+from cmsisnn_x.errors import GeometryError
+from cmsisnn_x.graph import Graph
 from cmsisnn_x.layers import NUMPY_DTYPES, Layer
+from cmsisnn_x.op import MODEL_OPS, Op
 
 from ..base import resources, yaml_file
 from ..base.errors import ModelError
@@ -74,6 +77,11 @@ class Model:
     def macs(self) -> int:
         """Multiply-accumulates of one inference."""
         return sum(layer.macs for layer in self.layers)
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The layers with the tensors between them."""
+        return Graph.chain(self.layers)
 
     def network(self) -> cmsisnn_x.Network:
         """The same layers, with the same weights, on the host.
@@ -222,105 +230,33 @@ class _Builder:
 
     def layer(self, key: yaml_file.Key, spec: Any, dtype: str, shape: tuple[int, ...]) -> Layer:
         """Resolve one layer on an input of `shape`."""
-        op = spec.op
-        common: dict[str, Any] = {"name": spec.name, "op": op, "dtype": dtype, "input_shape": shape}
-        if op == "softmax" and prod(shape) > SOFTMAX_MAX:
-            text = f"softmax takes at most {SOFTMAX_MAX} elements, its input has shape {list(shape)}; pool before it"
-            raise self.error((*key, "op"), text)
-        if op in ("relu", "softmax"):
-            return Layer(**common, output_shape=shape)
-        if op in ("sigmoid", "tanh"):
-            return Layer(**common, output_shape=shape, int_bits=spec.int_bits)
-        if op != "fully_connected" and len(shape) != 3:
-            raise self.error(
-                (*key, "op"),
-                f"{op} needs an image [h, w, c], but its input has shape {list(shape)}; "
-                "give the model a three-dimensional input or use fully_connected",
-            )
-        if op in ("max_pool2d", "avg_pool2d"):
-            stride = spec.stride or spec.kernel
-            size, padding = self.windows(key, spec, shape, stride)
-            output = (*size, shape[2])
-            self.check_tensor(key, output, dtype, "output")
-            return Layer(
-                **common,
-                output_shape=output,
-                kernel=spec.kernel,
-                stride=stride,
-                padding=padding,
-                ceil_mode=spec.ceil_mode,
-            )
-        common |= {name: getattr(spec, name) for name in ("bias_shift", "out_shift", "activation")}
-        common["weights_dtype"] = self.weights_dtype(key, spec.weights_dtype, dtype)
-        common["variant"] = dict(spec.variant or {})
-        if op == "fully_connected":
-            layer = Layer(**common, output_shape=(spec.out_features,))
-        else:
-            stride = spec.stride or (1, 1)
-            size, padding = self.windows(key, spec, shape, stride)
-            output = (*size, spec.out_channels if op == "conv2d" else shape[2])
-            layer = Layer(**common, output_shape=output, kernel=spec.kernel, stride=stride, padding=padding)
+        row = MODEL_OPS[spec.op]
+        fields: dict[str, Any] = {"name": spec.name, "op": spec.op, "dtype": dtype, "input_shape": shape}
+        if row.is_weighted:
+            fields |= {name: getattr(spec, name) for name in ("bias_shift", "out_shift", "activation")}
+            fields["weights_dtype"] = self.weights_dtype(key, row, spec.weights_dtype, dtype)
+            fields["variant"] = dict(spec.variant or {})
+        try:
+            fields |= row.infer(shape, {name: getattr(spec, name) for name in row.attributes})
+        except GeometryError as problem:
+            name = next((name for name in problem.keys if (*key, name) in self.document.lines), problem.keys[-1])
+            raise self.error((*key, name), str(problem)) from None
+        layer = Layer(**fields)
         self.check_tensor(key, layer.output_shape, dtype, "output")
         if (size_bytes := _weights_bytes(layer)) > MAX_TENSOR_BYTES:
             raise self.error(key, f"weights must have at most {MAX_TENSOR_BYTES} bytes, got {size_bytes}")
         return layer
 
-    def weights_dtype(self, key: yaml_file.Key, declared: str | None, dtype: str) -> str:
-        if declared == "q15" and dtype == "q7":
-            raise self.error(
-                (*key, "weights_dtype"), "q15 weights with q7 activations have no kernel; expected q7, got q15"
-            )
-        return declared or dtype
-
-    def windows(
-        self, key: yaml_file.Key, spec: Any, shape: tuple[int, ...], stride: tuple[int, int]
-    ) -> tuple[tuple[int, int], tuple[tuple[int, int], tuple[int, int]]]:
-        """Output size and padding of a layer that slides windows."""
-        sizes, paddings = [], []
-        for axis in (0, 1):
-            padding = spec.padding if isinstance(spec.padding, str) else spec.padding[axis]
-            try:
-                size, around = window_axis(
-                    shape[axis], spec.kernel[axis], stride[axis], padding, getattr(spec, "ceil_mode", False)
-                )
-            except ValueError as problem:
-                name = "padding" if (*key, "padding") in self.document.lines else "kernel"
-                raise self.error((*key, name), f"{problem} ({'height' if axis == 0 else 'width'})") from None
-            sizes.append(size)
-            paddings.append(around)
-        return (sizes[0], sizes[1]), (paddings[0], paddings[1])
-
-
-def window_axis(
-    size: int, kernel: int, stride: int, padding: int | str, ceil_mode: bool
-) -> tuple[int, tuple[int, int]]:
-    """Output size and (before, after) padding along one axis.
-
-    The rule is that of the Python functions: :func:`cmsisnn_x._arguments.output_count`.
-
-    Raises
-    ------
-    ValueError
-        A window would be empty.
-    """
-    if padding == "same":
-        before, total = same_padding(size, kernel, stride)
-    else:
-        before = 0 if padding == "valid" else int(padding)
-        total = 2 * before
-    if before >= kernel:
-        raise ValueError(
-            f"expected padding below the kernel size {kernel}, got {before}: the first window would lie outside the "
-            f"input"
+    def weights_dtype(self, key: yaml_file.Key, row: Op, declared: str | None, dtype: str) -> str:
+        legal = row.weights_types(dtype)
+        if declared is None or declared in legal:
+            return declared or dtype
+        able = [op.model_name for op in MODEL_OPS.values() if declared in op.weights_types(dtype)]
+        kernel = f"no kernel of {row.model_name}, only of {', '.join(able)}" if able else "no kernel"
+        raise self.error(
+            (*key, "weights_dtype"),
+            f"{declared} weights with {dtype} activations have {kernel}; expected {' or '.join(legal)}, got {declared}",
         )
-    out = output_count(size, kernel, stride, before, total, ceil_mode)
-    if out < 1:
-        largest = largest_kernel(size, stride, total, ceil_mode)
-        raise ValueError(
-            f"expected a kernel of at most {largest} (input {size} and padding 2 x {before}), got {kernel}"
-        )
-    after = max((out - 1) * stride + kernel - size - before, 0)
-    return out, (before, after)
 
 
 def _weights_bytes(layer: Layer) -> int:
@@ -330,7 +266,9 @@ def _weights_bytes(layer: Layer) -> int:
 def _digest(model: Model) -> str:
     """SHA-256 over the resolved content: not over the text, so that a comment changes nothing."""
     content: list[object] = [model.name, model.dtype, model.input_shape, model.target, model.budget]
-    content += [{k: v for k, v in vars(layer).items() if k not in ("weights", "bias")} for layer in model.layers]
+    # Layers once had a field `pool`, empty here: digests of plans that were written then stay right.
+    layers = ({k: v for k, v in vars(layer).items() if k not in ("weights", "bias")} for layer in model.layers)
+    content += [fields | {"pool": None} for fields in layers]
     digest = hashlib.sha256(json.dumps(content, sort_keys=True, default=dict).encode())
     for layer in model.layers:
         for array in (layer.weights, layer.bias):

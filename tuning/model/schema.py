@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from cmsisnn_x import variant as knob_values
-from cmsisnn_x.variant import Variant
+from cmsisnn_x.scheme import SHIFT_MAX
+from cmsisnn_x.variant import KNOBS
 
 from ..base import yaml_file
 from ..base.errors import ModelError
@@ -19,25 +18,6 @@ from ..base.units import parse_size
 
 MAX = 65535
 MISSING = ("missing", "union_tag_not_found")
-
-
-def _legal_values(name: str) -> tuple[Any, ...]:
-    if name in ("block_rows", "block_cols"):
-        return tuple(sorted({block[name == "block_cols"] for block in knob_values.BLOCKS}))
-    if name == "im2col_cols":
-        return tuple(range(1, knob_values.IM2COL_COLS_MAX + 1))
-    if name == "unroll":
-        return tuple(sorted({value for row in _device_rows() for value in row.unrolls} | set(knob_values.UNROLLS)))
-    default = getattr(Variant(), name)
-    return (False, True) if isinstance(default, bool) else getattr(knob_values, f"{name.upper()}S")
-
-
-def _device_rows() -> tuple[Any, ...]:
-    return getattr(knob_values, "DEVICE_ROWS", ())
-
-
-KNOBS: dict[str, tuple[Any, ...]] = {field.name: _legal_values(field.name) for field in fields(Variant)}
-"""Every knob of a variant and the values that some kernel has."""
 
 
 def _describe(value: object) -> str:
@@ -150,7 +130,7 @@ Size = Annotated[int, BeforeValidator(_size), WithJsonSchema(_SIZE_SCHEMA)]
 Shape = Annotated[list[int], BeforeValidator(_shape), WithJsonSchema(_SHAPE_SCHEMA)]
 Knobs = Annotated[dict[str, Any], BeforeValidator(_variant), WithJsonSchema(_knob_schema())]
 Dimension = Annotated[int, Field(ge=1, le=MAX)]
-Shift = Annotated[int, Field(ge=0, le=31)]
+Shift = Annotated[int, Field(ge=0, le=SHIFT_MAX)]
 Dtype = Literal["q7", "q15"]
 
 
@@ -383,7 +363,7 @@ _EXPECTED = {
     "input": "expected for example {shape: [32, 32, 3], dtype: q7}",
     "layers": "expected a list of layers",
     "kernel": "expected an integer or [y, x]",
-    "out_shift": "expected an integer in 0..31",
+    "out_shift": f"expected an integer in 0..{SHIFT_MAX}",
     "int_bits": "expected an integer in 0..3",
     "out_channels": "expected an integer",
     "out_features": "expected an integer",

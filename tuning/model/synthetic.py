@@ -65,7 +65,7 @@ def _draw(model: str, layer: Layer, power: float) -> Layer:
     full_scale = 2.0 ** (8 * layer.numpy_dtype.itemsize - 1)
     limit = np.iinfo(weights_dtype).max
     shape = layer.weights_shape
-    fan_in = prod(shape[:-1]) if layer.op == "depthwise_conv2d" else prod(shape[1:])
+    fan_in = prod(shape) // shape[layer.row.channel_axis]
     wanted, uniform = full_scale / 4 * 2.0**layer.out_shift, full_scale**2 / 3
     # A 32-bit accumulator must not wrap either, whatever comes in.
     variance = min(wanted**2 / (power or uniform), (2.0**31 / 8) ** 2 / uniform) / fan_in

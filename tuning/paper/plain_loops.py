@@ -14,9 +14,9 @@ import numpy as np
 from cmsisnn_x import Network
 from cmsisnn_x.layers import Layer
 
+from ..emulate.emulator import Emulator
 from ..emulate.errors import EmulationError
 from ..emulate.toolchain import Kind, find_toolchain
-from ..emulate.unicorn_engine import Emulator
 from ..target import Target
 
 SOURCES = Path(__file__).parent / "plain"

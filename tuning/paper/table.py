@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cmsisnn_x.layers import Layer
+from cmsisnn_x.steps import Step, steps_of
 from cmsisnn_x.variant import Variant
 
+from ..base.cflags import CFLAGS
 from ..base.errors import TuningError
 from ..model import Model, load_model, with_layers
 from ..plan import Plan
 from ..search.space import baseline_of, search_space
 from ..target import Target
-from ..tuner import CFLAGS, tune
+from ..tuner import tune
 
 if TYPE_CHECKING:
     from ..measure.bench import Bench
@@ -157,13 +159,14 @@ def paper_table(target: Target, *, score: str = "emulate") -> PaperTable:
     apart = with_layers(model, split_relu(model.layers))
     plan = tune(model, target)
     paper = [baseline_of(search_space(layer, target)) for layer in apart.layers]
-    chosen, tuned = [item.layer for item in plan.layers], [item.variant for item in plan.layers]
+    chosen = [item.layer for item in plan.layers]
     inside = [item.layer.name for item in plan.layers if item.fused_into]
     if score == "emulate":
         with _bench(target) as bench:
             compiler = bench.toolchain.version
             plain: dict[str, int] | None = _plain_cycles(apart, target, bench)
-            of_paper, of_tuned = _emulated(bench, apart.layers, paper), _emulated(bench, chosen, tuned)
+            of_paper = _emulated(bench, steps_of(apart.layers, variants=paper))
+            of_tuned = _emulated(bench, plan.steps)
             of_tuned |= dict.fromkeys(inside, 0)
     else:
         compiler, plain = f"fitted on code of {plan.compiler}", None
@@ -201,18 +204,14 @@ def _bench(target: Target) -> Iterator[Bench]:
         yield Bench(target, CFLAGS, records=records)
 
 
-def _aligned(layers: Sequence[Layer], index: int) -> tuple[bool, bool]:
-    """Whether input and output lie in the arena: the network's own may have any alignment."""
-    return index > 0, index < len(layers) - 1
-
-
-def _emulated(bench: Bench, layers: Sequence[Layer], variants: Sequence[Variant | None]) -> dict[str, int]:
+def _emulated(bench: Bench, steps: Sequence[Step]) -> dict[str, int]:
     cycles = {}
-    for index, (layer, variant) in enumerate(zip(layers, variants, strict=True)):
-        found = bench.measure(layer, [variant], _aligned(layers, index))[0]
+    for index, step in enumerate(steps):
+        # The network's own input and output may have any alignment.
+        found = bench.measure([step], (index > 0, index < len(steps) - 1))[0]
         if found.problem:
-            raise TuningError(f"layer {layer.name!r}: cannot be emulated: {found.problem}")
-        cycles[layer.name] = found.cycles
+            raise TuningError(f"layer {step.name!r}: cannot be emulated: {found.problem}")
+        cycles[step.name] = found.cycles
     return cycles
 
 
@@ -231,7 +230,7 @@ def _plain_cycles(model: Model, target: Target, bench: Bench) -> dict[str, int]:
     x = np.random.default_rng(0).integers(-128, 128, model.input_shape, np.int8)
     cycles = {run.name: run.cycles for run in run_plain_loops(plain, x, target, CFLAGS, compiler=bench.toolchain.kind)}
     rest = [layer for layer in model.layers if not supports(layer)]
-    return cycles | {layer.name: bench.measure(layer, [None], (True, False))[0].cycles for layer in rest}
+    return cycles | {layer.name: bench.measure([Step((layer,))], (True, False))[0].cycles for layer in rest}
 
 
 def _rows(layers: Sequence[Layer], cycles: Mapping[str, int]) -> dict[str, int]:

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The plan of a whole network: its data (`plan`), how it is chosen (`planner`), and what memory buys (`frontier`)."""
+"""The plan of a whole network: its data (`plan`), how it is chosen (`planner`), what memory buys (`frontier`), and how
+its file is read (`file`).
+"""
 
-from .plan import SCHEMA, LayerPlan, Plan, read_plan_file
+from .plan import SCHEMA, LayerPlan, Plan
 
 __all__ = [
     "SCHEMA",
     "LayerPlan",
     "Plan",
-    "read_plan_file",
 ]

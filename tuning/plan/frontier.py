@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .planner import Choice, Network, worth_trying
+from .problem import Choice, Problem, worth_trying
 
 STEP = 4096
 """Bytes of the question "what do 4 KB more buy?"."""
@@ -23,12 +23,12 @@ MOST = 400_000
 """Partial plans that are followed at a time; a network that has more is refused by `flash_frontier`."""
 
 
-def pareto(network: Network, sram: int | None = None, flash: int | None = None) -> dict[str, list[dict[str, int]]]:
+def pareto(problem: Problem, sram: int | None = None, flash: int | None = None) -> dict[str, list[dict[str, int]]]:
     """The frontiers of a network as plain data.
 
     Parameters
     ----------
-    network : Network
+    problem : Problem
     sram, flash : int, optional
         Budgets, in bytes. Each frontier runs over all values of its own memory and keeps to the budget of the other.
 
@@ -39,8 +39,8 @@ def pareto(network: Network, sram: int | None = None, flash: int | None = None) 
         bytes, descending in cycles, so that the last point is the fastest plan. Empty where the budgets leave nothing.
     """
     return {
-        "sram": [_point(choice) for choice in sram_frontier(network, flash)],
-        "flash": [_point(choice) for choice in flash_frontier(network, sram) or _sampled(network, sram)],
+        "sram": [_point(choice) for choice in sram_frontier(problem, flash)],
+        "flash": [_point(choice) for choice in flash_frontier(problem, sram) or _sampled(problem, sram)],
     }
 
 
@@ -48,20 +48,20 @@ def _point(choice: Choice) -> dict[str, int]:
     return {"sram_bytes": choice.sram_bytes, "flash_bytes": choice.flash_bytes, "cycles": choice.cycles}
 
 
-def sram_frontier(network: Network, flash: int | None = None) -> list[Choice]:
+def sram_frontier(problem: Problem, flash: int | None = None) -> list[Choice]:
     """The fastest choice for every SRAM budget: ascending SRAM, descending cycles.
 
     Parameters
     ----------
-    network : Network
+    problem : Problem
     flash : int, optional
         Flash budget that every point keeps to.
     """
     found: list[Choice] = []
-    for level in reversed(network.levels()):
+    for level in reversed(problem.levels()):
         if found and level >= found[-1].sram_bytes:
             continue
-        choice = network.fastest(level, flash)
+        choice = problem.fastest(level, flash)
         if choice is None:
             break
         while found and found[-1].cycles == choice.cycles:  # as fast in less
@@ -70,12 +70,12 @@ def sram_frontier(network: Network, flash: int | None = None) -> list[Choice]:
     return found[::-1]
 
 
-def flash_frontier(network: Network, sram: int | None = None) -> list[Choice] | None:
+def flash_frontier(problem: Problem, sram: int | None = None) -> list[Choice] | None:
     """The fastest choice for every flash budget: ascending flash, descending cycles.
 
     Parameters
     ----------
-    network : Network
+    problem : Problem
     sram : int, optional
         SRAM budget that every point keeps to.
 
@@ -84,26 +84,26 @@ def flash_frontier(network: Network, sram: int | None = None) -> list[Choice] | 
     list of Choice or None
         ``None`` where there are more than `MOST` partial plans to follow; empty where nothing fits into `sram`.
     """
-    allowed = network.allowed(sram)
+    allowed = problem.allowed(sram)
     if allowed is None:
         return []
-    rows_of = worth_trying(network, allowed)
-    last = {kernel: i for i, item in enumerate(network.options) for kernel in set(item.kernels) & network.shared}
+    rows_of = worth_trying(problem, allowed)
+    last = {kernel: i for i, item in enumerate(problem.options) for kernel in set(item.kernels) & problem.shared}
     code_of = {
         kernel: int(item.code_bytes[row])
-        for item in network.options
+        for item in problem.options
         for row, kernel in enumerate(item.kernels)
-        if kernel in network.shared
+        if kernel in problem.shared
     }
     # Kernels at hand that a later layer could use -> partial plans: columns cycles, flash, then a row per layer so far.
     states: dict[frozenset[Hashable], np.ndarray] = {frozenset(): np.zeros((1, 2), np.int64)}
-    for at, (item, rows) in enumerate(zip(network.options, rows_of, strict=True)):
+    for at, (item, rows) in enumerate(zip(problem.options, rows_of, strict=True)):
         after: dict[frozenset[Hashable], list[np.ndarray]] = {}
         for at_hand, partial in states.items():
             parts: dict[frozenset[Hashable], list[int]] = {}
             for row in rows:
                 kernel = item.kernels[row]
-                kept = at_hand | {kernel} if kernel in network.shared else at_hand
+                kept = at_hand | {kernel} if kernel in problem.shared else at_hand
                 parts.setdefault(frozenset(k for k in kept if last[k] > at), []).append(row)
             for kept, group in parts.items():
                 code = [0 if item.kernels[row] in at_hand else int(item.code_bytes[row]) for row in group]
@@ -118,7 +118,7 @@ def flash_frontier(network: Network, sram: int | None = None) -> list[Choice] | 
         if sum(map(len, states.values())) > MOST:
             return None
     (final,) = states.values()
-    return [network.choice(plan) for plan in final[::-1, 2:].tolist()]
+    return [problem.choice(plan) for plan in final[::-1, 2:].tolist()]
 
 
 def _undominated_across(
@@ -150,13 +150,13 @@ def _undominated(plans: np.ndarray) -> np.ndarray:
     return plans[np.concatenate([[True], plans[1:, 1] < least[:-1]])]
 
 
-def _sampled(network: Network, sram: int | None, count: int = 48) -> list[Choice]:
+def _sampled(problem: Problem, sram: int | None, count: int = 48) -> list[Choice]:
     """Points of a frontier too large to be followed: the exact optimum of evenly spaced flash budgets."""
-    smallest, fastest = network.smallest(sram), network.fastest(sram, None)
+    smallest, fastest = problem.smallest(sram), problem.fastest(sram, None)
     if smallest is None or fastest is None:
         return []
     budgets = np.linspace(smallest.flash_bytes, fastest.flash_bytes, count).astype(np.int64)
-    choices = {c.flash_bytes: c for budget in budgets if (c := network.fastest(sram, int(budget))) is not None}
+    choices = {c.flash_bytes: c for budget in budgets if (c := problem.fastest(sram, int(budget))) is not None}
     found: list[Choice] = []
     for choice in (choices[size] for size in sorted(choices)):
         if not found or choice.cycles < found[-1].cycles:

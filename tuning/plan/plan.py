@@ -3,25 +3,34 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from cmsisnn_x.arena import Region
+from cmsisnn_x.graph import Graph
 from cmsisnn_x.layers import Layer
+from cmsisnn_x.steps import Step, steps_of
 from cmsisnn_x.variant import Variant
 
-from ..base.errors import OptionError
-from ..base.files import read_json, write_atomically
+from ..base.files import write_atomically
 from ..base.html import table
 from ..target import Target
 
 if TYPE_CHECKING:
     from ..cost.table import Estimates
 
-SCHEMA = "plan-1"
+SCHEMA = "plan-2"
+"""What is written; `tuning.plan.file` reads older ones too."""
+
+ARRAYS = ("weights", "bias")
+"""The fields of a layer that a plan file has the digests of."""
 
 
 class Section(Protocol):
@@ -82,35 +91,28 @@ class LayerPlan:
 
     def to_dict(self) -> dict[str, Any]:
         """This layer as plan.json has it."""
-        layer = self.layer
-        return {
-            "name": layer.name,
-            "op": layer.op,
-            "dtype": layer.dtype,
-            "weights_dtype": layer.weights_dtype,
-            "input_shape": list(layer.input_shape),
-            "output_shape": list(layer.output_shape),
-            "kernel": list(layer.kernel),
-            "stride": list(layer.stride),
-            "padding": [list(pair) for pair in layer.padding],
-            "bias_shift": layer.bias_shift,
-            "out_shift": layer.out_shift,
-            "activation": layer.activation,
-            "int_bits": layer.int_bits,
-            "macs": layer.macs,
-            "cycles": self.cycles,
-            "terms": self.terms,
-            "baseline_cycles": self.baseline_cycles,
-            "emulated_cycles": self.emulated_cycles,
-            "variant": asdict(self.variant) if self.variant else {},
-            "fused_into": self.fused_into,
-            "scratch_bytes": self.scratch_bytes,
-            "flash_bytes": self.flash_bytes,
-            "input_offset": self.input_offset,
-            "output_offset": self.output_offset,
-            "scratch_offset": self.scratch_offset,
-            "runner_up": self.runner_up,
-        }
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("layer", "variant")}
+        variant = asdict(self.variant) if self.variant else {}
+        return {**layer_to_dict(self.layer), "macs": self.layer.macs, "variant": variant, **own}
+
+
+def layer_to_dict(layer: Layer) -> dict[str, Any]:
+    """All of a layer as plan.json has it: arrays by digest, the knobs that the model file pins as ``pins``."""
+    apart = (*ARRAYS, "variant")
+    geometry = {f.name: as_json(getattr(layer, f.name)) for f in fields(layer) if f.name not in apart}
+    digests = {name: None if (array := getattr(layer, name)) is None else array_digest(array) for name in ARRAYS}
+    return {**geometry, **digests, "pins": dict(layer.variant)}
+
+
+def array_digest(array: np.ndarray) -> dict[str, Any]:
+    """Type, shape, and the SHA-256 of the elements in C order, the low byte first."""
+    data = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+    return {"dtype": array.dtype.name, "shape": list(array.shape), "sha256": hashlib.sha256(data.tobytes()).hexdigest()}
+
+
+def as_json(value: Any) -> Any:
+    """`value` with lists for tuples."""
+    return [as_json(item) for item in value] if isinstance(value, tuple) else value
 
 
 @dataclass(frozen=True, repr=False)
@@ -172,6 +174,17 @@ class Plan:
     tables: tuple[Estimates, ...] = field(default=(), repr=False, compare=False)
     """What the search looked at, per layer: for :func:`tuning.explain.explain`, no part of plan.json."""
 
+    @cached_property
+    def graph(self) -> Graph:
+        """The layers with the tensors between them."""
+        return Graph.chain([item.layer for item in self.layers])
+
+    @cached_property
+    def steps(self) -> tuple[Step, ...]:
+        """The kernel calls of one inference, in order."""
+        layers, variants = [item.layer for item in self.layers], [item.variant for item in self.layers]
+        return steps_of(layers, [item.takes_in_next for item in self.layers], variants)
+
     @property
     def baseline_cycles(self) -> int:
         """Cycles of the same network with the paper's configuration in every layer."""
@@ -185,25 +198,16 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         """The content of plan.json."""
+        elsewhere = ("target", "layers", "arena_bytes", "regions", "pareto", "check", "paper", "tables")
+        own = {f.name: as_json(getattr(self, f.name)) for f in fields(self) if f.name not in elsewhere}
+        target = {"target": self.target.name, "core": self.target.core, "clock_hz": self.target.clock_hz}
         return {
             "schema": SCHEMA,
             "model": self.model,
-            "dtype": self.dtype,
-            "target": self.target.name,
-            "core": self.target.core,
-            "clock_hz": self.target.clock_hz,
-            "compiler": self.compiler,
-            "cflags": list(self.cflags),
-            "objective": self.objective,
-            "score": self.score,
-            "strategy": self.strategy,
-            "evaluations": self.evaluations,
-            "seed": self.seed,
-            "versions": self.versions,
-            "digests": self.digests,
-            "budget": self.budget,
-            "totals": self.totals,
+            **target,
+            **own,
             "layers": [item.to_dict() for item in self.layers],
+            "steps": [{"layers": [layer.name for layer in step.layers], "kind": step.kind} for step in self.steps],
             "memory_map": [asdict(region) for region in self.regions],
             **({"pareto": self.pareto} if self.pareto else {}),
             **({"check": self.check.to_dict()} if self.check else {}),
@@ -260,29 +264,3 @@ class Plan:
             f"{self.model} on {self.target.name}: {self.totals['cycles']:,} cycles, {self.totals['sram_bytes']:,} "
             f"bytes SRAM"
         )
-
-
-def read_plan_file(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The content of a plan.json.
-
-    Raises
-    ------
-    OptionError
-        No such file, or not a plan.
-    """
-    from ..schemas import published
-    from ..schemas.check import first_problem
-
-    try:
-        content = read_json(path)
-    except FileNotFoundError:
-        raise OptionError(f"{path}: no such file") from None
-    except (OSError, ValueError) as problem:
-        why = getattr(problem, "strerror", None) or problem
-        raise OptionError(f"{path}: expected a plan.json, got a file that cannot be read: {why}") from None
-    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-        found = content.get("schema") if isinstance(content, dict) else type(content).__name__
-        raise OptionError(f"{path}: expected a plan with schema {SCHEMA!r}, got {found!r}")
-    if wrong := first_problem(published(SCHEMA), content):
-        raise OptionError(f"{path}: {wrong}")
-    return content

@@ -13,7 +13,7 @@ import numpy as np
 from .. import model as model_file
 from ..base.errors import OptionError
 from ..base.files import write_atomically
-from ..importers.float_network import TABLES, WEIGHTED, FloatNetwork
+from ..importers.float_network import FloatNetwork
 from .formats import BITS, spell
 from .reference import Reference
 
@@ -146,21 +146,19 @@ def _content(result: Result) -> dict[str, Any]:
 
 def _row(layer: Layer, keys: Any) -> dict[str, Any]:
     row: dict[str, Any] = {"name": layer.name, "op": layer.op}
-    if layer.op == "conv2d":
-        row["out_channels"] = layer.output_shape[-1]
-    if layer.op == "fully_connected":
-        row["out_features"] = layer.output_shape[-1]
-    if layer.op in ("conv2d", "depthwise_conv2d", "max_pool2d", "avg_pool2d"):
+    attributes = layer.row.attributes
+    row |= {key: layer.output_shape[-1] for key in ("out_channels", "out_features") if key in attributes}
+    if layer.row.is_windowed:
         row["kernel"] = _short(layer.kernel)
     for key, default in _DEFAULTS.items():
         value = keys.get(key)
-        if key == "stride" and value is not None and layer.op.endswith("pool2d"):
+        if key == "stride" and value is not None and not layer.row.is_weighted:
             row[key] = _short(value)  # the default of a pool is its kernel
         elif value is not None and _pair(value) != default:
             row[key] = _short(value)
-    if layer.op in WEIGHTED:
+    if layer.row.is_weighted:
         row |= {"bias_shift": layer.bias_shift, "out_shift": layer.out_shift}
-    if layer.op in TABLES:
+    if layer.row.has_table:
         row["int_bits"] = layer.int_bits
     return row
 

@@ -54,7 +54,7 @@ def _parts(layer: Layer, x: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _layer(layer: Layer, arrays: Mapping[str, np.ndarray], x: np.ndarray, softmax_base: float) -> np.ndarray:
-    out = _OPS[layer.op](layer, x, arrays, softmax_base).reshape(len(x), *layer.output_shape)
+    out = OPS[layer.op](layer, x, arrays, softmax_base).reshape(len(x), *layer.output_shape)
     if layer.activation == "relu":
         out = np.maximum(out, 0)
     if (clip := arrays.get(f"{layer.name}/clip")) is not None:
@@ -145,7 +145,7 @@ def _softmax(layer: Layer, x: np.ndarray, arrays: Mapping[str, np.ndarray], base
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-_OPS: dict[str, Callable[..., np.ndarray]] = {
+OPS: dict[str, Callable[..., np.ndarray]] = {
     "conv2d": _conv2d,
     "depthwise_conv2d": _depthwise_conv2d,
     "fully_connected": _fully_connected,
@@ -156,3 +156,4 @@ _OPS: dict[str, Callable[..., np.ndarray]] = {
     "tanh": _tanh,
     "softmax": _softmax,
 }
+"""By their names in model files."""

@@ -12,9 +12,10 @@ import numpy as np
 
 from cmsisnn_x import Network
 from cmsisnn_x.layers import NUMPY_DTYPES, Layer
+from cmsisnn_x.scheme import Pow2
 
 from ..base.errors import OptionError
-from ..importers.float_network import SCALE_FREE, TABLES, WEIGHTED, FloatNetwork
+from ..importers.float_network import FloatNetwork
 from . import forward
 from .data import Data, make_data
 from .formats import BITS, LARGEST_FRACTION, fitting_fraction, to_integers
@@ -150,7 +151,7 @@ class _Quantizer:
         # Answers are read from the last tensor that keeps its resolution.
         self.logits = len(self.layers) - (self.layers[-1].op == "softmax" and len(self.layers) > 1)
         self.check_labels()
-        self.weighted = [index for index, layer in enumerate(self.layers) if layer.op in WEIGHTED]
+        self.weighted = [index for index, layer in enumerate(self.layers) if layer.row.is_weighted]
         self.bounds = {index: self.bound(index) for index in (-1, *self.weighted)}
 
     # -- what the float network does ---------------------------------------------------------------------------------
@@ -208,9 +209,9 @@ class _Quantizer:
             if after >= 0 and self.network.layers[after].clip == clip_limit(self.dtype):
                 least = self.bits - 1
             after += 1
-            if after == len(self.layers) or self.layers[after].op not in SCALE_FREE:
+            if after == len(self.layers) or not self.layers[after].row.is_scale_free:
                 break
-        if after < len(self.layers) and self.layers[after].op in TABLES:
+        if after < len(self.layers) and self.layers[after].row.has_table:
             # The tables cover 0 to 3 integer bits; beyond them both functions are flat.
             least, most = self.bits - 4, self.bits - 1
         return least, most
@@ -236,12 +237,12 @@ class _Quantizer:
         fraction = formats.input if fraction is None else fraction
         for index in range(start, len(self.layers) if stop is None else stop):
             layer = self.layers[index]
-            if layer.op in WEIGHTED:
+            if layer.row.is_weighted:
                 item = self.fix_weighted(index, fraction, formats.weights[index], formats.output[index])
-            elif layer.op in SCALE_FREE:
+            elif layer.row.is_scale_free:
                 item = _Fixed(layer, fraction, fraction)
             else:
-                int_bits = self.bits - 1 - fraction if layer.op in TABLES else 0
+                int_bits = self.bits - 1 - fraction if layer.row.has_table else 0
                 item = _Fixed(replace(layer, int_bits=int_bits), fraction, self.bits - 1)
             fixed.append(item)
             fraction = item.output
@@ -260,7 +261,8 @@ class _Quantizer:
             fb = max(fb, fx + fw - 31)
             integers, offsets = to_integers(weights, fw, dtype), to_integers(bias, fb, dtype)
             out_shift = max(fx + fw - fy, 0)
-            if worst_accumulator(layer, integers, offsets, fx + fw - fb, out_shift, reach) <= ACCUMULATOR_MAX:
+            requant = Pow2.of(self.dtype, fx + fw - fb, out_shift)
+            if worst_accumulator(layer, integers, offsets, requant, reach) <= ACCUMULATOR_MAX:
                 break
             fw -= 1
         fy = min(fy, fx + fw)
@@ -283,9 +285,9 @@ class _Quantizer:
         """Least and largest integer that can enter a layer, whatever the data."""
         low, high = -(2 ** (self.bits - 1)), 2 ** (self.bits - 1) - 1
         for before in reversed(self.layers[:index]):
-            if before.op in ("relu", "sigmoid", "softmax") or before.activation == "relu":
+            if before.row.is_nonnegative or before.requant.low == 0:
                 return 0, high
-            if before.op not in ("max_pool2d", "avg_pool2d"):
+            if not before.row.is_scale_free:
                 break
         return low, high
 
@@ -397,7 +399,7 @@ class _Quantizer:
         x, fraction = to_integers(self.sample, formats.input, NUMPY_DTYPES[self.dtype]), formats.input
         sample: np.ndarray = self.sample
         for index, layer in enumerate(self.layers):
-            if layer.op in WEIGHTED:
+            if layer.row.is_weighted:
                 key = f"{layer.name}/bias"
                 (item,) = self.fix(formats, index, index + 1, fraction)
                 assert item.weights is not None
@@ -538,19 +540,16 @@ class _Quantizer:
 
 
 def worst_accumulator(
-    layer: Layer, weights: np.ndarray, bias: np.ndarray, bias_shift: int, out_shift: int, reach: tuple[int, int]
+    layer: Layer, weights: np.ndarray, bias: np.ndarray, requant: Pow2, reach: tuple[int, int]
 ) -> int:
     """Largest magnitude that the 32-bit accumulator can reach with inputs in `reach`, at any point of the sum."""
-    axes = (0, 1) if layer.op == "depthwise_conv2d" else tuple(range(1, weights.ndim))
-    wide = weights.astype(np.int64)
-    positive = np.maximum(wide, 0).sum(axis=axes)
-    negative = np.minimum(wide, 0).sum(axis=axes)
+    by_channel = np.moveaxis(weights.astype(np.int64), layer.row.channel_axis, 0).reshape(len(bias), -1)
+    positive, negative = np.maximum(by_channel, 0).sum(axis=1), np.minimum(by_channel, 0).sum(axis=1)
     low, high = reach
     # Padding puts zeros anywhere, so that any part of the products may be missing.
     most = positive * max(high, 0) + negative * min(low, 0)
     least = positive * min(low, 0) + negative * max(high, 0)
-    start = np.left_shift(bias.astype(np.int64), bias_shift) + (1 << out_shift >> 1)
-    return int(max(np.abs(start + most).max(), np.abs(start + least).max(), np.abs(start).max()))
+    return requant.reach(bias, least, most)
 
 
 def _is_better(new: Score, old: Score) -> bool:
@@ -563,7 +562,7 @@ def _is_better(new: Score, old: Score) -> bool:
 
 def _report(item: _Fixed, truth: np.ndarray, integers: np.ndarray, bits: int) -> LayerReport:
     layer = item.layer
-    has_weights = layer.op in WEIGHTED
+    has_weights = layer.row.is_weighted
     lost = beyond(truth, item.output, bits)
     return LayerReport(
         layer.name,

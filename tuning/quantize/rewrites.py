@@ -9,7 +9,7 @@ from math import log2
 import numpy as np
 
 from ..base.errors import ModelError
-from ..importers.float_network import SCALE_FREE, WEIGHTED, FloatLayer, FloatNetwork
+from ..importers.float_network import FloatLayer, FloatNetwork
 from .formats import BITS
 
 EQUALISING_ROUNDS = 20
@@ -19,9 +19,9 @@ LARGEST_FACTOR = 256.0
 def origin(layers: tuple[FloatLayer, ...], index: int) -> int | None:
     """The layer with weights that alone sets the scale of the input of ``layers[index]``, if there is one."""
     for before in range(index - 1, -1, -1):
-        if layers[before].op in WEIGHTED:
+        if layers[before].row.is_weighted:
             return before
-        if layers[before].op not in SCALE_FREE:
+        if not layers[before].row.is_scale_free:
             return None
     return None
 
@@ -67,11 +67,11 @@ def fold_clips(network: FloatNetwork, dtype: str) -> FloatNetwork:
     for index, layer in enumerate(layers):
         if layer.clip is None or layer.clip == limit:
             continue
-        start = index if layer.op in WEIGHTED else origin(tuple(layers), index)
-        end = next((k for k in range(index + 1, len(layers)) if layers[k].op not in SCALE_FREE), len(layers))
+        start = index if layer.row.is_weighted else origin(tuple(layers), index)
+        end = next((k for k in range(index + 1, len(layers)) if not layers[k].row.is_scale_free), len(layers))
         # A mean of saturated values is not a saturated mean.
         is_averaged = start is not None and any(between.op == "avg_pool2d" for between in layers[start:index])
-        if start is None or is_averaged or end == len(layers) or layers[end].op not in WEIGHTED:
+        if start is None or is_averaged or end == len(layers) or not layers[end].row.is_weighted:
             raise ModelError(
                 f"{network.name}: {layer.source or layer.name}: an activation clipped at {layer.clip:g} is supported "
                 "between two layers with weights, before average pooling; use a plain ReLU here"
@@ -101,7 +101,7 @@ def equalised(network: FloatNetwork) -> FloatNetwork:
     layers = list(network.layers)
     pairs = []
     for index, layer in enumerate(layers):
-        start = origin(tuple(layers), index) if layer.op in WEIGHTED else None
+        start = origin(tuple(layers), index) if layer.row.is_weighted else None
         if start is not None and all(between.clip is None for between in layers[start:index]):
             pairs.append((start, index))
     for _ in range(EQUALISING_ROUNDS):
@@ -121,8 +121,10 @@ def equalised(network: FloatNetwork) -> FloatNetwork:
             # The scale of the whole tensor is for its format to choose.
             factor[usable] /= np.exp(np.log(factor[usable]).mean())
             factor = np.clip(factor, 1 / LARGEST_FACTOR, LARGEST_FACTOR)
-            shape = (-1,) if a.op == "depthwise_conv2d" else (-1, *(1,) * (a.weights.ndim - 1))
-            repeated = factor if b.op != "fully_connected" else np.tile(factor, b.weights.shape[1] // channels)
+            shape = [1] * a.weights.ndim
+            shape[a.row.channel_axis] = -1
+            # A dense layer's columns are in (h, w, c) order.
+            repeated = np.tile(factor, b.weights.shape[-1] // channels)
             layers[first] = replace(a, weights=a.weights * factor.reshape(shape), bias=a.bias * factor)
             layers[second] = replace(b, weights=b.weights / repeated)
     return replace(network, layers=tuple(layers))
@@ -130,7 +132,7 @@ def equalised(network: FloatNetwork) -> FloatNetwork:
 
 def _by_output(layer: FloatLayer) -> np.ndarray:
     assert layer.weights is not None
-    weights = np.moveaxis(layer.weights, -1, 0) if layer.op == "depthwise_conv2d" else layer.weights
+    weights = np.moveaxis(layer.weights, layer.row.channel_axis, 0)
     return weights.reshape(len(weights), -1)
 
 

@@ -18,8 +18,8 @@ from ..base import yaml_file
 from ..base.errors import OptionError
 from ..cost import Estimates, estimate_space, expected_error
 from ..plan import LayerPlan, Plan
-from ..plan.planner import Network
-from ..search.space import SearchSpace, search_space
+from ..plan.problem import Problem
+from ..search.space import Place, SearchSpace, places, search_space
 from ..target import Target
 
 WORDS = {
@@ -164,9 +164,11 @@ def explain(plan: Plan, name: str) -> Explanation:
     item = plan.layers[index]
     table = plan.tables[index]
     emulated = table.emulated_cycles is not None
-    space = search_space(item.layer, plan.target)
-    candidates = _Candidates(plan, index, space, table) if item.variant and len(space) else None
-    pool = item.layer.pool if candidates else None
+    where = places(plan.graph)
+    follower = where[index].follower
+    space = search_space(item.layer, plan.target, follower)
+    candidates = _Candidates(plan, where, index, space, table) if item.variant and len(space) else None
+    pool = follower if candidates else None
     return Explanation(
         plan=plan,
         item=item,
@@ -249,9 +251,10 @@ class _Candidates:
     what was emulated: a ratio of two estimates is more trustworthy than an estimate beside an emulation.
     """
 
-    def __init__(self, plan: Plan, index: int, space: SearchSpace, table: Estimates) -> None:
+    def __init__(self, plan: Plan, where: Sequence[Place], index: int, space: SearchSpace, table: Estimates) -> None:
         self.plan, self.item = plan, plan.layers[index]
-        full = estimate_space(space.layer, space.variants, plan.target)
+        place = where[index]
+        full = estimate_space(space.layer, space.variants, plan.target, place.follower)
         at = {variant: row for row, variant in enumerate(full.variants)}
         assert self.item.variant is not None
         self.chosen = at[self.item.variant]
@@ -269,26 +272,26 @@ class _Candidates:
             code[rows] = table.code_bytes
         self.cycles = np.rint(cycles).astype(np.int64)
         self.full = replace(full, code_bytes=code)
-        self.sram, self.flash = self._totals(index)
+        self.sram, self.flash = self._totals(where, index)
         self.apart = np.zeros(len(full), bool)
-        if space.layer.pool is not None:
+        if place.follower is not None:
             self.pool = plan.tables[index + 1][0]
-            self.apart = ~np.array([variant is not None and variant.fused_pool for variant in full.variants])
+            self.apart = np.array([place.step(variant).pool is None for variant in full.variants])
             self.cycles += self.apart * self.pool.cycles
         self.base = int(self.cycles[self.chosen])
         self._made: dict[int, Candidate] = {}
 
-    def _totals(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def _totals(self, where: Sequence[Place], index: int) -> tuple[np.ndarray, np.ndarray]:
         """What the network's SRAM and flash would be with each row in the place of the chosen one."""
         from ..tuner import network_options
 
         options, rows = [], []
-        for at, (item, table) in enumerate(zip(self.plan.layers, self.plan.tables, strict=True)):
+        for at, (place, item, table) in enumerate(zip(where, self.plan.layers, self.plan.tables, strict=True)):
             taken = self.full if at == index else table.take([table.variants.index(item.variant)])
-            options.append(network_options(item.layer, taken, at, len(self.plan.layers)))
+            options.append(network_options(place, taken))
             rows.append(0)
-        network = Network(options)
-        choices = [network.choice_of_layers([*rows[:index], row, *rows[index + 1 :]]) for row in range(len(self.full))]
+        problem = Problem(options, graph=self.plan.graph)
+        choices = [problem.choice_of_layers([*rows[:index], row, *rows[index + 1 :]]) for row in range(len(self.full))]
         return np.array([c.sram_bytes for c in choices]), np.array([c.flash_bytes for c in choices])
 
     def _over(self, row: int) -> dict[str, int]:

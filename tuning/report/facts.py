@@ -9,6 +9,7 @@ from math import prod
 from typing import Any
 
 from cmsisnn_x.layers import NUMPY_DTYPES, Layer
+from tuning.base.units import shape_text
 from tuning.cost import TERMS
 from tuning.plan import LayerPlan, Plan
 from tuning.report.explain import error_bar, multiplier_limit
@@ -69,10 +70,6 @@ def term_names(plan: Plan) -> list[str]:
 def term_color(term: str, others: Sequence[str]) -> int:
     """Number of the term's colour: the same in every report for the cost model's own terms."""
     return TERMS.index(term) if term in TERMS else len(TERMS) + list(others).index(term) % 3
-
-
-def shape_text(shape: Sequence[int]) -> str:
-    return "x".join(map(str, shape))
 
 
 def _row(plan: Plan, index: int, item: LayerPlan, total: int) -> Row:

@@ -15,8 +15,9 @@ _TYPES: dict[str, Callable[[Any], bool]] = {
     "boolean": lambda value: isinstance(value, bool),
     "null": lambda value: value is None,
     "number": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
-    "integer": lambda value: (isinstance(value, int) and not isinstance(value, bool))
-    or (isinstance(value, float) and value.is_integer()),
+    "integer": lambda value: (
+        (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, float) and value.is_integer())
+    ),
 }
 
 
@@ -72,4 +73,9 @@ def _problems(schema: dict[str, Any], value: Any, at: str, root: dict[str, Any])
         known, others = schema.get("properties", {}), schema.get("additionalProperties")
         for name, item in value.items():
             inner = known.get(name, others if isinstance(others, dict) else {})
-            yield from _problems(inner, item, f"{at}.{name}", root)
+            yield from _problems(inner, item, f"{at}.{name if _is_short(name) else reprlib.repr(name)}", root)
+
+
+def _is_short(name: str) -> bool:
+    """Whether a key can stand in a message as it is."""
+    return name.isprintable() and len(name) <= 100

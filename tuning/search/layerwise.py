@@ -4,7 +4,7 @@ and emulated.
 
 The variants of the plan that the estimate alone would make come first, so that the emulated plan is never slower than
 that one. Then come the estimate's favourites, then rounds of proposals, for all layers at once: the surrogate learns
-by how much the estimate is wrong. At last the whole firmware of both plans is compared: see `tuning.whole`.
+by how much the estimate is wrong. At last the whole firmware of both plans is compared: see `tuning.measure.firmware`.
 """
 
 from __future__ import annotations
@@ -31,11 +31,12 @@ from ..measure.bench import Bench, Measurement
 from ..measure.records import Records, key_of
 from ..measure.workers import Task, Workers
 from ..plan.frontier import flash_frontier, sram_frontier
-from ..plan.planner import Choice, Network, Options, choose
+from ..plan.planner import choose
+from ..plan.problem import Choice, Options, Problem
 from ..target import Target
 from . import make_strategy
 from .base import Strategy
-from .space import SearchSpace, baseline_of
+from .space import Place, SearchSpace, baseline_of
 
 TRIALS = 16
 """Emulations per layer: half go to the estimate's favourites, half to the strategy's proposals."""
@@ -48,7 +49,7 @@ Progress = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
-class How:
+class Request:
     """How to search: what the command line asks for."""
 
     objective: str = "latency"
@@ -73,7 +74,7 @@ class Emulated:
 
 
 @dataclass(frozen=True)
-class Found:
+class Finding:
     """What a search found: per layer, and the plan that the estimate alone would make. `is_complete` unless it was
     interrupted.
     """
@@ -84,14 +85,15 @@ class Found:
 
 
 def search_emulated(
+    where: Sequence[Place],
     spaces: Sequence[SearchSpace],
     estimates: Sequence[Estimates],
-    network: Network,
+    problem: Problem,
     target: Target,
     cflags: Sequence[str],
-    how: How,
+    request: Request,
     progress: Progress | None = None,
-) -> Found:
+) -> Finding:
     """Emulate candidates of every layer.
 
     An interrupt (Ctrl-C) ends the search with what was emulated so far; layers that were not reached keep their
@@ -99,13 +101,13 @@ def search_emulated(
 
     Parameters
     ----------
-    spaces, estimates : sequence
+    where, spaces, estimates : sequence
         One per layer.
-    network : Network
+    problem : Problem
         The estimates as the planner weighs them.
     target : Target
     cflags : sequence of str
-    how : How
+    request : Request
     progress : callable, optional
         Called with a dict after every evaluation, see `tuning.tuner.tune`.
 
@@ -118,28 +120,29 @@ def search_emulated(
     TuningError
         No candidate of some layer could be emulated.
     """
-    choice = choose(network, how.objective, how.sram_bytes, how.flash_bytes)
-    wanted = _first_candidates(network, choice, how)
-    stages = network.layer_rows(network.options, None)
-    price = _price_of_flash(network, choice, how)
-    with closing(Records(how.records)) as records:
+    choice = choose(problem, request.objective, request.sram_bytes, request.flash_bytes)
+    wanted = _first_candidates(problem, choice, request)
+    items: list[Options | None] = list(problem.options)
+    options = problem.layer_rows(items, None)
+    price = _price_of_flash(problem, choice, request)
+    with closing(Records(request.records)) as records:
         searches = [
-            _LayerSearch(space, table, stage, (at > 0, len(spaces) - 1 - at), rows, must, price, how, records)
-            for at, (space, table, stage, rows, must) in enumerate(
-                zip(spaces, estimates, stages, _legal(network, choice, how), wanted, strict=True)
+            _LayerSearch(place, space, table, weighed, rows, must, price, request, records)
+            for place, space, table, weighed, rows, must in zip(
+                where, spaces, estimates, options, _legal(problem, choice, request), wanted, strict=True
             )
         ]
         bench = Bench(target, cflags, records=records)
         report = _Report(searches, records, progress)
         try:
-            with Workers(bench, how.jobs, how.dask) as workers:
+            with Workers(bench, request.jobs, request.dask) as workers:
                 report.workers = workers.count
                 while tasks := [pair for search in _in_turn(searches) for pair in search]:
                     _round(workers, tasks, report)
         except KeyboardInterrupt:
             report.interrupted()
         report.message()
-    return Found([search.finish(target) for search in searches], choice, not report.was_interrupted)
+    return Finding([search.finish(target) for search in searches], choice, not report.was_interrupted)
 
 
 def _in_turn(searches: Sequence[_LayerSearch]) -> list[list[tuple[_LayerSearch, int | None]]]:
@@ -168,15 +171,15 @@ def _round(workers: Workers, tasks: list[tuple[_LayerSearch, int | None]], repor
 class _LayerSearch:
     """One layer on its way: what was evaluated, what comes next. Index ``None`` stands for the baseline."""
 
+    place: Place
     space: SearchSpace
     table: Estimates
-    stage: Options | None
-    place: tuple[bool, int]
-    """Whether a layer comes before, and how many come after."""
+    weighed: Options | None
+    """Its rows with what the pooling behind it costs where they do not take it in; None for such a pooling."""
     rows: list[int]
     must: list[int]
     price: float
-    how: How
+    request: Request
     records: Records
     results: dict[int | None, Measurement] = field(default_factory=dict)
     strategy: Strategy | None = None
@@ -187,11 +190,10 @@ class _LayerSearch:
 
     def __post_init__(self) -> None:
         self.baseline = baseline_of(self.space)
-        self.total = min(max(self.how.trials or TRIALS + len(self.must) - 1, 1), len(self.rows))
+        self.total = min(max(self.request.trials or TRIALS + len(self.must) - 1, 1), len(self.rows))
         own = self.table.cycles + self.price * (self.table.weights_bytes + self.table.code_bytes)
-        # What the pooling behind it costs where the kernel does not take it in.
-        stage = own if self.stage is None else self.stage.cycles + self.price * self.stage.flash_bytes
-        self.prior, self.further = stage, stage - own
+        both = own if self.weighed is None else self.weighed.cycles + self.price * self.weighed.flash_bytes
+        self.prior, self.further = both, both - own
 
     @property
     def name(self) -> str:
@@ -204,9 +206,7 @@ class _LayerSearch:
 
     def task(self, index: int | None) -> Task:
         variant = self._variant(index)
-        before, after = self.place
-        # The network's own input and output are the caller's, and may lie anywhere.
-        return Task(self.space.layer, variant, (before, after > int(variant is not None and variant.fused_pool)))
+        return Task(self.place.step(variant), self.place.aligned(variant))
 
     def _variant(self, index: int | None) -> Variant | None:
         return self.baseline if index is None else self.table.variants[index]
@@ -218,17 +218,17 @@ class _LayerSearch:
             self.started = True
             if not self.space.variants:
                 return [0]  # a single kernel
-            small = self.how.strategy == "exhaustive" or len(self.rows) <= self.total
+            small = self.request.strategy == "exhaustive" or len(self.rows) <= self.total
             count = self.total if small else max(self.total // 2, 1)
             order = sorted(self.rows, key=lambda i: (self.prior[i], self.table.scratch_bytes[i], i))
-            favourites = [] if self.how.strategy == "random" else order
+            favourites = [] if self.request.strategy == "random" else order
             first = list(dict.fromkeys([*self.must, *favourites]))
             first = first[: max(count, min(len(self.must), self.total))]
             self.rounds.append((0, first))
             return [first[0], None, *first[1:]]
         if done >= self.total and not self.good and done < min(self.total + RESERVE, len(self.rows)):
             self.total = min(done + BATCH, len(self.rows))  # nothing works yet: look further
-        if done >= self.total or not self.space.variants or self.how.strategy == "exhaustive":
+        if done >= self.total or not self.space.variants or self.request.strategy == "exhaustive":
             return []
         count = min(BATCH, self.total - done)
         key = self._state(count)
@@ -244,7 +244,7 @@ class _LayerSearch:
         if self.strategy is None:
             part = SearchSpace(self.space.layer, tuple(self.space.variants[i] for i in self.rows))
             prior = [float(self.prior[i]) for i in self.rows]
-            self.strategy = make_strategy(self.how.strategy, part, self.how.seed, prior, self.how.surrogate)
+            self.strategy = make_strategy(self.request.strategy, part, self.request.seed, prior, self.request.surrogate)
         while self.told < len(self.rounds):
             past, rows = self.rounds[self.told]
             if past and self.told != self.live:
@@ -264,7 +264,7 @@ class _LayerSearch:
         told = sorted((row, self._score(row)) for row in self.results if row is not None)
         return key_of(
             {
-                "strategy": [self.how.strategy, self.how.surrogate, self.how.seed, count, _versions()],
+                "strategy": [self.request.strategy, self.request.surrogate, self.request.seed, count, _versions()],
                 "variants": [asdict(self.space.variants[i]) for i in self.rows],
                 "prior": [float(self.prior[i]) for i in self.rows],
                 "told": [[row, repr(score)] for row, score in told],
@@ -320,39 +320,39 @@ def _versions() -> list[str]:
 # -- what comes first --------------------------------------------------------------------------------------------------
 
 
-def _legal(network: Network, choice: Choice, how: How) -> list[list[int]]:
+def _legal(problem: Problem, choice: Choice, request: Request) -> list[list[int]]:
     """Rows that a plan could use: within the SRAM budget, or, where SRAM is what counts, within the least there is."""
-    sram = choice.sram_bytes if how.objective == "sram" and not how.pareto else how.sram_bytes
-    allowed = network.allowed(sram)
+    sram = choice.sram_bytes if request.objective == "sram" and not request.pareto else request.sram_bytes
+    allowed = problem.allowed(sram)
     assert allowed is not None  # `choice` is within
-    return network.layer_rows([rows.tolist() for rows in allowed], [0])
+    return problem.layer_rows([rows.tolist() for rows in allowed], [0])
 
 
-def _first_candidates(network: Network, choice: Choice, how: How) -> list[list[int]]:
+def _first_candidates(problem: Problem, choice: Choice, request: Request) -> list[list[int]]:
     """Per layer the rows of the estimate's plan, then those of plans that matter as much.
 
     With a flash budget the smallest plan is among them: kernels may turn out larger than estimated. A frontier is made
     of what its points use.
     """
     plans = [choice]
-    if how.flash_bytes is not None and (least := network.smallest(how.sram_bytes)) is not None:
+    if request.flash_bytes is not None and (least := problem.smallest(request.sram_bytes)) is not None:
         plans.append(least)
-    if how.pareto:
-        plans += sram_frontier(network, how.flash_bytes)[::-1]
-        plans += (flash_frontier(network, how.sram_bytes) or [])[::-1]
+    if request.pareto:
+        plans += sram_frontier(problem, request.flash_bytes)[::-1]
+        plans += (flash_frontier(problem, request.sram_bytes) or [])[::-1]
     return [list(dict.fromkeys(plan.rows[at] for plan in plans)) for at in range(len(choice.rows))]
 
 
-def _price_of_flash(network: Network, choice: Choice, how: How) -> float:
+def _price_of_flash(problem: Problem, choice: Choice, request: Request) -> float:
     """Cycles that a byte of flash is worth to the objective, near the estimate's plan."""
-    if how.objective == "balanced":
+    if request.objective == "balanced":
         return choice.cycles / max(choice.flash_bytes, 1)
-    if how.objective == "flash":
+    if request.objective == "flash":
         return float(choice.cycles)
-    fastest = network.fastest(how.sram_bytes, None)
-    if how.flash_bytes is None or fastest is None or fastest.flash_bytes <= how.flash_bytes:
+    fastest = problem.fastest(request.sram_bytes, None)
+    if request.flash_bytes is None or fastest is None or fastest.flash_bytes <= request.flash_bytes:
         return 0.0
-    points = flash_frontier(network, how.sram_bytes) or [choice, fastest]
+    points = flash_frontier(problem, request.sram_bytes) or [choice, fastest]
     near = [p for p in points if abs(p.flash_bytes - choice.flash_bytes) <= 0.05 * choice.flash_bytes]
     ends = (near[0], near[-1]) if len(near) > 1 else (choice, fastest)
     return max((ends[0].cycles - ends[1].cycles) / max(ends[1].flash_bytes - ends[0].flash_bytes, 1), 0.0)

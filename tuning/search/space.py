@@ -6,15 +6,18 @@ pins allow.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
-from functools import cached_property, lru_cache
+from dataclasses import dataclass, fields
+from functools import cached_property
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
-from cmsisnn_x import variant as knob_values
-from cmsisnn_x.layers import Layer, with_pools
-from cmsisnn_x.variant import BASELINE, BLOCKED_OPS, Variant
+from cmsisnn_x.graph import Graph
+from cmsisnn_x.layers import Layer
+from cmsisnn_x.op import device_variant_problem, device_variants
+from cmsisnn_x.steps import Step, pooling_behind
+from cmsisnn_x.variant import Variant
 
 from ..base.errors import ModelError
 from ..target import Target
@@ -61,20 +64,20 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def search_space(layer: Layer, target: Target) -> SearchSpace:
-    """The variants of `layer` on `target`, pins applied.
+def search_space(layer: Layer, target: Target, follower: Layer | None = None) -> SearchSpace:
+    """The variants of `layer` on `target`, pins applied; with `fused_pool` where there is a `follower` to take in.
 
     Raises
     ------
     ModelError
         The pins leave nothing.
     """
-    if layer.python_op not in BLOCKED_OPS:
+    if not layer.row.has_knobs:
         return SearchSpace(layer, ())
     legal = tuple(
         v
-        for v in device_variants(layer.python_op, layer.dtype, target.dsp, target.core)
-        if device_problem(layer, v, target) is None
+        for v in device_variants(layer.python_op, layer.dtype, target.features)
+        if device_problem(layer, v, target, follower) is None
     )
     pinned = tuple(v for v in legal if all(getattr(v, name) == value for name, value in layer.variant.items()))
     if not pinned:
@@ -95,67 +98,73 @@ def _explain_pins(layer: Layer, legal: tuple[Variant, ...], target: Target) -> s
     return f"variant: no kernel of {layer.op} on {target.core} has {{{pins}}} together; remove one of these pins"
 
 
-def with_own_pools(layers: Sequence[Layer]) -> tuple[Layer, ...]:
+@dataclass(frozen=True)
+class Place:
+    """A layer where it stands in a network.
+
+    Attributes
+    ----------
+    layer : Layer
+    follower : Layer or None
+        The pooling that variants with `fused_pool` take in.
+    inside : (bool, bool)
+        Whether what the layer reads, and what it or its follower writes, lies in the arena, at word boundaries: the
+        network's own input and output may not.
+    """
+
+    layer: Layer
+    follower: Layer | None = None
+    inside: tuple[bool, bool] = (True, True)
+
+    def step(self, variant: Variant | None) -> Step:
+        """What one call runs under a variant."""
+        return Step.of(self.layer, variant, self.follower)
+
+    def aligned(self, variant: Variant | None) -> tuple[bool, bool]:
+        """Whether input and output of that call start at word boundaries."""
+        between = self.follower is not None and (variant is None or not variant.fused_pool)
+        return self.inside[0], between or self.inside[1]
+
+
+def places(graph: Graph) -> tuple[Place, ...]:
     """The layers of a network, each convolution with the pooling behind it that it can take in.
 
     A pooling whose compiled kernel another layer runs too stays apart: the planner pays for shared code once, which
     holds for whole layers only.
     """
-    keys = [kernel_key(layer, None, ends(None, at, len(layers))) for at, layer in enumerate(layers)]
-    return tuple(
-        layer if layer.pool is None or keys.count(keys[at + 1]) == 1 else replace(layer, pool=None)
-        for at, layer in enumerate(with_pools(layers))
-    )
+    alone = {node.name: (not graph.reads_input(node), not graph.writes_output(node)) for node in graph.nodes}
+    keys = {node.name: kernel_key(Step((node.layer,)), alone[node.name]) for node in graph.nodes}
+    found = []
+    for node in graph.nodes:
+        after = pooling_behind(graph, node)
+        if after is not None and list(keys.values()).count(keys[after.name]) > 1:
+            after = None
+        last = node if after is None else after
+        found.append(
+            Place(node.layer, None if after is None else after.layer, (alone[node.name][0], alone[last.name][1]))
+        )
+    return tuple(found)
 
 
 def baseline_of(space: SearchSpace) -> Variant | None:
-    """The variant that gains are quoted against: `BASELINE`, with one column where the operation has only one."""
-    if not space.variants:
-        return None
-    return (
-        BASELINE
-        if space.layer.python_op != "fully_connected"
-        else knob_values.replace(BASELINE, block_cols=1, im2col_cols=1)
-    )
+    """The variant that gains are quoted against."""
+    return space.layer.row.baseline if space.variants else None
 
 
-@lru_cache(maxsize=64)
-def device_variants(op: str, dtype: str, dsp: bool, core: str | None = None) -> tuple[Variant, ...]:
-    """Every registered device variant of an operation on a core with or without the DSP extension."""
-    return knob_values.device_variants(op, dtype, dsp=dsp, core=core)
+def device_problem(layer: Layer, variant: Variant, target: Target, follower: Layer | None = None) -> str | None:
+    return device_variant_problem(layer, variant, target.features, follower)
 
 
-def device_problem(layer: Layer, variant: Variant, target: Target) -> str | None:
-    return knob_values.device_variant_problem(layer, variant, dsp=target.dsp)
+_OF_THE_KERNEL = attrgetter(
+    *(field.name for field in fields(Layer) if field.name not in ("name", "weights", "bias", "variant", "ceil_mode"))
+)
+"""All of a layer but what its kernel does not depend on: its name, its constants, its pins, and how its output came
+to have its size. A new field counts until it is named here: that may cost time, and never mixes kernels up.
+"""
 
 
-def ends(variant: Variant | None, index: int, count: int) -> tuple[bool, bool]:
-    """Whether input and output of layer `index` lie in the arena, at word boundaries: the network's own may not. With
-    a fused pooling the output is that of the next layer.
+def kernel_key(step: Step, aligned: tuple[bool, bool] = (True, True)) -> Hashable:
+    """Equal for steps that run the same compiled kernel. `aligned` says whether input and output start at word
+    boundaries, which kernels make use of.
     """
-    return index > 0, index + (variant is not None and variant.fused_pool) < count - 1
-
-
-def kernel_key(layer: Layer, variant: Variant | None, aligned: tuple[bool, bool] = (True, True)) -> Hashable:
-    """Equal for layers that run the same compiled kernel: everything about them but their weights and their name
-    is the same. `aligned` says whether input and output start at word boundaries, which kernels make use of.
-    """
-    geometry = (
-        layer.op,
-        layer.dtype,
-        layer.weights_dtype,
-        layer.input_shape,
-        layer.output_shape,
-        layer.kernel,
-        layer.stride,
-        layer.padding,
-    )
-    pool = kernel_key(layer.pool, None) if layer.pool is not None and variant is not None and variant.fused_pool else ()
-    return (*geometry, layer.bias_shift, layer.out_shift, layer.activation, layer.int_bits, variant, pool, aligned)
-
-
-def scratch_bytes(layer: Layer, variant: Variant | None) -> int:
-    """Scratch of one layer under one variant: the same function that sizes the host's and the firmware's buffers."""
-    from cmsisnn_x.buffers import layer_scratch_bytes
-
-    return layer_scratch_bytes(layer, variant) if variant is not None else 0
+    return (*map(_OF_THE_KERNEL, step.layers), step.variant, aligned)

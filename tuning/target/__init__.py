@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Targets: a core's table and timing, and the boards that inherit one."""
 
+from .cores import CORES as _CORES
 from .file import (
-    CORES,
     MEMORY,
     NEVER_FREE,
     NUMBERS,
@@ -13,6 +13,9 @@ from .file import (
     list_targets,
     load_target,
 )
+
+CORES = tuple(_CORES)
+"""Names of the cores, as `--target` takes them; what they can do: `tuning.target.cores`."""
 
 __all__ = [
     "CORES",

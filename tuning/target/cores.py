@@ -6,7 +6,8 @@ A core's timing is data, with sources: ``configs/targets/<core>.yaml``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from cmsisnn_x.isa import Features, Isa
 
@@ -21,7 +22,7 @@ class Machine:
     sram_length: str = "4M"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Core:
     """A Cortex-M core.
 
@@ -33,12 +34,18 @@ class Core:
         With the most that the core can have; a target may have less (``dsp: false`` on an M33).
     thumb2 : bool
         Whether it has the 32-bit Thumb instructions, IT blocks, and LDRD.
+    fpu : bool
+        Whether it can have a floating-point unit, which code that is emulated finds switched on.
     zig_cpu : str
         As the Clang of the ``ziglang`` wheel spells it.
+    engine, engine_cpu : str
+        What runs its code, a key of `tuning.emulate.emulator.ENGINES`; and how that spells the core.
+    pipeline : str
+        The rules that price what ran, a key of `tuning.emulate.pipeline.MODELS`: ``"single"`` or ``"dual"`` issue.
+    pipeline_cycles : mapping of str to int
+        Where the core's numbers are others than those that the rules start from.
     machine : Machine
         For the example program of an emitted folder.
-    engine : str
-        What runs its code: ``"unicorn"``.
     alike : str or None
         The core whose emulated runs tell about this one's too: GCC writes nearly the same code for both, and the
         pipeline rules price it alike; where kernels were compared, cycles differed by 0.2 % in the median.
@@ -46,26 +53,66 @@ class Core:
 
     name: str
     features: Features
-    thumb2: bool
+    thumb2: bool = True
+    fpu: bool = False
     zig_cpu: str
-    machine: Machine
     engine: str = "unicorn"
+    engine_cpu: str
+    pipeline: str
+    pipeline_cycles: Mapping[str, int] = field(default_factory=dict, hash=False)
+    machine: Machine
     alike: str | None = None
 
 
 CORES: dict[str, Core] = {
     core.name: core
     for core in (
-        # QEMU has no Cortex-M0+ with memory for a network; the Cortex-M3 runs its instructions.
-        Core("cortex-m0plus", Features(Isa.SCALAR, False, "v6m"), False, "cortex_m0plus", Machine("mps2-an385")),
-        Core("cortex-m3", Features(Isa.SCALAR, True, "v7m"), True, "cortex_m3", Machine("mps2-an385")),
-        Core("cortex-m4", Features(Isa.DSP, True, "single"), True, "cortex_m4", Machine("mps2-an386")),
-        Core("cortex-m7", Features(Isa.DSP, True, "dual"), True, "cortex_m7", Machine("mps2-an500")),
-        # QEMU's M33 starts in the secure world, whose memories have addresses of their own. Zig's comes without the DSP
-        # extension that GCC's has.
         Core(
-            "cortex-m33", Features(Isa.DSP, True, "single"), True, "cortex_m33+dsp",
-            Machine("mps2-an505", "0x10000000", "0x38000000", "2M"), alike="cortex-m4",
+            name="cortex-m0plus",
+            features=Features(Isa.SCALAR, unaligned=False, schedule="v6m"),
+            thumb2=False,
+            zig_cpu="cortex_m0plus",
+            engine_cpu="CORTEX_M0",  # the same instructions
+            pipeline="single",
+            machine=Machine("mps2-an385"),  # a Cortex-M3: QEMU has no Cortex-M0+ with memory for a network
+        ),
+        Core(
+            name="cortex-m3",
+            features=Features(Isa.SCALAR, schedule="v7m"),
+            zig_cpu="cortex_m3",
+            engine_cpu="CORTEX_M3",
+            pipeline="single",
+            pipeline_cycles={"multiply_long": 2},
+            machine=Machine("mps2-an385"),
+        ),
+        Core(
+            name="cortex-m4",
+            features=Features(Isa.DSP, schedule="single"),
+            fpu=True,
+            zig_cpu="cortex_m4",
+            engine_cpu="CORTEX_M4",
+            pipeline="single",
+            machine=Machine("mps2-an386"),
+        ),
+        Core(
+            name="cortex-m7",
+            features=Features(Isa.DSP, schedule="dual"),
+            fpu=True,
+            zig_cpu="cortex_m7",
+            engine_cpu="CORTEX_M7",
+            pipeline="dual",
+            machine=Machine("mps2-an500"),
+        ),
+        Core(
+            name="cortex-m33",
+            features=Features(Isa.DSP, schedule="single"),
+            fpu=True,
+            zig_cpu="cortex_m33+dsp",  # Zig's comes without the DSP extension that GCC's has
+            engine_cpu="CORTEX_M33",
+            pipeline="single",
+            # QEMU's starts in the secure world, whose memories have addresses of their own.
+            machine=Machine("mps2-an505", "0x10000000", "0x38000000", "2M"),
+            alike="cortex-m4",
         ),
     )
-}  # fmt: skip
+}

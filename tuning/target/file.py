@@ -17,9 +17,8 @@ from cmsisnn_x.isa import Features, Isa
 
 from ..base import resources, yaml_file
 from ..base.errors import TargetError
-from ..base.options import CORES
 from ..base.units import parse_hertz, parse_size
-from .cores import CORES as CORE_TABLE
+from .cores import CORES
 
 TIMING = {
     "issue_width": "instructions that may start in one cycle",
@@ -137,7 +136,8 @@ class Target:
     @property
     def features(self) -> Features:
         """What kernels know of it: its core's, with the instructions that it declares."""
-        return replace(CORE_TABLE[self.core].features, isa=Isa.DSP if self.dsp else Isa.SCALAR)
+        features = CORES[self.core].features
+        return replace(features, isa=max(features.isa, Isa.DSP) if self.dsp else Isa.SCALAR)
 
     @property
     def is_core(self) -> bool:

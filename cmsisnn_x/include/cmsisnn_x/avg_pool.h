@@ -8,9 +8,9 @@
  * has no divide instruction, a shift-and-subtract division of as many steps as the quotient has bits.
  */
 #include "cmsisnn_x/config.h"
-#include "cmsisnn_x/divide.h"
-#include "cmsisnn_x/intrinsics.h"
-#include "cmsisnn_x/lanes.h"
+#include "cmsisnn_x/detail/divide.h"
+#include "cmsisnn_x/detail/intrinsics.h"
+#include "cmsisnn_x/detail/lanes.h"
 
 #ifndef CXN_AVG_POOL_H
 #define CXN_AVG_POOL_H
@@ -130,7 +130,7 @@ CXN_INLINE uint32_t CXN_LOCAL(finish)(cxn_sums sum, int count, uint32_t scale, i
     }
 }
 
-#include "cmsisnn_x/pool.h"
-#include "cmsisnn_x/lanes_undef.h"
+#include "cmsisnn_x/detail/pool.h"
+#include "cmsisnn_x/detail/lanes_undef.h"
 #undef CXN_AVG_PACKED
-#include "cmsisnn_x/undef.h"
+#include "cmsisnn_x/detail/undef.h"

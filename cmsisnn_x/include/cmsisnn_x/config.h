@@ -5,7 +5,7 @@
  * A template is included once per kernel instance, after
  *     #define CXN_LAYER CIFAR10_CONV1             prefix of the layer's macros
  *     #define CXN_KERNEL cifar10_conv1_kernel     name of the static function to define
- * CXN_GET(IN_H) then reads CIFAR10_CONV1_IN_H. Templates end with #include "cmsisnn_x/undef.h".
+ * CXN_GET(IN_H) then reads CIFAR10_CONV1_IN_H. Templates end with #include "cmsisnn_x/detail/undef.h".
  */
 #ifndef CXN_CONFIG_H
 #define CXN_CONFIG_H
@@ -110,20 +110,11 @@
 #if CXN_GET(PAD_TOP) < 0 || CXN_GET(PAD_LEFT) < 0
 #error "PAD_TOP, PAD_LEFT: legal values are 0 and up"
 #endif
-#if CXN_GET(BIAS_SHIFT) < 0 || CXN_GET(BIAS_SHIFT) > 31
-#error "BIAS_SHIFT: legal values are 0..31"
-#endif
-#if CXN_GET(OUT_SHIFT) < 0 || CXN_GET(OUT_SHIFT) > 31
-#error "OUT_SHIFT: legal values are 0..31"
-#endif
 #if CXN_GET(IN_BITS) != 8 && CXN_GET(IN_BITS) != 16
 #error "IN_BITS: legal values are 8 and 16"
 #endif
 #if CXN_GET(WEIGHT_BITS) != 8 && CXN_GET(WEIGHT_BITS) != 16
 #error "WEIGHT_BITS: legal values are 8 and 16"
-#endif
-#if CXN_GET(RELU) != 0 && CXN_GET(RELU) != 1
-#error "RELU: legal values are 0 and 1"
 #endif
 #if CXN_GET(INPUT_ALIGNED) != 0 && CXN_GET(INPUT_ALIGNED) != 1
 #error "INPUT_ALIGNED: legal values are 0 and 1"
@@ -142,10 +133,8 @@
 #endif
 #if CXN_GET(WEIGHT_BITS) == 8
 #define CXN_WEIGHT_T int8_t
-#define CXN_BIAS_T int8_t
 #else
 #define CXN_WEIGHT_T int16_t
-#define CXN_BIAS_T int16_t
 #endif
 
 #endif /* CXN_LAYER */

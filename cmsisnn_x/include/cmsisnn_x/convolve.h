@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Convolution, one instance:
- *     out[y][x][o] = requantise(bias[o] + sum_{m,n,c} in[y * STRIDE_Y - PAD_TOP + m][x * STRIDE_X - PAD_LEFT + n][c] * weight(o, m, n, c))
+ *     out[y][x][o] = requantise(sum_{m,n,c} in[y * STRIDE_Y - PAD_TOP + m][x * STRIDE_X - PAD_LEFT + n][c] * weight(o, m, n, c), channels[o])
  * with zeros outside the image; HWC activations of IN_BITS, weights of WEIGHT_BITS in the layout of WEIGHT_LAYOUT
  * (packed by cmsisnn_x.packing.pack_device_weights). Defines
- *     static void CXN_KERNEL(const CXN_IN_T *input, const CXN_W_T *weights, const CXN_BIAS_T *bias, CXN_OUT_T *output, void *scratch)
+ *     static void CXN_KERNEL(const CXN_IN_T *input, const CXN_W_T *weights, const CXN_CHANNEL_T *channels, CXN_OUT_T *output, void *scratch)
  * `weights` and `scratch` are word aligned, `input` and `output` may have any alignment unless INPUT_ALIGNED,
  * OUTPUT_ALIGNED say more. `scratch` has SCRATCH_BYTES bytes: what the lowering's header states, and a band of lines when a pooling
  * layer is fused into it (FUSED_POOL 1), in a kernel of its own: see convolve_max_pool.h.
  */
 #include "cmsisnn_x/config.h"
-#include "cmsisnn_x/intrinsics.h"
-#include "cmsisnn_x/requantise.h"
-#include "cmsisnn_x/element.h"
+#include "cmsisnn_x/detail/intrinsics.h"
+#include "cmsisnn_x/detail/scheme.h"
+#include "cmsisnn_x/detail/element.h"
 
 #if CXN_GET(UNROLL) != 1 && CXN_GET(UNROLL) != 2 && CXN_GET(UNROLL) != 4 && CXN_GET(UNROLL) != 8
 #error "UNROLL: legal values are 1, 2, 4 and 8"
@@ -59,13 +59,13 @@
 #endif
 
 #if defined(CXN_POOL_FUSED)
-#include "cmsisnn_x/convolve_band.h"
+#include "cmsisnn_x/detail/convolve_band.h"
 #else
 #define CXN_BAND_BYTES 0
 #endif
 
 #if CXN_GET(LOWERING) == CXN_LOWERING_WINOGRAD
-#include "cmsisnn_x/convolve_winograd.h"
+#include "cmsisnn_x/detail/convolve_winograd.h"
 #else
 #if CXN_GET(TILE) != 1
 #error "TILE: legal value is 1, except with CXN_LOWERING_WINOGRAD"
@@ -82,9 +82,9 @@
 #define CXN_TAPS (CXN_GET(KERNEL_H) * CXN_GET(KERNEL_W) * CXN_GET(IN_CH))
 
 #if CXN_GET(LOWERING) == CXN_LOWERING_IM2COL
-#include "cmsisnn_x/convolve_im2col.h"
+#include "cmsisnn_x/detail/convolve_im2col.h"
 #else
-#include "cmsisnn_x/convolve_rows.h"
+#include "cmsisnn_x/detail/convolve_rows.h"
 #endif
 #undef CXN_W_T
 #undef CXN_W_BYTES
@@ -106,4 +106,4 @@
 #undef CXN_BAND_KEEP
 #undef CXN_BAND_BYTES
 #undef CXN_LOWERING_BYTES
-#include "cmsisnn_x/undef.h"
+#include "cmsisnn_x/detail/undef.h"

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Depthwise convolution, one instance:
- *     out[y][x][c] = requantise(bias[c] + sum_{m,n} in[y * STRIDE_Y - PAD_TOP + m][x * STRIDE_X - PAD_LEFT + n][c] * weight(m, n, c))
+ *     out[y][x][c] = requantise(sum_{m,n} in[y * STRIDE_Y - PAD_TOP + m][x * STRIDE_X - PAD_LEFT + n][c] * weight(m, n, c), channels[c])
  * with zeros outside the image. Defines
- *     static void CXN_KERNEL(const CXN_IN_T *input, const CXN_W_T *weights, const CXN_BIAS_T *bias, CXN_OUT_T *output, void *scratch)
+ *     static void CXN_KERNEL(const CXN_IN_T *input, const CXN_W_T *weights, const CXN_CHANNEL_T *channels, CXN_OUT_T *output, void *scratch)
  * `weights` and `scratch` are word aligned, `input` and `output` may have any alignment unless INPUT_ALIGNED,
  * OUTPUT_ALIGNED say more. `scratch` has SCRATCH_BYTES bytes: what the lowering's header states.
  */
 #include "cmsisnn_x/config.h"
-#include "cmsisnn_x/intrinsics.h"
-#include "cmsisnn_x/requantise.h"
-#include "cmsisnn_x/element.h"
+#include "cmsisnn_x/detail/intrinsics.h"
+#include "cmsisnn_x/detail/scheme.h"
+#include "cmsisnn_x/detail/element.h"
 
 #if CXN_GET(UNROLL) != 1 && CXN_GET(UNROLL) != 2 && CXN_GET(UNROLL) != 4 && CXN_GET(UNROLL) != 8
 #error "UNROLL: legal values are 1, 2, 4 and 8"
@@ -42,15 +42,15 @@
 #if CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_PLAIN
 #error "WEIGHT_LAYOUT: legal value with CXN_LOWERING_IM2COL is CXN_WEIGHT_LAYOUT_PLAIN"
 #endif
-#include "cmsisnn_x/depthwise_im2col.h"
+#include "cmsisnn_x/detail/depthwise_im2col.h"
 #elif CXN_GET(LOWERING) == CXN_LOWERING_LINE_BUFFER
 #if CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_WIDENED && CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_INTERLEAVED
 #error "WEIGHT_LAYOUT: legal values with CXN_LOWERING_LINE_BUFFER are _WIDENED (8-bit weights) and _INTERLEAVED (16-bit weights)"
 #endif
 #if CXN_BR == 2
-#include "cmsisnn_x/depthwise_lines.h"
+#include "cmsisnn_x/detail/depthwise_lines.h"
 #else
-#include "cmsisnn_x/depthwise_rows.h"
+#include "cmsisnn_x/detail/depthwise_rows.h"
 #endif
 #else
 #error "LOWERING: legal values are CXN_LOWERING_IM2COL and _LINE_BUFFER"
@@ -58,4 +58,4 @@
 
 #undef CXN_BR
 #undef CXN_BC
-#include "cmsisnn_x/undef.h"
+#include "cmsisnn_x/detail/undef.h"

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- *     out[r] = requantise( bias[r], sum over c of weights[r][c] in[c] )          IN_CH columns, OUT_CH rows
- *     static void CXN_KERNEL(const IN *input, const W *weights, const B *bias, OUT *output, void *scratch);
+ *     out[r] = requantise( sum over c of weights[r][c] in[c], channels[r] )          IN_CH columns, OUT_CH rows
+ *     static void CXN_KERNEL(const IN *input, const W *weights, const CHANNEL *channels, OUT *output, void *scratch);
  * q7; q15; q15 input with q7 weights. Knobs:
  *     BLOCK_ROWS     1, 2, 4: rows that share the loads of the input; rows left over go in blocks of 2, then 1
  *     UNROLL         1, 2, 4, 8: steps of four columns per loop iteration
  *     LOWERING       IM2COL: a q7 input is widened to 16 bits once, into scratch (plain weights); DIRECT: where it is used, no scratch
  *     INNER          C; ASM, ASM_DUAL: interleaved q7 rows in assembly for single or dual issue
- *     WEIGHT_LAYOUT  PLAIN: [row][column];  INTERLEAVED, WIDENED: packed offline, cmsisnn_x/packing_fully_connected.py has the order
+ *     WEIGHT_LAYOUT  PLAIN: [row][column];  INTERLEAVED, WIDENED: packed offline, cmsisnn_x/packing_dense.py has the order
  *
  * Interleaved q7 rows come in pairs (p, q): a half holds 256 p + (q + 128), so one SMLAD on the word as loaded and one on its low bytes
  * (UXTB16) give both rows, where two extractions were needed otherwise:
@@ -15,9 +15,9 @@
  * H and L wrap modulo 2^32; the quotient is exact as long as |sum x p| < 2^23, which 511 columns cannot reach: longer rows are cut.
  */
 #include "cmsisnn_x/config.h"
-#include "cmsisnn_x/intrinsics.h"
-#include "cmsisnn_x/lanes.h"
-#include "cmsisnn_x/requantise.h"
+#include "cmsisnn_x/detail/intrinsics.h"
+#include "cmsisnn_x/detail/lanes.h"
+#include "cmsisnn_x/detail/scheme.h"
 
 #ifndef CXN_FULLY_CONNECTED_H
 #define CXN_FULLY_CONNECTED_H
@@ -133,9 +133,9 @@ CXN_INLINE cxn_quad CXN_LOCAL(quad)(const CXN_IN_T *x)
 CXN_INLINE cxn_quad CXN_LOCAL(tail)(const CXN_IN_T *x)
 {
     cxn_quad quad;
-    const uint32_t x0 = CXN_LOCAL(load)(x, 1) & 0xffffU;
-    const uint32_t x1 = CXN_FC_TAIL > 1 ? CXN_LOCAL(load)(x + 1, 1) & 0xffffU : 0;
-    const uint32_t x2 = CXN_FC_TAIL > 2 ? CXN_LOCAL(load)(x + 2, 1) & 0xffffU : 0;
+    const uint32_t x0 = CXN_LOCAL(load_lanes)(x, 1) & 0xffffU;
+    const uint32_t x1 = CXN_FC_TAIL > 1 ? CXN_LOCAL(load_lanes)(x + 1, 1) & 0xffffU : 0;
+    const uint32_t x2 = CXN_FC_TAIL > 2 ? CXN_LOCAL(load_lanes)(x + 2, 1) & 0xffffU : 0;
     quad.a = x0 | (CXN_FC_EVEN_ODD ? x2 : x1) << 16;
     quad.b = CXN_FC_EVEN_ODD ? x1 : x2;
     return quad;
@@ -226,14 +226,14 @@ CXN_INLINE cxn_rows CXN_LOCAL(at)(const void *x, const CXN_FC_W *w, int at, cxn_
 }
 
 #if CXN_FC_ASM
-#include "cmsisnn_x/fully_connected_asm.h"
+#include "cmsisnn_x/detail/asm/fully_connected.h"
 #endif
 
 /* One row of the last columns, plain weights. */
 CXN_INLINE int32_t CXN_LOCAL(rest)(const CXN_IN_T *x, const CXN_FC_W *w, int32_t acc)
 {
     for (int c = 0; c < CXN_FC_TAIL; ++c) {
-        acc = cxn_mac((int32_t)CXN_LOCAL(load)(x + c, 1), w[c], acc);
+        acc = cxn_mac((int32_t)CXN_LOCAL(load_lanes)(x + c, 1), w[c], acc);
     }
     return acc;
 }
@@ -329,7 +329,7 @@ CXN_INLINE const CXN_FC_W *CXN_LOCAL(block)(const CXN_IN_T *input, const void *w
 }
 
 /* Pairs of columns 0 2 and 1 3 into scratch. */
-CXN_INLINE void CXN_LOCAL(widen)(const CXN_IN_T *input, void *scratch)
+CXN_INLINE void CXN_LOCAL(widen_input)(const CXN_IN_T *input, void *scratch)
 {
     int16_t *to = (int16_t *)scratch;
     CXN_UNROLL_LOOP(4)
@@ -344,7 +344,7 @@ CXN_INLINE void CXN_LOCAL(widen)(const CXN_IN_T *input, void *scratch)
 
 CXN_INLINE int32_t CXN_LOCAL(x)(const CXN_IN_T *input, const void *widened, int c)
 {
-    return CXN_FC_WIDENS ? ((const int16_t *)widened)[c] : (int32_t)CXN_LOCAL(load)(input + c, 1);
+    return CXN_FC_WIDENS ? ((const int16_t *)widened)[c] : (int32_t)CXN_LOCAL(load_lanes)(input + c, 1);
 }
 
 CXN_INLINE const CXN_FC_W *CXN_LOCAL(block)(const CXN_IN_T *input, const void *widened, const CXN_FC_W *w, cxn_rows *result, int rows)
@@ -377,7 +377,7 @@ CXN_INLINE const CXN_FC_W *CXN_LOCAL(block)(const CXN_IN_T *input, const void *w
     return w + rows * CXN_FC_COLS;
 }
 
-CXN_INLINE void CXN_LOCAL(widen)(const CXN_IN_T *input, void *scratch)
+CXN_INLINE void CXN_LOCAL(widen_input)(const CXN_IN_T *input, void *scratch)
 {
     int16_t *to = (int16_t *)scratch;
     CXN_UNROLL_LOOP(4)
@@ -403,55 +403,56 @@ CXN_INLINE uint32_t CXN_LOCAL(excess)(const CXN_IN_T *input)
         sum = cxn_add_biased_bytes(cxn_load_u32_single(input + 4 * step), sum);
     }
     for (int c = 4 * CXN_FC_STEPS; c < CXN_FC_COLS; ++c) {
-        sum += CXN_LOCAL(load)(input + c, 1);
+        sum += CXN_LOCAL(load_lanes)(input + c, 1);
     }
     return 128U * sum;
 }
 
-CXN_INLINE void CXN_LOCAL(finish)(CXN_OUT_T *output, int32_t sum, uint32_t excess, CXN_BIAS_T bias)
+CXN_INLINE void CXN_LOCAL(finish)(CXN_OUT_T *output, int32_t sum, uint32_t excess, const CXN_CHANNEL_T *channel)
 {
-    const int32_t acc = (int32_t)((uint32_t)CXN_ACC_INIT(bias) + (uint32_t)sum - excess);
-    CXN_LOCAL(store)(output, (uint32_t)CXN_REQUANTISE(acc), 1);
+    const int32_t acc = (int32_t)((uint32_t)CXN_ACC_INIT(channel) + (uint32_t)sum - excess);
+    CXN_LOCAL(store_lanes)(output, (uint32_t)CXN_REQUANTISE(acc, channel), 1);
 }
 
 /* Rows r..r+rows-1; the weights behind them. */
 CXN_INLINE const CXN_FC_W *CXN_LOCAL(rows)(
-    const CXN_IN_T *input, const void *widened, const CXN_FC_W *w, const CXN_BIAS_T *bias, CXN_OUT_T *output, uint32_t excess, int r, int rows)
+    const CXN_IN_T *input, const void *widened, const CXN_FC_W *w, const CXN_CHANNEL_T *channels, CXN_OUT_T *output, uint32_t excess,
+    int r, int rows)
 {
     cxn_rows sum = {0, 0, 0, 0};
     w = CXN_LOCAL(block)(input, widened, w, &sum, rows);
-    CXN_LOCAL(finish)(output + r, sum.r0, 0, bias[r]);
+    CXN_LOCAL(finish)(output + r, sum.r0, 0, &channels[r]);
     if (rows > 1) {
-        CXN_LOCAL(finish)(output + r + 1, sum.r1, excess, bias[r + 1]);
+        CXN_LOCAL(finish)(output + r + 1, sum.r1, excess, &channels[r + 1]);
     }
     if (rows > 2) {
-        CXN_LOCAL(finish)(output + r + 2, sum.r2, 0, bias[r + 2]);
-        CXN_LOCAL(finish)(output + r + 3, sum.r3, excess, bias[r + 3]);
+        CXN_LOCAL(finish)(output + r + 2, sum.r2, 0, &channels[r + 2]);
+        CXN_LOCAL(finish)(output + r + 3, sum.r3, excess, &channels[r + 3]);
     }
     return w;
 }
 
 CXN_KERNEL_FN void CXN_KERNEL(
-    const CXN_IN_T *CXN_RESTRICT input, const CXN_FC_W *CXN_RESTRICT weights, const CXN_BIAS_T *CXN_RESTRICT bias, CXN_OUT_T *CXN_RESTRICT output, void *scratch)
+    const CXN_IN_T *CXN_RESTRICT input, const CXN_FC_W *CXN_RESTRICT weights, const CXN_CHANNEL_T *CXN_RESTRICT channels, CXN_OUT_T *CXN_RESTRICT output, void *scratch)
 {
     const CXN_FC_W *w = weights;
     const uint32_t excess = CXN_FC_PAIRED ? CXN_LOCAL(excess)(input) : 0;
     int r = 0;
     if (CXN_FC_WIDENS) {
-        CXN_LOCAL(widen)(input, scratch);
+        CXN_LOCAL(widen_input)(input, scratch);
     }
 #if CXN_GET(BLOCK_ROWS) == 4
     for (; r + 4 <= CXN_GET(OUT_CH); r += 4) {
-        w = CXN_LOCAL(rows)(input, scratch, w, bias, output, excess, r, 4);
+        w = CXN_LOCAL(rows)(input, scratch, w, channels, output, excess, r, 4);
     }
 #endif
 #if CXN_GET(BLOCK_ROWS) > 1
     for (; r + 2 <= CXN_GET(OUT_CH); r += 2) {
-        w = CXN_LOCAL(rows)(input, scratch, w, bias, output, excess, r, 2);
+        w = CXN_LOCAL(rows)(input, scratch, w, channels, output, excess, r, 2);
     }
 #endif
     for (; r < CXN_GET(OUT_CH); ++r) {
-        w = CXN_LOCAL(rows)(input, scratch, w, bias, output, 0, r, 1);
+        w = CXN_LOCAL(rows)(input, scratch, w, channels, output, 0, r, 1);
     }
     (void)w;
     (void)excess;
@@ -468,5 +469,5 @@ CXN_KERNEL_FN void CXN_KERNEL(
 #undef CXN_FC_CUT
 #undef CXN_FC_ASM
 #undef CXN_FC_W
-#include "cmsisnn_x/lanes_undef.h"
-#include "cmsisnn_x/undef.h"
+#include "cmsisnn_x/detail/lanes_undef.h"
+#include "cmsisnn_x/detail/undef.h"

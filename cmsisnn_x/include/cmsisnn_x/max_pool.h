@@ -6,8 +6,8 @@
  * OUT_H and OUT_W are given: ceil_mode only changes them. Four bytes or two halves are compared at once (SSUB8 and SEL, or the same in C).
  */
 #include "cmsisnn_x/config.h"
-#include "cmsisnn_x/intrinsics.h"
-#include "cmsisnn_x/lanes.h"
+#include "cmsisnn_x/detail/intrinsics.h"
+#include "cmsisnn_x/detail/lanes.h"
 
 #define CXN_POOL_T uint32_t
 #define CXN_POOL_WORDS CXN_WORD_READS
@@ -20,12 +20,12 @@ CXN_INLINE uint32_t CXN_LOCAL(begin)(uint32_t x, int lanes)
 
 CXN_INLINE uint32_t CXN_LOCAL(extend)(uint32_t sum, uint32_t x, int lanes)
 {
-    return CXN_LOCAL(max)(sum, x, lanes);
+    return CXN_LOCAL(max_lanes)(sum, x, lanes);
 }
 
 CXN_INLINE uint32_t CXN_LOCAL(join)(uint32_t sum, uint32_t other, int lanes)
 {
-    return CXN_LOCAL(max)(sum, other, lanes);
+    return CXN_LOCAL(max_lanes)(sum, other, lanes);
 }
 
 CXN_INLINE uint32_t CXN_LOCAL(scale)(int count)
@@ -42,6 +42,6 @@ CXN_INLINE uint32_t CXN_LOCAL(finish)(uint32_t sum, int count, uint32_t scale, i
     return sum;
 }
 
-#include "cmsisnn_x/pool.h"
-#include "cmsisnn_x/lanes_undef.h"
-#include "cmsisnn_x/undef.h"
+#include "cmsisnn_x/detail/pool.h"
+#include "cmsisnn_x/detail/lanes_undef.h"
+#include "cmsisnn_x/detail/undef.h"

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- *     out[i] = clamp( (a[i] b[i] + round(OUT_SHIFT)) >> OUT_SHIFT )              to 0 and up when RELU is 1; output may be an input
+ *     out[i] = clamp( (a[i] b[i] + round(OUT_SHIFT)) >> OUT_SHIFT, OUT_MIN, OUT_MAX )              output may be an input
  *     static void CXN_KERNEL(const IN *input, const IN *other, OUT *output, void *scratch);        no scratch
  * INPUT_ALIGNED speaks for both inputs.
  */
 #include "cmsisnn_x/config.h"
-#include "cmsisnn_x/intrinsics.h"
-#include "cmsisnn_x/lanes.h"
-#include "cmsisnn_x/requantise.h"
+#include "cmsisnn_x/detail/intrinsics.h"
+#include "cmsisnn_x/detail/lanes.h"
+#include "cmsisnn_x/detail/scheme.h"
 
 #define CXN_MULTIPLY_COUNT (CXN_GET(IN_H) * CXN_GET(IN_W) * CXN_GET(IN_CH))
 
@@ -16,13 +16,13 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, const CXN_IN_T *other, CXN_
     (void)scratch;
     CXN_UNROLL_LOOP(4)
     for (int i = 0; i < CXN_MULTIPLY_COUNT; ++i) {
-        const int32_t a = (int32_t)CXN_LOCAL(load)(input + i, 1);
-        const int32_t b = (int32_t)CXN_LOCAL(load)(other + i, 1);
+        const int32_t a = (int32_t)CXN_LOCAL(load_lanes)(input + i, 1);
+        const int32_t b = (int32_t)CXN_LOCAL(load_lanes)(other + i, 1);
         const int32_t acc = cxn_mac(a, b, (int32_t)CXN_ROUND_TERM);
-        CXN_LOCAL(store)(output + i, (uint32_t)CXN_REQUANTISE(acc), 1);
+        CXN_LOCAL(store_lanes)(output + i, (uint32_t)CXN_REQUANTISE(acc, NULL), 1);
     }
 }
 
 #undef CXN_MULTIPLY_COUNT
-#include "cmsisnn_x/lanes_undef.h"
-#include "cmsisnn_x/undef.h"
+#include "cmsisnn_x/detail/lanes_undef.h"
+#include "cmsisnn_x/detail/undef.h"

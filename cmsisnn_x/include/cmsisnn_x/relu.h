@@ -5,8 +5,8 @@
  * Words of four bytes or two halves where the core can load them, then what is left over one by one.
  */
 #include "cmsisnn_x/config.h"
-#include "cmsisnn_x/intrinsics.h"
-#include "cmsisnn_x/lanes.h"
+#include "cmsisnn_x/detail/intrinsics.h"
+#include "cmsisnn_x/detail/lanes.h"
 
 #ifndef CXN_RELU_H
 #define CXN_RELU_H
@@ -59,10 +59,10 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, CXN_OUT_T *output, void *sc
 #undef CXN_RELU_WORD
 #endif
     for (; i < CXN_RELU_COUNT; ++i) {
-        CXN_LOCAL(store)(output + i, CXN_LOCAL(max)(CXN_LOCAL(load)(input + i, 1), 0, 1), 1);
+        CXN_LOCAL(store_lanes)(output + i, CXN_LOCAL(max_lanes)(CXN_LOCAL(load_lanes)(input + i, 1), 0, 1), 1);
     }
 }
 
 #undef CXN_RELU_COUNT
-#include "cmsisnn_x/lanes_undef.h"
-#include "cmsisnn_x/undef.h"
+#include "cmsisnn_x/detail/lanes_undef.h"
+#include "cmsisnn_x/detail/undef.h"

@@ -6,9 +6,9 @@
  *     static void CXN_KERNEL(const IN *input, OUT *output, void *scratch);        no scratch
  */
 #include "cmsisnn_x/config.h"
-#include "cmsisnn_x/divide.h"
-#include "cmsisnn_x/intrinsics.h"
-#include "cmsisnn_x/lanes.h"
+#include "cmsisnn_x/detail/divide.h"
+#include "cmsisnn_x/detail/intrinsics.h"
+#include "cmsisnn_x/detail/lanes.h"
 
 #define CXN_SOFTMAX_COUNT (CXN_GET(IN_H) * CXN_GET(IN_W) * CXN_GET(IN_CH))
 #if CXN_GET(IN_H) > 65535 / CXN_GET(IN_W) / CXN_GET(IN_CH)
@@ -26,18 +26,18 @@
 
 CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, CXN_OUT_T *CXN_RESTRICT output, void *scratch)
 {
-    int32_t base = (int32_t)CXN_LOCAL(load)(input, 1);
+    int32_t base = (int32_t)CXN_LOCAL(load_lanes)(input, 1);
     uint32_t sum = 0;
     uint32_t quotient;
     (void)scratch;
     CXN_UNROLL_LOOP(2)
     for (int i = 1; i < CXN_SOFTMAX_COUNT; ++i) {
-        base = cxn_max_s32(base, (int32_t)CXN_LOCAL(load)(input + i, 1));
+        base = cxn_max_s32(base, (int32_t)CXN_LOCAL(load_lanes)(input + i, 1));
     }
     base -= CXN_SOFTMAX_WIDTH;
     CXN_UNROLL_LOOP(2)
     for (int i = 0; i < CXN_SOFTMAX_COUNT; ++i) {
-        const int32_t e = (int32_t)CXN_LOCAL(load)(input + i, 1) - base;
+        const int32_t e = (int32_t)CXN_LOCAL(load_lanes)(input + i, 1) - base;
         if (e > 0) {
             sum += 1U << e;
         }
@@ -51,13 +51,13 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, CXN_OUT_T *CXN
     }
     CXN_UNROLL_LOOP(2)
     for (int i = 0; i < CXN_SOFTMAX_COUNT; ++i) {
-        const int32_t e = (int32_t)CXN_LOCAL(load)(input + i, 1) - base;
+        const int32_t e = (int32_t)CXN_LOCAL(load_lanes)(input + i, 1) - base;
         uint32_t y = 0;
         if (e > 0) {
             y = quotient >> (CXN_SOFTMAX_K - e);
             y = CXN_MIN(y, CXN_SOFTMAX_MAX);
         }
-        CXN_LOCAL(store)(output + i, y, 1);
+        CXN_LOCAL(store_lanes)(output + i, y, 1);
     }
 }
 
@@ -65,5 +65,5 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, CXN_OUT_T *CXN
 #undef CXN_SOFTMAX_WIDTH
 #undef CXN_SOFTMAX_K
 #undef CXN_SOFTMAX_MAX
-#include "cmsisnn_x/lanes_undef.h"
-#include "cmsisnn_x/undef.h"
+#include "cmsisnn_x/detail/lanes_undef.h"
+#include "cmsisnn_x/detail/undef.h"

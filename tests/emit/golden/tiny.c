@@ -12,7 +12,7 @@
 #include "cmsisnn_x/config.h"
 #include "tiny_weights.h"
 
-#if TINY_CONFIG_ID != 0x9a7b6464
+#if TINY_CONFIG_ID != 0x388101fd
 #error "The files of two runs are mixed here: run cmsisnn-tune again."
 #endif
 

@@ -8,7 +8,7 @@
 #define TINY_CONFIG_H_INCLUDED
 
 /* The network; sizes in elements of int8_t, ARENA_BYTES in bytes; CONFIG_ID is the same in all files of one run. */
-#define TINY_CONFIG_ID   0x9a7b6464
+#define TINY_CONFIG_ID   0x388101fd
 #define TINY_LAYER_COUNT 5
 #define TINY_INPUT_SIZE  60
 #define TINY_OUTPUT_SIZE 3
@@ -29,9 +29,10 @@
 #define TINY_CONV1_PAD_LEFT       1
 #define TINY_CONV1_BIAS_SHIFT     0
 #define TINY_CONV1_OUT_SHIFT      10
+#define TINY_CONV1_OUT_MIN        0
+#define TINY_CONV1_OUT_MAX        127
 #define TINY_CONV1_IN_BITS        8
 #define TINY_CONV1_WEIGHT_BITS    8
-#define TINY_CONV1_RELU           1
 #define TINY_CONV1_INT_BITS       0
 #define TINY_CONV1_INPUT_ALIGNED  0
 #define TINY_CONV1_OUTPUT_ALIGNED 1
@@ -65,9 +66,10 @@
 #define TINY_POOL1_PAD_LEFT       0
 #define TINY_POOL1_BIAS_SHIFT     0
 #define TINY_POOL1_OUT_SHIFT      0
+#define TINY_POOL1_OUT_MIN        (-128)
+#define TINY_POOL1_OUT_MAX        127
 #define TINY_POOL1_IN_BITS        8
 #define TINY_POOL1_WEIGHT_BITS    8
-#define TINY_POOL1_RELU           0
 #define TINY_POOL1_INT_BITS       0
 #define TINY_POOL1_INPUT_ALIGNED  1
 #define TINY_POOL1_OUTPUT_ALIGNED 1
@@ -100,9 +102,10 @@
 #define TINY_SQUASH_PAD_LEFT       0
 #define TINY_SQUASH_BIAS_SHIFT     0
 #define TINY_SQUASH_OUT_SHIFT      0
+#define TINY_SQUASH_OUT_MIN        (-128)
+#define TINY_SQUASH_OUT_MAX        127
 #define TINY_SQUASH_IN_BITS        8
 #define TINY_SQUASH_WEIGHT_BITS    8
-#define TINY_SQUASH_RELU           0
 #define TINY_SQUASH_INT_BITS       2
 #define TINY_SQUASH_INPUT_ALIGNED  1
 #define TINY_SQUASH_OUTPUT_ALIGNED 1
@@ -135,9 +138,10 @@
 #define TINY_FC_PAD_LEFT       0
 #define TINY_FC_BIAS_SHIFT     0
 #define TINY_FC_OUT_SHIFT      9
+#define TINY_FC_OUT_MIN        (-128)
+#define TINY_FC_OUT_MAX        127
 #define TINY_FC_IN_BITS        8
 #define TINY_FC_WEIGHT_BITS    8
-#define TINY_FC_RELU           0
 #define TINY_FC_INT_BITS       0
 #define TINY_FC_INPUT_ALIGNED  1
 #define TINY_FC_OUTPUT_ALIGNED 1
@@ -172,9 +176,10 @@
 #define TINY_PROB_PAD_LEFT       0
 #define TINY_PROB_BIAS_SHIFT     0
 #define TINY_PROB_OUT_SHIFT      0
+#define TINY_PROB_OUT_MIN        (-128)
+#define TINY_PROB_OUT_MAX        127
 #define TINY_PROB_IN_BITS        8
 #define TINY_PROB_WEIGHT_BITS    8
-#define TINY_PROB_RELU           0
 #define TINY_PROB_INT_BITS       0
 #define TINY_PROB_INPUT_ALIGNED  1
 #define TINY_PROB_OUTPUT_ALIGNED 0

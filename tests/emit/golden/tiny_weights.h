@@ -11,7 +11,7 @@
 
 #include "tiny_config.h"
 
-#if TINY_CONFIG_ID != 0x9a7b6464
+#if TINY_CONFIG_ID != 0x388101fd
 #error "The files of two runs are mixed here: run cmsisnn-tune again."
 #endif
 

@@ -10,7 +10,7 @@ import pytest
 
 import tuning
 from cmsisnn_x import Variant
-from helpers.plans import chain, make_plan
+from helpers.plans import age_folder, chain, make_plan
 from tuning.calibrate.board import BoardError, fit, price_elf, price_folder, read_csv, target_text
 from tuning.emulate import Emulator
 from tuning.target import Target, load_target
@@ -44,8 +44,8 @@ def synthetic(**memory) -> Target:
 
 def measure(folder: Path, target: Target, path: Path) -> Path:
     """What the emitted example would print on this board, in a serial log."""
-    stages, _ = price_folder(folder, target)
-    cycles = {stage.layer: stage.trace.cycles for stage in stages}
+    steps, _ = price_folder(folder, target)
+    cycles = {item.step.name: item.trace.cycles for item in steps}
     rows = "".join(f"[00:00:01.2{i}] {name},{cycles.get(name, 0)}\r\n" for i, name in enumerate(NAMES))
     path.write_text(f"boot v1.2, clock 80 MHz\r\n\x00\xff>12 -3 4\r\nPASS\r\nlayer,cycles\r\n{rows}bye, 3\r\n")
     return path
@@ -118,6 +118,27 @@ def test_the_command_writes_the_target_and_shows_the_errors(folder, tmp_path):
     assert "one --target" in done.stderr
 
 
+def test_a_folder_of_the_version_before_takes_its_model(tmp_path):
+    model = "schema: 1\nname: net\ninput: {shape: [9, 9, 3]}\nlayers:\n"
+    model += "  - {name: c, op: conv2d, out_channels: 6, kernel: 3, out_shift: 7}\n  - {name: r, op: relu}\n"
+    (tmp_path / "net.yaml").write_text(model)
+    board = load_target("nucleo-l4r5zi")
+    tuning.emit(tuning.tune(tuning.load_model(tmp_path / "net.yaml"), board), tmp_path / "fw")
+    steps, _ = price_folder(tmp_path / "fw", board)
+    rows = "".join(f"{item.step.name},{item.trace.cycles}\n" for item in steps)
+    (tmp_path / "board.csv").write_text(f"layer,cycles\n{rows}")
+    age_folder(tmp_path / "fw")
+    asked = ["--from", "board.csv", "--plan", "fw", "--target", "nucleo-l4r5zi"]
+    command = [sys.executable, "-m", "tuning", "calibrate", *asked]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "an older version wrote this folder" in done.stderr
+    command += ["--model", "net.yaml"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "nothing to change" in done.stdout
+
+
 def test_a_pooling_that_its_convolution_takes_in_is_measured_with_it(tmp_path):
     layers = chain(
         (8, 8, 4),
@@ -129,10 +150,10 @@ def test_a_pooling_that_its_convolution_takes_in_is_measured_with_it(tmp_path):
     one = Variant(4, 2, 2, 2, "line_buffer", "interleaved", fused_pool=True)
     tuning.emit(make_plan("net", layers, variant={"conv1": one}), tmp_path / "net")
     board = load_target("nucleo-l4r5zi")
-    stages, network = price_folder(tmp_path / "net", board)
-    assert [stage.layer for stage in stages] == ["conv1", "fc1"]
-    assert sum(stage.trace.cycles for stage in stages) < network.cycles
-    rows = {stage.layer: stage.trace.cycles for stage in stages} | {"pool1": 0}
+    steps, network = price_folder(tmp_path / "net", board)
+    assert [item.step.name for item in steps] == ["conv1", "fc1"]
+    assert sum(item.trace.cycles for item in steps) < network.cycles
+    rows = {item.step.name: item.trace.cycles for item in steps} | {"pool1": 0}
     (tmp_path / "board.csv").write_text("layer,cycles\n" + "".join(f"{n},{c}\n" for n, c in rows.items()))
     found = fit(tmp_path / "net", tmp_path / "board.csv", board)
     assert (found.layers, found.changes) == (("conv1", "fc1"), {})
@@ -189,10 +210,10 @@ def test_a_measurement_that_nothing_explains_is_refused(folder, tmp_path, count)
 
 def test_folders_and_elf_files_are_priced_for_boards(folder):
     board = load_target("nucleo-l4r5zi")
-    stages, network = price_folder(folder, board)
+    steps, network = price_folder(folder, board)
     core, alone = price_folder(folder, "cortex-m4")
-    assert [s.layer for s in stages] == [s.layer for s in core] == NAMES
-    assert all(s.trace.core_cycles == c.trace.cycles for s, c in zip(stages, core, strict=True))
+    assert [s.step.name for s in steps] == [s.step.name for s in core] == NAMES
+    assert all(s.trace.core_cycles == c.trace.cycles for s, c in zip(steps, core, strict=True))
     assert network.cycles > network.core_cycles == alone.cycles
     from tuning.emulate import find_toolchain
     from tuning.measure.folder import compile_folder, load

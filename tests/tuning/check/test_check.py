@@ -17,12 +17,13 @@ from typer.testing import CliRunner
 import tuning
 from cmsisnn_x import Network
 from cmsisnn_x.layers import Layer
+from cmsisnn_x.scheme import wrapped
 from helpers.networks import NETWORKS, inputs
 from helpers.plans import make_plan
 from tuning import check as check_module
 from tuning.base.errors import MissingToolError, ModelError, OptionError
 from tuning.check import Check, TensorCheck, check_model, with_firmware
-from tuning.check.accumulators import accumulators, reach, requantised, wrapped
+from tuning.check.accumulators import accumulators, reach, requantised
 from tuning.cli.main import app
 from tuning.quantize import evaluate, load_data
 from tuning.schemas import published
@@ -343,7 +344,7 @@ def test_networks_of_every_kind_can_be_checked(name: str) -> None:
     for t, layer in zip(found.tensors[1:], layers, strict=True):
         assert (t.headroom_bits is None) == (layer.op not in WEIGHTED)
         assert t.saturated <= t.elements
-    jsonschema.validate(json.loads(json.dumps(found.to_dict())), published("plan-1")["properties"]["check"] | {"$defs": published("plan-1")["$defs"]})  # noqa: E501  # fmt: skip
+    jsonschema.validate(json.loads(json.dumps(found.to_dict())), published("plan-2")["properties"]["check"] | {"$defs": published("plan-2")["$defs"]})  # noqa: E501  # fmt: skip
     assert found._repr_html_()
 
 
@@ -412,7 +413,7 @@ def test_command_prints_the_table_and_stores_the_check(tmp_path: Path, rng: np.r
     assert "No layer breaks on 30 samples of data.npz." in done.output
     assert "Emulated firmware equals the Python kernels bit for bit on 30 of 30 samples." in done.output
     content = json.loads((tmp_path / "out" / "plan.json").read_text(encoding="utf-8"))
-    jsonschema.validate(content, published("plan-1"))
+    jsonschema.validate(content, published("plan-2"))
     assert content["check"]["tensors"] == json.loads(json.dumps(found.to_dict()))["tensors"]
     assert "Float against fixed point" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     as_json = run(path, "--check", tmp_path / "data.npz", "-o", tmp_path / "out", "--json")

@@ -12,8 +12,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import typer
 
+from cmsisnn_x.errors import DtypeError
 from helpers.commands import run_tune
+from tuning.cli import program
 from tuning.target import list_targets
 
 CONV = "layers:\n  - {name: c, op: conv2d, out_channels: 6, kernel: 3, out_shift: 7}\n  - {name: r, op: relu}\n"
@@ -27,6 +30,29 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
     (tmp_path / "net.yaml").write_text(MODEL, encoding="utf-8")
 
     return partial(run_tune, monkeypatch, capfd)
+
+
+def test_what_a_kernel_refuses_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    """No error of the kernels' package reaches a user as a traceback, wherever a command meets it."""
+    app = typer.Typer()
+
+    @app.command()
+    def command() -> None:
+        raise DtypeError("layer 'c': expected weights of type int16, got int8")
+
+    with pytest.raises(SystemExit) as ended:
+        program.run(app, "command")
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "error: layer 'c': expected weights of type int16, got int8\n"
+
+
+def test_q7_weights_without_a_kernel_are_refused_before_anything_is_tuned(run, tmp_path: Path) -> None:
+    text = MODEL.replace("q7", "q15").replace("out_shift: 7", "out_shift: 7, weights_dtype: q7")
+    (tmp_path / "net.yaml").write_text(text, encoding="utf-8")
+    ran = run("net.yaml")
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.err.startswith("error: net.yaml:5: layers[0].weights_dtype: q7 weights with q15 activations")
+    assert ran.err.count("\n") == 1
 
 
 def test_the_main_job(run, tmp_path: Path) -> None:
@@ -77,7 +103,7 @@ def test_json_is_the_plan_and_nothing_else(run, tmp_path: Path) -> None:
     ran = run("net.yaml", "--json", "--clock", "216M", "-o", "here")
     assert ran.err == ""
     plan = json.loads(ran.out)
-    assert (plan["schema"], plan["target"], plan["clock_hz"]) == ("plan-1", "cortex-m7", 216_000_000)
+    assert (plan["schema"], plan["target"], plan["clock_hz"]) == ("plan-2", "cortex-m7", 216_000_000)
     assert json.loads((tmp_path / "here/plan.json").read_text(encoding="utf-8")) == plan
 
 

@@ -15,7 +15,7 @@ from cmsisnn_x.buffers import layer_scratch_bytes
 from cmsisnn_x.isa import Features, Isa
 from cmsisnn_x.layers import PYTHON_OPS
 from cmsisnn_x.packing import pack_device_weights
-from cmsisnn_x.variant import BLOCKED_OPS
+from cmsisnn_x.steps import Step
 from tuning.calibrate.fit import Sample, confirm, fit, grid, judge, make_layer, unseen
 from tuning.cost import TERMS, estimate, estimate_space, expected_error, fitted, ops
 from tuning.cost.neighbours import Neighbours
@@ -68,7 +68,7 @@ def test_terms_add_up_and_footprints_are_the_packers_and_buffers(core: str) -> N
             assert list(item.terms) == list(TERMS)
             assert sum(item.terms.values()) == item.cycles
             assert item.terms["memory"] == 0
-            if layer.python_op in BLOCKED_OPS:
+            if layer.row.has_knobs:
                 assert item.scratch_bytes == layer_scratch_bytes(layer, variant)
                 assert table.weights_bytes[index] == pack_device_weights(layer, variant).nbytes + layer.bias.nbytes
             else:
@@ -344,7 +344,7 @@ def test_first_choices_on_other_layers_take_what_is_estimated(core: str) -> None
     for layer in LIVE:
         table = estimate_space(layer, search_space(layer, target).variants, target)
         first = np.argsort(table.cycles, kind="stable")[:2]
-        for at, run in zip(first, bench.measure(layer, [table.variants[i] for i in first]), strict=True):
+        for at, run in zip(first, bench.measure([Step((layer,), table.variants[i]) for i in first]), strict=True):
             assert run.problem is None
             wrong.append(abs(int(table.cycles[at]) / run.cycles - 1))
     assert np.median(wrong) <= 0.10

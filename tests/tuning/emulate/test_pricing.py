@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from cmsisnn_x.isa import Isa
 from tuning.emulate import EmulationError, Emulator
-from tuning.emulate.instructions import CLASSES, Instruction, classify, decode, is_known
+from tuning.emulate.instructions import CLASSES, Instruction, classify, decode, is_known, is_missing
 from tuning.emulate.pipeline import PIPELINES, DualIssue, SingleIssue
+from tuning.target.cores import CORES
 
 DATA = Path(__file__).parent / "data"
 ARCHIVE = zipfile.ZipFile(DATA / "pricing.zip")
@@ -194,24 +196,69 @@ def test_every_kind_of_instruction_has_a_price(core, tmp_path):
     assert (trace.instructions, trace.cycles) == EVERY_KIND[core]
 
 
-@pytest.mark.parametrize(
-    ("core", "code", "text"),
-    [
-        ("cortex-m0plus", "c0f3c000", "ubfx"),
-        ("cortex-m0plus", "08bf", "it eq"),
-        ("cortex-m3", "21fb0200", "smlad"),
-        ("cortex-m3", "e1fb6200", "umaal"),
-    ],
-)
-def test_instructions_that_a_core_has_not_are_errors(core, code, text, tmp_path):
+MISSING = {  # an instruction -> its bytes, how it is shown, and whether a core has it
+    "wide": ("c0f3c000", "ubfx", lambda core: core.thumb2),
+    "conditional": ("08bf", "it eq", lambda core: core.thumb2),
+    "parallel": ("21fb0200", "smlad", lambda core: core.features.isa >= Isa.DSP),
+    "long": ("e1fb6200", "umaal", lambda core: core.features.isa >= Isa.DSP),
+    "saturating": ("81fa82f0", "qadd", lambda core: core.features.isa >= Isa.DSP),
+}
+
+
+@pytest.mark.parametrize("kind", MISSING)
+@pytest.mark.parametrize("core", CORES)
+def test_instructions_are_errors_exactly_where_a_core_has_them_not(core, kind, tmp_path):
     from tuning.emulate import find_toolchain
 
+    code, text, has = MISSING[kind]
     halves = [code[i : i + 4] for i in range(0, len(code), 4)]
     words = ", ".join(f"0x{half[2:]}{half[:2]}" for half in halves)
     lines = [".syntax unified", ".thumb", ".global f", ".type f, %function", "f:", "nop", f".inst.n {words}"]
     source = tmp_path / "a.S"
     source.write_text("\n".join([*lines, "nop", "bx lr", ".size f, .-f"]) + "\n")
     find_toolchain().build([source], tmp_path / "a.elf", core)
-    with pytest.raises(EmulationError, match=f"{core} has no instruction '{text}.*', at 0x10002 in f"):
-        Emulator(tmp_path / "a.elf", core).call("f")
+    emulator = Emulator(tmp_path / "a.elf", core)
+    if has(CORES[core]):
+        assert emulator.call("f").instructions == 4
+    else:
+        with pytest.raises(EmulationError, match=f"{core} has no instruction '{text}.*', at 0x10002 in f"):
+            emulator.call("f")
     Emulator(tmp_path / "a.elf", "cortex-m4").call("f")
+
+
+@pytest.mark.parametrize("core", CORES.values(), ids=list(CORES))
+def test_an_instruction_is_missing_exactly_without_its_feature(core):
+    assert not is_missing("add", 2, core)
+    assert not is_missing("bl", 4, core)
+    for mnemonic, size in (("cbz", 2), ("ite", 2), ("ldrd", 4), ("sdiv", 4), ("movw", 4)):
+        assert is_missing(mnemonic, size, core) == (not core.thumb2), mnemonic
+    for mnemonic in ("smlad", "smladne", "sxtb16", "umaal", "pkhbt", "ssub8"):
+        assert is_missing(mnemonic, 4, core) == (core.features.isa < Isa.DSP), mnemonic
+    for mnemonic in ("vadd", "vldmia", "vmovne"):
+        assert is_missing(mnemonic, 4, core) == (not core.fpu), mnemonic
+
+
+FLOATING = """
+.syntax unified
+.thumb
+.global f
+.type f, %function
+f:
+    .inst.w 0xee301a00  @ vadd.f32 s2, s0, s0
+    bx lr
+.size f, .-f
+"""
+
+
+@pytest.mark.parametrize("core", CORES.values(), ids=list(CORES))
+def test_the_fpu_is_on_exactly_where_a_core_can_have_one(core, tmp_path):
+    from tuning.emulate import find_toolchain
+
+    (tmp_path / "a.S").write_text(FLOATING)
+    find_toolchain().build([tmp_path / "a.S"], tmp_path / "a.elf", "cortex-m4")
+    emulator = Emulator(tmp_path / "a.elf", core.name)
+    if core.fpu:
+        assert emulator.call("f").instructions == 2
+    else:
+        with pytest.raises(EmulationError, match=r"FPU|undefined instruction|has no instruction"):
+            emulator.call("f")

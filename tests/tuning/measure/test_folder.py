@@ -15,10 +15,9 @@ import pytest
 
 import tuning
 from cmsisnn_x import Network
-from cmsisnn_x.packing import pack_device_weights
-from cmsisnn_x.variant import device_variant_problem, device_variants
+from cmsisnn_x.variant import Variant
 from helpers.networks import NETWORKS
-from helpers.plans import chain, make_plan
+from helpers.plans import age_folder, chain, make_plan
 from tuning.emulate import find_toolchain
 from tuning.measure import folder
 
@@ -52,32 +51,52 @@ def test_folders_are_exact(core, compiler, full, tmp_path):
         assert 0 < sum(layer.cycles for layer in result.layers) <= result.trace.cycles * 1.05
 
 
-@pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m4"])
-def test_weights_are_read_back_from_every_layout(core, full):
-    dsp = core == "cortex-m4"
-    layers = (
-        *chain((6, 7, 5), "q7", {"op": "conv2d", "out": 7, "kernel": (3, 5), "pad": 2}),
-        *chain((6, 7, 4), "q7", {"op": "conv2d", "out": 6, "kernel": 3, "pad": 1}),
-        *chain((6, 7, 4), "q15", {"op": "conv2d", "out": 6, "kernel": 3, "pad": 1}),
-        *chain((7, 7, 5), "q7", {"op": "depthwise_conv2d", "kernel": 3, "pad": 1}),
-        *chain((37,), "q7", {"op": "fully_connected", "out": 11}),
-        *chain((37,), "q15", {"op": "fully_connected", "out": 11}),
-        *chain((300,), "q15", {"op": "fully_connected", "out": 5, "weights_dtype": "q7"}),
-    )
-    layouts = set()
-    for layer in layers:
-        for variant in device_variants(layer.python_op, layer.dtype, dsp=dsp):
-            key = (layer.name, layer.input_shape, variant.lowering, variant.weight_layout, variant.inner, variant.tile)
-            key += (variant.block_rows, variant.block_cols)
-            if key in layouts or device_variant_problem(layer, variant, dsp=dsp):
-                continue
-            layouts.add(key)
-            packed = pack_device_weights(layer, variant)
-            blank = replace(layer, weights=np.zeros_like(layer.weights))
-            back = folder.unpack_weights(packed, blank, variant)
-            assert back.dtype == layer.weights.dtype
-            assert np.array_equal(back, layer.weights), (layer.op, str(variant))
-    assert len(layouts) > 20
+def test_weights_are_the_models_own_whatever_the_layout(tmp_path):
+    for layout in ("plain", "interleaved", "widened"):
+        tuning.emit(make_plan(SMALL, NETWORKS[SMALL], variant=LAYOUTS[layout]), tmp_path / layout)
+        for layer, own in zip(folder.load(tmp_path / layout).layers, NETWORKS[SMALL], strict=True):
+            assert (layer.weights is None) == (own.weights is None)
+            if own.weights is not None:
+                assert layer.weights.dtype == own.weights.dtype
+                assert np.array_equal(layer.weights, own.weights)
+                assert np.array_equal(layer.bias, own.bias)
+
+
+CONV = {"op": "conv2d", "name": "conv", "out": 6, "kernel": 3, "pad": 1, "out_shift": 9}
+LAYOUTS = {
+    "plain": Variant(unroll=1, block_rows=1, block_cols=1, im2col_cols=1),
+    "interleaved": Variant(weight_layout="interleaved"),
+    "widened": Variant(weight_layout="widened"),
+    "winograd": Variant(lowering="winograd", weight_layout="widened", tile=4, block_cols=4, im2col_cols=4),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_wrong_number_among_the_packed_weights_is_a_layer_that_differs(tmp_path, layout):
+    """The packed order is read by the kernel alone: nothing that a packer does wrong cancels out."""
+    plan = make_plan("net", chain((8, 8, 4), "q7", CONV, {"op": "relu"}), variant=LAYOUTS[layout])
+    tuning.emit(plan, tmp_path)
+    firmware = folder.load(tmp_path)
+    inputs = folder.draw_inputs(firmware, 1)
+    assert folder.verify(firmware, find_toolchain(), inputs).exact
+    header = tmp_path / "net_weights.h"
+    first = int(re.search(r"net_conv_weights\[\d+\][^{]*{\s*(-?\d+)", header.read_text()).group(1))
+    damage(header, r"(net_conv_weights\[\d+\][^{]*{\s*)-?\d+", rf"\g<1>{first - 64 if first > 0 else first + 64}")
+    result = folder.verify(folder.load(tmp_path), find_toolchain(), inputs)
+    assert [layer.exact for layer in result.layers] == [False, True]
+    assert result.mismatches[0].what == "layer conv"
+
+
+def test_the_archive_is_the_same_whenever_it_is_written(emitted, tmp_path):
+    """And it is what model files name: NumPy reads it without pickle."""
+    tuning.emit(make_plan(SMALL, NETWORKS[SMALL], core="cortex-m7"), tmp_path / "again")
+    archives = [path / f"{SMALL}_weights.npz" for path in (emitted, tmp_path / "again")]
+    assert archives[0].read_bytes() == archives[1].read_bytes()
+    with np.load(archives[0], allow_pickle=False) as arrays:
+        own = {f"{layer.name}/{kind}": getattr(layer, kind)
+               for layer in NETWORKS[SMALL] for kind in ("weights", "bias") if layer.weights is not None}  # fmt: skip
+        assert set(arrays) == set(own)
+        assert all(np.array_equal(arrays[name], array) for name, array in own.items())
 
 
 def test_a_copied_folder_needs_nothing_else(emitted, tmp_path):
@@ -160,29 +179,60 @@ def test_a_kernel_that_writes_outside_is_an_error(emitted):
 
 
 def test_weights_of_another_model_are_noticed(emitted, tmp_path):
-    header = emitted / f"{SMALL}_weights.h"
+    """The archive's digests stand in the plan; the header's sizes in the configuration."""
     first = NETWORKS[SMALL][0]
-    damage(header, rf"({SMALL}_{first.name}_weights\[)\d+", r"\g<1>3")
+    other = (replace(first, weights=np.roll(first.weights, 1)), *NETWORKS[SMALL][1:])
+    tuning.emit(make_plan(SMALL, other), tmp_path / "other")
+    archive = f"{SMALL}_weights.npz"
+    shutil.copy(tmp_path / "other" / archive, emitted / archive)
     done = run(emitted)
     assert done.returncode == 2
-    assert "expected 3 numbers" in done.stderr
+    assert f"{archive}: layer {first.name}: expected the weights that plan.json was written for, got" in done.stderr
+    header = tmp_path / "other" / f"{SMALL}_weights.h"
+    damage(header, rf"({SMALL}_{first.name}_weights\[)\d+", r"\g<1>3")
+    done = run(tmp_path / "other")
+    assert done.returncode == 2
+    assert f"compiling {SMALL}.c for cortex-m4 failed" in done.stderr
+
+
+def test_a_folder_of_the_version_before_needs_its_model(tmp_path):
+    (tmp_path / "one.yaml").write_text(ONE_LAYER.format("one"))
+    tuning.emit(tuning.tune(tuning.load_model(tmp_path / "one.yaml"), tuning.load_target("cortex-m4")), tmp_path / "fw")
+    age_folder(tmp_path / "fw")
+    done = run(tmp_path / "fw")
+    assert done.returncode == 2
+    assert "fw/plan.json: an older version wrote this folder, without the weights to compare with" in done.stderr
+    assert "run cmsisnn-tune again, or name the model with --model" in done.stderr
+    assert run(tmp_path / "fw", "--model", tmp_path / "one.yaml").returncode == 0
+
+
+def test_a_folder_of_the_version_before_without_weights_needs_nothing(tmp_path):
+    tuning.emit(make_plan("net", NETWORKS["only_relu"]), tmp_path)
+    assert not (tmp_path / "net_weights.npz").exists()
+    (tmp_path / "plan.json").write_text(
+        (tmp_path / "plan.json").read_text().replace('"evaluations": 0', '"evaluations": 1')
+    )
+    age_folder(tmp_path)
+    assert run(tmp_path).returncode == 0
+
+
+ONE_LAYER = (
+    "schema: 1\nname: {}\ninput: {{shape: [5, 5, 2], dtype: q7}}\n"
+    "layers:\n  - {{name: c, op: conv2d, out_channels: 3, kernel: 3, out_shift: 7}}\n"
+)
 
 
 def test_models_are_compared_with_the_folder(tmp_path):
     """--model takes the weights from the model file; one that was not emitted here differs."""
-    text = (
-        "schema: 1\nname: {}\ninput: {{shape: [5, 5, 2], dtype: q7}}\n"
-        "layers:\n  - {{name: c, op: conv2d, out_channels: 3, kernel: 3, out_shift: 7}}\n"
-    )
     for name in ("one", "two"):
-        (tmp_path / f"{name}.yaml").write_text(text.format(name))
+        (tmp_path / f"{name}.yaml").write_text(ONE_LAYER.format(name))
     model = tuning.load_model(tmp_path / "one.yaml")
     tuning.emit(tuning.tune(model, tuning.load_target("cortex-m4")), tmp_path / "fw")
     assert run(tmp_path / "fw", "--model", tmp_path / "one.yaml").returncode == 0
     other = run(tmp_path / "fw", "--model", tmp_path / "two.yaml")
     assert other.returncode == 1
     assert "DIFFERENT: layer c" in other.stdout
-    (tmp_path / "three.yaml").write_text(text.format("three").replace("kernel: 3", "kernel: 2"))
+    (tmp_path / "three.yaml").write_text(ONE_LAYER.format("three").replace("kernel: 3", "kernel: 2"))
     third = run(tmp_path / "fw", "--model", tmp_path / "three.yaml")
     assert third.returncode == 2
     assert "layer c: output_shape: expected the folder's (3, 3, 3), got (4, 4, 3)" in third.stderr
@@ -219,10 +269,12 @@ def test_emulated_digits_give_the_python_answers(tmp_path):
 BROKEN = {
     "no plan": (lambda fw: (fw / "plan.json").unlink(), "no plan.json: expected a folder that cmsisnn-tune wrote"),
     "no JSON": (lambda fw: (fw / "plan.json").write_text("{"), "plan.json: cannot be read"),
-    "schema": (lambda fw: (fw / "plan.json").write_text('{"schema": "plan-9"}'), "expected 'plan-1', got 'plan-9'"),
+    "schema": (lambda fw: (fw / "plan.json").write_text('{"schema": "plan-9"}'), "'plan-2' or 'plan-1', got 'plan-9'"),
     "incomplete": (lambda fw: (fw / "plan.json").write_text('{"schema": "plan-1"}'), "not a plan that this version"),
+    "incomplete now": (lambda fw: (fw / "plan.json").write_text('{"schema": "plan-2"}'), "not a plan that this"),
     "no source": (lambda fw: (fw / f"{SMALL}.c").unlink(), f"{SMALL}.c: no such file"),
-    "no weights": (lambda fw: (fw / f"{SMALL}_weights.h").unlink(), f"{SMALL}_weights.h: cannot be read"),
+    "no weights": (lambda fw: (fw / f"{SMALL}_weights.npz").unlink(), f"{SMALL}_weights.npz: no such file"),
+    "no header": (lambda fw: (fw / f"{SMALL}_weights.h").unlink(), f"{SMALL}_weights.h"),
     "syntax": (lambda fw: damage(fw / f"{SMALL}.c", "void", "viod"), f"compiling {SMALL}.c for cortex-m4 failed"),
 }  # fmt: skip
 

@@ -8,6 +8,7 @@ import pytest
 
 import tuning
 from cmsisnn_x import Variant
+from cmsisnn_x.steps import Step
 from helpers.plans import chain, make_plan
 from tuning.cost import estimate
 from tuning.emulate import ToolchainError, find_toolchain
@@ -36,16 +37,17 @@ VARIANTS = (
 @pytest.mark.parametrize("compiler", COMPILERS)
 @pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m4", "cortex-m7"])
 def test_a_batch_gives_what_single_evaluations_give(core, compiler):
-    together = evaluate_many(CONV, VARIANTS, core, FLAGS, compiler=compiler)
-    assert [found.variant for found in together] == list(VARIANTS)
+    steps = [Step((CONV,), variant) for variant in VARIANTS]
+    together = evaluate_many(steps, core, FLAGS, compiler=compiler)
+    assert [found.step for found in together] == steps
     assert len({found.cycles for found in together}) == len(VARIANTS)
-    for found, variant in zip(together, VARIANTS, strict=True):
-        alone = evaluate(CONV, variant, core, FLAGS, compiler=compiler)
+    for found, step in zip(together, steps, strict=True):
+        alone = evaluate(step, core, FLAGS, compiler=compiler)
         # Where constants lie changes an instruction here and there, not more.
         assert abs(alone.cycles - found.cycles) <= 0.01 * found.cycles
         assert found.instructions > CONV.macs / 8
         assert found.code_bytes > 40
-    assert evaluate_many(CONV, VARIANTS, core, FLAGS, compiler=compiler) == together
+    assert evaluate_many(steps, core, FLAGS, compiler=compiler) == together
 
 
 @pytest.mark.parametrize("compiler", COMPILERS)
@@ -60,14 +62,14 @@ def test_cycles_are_those_of_the_firmware(compiler, tmp_path):
     for index, (layer, result) in enumerate(zip(layers, verified.layers, strict=True)):
         ends = {"input_aligned": index > 0, "output_aligned": index < len(layers) - 1}
         own = variant if layer.weights is not None else None
-        alone = evaluate_many(layer, [own], "cortex-m4", FLAGS, compiler=compiler, **ends)[0]
+        alone = evaluate_many([Step((layer,), own)], "cortex-m4", FLAGS, compiler=compiler, **ends)[0]
         # How the compiler reaches the arrays differs a little.
         assert abs(alone.cycles - result.cycles) <= 0.04 * result.cycles + 12, layer.name
 
 
 def test_a_board_adds_its_memories_to_its_core():
     board = tuning.load_target("nucleo-l4r5zi")
-    own, core = (evaluate(CONV, VARIANTS[1], target, FLAGS).cycles for target in (board, "cortex-m4"))
+    own, core = (evaluate(Step((CONV,), VARIANTS[1]), target, FLAGS).cycles for target in (board, "cortex-m4"))
     assert own > core
     estimated = estimate(CONV, VARIANTS[1], board).terms["memory"]
     assert abs(estimated - (own - core)) < 0.15 * own  # of so small a layer
@@ -75,7 +77,7 @@ def test_a_board_adds_its_memories_to_its_core():
 
 def test_an_impossible_variant_is_a_compiler_error_that_says_why():
     with pytest.raises(ToolchainError, match=r"candidate0\.c.*(error|#error)"):
-        evaluate(CONV, Variant(unroll=3), "cortex-m4", FLAGS)
+        evaluate(Step((CONV,), Variant(unroll=3)), "cortex-m4", FLAGS)
 
 
 def test_a_plan_for_a_board_has_the_cycles_that_verification_finds(tmp_path):

@@ -19,9 +19,9 @@ import jsonschema
 import pytest
 
 from cmsisnn_x import Variant
-from cmsisnn_x.layers import Layer
+from cmsisnn_x.steps import Step
 from tuning import OptionError
-from tuning.emulate import EmulationError, ToolchainError
+from tuning.emulate import EmulationError, ToolchainError, toolchain
 from tuning.measure.bench import Bench, kernel_digest, tools_digest
 from tuning.measure.layers import Evaluation
 from tuning.measure.records import Record, Records, default_path, key_of
@@ -117,16 +117,16 @@ def test_the_cache_directory_can_be_chosen(tmp_path: Path, monkeypatch: pytest.M
 def test_a_bench_emulates_once_and_then_reads_its_records(tmp_path: Path) -> None:
     """An empty store is false as a container; it must be filled all the same."""
     layer, target = load_model("digits").layers[0], load_target("cortex-m4")
-    variants = search_space(layer, target).variants[:2]
+    steps = [Step((layer,), variant) for variant in search_space(layer, target).variants[:2]]
     with Records(tmp_path / "records.sqlite") as records:
         bench = Bench(target, CFLAGS, records=records)
-        first = bench.measure(layer, variants)
+        first = bench.measure(steps)
         assert (bench.emulated, len(records)) == (2, 2)
     with Records(tmp_path / "records.sqlite") as records:
         again = Bench(target, CFLAGS, records=records)
-        assert again.measure(layer, variants) == first
+        assert again.measure(steps) == first
         assert again.emulated == 0
-        assert again.measure(layer, variants, (False, False))
+        assert again.measure(steps, (False, False))
         assert again.emulated == 2  # another alignment is another measurement
 
 
@@ -157,26 +157,27 @@ def test_an_evaluation_says_what_it_is_about(tmp_path: Path) -> None:
     variant = search_space(layer, target).variants[0]
     with Records(tmp_path / "records.sqlite") as records:
         bench = Bench(target, CFLAGS, records=records)
-        bench.measure(layer, [variant], (False, True))
+        bench.measure([Step((layer,), variant)], (False, True))
         lines = io.StringIO()
         assert records.export(lines) == 1
-        key = bench.key(layer, variant, (False, True))
+        key = bench.key(Step((layer,), variant), (False, True))
     line = json.loads(lines.getvalue())
     jsonschema.validate(line, published("record-1"))
     assert line["key"] == key == key_of(line["about"])
     assert line["about"]["variant"] == asdict(variant)
     assert line["about"]["cflags"] == list(CFLAGS)
+    step = Step((layer,), variant)
     changed = (
-        bench.key(replace(layer, out_shift=layer.out_shift + 1), variant, (False, True)),
-        bench.key(replace(layer, weights=layer.weights + 1), variant, (False, True)),
-        bench.key(layer, replace(variant, unroll=8), (False, True)),
-        bench.key(layer, variant, (True, True)),
-        Bench(target, (*CFLAGS, "-g")).key(layer, variant, (False, True)),
-        Bench(load_target("cortex-m3"), CFLAGS).key(layer, variant, (False, True)),
+        bench.key(Step((replace(layer, out_shift=layer.out_shift + 1),), variant), (False, True)),
+        bench.key(Step((replace(layer, weights=layer.weights + 1),), variant), (False, True)),
+        bench.key(Step((layer,), replace(variant, unroll=8)), (False, True)),
+        bench.key(step, (True, True)),
+        Bench(target, (*CFLAGS, "-g")).key(step, (False, True)),
+        Bench(load_target("cortex-m3"), CFLAGS).key(step, (False, True)),
     )
     assert len({key, *changed}) == 7
     # Memory sizes and the clock cannot change cycles.
-    assert Bench(replace(target, sram_bytes=1, clock_hz=1), CFLAGS).key(layer, variant, (False, True)) == key
+    assert Bench(replace(target, sram_bytes=1, clock_hz=1), CFLAGS).key(step, (False, True)) == key
 
 
 @pytest.mark.emulated
@@ -185,7 +186,7 @@ def test_an_evaluation_says_what_it_is_about(tmp_path: Path) -> None:
     [
         (ToolchainError("candidates.c: #error no such knob"), "compile error", "no such knob"),
         (EmulationError("read of unmapped memory, at 0x10"), "fault", "unmapped"),
-        (EmulationError("did not return within 500 instructions"), "timeout", "within 500"),
+        (EmulationError("did not return within 500 instructions", failure="timeout"), "timeout", "within 500"),
         (b"\x7f", "wrong output", r"element \[0, 0, 0\] of the output: expected -?\d+, got 127; \d+ of \d+ differ"),
     ],
 )
@@ -195,16 +196,16 @@ def test_failures_are_records_too(
     layer, target = load_model("digits").layers[0], load_target("cortex-m4")
     calls: list[int] = []
 
-    def evaluate_many(layer: Layer, variants: list[Variant], *_: object, **__: object) -> list[Evaluation]:
-        calls.append(len(variants))
+    def evaluate_many(steps: list[Step], *_: object, **__: object) -> list[Evaluation]:
+        calls.append(len(steps))
         if isinstance(fake, Exception):
             raise fake
-        return [Evaluation(variant, 1, 1, 1, 1, fake * layer.output_bytes) for variant in variants]
+        return [Evaluation(step, 1, 1, 1, 1, fake * step.last.output_bytes) for step in steps]
 
     monkeypatch.setattr("tuning.measure.layers.evaluate_many", evaluate_many)
     for _ in range(2):
         with Records(tmp_path / "records.sqlite") as records:
-            found = Bench(target, CFLAGS, records=records).measure(layer, [Variant()])[0]
+            found = Bench(target, CFLAGS, records=records).measure([Step((layer,), Variant())])[0]
             assert found.failure == failure
             assert re.search(problem, found.problem)
             assert found.is_final
@@ -213,14 +214,29 @@ def test_failures_are_records_too(
 
 
 @pytest.mark.emulated
-def test_what_the_machine_is_to_blame_for_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def evaluate_many(*_: object, **__: object) -> list[Evaluation]:
-        raise ToolchainError("compiling failed (gcc): /tmp/x.s: No space left on device")
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (1, "/tmp/x.s: error: No space left on device"),
+        (1, "cc1: error: out of memory allocating 65536 bytes"),
+        (1, "gcc: fatal error: Killed signal terminated program cc1"),
+        (1, ""),
+        (-9, "x.c: warning: slow"),
+    ],
+)
+def test_what_the_machine_is_to_blame_for_is_tried_again(
+    status: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = toolchain._run
 
-    monkeypatch.setattr("tuning.measure.layers.evaluate_many", evaluate_many)
+    def compiler(command: list[str]) -> subprocess.CompletedProcess[str]:
+        failing = any(part.endswith("candidate0.c") for part in command)
+        return subprocess.CompletedProcess(command, status, "", said) if failing else run(command)
+
+    monkeypatch.setattr(toolchain, "_run", compiler)
     with Records(tmp_path / "records.sqlite") as records:
         bench = Bench(load_target("cortex-m4"), CFLAGS, records=records)
-        assert bench.measure(load_model("digits").layers[0], [Variant()])[0].failure == "compile error"
+        assert bench.measure([Step((load_model("digits").layers[0],), Variant())])[0].failure == "compile error"
         assert len(records) == 0
 
 

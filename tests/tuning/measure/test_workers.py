@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 
 import tuning
+from cmsisnn_x.steps import Step
 from tuning.base.errors import OptionError
 from tuning.cli.pareto import print_pareto
 from tuning.cli.records import _is_stale as is_stale
@@ -32,10 +33,10 @@ from tuning.measure.bench import Bench, Measurement
 from tuning.measure.records import Records
 from tuning.measure.workers import LOST, Task, Workers
 from tuning.model import load_model
-from tuning.plan.planner import Network
+from tuning.plan.problem import Problem
 from tuning.schemas import published
 from tuning.schemas.check import first_problem
-from tuning.search.space import search_space
+from tuning.search.space import places, search_space
 from tuning.target import load_target
 from tuning.tuner import CFLAGS, _better, network_options
 
@@ -87,7 +88,7 @@ def test_a_task_that_kills_every_worker_costs_itself_only(monkeypatch: pytest.Mo
     variants = search_space(layer, target).variants[:5]
     bench = Bench(target, CFLAGS)
     workers = Workers(bench, jobs=2)
-    poison = bench.key(layer, variants[2], (True, True))
+    poison = bench.key(Step((layer,), variants[2]), (True, True))
     ran: list[str] = []
 
     def run(tasks: dict[str, Task]) -> Iterator[tuple[str, Measurement]]:
@@ -98,7 +99,7 @@ def test_a_task_that_kills_every_worker_costs_itself_only(monkeypatch: pytest.Mo
             yield key, Measurement(cycles=7)
 
     monkeypatch.setattr(workers, "_run", run)
-    found = workers.evaluate([Task(layer, variant, (True, True)) for variant in variants])
+    found = workers.evaluate([Task(Step((layer,), variant), (True, True)) for variant in variants])
     assert [item.cycles for item in found] == [7, 7, 0, 7, 7]
     assert (found[2].problem, found[2].is_final) == (LOST, False)
     assert len(ran) == len(set(ran)) == 4
@@ -107,7 +108,7 @@ def test_a_task_that_kills_every_worker_costs_itself_only(monkeypatch: pytest.Mo
 def test_a_worker_with_another_compiler_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     layer, target = load_model(MODEL).layers[0], load_target(TARGET)
     monkeypatch.setattr(Bench, "fingerprint", lambda self, op: ("gcc 1.0", "k", "t"))
-    tasks = [Task(layer, variant, (True, True)) for variant in search_space(layer, target).variants[:2]]
+    tasks = [Task(Step((layer,), variant), (True, True)) for variant in search_space(layer, target).variants[:2]]
     with pytest.raises(tuning.TuningError, match=r"its compiler differ.*expected 'gcc 1.0'.*install the same"):
         Workers(Bench(target, CFLAGS), jobs=2).evaluate(tasks)
 
@@ -261,13 +262,14 @@ def test_the_emulated_plan_contains_the_estimates_plan(
     estimated = tuning.tune(model, target, **{k: v for k, v in options.items() if k not in ("strategy", "surrogate")})
     events: list[dict[str, object]] = []
     plan = tuning.tune(model, target, score="emulate", trials=2, records=alone[1], progress=events.append, **options)
-    network = Network([network_options(i.layer, t) for i, t in zip(plan.layers, plan.tables, strict=True)])
+    where = places(plan.graph)
+    problem = Problem([network_options(place, t) for place, t in zip(where, plan.tables, strict=True)])
     rows = []
     for guess, table in zip(estimated.layers, plan.tables, strict=True):
         assert guess.variant in table.variants
         rows.append(table.variants.index(guess.variant))
     assert plan.cycles_are == "emulated"
-    choice = network.choice_of_layers(rows)
+    choice = problem.choice_of_layers(rows)
     budget = options.get("flash_bytes")
     if options.get("objective") == "balanced":
         sizes = ("cycles", "sram_bytes", "flash_bytes")

@@ -15,9 +15,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import cmsisnn_x
+from cmsisnn_x._arguments import window_axis
 from tuning import ModelError
 from tuning.base.units import parse_hertz, parse_size
-from tuning.model import list_models, load_model, window_axis
+from tuning.model import list_models, load_model
 from tuning.model.synthetic import draw_arrays
 
 HEAD = "schema: 1\nname: net\ninput: {shape: [8, 8, 4], dtype: q7}\n"
@@ -175,9 +176,16 @@ def test_weights_of_an_archive_are_used(tmp_path: Path) -> None:
 
 
 def test_q7_weights_with_q15_activations(tmp_path: Path) -> None:
-    line = CONV.replace("}", ", weights_dtype: q7}")
+    line = "{name: f, op: fully_connected, out_features: 6, out_shift: 7, weights_dtype: q7}"
     layer = load_model(write(tmp_path, line, HEAD.replace("q7", "q15"))).layers[0]
     assert (layer.dtype, layer.weights_dtype, layer.weights.dtype) == ("q15", "q7", np.int8)
+
+
+@pytest.mark.parametrize("line", [CONV, "{name: d, op: depthwise_conv2d, kernel: 3, out_shift: 7}"])
+def test_q7_weights_with_q15_activations_have_one_kernel(tmp_path: Path, line: str) -> None:
+    text = message(write(tmp_path, line.replace("}", ", weights_dtype: q7}"), HEAD.replace("q7", "q15")))
+    assert "net.yaml:5: layers[0].weights_dtype: q7 weights with q15 activations have no kernel of " in text
+    assert text.endswith("only of fully_connected; expected q15, got q7")
 
 
 def test_the_digest_follows_the_content_not_the_text(tmp_path: Path) -> None:

@@ -22,13 +22,14 @@ from tuning.cli.pareto import worth
 from tuning.model import load_model
 from tuning.plan import Plan
 from tuning.plan.frontier import STEP, cycles_within, flash_frontier, pareto, steps
-from tuning.plan.planner import Choice, Network, Options, choose
+from tuning.plan.planner import choose
+from tuning.plan.problem import Choice, Options, Problem
 from tuning.schemas import published
 from tuning.target import load_target
 
 
 @st.composite
-def networks(draw: st.DrawFn) -> Network:
+def networks(draw: st.DrawFn) -> Problem:
     """Small networks in which memory can be traded for cycles, some layers sharing their kernels."""
     options = []
     for index in range(draw(st.integers(1, 5))):
@@ -41,11 +42,11 @@ def networks(draw: st.DrawFn) -> Network:
         kernels = tuple(f"shared{row}" if shared else f"{index}-{row}" for row in range(count))
         code = np.array([5 * (row + 1) for row in range(count)]) if shared else code
         options.append(Options(layer, cycles + 1, 4 * scratch, weights, code + 1, kernels))
-    return Network(options)
+    return Problem(options)
 
 
-def every_choice(network: Network) -> Iterator[Choice]:
-    return (network.choice(rows) for rows in product(*(range(len(item)) for item in network.options)))
+def every_choice(problem: Problem) -> Iterator[Choice]:
+    return (problem.choice(rows) for rows in product(*(range(len(item)) for item in problem.options)))
 
 
 def between(values: list[int], at: int) -> int:
@@ -64,11 +65,11 @@ def by_brute_force(choices: list[Choice], memory: str) -> list[tuple[int, int]]:
 
 @settings(max_examples=120, deadline=None)
 @given(networks(), st.integers(0, 100), st.integers(0, 100))
-def test_both_frontiers_are_what_brute_force_finds(network: Network, sram_at: int, flash_at: int) -> None:
-    choices = list(every_choice(network))
+def test_both_frontiers_are_what_brute_force_finds(problem: Problem, sram_at: int, flash_at: int) -> None:
+    choices = list(every_choice(problem))
     sram = between([c.sram_bytes for c in choices], sram_at)
     flash = between([c.flash_bytes for c in choices], flash_at)
-    found = pareto(network, sram, flash)
+    found = pareto(problem, sram, flash)
     in_flash = [c for c in choices if c.flash_bytes <= flash]
     in_sram = [c for c in choices if c.sram_bytes <= sram]
     assert [(p["sram_bytes"], p["cycles"]) for p in found["sram"]] == by_brute_force(in_flash, "sram")
@@ -79,15 +80,15 @@ def test_both_frontiers_are_what_brute_force_finds(network: Network, sram_at: in
 
 @settings(max_examples=120, deadline=None)
 @given(networks(), st.integers(0, 100), st.integers(0, 100))
-def test_balanced_is_optimal_under_every_budget(network: Network, sram_at: int, flash_at: int) -> None:
-    choices = list(every_choice(network))
+def test_balanced_is_optimal_under_every_budget(problem: Problem, sram_at: int, flash_at: int) -> None:
+    choices = list(every_choice(problem))
     sram = between([c.sram_bytes for c in choices], sram_at)
     flash = between([c.flash_bytes for c in choices], flash_at)
     products = [
         c.cycles * c.sram_bytes * c.flash_bytes for c in choices if c.sram_bytes <= sram and c.flash_bytes <= flash
     ]
     if products:
-        choice = choose(network, "balanced", sram, flash)
+        choice = choose(problem, "balanced", sram, flash)
         assert choice.sram_bytes <= sram
         assert choice.flash_bytes <= flash
         assert choice.cycles * choice.sram_bytes * choice.flash_bytes == min(products)
@@ -102,7 +103,7 @@ def ladder(name: str, cycles: list[int], flash: list[int], scratch: list[int] | 
 
 def test_where_budgets_bind_greedy_layers_lose() -> None:
     """Whoever shrinks the layer with the best ratio first, again and again, ends up slower than the plan."""
-    network = Network(
+    problem = Problem(
         [
             ladder("a", [100, 109, 190], [60, 50, 20]),
             ladder("b", [100, 150], [60, 20]),
@@ -111,15 +112,15 @@ def test_where_budgets_bind_greedy_layers_lose() -> None:
     )
     budget = 130
     rows = [0, 0, 0]
-    while network.choice(rows).flash_bytes > budget:
+    while problem.choice(rows).flash_bytes > budget:
         ratios = {}
-        for at, item in enumerate(network.options):
+        for at, item in enumerate(problem.options):
             for row in range(rows[at] + 1, len(item)):
                 slower = item.cycles[row] - item.cycles[rows[at]]
                 ratios[slower / (item.flash_bytes[rows[at]] - item.flash_bytes[row])] = (at, row)
         at, row = ratios[min(ratios)]
         rows[at] = row
-    greedy, exact = network.choice(rows), choose(network, "latency", None, budget)
+    greedy, exact = problem.choice(rows), choose(problem, "latency", None, budget)
     assert exact.flash_bytes <= budget
     assert (greedy.cycles, exact.cycles) == (359, 350)
 
@@ -130,19 +131,19 @@ def test_a_network_of_many_equal_layers_is_followed_to_its_end() -> None:
     layers = [Layer(f"l{i}", "softmax", "q7", (16,), (16,)) for i in range(count)]
     cycles, code = np.array([400 - 7 * i for i in range(count)]), np.array([40 + 9 * i for i in range(count)])
     none, kernels = np.zeros(count, np.int64), tuple(f"k{i}" for i in range(count))
-    network = Network([Options(layer, cycles, none, none, code, kernels) for layer in layers])
-    found = flash_frontier(network)
+    problem = Problem([Options(layer, cycles, none, none, code, kernels) for layer in layers])
+    found = flash_frontier(problem)
     assert found is not None
     # Code is paid once and all layers gain alike: every layer takes the same kernel.
     assert [(c.flash_bytes, c.cycles) for c in found] == [(40 + 9 * i, count * (400 - 7 * i)) for i in range(count)]
 
 
 def test_a_frontier_too_large_to_follow_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
-    network = Network([ladder(f"l{i}", [90 - 7 * i, 50, 20 + i], [10, 30 + i, 77]) for i in range(4)])
-    every = {(c.flash_bytes, c.cycles) for c in flash_frontier(network) or []}
+    problem = Problem([ladder(f"l{i}", [90 - 7 * i, 50, 20 + i], [10, 30 + i, 77]) for i in range(4)])
+    every = {(c.flash_bytes, c.cycles) for c in flash_frontier(problem) or []}
     monkeypatch.setattr("tuning.plan.frontier.MOST", 5)
-    assert flash_frontier(network) is None
-    sampled = [(p["flash_bytes"], p["cycles"]) for p in pareto(network)["flash"]]
+    assert flash_frontier(problem) is None
+    sampled = [(p["flash_bytes"], p["cycles"]) for p in pareto(problem)["flash"]]
     assert len(sampled) > 5
     assert set(sampled) <= every
 
@@ -158,7 +159,7 @@ def plan() -> Plan:
 def test_any_budget_is_answered_from_the_frontier(plan: Plan) -> None:
     assert plan.pareto is not None
     assert len(plan.pareto["flash"]) > 50
-    jsonschema.validate(json.loads(plan.to_json()), published("plan-1"))
+    jsonschema.validate(json.loads(plan.to_json()), published("plan-2"))
     model, target = load_model("cifar10"), load_target("cortex-m4")
     for memory, option in (("sram", "sram_bytes"), ("flash", "flash_bytes")):
         points = plan.pareto[memory]
@@ -272,10 +273,10 @@ def test_a_refusal_over_both_memories_names_both_budgets(tmp_path: Path) -> None
 
 def test_more_sram_is_suggested_only_where_it_helps() -> None:
     """Rows: small code with much scratch, large code with none."""
-    trade = Network([ladder("a", [10, 20], [50, 20], [4, 400]), ladder("b", [10], [30])])
+    trade = Problem([ladder("a", [10, 20], [50, 20], [4, 400]), ladder("b", [10], [30])])
     with pytest.raises(tuning.InfeasibleError, match=r"(?s)over by 20 .*\(without the SRAM budget 50 .*; --sram 412, "):
         choose(trade, "latency", 100, 60)
-    rigid = Network([ladder("a", [10], [50], [4]), ladder("b", [10], [30])])
+    rigid = Problem([ladder("a", [10], [50], [4]), ladder("b", [10], [30])])
     with pytest.raises(tuning.InfeasibleError, match=r"over by 20 bytes\. Layer") as caught:
         choose(rigid, "latency", 100, 60)
     assert "--sram" not in str(caught.value)

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 import tuning
 from cmsisnn_x import Variant, scratch_bytes
-from cmsisnn_x.arena import aligned, lower_bound, plan_arena
-from cmsisnn_x.buffers import layer_scratch_bytes
+from cmsisnn_x.arena import aligned, lives, lower_bound, plan_arena
 from cmsisnn_x.errors import VariantError
-from cmsisnn_x.layers import Layer, with_pools
+from cmsisnn_x.graph import Graph
+from cmsisnn_x.layers import Layer
+from cmsisnn_x.steps import Step, steps_of
 from helpers.layers import make_layer
 from helpers.networks import conv, dense, pool
 from helpers.plans import chain
@@ -26,8 +27,9 @@ from tuning.base.errors import InfeasibleError, ModelError
 from tuning.cost import estimate, estimate_space
 from tuning.cost.fused import band_work
 from tuning.measure.bench import Bench
-from tuning.plan.planner import Network, Options, choose
-from tuning.search.space import search_space, with_own_pools
+from tuning.plan.planner import choose
+from tuning.plan.problem import Options, Problem
+from tuning.search.space import places, search_space
 from tuning.tuner import CFLAGS
 
 # ---------------------------------------------------------------- the planner against brute force
@@ -79,7 +81,7 @@ def price(options: Sequence[Options], rows: Sequence[int]) -> tuple[int, int, in
 def test_every_objective_is_optimal_over_all_ways_to_fuse(
     options: list[Options], objective: str, sram_at: int, flash_at: int
 ) -> None:
-    network = Network(options)
+    problem = Problem(options)
     found = [price(options, rows) for rows in product(*(range(len(item)) for item in options))]
     srams, flashes = sorted({c[1] for c in found}), sorted({c[2] for c in found})
     sram = srams[0] - 1 + (srams[-1] - srams[0] + 2) * sram_at // 100
@@ -87,12 +89,13 @@ def test_every_objective_is_optimal_over_all_ways_to_fuse(
     feasible = [c for c in found if c[1] <= sram and c[2] <= flash]
     if not feasible:
         with pytest.raises(InfeasibleError):
-            choose(network, objective, sram, flash)
+            choose(problem, objective, sram, flash)
         return
-    choice = choose(network, objective, sram, flash)
+    choice = choose(problem, objective, sram, flash)
     assert len(choice.rows) == len(options)
     assert (choice.cycles, choice.sram_bytes, choice.flash_bytes) == price(options, choice.rows)
-    assert choice == network.choice_of_layers(choice.rows)
+    assert choice == problem.choice_of_layers(choice.rows)
+    assert choice.sram_bytes == problem.placed_bytes(choice)
     column = {"latency": 0, "sram": 1, "flash": 2}[objective]
     best = min(c[column] for c in feasible)
     assert price(options, choice.rows)[column] == best
@@ -103,7 +106,7 @@ def test_every_objective_is_optimal_over_all_ways_to_fuse(
 @given(networks())
 def test_the_product_is_least_over_all_ways_to_fuse(options: list[Options]) -> None:
     best = min(np.prod(price(options, rows), dtype=float) for rows in product(*(range(len(o)) for o in options)))
-    choice = choose(Network(options), "balanced")
+    choice = choose(Problem(options), "balanced")
     assert float(choice.cycles) * choice.sram_bytes * choice.flash_bytes == pytest.approx(best)
 
 
@@ -111,7 +114,7 @@ def test_a_fused_layer_needs_a_single_row_behind_it() -> None:
     layer = Layer("c", "conv2d", "q7", (4,), (4,))
     two = np.array([1, 2])
     with pytest.raises(ValueError, match="p: expected a single row, got 2"):
-        Network(
+        Problem(
             [
                 Options(layer, two, two, two, two, ("a", "b"), np.array([False, True])),
                 Options(replace(layer, name="p"), two, two, two, two, ("c", "d")),
@@ -138,7 +141,9 @@ def test_no_place_for_the_tensor_inside_a_pair(drawn: list[tuple[bool, int, int,
             fused.append(False)
             size = after
     arena = plan_arena(layers, scratch, fused)
-    assert arena.bytes == lower_bound(layers, scratch, fused)
+    steps = steps_of(layers, fused)
+    needs = [need for need, taken_in in zip(scratch, [False, *fused], strict=False) if not taken_in]
+    assert arena.bytes == lower_bound(list(lives(Graph.chain(layers), steps, needs).values()))
     biggest = 0
     for index, layer in enumerate(layers):
         if index and fused[index - 1]:
@@ -189,10 +194,10 @@ def test_the_band_holds_what_the_walk_needs(
         "max_pool2d", layer.output_shape, kernel=kernel, stride=stride, padding=padding, ceil_mode=ceil_mode
     )
     count = after.output_shape[0]
-    layer = with_pools((layer, after))[0]
     variant = Variant(4, 2, 4, 4, lowering, "widened", tile=tile if lowering == "winograd" else 1, fused_pool=True)
     alone = replace(variant, fused_pool=False)
-    band = (layer_scratch_bytes(layer, variant) - layer_scratch_bytes(layer, alone)) // (size * 3)
+    pair = Step.of(layer, variant, after)
+    band = (pair.scratch_bytes - Step.of(layer, alone).scratch_bytes) // (size * 3)
     most, first, windows, steps = 0, 0, 0, 0
     for start in range(0, size, tile):
         needed = max(windows * stride - padding, 0) if windows < count else size + tile
@@ -210,7 +215,7 @@ def test_the_band_holds_what_the_walk_needs(
             first = low if low < done else low - low % tile
     assert windows == count
     assert most <= band <= size
-    assert band_work(layer, variant)[0] == steps
+    assert band_work(pair)[0] == steps
     if size >= 3 * (kernel + stride * tile):
         assert most == band
 
@@ -226,19 +231,18 @@ def test_scratch_of_a_fused_variant_needs_to_know_the_pooling() -> None:
 
 
 def test_only_a_convolution_with_a_pooling_right_behind_it_has_fused_variants() -> None:
-    layers = with_own_pools(
-        chain(
-            (12, 12, 3), "q7", conv(8, 3, pad=1), {"op": "relu"}, pool("max", 2), conv(8, 3), pool("avg", 2), dense(4)
-        )
+    layers = chain(
+        (12, 12, 3), "q7", conv(8, 3, pad=1), {"op": "relu"}, pool("max", 2), conv(8, 3), pool("avg", 2), dense(4)
     )
     target = tuning.load_target("cortex-m4")
-    fused = [any(v.fused_pool for v in search_space(layer, target)) for layer in layers]
+    where = places(Graph.chain(layers))
+    fused = [any(v.fused_pool for v in search_space(place.layer, target, place.follower)) for place in where]
     assert fused == [False, False, False, True, False, False]
 
 
 def test_a_pooling_whose_kernel_runs_twice_stays_apart() -> None:
     twice = chain((8, 8, 4), "q7", *[conv(4, 3, pad=1), pool("max", 3, pad=1)] * 2, conv(4, 3), pool("max", 2))
-    assert [layer.pool is not None for layer in with_own_pools(twice)] == [False] * 4 + [True, False]
+    assert [place.follower is not None for place in places(Graph.chain(twice))] == [False] * 4 + [True, False]
 
 
 def test_the_model_file_can_ask_for_it_and_refuse_it() -> None:
@@ -286,23 +290,22 @@ def test_a_fused_plan_adds_up(core: str) -> None:
 # ---------------------------------------------------------------- the estimate
 
 
-def pair(dtype: str = "q7") -> Layer:
-    layers = chain((17, 17, 8), dtype, conv(16, 3, pad=1, out_shift=9), pool("max", 3, stride=2), dense(4))
-    return with_pools(layers)[0]
+def pair(dtype: str = "q7") -> tuple[Layer, Layer]:
+    return chain((17, 17, 8), dtype, conv(16, 3, pad=1, out_shift=9), pool("max", 3, stride=2))
 
 
 @pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33"])
 def test_the_estimate_is_that_of_both_and_a_little(core: str) -> None:
-    layer, target = pair(), tuning.load_target(core)
-    fused = [v for v in search_space(layer, target) if v.fused_pool]
-    table = estimate_space(layer, fused, target)
-    after = estimate(layer.pool, None, target)
+    (layer, behind), target = pair(), tuning.load_target(core)
+    fused = [v for v in search_space(layer, target, behind) if v.fused_pool]
+    table = estimate_space(layer, fused, target, behind)
+    after = estimate(behind, None, target)
     for row, variant in enumerate(fused):
         alone = estimate(layer, replace(variant, fused_pool=False), target)
         # 17 columns are four blocks of four and one more: an im2col buffer ends with every row of the band.
         most = 1.2 if variant.lowering == "im2col" else 1.06
         assert 1 <= table.cycles[row] / (alone.cycles + after.cycles) < most
-        assert table[row] == estimate(layer, variant, target)
+        assert table[row] == estimate(layer, variant, target, behind)
         assert table[row].flash_bytes > alone.flash_bytes
 
 
@@ -310,41 +313,41 @@ def test_the_estimate_is_that_of_both_and_a_little(core: str) -> None:
 @pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7"])
 def test_the_pair_emulates_close_to_its_parts(core: str) -> None:
     """What the estimate says of fusing alone: within 10 % of emulation, kernels' own errors apart."""
-    layer, target = pair(), tuning.load_target(core)
+    (layer, behind), target = pair(), tuning.load_target(core)
     bench = Bench(target, CFLAGS)
-    chosen = [v for v in search_space(layer, target) if v.fused_pool and v.inner != "c"][:1] or [
-        v for v in search_space(layer, target) if v.fused_pool
-    ][:1]
-    (apart,) = bench.measure(layer.pool, [None])
+    able = [v for v in search_space(layer, target, behind) if v.fused_pool]
+    chosen = [v for v in able if v.inner != "c"][:1] or able[:1]
+    (apart,) = bench.measure([Step((behind,))])
     for variant in chosen:
-        fused, alone = bench.measure(layer, [variant, replace(variant, fused_pool=False)])
+        unfused = replace(variant, fused_pool=False)
+        fused, alone = bench.measure([Step.of(layer, own, behind) for own in (variant, unfused)])
         assert (fused.problem, alone.problem) == (None, None)  # the Python kernels' bytes
-        predicted = estimate(layer, variant, target).cycles / (
-            estimate(layer, replace(variant, fused_pool=False), target).cycles
-            + estimate(layer.pool, None, target).cycles
+        predicted = estimate(layer, variant, target, behind).cycles / (
+            estimate(layer, unfused, target).cycles + estimate(behind, None, target).cycles
         )
         assert fused.cycles / (alone.cycles + apart.cycles) == pytest.approx(predicted, rel=0.1)
 
 
 def test_measurements_of_a_pair_depend_on_its_pooling() -> None:
-    layer = pair()
+    layer, behind = pair()
     bench = Bench(tuning.load_target("cortex-m4"), CFLAGS)
     variant = Variant(8, 2, 2, 2, fused_pool=True)
-    other = replace(layer, pool=replace(layer.pool, op="avg_pool2d"))
-    same = replace(layer, pool=None)
-    assert bench.key(layer, variant, (True, True)) != bench.key(other, variant, (True, True))
+    other = replace(behind, op="avg_pool2d")
+    both = [bench.key(Step.of(layer, variant, after), (True, True)) for after in (behind, other)]
+    assert both[0] != both[1]
     unfused = replace(variant, fused_pool=False)
-    assert bench.key(layer, unfused, (True, True)) == bench.key(same, unfused, (True, True))
+    alone = {bench.key(Step.of(layer, unfused, after), (True, True)) for after in (behind, other, None)}
+    assert len(alone) == 1
 
 
 def test_lines_that_no_window_needs_cost_nothing() -> None:
     """A pooling that steps over every other row: the fused kernel computes half of them, and is the fastest."""
     sparse = chain((24, 24, 4), "q7", conv(8, 3, pad=1, out_shift=9), pool("max", 1, stride=2), dense(4))
-    layer, target = with_pools(sparse)[0], tuning.load_target("cortex-m4")
+    layer, target = sparse[0], tuning.load_target("cortex-m4")
     variant = Variant(8, 2, 4, 4, "line_buffer", "interleaved", inner="asm", fused_pool=True)
-    assert band_work(layer, variant) == (12, 12, 0)
+    assert band_work(Step.of(layer, variant, sparse[1])) == (12, 12, 0)
     alone = estimate(layer, replace(variant, fused_pool=False), target)
-    assert estimate(layer, variant, target).cycles < 0.6 * alone.cycles
+    assert estimate(layer, variant, target, sparse[1]).cycles < 0.6 * alone.cycles
     model = tuning.Model("net", "q7", (24, 24, 4), sparse, {"sram": None, "flash": None}, None, "0", Path("net.yaml"))
     plan = tuning.tune(model, target)
     free = tuning.tune(replace(model, layers=(replace(sparse[0], variant={"fused_pool": False}), *sparse[1:])), target)

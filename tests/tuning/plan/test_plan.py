@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import fields
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -16,12 +18,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tuning
-from cmsisnn_x.arena import lower_bound
+from cmsisnn_x.arena import lives, lower_bound
 from cmsisnn_x.layers import Layer
 from tuning import InfeasibleError, ModelError, OptionError, Plan
 from tuning.model import load_model
-from tuning.plan import read_plan_file
-from tuning.plan.planner import Choice, Network, Options, choose
+from tuning.plan import LayerPlan
+from tuning.plan.file import read_plan_file
+from tuning.plan.plan import ARRAYS, array_digest
+from tuning.plan.planner import choose
+from tuning.plan.problem import Choice, Options, Problem
 from tuning.schemas import model_schema, published, text
 from tuning.schemas.check import first_problem
 from tuning.target import CORES, load_target
@@ -38,7 +43,7 @@ def plan() -> Plan:
 
 
 @st.composite
-def networks(draw: st.DrawFn) -> Network:
+def networks(draw: st.DrawFn) -> Problem:
     """Small networks with every kind of trade, and layers that share kernels."""
     options = []
     for index in range(draw(st.integers(1, 4))):
@@ -50,11 +55,11 @@ def networks(draw: st.DrawFn) -> Network:
         kernels = tuple(f"shared{row}" if shared else f"{index}-{row}" for row in range(count))
         code = np.array([3 * (row + 1) for row in range(count)]) if shared else np.array(draw(column))
         options.append(Options(layer, cycles, 4 * np.array(draw(column)), np.array(draw(column)), code, kernels))
-    return Network(options)
+    return Problem(options)
 
 
-def every_choice(network: Network) -> Iterator[Choice]:
-    return (network.choice(rows) for rows in product(*(range(len(item)) for item in network.options)))
+def every_choice(problem: Problem) -> Iterator[Choice]:
+    return (problem.choice(rows) for rows in product(*(range(len(item)) for item in problem.options)))
 
 
 def measure(choice: Choice, objective: str) -> float:
@@ -66,9 +71,9 @@ def measure(choice: Choice, objective: str) -> float:
 @settings(max_examples=120, deadline=None)
 @given(networks(), st.sampled_from(["latency", "sram", "flash"]), st.integers(0, 100), st.integers(0, 100))
 def test_every_objective_is_optimal_under_every_budget(
-    network: Network, objective: str, sram_at: int, flash_at: int
+    problem: Problem, objective: str, sram_at: int, flash_at: int
 ) -> None:
-    found = list(every_choice(network))
+    found = list(every_choice(problem))
     srams, flashes = sorted({c.sram_bytes for c in found}), sorted({c.flash_bytes for c in found})
     # Budgets from just too small to generous.
     sram = srams[0] - 1 + (srams[-1] - srams[0] + 2) * sram_at // 100
@@ -76,10 +81,10 @@ def test_every_objective_is_optimal_under_every_budget(
     feasible = [c for c in found if c.sram_bytes <= sram and c.flash_bytes <= flash]
     if not feasible:
         with pytest.raises(InfeasibleError):
-            choose(network, objective, sram, flash)
+            choose(problem, objective, sram, flash)
         return
-    choice = choose(network, objective, sram, flash)
-    assert choice == network.choice(choice.rows)
+    choice = choose(problem, objective, sram, flash)
+    assert choice == problem.choice(choice.rows)
     assert choice.sram_bytes <= sram
     assert choice.flash_bytes <= flash
     best = min(measure(c, objective) for c in feasible)
@@ -90,11 +95,11 @@ def test_every_objective_is_optimal_under_every_budget(
 
 @settings(max_examples=60, deadline=None)
 @given(networks())
-def test_balanced_minimises_the_product_where_kernels_are_not_shared(network: Network) -> None:
-    if network.shared:
+def test_balanced_minimises_the_product_where_kernels_are_not_shared(problem: Problem) -> None:
+    if problem.shared:
         return
-    best = min(measure(c, "balanced") for c in every_choice(network))
-    assert measure(choose(network, "balanced"), "balanced") == pytest.approx(best)
+    best = min(measure(c, "balanced") for c in every_choice(problem))
+    assert measure(choose(problem, "balanced"), "balanced") == pytest.approx(best)
 
 
 def test_budgets_make_the_exact_plan_better_than_greedy_choices() -> None:
@@ -107,11 +112,11 @@ def test_budgets_make_the_exact_plan_better_than_greedy_choices() -> None:
             Layer(name, "softmax", "q7", (4,), (4,)), np.array(cycles), zeros, np.array(flash), zeros, kernels
         )
 
-    network = Network(
+    problem = Problem(
         [layer("a", [100, 190], [60, 20]), layer("b", [100, 120], [60, 20]), layer("c", [100, 150], [50, 40])]
     )
-    greedy = network.choice([1, 0, 0])  # the first layer shrinks first, and that is enough
-    choice = choose(network, "latency", None, 130)
+    greedy = problem.choice([1, 0, 0])  # the first layer shrinks first, and that is enough
+    choice = choose(problem, "latency", None, 130)
     assert greedy.flash_bytes <= 130
     assert choice.rows == (0, 1, 0)
     assert choice.cycles == 320 < greedy.cycles
@@ -156,7 +161,7 @@ def test_a_plan_adds_up(core: str) -> None:
     assert totals["cycles"] == sum(item.cycles for item in plan.layers)
     assert totals["macs"] == 12_298_240
     assert totals["arena_bytes"] == plan.arena_bytes
-    assert totals["arena_bytes"] == lower_bound([i.layer for i in plan.layers], [i.scratch_bytes for i in plan.layers])
+    assert totals["arena_bytes"] == lower_bound(list(lives(plan.graph, plan.steps).values()))
     assert totals["sram_bytes"] == totals["arena_bytes"] + 32 * 32 * 3 + 10
     assert totals["scratch_bytes"] == max(item.scratch_bytes for item in plan.layers)
     assert totals["flash_bytes"] <= sum(item.flash_bytes for item in plan.layers)
@@ -171,7 +176,7 @@ def test_a_plan_adds_up(core: str) -> None:
 
 
 def test_plan_json_keeps_to_its_schema(plan: Plan, tmp_path: Path) -> None:
-    schema = published("plan-1")
+    schema = published("plan-2")
     jsonschema.Draft202012Validator.check_schema(schema)
     content = json.loads(plan.to_json())
     jsonschema.validate(content, schema)
@@ -183,8 +188,68 @@ def test_plan_json_keeps_to_its_schema(plan: Plan, tmp_path: Path) -> None:
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate({name: value for name, value in content.items() if name != key}, schema)
     plan.save(tmp_path / "plan.json")
-    assert read_plan_file(tmp_path / "plan.json") == content
+    assert read_plan_file(tmp_path / "plan.json").content == content
     assert [path.name for path in tmp_path.iterdir()] == ["plan.json"]
+
+
+def test_the_schema_knows_every_key_that_is_written_and_no_other(plan: Plan) -> None:
+    """So that a field of a plan, of a layer's plan or of a layer cannot be forgotten in it."""
+    schema, content = published("plan-2"), plan.to_dict()
+    assert set(content) | {"pareto", "check"} == set(schema["properties"])
+    layer = schema["$defs"]["layer"]
+    assert [set(entry) for entry in content["layers"]] == [set(layer["properties"])] * len(plan.layers)
+    assert set(layer["required"]) == set(layer["properties"])
+    own = {item.name for kind in (Layer, LayerPlan) for item in fields(kind)} - {"layer"}
+    assert own | {"macs", "pins"} == set(layer["properties"])
+
+
+def test_plan_2_says_all_that_plan_1_says_where_it_was() -> None:
+    before, now = published("plan-1"), published("plan-2")
+    for old, new in ((before, now), *((before["$defs"][name], now["$defs"][name]) for name in before["$defs"])):
+        assert set(old.get("required", ())) <= set(new.get("required", ()))
+        for name, item in old.get("properties", {}).items():
+            assert {**new["properties"][name], **RELAXED.get(name, {})} == item, name
+
+
+RELAXED = {"schema": {"const": "plan-1"}, "evaluations": {"minimum": 1}}
+
+
+@pytest.mark.parametrize("model", ["cifar10", "mobilenet_v1_025"])
+def test_a_plan_file_has_the_layers_in_full(model: str, tmp_path: Path) -> None:
+    made = tuning.tune(load_model(model), load_target("cortex-m4"))
+    made.save(tmp_path / "plan.json")
+    found = read_plan_file(tmp_path / "plan.json")
+    digests = [{kind: entry[kind] for kind in ARRAYS} for entry in found.content["layers"]]
+    for item, (layer, variant), known in zip(made.layers, found.layers(), digests, strict=True):
+        assert variant == item.variant
+        for name in (field.name for field in fields(Layer)):
+            if name in ARRAYS:
+                array = getattr(item.layer, name)
+                assert known[name] == (None if array is None else array_digest(array))
+            else:
+                assert getattr(layer, name) == getattr(item.layer, name), name
+    assert [name for step in found.content["steps"] for name in step["layers"]] == [i.layer.name for i in made.layers]
+    fused = [step["layers"] for step in found.content["steps"] if step["kind"] == "fused_pool"]
+    assert fused == [[i.fused_into, i.layer.name] for i in made.layers if i.fused_into]
+
+
+def test_digests_are_of_the_elements_whatever_the_machine() -> None:
+    array = np.array([[1, -2, 300]], np.int16)
+    known = {"dtype": "int16", "shape": [1, 3], "sha256": hashlib.sha256(b"\1\0\xfe\xff\x2c\1").hexdigest()}
+    assert array_digest(array) == array_digest(array.astype(">i2").astype(">i2")) | {"dtype": "int16"} == known
+    assert array_digest(np.asfortranarray(array)) == known
+
+
+def test_plans_of_the_version_before_are_read() -> None:
+    """As 0.1.0 wrote it."""
+    old = read_plan_file(Path(__file__).with_name("digits-plan-1.json"))
+    jsonschema.validate(old.content, published("plan-1"))
+    model = load_model("digits")
+    assert not old.has_digests
+    for (layer, _), own in zip(old.layers(), model.layers, strict=True):
+        for name in (item.name for item in fields(Layer)):
+            if name not in ARRAYS:
+                assert getattr(layer, name) == getattr(own, name), name
 
 
 def test_the_published_model_schema_is_in_step_with_the_code() -> None:
@@ -256,7 +321,7 @@ def test_flash_that_only_the_sram_budget_makes_too_small_is_said() -> None:
         ("x", "y"),
     )
     with pytest.raises(InfeasibleError, match="without the SRAM budget 10 bytes would do"):
-        choose(Network([one]), "latency", 20, 20)
+        choose(Problem([one]), "latency", 20, 20)
 
 
 def test_tight_budgets_bind_and_generous_ones_do_not(plan: Plan) -> None:
@@ -317,14 +382,12 @@ def test_emulated_scores_are_never_slower_than_the_estimates_plan(
     estimated = tuning.tune(model, target)
     events: list[dict[str, object]] = []
     emulated = tuning.tune(model, target, score="emulate", trials=6, progress=events.append)
-    jsonschema.validate(emulated.to_dict(), published("plan-1"))
+    jsonschema.validate(emulated.to_dict(), published("plan-2"))
     assert emulated.strategy == "bayesian"
     assert emulated.cycles_are == "emulated"
     bench = Bench(target, CFLAGS)
-    last = len(model.layers) - 1
-    truth = [
-        bench.measure(i.layer, [i.variant], (at > 0, at < last))[0].cycles for at, i in enumerate(estimated.layers)
-    ]
+    last = len(estimated.steps) - 1
+    truth = [bench.measure([step], (at > 0, at < last))[0].cycles for at, step in enumerate(estimated.steps)]
     assert emulated.totals["cycles"] <= sum(truth)
     for item in emulated.layers:
         assert item.emulated_cycles == item.cycles == sum(item.terms.values())
@@ -365,6 +428,6 @@ def test_reading_a_plan_finds_what_json_schema_finds(plan: Plan, data: st.DataOb
         del parent[key]
     else:
         parent[key] = data.draw(st.sampled_from([None, -1, 0.5, 10**30, "x", "q7", [], {}, [1], True]))
-    schema = published("plan-1")
+    schema = published("plan-2")
     problem = first_problem(schema, content)
     assert (problem is None) == jsonschema.Draft202012Validator(schema).is_valid(content), (path, problem)

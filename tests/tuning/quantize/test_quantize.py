@@ -220,7 +220,7 @@ def test_no_input_overflows_the_accumulator(op: str) -> None:
     layers = [{"op": op, "weights": weights, "bias": draw(4)}]
     result = tuning.quantize(layers, RNG.uniform(-1, 1, (20, *shape)), "q15", input_shape=shape)
     (layer,) = result.layers
-    worst = worst_accumulator(layer, layer.weights, layer.bias, layer.bias_shift, layer.out_shift, (-32768, 32767))
+    worst = worst_accumulator(layer, layer.weights, layer.bias, layer.requant, (-32768, 32767))
     assert ACCUMULATOR_MAX // 4 < worst <= ACCUMULATOR_MAX
     assert any("overflow" in note for note in result.notes) or op == "depthwise_conv2d"
     axes = (0, 1) if op == "depthwise_conv2d" else tuple(range(1, layer.weights.ndim))

@@ -11,7 +11,10 @@ import pytest
 
 import tuning
 from cmsisnn_x import BASELINE, Variant
-from cmsisnn_x.variant import BLOCKED_OPS, device_variant_problem
+from cmsisnn_x.graph import Graph
+from cmsisnn_x.layers import Layer
+from cmsisnn_x.op import device_variant_problem, device_variants
+from cmsisnn_x.steps import Step
 from helpers.plans import chain
 from tuning import ModelError
 from tuning.calibrate.fit import grid
@@ -20,10 +23,10 @@ from tuning.emit.macros import layer_macros
 from tuning.model import Model, load_model
 from tuning.model.schema import KNOBS
 from tuning.schemas import published
-from tuning.search.space import DIMENSIONS, baseline_of, kernel_key, search_space
+from tuning.search.space import DIMENSIONS, baseline_of, kernel_key, places, search_space
 from tuning.target import CORES, load_target
 
-LAYERS = [layer for layer in grid() if layer.python_op in BLOCKED_OPS][::5]
+LAYERS = [layer for layer in grid() if layer.row.has_knobs][::5]
 
 
 @pytest.fixture(scope="module")
@@ -50,15 +53,13 @@ def test_a_knob_has_one_name_everywhere(model: Model) -> None:
 
 @pytest.mark.parametrize("core", CORES)
 def test_every_variant_of_a_space_is_legal_and_no_legal_one_is_missing(core: str) -> None:
-    from cmsisnn_x.variant import device_variants
-
     target = load_target(core)
     for layer in LAYERS:
         space = search_space(layer, target)
         legal = [
             v
-            for v in device_variants(layer.python_op, layer.dtype, dsp=target.dsp, core=target.core)
-            if device_variant_problem(layer, v, dsp=target.dsp) is None
+            for v in device_variants(layer.python_op, layer.dtype, target.features)
+            if device_variant_problem(layer, v, target.features) is None
         ]
         assert list(space) == legal
         assert len(set(space.variants)) == len(space) > 0
@@ -117,9 +118,42 @@ def test_cores_without_dsp_have_no_dsp_kernels(model: Model) -> None:
 def test_layers_share_a_kernel_when_only_names_and_weights_differ(model: Model) -> None:
     layer = model.layers[0]
     twin = replace(layer, name="other", weights=None, bias=None)
-    assert kernel_key(layer, BASELINE) == kernel_key(twin, BASELINE)
-    assert kernel_key(layer, BASELINE) != kernel_key(replace(layer, out_shift=3), BASELINE)
-    assert kernel_key(layer, BASELINE) != kernel_key(layer, replace(BASELINE, unroll=2))
+    key = kernel_key(Step((layer,), BASELINE))
+    assert key == kernel_key(Step((twin,), BASELINE))
+    assert key != kernel_key(Step((replace(layer, out_shift=3),), BASELINE))
+    assert key != kernel_key(Step((layer,), replace(BASELINE, unroll=2)))
+    assert key != kernel_key(Step((layer,), BASELINE), (True, False))
+
+
+@pytest.mark.parametrize("field", [field.name for field in fields(Layer)])
+def test_whatever_else_differs_is_another_kernel(model: Model, field: str) -> None:
+    """A field that is new counts until somebody says that kernels do not depend on it."""
+    layer = model.layers[0]
+    same = field in ("name", "weights", "bias", "variant", "ceil_mode")
+    changed = replace(layer, **{field: {} if field == "variant" else "other"})
+    assert (kernel_key(Step((layer,), BASELINE)) == kernel_key(Step((changed,), BASELINE))) == same
+
+
+def test_a_pair_is_another_kernel_than_its_convolution_and_depends_on_both() -> None:
+    layer, after = chain((9, 9, 4), "q7", {"op": "conv2d", "out": 4, "kernel": 3}, {"op": "max_pool2d", "kernel": 2})
+    fused = replace(BASELINE, fused_pool=True)
+    other = replace(after, op="avg_pool2d")
+    keys = {kernel_key(Step.of(layer, fused, behind)) for behind in (after, replace(after, name="x"), other)}
+    assert len(keys) == 2
+    assert kernel_key(Step.of(layer, BASELINE, after)) == kernel_key(Step.of(layer, BASELINE)) not in keys
+
+
+def test_where_a_layer_stands_says_what_is_aligned() -> None:
+    """The network's own input and output may lie anywhere; what a convolution and its pooling share lies inside."""
+    layers = chain((9, 9, 4), "q7", {"op": "conv2d", "out": 4, "kernel": 3}, {"op": "max_pool2d", "kernel": 2})
+    conv, pool = places(Graph.chain(layers))
+    assert (conv.layer, conv.follower, pool.follower) == (layers[0], layers[1], None)
+    fused = replace(BASELINE, fused_pool=True)
+    assert (conv.aligned(BASELINE), conv.aligned(fused), pool.aligned(None)) == (
+        (False, True), (False, False), (True, False),
+    )  # fmt: skip
+    assert conv.step(fused).layers == layers
+    assert conv.step(BASELINE).layers == layers[:1]
 
 
 def test_the_layers_at_the_ends_have_kernels_of_their_own() -> None:

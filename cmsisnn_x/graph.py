@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A network as a graph: tensors, the nodes that make and read them, in an order in which they can run.
+
+Who stands next to whom is asked here and nowhere else: a :class:`~cmsisnn_x.layers.Layer` knows its own shapes and
+constants, not its neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from math import prod
+
+import numpy as np
+
+from .errors import CmsisnnError, DtypeError, ShapeError
+from .layers import NUMPY_DTYPES, Layer
+
+
+@dataclass(frozen=True, eq=False)
+class Tensor:
+    """What one node writes and others read, or the network's input, or with a `value` a constant."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    value: np.ndarray | None = field(default=None, repr=False)
+
+    @property
+    def bytes(self) -> int:
+        return prod(self.shape) * NUMPY_DTYPES[self.dtype].itemsize
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One operation between tensors, which it names; `layer` has its shapes and parameters resolved."""
+
+    name: str
+    op: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    layer: Layer = field(repr=False)
+
+
+class Graph:
+    """Nodes in order of execution, and the tensors between them.
+
+    Parameters
+    ----------
+    tensors : iterable of Tensor
+        All that nodes read and write.
+    nodes : iterable of Node
+        In order of execution.
+    inputs, outputs : sequence of str
+        Tensors that the caller gives and gets: their memory is the caller's.
+
+    Notes
+    -----
+    Nothing is checked until :meth:`verify`.
+    """
+
+    def __init__(
+        self, tensors: Iterable[Tensor], nodes: Iterable[Node], inputs: Sequence[str], outputs: Sequence[str]
+    ) -> None:
+        self._given = tuple(tensors)
+        self.tensors = {tensor.name: tensor for tensor in self._given}
+        self.nodes = tuple(nodes)
+        self.inputs, self.outputs = tuple(inputs), tuple(outputs)
+        self._place = {node.name: at for at, node in enumerate(self.nodes)}
+        self._producer = {name: node for node in self.nodes for name in node.outputs}
+        self._readers: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            for name in dict.fromkeys(node.inputs):
+                self._readers.setdefault(name, []).append(node)
+
+    @classmethod
+    def chain(cls, layers: Sequence[Layer]) -> Graph:
+        """The graph of a sequential network: every layer takes its predecessor's output.
+
+        Nodes are called as their layers, tensors as the layers that write them, with a mark where that name is taken.
+        """
+        taken: set[str] = set()
+        names = [_unused(layer.name, taken) for layer in layers]
+        source = _unused("input", taken)
+        tensors = [Tensor(source, layer.input_shape, layer.dtype) for layer in layers[:1]]
+        nodes = []
+        for layer, name in zip(layers, names, strict=True):
+            nodes.append(Node(name, layer.op, (tensors[-1].name,), (name,), layer))
+            tensors.append(Tensor(name, layer.output_shape, layer.dtype))
+        return cls(tensors, nodes, (source,) if layers else (), names[-1:])
+
+    def producer(self, tensor: str) -> Node | None:
+        """The node that writes a tensor; None for inputs of the network and constants."""
+        return self._producer.get(tensor)
+
+    def readers(self, tensor: str) -> tuple[Node, ...]:
+        """The nodes that read a tensor, in order of execution."""
+        return tuple(self._readers.get(tensor, ()))
+
+    def sole_reader(self, node: Node) -> Node | None:
+        """The node that alone reads what `node` writes; None where there are several, or where the caller does."""
+        (tensor, *others) = node.outputs
+        readers = self._readers.get(tensor, ())
+        return readers[0] if not others and len(readers) == 1 and tensor not in self.outputs else None
+
+    def index(self, node: Node) -> int:
+        """When a node runs: 0 for the first."""
+        return self._place[node.name]
+
+    def layer(self, node: Node) -> Layer:
+        """A node with its shapes and parameters resolved, as kernels see it."""
+        return node.layer
+
+    def reads_input(self, node: Node) -> bool:
+        """Whether a node reads memory of the caller."""
+        return any(name in self.inputs for name in node.inputs)
+
+    def writes_output(self, node: Node) -> bool:
+        """Whether a node writes memory of the caller."""
+        return any(name in self.outputs for name in node.outputs)
+
+    def verify(self) -> None:
+        """Check that everything is defined once, known, written before it is read, and of the size that is expected.
+
+        Raises
+        ------
+        CmsisnnError
+            It is not; the message names the node or the tensor.
+        """
+        _require_once("tensor", [tensor.name for tensor in self._given])
+        _require_once("node", [node.name for node in self.nodes])
+        constants = [tensor.name for tensor in self._given if tensor.value is not None]
+        _require_once("tensor", [*self.inputs, *constants, *(name for node in self.nodes for name in node.outputs)])
+        for name in (*self.inputs, *self.outputs):
+            if name not in self.tensors:
+                raise CmsisnnError(f"graph: expected inputs and outputs among its tensors, got {name!r}")
+        defined = {*self.inputs, *constants}
+        for node in self.nodes:
+            for name in (*node.inputs, *node.outputs):
+                if name not in self.tensors:
+                    raise CmsisnnError(f"layer {node.name!r}: expected tensors of the graph, got {name!r}")
+            if late := [name for name in node.inputs if name not in defined]:
+                raise CmsisnnError(f"layer {node.name!r}: expected inputs that are written before, got {late[0]!r}")
+            self.check(node)
+            defined.update(node.outputs)
+        if missing := [name for name in self.outputs if name not in defined]:
+            raise CmsisnnError(f"graph: expected outputs that a node writes, got {missing[0]!r}")
+
+    def check(self, node: Node) -> None:
+        """Check that the tensors around a node are of its layer's shapes, flattened or not, and of its dtype."""
+        layer = node.layer
+        for name in node.inputs:
+            self._check_side(node, self.tensors[name], "input", layer.input_shape)
+        for name in node.outputs:
+            self._check_side(node, self.tensors[name], "output", layer.output_shape)
+
+    def _check_side(self, node: Node, tensor: Tensor, side: str, shape: tuple[int, ...]) -> None:
+        producer = self._producer.get(tensor.name) if side == "input" else None
+        whose = f"the output of {producer.layer.name!r}" if producer else f"that of tensor {tensor.name!r}"
+        if prod(tensor.shape) != prod(shape):
+            expected = f"{side} shape {tensor.shape}, {whose}"
+            raise ShapeError(f"layer {node.layer.name!r}: expected {expected}, got {shape}")
+        if tensor.dtype != node.layer.dtype:
+            whose = f"that of {producer.layer.name!r}" if producer else whose
+            expected = f"dtype {tensor.dtype}, {whose}"
+            raise DtypeError(f"layer {node.layer.name!r}: expected {expected}, got {node.layer.dtype}")
+
+
+def _unused(name: str, taken: set[str]) -> str:
+    while name in taken:
+        name += "'"
+    taken.add(name)
+    return name
+
+
+def _require_once(what: str, names: Sequence[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise CmsisnnError(f"graph: expected every {what} to be defined once, got {name!r} twice")
+        seen.add(name)

@@ -1,0 +1,464 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Convolution by Winograd's minimal filtering along x, in integers and exact: TILE output columns from N = TILE + KERNEL_W - 1
+ * products per kernel row and input channel instead of TILE * KERNEL_W.
+ *
+ *     strip     for N input columns, every row and channel:      v[i] = sum_j B[i][j] d[j]                  16 bits
+ *     products  per point i, output channel and output row:      m[i] = sum_{row, channel} u[i] v[i]        32 bits, wrapping
+ *     outputs   SCALE * sum = A m, SCALE = 2^s * odd:            times the inverse of odd modulo 2^32, then >> s
+ *
+ * The u are packed offline (cmsisnn_x.packing), with SCALE / N_i folded in, so that B and A hold small integers only. Everything is a
+ * linear map modulo 2^32, and 2^s times a sum of q7 products fits 32 bits as long as KERNEL_H * KERNEL_W * IN_CH < 2^(17-s).
+ *
+ *     N   points                        largest |v|, |u|           SCALE
+ *     4   0 1 -1 inf                    256, 384                   2
+ *     6   0 1 -1 2 -2 inf               1280, 3968                 24 = 8 * 3
+ *     8   0 1 -1 2 -2 1/2 -1/2 inf      6400, 16256                360 = 8 * 45
+ *
+ * A strip is one tile wide and as high as the image, so the window of one point is contiguous, [row][channel], and the next output row
+ * starts STRIDE_Y * IN_CH elements later: the columns of a block are neighbouring output rows. OUT_H must be at least BLOCK_COLS.
+ * With an odd IN_CH every other column is not word aligned, which LDR and LDRSH allow where these blocks use them; padding the channels
+ * instead costs a quarter more products at IN_CH 3. Filtering along y as well leaves 16 bits: u of a 5x5 kernel reach 31 * 31 * 128.
+ * TILE 4 beats 2 wherever OUT_W is 4 or more, for a third more flash (M4, 16x16x32, 5x5: 3.0 against 4.4 M cycles).
+ * Weights: widened, transformed offline; or plain, where each block of rows is transformed in scratch once per tile: the flash of q7
+ * weights for 10 to 60 % more time, the more the fewer rows an image has.
+ * Scratch: N * CXN_PLANE * 2 bytes, and N * BLOCK_ROWS * CXN_RUN * 2 for plain weights. CXN_PLANE = ((OUT_H - 1) * STRIDE_Y + KERNEL_H) *
+ * IN_CH, plus one if a run is odd, rounded up to even.
+ */
+/* The largest |v| and |u| of the table are those of 8 bits; they are what fits 16. */
+#define CXN_RANGES_FIT (CXN_GET(IN_BITS) == 8 && CXN_GET(WEIGHT_BITS) == 8)
+#define CXN_N (CXN_GET(TILE) + CXN_GET(KERNEL_W) - 1)
+#define CXN_HEIGHT ((CXN_GET(OUT_H) - 1) * CXN_GET(STRIDE_Y) + CXN_GET(KERNEL_H))
+#define CXN_RUN_EXACT (CXN_GET(KERNEL_H) * CXN_GET(IN_CH))
+#define CXN_PLANE CXN_ROUND_UP(CXN_HEIGHT * CXN_GET(IN_CH) + CXN_RUN_EXACT % 2, 2)
+
+#if (CXN_GET(TILE) != 2 && CXN_GET(TILE) != 4) || (CXN_N != 4 && CXN_N != 6 && CXN_N != 8)
+#error "TILE: legal values with CXN_LOWERING_WINOGRAD are 2 (KERNEL_W 3, 5 or 7) and 4 (KERNEL_W 3 or 5)"
+#endif
+#if !CXN_RANGES_FIT || CXN_GET(STRIDE_X) != 1
+#error "LOWERING: CXN_LOWERING_WINOGRAD needs 8-bit input and weights and STRIDE_X 1"
+#endif
+#if CXN_PAD_FILL != 0
+#error "LOWERING: CXN_LOWERING_WINOGRAD takes B d = 0 for rows and columns outside of the image; legal here: all others"
+#endif
+#if CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_WIDENED && CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_PLAIN
+#error "WEIGHT_LAYOUT: legal values with CXN_LOWERING_WINOGRAD are CXN_WEIGHT_LAYOUT_WIDENED and _PLAIN"
+#endif
+#if CXN_GET(OUT_H) < CXN_BC
+#error "LOWERING: CXN_LOWERING_WINOGRAD needs OUT_H of at least BLOCK_COLS"
+#endif
+#if CXN_N == 4
+#define CXN_SCALE_SHIFT 1
+#else
+#define CXN_SCALE_SHIFT 3
+#endif
+#if CXN_RUN_EXACT * CXN_GET(KERNEL_W) >= (1 << (17 - CXN_SCALE_SHIFT))
+#error "LOWERING: CXN_LOWERING_WINOGRAD needs fewer than 2^14 products per output (2^16 where TILE + KERNEL_W is 5)"
+#endif
+#define CXN_RUN CXN_ROUND_UP(CXN_RUN_EXACT, 2)
+#if CXN_GET(WEIGHT_LAYOUT) == CXN_WEIGHT_LAYOUT_PLAIN
+#define CXN_STORED_T int8_t
+#define CXN_ROW_OF(rows) ((rows) * (CXN_RUN_EXACT * CXN_GET(KERNEL_W)))
+#define CXN_LOWERING_BYTES (CXN_N * (CXN_PLANE + CXN_BR * CXN_RUN) * 2)
+#else
+#define CXN_STORED_T int16_t
+#define CXN_ROW_OF(rows) ((rows) * (CXN_N * CXN_RUN))
+#define CXN_LOWERING_BYTES (CXN_N * CXN_PLANE * 2)
+#endif
+CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_LOWERING_BYTES + CXN_BAND_BYTES, winograd_scratch);
+
+/* Output columns lie in the image, or one behind the other in the band of a fused pooling. */
+#if defined(CXN_POOL_FUSED)
+#define CXN_OUT_COLUMN CXN_BAND_LINE
+#define CXN_OUT_PIXEL(y, x) (strip + (y)*CXN_GET(OUT_CH))
+#else
+#define CXN_OUT_COLUMN CXN_GET(OUT_CH)
+#define CXN_OUT_PIXEL(y, x) (output + ((y)*CXN_GET(OUT_W) + (x)) * CXN_GET(OUT_CH))
+#endif
+
+#define CXN_W_T int16_t
+#define CXN_W_BYTES 2
+#define CXN_W_ROW_STEP 0
+#define CXN_D_T int16_t
+#define CXN_D_WIDE 1
+#if CXN_GET(IN_CH) % 2 == 0
+#define CXN_D_ALIGNED 1
+#else
+#define CXN_D_ALIGNED 0
+#endif
+#define CXN_D_LOAD(p) (*(p))
+#define CXN_COL_STEP (CXN_GET(STRIDE_Y) * CXN_GET(IN_CH))
+
+/* All points of one block: products(m, w, d) and, for the rows left over, products_left(m, w, d). */
+#if CXN_GET(INNER) != CXN_INNER_C && ((CXN_THUMB2 && CXN_BC == 4) || (CXN_THUMB1 && CXN_BC == 2)) && CXN_BR == 2
+#define CXN_B_POINTS CXN_N
+#define CXN_B_POINT_STEP CXN_PLANE
+#define CXN_B_NAME CXN_LOCAL(products)
+#define CXN_B_ROWS 2
+#define CXN_B_COLS CXN_BC
+#if CXN_THUMB2
+#include "cmsisnn_x/detail/asm/dot.h"
+#else
+#include "cmsisnn_x/detail/asm/dot_v6m.h"
+#endif
+#undef CXN_B_POINTS
+#undef CXN_B_POINT_STEP
+#define CXN_PRODUCTS_LEFT CXN_LOCAL(products)
+#else
+#define CXN_B_NAME CXN_LOCAL(dot)
+#define CXN_B_ROWS CXN_BR
+#define CXN_B_COLS CXN_BC
+#include "cmsisnn_x/detail/dot_block.h"
+CXN_INLINE void CXN_LOCAL(products)(int32_t *m, const CXN_W_T *w, const CXN_D_T *d)
+{
+    for (int32_t i = 0; i < CXN_N; i++, w += CXN_BR * CXN_RUN, d += CXN_PLANE) {
+        int32_t acc[CXN_BR * CXN_BC] = {0};
+        CXN_LOCAL(dot)(acc, w, d);
+        for (int32_t k = 0; k < CXN_BR * CXN_BC; k++)
+            *m++ = acc[k];
+    }
+}
+#if CXN_GET(OUT_CH) % CXN_BR
+#define CXN_B_NAME CXN_LOCAL(dot_left)
+#define CXN_B_ROWS 2
+#define CXN_B_COLS CXN_BC
+#include "cmsisnn_x/detail/dot_block.h"
+CXN_INLINE void CXN_LOCAL(products_left)(int32_t *m, const CXN_W_T *w, const CXN_D_T *d)
+{
+    for (int32_t i = 0; i < CXN_N; i++, w += 2 * CXN_RUN, d += CXN_PLANE) {
+        int32_t acc[2 * CXN_BC] = {0};
+        CXN_LOCAL(dot_left)(acc, w, d);
+        for (int32_t k = 0; k < 2 * CXN_BC; k++)
+            *m++ = acc[k];
+    }
+}
+#define CXN_PRODUCTS_LEFT CXN_LOCAL(products_left)
+#endif
+#endif
+
+/* v = B d for one channel, or for two in one word as high * 2^16 + low: the arithmetic is linear, so both ride on it. */
+CXN_INLINE void CXN_LOCAL(transform)(const int32_t *d, int32_t *v)
+{
+#if CXN_N == 4
+    v[0] = d[2] - d[0];
+    v[1] = d[2] + d[1];
+    v[2] = d[2] - d[1];
+    v[3] = d[3] - d[1];
+#elif CXN_N == 6
+    const int32_t even1 = d[4] - 4 * d[2], odd1 = d[3] - 4 * d[1];
+    const int32_t even2 = d[4] - d[2], odd2 = d[3] - d[1];
+    v[0] = even2 + 4 * (d[0] - d[2]);
+    v[1] = even1 + odd1;
+    v[2] = even1 - odd1;
+    v[3] = even2 + 2 * odd2;
+    v[4] = even2 - 2 * odd2;
+    v[5] = d[5] - d[3] - 4 * odd2;
+#else
+    const int32_t even1 = 4 * (d[6] + d[2]) - 17 * d[4], odd1 = 4 * (d[5] + d[1]) - 17 * d[3];
+    const int32_t even2 = d[2] + 4 * d[6] - 5 * d[4], odd2 = d[1] + 4 * d[5] - 5 * d[3];
+    const int32_t even3 = d[6] + 4 * d[2] - 5 * d[4], odd3 = d[5] + 4 * d[1] - 5 * d[3];
+    v[0] = 21 * (d[2] - d[4]) + 4 * (d[6] - d[0]);
+    v[1] = even1 + odd1;
+    v[2] = even1 - odd1;
+    v[3] = even2 + 2 * odd2;
+    v[4] = even2 - 2 * odd2;
+    v[5] = 2 * even3 + odd3;
+    v[6] = 2 * even3 - odd3;
+    v[7] = 21 * (d[3] - d[5]) + 4 * (d[7] - d[1]);
+#endif
+}
+
+/* high * 2^16 + low, |low| < 2^15: the borrow of a negative low half is given back. */
+CXN_INLINE uint32_t CXN_LOCAL(halves)(int32_t x)
+{
+    return (uint32_t)x + (((uint32_t)x & 0x8000U) << 1);
+}
+
+/* Bytes 0 and 2 of a word, as a pair for `transform`; called with the word shifted for bytes 1 and 3. */
+CXN_INLINE int32_t CXN_LOCAL(pair)(uint32_t x)
+{
+    /* Offset binary has no borrow; the offset is taken off both halves at once. */
+    return (int32_t)(((x ^ 0x00800080U) & 0x00ff00ffU) - 0x00800080U);
+}
+
+/* Input row `from`, the columns of one tile from `left` on, into row `to` of every plane. */
+CXN_INLINE void CXN_LOCAL(strip_row)(int16_t *CXN_RESTRICT to, const int8_t *CXN_RESTRICT from, int32_t left)
+{
+    const int32_t clipped = left < 0 || left > CXN_GET(IN_W) - CXN_N;
+    int32_t c = 0;
+    from += left * CXN_GET(IN_CH);
+#if CXN_GET(IN_CH) % 4 == 0
+    for (; c < CXN_GET(IN_CH); c += 4) {
+        uint32_t x[CXN_N];
+        int32_t d[CXN_N], v[CXN_N];
+        if (clipped) {
+            CXN_UNROLL_LOOP(8)
+            for (int32_t j = 0; j < CXN_N; j++)
+                x[j] = left + j < 0 || left + j >= CXN_GET(IN_W) ? 0 : cxn_load_u32_single(from + j * CXN_GET(IN_CH) + c);
+        } else {
+            CXN_UNROLL_LOOP(8)
+            for (int32_t j = 0; j < CXN_N; j++)
+                x[j] = cxn_load_u32_single(from + j * CXN_GET(IN_CH) + c);
+        }
+        CXN_UNROLL_LOOP(8)
+        for (int32_t j = 0; j < CXN_N; j++)
+            d[j] = CXN_LOCAL(pair)(x[j]);
+        CXN_LOCAL(transform)(d, v);
+        CXN_UNROLL_LOOP(8)
+        for (int32_t i = 0; i < CXN_N; i++)
+            cxn_store_u32_aligned(to + i * CXN_PLANE + c, CXN_LOCAL(halves)(v[i]));
+        CXN_UNROLL_LOOP(8)
+        for (int32_t j = 0; j < CXN_N; j++)
+            d[j] = CXN_LOCAL(pair)(x[j] >> 8);
+        CXN_LOCAL(transform)(d, v);
+        CXN_UNROLL_LOOP(8)
+        for (int32_t i = 0; i < CXN_N; i++)
+            cxn_store_u32_aligned(to + i * CXN_PLANE + c + 2, CXN_LOCAL(halves)(v[i]));
+    }
+#else
+    for (; c < CXN_GET(IN_CH); c++) {
+        int32_t d[CXN_N], v[CXN_N];
+        CXN_UNROLL_LOOP(8)
+        for (int32_t j = 0; j < CXN_N; j++)
+            d[j] = clipped && (left + j < 0 || left + j >= CXN_GET(IN_W)) ? 0 : from[j * CXN_GET(IN_CH) + c];
+        CXN_LOCAL(transform)(d, v);
+        CXN_UNROLL_LOOP(8)
+        for (int32_t i = 0; i < CXN_N; i++)
+            to[i * CXN_PLANE + c] = (int16_t)v[i];
+    }
+#endif
+}
+
+#if CXN_GET(WEIGHT_LAYOUT) == CXN_WEIGHT_LAYOUT_PLAIN
+/* u = G g, scaled as cmsisnn_x.packing.winograd_transform does it; one channel, or two in one word. */
+CXN_INLINE void CXN_LOCAL(transform_weights)(const int32_t *g, int32_t *u)
+{
+    enum { last = CXN_GET(KERNEL_W) - 1 };
+    int32_t even1 = 0, odd1 = 0, even2 = 0, odd2 = 0, even3 = 0, odd3 = 0;
+    CXN_UNROLL_LOOP(8)
+    for (int32_t k = 0; k <= last; k += 2) {
+        even1 += g[k];
+        even2 += g[k] * (1 << k);
+        even3 += g[k] * (1 << (last - k));
+    }
+    CXN_UNROLL_LOOP(8)
+    for (int32_t k = 1; k <= last; k += 2) {
+        odd1 += g[k];
+        odd2 += g[k] * (1 << k);
+        odd3 += g[k] * (1 << (last - k));
+    }
+#if CXN_N == 4
+    (void)even2, (void)odd2, (void)even3, (void)odd3;
+    u[0] = -2 * g[0];
+    u[1] = even1 + odd1;
+    u[2] = even1 - odd1;
+    u[3] = 2 * g[last];
+#else
+    u[0] = (CXN_N == 6 ? 6 : -90) * g[0];
+    u[1] = (CXN_N == 6 ? -4 : -20) * (even1 + odd1);
+    u[2] = (CXN_N == 6 ? -4 : -20) * (even1 - odd1);
+    u[3] = even2 + odd2;
+    u[4] = even2 - odd2;
+#if CXN_N == 8
+    u[5] = even3 + odd3;
+    u[6] = even3 - odd3;
+#else
+    (void)even3, (void)odd3;
+#endif
+    u[CXN_N - 1] = (CXN_N == 6 ? 24 : 90) * g[last];
+#endif
+}
+
+/* `rows` rows of plain weights, and zeros up to `block` rows, as the packed block of those rows. */
+CXN_NOINLINE void CXN_LOCAL(pack)(int16_t *CXN_RESTRICT to, const int8_t *CXN_RESTRICT w, int32_t rows, int32_t block)
+{
+    CXN_UNROLL_LOOP(1)
+    for (int32_t r = 0; r < block; r++) {
+        int16_t *at = to + 2 * r;
+        CXN_UNROLL_LOOP(1)
+        for (int32_t m = 0; m < CXN_GET(KERNEL_H); m++) {
+            int32_t g[CXN_GET(KERNEL_W)], u[CXN_N];
+#if CXN_GET(IN_CH) % 4 == 0
+            CXN_UNROLL_LOOP(1)
+            for (int32_t c = 0; c < CXN_GET(IN_CH); c += 4, at += 4 * block) {
+                uint32_t x[CXN_GET(KERNEL_W)];
+                CXN_UNROLL_LOOP(8)
+                for (int32_t k = 0; k < CXN_GET(KERNEL_W); k++)
+                    x[k] = r < rows ? cxn_load_u32_aligned(w + k * CXN_GET(IN_CH) + c) : 0;
+                CXN_UNROLL_LOOP(8)
+                for (int32_t k = 0; k < CXN_GET(KERNEL_W); k++)
+                    g[k] = CXN_LOCAL(pair)(x[k]);
+                CXN_LOCAL(transform_weights)(g, u);
+                CXN_UNROLL_LOOP(8)
+                for (int32_t i = 0; i < CXN_N; i++)
+                    cxn_store_u32_aligned(at + i * block * CXN_RUN, CXN_LOCAL(halves)(u[i]));
+                CXN_UNROLL_LOOP(8)
+                for (int32_t k = 0; k < CXN_GET(KERNEL_W); k++)
+                    g[k] = CXN_LOCAL(pair)(x[k] >> 8);
+                CXN_LOCAL(transform_weights)(g, u);
+                CXN_UNROLL_LOOP(8)
+                for (int32_t i = 0; i < CXN_N; i++)
+                    cxn_store_u32_aligned(at + i * block * CXN_RUN + 2 * block, CXN_LOCAL(halves)(u[i]));
+            }
+#else
+            for (int32_t c = 0; c < CXN_GET(IN_CH); c++) {
+                /* Element e of a row lies in pair e / 2. */
+                const int32_t e = m * CXN_GET(IN_CH) + c;
+                CXN_UNROLL_LOOP(8)
+                for (int32_t k = 0; k < CXN_GET(KERNEL_W); k++)
+                    g[k] = r < rows ? w[k * CXN_GET(IN_CH) + c] : 0;
+                CXN_LOCAL(transform_weights)(g, u);
+                CXN_UNROLL_LOOP(8)
+                for (int32_t i = 0; i < CXN_N; i++)
+                    at[i * block * CXN_RUN + e / 2 * (2 * block) + e % 2] = (int16_t)u[i];
+            }
+#endif
+            if (r < rows)
+                w += CXN_GET(KERNEL_W) * CXN_GET(IN_CH);
+        }
+#if CXN_RUN_EXACT % 2
+        for (int32_t i = 0; i < CXN_N; i++)
+            at[i * block * CXN_RUN + CXN_RUN_EXACT / 2 * (2 * block) + 1] = 0;
+#endif
+    }
+}
+#endif
+
+/* Wrapping arithmetic of the output side. */
+CXN_INLINE int32_t CXN_LOCAL(descale)(uint32_t sum)
+{
+    /* 0xaaaaaaab = 1/3, 0xa4fa4fa5 = 1/45 modulo 2^32 */
+#if CXN_N == 6
+    sum *= 0xaaaaaaabU;
+#elif CXN_N == 8
+    sum *= 0xa4fa4fa5U;
+#endif
+    return (int32_t)sum >> CXN_SCALE_SHIFT;
+}
+
+/* TILE output columns of channel o + r, whose CXN_ACC_INIT is `init`. */
+CXN_INLINE void CXN_LOCAL(outputs)(const int32_t *m, int32_t step, int32_t init, const CXN_CHANNEL_T *channels, int32_t o, int32_t r,
+                                   CXN_OUT_T *out, int32_t columns)
+{
+    uint32_t sum[CXN_GET(TILE)];
+    const uint32_t plus1 = (uint32_t)m[step] + (uint32_t)m[2 * step], minus1 = (uint32_t)m[step] - (uint32_t)m[2 * step];
+#if CXN_N == 4
+    sum[0] = (uint32_t)m[0] + plus1;
+    sum[1] = minus1 + (uint32_t)m[3 * step];
+#else
+    const uint32_t plus2 = (uint32_t)m[3 * step] + (uint32_t)m[4 * step], minus2 = (uint32_t)m[3 * step] - (uint32_t)m[4 * step];
+#if CXN_N == 6
+    const uint32_t plus3 = 0, minus3 = 0;
+#else
+    const uint32_t plus3 = (uint32_t)m[5 * step] + (uint32_t)m[6 * step], minus3 = (uint32_t)m[5 * step] - (uint32_t)m[6 * step];
+#endif
+    const uint32_t last = (uint32_t)m[(CXN_N - 1) * step];
+#if CXN_GET(TILE) == 2
+    sum[0] = (uint32_t)m[0] + plus1 + plus2 + 2 * plus3;
+    sum[1] = minus1 + 2 * minus2 + minus3 + last;
+#else
+    sum[0] = (uint32_t)m[0] + plus1 + plus2 + 8 * plus3;
+    sum[1] = minus1 + 2 * minus2 + 4 * minus3;
+    sum[2] = plus1 + 4 * plus2 + 2 * plus3;
+    sum[3] = minus1 + 8 * minus2 + minus3 + last;
+#endif
+#endif
+    for (int32_t j = 0; j < CXN_GET(TILE); j++)
+        if (CXN_GET(OUT_W) % CXN_GET(TILE) == 0 || j < columns)
+            out[j * CXN_OUT_COLUMN] = (CXN_OUT_T)CXN_REQUANTISE(
+                (int32_t)((uint32_t)init + (uint32_t)CXN_LOCAL(descale)(sum[j])), channels + o + r);
+}
+
+CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_STORED_T *CXN_RESTRICT weights,
+                              const CXN_CHANNEL_T *CXN_RESTRICT channels, CXN_OUT_T *CXN_RESTRICT output, void *CXN_RESTRICT scratch)
+{
+    int16_t *const planes = (int16_t *)scratch;
+    int32_t m[CXN_N * CXN_MAX(CXN_BR, 2) * CXN_BC];
+#if CXN_RUN_EXACT % 2
+    /* The zero weight that fills a run up meets one element behind the plane. */
+    for (int32_t i = 0; i < CXN_N; i++)
+        planes[i * CXN_PLANE + CXN_HEIGHT * CXN_GET(IN_CH)] = 0;
+#endif
+#if defined(CXN_POOL_FUSED)
+    CXN_LOCAL(band) band = {(CXN_OUT_T *)scratch + CXN_LOWERING_BYTES / sizeof(CXN_OUT_T), output, 0, 0, 0};
+#endif
+    for (int32_t x = 0; x < CXN_GET(OUT_W); x += CXN_GET(TILE)) {
+#if defined(CXN_POOL_FUSED)
+        if (x + CXN_GET(TILE) <= band.needed)
+            continue;
+        CXN_OUT_T *const strip = band.lines + (x - band.first) * CXN_BAND_LINE;
+#endif
+        for (int32_t row = 0; row < CXN_HEIGHT; row++) {
+            const int32_t y = row - CXN_GET(PAD_TOP);
+            int16_t *const to = planes + row * CXN_GET(IN_CH);
+            if (y >= 0 && y < CXN_GET(IN_H))
+                CXN_LOCAL(strip_row)(to, input + y * (CXN_GET(IN_W) * CXN_GET(IN_CH)), x - CXN_GET(PAD_LEFT));
+            else if (x == 0)
+                for (int32_t i = 0; i < CXN_N; i++)
+                    CXN_MEMSET(to + i * CXN_PLANE, 0, CXN_GET(IN_CH) * 2);
+        }
+        /* The rows left over run the same loop for another number of rows; as one inline function GCC compiles both otherwise, and no better. */
+        const CXN_STORED_T *stored = weights;
+        int32_t o = 0;
+#if CXN_GET(OUT_CH) >= CXN_BR
+        for (; o <= CXN_GET(OUT_CH) - CXN_BR; o += CXN_BR, stored += CXN_ROW_OF(CXN_BR)) {
+#if CXN_GET(WEIGHT_LAYOUT) == CXN_WEIGHT_LAYOUT_PLAIN
+            const CXN_W_T *const w = planes + CXN_N * CXN_PLANE;
+            CXN_LOCAL(pack)(planes + CXN_N * CXN_PLANE, stored, CXN_BR, CXN_BR);
+#else
+            const CXN_W_T *const w = stored;
+#endif
+            for (int32_t y = 0; y < CXN_GET(OUT_H); y += CXN_BC) {
+                y = CXN_MIN(y, CXN_GET(OUT_H) - CXN_BC);
+                CXN_LOCAL(products)(m, w, planes + y * CXN_COL_STEP);
+                for (int32_t r = 0; r < CXN_BR; r++)
+                    for (int32_t c = 0; c < CXN_BC; c++)
+                        CXN_LOCAL(outputs)(m + r * CXN_BC + c, CXN_BR * CXN_BC, CXN_ACC_INIT(&channels[o + r]), channels, o, r,
+                                           CXN_OUT_PIXEL(y + c, x) + o + r, CXN_GET(OUT_W) - x);
+            }
+        }
+#endif
+#if CXN_GET(OUT_CH) % CXN_BR
+        for (; o < CXN_GET(OUT_CH); o += 2, stored += CXN_ROW_OF(2)) {
+#if CXN_GET(WEIGHT_LAYOUT) == CXN_WEIGHT_LAYOUT_PLAIN
+            const CXN_W_T *const w = planes + CXN_N * CXN_PLANE;
+            CXN_LOCAL(pack)(planes + CXN_N * CXN_PLANE, stored, CXN_MIN(2, CXN_GET(OUT_CH) - o), 2);
+#else
+            const CXN_W_T *const w = stored;
+#endif
+            for (int32_t y = 0; y < CXN_GET(OUT_H); y += CXN_BC) {
+                y = CXN_MIN(y, CXN_GET(OUT_H) - CXN_BC);
+                CXN_PRODUCTS_LEFT(m, w, planes + y * CXN_COL_STEP);
+                for (int32_t r = 0; r < CXN_MIN(2, CXN_GET(OUT_CH) - o); r++)
+                    for (int32_t c = 0; c < CXN_BC; c++)
+                        CXN_LOCAL(outputs)(m + r * CXN_BC + c, 2 * CXN_BC, CXN_ACC_INIT(&channels[o + r]), channels, o, r,
+                                           CXN_OUT_PIXEL(y + c, x) + o + r, CXN_GET(OUT_W) - x);
+            }
+        }
+#endif
+#if defined(CXN_POOL_FUSED)
+        CXN_LOCAL(band_pool)(&band, CXN_MIN(x + CXN_GET(TILE), CXN_GET(OUT_W)));
+#endif
+    }
+}
+
+#undef CXN_RANGES_FIT
+#undef CXN_N
+#undef CXN_HEIGHT
+#undef CXN_RUN_EXACT
+#undef CXN_PLANE
+#undef CXN_SCALE_SHIFT
+#undef CXN_W_T
+#undef CXN_W_BYTES
+#undef CXN_W_ROW_STEP
+#undef CXN_RUN
+#undef CXN_D_T
+#undef CXN_D_WIDE
+#undef CXN_D_ALIGNED
+#undef CXN_D_LOAD
+#undef CXN_COL_STEP
+#undef CXN_PRODUCTS_LEFT
+#undef CXN_STORED_T
+#undef CXN_ROW_OF
+#undef CXN_OUT_COLUMN
+#undef CXN_OUT_PIXEL

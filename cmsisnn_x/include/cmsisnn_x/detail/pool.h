@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The walk over the windows of one pooling instance, shared by max_pool.h and avg_pool.h. They define, before the include,
+ *     CXN_POOL_T                                       what accumulates over a window
+ *     CXN_LOCAL(begin)(x, lanes) -> CXN_POOL_T         one lane group
+ *     CXN_LOCAL(extend)(sum, x, lanes), join(sum, sum, lanes)
+ *     CXN_LOCAL(scale)(count)                          a factor for windows of `count` elements, made outside the channel loop
+ *     CXN_LOCAL(finish)(sum, count, scale, lanes)      the output elements
+ * and get CXN_KERNEL. A row of windows goes one lane group of channels at a time: the columns that neighbouring windows share stay
+ * in registers; so do the windows at its ends that the image clips. Windows further out, and kernels above 4, take plain loops.
+ * Channels go in words; where they are no multiple of a word, the last word overlaps the one before it.
+ *
+ * Fused into the convolution before it (CXN_POOL_FUSED), it gives CXN_LOCAL(line) alone, a row of windows whose rows lie behind each
+ * other; with CXN_POOL_BY_COLUMNS a column of windows, read from columns that lie behind each other: the same walk, axes exchanged.
+ */
+#if CXN_GET(PAD_TOP) >= CXN_GET(KERNEL_H) || CXN_GET(PAD_LEFT) >= CXN_GET(KERNEL_W)
+#error "PAD_TOP, PAD_LEFT: legal values are below KERNEL_H, KERNEL_W"
+#endif
+#if (CXN_GET(OUT_H) - 1) * CXN_GET(STRIDE_Y) - CXN_GET(PAD_TOP) >= CXN_GET(IN_H) || \
+    (CXN_GET(OUT_W) - 1) * CXN_GET(STRIDE_X) - CXN_GET(PAD_LEFT) >= CXN_GET(IN_W)
+#error "OUT_H, STRIDE_Y, OUT_W, STRIDE_X: legal values leave no window outside of the image"
+#endif
+#if CXN_GET(OUT_CH) != CXN_GET(IN_CH)
+#error "OUT_CH: legal value is that of IN_CH"
+#endif
+
+#if defined(CXN_POOL_BY_COLUMNS)
+#define CXN_POOL_Y(name_y, name_x) CXN_GET(name_x)
+#define CXN_POOL_X(name_x, name_y) CXN_GET(name_y)
+#define CXN_POOL_OUT_PIXEL (CXN_GET(OUT_W) * CXN_GET(OUT_CH))
+#else
+#define CXN_POOL_Y(name_y, name_x) CXN_GET(name_y)
+#define CXN_POOL_X(name_x, name_y) CXN_GET(name_x)
+#define CXN_POOL_OUT_PIXEL CXN_GET(OUT_CH)
+#endif
+#define CXN_POOL_IN_H CXN_POOL_Y(IN_H, IN_W)
+#define CXN_POOL_IN_W CXN_POOL_X(IN_W, IN_H)
+#define CXN_POOL_OUT_H CXN_POOL_Y(OUT_H, OUT_W)
+#define CXN_POOL_OUT_W CXN_POOL_X(OUT_W, OUT_H)
+#define CXN_POOL_KERNEL_H CXN_POOL_Y(KERNEL_H, KERNEL_W)
+#define CXN_POOL_KERNEL_W CXN_POOL_X(KERNEL_W, KERNEL_H)
+#define CXN_POOL_STRIDE_Y CXN_POOL_Y(STRIDE_Y, STRIDE_X)
+#define CXN_POOL_STRIDE_X CXN_POOL_X(STRIDE_X, STRIDE_Y)
+#define CXN_POOL_PAD_TOP CXN_POOL_Y(PAD_TOP, PAD_LEFT)
+#define CXN_POOL_PAD_LEFT CXN_POOL_X(PAD_LEFT, PAD_TOP)
+
+#define CXN_POOL_PIXEL CXN_GET(IN_CH)
+#define CXN_POOL_ROW (CXN_POOL_IN_W * CXN_GET(IN_CH))
+#define CXN_POOL_OVERLAP (CXN_POOL_KERNEL_W - CXN_POOL_STRIDE_X)
+#define CXN_POOL_COUNT (CXN_POOL_KERNEL_H * CXN_POOL_KERNEL_W)
+
+/* Output columns CXN_POOL_LOW..CXN_POOL_HIGH - 1 have all their window columns inside the image. */
+#define CXN_POOL_LOW ((CXN_POOL_PAD_LEFT + CXN_POOL_STRIDE_X - 1) / CXN_POOL_STRIDE_X)
+#if CXN_POOL_IN_W + CXN_POOL_PAD_LEFT >= CXN_POOL_KERNEL_W
+#define CXN_POOL_HIGH CXN_MIN((CXN_POOL_IN_W + CXN_POOL_PAD_LEFT - CXN_POOL_KERNEL_W) / CXN_POOL_STRIDE_X + 1, CXN_POOL_OUT_W)
+#else
+#define CXN_POOL_HIGH 0
+#endif
+#if CXN_POOL_KERNEL_H <= 4 && CXN_POOL_KERNEL_W <= 4 && CXN_POOL_HIGH > CXN_POOL_LOW
+#define CXN_POOL_SLIDES 1
+#else
+#define CXN_POOL_SLIDES 0
+#endif
+/* The clipped windows next to them, one on each side, and how many columns they have. */
+#define CXN_POOL_LEFT (CXN_POOL_LOW > 0)
+#define CXN_POOL_RIGHT (CXN_POOL_OUT_W > CXN_POOL_HIGH)
+#define CXN_POOL_LEFT_COLUMNS (CXN_POOL_KERNEL_W - CXN_POOL_PAD_LEFT + (CXN_POOL_LOW - 1) * CXN_POOL_STRIDE_X)
+#define CXN_POOL_RIGHT_COLUMNS (CXN_POOL_IN_W + CXN_POOL_PAD_LEFT - CXN_POOL_HIGH * CXN_POOL_STRIDE_X)
+/* Whether windows are clipped at the top or bottom. */
+#define CXN_POOL_CLIPS_ROWS \
+    (CXN_POOL_PAD_TOP > 0 || (CXN_POOL_OUT_H - 1) * CXN_POOL_STRIDE_Y - CXN_POOL_PAD_TOP + CXN_POOL_KERNEL_H > CXN_POOL_IN_H)
+
+/* Factors for the left, the whole and the right windows of a row. */
+typedef struct {
+    uint32_t left, whole, right;
+} CXN_LOCAL(scales);
+
+#if CXN_POOL_SLIDES
+/* The loads come first: in a row they cost one cycle each after the first. */
+CXN_INLINE CXN_POOL_T CXN_LOCAL(column)(const CXN_IN_T *p, int rows, int lanes)
+{
+    const int has1 = CXN_POOL_KERNEL_H > 1 && rows > 1;
+    const int has2 = CXN_POOL_KERNEL_H > 2 && rows > 2;
+    const int has3 = CXN_POOL_KERNEL_H > 3 && rows > 3;
+    const uint32_t x0 = CXN_LOCAL(load_lanes)(p, lanes);
+    const uint32_t x1 = has1 ? CXN_LOCAL(load_lanes)(p + CXN_POOL_ROW, lanes) : 0;
+    const uint32_t x2 = has2 ? CXN_LOCAL(load_lanes)(p + 2 * CXN_POOL_ROW, lanes) : 0;
+    const uint32_t x3 = has3 ? CXN_LOCAL(load_lanes)(p + 3 * CXN_POOL_ROW, lanes) : 0;
+    CXN_POOL_T sum = CXN_LOCAL(begin)(x0, lanes);
+    if (has1) {
+        sum = CXN_LOCAL(extend)(sum, x1, lanes);
+    }
+    if (has2) {
+        sum = CXN_LOCAL(extend)(sum, x2, lanes);
+    }
+    if (has3) {
+        sum = CXN_LOCAL(extend)(sum, x3, lanes);
+    }
+    return sum;
+}
+
+/* One lane group of a row of windows with `rows` rows; `input` is the first pixel of the first of them. */
+CXN_INLINE void CXN_LOCAL(slide)(const CXN_IN_T *input, CXN_OUT_T *output, int rows, CXN_LOCAL(scales) scales, int lanes)
+{
+    CXN_POOL_T c0 = CXN_LOCAL(begin)(0, lanes);
+    CXN_POOL_T c1 = c0;
+    CXN_POOL_T c2 = c0;
+    CXN_POOL_T c3 = c0;
+    if (CXN_POOL_LEFT) {
+        CXN_POOL_T sum = CXN_LOCAL(column)(input, rows, lanes);
+        if (CXN_POOL_LEFT_COLUMNS > 1) {
+            sum = CXN_LOCAL(join)(sum, CXN_LOCAL(column)(input + CXN_POOL_PIXEL, rows, lanes), lanes);
+        }
+        if (CXN_POOL_LEFT_COLUMNS > 2) {
+            sum = CXN_LOCAL(join)(sum, CXN_LOCAL(column)(input + 2 * CXN_POOL_PIXEL, rows, lanes), lanes);
+        }
+        CXN_LOCAL(store_lanes)(output, CXN_LOCAL(finish)(sum, rows * CXN_POOL_LEFT_COLUMNS, scales.left, lanes), lanes);
+        output += CXN_POOL_OUT_PIXEL;
+    }
+    input += (CXN_POOL_LOW * CXN_POOL_STRIDE_X - CXN_POOL_PAD_LEFT) * CXN_POOL_PIXEL;
+    if (CXN_POOL_OVERLAP > 0) {
+        c0 = CXN_LOCAL(column)(input, rows, lanes);
+    }
+    if (CXN_POOL_OVERLAP > 1) {
+        c1 = CXN_LOCAL(column)(input + CXN_POOL_PIXEL, rows, lanes);
+    }
+    if (CXN_POOL_OVERLAP > 2) {
+        c2 = CXN_LOCAL(column)(input + 2 * CXN_POOL_PIXEL, rows, lanes);
+    }
+    CXN_UNROLL_LOOP(2)
+    for (int x = CXN_POOL_LOW; x < CXN_POOL_HIGH; ++x) {
+        CXN_POOL_T sum;
+        if (CXN_POOL_OVERLAP < 1) {
+            c0 = CXN_LOCAL(column)(input, rows, lanes);
+        }
+        sum = c0;
+        if (CXN_POOL_KERNEL_W > 1) {
+            if (CXN_POOL_OVERLAP < 2) {
+                c1 = CXN_LOCAL(column)(input + CXN_POOL_PIXEL, rows, lanes);
+            }
+            sum = CXN_LOCAL(join)(sum, c1, lanes);
+        }
+        if (CXN_POOL_KERNEL_W > 2) {
+            if (CXN_POOL_OVERLAP < 3) {
+                c2 = CXN_LOCAL(column)(input + 2 * CXN_POOL_PIXEL, rows, lanes);
+            }
+            sum = CXN_LOCAL(join)(sum, c2, lanes);
+        }
+        if (CXN_POOL_KERNEL_W > 3) {
+            c3 = CXN_LOCAL(column)(input + 3 * CXN_POOL_PIXEL, rows, lanes);
+            sum = CXN_LOCAL(join)(sum, c3, lanes);
+        }
+        CXN_LOCAL(store_lanes)(output, CXN_LOCAL(finish)(sum, rows * CXN_POOL_KERNEL_W, scales.whole, lanes), lanes);
+        c0 = CXN_POOL_STRIDE_X == 1 ? c1 : CXN_POOL_STRIDE_X == 2 ? c2 : c3;
+        c1 = CXN_POOL_STRIDE_X == 1 ? c2 : c3;
+        c2 = c3;
+        input += CXN_POOL_STRIDE_X * CXN_POOL_PIXEL;
+        output += CXN_POOL_OUT_PIXEL;
+    }
+    if (CXN_POOL_RIGHT) {
+        CXN_POOL_T sum = CXN_POOL_OVERLAP < 1 ? CXN_LOCAL(column)(input, rows, lanes) : c0;
+        if (CXN_POOL_RIGHT_COLUMNS > 1) {
+            c1 = CXN_POOL_OVERLAP < 2 ? CXN_LOCAL(column)(input + CXN_POOL_PIXEL, rows, lanes) : c1;
+            sum = CXN_LOCAL(join)(sum, c1, lanes);
+        }
+        if (CXN_POOL_RIGHT_COLUMNS > 2) {
+            c2 = CXN_POOL_OVERLAP < 3 ? CXN_LOCAL(column)(input + 2 * CXN_POOL_PIXEL, rows, lanes) : c2;
+            sum = CXN_LOCAL(join)(sum, c2, lanes);
+        }
+        CXN_LOCAL(store_lanes)(output, CXN_LOCAL(finish)(sum, rows * CXN_POOL_RIGHT_COLUMNS, scales.right, lanes), lanes);
+    }
+}
+#endif
+
+/* One lane group of one window of rows x columns pixels, all inside the image. */
+CXN_INLINE void CXN_LOCAL(window)(const CXN_IN_T *input, CXN_OUT_T *output, int rows, int columns, uint32_t scale, int lanes)
+{
+    const CXN_IN_T *row = input;
+    CXN_POOL_T sum = CXN_LOCAL(begin)(CXN_LOCAL(load_lanes)(row, lanes), lanes);
+    int x = 1;
+    for (int y = 0; y < rows; ++y) {
+        const CXN_IN_T *p = row + x * CXN_POOL_PIXEL;
+        CXN_UNROLL_LOOP(2)
+        for (; x < columns; ++x) {
+            sum = CXN_LOCAL(extend)(sum, CXN_LOCAL(load_lanes)(p, lanes), lanes);
+            p += CXN_POOL_PIXEL;
+        }
+        x = 0;
+        row += CXN_POOL_ROW;
+    }
+    CXN_LOCAL(store_lanes)(output, CXN_LOCAL(finish)(sum, rows * columns, scale, lanes), lanes);
+}
+
+/* Every channel: of a row of windows, or of one window. */
+CXN_INLINE void CXN_LOCAL(channels)(const CXN_IN_T *input, CXN_OUT_T *output, int rows, int columns, int slides)
+{
+#if CXN_POOL_WORDS && CXN_GET(IN_CH) >= CXN_LANES
+    const int lanes = CXN_LANES;
+#else
+    const int lanes = 1;
+#endif
+    const int last = CXN_GET(IN_CH) - lanes;
+    CXN_LOCAL(scales) scales = {0, 0, 0};
+    int c = 0;
+    scales.whole = CXN_LOCAL(scale)(rows * columns);
+    if (slides && CXN_POOL_LEFT) {
+        scales.left = CXN_LOCAL(scale)(rows * CXN_POOL_LEFT_COLUMNS);
+    }
+    if (slides && CXN_POOL_RIGHT) {
+        scales.right = CXN_LOCAL(scale)(rows * CXN_POOL_RIGHT_COLUMNS);
+    }
+    for (;;) {
+        if (slides) {
+#if CXN_POOL_SLIDES
+            CXN_LOCAL(slide)(input + c, output + c, rows, scales, lanes);
+#endif
+        } else {
+            CXN_LOCAL(window)(input + c, output + c, rows, columns, scales.whole, lanes);
+        }
+        if (c == last) {
+            break;
+        }
+        c = CXN_MIN(c + lanes, last);
+    }
+}
+
+/* A row of windows with `rows` rows; `row` is the first pixel of the first of them. Returns where the next row goes. */
+CXN_INLINE CXN_OUT_T *CXN_LOCAL(line)(const CXN_IN_T *row, CXN_OUT_T *output, int rows)
+{
+    for (int x = 0; x < CXN_POOL_OUT_W; ++x) {
+        const int left = x * CXN_POOL_STRIDE_X - CXN_POOL_PAD_LEFT;
+        const int x_low = CXN_MAX(left, 0);
+        const int columns = CXN_MIN(left + CXN_POOL_KERNEL_W, CXN_POOL_IN_W) - x_low;
+#if CXN_POOL_SLIDES
+        if (x == CXN_POOL_LOW - CXN_POOL_LEFT) {
+            if (!CXN_POOL_CLIPS_ROWS || rows == CXN_POOL_KERNEL_H) {
+                CXN_LOCAL(channels)(row, output, CXN_POOL_KERNEL_H, CXN_POOL_KERNEL_W, 1);
+            } else {
+                CXN_LOCAL(channels)(row, output, rows, CXN_POOL_KERNEL_W, 1);
+            }
+            x = CXN_POOL_HIGH + CXN_POOL_RIGHT - 1;
+            output += (CXN_POOL_HIGH + CXN_POOL_RIGHT - CXN_POOL_LOW + CXN_POOL_LEFT) * CXN_POOL_OUT_PIXEL;
+            continue;
+        }
+#endif
+        CXN_LOCAL(channels)(row + x_low * CXN_POOL_PIXEL, output, rows, columns, 0);
+        output += CXN_POOL_OUT_PIXEL;
+    }
+    return output;
+}
+
+#if !defined(CXN_POOL_FUSED)
+CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, CXN_OUT_T *CXN_RESTRICT output, void *scratch)
+{
+    (void)scratch;
+    for (int y = 0; y < CXN_POOL_OUT_H; ++y) {
+        const int top = y * CXN_POOL_STRIDE_Y - CXN_POOL_PAD_TOP;
+        const int y_low = CXN_MAX(top, 0);
+        const int rows = CXN_MIN(top + CXN_POOL_KERNEL_H, CXN_POOL_IN_H) - y_low;
+        output = CXN_LOCAL(line)(input + y_low * CXN_POOL_ROW, output, rows);
+    }
+}
+#endif
+
+#undef CXN_POOL_T
+#undef CXN_POOL_WORDS
+#undef CXN_POOL_PIXEL
+#undef CXN_POOL_ROW
+#undef CXN_POOL_OVERLAP
+#undef CXN_POOL_COUNT
+#undef CXN_POOL_LOW
+#undef CXN_POOL_HIGH
+#undef CXN_POOL_SLIDES
+#undef CXN_POOL_LEFT
+#undef CXN_POOL_RIGHT
+#undef CXN_POOL_LEFT_COLUMNS
+#undef CXN_POOL_RIGHT_COLUMNS
+#undef CXN_POOL_CLIPS_ROWS
+#undef CXN_POOL_OUT_PIXEL
+#undef CXN_POOL_Y
+#undef CXN_POOL_X
+#undef CXN_POOL_IN_H
+#undef CXN_POOL_IN_W
+#undef CXN_POOL_OUT_H
+#undef CXN_POOL_OUT_W
+#undef CXN_POOL_KERNEL_H
+#undef CXN_POOL_KERNEL_W
+#undef CXN_POOL_STRIDE_Y
+#undef CXN_POOL_STRIDE_X
+#undef CXN_POOL_PAD_TOP
+#undef CXN_POOL_PAD_LEFT

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What rows have in common: shapes, footprints, and how a layer with weights enters a host network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from .._arguments import window_axis
+from ..errors import GeometryError, VariantError
+from ..layers import Layer
+from ..op import Case, Shape
+from ..variant import Variant
+
+ALIKE = (("q7",), ("q15",))
+"""Types of operations without weights."""
+WEIGHTS_ALIKE = (("q7", "q7"), ("q15", "q15"))
+
+SCHEDULES = (("asm", ("single",)), ("asm_dual", ("dual",)))
+"""Assembly with the DSP extension: the knob `inner`, and what it is scheduled for."""
+_CORES = {"v6m": "M0+", "v7m": "M3", "single": "M4 and M33", "dual": "M7"}
+
+
+def cores_of(schedules: tuple[str, ...]) -> str:
+    """The cores that schedules are for, in words."""
+    return " and ".join(_CORES[schedule] for schedule in schedules)
+
+
+def same_shape(shape: Shape, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Element-wise operations."""
+    return {"output_shape": shape}
+
+
+def windows(op: str, shape: Shape, attributes: Mapping[str, Any], channels: int | None = None) -> dict[str, Any]:
+    """Operations that slide windows: output of `channels` channels, by default as many as the input has."""
+    if len(shape) != 3:
+        raise GeometryError(
+            f"{op} needs an image [h, w, c], but its input has shape {list(shape)}; "
+            "give the model a three-dimensional input or use fully_connected"
+        )
+    kernel, padding = attributes["kernel"], attributes["padding"]
+    stride = attributes["stride"] or kernel
+    sides, around = [], []
+    for axis, side in enumerate(("height", "width")):
+        one = padding if isinstance(padding, str) else padding[axis]
+        try:
+            count, pads = window_axis(shape[axis], kernel[axis], stride[axis], one, attributes.get("ceil_mode", False))
+        except GeometryError as problem:
+            raise GeometryError(f"{problem} ({side})", *problem.keys) from None
+        sides.append(count)
+        around.append(pads)
+    output = (*sides, shape[2] if channels is None else channels)
+    return {"output_shape": output, "kernel": kernel, "stride": stride, "padding": tuple(around)}
+
+
+def scratch_of(footprints: Mapping[str, Callable[[Case, Variant], int]], case: Case, variant: Variant) -> int:
+    """The bytes that `footprints`, lowering -> function, say."""
+    if variant.lowering not in footprints:
+        raise VariantError(f"variant.lowering: {case.op} has no {variant.lowering!r} kernel")
+    if variant.fused_pool and case.pool is None:
+        raise VariantError("variant.fused_pool: expected a convolution with a pooling layer behind it, got none")
+    return footprints[variant.lowering](case, variant)
+
+
+def round_up_even(count: int) -> int:
+    return count + (count & 1)
+
+
+def columns(case: Case, variant: Variant) -> int:
+    """`im2col_cols` columns of q15 elements, each an even number of them, so that every column starts word aligned."""
+    return variant.im2col_cols * round_up_even(case.depth) * 2
+
+
+def nothing(case: Case, variant: Variant) -> int:
+    return 0
+
+
+def append_windows(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray], *, depthwise: bool) -> None:
+    """A convolution, into a host network."""
+    pad = (layer.padding[0][0], layer.padding[1][0])
+    executor.weighted(
+        depthwise,
+        layer.dtype == "q15",
+        layer.image,
+        layer.output_image,
+        layer.kernel,
+        layer.stride,
+        pad,
+        layer.requant,
+        constants["weights"],
+        constants.get("bias"),
+    )

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Activations: the rows of ReLU, and of sigmoid and tanh, which look up a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from .._tables import activation_table
+from ..layers import Layer
+from ..op import Op, Shape
+from ._shared import ALIKE, same_shape
+
+
+def _relu(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray]) -> None:
+    executor.element_wise("relu", layer.dtype == "q15", prod(layer.input_shape))
+
+
+def _look_up(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray]) -> None:
+    table = activation_table(layer.op, layer.dtype)
+    executor.element_wise("look_up", layer.dtype == "q15", prod(layer.input_shape), table, layer.int_bits)
+
+
+def _infer(shape: Shape, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return {"output_shape": shape, "int_bits": attributes["int_bits"]}
+
+
+RELU = Op(
+    "relu",
+    "relu",
+    roles=("x",),
+    types=ALIKE,
+    infer=same_shape,
+    in_place=(0,),
+    is_scale_free=True,
+    is_nonnegative=True,
+    append=_relu,
+)
+SIGMOID, TANH = (
+    Op(
+        name,
+        name,
+        roles=("x",),
+        types=ALIKE,
+        attributes=("int_bits",),
+        infer=_infer,
+        in_place=(0,),
+        is_nonnegative=is_nonnegative,
+        append=_look_up,
+    )
+    for name, is_nonnegative in (("sigmoid", True), ("tanh", False))
+)

@@ -1,0 +1,332 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Convolution: its row, its device kernels, what they ask of a layer, and their scratch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from math import gcd, prod
+from typing import Any
+
+from ..isa import Isa
+from ..layers import Layer
+from ..op import Case, Op, Shape
+from ..packing import pack_convolution
+from ..variant import BLOCKS, UNROLLS, Family, Variant
+from ._shared import (
+    SCHEDULES,
+    WEIGHTS_ALIKE,
+    append_windows,
+    columns,
+    cores_of,
+    nothing,
+    round_up_even,
+    scratch_of,
+    windows,
+)  # fmt: skip
+
+PAIRED = ((2, 2), (2, 4), (4, 2))
+FEW_COLS = (2, 4, 8)
+"""What C over packed weights comes in."""
+
+# ---------------------------------------------------------------- device kernels
+
+
+def _unfused() -> Iterator[Family]:
+    for dtype, packed in (("q7", ("interleaved", "widened")), ("q15", ("interleaved",))):
+        row = partial(Family, dtype)
+        yield row(UNROLLS, BLOCKS, "any shape on any core: the paper's knobs, the least code and flash")
+        # Packed weights in C: without the DSP extension, and unrolled less than this, assembly over the same weights
+        # was always faster.
+        for layout in packed:
+            few = partial(row, weight_layout=layout, least=Isa.DSP)
+            yield few((4, 8), PAIRED, "narrow outputs and odd channels in C", im2col_cols=FEW_COLS)
+            lines = partial(few, blocks=PAIRED, lowering="line_buffer")
+            yield lines((4,), wins="few channels, padded and strided kernels in C")
+            yield lines((2,), wins="few channels on M7 in C", schedules=("dual",))
+        yield row((1, 2, 4), BLOCKS, "padded kernels with little scratch and flash", lowering="line_buffer")
+        most = Isa.SCALAR if dtype == "q7" else None
+        direct = partial(row, (2, 4), PAIRED, lowering="direct", most=most)
+        yield direct("no padding: no scratch at all")
+        yield direct("no padding, 1x1 kernels: no scratch at all", weight_layout="interleaved")
+
+        # Assembly: the 2x4 block over packed weights.
+        block = partial(row, (4, 8), ((2, 4),))
+        for inner, schedules in SCHEDULES:
+            fast, names = partial(block, inner=inner, least=Isa.DSP, schedules=schedules), cores_of(schedules)
+            for layout in packed:
+                im2col = partial(fast, im2col_cols=(4, 8), weight_layout=layout)
+                yield im2col(f"outputs less than 4 wide, odd channels on {names}")
+                yield im2col(f"outputs less than 4 wide, large windows on {names}", column_layout="interleaved")
+                yield fast(f"1x1 and strided kernels on {names}", lowering="line_buffer", weight_layout=layout)
+            if dtype == "q15":
+                yield fast(f"1x1 and unpadded kernels on {names}", lowering="direct", weight_layout="interleaved")
+        for lowering in ("im2col", "line_buffer"):
+            yield block(
+                "q15, 1x1 and strided kernels on M3", im2col_cols=(4,), lowering=lowering, weight_layout="interleaved",
+                inner="asm", most=Isa.SCALAR, schedules=("v7m",),
+            )  # fmt: skip
+        small = partial(
+            row, (4, 8), ((2, 2),), im2col_cols=(2, 4, 8), weight_layout="interleaved", inner="asm", most=Isa.SCALAR,
+            schedules=("v6m",),
+        )  # fmt: skip
+        yield small("outputs one pixel wide, odd channels on M0+")
+        yield small("1x1 kernels and large windows on M0+", column_layout="interleaved")
+        yield small("strided kernels and few channels on M0+", lowering="line_buffer")
+
+    winograd = partial(Family, "q7", lowering="winograd", tiles=(2, 4))
+    for layout, price in (("widened", "for 2 to 3.2 times the flash"), ("plain", "and the flash of q7, slower")):
+        own = partial(winograd, weight_layout=layout)
+        wins = f"3, 5 and 7 wide at stride 1: 1.5 to 2.5 times fewer products {price}"
+        if layout == "widened":  # from plain weights, blocks of 2x4 and unrolled less, assembly was always faster
+            yield own((4, 8), ((2, 2), (4, 2)), f"{wins}, in C", least=Isa.DSP)
+        for block_, schedules in (((2, 4), ("v7m",)), ((2, 2), ("v6m",))):
+            where = f"{wins}, on {cores_of(schedules)}"
+            yield own((4, 8), (block_,), where, inner="asm", most=Isa.SCALAR, schedules=schedules)
+        for inner, schedules in SCHEDULES:
+            where = f"{wins}, on {cores_of(schedules)}"
+            yield own((2, 4, 8), ((2, 4),), where, inner=inner, least=Isa.DSP, schedules=schedules)
+
+
+def _fused() -> Iterator[Family]:
+    """Convolutions that take in the pooling behind them: few, the fastest of each kind and those of least scratch."""
+    wins = "SRAM: max or average pooling behind it, the image between never stored;"
+    for dtype, packed in (("q7", ("interleaved", "widened")), ("q15", ("interleaved",))):
+        row = partial(Family, dtype, fused_pool=True)
+        yield row((1, 8), ((2, 1), (2, 2)), f"{wins} least scratch on any core, least flash", im2col_cols=(1, 2))
+        packed_in_c = partial(row, (4,), PAIRED, weight_layout="interleaved")
+        yield packed_in_c(f"{wins} little scratch, in C", im2col_cols=(2, 4), least=Isa.DSP)
+        yield packed_in_c(f"{wins} padded and strided kernels, in C", lowering="line_buffer", least=Isa.DSP)
+        most = Isa.SCALAR if dtype == "q7" else None
+        yield packed_in_c(f"{wins} no padding, nothing but the band in scratch", lowering="direct", most=most)
+        block = partial(row, (8,), ((2, 4),))
+        for inner, schedules in SCHEDULES:
+            fast, names = partial(block, inner=inner, least=Isa.DSP, schedules=schedules), cores_of(schedules)
+            for layout in packed:
+                im2col = partial(fast, im2col_cols=(4,), weight_layout=layout)
+                yield im2col(f"{wins} little scratch on {names}")
+                yield im2col(f"{wins} little scratch, large windows on {names}", column_layout="interleaved")
+                yield fast(
+                    f"{wins} padded and strided kernels on {names}", lowering="line_buffer", weight_layout=layout
+                )
+            if dtype == "q15":
+                lowest = partial(fast, lowering="direct", weight_layout="interleaved")
+                yield lowest(f"{wins} no padding, nothing but the band in scratch on {names}")
+        for lowering in ("im2col", "line_buffer"):
+            yield block(
+                f"{wins} on M3", im2col_cols=(4,), lowering=lowering, weight_layout="interleaved", inner="asm",
+                most=Isa.SCALAR, schedules=("v7m",),
+            )  # fmt: skip
+            yield row(
+                (8,), ((2, 2),), f"{wins} on M0+", im2col_cols=(2,), lowering=lowering, weight_layout="interleaved",
+                inner="asm", most=Isa.SCALAR, schedules=("v6m",),
+            )  # fmt: skip
+
+    winograd = partial(Family, "q7", (8,), lowering="winograd", tiles=(2, 4), fused_pool=True)
+    for layout in ("widened", "plain"):
+        for block_, schedules in (((2, 4), ("v7m",)), ((2, 2), ("v6m",))):
+            text = f"{wins} 3, 5 and 7 wide at stride 1 on {cores_of(schedules)}"
+            yield winograd(
+                (block_,), text, weight_layout=layout, inner="asm", most=Isa.SCALAR, schedules=schedules
+            )  # fmt: skip
+        for inner, schedules in SCHEDULES:
+            text = f"{wins} 3, 5 and 7 wide at stride 1 on {cores_of(schedules)}"
+            yield winograd(((2, 4),), text, weight_layout=layout, inner=inner, least=Isa.DSP, schedules=schedules)
+
+
+def _families() -> Iterator[Family]:
+    yield from _unfused()
+    yield from _fused()
+
+
+# ---------------------------------------------------------------- what they ask of a layer
+
+
+def _even_channels(layer: Layer, variant: Variant) -> str | None:
+    """`column_layout: interleaved` needs an even number of input channels."""
+    if variant.column_layout != "interleaved" or layer.image[2] % 2 == 0:
+        return None
+    return f"column_layout 'interleaved' needs an even number of input channels, got {layer.image[2]}"
+
+
+def _wide_output(layer: Layer, variant: Variant) -> str | None:
+    """`lowering: line_buffer` and `direct` need an output at least `block_cols` wide."""
+    out_w = layer.output_image[1]
+    if variant.lowering not in ("line_buffer", "direct") or out_w >= variant.block_cols:
+        return None
+    return f"lowering {variant.lowering!r} needs an output at least block_cols={variant.block_cols} wide, got {out_w}"
+
+
+def _no_padding(layer: Layer, variant: Variant) -> str | None:
+    """`lowering: direct` needs windows inside the image: no padding."""
+    if variant.lowering != "direct" or not any(side > 0 for axis in layer.padding for side in axis):
+        return None
+    return f"lowering 'direct' needs windows inside the image, got padding {layer.padding}"
+
+
+def _winograd_stride(layer: Layer, variant: Variant) -> str | None:
+    """`lowering: winograd` needs stride 1 along x."""
+    if variant.lowering != "winograd" or layer.stride[1] == 1:
+        return None
+    return f"lowering 'winograd' needs stride 1 along x, got {layer.stride[1]}"
+
+
+def _winograd_width(layer: Layer, variant: Variant) -> str | None:
+    """`lowering: winograd` needs a kernel 3, 5 or 7 wide with `tile` 2, or 3 or 5 wide with `tile` 4."""
+    if variant.lowering != "winograd":
+        return None
+    width = layer.kernel[1]
+    if _points(layer, variant) in (4, 6, 8) and variant.tile != 1 and width != 1:
+        return None
+    legal = "a kernel 3, 5 or 7 wide with tile 2, or 3 or 5 wide with tile 4"
+    return f"lowering 'winograd' needs {legal}; got {width} with tile {variant.tile}"
+
+
+def _winograd_height(layer: Layer, variant: Variant) -> str | None:
+    """`lowering: winograd` needs an output at least `block_cols` high."""
+    out_h = layer.output_image[0]
+    if variant.lowering != "winograd" or out_h >= variant.block_cols:
+        return None
+    return f"lowering 'winograd' needs an output at least block_cols={variant.block_cols} high, got {out_h}"
+
+
+def _winograd_range(layer: Layer, variant: Variant) -> str | None:
+    """`lowering: winograd` needs so few products per output that its 32 bits hold the scaled sums: fewer than 2^16 in
+    tiles of 4 points, fewer than 2^14 in larger ones.
+    """
+    products = layer.kernel[0] * layer.kernel[1] * layer.image[2]
+    most = 2**16 if _points(layer, variant) == 4 else 2**14
+    if variant.lowering != "winograd" or products < most:
+        return None
+    return f"lowering 'winograd' needs fewer than {most} products per output, got {products}"
+
+
+def _points(layer: Layer, variant: Variant) -> int:
+    return variant.tile + layer.kernel[1] - 1
+
+
+def _assembly_run(layer: Layer, variant: Variant) -> str | None:
+    """`inner: asm` and `asm_dual` with `lowering: line_buffer` or `direct` need two elements or more in a kernel row,
+    where they take four columns at a time.
+    """
+    run, _ = _run_and_step(layer, variant)
+    if not _is_by_offset(variant) or run != 1 or variant.lowering not in ("line_buffer", "direct"):
+        return None
+    return f"inner {variant.inner!r} needs at least two elements in a kernel row, got {run}"
+
+
+def _assembly_reach(layer: Layer, variant: Variant) -> str | None:
+    """`inner: asm` and `asm_dual` with four columns need every operand of a loop iteration within reach of a load's
+    12-bit offset; columns that are interleaved lie close together.
+    """
+    _, step = _run_and_step(layer, variant)
+    if not _is_by_offset(variant) or variant.column_layout != "sequential":
+        return None
+    if 3 * (step + step % 2) * 2 + 2 * variant.unroll * 4 * 2 <= 4095:
+        return None
+    apart = f"four columns of {step} elements lie further apart; column_layout 'interleaved' may do"
+    return f"inner {variant.inner!r} reaches 4095 bytes, {apart}"
+
+
+def _assembly_length(layer: Layer, variant: Variant) -> str | None:
+    """`inner: asm` and `asm_dual` with four columns take runs of up to 8190 elements."""
+    run, _ = _run_and_step(layer, variant)
+    if not _is_by_offset(variant) or run <= 8190:
+        return None
+    return f"inner {variant.inner!r} takes runs of up to 8190 elements, got {run}"
+
+
+def _is_by_offset(variant: Variant) -> bool:
+    """Whether assembly reaches its columns by offsets; that of M0 and M0+, two columns, keeps an address of each."""
+    return variant.inner != "c" and variant.block_cols != 2
+
+
+def _run_and_step(layer: Layer, variant: Variant) -> tuple[int, int]:
+    """Elements of a column that lie behind each other, and from one column to the next."""
+    channels, (height, width) = layer.image[2], layer.kernel
+    return {
+        "im2col": (height * width * channels, height * width * channels),
+        "winograd": (height * channels, layer.stride[0] * channels),
+    }.get(variant.lowering, (width * channels, layer.stride[1] * channels))
+
+
+# ---------------------------------------------------------------- scratch
+
+
+def _line_buffer(case: Case, variant: Variant) -> int:
+    """`kernel_h` rows with their padding, as wide as the windows of an output row reach."""
+    span = (case.output[1] - 1) * case.stride[1] + case.kernel[1]
+    return case.kernel[0] * round_up_even(span * case.image[2]) * 2
+
+
+def _winograd(case: Case, variant: Variant) -> int:
+    """One tile's columns of the whole image, transformed: a plane per point; odd runs read one element further.
+
+    Plain weights add a block of rows.
+    """
+    points = variant.tile + case.kernel[1] - 1
+    height = (case.output[0] - 1) * case.stride[0] + case.kernel[0]
+    plane = height * case.image[2] + case.kernel[0] * case.image[2] % 2
+    rows = variant.block_rows * round_up_even(case.kernel[0] * case.image[2]) if variant.weight_layout == "plain" else 0
+    return points * (round_up_even(plane) + rows) * 2
+
+
+FOOTPRINTS = {"im2col": columns, "line_buffer": _line_buffer, "direct": nothing, "winograd": _winograd}
+
+
+def _band(case: Case, variant: Variant) -> int:
+    """Lines of a convolution's output that lie in scratch when the pooling behind it is fused: rows, or with Winograd
+    columns, of which `tile` are made at a time; and those of them that windows share with the ones after.
+
+    As convolve_band.h says it. A window that is not complete yet lacks a line or more, and where it starts is fixed
+    modulo the greatest common divisor of the pooling's stride and the lines made at a time.
+    """
+    if case.pool is None:
+        return 0
+    across = int(variant.lowering == "winograd")
+    made = variant.tile if across else 1
+    kernel, stride, padding = case.pool.kernel[across], case.pool.stride[across], case.pool.padding[across]
+    kept = kernel - 1 - (kernel - 1 - padding) % gcd(made, stride)
+    element = 1 if case.dtype == "q7" else 2
+    return min(kept + made, case.output[across]) * case.output[1 - across] * case.out_channels * element
+
+
+def _scratch(case: Case, variant: Variant) -> int:
+    return scratch_of(FOOTPRINTS, case, variant) + (_band(case, variant) if variant.fused_pool else 0)
+
+
+# ---------------------------------------------------------------- the row
+
+
+def _infer(shape: Shape, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return windows("conv2d", shape, attributes, attributes["out_channels"])
+
+
+def _constants(layer: Layer) -> dict[str, Shape]:
+    channels = layer.output_image[2]
+    return {"weights": (channels, *layer.kernel, layer.image[2]), "bias": (channels,)}
+
+
+def _macs(layer: Layer) -> int:
+    return prod(layer.output_shape) * layer.kernel[0] * layer.kernel[1] * layer.image[2]
+
+
+CONVOLVE = Op(
+    "convolve",
+    "conv2d",
+    roles=("x", "weights", "bias"),
+    types=WEIGHTS_ALIKE,
+    attributes=("out_channels", "kernel", "stride", "padding"),
+    infer=_infer,
+    constants=_constants,
+    macs=_macs,
+    device_families=_families,
+    constraints=(
+        _even_channels, _wide_output, _no_padding,
+        _winograd_stride, _winograd_width, _winograd_height, _winograd_range,
+        _assembly_run, _assembly_reach, _assembly_length,
+    ),
+    scratch=_scratch,
+    pack=pack_convolution,
+    append=partial(append_windows, depthwise=False),
+)  # fmt: skip

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fully connected layers: their row, their device kernels, what they ask of a layer, and their scratch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from ..isa import Isa
+from ..layers import Layer
+from ..op import Case, Op, Shape
+from ..packing_dense import pack_dense
+from ..variant import BASELINE, UNROLLS, Family, Variant
+from ._shared import SCHEDULES, cores_of, nothing, round_up_even, scratch_of
+
+
+def _families() -> Iterator[Family]:
+    for dtype, lowering, wins in (
+        ("q7", "im2col", "the paper's knobs"),
+        ("q7", "direct", "cores without DSP; a single row; no scratch"),
+        ("q15", "im2col", "cores without DSP; a single row; the input is read where it lies"),
+    ):
+        row = partial(Family, dtype, UNROLLS, lowering=lowering, wins=wins)
+        yield row(blocks=((1, 1), (2, 1)), im2col_cols=(1,))
+        yield row(blocks=((4, 2),), im2col_cols=(2,))
+    for dtype, layout, wins in (
+        ("q7", "interleaved", "two or three rows"),
+        ("q15", "interleaved", "q15 weights; q7 weights when flash is short"),
+        ("q15", "widened", "q7 weights with flash to spare"),
+    ):
+        for rows, cols in ((2, 1), (4, 2)):
+            yield Family(dtype, UNROLLS, ((rows, cols),), wins, (cols,), "direct", layout, least=Isa.DSP)
+    for inner, schedules in SCHEDULES:
+        yield Family(
+            "q7", UNROLLS, ((4, 2),), f"four rows and more on {cores_of(schedules)}", (2,),
+            "direct", "interleaved", inner=inner, least=Isa.DSP, schedules=schedules,
+        )  # fmt: skip
+
+
+def _q7_weights(layer: Layer, variant: Variant) -> str | None:
+    """`weight_layout: widened` needs q7 weights."""
+    if variant.weight_layout != "widened" or (layer.weights_dtype or layer.dtype) != "q15":
+        return None
+    return "weight_layout 'widened' needs q7 weights, got q15"
+
+
+def _samples(case: Case, variant: Variant) -> int:
+    """The samples that are widened to q15 at a time; q15 samples are read where they are."""
+    if case.dtype == "q15":
+        return 0
+    return min(variant.im2col_cols, case.samples) * round_up_even(prod(case.image)) * 2
+
+
+FOOTPRINTS = {"im2col": _samples, "direct": nothing}
+
+
+def _infer(shape: Shape, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return {"output_shape": (attributes["out_features"],)}
+
+
+def _constants(layer: Layer) -> dict[str, Shape]:
+    return {"weights": (prod(layer.output_shape), prod(layer.input_shape)), "bias": (layer.output_image[2],)}
+
+
+def _macs(layer: Layer) -> int:
+    return prod(layer.input_shape) * prod(layer.output_shape)
+
+
+def _append(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray]) -> None:
+    executor.weighted(
+        False,
+        layer.dtype == "q15",
+        (1, 1, prod(layer.input_shape)),
+        (1, 1, prod(layer.output_shape)),
+        (1, 1),
+        (1, 1),
+        (0, 0),
+        layer.requant,
+        constants["weights"],
+        constants.get("bias"),
+    )
+
+
+FULLY_CONNECTED = Op(
+    "fully_connected",
+    "fully_connected",
+    roles=("x", "weights", "bias"),
+    types=(("q7", "q7"), ("q15", "q7"), ("q15", "q15")),
+    attributes=("out_features",),
+    infer=_infer,
+    constants=_constants,
+    macs=_macs,
+    device_families=_families,
+    constraints=(_q7_weights,),
+    baseline=replace(BASELINE, block_cols=1, im2col_cols=1),
+    scratch=partial(scratch_of, FOOTPRINTS),
+    pack=pack_dense,
+    append=_append,
+)

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Depthwise convolution: its row, its device kernels, what they ask of a layer, and their scratch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from math import prod
+from typing import Any
+
+from ..isa import Isa
+from ..layers import Layer
+from ..op import Case, Op, Shape
+from ..packing import pack_depthwise
+from ..variant import BLOCKS, Family, Variant
+from ._shared import WEIGHTS_ALIKE, append_windows, columns, round_up_even, scratch_of, windows
+
+
+def _families() -> Iterator[Family]:
+    for dtype, layout in (("q7", "widened"), ("q15", "interleaved")):
+        row = partial(Family, dtype, (1, 2, 4))
+        yield row(BLOCKS, "any shape on any core: the paper's knobs, the least flash", im2col_cols=(1, 2, 4))
+        yield row(
+            ((1, 1), (1, 2)), "M4, M7 and M33: 1x2 at stride 1 with an odd kernel height, 1x1 otherwise",
+            lowering="line_buffer", weight_layout=layout, least=Isa.DSP,
+        )  # fmt: skip
+        lines = partial(
+            Family, dtype, (4,), ((2, 2),), lowering="line_buffer", weight_layout=layout, most=Isa.SCALAR
+        )  # fmt: skip
+        yield lines("M3; kernels higher or wider than 7 on M0+")
+        yield lines("M0+", inner="asm", schedules=("v6m",))
+
+
+def _small_kernel(layer: Layer, variant: Variant) -> str | None:
+    """`inner: asm` takes kernels up to 7x7."""
+    if variant.inner == "c" or max(layer.kernel) <= 7:
+        return None
+    return f"inner 'asm' takes kernels up to 7x7, got {layer.kernel}"
+
+
+def _pairs_of_rows(layer: Layer, variant: Variant) -> str | None:
+    """`lowering: line_buffer` in blocks of 1x2 needs stride 1 along y, an odd kernel height from 3 on and two output
+    rows.
+    """
+    if variant.lowering != "line_buffer" or (variant.block_rows, variant.block_cols) != (1, 2):
+        return None
+    kernel_h, stride_y, out_h = layer.kernel[0], layer.stride[0], layer.output_image[0]
+    if stride_y == 1 and kernel_h % 2 == 1 and kernel_h != 1 and out_h >= 2:
+        return None
+    got = f"stride {stride_y}, height {kernel_h}, {out_h} rows"
+    return f"block_cols 2 needs stride 1 along y, an odd kernel height from 3 on and two output rows; got {got}"
+
+
+def _line_buffer(case: Case, variant: Variant) -> int:
+    """Lines as wide as the windows of an output row reach: of all channels, an even number, or, with the DSP extension,
+    pairs of rows of one word of channels.
+    """
+    group = 4 if case.dtype == "q7" else 2
+    span = (case.output[1] - 1) * case.stride[1] + case.kernel[1]
+    if variant.block_rows == 2:
+        return case.kernel[0] * span * round_up_even(case.image[2]) * 2
+    return group * span * ((case.kernel[0] + variant.block_cols) // 2) * 4
+
+
+FOOTPRINTS = {"im2col": columns, "line_buffer": _line_buffer}
+
+
+def _infer(shape: Shape, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return windows("depthwise_conv2d", shape, attributes)
+
+
+def _constants(layer: Layer) -> dict[str, Shape]:
+    return {"weights": (*layer.kernel, layer.image[2]), "bias": (layer.output_image[2],)}
+
+
+def _macs(layer: Layer) -> int:
+    return prod(layer.output_shape) * layer.kernel[0] * layer.kernel[1]
+
+
+DEPTHWISE_CONVOLVE = Op(
+    "depthwise_convolve",
+    "depthwise_conv2d",
+    roles=("x", "weights", "bias"),
+    types=WEIGHTS_ALIKE,
+    attributes=("kernel", "stride", "padding"),
+    infer=_infer,
+    constants=_constants,
+    channel_axis=-1,
+    macs=_macs,
+    device_families=_families,
+    constraints=(_small_kernel, _pairs_of_rows),
+    scratch=partial(scratch_of, FOOTPRINTS),
+    pack=pack_depthwise,
+    append=partial(append_windows, depthwise=True),
+)

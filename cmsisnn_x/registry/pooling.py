@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pooling: the rows of maximum and average."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ..layers import Layer
+from ..op import Op, Shape
+from ._shared import ALIKE, windows
+
+
+def _infer(op: str, shape: Shape, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return {**windows(op, shape, attributes), "ceil_mode": attributes["ceil_mode"]}
+
+
+def _append(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray], *, maximum: bool) -> None:
+    pad = (layer.padding[0][0], layer.padding[1][0])
+    executor.pool(
+        maximum, layer.dtype == "q15", layer.image, layer.output_image, layer.kernel, layer.stride, pad
+    )  # fmt: skip
+
+
+MAX_POOL, AVG_POOL = (
+    Op(
+        name,
+        f"{name}2d",
+        roles=("x",),
+        types=ALIKE,
+        attributes=("kernel", "stride", "padding", "ceil_mode"),
+        infer=partial(_infer, f"{name}2d"),
+        is_scale_free=True,
+        append=partial(_append, maximum=maximum),
+    )
+    for name, maximum in (("max_pool", True), ("avg_pool", False))
+)

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The registry is complete: every table that is keyed by operation has every operation, and no row contradicts itself.
+
+Adding an operation is a row in `cmsisnn_x.registry`; these tests then name the tables that lack it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import Counter
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+
+import cmsisnn_x
+from cmsisnn_x import _simd
+from cmsisnn_x.isa import Features, Isa
+from cmsisnn_x.layers import Layer
+from cmsisnn_x.op import MODEL_OPS, OPS, TYPES, Op, device_variant_problem, device_variants, variants
+from cmsisnn_x.variant import HOST_FAMILIES, KNOBS, Variant
+from helpers import reference
+from helpers.plans import chain, make_plan
+from tuning.calibrate.grid import grid
+from tuning.check.accumulators import SUMS
+from tuning.cost import ops as costs
+from tuning.emit import render
+from tuning.model import schema
+from tuning.quantize import forward
+from tuning.target.cores import CORES
+
+INCLUDE = Path(cmsisnn_x.__file__).parent / "include"
+SCHEME_KEYS = {"bias_shift", "out_shift", "activation", "weights_dtype", "variant"}
+"""Of operations with weights, besides their own attributes."""
+ROWS = pytest.mark.parametrize("row", OPS.values(), ids=OPS)
+WITH_KNOBS = pytest.mark.parametrize("row", [row for row in OPS.values() if row.has_knobs], ids=lambda row: row.name)
+
+
+def lacking() -> dict[str, set[str]]:
+    """Table -> the operations that it lacks, or has and should not; tables that are complete are left out."""
+    networks = {row.name for row in MODEL_OPS.values()}
+    weighted = {name for name, row in OPS.items() if row.is_weighted}
+    tables = {
+        "host functions, cmsisnn_x": (set(OPS), {name for name in OPS if hasattr(cmsisnn_x, name)}),
+        "device headers": (set(OPS), {name for name, row in OPS.items() if (INCLUDE / row.header).is_file()}),
+        "oracles, tests/helpers/reference.py": (set(OPS), set(reference.ORACLES)),
+        "vector kernels, _simd": (weighted, {name for name in weighted if hasattr(_simd, name)}),
+        "accumulators, tuning/check/accumulators.py": (weighted, set(SUMS)),
+        "model files, tuning/model/schema.py": (networks, _names(schema.OPS)),
+        "float networks, tuning/quantize/forward.py": (networks, _names(forward.OPS)),
+        "calibration grid, tuning/calibrate/grid.py": (networks, {layer.python_op for layer in grid(["q7"])}),
+        "costs, tuning/cost/ops": ({row.name for row in MODEL_OPS.values()}, set(costs.OPS)),
+    }
+    return {table: wanted ^ found for table, (wanted, found) in tables.items() if wanted != found}
+
+
+def _names(table: dict[str, object]) -> set[str]:
+    """Python names of a table that is keyed by names of model files."""
+    return {MODEL_OPS[name].name if name in MODEL_OPS else name for name in table}
+
+
+def test_every_table_has_every_operation() -> None:
+    assert lacking() == {}
+
+
+def test_a_table_without_an_operation_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test above cannot pass by not looking: an operation that has nothing but a row is missing everywhere."""
+    row = replace(OPS["fully_connected"], name="scaled", model_name="scaled")
+    monkeypatch.setitem(OPS, "scaled", row)
+    monkeypatch.setitem(MODEL_OPS, "scaled", row)
+    found = lacking()
+    assert len(found) == 9
+    assert all(names == {"scaled"} for names in found.values())
+
+
+@ROWS
+def test_a_function_takes_what_its_row_says(row: Op) -> None:
+    parameters = tuple(inspect.signature(getattr(cmsisnn_x, row.name)).parameters)
+    assert parameters[: len(row.roles)] == row.roles
+    tensors = [role for role in row.roles if role not in ("weights", "bias")]
+    assert set(row.in_place) <= set(range(len(tensors)))
+    assert all(len(types) == 1 + row.is_weighted for types in row.types)
+    assert {types[0] for types in row.types} == set(TYPES)
+    assert row.schemes == ("pow2",)
+
+
+@pytest.mark.parametrize("row", MODEL_OPS.values(), ids=MODEL_OPS)
+def test_a_model_file_has_the_keys_of_its_row(row: Op) -> None:
+    keys = set(schema.OPS[row.model_name].model_fields) - {"name", "op"}
+    assert keys == {*row.attributes, *(SCHEME_KEYS if row.is_weighted else ())}
+
+
+@pytest.mark.parametrize("row", MODEL_OPS.values(), ids=MODEL_OPS)
+def test_a_layer_asks_its_row(row: Op) -> None:
+    layers = [layer for layer in grid() if layer.row is row]
+    assert {layer.dtype for layer in layers} == set(TYPES)
+    for layer in layers[:: max(len(layers) // 5, 1)]:
+        assert bool(layer.weights_shape) == bool(layer.bias_shape) == bool(layer.macs) == row.is_weighted
+        if layer.weights is not None and layer.bias is not None:
+            assert layer.weights.shape == layer.weights_shape
+            assert layer.bias.shape == layer.bias_shape == (layer.weights_shape[row.channel_axis],)
+
+
+@pytest.mark.parametrize("row", MODEL_OPS.values(), ids=MODEL_OPS)
+def test_emission_calls_every_operation_of_a_network(row: Op) -> None:
+    own = {"kernel": 2} if row.is_windowed else {}
+    own |= {"out": 4} if {"out_channels", "out_features"} & set(row.attributes) else {}
+    files = render(make_plan("net", chain((4, 4, 4), "q7", {"op": row.model_name, **own})))
+    assert f'#include "{row.header}"' in files["net.c"]
+
+
+# ---------------------------------------------------------------- variants
+
+
+@WITH_KNOBS
+def test_every_type_has_variants(row: Op) -> None:
+    for dtype in TYPES:
+        assert variants(row.name, dtype)
+        for core in CORES.values():
+            on_core = device_variants(row.name, dtype, core.features)
+            assert row.baseline in on_core
+            assert set(on_core) <= set(device_variants(row.name, dtype, replace(core.features, schedule=None)))
+
+
+@WITH_KNOBS
+def test_no_two_families_give_the_same_variant(row: Op) -> None:
+    for dtype in TYPES:
+        for features in {core.features for core in CORES.values()} | {Features(isa) for isa in Isa}:
+            families = [f for f in row.device_families() if f.dtype == dtype and f.suits(features)]
+            counted = Counter(variant for family in families for variant in family.variants())
+            assert [str(variant) for variant, count in counted.items() if count > 1] == []
+
+
+@WITH_KNOBS
+def test_families_have_legal_values_and_say_where_they_win(row: Op) -> None:
+    for family in (*row.device_families(), *HOST_FAMILIES):
+        assert family.wins
+        for variant in family.variants():
+            assert all(getattr(variant, name) in values for name, values in KNOBS.items())
+    assert list(KNOBS) == [field.name for field in fields(Variant)]
+
+
+@ROWS
+def test_every_constraint_is_a_rule_in_words(row: Op) -> None:
+    assert row.has_knobs or not row.constraints
+    names = [rule.__name__ for rule in row.constraints]
+    assert len(set(names)) == len(names)
+    for rule in row.constraints:
+        assert (rule.__doc__ or "").strip().endswith("."), rule.__name__
+
+
+def test_every_constraint_refuses_something() -> None:
+    """A rule that no layer can break would be a rule for nobody."""
+    layers = [*grid(), *chain((1, 9, 1400), "q7", {"op": "conv2d", "kernel": (1, 3), "out": 4})]
+    layers += [
+        Layer("few", "conv2d", "q7", (3, 3, 1), (3, 3, 2), weights_dtype="q7"),
+        Layer("long", "conv2d", "q7", (9, 9, 1000), (3, 3, 2), (7, 7), weights_dtype="q7"),
+        Layer("wide", "depthwise_conv2d", "q7", (9, 9, 4), (1, 1, 4), (9, 9), weights_dtype="q7"),
+    ]
+    idle = {rule.__name__ for row in OPS.values() for rule in row.constraints}
+    for row in OPS.values():
+        registered = {v for dtype in TYPES for isa in Isa for v in device_variants(row.name, dtype, Features(isa))}
+        for rule in row.constraints:
+            if any(rule(layer, v) for layer in layers if layer.row is row for v in registered):
+                idle.discard(rule.__name__)
+    assert idle == set()
+
+
+def test_an_unregistered_variant_is_refused_by_name() -> None:
+    layer = Layer("c", "conv2d", "q7", (4, 4, 4), (4, 4, 4), weights_dtype="q7")
+    assert device_variant_problem(layer, Variant(8, 4, 2, 4, tile=4), Features(Isa.DSP)) == (
+        "no DSP kernel of convolve q7 is registered as 4x2 unroll 8 cols 4 tile 4"
+    )

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One kernel as C text: the macros that it reads and the inclusion that makes it a function.
+
+The firmware, the measured units and the device tests are made of this text alone: what is measured and tested is what
+is emitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cmsisnn_x.steps import Step
+
+from .cgen import kernel_declare, macro
+from .macros import layer_macros
+
+_NEUTRAL = "LAYER"
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """What a kernel is, whatever it and its layers are called: equal kernels have equal text, and are one function.
+
+    Attributes
+    ----------
+    header : str
+        Below ``cmsisnn_x/``.
+    settings : tuple of tuple
+        ``(parameter, value)`` of each layer that it runs: one, or a convolution and the pooling that it takes in.
+    operands : tuple of dtype
+        Of the input, and of the constants or further inputs after it.
+    """
+
+    header: str
+    settings: tuple[tuple[tuple[str, int | str], ...], ...]
+    operands: tuple[np.dtype, ...]
+
+    def macros(self, *prefixes: str) -> dict[str, int | str]:
+        """The configuration, with one prefix for each layer."""
+        layers = zip(prefixes, self.settings, strict=True)
+        return {f"{prefix}_{key}": value for prefix, settings in layers for key, value in settings}
+
+    def inclusion(self, name: str, *prefixes: str, table: str | None = None) -> str:
+        """The lines that define the function `name`; the macros under `prefixes` come before them, and so does the
+        `table` of a table-driven activation.
+        """
+        lines = [f"#define CXN_TABLE {table}"] if table else []
+        if len(self.settings) == 1:
+            lines += [macro("CXN_LAYER", *prefixes), macro("CXN_KERNEL", name)]
+        else:
+            lines += [macro("CXN_CONVOLVE_LAYER", prefixes[0]), macro("CXN_POOL_LAYER", prefixes[1])]
+            lines += [macro("CXN_PAIR", name)]
+        lines += [kernel_declare(name, *self.operands), f'#include "cmsisnn_x/{self.header}"']
+        lines += ["#undef CXN_TABLE"] if table else []
+        return "\n".join(lines)
+
+
+def kernel_of(
+    step: Step,
+    constants: Sequence[np.ndarray] = (),
+    *,
+    scratch_bytes: int | None = None,
+    input_aligned: bool = True,
+    output_aligned: bool = True,
+) -> Kernel:
+    """The kernel that runs a step.
+
+    Parameters
+    ----------
+    step : Step
+        A layer, or a convolution and the pooling behind it: what that reads lies in the scratch buffer.
+    constants : sequence of ndarray
+        What the function gets between input and output: weights and bias, where the layer has them.
+    scratch_bytes, input_aligned, output_aligned
+        As `layer_macros` takes them; the output is that of the last layer.
+    """
+    lead = layer_macros(
+        step.lead,
+        step.variant,
+        _NEUTRAL,
+        scratch_bytes=scratch_bytes,
+        input_aligned=input_aligned,
+        output_aligned=output_aligned or step.pool is not None,
+    )
+    pool = [] if step.pool is None else [layer_macros(step.pool, None, _NEUTRAL, output_aligned=output_aligned)]
+    settings = (tuple((key.removeprefix(f"{_NEUTRAL}_"), own[key]) for key in own) for own in (lead, *pool))
+    operands = (step.lead.numpy_dtype, *(values.dtype for values in constants))
+    return Kernel(f"{step.header}.h", tuple(settings), operands)
