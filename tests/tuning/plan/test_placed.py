@@ -36,7 +36,7 @@ def branching(sizes: Sequence[int]) -> Graph:
     ends = [("x", "A"), ("A", "BC"), ("B", "D"), ("CD", "E"), ("E", "y")]
     nodes = []
     for at, (reads, writes) in enumerate(ends):
-        layer = Layer(f"n{at}", "any", "q7", (shapes[reads[0]],), (shapes[writes[0]],))
+        layer = Layer(f"n{at}", "softmax", "q7", (shapes[reads[0]],), (shapes[writes[0]],))
         nodes.append(Node(layer.name, layer.op, tuple(reads), tuple(writes), layer))
     return Graph([Tensor(name, (size,), "q7") for name, size in shapes.items()], nodes, ("x",), ("y",))
 
