@@ -189,26 +189,16 @@ def test_a_chain_lies_where_the_two_ended_rule_puts_it(case: tuple[list[Layer], 
 
 @st.composite
 def graphs(draw: st.DrawFn) -> tuple[Graph, list[Step], list[int]]:
-    """Nodes that read one or two earlier tensors of the same size; the last one's output is the network's. There is no
-    layer of two inputs yet: a softmax stands for one.
-    """
+    """Nodes that read one or two earlier tensors of the same size; the last one's output is the network's."""
     size = draw(st.integers(1, 40))
     tensors, nodes = [Tensor("input", (size,), Q7)], []
     for index in range(draw(st.integers(1, 9))):
-<<<<<<< HEAD
         op = draw(st.sampled_from(["relu", "softmax", "multiply", "fully_connected"]))
-=======
-        op = draw(st.sampled_from(["relu", "softmax", "fully_connected"]))
->>>>>>> graph
         first = draw(st.sampled_from(tensors[-3:]))
         out = (draw(st.integers(1, 40)),) if op == "fully_connected" else first.shape
         layer = Layer(f"n{index}", op, "q7", first.shape, out)
         alike = [t.name for t in tensors if t.shape == first.shape]
-<<<<<<< HEAD
         inputs = (first.name, draw(st.sampled_from(alike))) if op == "multiply" else (first.name,)
-=======
-        inputs = (first.name, draw(st.sampled_from(alike))) if op == "softmax" else (first.name,)
->>>>>>> graph
         nodes.append(Node(layer.name, op, inputs, (layer.name,), layer))
         tensors.append(Tensor(layer.name, out, Q7))
     graph = Graph(tensors, nodes, ("input",), (tensors[-1].name,))
@@ -331,25 +321,15 @@ def test_aliases_in_a_circle_are_refused() -> None:
         place([Life(8, 0, 1), Life(4, 0, 1, same_as=0, inside=2)])
 
 
-<<<<<<< HEAD
 def test_a_residual_branch_is_alive_until_it_is_read() -> None:
     layer = {
         name: Layer(name, op, "q7", (16,), (16,)) for name, op in (("a", "softmax"), ("b", "relu"), ("c", "multiply"))
-=======
-def test_a_residual_branch_is_alive_until_it_is_added() -> None:
-    layer = {
-        name: Layer(name, op, "q7", (16,), (16,)) for name, op in (("a", "softmax"), ("b", "relu"), ("c", "softmax"))
->>>>>>> graph
     }
     last = Layer("d", "softmax", "q7", (16,), (16,))
     nodes = [
         Node("a", "softmax", ("x",), ("a",), layer["a"]),
         Node("b", "relu", ("a",), ("b",), layer["b"]),
-<<<<<<< HEAD
         Node("c", "multiply", ("a", "b"), ("c",), layer["c"]),
-=======
-        Node("c", "softmax", ("a", "b"), ("c",), layer["c"]),
->>>>>>> graph
         Node("d", "softmax", ("c",), ("d",), last),
     ]
     graph = Graph([Tensor(name, (16,), Q7) for name in "xabcd"], nodes, ("x",), ("d",))
