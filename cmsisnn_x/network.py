@@ -64,6 +64,9 @@ class Network:
             raise CmsisnnError("layers: expected at least one layer, got none")
         self._asked_isa = isa
         self._executor = _simd.Executor(isa)
+        for layer in self.layers:
+            known = f"dtype in {', '.join(NUMPY_DTYPES)}"
+            _require(layer, layer.dtype in NUMPY_DTYPES, known, repr(layer.dtype), DtypeError)
         graph = Graph.chain(self.layers)
         for node in graph.nodes:
             graph.check(node)
@@ -193,7 +196,6 @@ def _require(layer: Layer, holds: bool, expected: str, got: object, error: type[
 def _check_parameters(layer: Layer) -> None:
     """What the kernels take for granted: they read and write by these numbers."""
     _require(layer, layer.op in MODEL_OPS, f"op in {', '.join(MODEL_OPS)}", repr(layer.op))
-    _require(layer, layer.dtype in NUMPY_DTYPES, f"dtype in {', '.join(NUMPY_DTYPES)}", repr(layer.dtype), DtypeError)
     row, image, result = layer.row, layer.image, layer.output_image
     # At the far edges padding is what the output size implies, negative where pixels are left over.
     first = [before for before, _ in layer.padding]
