@@ -331,7 +331,7 @@ def _load(path: Path, children: tuple[Path, ...]) -> Target:
             raise error(("inherit",), f"targets inherit each other: {' -> '.join(p.name for p in (*chain, parent))}")
         base = replace(_load(parent, chain), name=data["name"], title=data.get("title", ""), inherit=data["inherit"])
     else:
-        if data.get("core") not in CORES:
+        if data.get("core") not in list(CORES):
             hint = yaml_file.suggest(data.get("core"), CORES)
             raise error(
                 ("core",),
