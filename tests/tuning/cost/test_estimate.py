@@ -13,7 +13,7 @@ import pytest
 from cmsisnn_x import Variant
 from cmsisnn_x.buffers import layer_scratch_bytes
 from cmsisnn_x.isa import Features, Isa
-from cmsisnn_x.layers import PYTHON_OPS, Layer
+from cmsisnn_x.layers import PYTHON_OPS
 from cmsisnn_x.packing import pack_device_weights
 from cmsisnn_x.steps import Step
 from tuning.calibrate.fit import Sample, confirm, fit, grid, judge, make_layer, unseen
@@ -27,56 +27,6 @@ from tuning.tuner import CFLAGS
 
 LAYERS = grid()
 DSP, SCALAR = Features(Isa.DSP), Features(Isa.SCALAR)
-
-
-def brute_force(layer: Layer, variant: Variant) -> dict[str, int]:
-    """What the im2col convolution does, counted by doing it."""
-    (in_h, in_w, channels), (out_h, out_w, out_ch) = layer.image, layer.output_image
-    seen = dict.fromkeys(
-        ("taps", "zeroed", "segments", "cuts", "outside", "blocks", "left_blocks", "groups", "fills"), 0
-    )
-    filled = 0
-    for y in range(out_h):
-        for x in range(out_w):
-            top, left = y * layer.stride[0] - layer.padding[0][0], x * layer.stride[1] - layer.padding[1][0]
-            for row in range(top, top + layer.kernel[0]):
-                inside = (
-                    sum(0 <= column < in_w for column in range(left, left + layer.kernel[1])) if 0 <= row < in_h else 0
-                )
-                kind = "outside" if not 0 <= row < in_h else "segments" if inside == layer.kernel[1] else "cuts"
-                seen[kind] += 1
-                seen["taps"] += inside * channels
-                seen["zeroed"] += (layer.kernel[1] - inside) * channels
-            filled += 1
-            if filled == variant.im2col_cols or (y, x) == (out_h - 1, out_w - 1):
-                columns = -(-filled // variant.block_cols)
-                whole, rest = divmod(out_ch, variant.block_rows)
-                left_blocks = rest if variant.weight_layout == "plain" else -(-rest // 2)
-                seen["blocks"] += whole * columns
-                seen["left_blocks"] += left_blocks * columns
-                seen["groups"] += whole + left_blocks
-                seen["fills"] += 1
-                filled = 0
-    return seen
-
-
-@pytest.mark.parametrize(
-    "layer", [layer for layer in LAYERS if layer.op == "conv2d" and layer.dtype == "q7"], ids=lambda layer: layer.name
-)
-def test_counts_of_im2col_are_what_the_kernel_does(layer: Layer) -> None:
-    chosen = [v for v in search_space(layer, load_target("cortex-m4")) if v.lowering == "im2col"][::13]
-    names = list(ops.parts_of(layer))
-    for variant, counts in zip(chosen, ops.count(layer, chosen, DSP), strict=True):
-        counted = dict(zip(names, counts, strict=True))
-        expected = brute_force(layer, variant)
-        # Interleaved columns that words do not fill take pairs.
-        woven = variant.column_layout == "interleaved" and layer.image[2] % 4
-        copied = sum(4 * counted[f"{kind}words"] for kind in ("", "cut_"))
-        copied += sum((2 if woven else 1) * counted[f"{kind}ragged"] for kind in ("", "cut_"))
-        assert copied == expected.pop("taps")
-        assert 16 * counted["zero_lines"] + counted["zero_bytes"] == 2 * expected.pop("zeroed")
-        for name, count in expected.items():
-            assert counted[name] == count, (name, variant)
 
 
 @pytest.mark.parametrize("core", CORES)

@@ -238,7 +238,4 @@ def _rank(variant: Variant, features: Features) -> str:
     return "often" if variant.lowering == "line_buffer" else "hardly"
 
 
-NOT_IN_PACKING = ("im2col_cols", "block_cols")
-DEPTHWISE_CONVOLVE = OpCost(
-    PARTS, count, price, sizes=_sizes, not_in_packing=NOT_IN_PACKING, effort=Effort(40, 30, 10, _rank)
-)
+DEPTHWISE_CONVOLVE = OpCost(PARTS, count, price, sizes=_sizes, effort=Effort(40, 30, 10, _rank))

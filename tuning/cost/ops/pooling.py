@@ -53,6 +53,8 @@ def _windows(layer: Layer, features: Features) -> Counts:
         right_columns = max(in_w + before - high * stride_x - overlap, 0) if right else 0
         columns = left_columns + overlap + (high - low) * (kernel_w - overlap) + right_columns
         walked = np.concatenate([in_cols[: low - left], in_cols[high + right :]])
+        # On the right the columns that are read there stand for those put together, with no overlap one too many: the
+        # fitted coefficients go with these counts.
         joins = (high - low) * (kernel_w - 1) + max(left_columns - 1, 0) + right * max(right_columns, 0)
         counts |= {
             "elements": int(in_rows.sum()) * columns * groups,
