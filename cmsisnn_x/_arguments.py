@@ -13,11 +13,10 @@ from math import prod
 import numpy as np
 
 from .errors import CmsisnnError, DtypeError, GeometryError, ShapeError, ShiftError
-from .scheme import SHIFT_MAX
+from .scheme import SHIFT_MAX, TENSOR_TYPES
 
-Q7 = np.dtype(np.int8)
-Q15 = np.dtype(np.int16)
-DTYPES = {"q7": Q7, "q15": Q15}
+DTYPES = {name: item.dtype for name, item in TENSOR_TYPES.items()}
+Q7, Q15 = DTYPES["q7"], DTYPES["q15"]
 GEOMETRY_MAX = 65535
 """Largest stride, kernel, padding and output side: they are 16-bit in the C interface."""
 TENSOR_BYTES_MAX = 2**31 - 1

@@ -91,8 +91,8 @@ def lives(graph: Graph, steps: Sequence[Step], scratch: Sequence[int] | None = N
     -------
     dict
         Tensors by name and then scratch by the index of its step, those that need bytes of the arena. Inputs and
-        outputs of the network are the caller's, and a tensor inside a step is never stored. An element-wise step that
-        is the last to read its input overwrites it.
+        outputs of the network are the caller's, and a tensor inside a step is never stored. A step that is the
+        last to read an input whose memory its operation may take writes there.
     """
     step_of: dict[str, int] = {}
     nodes = iter(graph.nodes)
@@ -107,9 +107,9 @@ def lives(graph: Graph, steps: Sequence[Step], scratch: Sequence[int] | None = N
             last = max([at, *readers])
             if name in graph.outputs or (readers and last == at):
                 continue
-            over = node.inputs[0]
-            in_place = node.layer.is_in_place and over in position and _last_use(graph, step_of, over) == at
-            same_as = position[over] if in_place else None
+            dead = (node.inputs[index] for index in node.layer.row.in_place if index < len(node.inputs))
+            over = next((x for x in dead if x in position and _last_use(graph, step_of, x) == at), None)
+            same_as = None if over is None else position[over]
             position[name] = len(found)
             found[name] = Life(graph.tensors[name].bytes, at, last, same_as=same_as)
     needs = scratch if scratch is not None else [step.scratch_bytes for step in steps]

@@ -14,7 +14,8 @@ from math import prod
 import numpy as np
 
 from .errors import CmsisnnError, DtypeError, ShapeError
-from .layers import NUMPY_DTYPES, Layer
+from .layers import Layer
+from .scheme import TensorType
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,12 +24,12 @@ class Tensor:
 
     name: str
     shape: tuple[int, ...]
-    dtype: str
+    type: TensorType
     value: np.ndarray | None = field(default=None, repr=False)
 
     @property
     def bytes(self) -> int:
-        return prod(self.shape) * NUMPY_DTYPES[self.dtype].itemsize
+        return prod(self.shape) * self.type.dtype.itemsize
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,11 +83,11 @@ class Graph:
         taken: set[str] = set()
         names = [_unused(layer.name, taken) for layer in layers]
         source = _unused("input", taken)
-        tensors = [Tensor(source, layer.input_shape, layer.dtype) for layer in layers[:1]]
+        tensors = [Tensor(source, layer.input_shape, layer.type) for layer in layers[:1]]
         nodes = []
         for layer, name in zip(layers, names, strict=True):
             nodes.append(Node(name, layer.op, (tensors[-1].name,), (name,), layer))
-            tensors.append(Tensor(name, layer.output_shape, layer.dtype))
+            tensors.append(Tensor(name, layer.output_shape, layer.type))
         return cls(tensors, nodes, (source,) if layers else (), names[-1:])
 
     def producer(self, tensor: str) -> Node | None:
@@ -160,9 +161,9 @@ class Graph:
         if prod(tensor.shape) != prod(shape):
             expected = f"{side} shape {tensor.shape}, {whose}"
             raise ShapeError(f"layer {node.layer.name!r}: expected {expected}, got {shape}")
-        if tensor.dtype != node.layer.dtype:
+        if tensor.type != node.layer.type:
             whose = f"that of {producer.layer.name!r}" if producer else whose
-            expected = f"dtype {tensor.dtype}, {whose}"
+            expected = f"dtype {tensor.type.name}, {whose}"
             raise DtypeError(f"layer {node.layer.name!r}: expected {expected}, got {node.layer.dtype}")
 
 

@@ -10,9 +10,9 @@ from math import prod
 import numpy as np
 
 from .op import Op, row_of
-from .scheme import Pow2
+from .scheme import TENSOR_TYPES, Pow2, TensorType
 
-NUMPY_DTYPES: dict[str, np.dtype] = {"q7": np.dtype(np.int8), "q15": np.dtype(np.int16)}
+NUMPY_DTYPES: dict[str, np.dtype] = {name: item.dtype for name, item in TENSOR_TYPES.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +52,16 @@ class Layer:
     @property
     def python_op(self) -> str:
         return self.row.name
+
+    @property
+    def type(self) -> TensorType:
+        """Of input and output."""
+        return TENSOR_TYPES[self.dtype]
+
+    @property
+    def weights_type(self) -> TensorType:
+        """Of weights and bias; that of the activations where nothing else is said."""
+        return TENSOR_TYPES[self.weights_dtype or self.dtype]
 
     @property
     def numpy_dtype(self) -> np.dtype:

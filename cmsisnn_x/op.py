@@ -15,12 +15,13 @@ import numpy as np
 
 from .errors import VariantError
 from .isa import Features, Isa
+from .scheme import TENSOR_TYPES
 from .variant import BASELINE, HOST_FAMILIES, Family, Variant, check_knobs
 
 Layer = Any
 """A `layers.Layer`, which finds its row here: to name the class would close a circle."""
 Shape = tuple[int, ...]
-TYPES = ("q7", "q15")
+TYPES = tuple(TENSOR_TYPES)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Quantisation schemes: how an accumulator starts, how it becomes an output, and what padding holds.
+"""Types of tensors, and quantisation schemes: how an accumulator starts, how it becomes an output, what padding holds.
 
-A scheme is an object. What asks it never looks at shifts: kernels get its macros and channel records, the search its
+Both are objects. What asks it never looks at shifts: kernels get its macros and channel records, the search its
 headroom, tests its arithmetic. Today there is one, of powers of two.
 """
 
@@ -12,8 +12,43 @@ from dataclasses import dataclass
 
 import numpy as np
 
-HIGHEST = {"q7": 127, "q15": 32767}
-"""Largest number of each type."""
+
+@dataclass(frozen=True)
+class TensorType:
+    """What the elements of a tensor are.
+
+    Attributes
+    ----------
+    name : str
+        As model files spell it.
+    dtype : numpy.dtype
+    fill : int
+        The integer that stands for zero: what padding holds.
+    """
+
+    name: str
+    dtype: np.dtype
+    fill: int = 0
+
+    @property
+    def bits(self) -> int:
+        return 8 * self.dtype.itemsize
+
+    @property
+    def low(self) -> int:
+        """The least integer."""
+        return -(1 << self.bits - 1)
+
+    @property
+    def high(self) -> int:
+        """The largest integer."""
+        return (1 << self.bits - 1) - 1
+
+
+TENSOR_TYPES = {
+    item.name: item for item in (TensorType("q7", np.dtype(np.int8)), TensorType("q15", np.dtype(np.int16)))
+}  # fmt: skip
+"""The types that model files name."""
 SHIFT_MAX = 31
 """Of bias and accumulator, which have 32 bits."""
 
@@ -44,13 +79,13 @@ class Pow2:
     high: int
 
     fill = 0
-    """What padding holds: the integer that stands for zero."""
+    """What padding holds: the `TensorType.fill` of every tensor of this scheme."""
 
     @classmethod
     def of(cls, dtype: str, bias_shift: int, out_shift: int, activation: str | None = None) -> Pow2:
         """The scheme of a layer with outputs of `dtype`."""
-        high = HIGHEST[dtype]
-        return cls(bias_shift, out_shift, 0 if activation == "relu" else -high - 1, high)
+        own = TENSOR_TYPES[dtype]
+        return cls(bias_shift, out_shift, 0 if activation == "relu" else own.low, own.high)
 
     @property
     def problem(self) -> str | None:

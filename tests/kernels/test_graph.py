@@ -13,6 +13,7 @@ from cmsisnn_x.buffers import layer_scratch_bytes
 from cmsisnn_x.errors import CmsisnnError, DtypeError, ShapeError, VariantError
 from cmsisnn_x.graph import Graph, Node, Tensor
 from cmsisnn_x.layers import Layer
+from cmsisnn_x.scheme import TENSOR_TYPES
 from cmsisnn_x.steps import Step, pooling_behind, steps_of
 from helpers.networks import NETWORKS, conv, dense, pool
 from helpers.plans import chain
@@ -20,17 +21,19 @@ from tuning.model import load_model
 
 FUSED = Variant(8, 2, 2, 2, fused_pool=True)
 
+Q7 = TENSOR_TYPES["q7"]
+
 
 def branching(**changes: Layer) -> Graph:
     """x -> a -> b -> c, where c reads a too."""
-    layers = {name: Layer(name, op, "q7", (4,), (4,)) for name, op in (("a", "relu"), ("b", "tanh"), ("c", "add"))}
+    layers = {name: Layer(name, op, "q7", (4,), (4,)) for name, op in (("a", "relu"), ("b", "tanh"), ("c", "multiply"))}
     layers |= changes
     nodes = [
         Node("a", "relu", ("x",), ("a",), layers["a"]),
         Node("b", "tanh", ("a",), ("b",), layers["b"]),
-        Node("c", "add", ("b", "a"), ("c",), layers["c"]),
+        Node("c", "multiply", ("b", "a"), ("c",), layers["c"]),
     ]
-    return Graph([Tensor(name, (4,), "q7") for name in "xabc"], nodes, ("x",), ("c",))
+    return Graph([Tensor(name, (4,), Q7) for name in "xabc"], nodes, ("x",), ("c",))
 
 
 def test_a_tensor_has_one_producer_and_its_readers_in_order() -> None:
@@ -109,7 +112,7 @@ def test_a_graph_is_written_once_and_in_order() -> None:
 def test_a_constant_is_known_from_the_start() -> None:
     graph = branching()
     a, b, c = graph.nodes
-    constant = Tensor("k", (4,), "q7", np.zeros(4, np.int8))
+    constant = Tensor("k", (4,), Q7, np.zeros(4, np.int8))
     Graph([*graph.tensors.values(), constant], [a, b, replace(c, inputs=("b", "k"))], ("x",), ("c",)).verify()
     with pytest.raises(CmsisnnError, match="'k' twice"):
         Graph([*graph.tensors.values(), constant], [a, b, replace(c, outputs=("k",))], ("x",), ("k",)).verify()
@@ -128,7 +131,7 @@ def test_a_convolution_takes_in_a_pooling_that_runs_next_and_that_alone_reads_it
     assert pooling_behind(Graph(tensors, [first, second, twice], graph.inputs, graph.outputs), first) is None
     assert pooling_behind(Graph(tensors, [first, second], graph.inputs, ("conv2d0", "max_pool2d1")), first) is None
     between = Node("other", "relu", graph.inputs, ("other",), Layer("other", "relu", "q7", (8, 8, 2), (8, 8, 2)))
-    apart = Graph([*tensors, Tensor("other", (8, 8, 2), "q7")], [first, between, second], graph.inputs, ("other",))
+    apart = Graph([*tensors, Tensor("other", (8, 8, 2), Q7)], [first, between, second], graph.inputs, ("other",))
     assert pooling_behind(apart, first) is None
     flat = [layers[0], replace(layers[1], input_shape=(6, 12, 2)), *layers[2:]]
     assert pooling_behind(Graph.chain(flat), Graph.chain(flat).nodes[0]) is None

@@ -107,6 +107,7 @@ def test_emission_calls_every_operation_of_a_network(row: Op) -> None:
     own |= {"out": 4} if {"out_channels", "out_features"} & set(row.attributes) else {}
     files = render(make_plan("net", chain((4, 4, 4), "q7", {"op": row.model_name, **own})))
     assert f'#include "{row.header}"' in files["net.c"]
+    assert ("#define CXN_TABLE" in files["net.c"]) == row.has_table
 
 
 # ---------------------------------------------------------------- variants

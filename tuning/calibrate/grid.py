@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from cmsisnn_x.layers import NUMPY_DTYPES, Layer
+from cmsisnn_x.layers import Layer
 from cmsisnn_x.op import MODEL_OPS
 
 DTYPES = ("q7", "q15")
@@ -59,7 +59,7 @@ def make_layer(
 def _with_weights(layer: Layer) -> Layer:
     """Their values do not matter to the cycles; drawn small, so that nothing saturates."""
     rng = np.random.default_rng(zlib.crc32(layer.name.encode()))
-    dtype = NUMPY_DTYPES[layer.weights_dtype or layer.dtype]
+    dtype = layer.weights_type.dtype
     weights = rng.integers(-16, 17, layer.weights_shape, dtype)
     return replace(layer, weights=weights, bias=rng.integers(-64, 65, layer.bias_shape, dtype))
 

@@ -66,9 +66,8 @@ def calibrate(
     if measured is not None or plan is not None:
         _board(measured, plan, target or [], dtype, output, compiler, model)
         return
-    for option, given in (("--compiler", compiler), ("--model", model)):
-        if given is not None:
-            raise OptionError(f"{option}: goes with --from only")
+    if compiler is not None or model is not None:
+        raise OptionError(f"{'--model' if compiler is None else '--compiler'}: goes with --from only")
     from contextlib import closing
 
     from ..base.cflags import CFLAGS

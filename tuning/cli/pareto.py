@@ -51,7 +51,7 @@ def print_pareto(plan: Plan, *, no_color: bool = False) -> None:
             out.print(f"{len(shown)} of {len(points):,} points are shown; plan.json has all of them.")
         fastest = cycles_within(points, memory, plan.totals[f"{memory}_bytes"])
         if plan.objective == "latency" and fastest is not None and fastest < plan.totals["cycles"]:
-            # See `tuning.whole`.
+            # See `tuning.measure.firmware`.
             out.print(
                 f"This plan is none of them: its layers alone add up to {plan.totals['cycles']:,} cycles, but its "
                 "whole firmware is faster."

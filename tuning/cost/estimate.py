@@ -11,7 +11,7 @@ from operator import attrgetter
 
 import numpy as np
 
-from cmsisnn_x.layers import NUMPY_DTYPES, Layer
+from cmsisnn_x.layers import Layer
 from cmsisnn_x.steps import Step
 from cmsisnn_x.variant import Variant
 
@@ -131,7 +131,7 @@ def _footprints(layer: Layer, variants: tuple[Variant | None, ...]) -> tuple[np.
     scratch: dict[object, int] = {}
     weights: dict[object, int] = {}
     columns = np.zeros((2, len(variants)), np.int64)
-    bias = 0 if layer.bias is None else layer.bias.nbytes
+    bias = 0 if layer.bias is None else layer.requant.records(layer.bias).nbytes
     for at, v in enumerate(variants):
         if v is None:
             columns[1, at] = plain_weights_bytes(layer)
@@ -154,9 +154,7 @@ def plain_weights_bytes(layer: Layer) -> int:
     """Weights and bias as the model has them."""
     if layer.weights is None or layer.bias is None:
         return 0
-    return (prod(layer.weights.shape) + prod(layer.bias.shape)) * NUMPY_DTYPES[
-        layer.weights_dtype or layer.dtype
-    ].itemsize
+    return prod(layer.weights.shape) * layer.weights_type.dtype.itemsize + layer.requant.records(layer.bias).nbytes
 
 
 def _code_bytes(variant: Variant | None) -> int:

@@ -144,7 +144,7 @@ def kernel_declare(name: str, element: np.dtype, *constants: np.dtype) -> str:
     element : dtype
         Of input and output.
     *constants : dtype
-        Of weights and bias, where it has them.
+        Of weights and records of channels, where it has them.
 
     Examples
     --------

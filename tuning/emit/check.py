@@ -30,11 +30,12 @@ def check_plan(plan: Plan) -> None:
     _check_names(plan)
     if problem := cflags_problem(plan.cflags):
         raise EmitError(f"cflags: {problem}")
-    last = len(plan.layers) - 1
-    for index, item in enumerate(plan.layers):
-        following = plan.layers[index + 1] if index < last else None
+    graph = plan.graph
+    for node, item in zip(graph.nodes, plan.layers, strict=True):
+        reader = graph.sole_reader(node)
+        following = None if reader is None else plan.layers[graph.index(reader)]
         _check_fusion(item, following)
-        _check_ends(item, index == 0, index == last)
+        _check_ends(item, graph.reads_input(node), graph.writes_output(node))
         _check_buffers(item, following, plan.arena_bytes)
         if following is not None:
             _check_link(item, following)

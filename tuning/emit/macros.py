@@ -24,8 +24,6 @@ KNOBS = tuple(f.name.upper() for f in fields(Variant))
 ONE_KERNEL = Variant(unroll=1, block_rows=1, block_cols=1, im2col_cols=1)
 """What the knob macros of an operation without knobs say."""
 
-BITS = {"q7": 8, "q15": 16}
-
 
 def layer_macros(
     layer: Layer,
@@ -69,8 +67,8 @@ def layer_macros(
     (pad_top, _), (pad_left, _) = layer.padding
     geometry = (in_h, in_w, in_ch, out_h, out_w, out_ch, *layer.kernel, *layer.stride, pad_top, pad_left)
     types = (
-        BITS[layer.dtype],
-        BITS[layer.weights_dtype or layer.dtype],
+        layer.type.bits,
+        layer.weights_type.bits,
         layer.int_bits,
         int(input_aligned),
         int(output_aligned),

@@ -138,18 +138,17 @@ def project(plan: Plan) -> Project:
         () if item.layer.weights is None else (packed_weights(item.layer, item.variant), bias(item.layer))
         for item in plan.layers
     ]
-    last = len(plan.layers) - 1
-    for index, item in enumerate(plan.layers):
+    for index, (node, item) in enumerate(zip(plan.graph.nodes, plan.layers, strict=True)):
         layer = item.layer
         layer_prefix = f"{prefix}_{layer.name.upper()}"
         kernel = kernel_of(
             Step((layer,), item.variant),
             constants[index],
             scratch_bytes=item.scratch_bytes,
-            input_aligned=index > 0,
-            output_aligned=index < last,
+            input_aligned=not plan.graph.reads_input(node),
+            output_aligned=not plan.graph.writes_output(node),
         )
-        if layer.python_op in ("sigmoid", "tanh") and layer.op not in tables:
+        if layer.row.has_table and layer.op not in tables:
             tables[layer.op] = names.new(f"{name}_{layer.op}_table")
             values = activation_table(layer.op, layer.dtype)
             arrays.append(Array(tables[layer.op], f"{layer.op} of t / 16 for the byte t = 0..127, -128..-1", values))
@@ -245,8 +244,8 @@ def _pairs(
             step,
             constants[at],
             scratch_bytes=plan.layers[at].scratch_bytes,
-            input_aligned=at > 0,
-            output_aligned=after < len(layers),
+            input_aligned=not plan.graph.reads_input(plan.graph.nodes[at]),
+            output_aligned=not plan.graph.writes_output(plan.graph.nodes[after - 1]),
         )
         if kernel not in kernels:
             name = names.new(f"{function}_kernel")
@@ -309,7 +308,7 @@ def _summary(item: LayerPlan) -> str:
 
 def _checks(plan: Plan, layers: list[LayerText]) -> Iterable[Check]:
     """What must hold between the macros of the configuration and the arrays, for whoever edits one by hand."""
-    for index, (item, text) in enumerate(zip(plan.layers, layers, strict=True)):
+    for node, item, text in zip(plan.graph.nodes, plan.layers, layers, strict=True):
         p, name = f"{plan.model.upper()}_{item.layer.name.upper()}", item.layer.name
         offsets = {"INPUT": item.input_offset, "OUTPUT": item.output_offset, "SCRATCH": item.scratch_offset}
         if not item.scratch_bytes:
@@ -322,15 +321,15 @@ def _checks(plan: Plan, layers: list[LayerText]) -> Iterable[Check]:
                 yield Check(f"{p}_INPUT_OFFSET == {p}_OUTPUT_OFFSET", f"{name}_works_in_place")
             else:
                 yield Check(f"CXN_APART({p}, {a}, {b})", f"{name}_{a.lower()}_and_{b.lower()}_are_apart")
-        if index:
-            before = f"{plan.model.upper()}_{plan.layers[index - 1].layer.name.upper()}"
+        for producer in filter(None, map(plan.graph.producer, node.inputs)):
+            before = f"{plan.model.upper()}_{producer.name.upper()}"
             sizes = f"CXN_SIZE_OUTPUT({before}) == CXN_SIZE_INPUT({p})"
             yield Check(sizes, f"{name}_input_has_the_size_of_the_output_before")
             if item.fused_into is None:
                 reads = f"{name}_reads_where_the_layer_before_writes"
                 yield Check(f"{before}_OUTPUT_OFFSET == {p}_INPUT_OFFSET", reads)
             elif item.output_offset is not None:
-                conv = plan.layers[index - 1]
+                conv = plan.layers[plan.graph.index(producer)]
                 for side, offset in (("INPUT", conv.input_offset), ("SCRATCH", conv.scratch_offset)):
                     if offset is not None:
                         what = f"{conv.layer.name}_{side.lower()}_and_{name}_output_are_apart"

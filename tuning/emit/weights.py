@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cmsisnn_x._tables import activation_table
-from cmsisnn_x.layers import NUMPY_DTYPES, Layer
+from cmsisnn_x.layers import Layer
 from cmsisnn_x.variant import Variant
 
 if TYPE_CHECKING:
@@ -31,10 +31,9 @@ def packed_weights(layer: Layer, variant: Variant | None) -> np.ndarray:
 
 
 def bias(layer: Layer) -> np.ndarray:
-    """The bias of `layer`, zeros where it has none: kernels always read one."""
-    if layer.bias is not None:
-        return layer.bias
-    return np.zeros(layer.output_shape[-1], NUMPY_DTYPES[layer.weights_dtype or layer.dtype])
+    """The channel records of `layer`, its bias as its scheme has kernels read it; zeros where it has none."""
+    plain = layer.bias if layer.bias is not None else np.zeros(layer.output_shape[-1], layer.weights_type.dtype)
+    return layer.requant.records(plain)
 
 
 def weights_archive(plan: Plan) -> bytes | None:

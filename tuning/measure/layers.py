@@ -115,7 +115,7 @@ def layer_unit(step: Step, name: str, input_aligned: bool, output_aligned: bool)
     layer = step.lead
     element, prefix = C_TYPES[layer.numpy_dtype], name.upper()
     table: dict[str, np.ndarray] = {}
-    if layer.python_op in ("sigmoid", "tanh"):
+    if layer.row.has_table:
         table = {f"{name}_table": activation_table(layer.python_op, layer.dtype)}
     constants: dict[str, np.ndarray] = {}
     if layer.weights is not None:

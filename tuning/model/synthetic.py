@@ -12,7 +12,7 @@ import numpy as np
 
 from cmsisnn_x import Network
 from cmsisnn_x.errors import CmsisnnError
-from cmsisnn_x.layers import NUMPY_DTYPES, Layer
+from cmsisnn_x.layers import Layer
 
 CHUNK = 1 << 20
 SAMPLES = 4
@@ -61,7 +61,7 @@ def _power(signal: np.ndarray) -> float:
 
 def _draw(model: str, layer: Layer, power: float) -> Layer:
     """`layer` with the weights and bias that it has in `model` where its inputs have this mean square; 0: unknown."""
-    weights_dtype = NUMPY_DTYPES[layer.weights_dtype or layer.dtype]
+    weights_dtype = layer.weights_type.dtype
     full_scale = 2.0 ** (8 * layer.numpy_dtype.itemsize - 1)
     limit = np.iinfo(weights_dtype).max
     shape = layer.weights_shape

@@ -37,14 +37,16 @@ LARGEST = 2**63
 """No figure of a plan comes near it; sums and ratios of what is smaller are numbers too."""
 
 MAX_DIMENSION = 65535
-MAX_TENSOR_BYTES = 1 << 27
+EMULATED_TENSOR_BYTES = 1 << 27
 """Of one tensor: the emulator has no room for more."""
+
+ARRAYS_BYTES = 1 << 29
+"""Of all weights and biases: the architecture's code region, as for model files."""
 
 MAX_BYTES = 1 << 31
 """Of all tensors of a network together: the Python kernels keep every layer's output."""
 
 _LINES = ("dtype", "target", "core", "compiler", "objective", "score", "strategy")
-_WINDOWED = ("conv2d", "depthwise_conv2d", "max_pool2d", "avg_pool2d")
 
 
 @dataclass(frozen=True)
@@ -270,9 +272,9 @@ def read_layer(entry: Mapping[str, Any]) -> tuple[Layer, Variant | None]:
     pins = entry.get("pins", {})
     layer = Layer(name=entry["name"], variant=pins, **known)
     for key, shape in (("input_shape", layer.input_shape), ("output_shape", layer.output_shape)):
-        if (size := prod(shape) * layer.numpy_dtype.itemsize) > MAX_TENSOR_BYTES:
-            raise ValueError(f"{key}: expected at most {MAX_TENSOR_BYTES} bytes, got {size}")
-    if layer.op in _WINDOWED:
+        if (size := prod(shape) * layer.numpy_dtype.itemsize) > EMULATED_TENSOR_BYTES:
+            raise ValueError(f"{key}: expected at most {EMULATED_TENSOR_BYTES} bytes, got {size}")
+    if layer.row.is_windowed:
         _check_windows(layer)
     _check_arrays(layer, entry)
     if any(entry["variant"].get(key) != value for key, value in pins.items()):
@@ -286,7 +288,7 @@ def _as_tuple(value: Any) -> Any:
 
 def _check_arrays(layer: Layer, entry: Mapping[str, Any]) -> None:
     """The digests of a layer's arrays are of arrays that the layer takes; plan-1 has none."""
-    dtype = NUMPY_DTYPES[layer.weights_dtype or layer.dtype].name
+    dtype = layer.weights_type.dtype.name
     for kind, shape in zip(ARRAYS, (layer.weights_shape, layer.bias_shape), strict=True):
         found = entry.get(kind)
         if found is None and (kind not in entry or kind == "bias" or not shape):
@@ -321,5 +323,11 @@ def _read_variant(knobs: Mapping[str, Any], op: str) -> Variant | None:
 
 def layers_problem(layers: Sequence[Layer]) -> str | None:
     """What is wrong with the layers of a plan together."""
-    total = sum(layer.output_bytes for layer in layers)
-    return f"layers: expected tensors of at most {MAX_BYTES} bytes together, got {total}" if total > MAX_BYTES else None
+    tensors = sum(layer.output_bytes for layer in layers)
+    if tensors > MAX_BYTES:
+        return f"layers: expected tensors of at most {MAX_BYTES} bytes together, got {tensors}"
+    shapes = ((layer, shape) for layer in layers for shape in layer.row.constants(layer).values())
+    arrays = sum(prod(shape) * layer.weights_type.dtype.itemsize for layer, shape in shapes)
+    if arrays > ARRAYS_BYTES:
+        return f"layers: expected weights of at most {ARRAYS_BYTES} bytes together, got {arrays}"
+    return None

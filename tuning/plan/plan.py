@@ -9,7 +9,7 @@ import os
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,13 +31,6 @@ SCHEMA = "plan-2"
 
 ARRAYS = ("weights", "bias")
 """The fields of a layer that a plan file has the digests of."""
-
-
-class Section(Protocol):
-    """What a plan carries for its readers without knowing it: a check, the paper's table."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """The section as plan.json has it."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +139,7 @@ class Plan:
     versions : dict of str to str
     pareto : dict or None
         ``{"sram": [...], "flash": [...]}``: points of cycles and bytes that no other plan beats.
-    check : Check or None
+    check : tuning.check.Check or None
         Of :func:`tuning.check`, where it was run.
     """
 
@@ -172,7 +165,7 @@ class Plan:
     paper: Any = field(default=None, repr=False, compare=False)
     """Of ``cmsisnn-tune paper-table``: a section of the report, no part of plan.json."""
     tables: tuple[Estimates, ...] = field(default=(), repr=False, compare=False)
-    """What the search looked at, per layer: for :func:`tuning.explain.explain`, no part of plan.json."""
+    """What the search looked at, per layer: for :func:`tuning.report.explain.explain`, no part of plan.json."""
 
     @cached_property
     def graph(self) -> Graph:

@@ -7,7 +7,9 @@ from math import floor, frexp, ldexp
 
 import numpy as np
 
-BITS = {"q7": 8, "q15": 16}
+from cmsisnn_x.scheme import TENSOR_TYPES
+
+BITS = {name: item.bits for name, item in TENSOR_TYPES.items()}
 LARGEST_FRACTION = 40
 """Beyond it a tensor is zero for every practical purpose; shifts end at 31 anyway."""
 

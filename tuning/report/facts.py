@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any
 
-from cmsisnn_x.layers import NUMPY_DTYPES, Layer
+from cmsisnn_x.layers import Layer
 from tuning.base.units import shape_text
 from tuning.cost import TERMS
 from tuning.plan import LayerPlan, Plan
@@ -127,7 +127,7 @@ def load_limit(plan: Plan) -> float | None:
 
 def _bytes_touched(layer: Layer) -> int:
     """Bytes that must move even if each is touched once: input, output, weights, bias."""
-    size = NUMPY_DTYPES[layer.weights_dtype or layer.dtype].itemsize
+    size = layer.weights_type.dtype.itemsize
     weights = sum(prod(array.shape) for array in (layer.weights, layer.bias) if array is not None)
     return layer.input_bytes + layer.output_bytes + weights * size
 

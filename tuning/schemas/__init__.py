@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The published JSON Schemas: `model-1.json` gives editors completion, `plan-1.json` is what plan.json keeps to.
+"""The published JSON Schemas: `model-1.json` gives editors completion, `plan-2.json` is what plan.json keeps to.
 
 ``python -m tuning.schemas`` writes `model-1.json` anew from the model file's definition; a test holds the two together.
 """
@@ -24,5 +24,5 @@ def text(schema: dict[str, Any]) -> str:
 
 
 def published(name: str) -> dict[str, Any]:
-    """The schema that is installed with the package, by name: ``"model-1"`` or ``"plan-1"``."""
+    """The schema that is installed with the package, by name, such as ``"plan-2"``."""
     return json.loads(Path(__file__).with_name(f"{name}.json").read_text(encoding="utf-8"))

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from cmsisnn_x.arena import lives, lower_bound
 from cmsisnn_x.graph import Graph, Node, Tensor
 from cmsisnn_x.layers import Layer
+from cmsisnn_x.scheme import TENSOR_TYPES
 from cmsisnn_x.steps import Step
 from tuning.base.errors import InfeasibleError
 from tuning.plan.planner import choose, choose_placed
@@ -21,6 +22,8 @@ from tuning.plan.problem import Choice, Options, Problem
 
 ENDS = 8
 """Bytes of the network's own input and output."""
+
+Q7 = TENSOR_TYPES["q7"]
 
 
 TIGHT = (8, 4, 4, 4, 8)
@@ -36,9 +39,9 @@ def branching(sizes: Sequence[int]) -> Graph:
     ends = [("x", "A"), ("A", "BC"), ("B", "D"), ("CD", "E"), ("E", "y")]
     nodes = []
     for at, (reads, writes) in enumerate(ends):
-        layer = Layer(f"n{at}", "any", "q7", (shapes[reads[0]],), (shapes[writes[0]],))
+        layer = Layer(f"n{at}", "softmax", "q7", (shapes[reads[0]],), (shapes[writes[0]],))
         nodes.append(Node(layer.name, layer.op, tuple(reads), tuple(writes), layer))
-    return Graph([Tensor(name, (size,), "q7") for name, size in shapes.items()], nodes, ("x",), ("y",))
+    return Graph([Tensor(name, (size,), Q7) for name, size in shapes.items()], nodes, ("x",), ("y",))
 
 
 def problem(sizes: Sequence[int], **rows: list[tuple[int, int, int]]) -> Problem:
