@@ -13,7 +13,7 @@ import pytest
 from cmsisnn_x import Variant
 from cmsisnn_x.buffers import layer_scratch_bytes
 from cmsisnn_x.isa import Features, Isa
-from cmsisnn_x.layers import PYTHON_OPS
+from cmsisnn_x.op import row_of
 from cmsisnn_x.packing import pack_device_weights
 from cmsisnn_x.steps import Step
 from tuning.calibrate.fit import Sample, confirm, fit, grid, judge, make_layer, unseen
@@ -173,7 +173,7 @@ def test_shipped_coefficients_are_complete_and_say_how_they_were_made(core: str)
             name = fitted.family(layer, variant, target.features)
             assert name in found.families or found.factors(name) is not None, (layer.name, variant)
     for name, cycles in found.families.items():
-        assert len(cycles) == len(ops.OPS[PYTHON_OPS[name.split()[0]]].parts)
+        assert len(cycles) == len(ops.OPS[row_of(name.split()[0]).name].parts)
         assert all(value >= 0 for value in cycles)
         assert sum(cycles) > 0
         assert found.code_bytes.get(name, 100) >= 20  # unknown, or a plausible size: never a stub's

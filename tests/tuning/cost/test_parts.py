@@ -11,9 +11,9 @@ import pytest
 from cmsisnn_x import Variant
 from cmsisnn_x.buffers import layer_scratch_bytes
 from cmsisnn_x.isa import Features
-from cmsisnn_x.layers import PYTHON_OPS, Layer
+from cmsisnn_x.layers import Layer
+from cmsisnn_x.op import MODEL_OPS, OPS
 from cmsisnn_x.packing import pack_device_weights
-from cmsisnn_x.variant import BLOCKED_OPS, OPS
 from tuning.calibrate.grid import grid
 from tuning.cost import TERMS, estimate_space, ops
 from tuning.cost.loops import Counts, Knobs, by_lowering, without_knobs
@@ -21,6 +21,7 @@ from tuning.search.space import search_space
 from tuning.target import CORES, load_target
 
 LAYERS = grid()
+WITH_KNOBS = [name for name, row in OPS.items() if row.has_knobs]
 WITHOUT_COST = {"multiply": "no model file reaches it"}
 
 
@@ -34,8 +35,7 @@ def some(op: str, step: int = 1) -> list[Layer]:
 
 def test_every_operation_has_a_cost_or_a_reason_to_have_none() -> None:
     assert set(ops.OPS) == set(OPS) - set(WITHOUT_COST)
-    assert set(PYTHON_OPS.values()) <= set(ops.OPS)
-    assert set(WITHOUT_COST) <= set(OPS) - set(PYTHON_OPS.values())
+    assert {row.name for row in MODEL_OPS.values()} == set(ops.OPS)
 
 
 @pytest.mark.parametrize("op", ops.OPS)
@@ -86,7 +86,7 @@ def test_a_count_of_no_part_is_an_error() -> None:
         without_knobs({"stepz": 1}, [None], ["steps"])
 
 
-@pytest.mark.parametrize("op", BLOCKED_OPS)
+@pytest.mark.parametrize("op", WITH_KNOBS)
 def test_operations_with_knobs_say_how_many_layers_calibration_gives_them(op: str) -> None:
     effort = ops.OPS[op].effort
     assert effort is not None
@@ -100,7 +100,7 @@ def test_operations_with_knobs_say_how_many_layers_calibration_gives_them(op: st
 
 
 def test_operations_without_knobs_are_emulated_on_all_layers() -> None:
-    assert {op for op, cost in ops.OPS.items() if cost.effort is None} == set(ops.OPS) - set(BLOCKED_OPS)
+    assert {op for op, cost in ops.OPS.items() if cost.effort is None} == set(ops.OPS) - set(WITH_KNOBS)
 
 
 def packed_bytes(layer: Layer, variants: Iterable[Variant]) -> list[int]:
@@ -109,7 +109,7 @@ def packed_bytes(layer: Layer, variants: Iterable[Variant]) -> list[int]:
 
 
 @pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m3", "cortex-m4"])
-@pytest.mark.parametrize("op", BLOCKED_OPS)
+@pytest.mark.parametrize("op", WITH_KNOBS)
 def test_knobs_that_bytes_do_not_depend_on_leave_them_alone(op: str, core: str) -> None:
     """Estimates share scratch and weights among variants that differ in other knobs only: each alone has the same."""
     for number, layer in enumerate(layer for layer in some(op, 4) if layer.macs < 30_000):
