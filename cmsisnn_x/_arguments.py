@@ -13,9 +13,9 @@ from math import prod
 import numpy as np
 
 from .errors import CmsisnnError, DtypeError, GeometryError, ShapeError, ShiftError
-from .scheme import SHIFT_MAX, TENSOR_TYPES
+from .scheme import POW2_TYPES, SHIFT_MAX
 
-DTYPES = {name: item.dtype for name, item in TENSOR_TYPES.items()}
+DTYPES = {name: item.dtype for name, item in POW2_TYPES.items()}
 Q7, Q15 = DTYPES["q7"], DTYPES["q15"]
 GEOMETRY_MAX = 65535
 """Largest stride, kernel, padding and output side: they are 16-bit in the C interface."""

@@ -20,12 +20,17 @@ from .scheme import TensorType
 
 @dataclass(frozen=True, eq=False)
 class Tensor:
-    """What one node writes and others read, or the network's input, or with a `value` a constant."""
+    """What one node writes and others read, or the network's input, or with a `value` a constant.
+
+    `scale` and `zero_point` say what its integers stand for, where the file says so; no kernel asks.
+    """
 
     name: str
     shape: tuple[int, ...]
     type: TensorType
     value: np.ndarray | None = field(default=None, repr=False)
+    scale: float | None = None
+    zero_point: int = 0
 
     @property
     def bytes(self) -> int:
@@ -87,7 +92,7 @@ class Graph:
         nodes = []
         for layer, name in zip(layers, names, strict=True):
             nodes.append(Node(name, layer.op, (tensors[-1].name,), (name,), layer))
-            tensors.append(Tensor(name, layer.output_shape, layer.type))
+            tensors.append(Tensor(name, layer.output_shape, layer.output_type))
         return cls(tensors, nodes, (source,) if layers else (), names[-1:])
 
     def producer(self, tensor: str) -> Node | None:
@@ -150,21 +155,24 @@ class Graph:
     def check(self, node: Node) -> None:
         """Check that the tensors around a node are of its layer's shapes, flattened or not, and of its dtype."""
         layer = node.layer
-        for name in node.inputs:
-            self._check_side(node, self.tensors[name], "input", layer.input_shape)
+        if len(node.inputs) != len(layer.input_shapes):
+            expected = f"{len(layer.input_shapes)} inputs"
+            raise ShapeError(f"layer {layer.name!r}: expected {expected}, got {len(node.inputs)}")
+        for name, shape in zip(node.inputs, layer.input_shapes, strict=True):
+            self._check_side(node, self.tensors[name], "input", shape, layer.type)
         for name in node.outputs:
-            self._check_side(node, self.tensors[name], "output", layer.output_shape)
+            self._check_side(node, self.tensors[name], "output", layer.output_shape, layer.output_type)
 
-    def _check_side(self, node: Node, tensor: Tensor, side: str, shape: tuple[int, ...]) -> None:
+    def _check_side(self, node: Node, tensor: Tensor, side: str, shape: tuple[int, ...], own: TensorType) -> None:
         producer = self._producer.get(tensor.name) if side == "input" else None
         whose = f"the output of {producer.layer.name!r}" if producer else f"that of tensor {tensor.name!r}"
-        if prod(tensor.shape) != prod(shape):
+        if prod(tensor.shape) != node.layer.samples * prod(shape):
             expected = f"{side} shape {tensor.shape}, {whose}"
             raise ShapeError(f"layer {node.layer.name!r}: expected {expected}, got {shape}")
-        if tensor.type != node.layer.type:
+        if tensor.type != own:
             whose = f"that of {producer.layer.name!r}" if producer else whose
             expected = f"dtype {tensor.type.name}, {whose}"
-            raise DtypeError(f"layer {node.layer.name!r}: expected {expected}, got {node.layer.dtype}")
+            raise DtypeError(f"layer {node.layer.name!r}: expected {expected}, got {own.name}")
 
 
 def _unused(name: str, taken: set[str]) -> str:

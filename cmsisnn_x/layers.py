@@ -9,10 +9,22 @@ from math import prod
 
 import numpy as np
 
+from .affine import Scheme
 from .op import Op, row_of
 from .scheme import TENSOR_TYPES, Pow2, TensorType
 
 NUMPY_DTYPES: dict[str, np.dtype] = {name: item.dtype for name, item in TENSOR_TYPES.items()}
+
+
+@dataclass(frozen=True)
+class View:
+    """Elements of an input in the order of the output, which is of `shape`: element ``(i, j, ..)`` of it is element
+    ``offset + i * steps[0] + j * steps[1] + ..`` of the input. Steps may be 0 or negative; there are at most six axes.
+    """
+
+    shape: tuple[int, ...]
+    steps: tuple[int, ...]
+    offset: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +36,11 @@ class Layer:
     `weights_dtype` that of weights and bias. `weights` and `bias` have the shapes of the Python functions.
     `variant` holds the knobs that the model file pins. Its neighbours are the graph's affair:
     :class:`cmsisnn_x.graph.Graph`.
+
+    Of a layer with zero points, `scheme` says what it computes with them; shifts and activation are not used then. The
+    kernel runs `samples` times, on inputs and outputs one behind the other. `more_inputs` are the shapes of the inputs
+    behind the first, `output_dtype` the type of the output where it is another. `table` is what a look-up takes, and
+    `view` says which elements are moved.
     """
 
     name: str
@@ -43,6 +60,14 @@ class Layer:
     weights: np.ndarray | None = field(default=None, repr=False)
     bias: np.ndarray | None = field(default=None, repr=False)
     variant: Mapping[str, object] = field(default_factory=dict)
+    scheme: Scheme | None = None
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+    samples: int = 1
+    more_inputs: tuple[tuple[int, ...], ...] = ()
+    output_dtype: str | None = None
+    table: np.ndarray | None = field(default=None, repr=False)
+    view: View | None = None
 
     @property
     def row(self) -> Op:
@@ -55,8 +80,19 @@ class Layer:
 
     @property
     def type(self) -> TensorType:
-        """Of input and output."""
+        """Of the inputs, and of the output where nothing else is said."""
         return TENSOR_TYPES[self.dtype]
+
+    @property
+    def output_type(self) -> TensorType:
+        return TENSOR_TYPES[self.output_dtype or self.dtype]
+
+    @property
+    def bias_dtype(self) -> np.dtype:
+        """That of the weights, or of the accumulator where there are zero points."""
+        if not self.type.is_affine:
+            return self.weights_type.dtype
+        return np.dtype(np.int32 if self.type.bits == 8 else np.int64)
 
     @property
     def weights_type(self) -> TensorType:
@@ -68,17 +104,25 @@ class Layer:
         return NUMPY_DTYPES[self.dtype]
 
     @property
-    def requant(self) -> Pow2:
-        """How accumulators start and become outputs; what the fields of shifts and activation spell."""
+    def requant(self) -> Pow2 | Scheme:
+        """How accumulators start and become outputs: `scheme`, or what the fields of shifts and activation spell."""
+        if self.scheme is not None:
+            return self.scheme
         return Pow2.of(self.dtype, self.bias_shift, self.out_shift, self.activation)
 
     @property
+    def input_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Of all inputs, of one sample."""
+        return (self.input_shape, *self.more_inputs)
+
+    @property
     def input_bytes(self) -> int:
-        return prod(self.input_shape) * self.numpy_dtype.itemsize
+        """Of the first input, all samples."""
+        return self.samples * prod(self.input_shape) * self.numpy_dtype.itemsize
 
     @property
     def output_bytes(self) -> int:
-        return prod(self.output_shape) * self.numpy_dtype.itemsize
+        return self.samples * prod(self.output_shape) * self.output_type.dtype.itemsize
 
     @property
     def image(self) -> tuple[int, int, int]:

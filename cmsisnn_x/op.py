@@ -15,13 +15,14 @@ import numpy as np
 
 from .errors import VariantError
 from .isa import Features, Isa
-from .scheme import TENSOR_TYPES
+from .scheme import POW2_TYPES, TENSOR_TYPES
 from .variant import BASELINE, HOST_FAMILIES, Family, Variant, check_knobs
 
 Layer = Any
 """A `layers.Layer`, which finds its row here: to name the class would close a circle."""
 Shape = tuple[int, ...]
-TYPES = tuple(TENSOR_TYPES)
+TYPES = tuple(POW2_TYPES)
+"""Those that host functions with knobs know."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ class Op:
     model_name : str
         In model files, and of layers: `Layer.op`.
     roles : tuple of str
-        What it takes, in the order of its arguments: tensors (``x``; ``a``, ``b``), then ``weights`` and ``bias``.
+        What it takes, in the order of its arguments: tensors (``x``; ``a``, ``b``; any number of ``inputs``), then
+        ``weights`` and ``bias``, or a ``table``.
     types : tuple of tuple of str
         Legal types of the activations, and of the weights where there are some.
     infer : callable
@@ -99,8 +101,6 @@ class Op:
         The keys of its geometry and formats in a model file, all that `infer` asks for.
     most_elements : int or None
         Of its input, where there is a limit of its own.
-    schemes : tuple of str
-        Quantisation schemes that it has kernels for.
     in_place : tuple of int
         The inputs whose memory the output may take.
     constants : callable
@@ -134,7 +134,6 @@ class Op:
     infer: Callable[[Shape, Mapping[str, Any]], dict[str, Any]]
     attributes: tuple[str, ...] = ()
     most_elements: int | None = None
-    schemes: tuple[str, ...] = ("pow2",)
     in_place: tuple[int, ...] = ()
     constants: Callable[[Layer], dict[str, Shape]] = _no_constants
     channel_axis: int = 0
@@ -155,6 +154,11 @@ class Op:
     def header(self) -> str:
         """Of the device kernel, as firmware includes it."""
         return f"cmsisnn_x/{self.name}.h"
+
+    @property
+    def is_pow2(self) -> bool:
+        """Whether it has kernels for numbers times powers of two: then there is a host function of its name."""
+        return any(types[0] in POW2_TYPES for types in self.types)
 
     @property
     def is_weighted(self) -> bool:
@@ -183,7 +187,9 @@ class Op:
 OPS: dict[str, Op] = {}
 """Every operation by its Python name."""
 MODEL_OPS: dict[str, Op] = {}
-"""Those that networks can have, by their name in model files."""
+"""Those that model files in YAML can have, by their name there."""
+NETWORK_OPS: dict[str, Op] = {}
+"""Those that networks can have, by the name of their layers."""
 _BY_MODEL_NAME: dict[str, Op] = {}
 
 
@@ -192,7 +198,9 @@ def register(*rows: Op) -> None:
     for row in rows:
         OPS[row.name] = _BY_MODEL_NAME[row.model_name] = row
         if row.append is not None:
-            MODEL_OPS[row.model_name] = row
+            NETWORK_OPS[row.model_name] = row
+            if row.is_pow2 and len(row.roles) - 2 * row.is_weighted == 1:
+                MODEL_OPS[row.model_name] = row
 
 
 def row_of(model_name: str) -> Op:
@@ -264,7 +272,12 @@ def device_variants(op: str, dtype: str, features: Features) -> tuple[Variant, .
     ValueError
         Unknown `op` or `dtype`.
     """
-    families = (family for family in check_op(op, dtype).device_families() if family.dtype == dtype)
+    own = TENSOR_TYPES[dtype] if dtype in TENSOR_TYPES else None
+    families = (
+        family
+        for family in check_op(op, own.twin if own else dtype).device_families()
+        if own and family.dtype == own.twin
+    )
     return tuple(dict.fromkeys(v for family in families if family.suits(features) for v in family.variants()))
 
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Types of tensors, and quantisation schemes: how an accumulator starts, how it becomes an output, what padding holds.
+"""Types of tensors, and the scheme of powers of two: how an accumulator starts, how it becomes an output, what padding
+holds.
 
-Both are objects. What asks it never looks at shifts: kernels get its macros and channel records, the search its
-headroom, tests its arithmetic. Today there is one, of powers of two.
+Schemes are objects. What asks one never looks at shifts: kernels get its macros and channel records, the search its
+headroom, tests its arithmetic. The other one, of zero points and multipliers, is in :mod:`cmsisnn_x.affine`.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ class TensorType:
     name : str
         As model files spell it.
     dtype : numpy.dtype
-    fill : int
-        The integer that stands for zero: what padding holds.
+    twin : str
+        The type of powers of two whose kernels multiply these elements; itself where it is one.
     """
 
     name: str
     dtype: np.dtype
-    fill: int = 0
+    twin: str
 
     @property
     def bits(self) -> int:
@@ -37,18 +38,28 @@ class TensorType:
     @property
     def low(self) -> int:
         """The least integer."""
-        return -(1 << self.bits - 1)
+        return int(np.iinfo(self.dtype).min)
 
     @property
     def high(self) -> int:
         """The largest integer."""
-        return (1 << self.bits - 1) - 1
+        return int(np.iinfo(self.dtype).max)
+
+    @property
+    def is_affine(self) -> bool:
+        """Whether its numbers are ``scale * (q - zero_point)``, not q times a power of two."""
+        return self.twin != self.name
 
 
-TENSOR_TYPES = {
-    item.name: item for item in (TensorType("q7", np.dtype(np.int8)), TensorType("q15", np.dtype(np.int16)))
-}  # fmt: skip
-"""The types that model files name."""
+def _types(*rows: tuple[str, type, str]) -> dict[str, TensorType]:
+    return {name: TensorType(name, np.dtype(dtype), twin) for name, dtype, twin in rows}
+
+
+POW2_TYPES = _types(("q7", np.int8, "q7"), ("q15", np.int16, "q15"))
+"""Numbers times a power of two."""
+AFFINE_TYPES = _types(("int8", np.int8, "q7"), ("uint8", np.uint8, "q7"), ("int16", np.int16, "q15"))
+"""LiteRT's: numbers with a scale and a zero point, which the tensor has. uint8 is met at the border of a network."""
+TENSOR_TYPES = {**POW2_TYPES, **AFFINE_TYPES}
 SHIFT_MAX = 31
 """Of bias and accumulator, which have 32 bits."""
 
@@ -79,7 +90,7 @@ class Pow2:
     high: int
 
     fill = 0
-    """What padding holds: the `TensorType.fill` of every tensor of this scheme."""
+    """What padding holds: the integer that stands for zero."""
 
     @classmethod
     def of(cls, dtype: str, bias_shift: int, out_shift: int, activation: str | None = None) -> Pow2:

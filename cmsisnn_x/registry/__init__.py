@@ -10,10 +10,13 @@ from .activation import RELU, SIGMOID, TANH
 from .convolution import CONVOLVE
 from .dense import FULLY_CONNECTED
 from .depthwise import DEPTHWISE_CONVOLVE
-from .elementwise import MULTIPLY
+from .elementwise import ADD, LOOK_UP, MAXIMUM, MINIMUM, MULTIPLY, REQUANTISE
+from .mean import MEAN
+from .movement import CONCAT, COPY, PAD, RESIZE_NEAREST
 from .pooling import AVG_POOL, MAX_POOL
 from .softmax import SOFTMAX
 
 register(
-    CONVOLVE, DEPTHWISE_CONVOLVE, FULLY_CONNECTED, MAX_POOL, AVG_POOL, RELU, SIGMOID, TANH, SOFTMAX, MULTIPLY
+    CONVOLVE, DEPTHWISE_CONVOLVE, FULLY_CONNECTED, MAX_POOL, AVG_POOL, RELU, SIGMOID, TANH, SOFTMAX, MULTIPLY,
+    ADD, MAXIMUM, MINIMUM, LOOK_UP, REQUANTISE, MEAN, CONCAT, COPY, PAD, RESIZE_NEAREST,
 )  # fmt: skip

@@ -17,6 +17,10 @@ from ..variant import Variant
 ALIKE = (("q7",), ("q15",))
 """Types of operations without weights."""
 WEIGHTS_ALIKE = (("q7", "q7"), ("q15", "q15"))
+AFFINE_ALIKE = (("int8",), ("int16",))
+AFFINE_WEIGHTS = (("int8", "int8"), ("int16", "int8"))
+ANY = (*ALIKE, *AFFINE_ALIKE, ("uint8",))
+"""Types of operations that only move elements."""
 
 SCHEDULES = (("asm", ("single",)), ("asm_dual", ("dual",)))
 """Assembly with the DSP extension: the knob `inner`, and what it is scheduled for."""
@@ -82,7 +86,7 @@ def append_windows(executor: Any, layer: Layer, constants: Mapping[str, np.ndarr
     pad = (layer.padding[0][0], layer.padding[1][0])
     executor.weighted(
         depthwise,
-        layer.dtype == "q15",
+        layer.type.bits == 16,
         layer.image,
         layer.output_image,
         layer.kernel,
@@ -91,4 +95,6 @@ def append_windows(executor: Any, layer: Layer, constants: Mapping[str, np.ndarr
         layer.requant,
         constants["weights"],
         constants.get("bias"),
+        layer.dilation,
+        layer.groups,
     )

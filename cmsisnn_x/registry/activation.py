@@ -16,12 +16,12 @@ from ._shared import ALIKE, same_shape
 
 
 def _relu(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray]) -> None:
-    executor.element_wise("relu", layer.dtype == "q15", prod(layer.input_shape))
+    executor.element_wise("relu", layer.type.bits == 16, prod(layer.input_shape))
 
 
 def _look_up(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray]) -> None:
     table = activation_table(layer.op, layer.dtype)
-    executor.element_wise("look_up", layer.dtype == "q15", prod(layer.input_shape), table, layer.int_bits)
+    executor.element_wise("look_up", layer.type.bits == 16, prod(layer.input_shape), table, layer.int_bits)
 
 
 def _infer(shape: Shape, attributes: Mapping[str, Any]) -> dict[str, Any]:

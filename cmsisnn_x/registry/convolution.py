@@ -12,8 +12,9 @@ from ..isa import Isa
 from ..layers import Layer
 from ..op import Case, Op, Shape
 from ..packing import pack_convolution
-from ..variant import BLOCKS, UNROLLS, Family, Variant
+from ..variant import BASELINE, BLOCKS, UNROLLS, Family, Variant
 from ._shared import (
+    AFFINE_WEIGHTS,
     SCHEDULES,
     WEIGHTS_ALIKE,
     append_windows,
@@ -140,6 +141,23 @@ def _families() -> Iterator[Family]:
 
 
 # ---------------------------------------------------------------- what they ask of a layer
+
+
+def _plain_windows(layer: Layer, variant: Variant) -> str | None:
+    """Dilated windows and groups of channels need `lowering: im2col` with sequential columns of C."""
+    odd = layer.dilation != (1, 1) or layer.groups > 1
+    takes = (variant.lowering, variant.column_layout, variant.inner) == ("im2col", "sequential", "c")
+    if not odd or (takes and variant.weight_layout == "plain" and not variant.fused_pool):
+        return None
+    got = f"dilation {layer.dilation} and {layer.groups} groups"
+    return f"only lowering 'im2col' in C over plain weights takes dilated windows and groups, got {got}"
+
+
+def _wide_accumulator(layer: Layer, variant: Variant) -> str | None:
+    """int16 activations need the baseline, whose accumulators have 64 bits."""
+    if layer.dtype != "int16" or variant == BASELINE:
+        return None
+    return f"int16 activations need the variant {BASELINE}, got {variant}"
 
 
 def _even_channels(layer: Layer, variant: Variant) -> str | None:
@@ -304,25 +322,25 @@ def _infer(shape: Shape, attributes: Mapping[str, Any]) -> dict[str, Any]:
 
 def _constants(layer: Layer) -> dict[str, Shape]:
     channels = layer.output_image[2]
-    return {"weights": (channels, *layer.kernel, layer.image[2]), "bias": (channels,)}
+    return {"weights": (channels, *layer.kernel, layer.image[2] // layer.groups), "bias": (channels,)}
 
 
 def _macs(layer: Layer) -> int:
-    return prod(layer.output_shape) * layer.kernel[0] * layer.kernel[1] * layer.image[2]
+    return layer.samples * prod(layer.output_shape) * prod(layer.kernel) * layer.image[2] // layer.groups
 
 
 CONVOLVE = Op(
     "convolve",
     "conv2d",
     roles=("x", "weights", "bias"),
-    types=WEIGHTS_ALIKE,
+    types=(*WEIGHTS_ALIKE, *AFFINE_WEIGHTS),
     attributes=("out_channels", "kernel", "stride", "padding"),
     infer=_infer,
     constants=_constants,
     macs=_macs,
     device_families=_families,
     constraints=(
-        _even_channels, _wide_output, _no_padding,
+        _plain_windows, _wide_accumulator, _even_channels, _wide_output, _no_padding,
         _winograd_stride, _winograd_width, _winograd_height, _winograd_range,
         _assembly_run, _assembly_reach, _assembly_length,
     ),

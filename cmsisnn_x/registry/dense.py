@@ -16,7 +16,9 @@ from ..layers import Layer
 from ..op import Case, Op, Shape
 from ..packing_dense import pack_dense
 from ..variant import BASELINE, UNROLLS, Family, Variant
-from ._shared import SCHEDULES, cores_of, nothing, round_up_even, scratch_of
+from ._shared import AFFINE_WEIGHTS, SCHEDULES, cores_of, nothing, round_up_even, scratch_of
+
+DENSE_BASELINE = replace(BASELINE, block_cols=1, im2col_cols=1)
 
 
 def _families() -> Iterator[Family]:
@@ -49,6 +51,13 @@ def _q7_weights(layer: Layer, variant: Variant) -> str | None:
     return "weight_layout 'widened' needs q7 weights, got q15"
 
 
+def _wide_accumulator(layer: Layer, variant: Variant) -> str | None:
+    """int16 activations need the baseline, whose accumulators have 64 bits."""
+    if layer.dtype != "int16" or variant == DENSE_BASELINE:
+        return None
+    return f"int16 activations need the variant {DENSE_BASELINE}, got {variant}"
+
+
 def _samples(case: Case, variant: Variant) -> int:
     """The samples that are widened to q15 at a time; q15 samples are read where they are."""
     if case.dtype == "q15":
@@ -68,13 +77,13 @@ def _constants(layer: Layer) -> dict[str, Shape]:
 
 
 def _macs(layer: Layer) -> int:
-    return prod(layer.input_shape) * prod(layer.output_shape)
+    return layer.samples * prod(layer.input_shape) * prod(layer.output_shape)
 
 
 def _append(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray]) -> None:
     executor.weighted(
         False,
-        layer.dtype == "q15",
+        layer.type.bits == 16,
         (1, 1, prod(layer.input_shape)),
         (1, 1, prod(layer.output_shape)),
         (1, 1),
@@ -83,6 +92,7 @@ def _append(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray]) ->
         layer.requant,
         constants["weights"],
         constants.get("bias"),
+        samples=layer.samples,
     )
 
 
@@ -90,14 +100,14 @@ FULLY_CONNECTED = Op(
     "fully_connected",
     "fully_connected",
     roles=("x", "weights", "bias"),
-    types=(("q7", "q7"), ("q15", "q7"), ("q15", "q15")),
+    types=(("q7", "q7"), ("q15", "q7"), ("q15", "q15"), *AFFINE_WEIGHTS),
     attributes=("out_features",),
     infer=_infer,
     constants=_constants,
     macs=_macs,
     device_families=_families,
-    constraints=(_q7_weights,),
-    baseline=replace(BASELINE, block_cols=1, im2col_cols=1),
+    constraints=(_q7_weights, _wide_accumulator),
+    baseline=DENSE_BASELINE,
     scratch=partial(scratch_of, FOOTPRINTS),
     pack=pack_dense,
     append=_append,

@@ -12,8 +12,8 @@ from ..isa import Isa
 from ..layers import Layer
 from ..op import Case, Op, Shape
 from ..packing import pack_depthwise
-from ..variant import BLOCKS, Family, Variant
-from ._shared import WEIGHTS_ALIKE, append_windows, columns, round_up_even, scratch_of, windows
+from ..variant import BASELINE, BLOCKS, Family, Variant
+from ._shared import AFFINE_WEIGHTS, WEIGHTS_ALIKE, append_windows, columns, round_up_even, scratch_of, windows
 
 
 def _families() -> Iterator[Family]:
@@ -29,6 +29,20 @@ def _families() -> Iterator[Family]:
         )  # fmt: skip
         yield lines("M3; kernels higher or wider than 7 on M0+")
         yield lines("M0+", inner="asm", schedules=("v6m",))
+
+
+def _plain_windows(layer: Layer, variant: Variant) -> str | None:
+    """Dilated windows need `lowering: im2col`."""
+    if layer.dilation == (1, 1) or variant.lowering == "im2col":
+        return None
+    return f"dilated windows need lowering 'im2col', got {variant.lowering!r} with dilation {layer.dilation}"
+
+
+def _wide_accumulator(layer: Layer, variant: Variant) -> str | None:
+    """int16 activations need the baseline, whose accumulators have 64 bits."""
+    if layer.dtype != "int16" or variant == BASELINE:
+        return None
+    return f"int16 activations need the variant {BASELINE}, got {variant}"
 
 
 def _small_kernel(layer: Layer, variant: Variant) -> str | None:
@@ -74,21 +88,21 @@ def _constants(layer: Layer) -> dict[str, Shape]:
 
 
 def _macs(layer: Layer) -> int:
-    return prod(layer.output_shape) * layer.kernel[0] * layer.kernel[1]
+    return layer.samples * prod(layer.output_shape) * prod(layer.kernel)
 
 
 DEPTHWISE_CONVOLVE = Op(
     "depthwise_convolve",
     "depthwise_conv2d",
     roles=("x", "weights", "bias"),
-    types=WEIGHTS_ALIKE,
+    types=(*WEIGHTS_ALIKE, *AFFINE_WEIGHTS),
     attributes=("kernel", "stride", "padding"),
     infer=_infer,
     constants=_constants,
     channel_axis=-1,
     macs=_macs,
     device_families=_families,
-    constraints=(_small_kernel, _pairs_of_rows),
+    constraints=(_plain_windows, _wide_accumulator, _small_kernel, _pairs_of_rows),
     scratch=partial(scratch_of, FOOTPRINTS),
     pack=pack_depthwise,
     append=partial(append_windows, depthwise=True),

@@ -1,9 +1,62 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Element by element, of two tensors: the row of the product. Networks, chains as they are, cannot have it yet."""
+"""Element by element: rows of sums, products, maxima and minima of two tensors, of tables and of rescaling.
+
+The second tensor of a pair may be shorter: it is repeated then, as often as it takes.
+"""
 
 from __future__ import annotations
 
-from ..op import Op
-from ._shared import ALIKE, same_shape
+from collections.abc import Callable, Mapping
+from math import prod
+from typing import Any
 
-MULTIPLY = Op("multiply", "multiply", roles=("a", "b"), types=ALIKE, infer=same_shape, in_place=(0, 1))
+import numpy as np
+
+from ..layers import Layer
+from ..op import Op, Shape
+from ._shared import AFFINE_ALIKE, ALIKE, same_shape
+
+
+def _pair(kind: str) -> Callable[[Any, Layer, Mapping[str, np.ndarray]], None]:
+    def append(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray]) -> None:
+        sizes = [prod(shape) for shape in layer.input_shapes]
+        executor.affine_pair(kind, layer.type.bits == 16, sizes[0], sizes[1], layer.scheme)
+
+    return append
+
+
+def _table(layer: Layer) -> dict[str, Shape]:
+    return {"table": (256,)}
+
+
+def _look_up(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray]) -> None:
+    executor.affine_look_up(layer.samples * prod(layer.input_shape), constants["table"])
+
+
+def _requantise(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray]) -> None:
+    count, types = layer.samples * prod(layer.input_shape), (layer.type.dtype, layer.output_type.dtype)
+    executor.affine_requantise(count, *types, layer.scheme)
+
+
+MULTIPLY = Op(
+    "multiply", "multiply", roles=("a", "b"), types=(*ALIKE, *AFFINE_ALIKE), infer=same_shape, in_place=(0, 1),
+    append=_pair("multiply"),
+)  # fmt: skip
+ADD = Op(
+    "add", "add", roles=("a", "b"), types=AFFINE_ALIKE, infer=same_shape, in_place=(0, 1), append=_pair("add")
+)  # fmt: skip
+"""Difference too: the sign is the scheme's."""
+MAXIMUM, MINIMUM = (
+    Op(name, name, roles=("a", "b"), types=AFFINE_ALIKE, infer=same_shape, in_place=(0, 1), append=_pair(name))
+    for name in ("maximum", "minimum")
+)
+LOOK_UP = Op(
+    "look_up", "look_up", roles=("x", "table"), types=(("int8",), ("uint8",)), infer=same_shape, in_place=(0,),
+    constants=_table, append=_look_up,
+)  # fmt: skip
+"""Any function of a byte: logistic, tanh, hard swish, a ReLU or rescaling of its own."""
+REQUANTISE = Op(
+    "requantise", "requantise", roles=("x",), types=(("int8",), ("int16",)), infer=same_shape, in_place=(0,),
+    append=_requantise,
+)  # fmt: skip
+"""To another scale where one of the two has 16 bits."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..layers import Layer
 from ..op import Op, Shape
-from ._shared import ALIKE, windows
+from ._shared import AFFINE_ALIKE, ALIKE, windows
 
 
 def _infer(op: str, shape: Shape, attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def _infer(op: str, shape: Shape, attributes: Mapping[str, Any]) -> dict[str, An
 def _append(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray], *, maximum: bool) -> None:
     pad = (layer.padding[0][0], layer.padding[1][0])
     executor.pool(
-        maximum, layer.dtype == "q15", layer.image, layer.output_image, layer.kernel, layer.stride, pad
+        maximum, layer.type.bits == 16, layer.image, layer.output_image, layer.kernel, layer.stride, pad, layer.scheme
     )  # fmt: skip
 
 
@@ -30,7 +30,7 @@ MAX_POOL, AVG_POOL = (
         name,
         f"{name}2d",
         roles=("x",),
-        types=ALIKE,
+        types=(*ALIKE, *AFFINE_ALIKE),
         attributes=("kernel", "stride", "padding", "ceil_mode"),
         infer=partial(_infer, f"{name}2d"),
         is_scale_free=True,

@@ -25,14 +25,17 @@ def _infer(shape: Shape, attributes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _append(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray]) -> None:
-    executor.element_wise("softmax", layer.dtype == "q15", prod(layer.input_shape))
+    if layer.scheme is None:
+        executor.element_wise("softmax", layer.type.bits == 16, prod(layer.input_shape))
+    else:
+        executor.affine_softmax(prod(layer.input_shape[:-1]), layer.input_shape[-1], layer.scheme)
 
 
 SOFTMAX = Op(
     "softmax",
     "softmax",
     roles=("x",),
-    types=ALIKE,
+    types=(*ALIKE, ("int8",)),
     infer=_infer,
     most_elements=SOFTMAX_MAX,
     is_nonnegative=True,

@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Mean over axes: its row. It requantises, which average pooling does not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..layers import Layer
+from ..op import Op
+from ._shared import AFFINE_ALIKE, same_shape
+
+
+def _append(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray]) -> None:
+    """The input is ``(outer, reduced, inner)``, the output ``(outer, 1, inner)``."""
+    executor.affine_mean(layer.type.bits == 16, layer.image, layer.scheme)
+
+
+MEAN = Op("mean", "mean", roles=("x",), types=AFFINE_ALIKE, infer=same_shape, append=_append)

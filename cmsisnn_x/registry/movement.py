@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What moves elements and computes nothing: rows of concatenation, padding, strided copies and resizing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from ..layers import Layer
+from ..op import Op, Shape
+from ._shared import ANY, same_shape
+
+
+def _size(layer: Layer) -> int:
+    return layer.type.dtype.itemsize
+
+
+def _concat(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray]) -> None:
+    """Inputs are ``(outer, inner)``, of one outer size: rows lie side by side in the output."""
+    executor.concat(layer.input_shape[0], [_size(layer) * shape[1] for shape in layer.input_shapes])
+
+
+def _copy(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray]) -> None:
+    executor.strided_copy(_size(layer), layer.view, prod(layer.input_shape), scatter=False)
+
+
+def _pad(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray]) -> None:
+    executor.strided_copy(_size(layer), layer.view, prod(layer.output_shape), scatter=True, fill=layer.requant.fill)
+
+
+def _offsets(layer: Layer) -> dict[str, Shape]:
+    return {"table": (layer.output_image[0] + layer.output_image[1],)}
+
+
+def _resize(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray]) -> None:
+    executor.resize_nearest(_size(layer), layer.output_image, constants["table"])
+
+
+CONCAT = Op("concat", "concat", roles=("inputs",), types=ANY, infer=same_shape, append=_concat)
+COPY = Op("copy", "copy", roles=("x",), types=ANY, infer=same_shape, append=_copy)
+"""Elements of `Layer.view`, one by one: transposition, slices, parts of a split, repetition."""
+PAD = Op("pad", "pad", roles=("x",), types=ANY, infer=same_shape, append=_pad)
+"""The other way round: `Layer.view` says where the input's elements lie in the output, which is filled before."""
+RESIZE_NEAREST = Op(
+    "resize_nearest", "resize_nearest", roles=("x", "table"), types=ANY, infer=same_shape, constants=_offsets,
+    append=_resize,
+)  # fmt: skip
+"""`table`: for every output row and then for every output column the offset of its source, in elements, int32."""
