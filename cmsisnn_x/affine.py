@@ -191,7 +191,7 @@ class Affine:
 
     def per_channel(self, channels: int) -> tuple[np.ndarray, np.ndarray]:
         """Multipliers and shifts, int32, as many as channels."""
-        multiplier, shift = np.int32(self.multiplier), np.int32(self.shift)
+        multiplier, shift = np.array(self.multiplier, np.int32), np.array(self.shift, np.int32)
         return np.broadcast_to(multiplier, channels), np.broadcast_to(shift, channels)
 
     def start(self, bias: np.ndarray | None, weights: np.ndarray) -> np.ndarray:
@@ -217,9 +217,9 @@ class Affine:
 
             out = clamp((acc * q + 2^(14 - shift)) >> (15 - shift), low, high)
         """
-        multiplier, shift = np.int64(self.multiplier), np.int64(self.shift)
+        multiplier, shift = np.array(self.multiplier, np.int64), np.array(self.shift, np.int64)
         if self.rounding == "float":
-            scaled = np.asarray(acc, np.float64) * np.float64(self.reals)
+            scaled = np.asarray(acc, np.float64) * np.array(self.reals)
             rounded = np.clip(np.copysign(np.floor(np.abs(scaled) + 0.5), scaled), -(2**31), 2**31 - 1)
             return np.clip(rounded.astype(np.int64) + self.output_zero_point, self.low, self.high)
         if self.bits == 16:

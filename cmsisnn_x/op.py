@@ -199,7 +199,7 @@ def register(*rows: Op) -> None:
         OPS[row.name] = _BY_MODEL_NAME[row.model_name] = row
         if row.append is not None:
             NETWORK_OPS[row.model_name] = row
-            if row.is_pow2 and len(row.roles) - 2 * row.is_weighted == 1:
+            if row.is_pow2 and row.roles[0] == "x":
                 MODEL_OPS[row.model_name] = row
 
 

@@ -19,7 +19,7 @@ ALIKE = (("q7",), ("q15",))
 WEIGHTS_ALIKE = (("q7", "q7"), ("q15", "q15"))
 AFFINE_ALIKE = (("int8",), ("int16",))
 AFFINE_WEIGHTS = (("int8", "int8"), ("int16", "int8"))
-ANY = (*ALIKE, *AFFINE_ALIKE, ("uint8",))
+AFFINE_ANY = (*AFFINE_ALIKE, ("uint8",))
 """Types of operations that only move elements."""
 
 SCHEDULES = (("asm", ("single",)), ("asm_dual", ("dual",)))

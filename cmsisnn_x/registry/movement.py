@@ -11,7 +11,7 @@ import numpy as np
 
 from ..layers import Layer
 from ..op import Op, Shape
-from ._shared import ANY, same_shape
+from ._shared import AFFINE_ANY, same_shape
 
 
 def _size(layer: Layer) -> int:
@@ -39,13 +39,13 @@ def _resize(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray]) ->
     executor.resize_nearest(_size(layer), layer.output_image, constants["table"])
 
 
-CONCAT = Op("concat", "concat", roles=("inputs",), types=ANY, infer=same_shape, append=_concat)
-COPY = Op("copy", "copy", roles=("x",), types=ANY, infer=same_shape, append=_copy)
+CONCAT = Op("concat", "concat", roles=("inputs",), types=AFFINE_ANY, infer=same_shape, append=_concat)
+COPY = Op("copy", "copy", roles=("x",), types=AFFINE_ANY, infer=same_shape, append=_copy)
 """Elements of `Layer.view`, one by one: transposition, slices, parts of a split, repetition."""
-PAD = Op("pad", "pad", roles=("x",), types=ANY, infer=same_shape, append=_pad)
+PAD = Op("pad", "pad", roles=("x",), types=AFFINE_ANY, infer=same_shape, append=_pad)
 """The other way round: `Layer.view` says where the input's elements lie in the output, which is filled before."""
 RESIZE_NEAREST = Op(
-    "resize_nearest", "resize_nearest", roles=("x", "table"), types=ANY, infer=same_shape, constants=_offsets,
+    "resize_nearest", "resize_nearest", roles=("x", "table"), types=AFFINE_ANY, infer=same_shape, constants=_offsets,
     append=_resize,
 )  # fmt: skip
 """`table`: for every output row and then for every output column the offset of its source, in elements, int32."""
