@@ -326,7 +326,7 @@ class AffineSum:
 class AffineProduct:
     """Product of two tensors, element by element::
 
-        out = clamp(rescale((a - left_zero_point) * (b - right_zero_point), multiplier, shift) + output_zero_point)
+    out = clamp(rescale((a - left_zero_point) * (b - right_zero_point), multiplier, shift) + output_zero_point)
     """
 
     left_zero_point: int
@@ -371,9 +371,7 @@ class AffineMean:
     problem: ClassVar[None] = None
 
     @classmethod
-    def of(
-        cls, count: int, scales: Sequence[float], zero_points: Sequence[int], limits: tuple[int, int]
-    ) -> AffineMean:
+    def of(cls, count: int, scales: Sequence[float], zero_points: Sequence[int], limits: tuple[int, int]) -> AffineMean:
         """From scales and zero points of ``(x, out)``: the multiplier is divided by the count, as far as it can be
         shifted to the left before.
         """
@@ -398,7 +396,7 @@ class AffineMean:
 class AffineRescale:
     """Element by element to another scale, where a table would be too long: int16 in or out::
 
-        out = clamp(rescale(x - input_zero_point, multiplier, shift) + output_zero_point, low, high)
+    out = clamp(rescale(x - input_zero_point, multiplier, shift) + output_zero_point, low, high)
     """
 
     input_zero_point: int

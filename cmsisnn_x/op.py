@@ -15,7 +15,7 @@ import numpy as np
 
 from .errors import VariantError
 from .isa import Features, Isa
-from .scheme import POW2_TYPES, TENSOR_TYPES
+from .scheme import AFFINE_TYPES, POW2_TYPES, TENSOR_TYPES
 from .variant import BASELINE, HOST_FAMILIES, Family, Variant, check_knobs
 
 Layer = Any
@@ -272,12 +272,8 @@ def device_variants(op: str, dtype: str, features: Features) -> tuple[Variant, .
     ValueError
         Unknown `op` or `dtype`.
     """
-    own = TENSOR_TYPES[dtype] if dtype in TENSOR_TYPES else None
-    families = (
-        family
-        for family in check_op(op, own.twin if own else dtype).device_families()
-        if own and family.dtype == own.twin
-    )
+    twin = TENSOR_TYPES[dtype].twin if dtype in AFFINE_TYPES else dtype
+    families = (family for family in check_op(op, twin).device_families() if family.dtype == twin)
     return tuple(dict.fromkeys(v for family in families if family.suits(features) for v in family.variants()))
 
 
