@@ -137,7 +137,8 @@ class GraphBuilder:
         size = (x.size,)
         own = np.ascontiguousarray(values, TENSOR_TYPES[output.type].dtype)
         self.add(
-            name, "look_up", [x], output, input_shape=size, output_shape=size, table=own, scheme=AffineClamp(*output.limits)
+            name, "look_up", [x], output, input_shape=size, output_shape=size, table=own,
+            scheme=AffineClamp(*output.limits),
         )  # fmt: skip
 
     def copy(self, name: str, x: Quantised, output: Quantised, view: View) -> None:
