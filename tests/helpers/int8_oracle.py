@@ -12,7 +12,7 @@ An int16 input means 16x8: int16 activations, zero points 0, int8 weights.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -46,7 +46,9 @@ def limits(dtype: object) -> Pair:
     return int(info.min), int(info.max)
 
 
-def clamp(x: np.ndarray, dtype: object, activation_min: int | None = None, activation_max: int | None = None):
+def clamp(
+    x: np.ndarray, dtype: object, activation_min: int | None = None, activation_max: int | None = None
+) -> np.ndarray:
     """`x` within the range of the fused activation, or of the type where there is none."""
     low, high = limits(dtype)
     low = low if activation_min is None else activation_min
@@ -285,10 +287,10 @@ def add(
     arithmetic: Arithmetic = "tflm",
     sign: int = 1,
 ) -> np.ndarray:
-    """twice = 2*max(s1, s2); out = clamp(MBQM(A + B; twice / (2^n s_out)) + z_out), n = 20, or 15 of int16,
+    """clamp(MBQM(A + B; twice / (2^n s_out)) + z_out), A = MBQM((a - z1) << n; s1 / twice), B likewise.
 
-    with A = MBQM((a - z1) << n; s1 / twice), B likewise. Inputs broadcast. litert with `pot_scale_int16` and int16 scales
-    that are powers of two: D(a, log2(s_out / s1)) + D(b, log2(s_out / s2)), saturated; one of the two is not shifted.
+    twice = 2*max(s1, s2), n = 20, or 15 of int16. Inputs broadcast. litert with `pot_scale_int16` and int16 scales that
+    are powers of two: D(a, log2(s_out / s1)) + D(b, log2(s_out / s2)), saturated; one of the two is not shifted.
     """
     s1, s2, s_out = (float(np.float32(s)) for s in (input1_scale, input2_scale, output_scale))
     wide = a.dtype == np.int16
@@ -304,7 +306,7 @@ def add(
     return clamp(total + output_zero_point, a.dtype, activation_min, activation_max)
 
 
-def sub(a: np.ndarray, b: np.ndarray, **parameters) -> np.ndarray:
+def sub(a: np.ndarray, b: np.ndarray, **parameters: Any) -> np.ndarray:
     """`add` with A - B."""
     return add(a, b, sign=-1, **parameters)
 

@@ -86,9 +86,9 @@ def softmax(
     output_dtype: object = None,
     arithmetic: Arithmetic = "tflm",
 ) -> np.ndarray:
-    """Softmax of the last axis; the output has scale 2^-8, zero point -128, or as int16 from int8 2^-16, -32768,
+    """Softmax of the last axis. Fixed point from int8, two tables from int16 (`softmax_int16`).
 
-    or as int16 from int16 2^-15, 0. int8 is fixed point, int16 two tables (`softmax_int16`).
+    The output is int8 (2^-8, -128); int16 from int8 (2^-16, -32768); int16 from int16 (2^-15, 0).
     """
     if x.dtype == np.int16:
         return softmax_int16(x, input_scale=input_scale, beta=beta, arithmetic=arithmetic)
@@ -116,15 +116,18 @@ def interpolation_table(
     tflm in float32, litert in double.
     """
     kind = np.float32 if arithmetic == "tflm" else np.float64
-    step = kind(greatest - least) / kind(LUT_STEPS)
+
+    def real(v: ArrayLike) -> np.ndarray:
+        return np.asarray(v, kind)
 
     def scaled(points: np.ndarray) -> np.ndarray:
-        return curve(points.astype(np.float64)).astype(kind) * kind(2**15)
+        return real(curve(points.astype(np.float64))) * real(2**15)
 
-    at = kind(least) + np.arange(LUT_STEPS + 1).astype(kind) * step
+    step = real(greatest - least) / real(LUT_STEPS)
+    at = real(least) + real(np.arange(LUT_STEPS + 1)) * step
     sample = round_half_away(scaled(at))
-    chord = round_half_away((scaled(at)[1:] + sample[:-1].astype(kind)) / kind(2))
-    middle = round_half_away(scaled(at[:-1] + step / kind(2)))
+    chord = round_half_away((scaled(at)[1:] + real(sample[:-1])) / real(2))
+    middle = round_half_away(scaled(at[:-1] + step / real(2)))
     bias = round_half_away((chord - middle) / 2.0)
     return np.clip(np.append(sample[:-1] - bias, sample[-1]), -(2**15), 2**15 - 1)
 
@@ -242,9 +245,7 @@ def logistic(
     outside, a = _curve_argument_q4(x, input_scale, input_zero_point)
     positive = one_over_one_plus(exp_on_negative_values(-np.abs(a), 4))
     value = np.where(a == 0, 2**30, np.where(a > 0, positive, 2**31 - 1 - positive))
-    return np.where(
-        outside == 0, clamp(divide_by_pot(value, 23) - 128, np.int8), np.where(outside < 0, -128, 127)
-    ).astype(np.int8)
+    return clamp(np.where(outside == 0, divide_by_pot(value, 23) - 128, 1000 * outside), np.int8)
 
 
 def tanh(
@@ -264,10 +265,7 @@ def tanh(
 
     outside, a = _curve_argument_q4(x, input_scale, input_zero_point)
     positive = one_minus_over_one_plus(exp_on_negative_values(-np.abs(a), 5))
-    value = np.sign(a) * positive
-    return np.where(outside == 0, clamp(divide_by_pot(value, 24), np.int8), np.where(outside < 0, -128, 127)).astype(
-        np.int8
-    )
+    return clamp(np.where(outside == 0, divide_by_pot(np.sign(a) * positive, 24), 1000 * outside), np.int8)
 
 
 # ------------------------------------------------------------------------------------------------------- rescaling
