@@ -192,7 +192,7 @@ def _load(path: Path) -> bytes:
     if (size := path.stat().st_size) > LARGEST_FILE:
         raise ModelError(f"{path}: expected at most {LARGEST_FILE:,} bytes, got {size:,}")
     try:
-        content = read_bytes(path, LARGEST_FILE)
+        content = read_bytes(path, size)
     except OSError as problem:
         raise ModelError(f"{path}: cannot be read: {problem.strerror}") from None
     except MemoryError:
