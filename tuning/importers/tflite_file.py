@@ -184,13 +184,15 @@ def read(path: str | os.PathLike[str]) -> FileModel:
 
 
 def _load(path: Path) -> bytes:
-    if not path.exists():
+    if not os.path.exists(path):
         raise ModelError(f"{path}: no such file")
-    if not path.is_file():
+    if not os.path.isfile(path):
         got = "a folder" if path.is_dir() else "something that is no regular file"
         raise ModelError(f"{path}: expected a .tflite file, got {got}")
+    if (size := path.stat().st_size) > LARGEST_FILE:
+        raise ModelError(f"{path}: expected at most {LARGEST_FILE:,} bytes, got {size:,}")
     try:
-        content = read_bytes(path, LARGEST_FILE)
+        content = read_bytes(path, size)
     except OSError as problem:
         raise ModelError(f"{path}: cannot be read: {problem.strerror}") from None
     except MemoryError:
@@ -208,8 +210,9 @@ def _sizes(shape: tuple[int, ...]) -> str:
 
 
 def _quoted(name: str) -> str:
-    """A name as it may stand in a message."""
-    return repr(name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}...")
+    """A name as it may stand in a message: printable and not too long."""
+    said = repr(name[:_LONGEST_NAME])
+    return said if name[_LONGEST_NAME:] == "" and len(said) <= _LONGEST_NAME else f"{said[:_LONGEST_NAME]}...{said[-1]}"
 
 
 def _dtype(type_: str) -> np.dtype | None:
