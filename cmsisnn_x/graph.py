@@ -51,6 +51,17 @@ class Node:
     layer: Layer = field(repr=False)
 
 
+@dataclass(frozen=True, eq=False)
+class State:
+    """What a network remembers between runs: `read` is a tensor that holds it, as an input does, and after every run
+    takes over the values of the tensor `write`; before the first it holds `initial`.
+    """
+
+    read: str
+    write: str
+    initial: np.ndarray = field(repr=False)
+
+
 class Graph:
     """Nodes in order of execution, and the tensors between them.
 
@@ -62,6 +73,8 @@ class Graph:
         In order of execution.
     inputs, outputs : sequence of str
         Tensors that the caller gives and gets: their memory is the caller's.
+    states : sequence of State
+        Their tensors are no inputs and outputs: their memory is the network's own.
 
     Notes
     -----
@@ -69,12 +82,17 @@ class Graph:
     """
 
     def __init__(
-        self, tensors: Iterable[Tensor], nodes: Iterable[Node], inputs: Sequence[str], outputs: Sequence[str]
+        self,
+        tensors: Iterable[Tensor],
+        nodes: Iterable[Node],
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        states: Sequence[State] = (),
     ) -> None:
         self._given = tuple(tensors)
         self.tensors = {tensor.name: tensor for tensor in self._given}
         self.nodes = tuple(nodes)
-        self.inputs, self.outputs = tuple(inputs), tuple(outputs)
+        self.inputs, self.outputs, self.states = tuple(inputs), tuple(outputs), tuple(states)
         self._place = {node.name: at for at, node in enumerate(self.nodes)}
         self._producer = {name: node for node in self.nodes for name in node.outputs}
         self._readers: dict[str, list[Node]] = {}
@@ -158,11 +176,13 @@ class Graph:
         _require_once("tensor", [tensor.name for tensor in self._given])
         _require_once("node", [node.name for node in self.nodes])
         constants = [tensor.name for tensor in self._given if tensor.value is not None]
-        _require_once("tensor", [*self.inputs, *constants, *(name for node in self.nodes for name in node.outputs)])
-        for name in (*self.inputs, *self.outputs):
+        held = [state.read for state in self.states]
+        given = [*self.inputs, *constants, *held]
+        _require_once("tensor", [*given, *(name for node in self.nodes for name in node.outputs)])
+        for name in (*self.inputs, *self.outputs, *held, *(state.write for state in self.states)):
             if name not in self.tensors:
                 raise CmsisnnError(f"graph: expected inputs and outputs among its tensors, got {name!r}")
-        defined = {*self.inputs, *constants}
+        defined = set(given)
         for node in self.nodes:
             for name in (*node.inputs, *node.outputs):
                 if name not in self.tensors:
@@ -171,7 +191,8 @@ class Graph:
                 raise CmsisnnError(f"layer {node.name!r}: expected inputs that are written before, got {late[0]!r}")
             self.check(node)
             defined.update(node.outputs)
-        if missing := [name for name in self.outputs if name not in defined]:
+        wanted = (*self.outputs, *(state.write for state in self.states))
+        if missing := [name for name in wanted if name not in defined]:
             raise CmsisnnError(f"graph: expected outputs that a node writes, got {missing[0]!r}")
 
     def check(self, node: Node) -> None:
