@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 import cmsisnn_x
-from cmsisnn_x.arena import plan_arena
+from cmsisnn_x.arena import arrange
 from cmsisnn_x.graph import Graph
+from cmsisnn_x.steps import steps_of
 
 from .base.cflags import CFLAGS
 from .base.errors import OptionError
@@ -283,7 +284,9 @@ def _plan(
         baselines[at] += baselines[at + 1]
         baselines[at + 1] = 0
     chosen = [item if name is None else _taken_in(item) for item, name in zip(chosen, into, strict=True)]
-    arena = plan_arena(model.layers, [item.scratch_bytes for item in chosen], fused)
+    steps = steps_of(model.layers, fused)
+    scratch = [item.scratch_bytes for item, name in zip(chosen, into, strict=True) if name is None]
+    arena = arrange(model.graph, steps, scratch)
     layers = []
     for index, (place, table, row, item) in enumerate(zip(where, tables, choice.rows, chosen, strict=True)):
         layers.append(
@@ -301,6 +304,7 @@ def _plan(
                 runner_up=_runner_up(table, row, 0 if place.follower is None else int(tables[index + 1].cycles[0])),
                 emulated_cycles=item.emulated_cycles,
                 fused_into=into[index],
+                input_offsets=offsets if len(offsets := arena.all_inputs[index]) > 1 else (),
             )
         )
     totals = {
@@ -328,6 +332,9 @@ def _plan(
         regions=arena.regions,
         tables=tuple(tables),
         versions={"cmsisnn_x": cmsisnn_x.__version__, "numpy": np.__version__},
+        wiring=model.wiring,
+        arithmetic=model.arithmetic,
+        rewrites=model.rewrites,
         **how,
     )
 

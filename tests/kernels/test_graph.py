@@ -26,7 +26,8 @@ Q7 = TENSOR_TYPES["q7"]
 
 def branching(**changes: Layer) -> Graph:
     """x -> a -> b -> c, where c reads a too."""
-    layers = {name: Layer(name, op, "q7", (4,), (4,)) for name, op in (("a", "relu"), ("b", "tanh"), ("c", "multiply"))}
+    layers = {name: Layer(name, op, "q7", (4,), (4,)) for name, op in (("a", "relu"), ("b", "tanh"))}
+    layers["c"] = Layer("c", "multiply", "q7", (4,), (4,), more_inputs=((4,),))
     layers |= changes
     nodes = [
         Node("a", "relu", ("x",), ("a",), layers["a"]),

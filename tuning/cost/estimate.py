@@ -17,6 +17,7 @@ from cmsisnn_x.variant import Variant
 
 from ..target import Target
 from . import board, fitted, ops
+from .affine import estimate_affine, has_twin
 from .fused import estimate_fused
 from .table import TERMS, Estimate, Estimates
 
@@ -62,6 +63,8 @@ def estimate_space(
     chosen: tuple[Variant | None, ...] = tuple(variants) or (None,)
     if any(variant is not None and variant.fused_pool for variant in chosen):
         return estimate_fused([Step.of(layer, variant, follower) for variant in chosen], target, estimate_space)
+    if has_twin(layer):
+        return estimate_affine(layer, chosen, target, estimate_space)
     features = target.features
     counts = ops.count(layer, chosen, features)
     names = fitted.families(layer, chosen, features)
@@ -127,18 +130,20 @@ def _footprints(layer: Layer, variants: tuple[Variant | None, ...]) -> tuple[np.
     from cmsisnn_x.packing import pack_device_weights
 
     scratch_knobs = _all_knobs_but(NOT_IN_BYTES)
-    packing_knobs = _all_knobs_but((*NOT_IN_BYTES, *ops.OPS[layer.python_op].not_in_packing))
+    packing_knobs = _all_knobs_but((*NOT_IN_BYTES, *ops.cost_of(layer).not_in_packing))
     scratch: dict[object, int] = {}
     weights: dict[object, int] = {}
     columns = np.zeros((2, len(variants)), np.int64)
-    bias = 0 if layer.bias is None else layer.requant.records(layer.bias).nbytes
+    bias = 0 if layer.bias is None else layer.bias.nbytes
     for at, v in enumerate(variants):
         if v is None:
             columns[1, at] = plain_weights_bytes(layer)
             continue
         if (held := scratch_knobs(v)) not in scratch:
             scratch[held] = layer_scratch_bytes(layer, v)
-        if (packed := packing_knobs(v)) not in weights:
+        if (packed := packing_knobs(v)) not in weights and layer.type.is_affine:
+            weights[packed] = _operand_bytes(layer, v)
+        elif packed not in weights:
             weights[packed] = (pack_device_weights(layer, v).nbytes if layer.weights is not None else 0) + bias
         columns[:, at] = scratch[held], weights[packed]
     return columns[0], columns[1]
@@ -151,10 +156,20 @@ def _all_knobs_but(names: tuple[str, ...]) -> Callable[[Variant], object]:
 
 
 def plain_weights_bytes(layer: Layer) -> int:
-    """Weights and bias as the model has them."""
+    """Weights and bias as the model has them; tables as they are emitted."""
+    if layer.type.is_affine:
+        return _operand_bytes(layer, None)
     if layer.weights is None or layer.bias is None:
         return 0
-    return prod(layer.weights.shape) * layer.weights_type.dtype.itemsize + layer.requant.records(layer.bias).nbytes
+    return prod(layer.weights.shape) * layer.weights_type.dtype.itemsize + layer.bias.nbytes
+
+
+def _operand_bytes(layer: Layer, variant: Variant | None) -> int:
+    from cmsisnn_x.operands import operands_of
+
+    if layer.row.is_weighted and layer.weights is None:
+        return 0
+    return sum(array.nbytes for array in operands_of(layer, variant).values())
 
 
 def _code_bytes(variant: Variant | None) -> int:

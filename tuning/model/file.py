@@ -12,8 +12,11 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from cmsisnn_x.described import described
 from cmsisnn_x.errors import GeometryError
-from cmsisnn_x.graph import Graph
+from cmsisnn_x.graph import Graph, Tensor
 from cmsisnn_x.layers import NUMPY_DTYPES, Layer
 from cmsisnn_x.op import MODEL_OPS, Op
 
@@ -34,16 +37,16 @@ MAX_WEIGHTS_BYTES = 2**29
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Model:
-    """A sequential network, checked: what :func:`tuning.load_model` gives.
+    """A network, checked: what :func:`tuning.load_model` gives.
 
     Attributes
     ----------
     name : str
         A C identifier.
-    dtype : {"q7", "q15"}
-        Of the activations.
+    dtype : {"q7", "q15", "int8", "uint8", "int16"}
+        Of the activations; with zero points, of the first input.
     input_shape : tuple of int
-        ``(h, w, c)`` or ``(n,)``.
+        ``(h, w, c)`` or ``(n,)``, of the first input.
     layers : tuple of Layer
         In order of execution, weights included.
     budget : dict
@@ -56,6 +59,12 @@ class Model:
         The file it was read from.
     float_path : pathlib.Path or None
         The float network it was quantised from (see :mod:`tuning.quantize`), if the file names one.
+    wiring : Graph or None
+        The graph of the layers, where the file names its tensors; a YAML file's layers are a chain.
+    arithmetic : str or None
+        With zero points: whose kernels define the bytes, ``"tflm"`` or ``"litert"``.
+    rewrites : tuple of str
+        What was rewritten between the file and these layers, without changing a byte of the outputs.
     """
 
     name: str
@@ -67,11 +76,14 @@ class Model:
     digest: str
     path: Path
     float_path: Path | None = None
+    wiring: Graph | None = None
+    arithmetic: str | None = None
+    rewrites: tuple[str, ...] = ()
 
     @property
     def output_shape(self) -> tuple[int, ...]:
-        """``(h, w, c)`` or ``(n,)``."""
-        return self.layers[-1].output_shape
+        """``(h, w, c)`` or ``(n,)``, of the first output."""
+        return self.outputs[0].shape
 
     @property
     def macs(self) -> int:
@@ -81,7 +93,17 @@ class Model:
     @cached_property
     def graph(self) -> Graph:
         """The layers with the tensors between them."""
-        return Graph.chain(self.layers)
+        return self.wiring or Graph.chain(self.layers)
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """What the network takes: name, shape, type, and what its integers stand for."""
+        return tuple(self.graph.tensors[name] for name in self.graph.inputs)
+
+    @property
+    def outputs(self) -> tuple[Tensor, ...]:
+        """What it gives."""
+        return tuple(self.graph.tensors[name] for name in self.graph.outputs)
 
     def network(self) -> cmsisnn_x.Network:
         """The same layers, with the same weights, on the host.
@@ -93,7 +115,7 @@ class Model:
         """
         from cmsisnn_x import Network
 
-        return Network(self.layers)
+        return Network(self.layers) if self.wiring is None else Network(self.wiring)
 
     def __str__(self) -> str:
         return f"{self.name}: {len(self.layers)} layers, {self.macs:,} MAC"
@@ -267,11 +289,53 @@ def _digest(model: Model) -> str:
     """SHA-256 over the resolved content: not over the text, so that a comment changes nothing."""
     content: list[object] = [model.name, model.dtype, model.input_shape, model.target, model.budget]
     # Layers once had a field `pool`, empty here: digests of plans that were written then stay right.
-    layers = ({k: v for k, v in vars(layer).items() if k not in ("weights", "bias")} for layer in model.layers)
+    layers = (described(layer, ("weights", "bias", "table")) for layer in model.layers)
     content += [fields | {"pool": None} for fields in layers]
+    graph = model.wiring
+    if graph is not None:
+        content += [
+            graph.inputs,
+            graph.outputs,
+            model.arithmetic,
+            [(node.inputs, node.outputs) for node in graph.nodes],
+        ]
     digest = hashlib.sha256(json.dumps(content, sort_keys=True, default=dict).encode())
-    for layer in model.layers:
-        for array in (layer.weights, layer.bias):
-            if array is not None:
-                digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False).data)
+    arrays = [array for layer in model.layers for array in (layer.weights, layer.bias, layer.table)]
+    arrays += [] if graph is None else [tensor.value for tensor in graph.tensors.values()]
+    for array in arrays:
+        if array is not None:
+            digest.update(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data)
     return digest.hexdigest()
+
+
+def graph_model(
+    name: str,
+    graph: Graph,
+    path: str | os.PathLike[str],
+    *,
+    arithmetic: str = "tflm",
+    rewrites: tuple[str, ...] = (),
+    target: str | None = None,
+) -> Model:
+    """A model of a graph, whose nodes are called as their layers: what an importer gives.
+
+    Parameters
+    ----------
+    name : str
+        A C identifier.
+    graph : Graph
+        Verified; layers in order of execution, constants included.
+    path : path
+        The file it was read from.
+    arithmetic : {"tflm", "litert"}
+    rewrites : tuple of str
+        What was rewritten on the way.
+    target : str, optional
+    """
+    first = graph.tensors[graph.inputs[0]]
+    nothing: dict[str, int | None] = {"sram": None, "flash": None}
+    layers = tuple(node.layer for node in graph.nodes)
+    made = Model(
+        name, first.type.name, first.shape, layers, nothing, target, "", Path(path), None, graph, arithmetic, rewrites
+    )
+    return replace(made, digest=_digest(made))
