@@ -24,7 +24,7 @@ KERNELS = (
     "interleave", "study", "network", "ops", "cmsis", "_config", "_build", "__init__",
 )  # fmt: skip
 TUNER = (
-    "base", "target", "model", "schemas", "importers", "quantize", "cost", "emulate", "plan", "emit", "measure",
+    "base", "target", "model", "schemas", "importers", "load", "quantize", "cost", "emulate", "plan", "emit", "measure",
     "search", "tuner", "calibrate", "check", "arm", "paper", "report", "firmware", "cli", "__init__", "__main__",
 )  # fmt: skip
 RUNS_PROGRAMS = ("subprocess", "multiprocessing", "unicorn", "pty")

@@ -10,7 +10,8 @@ from rich.console import Console
 
 from ..base.console import console, make_table
 from ..base.units import shape_text, show_size
-from ..model import list_models, load_model
+from ..load import load_model
+from ..model import list_models
 from ..plan import LayerPlan, Plan
 from ..report.explain import error_bar, network_error_bar
 from ..target import list_targets, load_target

@@ -136,7 +136,7 @@ def tune(
     that uses them.
     """
     from ..base.units import parse_hertz, parse_size
-    from ..model import load_model
+    from ..load import load_model
     from ..target import load_target
     from ..tuner import tune as plan_of
 

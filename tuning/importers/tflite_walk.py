@@ -22,38 +22,13 @@ from cmsisnn_x.scheme import AFFINE_TYPES
 
 from ..base.errors import ModelError
 from ..base.units import shape_text
+from ..model.ports import Port
 from .integer_graph import ARITHMETICS, GraphBuilder, Quantised, Refused
 from .tflite_file import FileOp, FileSubgraph, FileTensor, read
 from .tflite_fold import FOLDED, fold
 
 _TYPES = {name.upper(): name for name in AFFINE_TYPES}
 _MOST_NODES = 10_000
-
-
-@dataclass(frozen=True)
-class Port:
-    """An input or output of a network, as the file has it.
-
-    Attributes
-    ----------
-    name : str
-        In the file.
-    tensor : str
-        In the graph.
-    shape : tuple of int
-        With the file's batch dimension.
-    dtype : numpy.dtype
-        int8, uint8 or int16.
-    scale : float
-    zero_point : int
-    """
-
-    name: str
-    tensor: str
-    shape: tuple[int, ...]
-    dtype: np.dtype
-    scale: float
-    zero_point: int
 
 
 @dataclass(frozen=True)
