@@ -3,6 +3,13 @@
 
 Activations are ``(h, w, c)`` or ``(n, h, w, c)``, int8 is q7 and int16 is q15. Every function computes what the layer
 means, modulo 2^32 in the accumulator as the hardware does, and writes each output element exactly once.
+
+Examples
+--------
+>>> import numpy as np
+>>> from cmsisnn_x import ops
+>>> ops.relu(np.int8([-3, 0, 5]))
+array([0, 0, 5], dtype=int8)
 """
 
 from .activation import relu, sigmoid, softmax, tanh
