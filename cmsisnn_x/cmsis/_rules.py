@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
+from .._arguments import SOFTMAX_MAX
 from ._geometry import Geometry, Numbers, Pool
 
 Rule = Callable[[Numbers], str | None]
@@ -264,9 +265,9 @@ def _odd_rows(n: Numbers) -> str | None:
 
 
 def _long_softmax(n: Numbers) -> str | None:
-    if n["dim_vec"] > 32767:
+    if n["dim_vec"] > SOFTMAX_MAX:
         return (
-            f"dim_vec: expected at most 32767, got {n['dim_vec']}: the 16-bit loop counter of the "
+            f"dim_vec: expected at most {SOFTMAX_MAX}, got {n['dim_vec']}: the 16-bit loop counter of the "
             "C code never gets there; use fewer elements"
         )
     return None
