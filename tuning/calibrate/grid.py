@@ -5,6 +5,8 @@ fit by.
 The grid spreads over what makes kernels differ: kernel sizes, channels that fill words and channels that do not, rows
 that are left over, strides, padding, long runs and short ones. `unseen` is judged with every calibration; `confirm` was
 looked at once a model was settled, so that nothing was chosen by it.
+
+Rows are Python, not a data file: their order counts, types check them, and nobody but this package reads them.
 """
 
 from __future__ import annotations
