@@ -24,6 +24,7 @@ from cmsisnn_x.op import MODEL_OPS, Op
 from ..base import resources, yaml_file
 from ..base.errors import ModelError
 from ..base.names import layer_name_problem, model_name_problem
+from ..base.options import Budget
 from .ports import Port
 from .synthetic import draw_arrays
 from .weights import WeightsError, read_weights
@@ -75,7 +76,7 @@ class Model:
     dtype: str
     input_shape: tuple[int, ...]
     layers: tuple[Layer, ...]
-    budget: dict[str, int | None]
+    budget: Budget
     target: str | None
     digest: str
     path: Path
@@ -203,7 +204,7 @@ class _Builder:
             shape = layer.output_shape
         self.check_weights(layers)
         with_arrays = draw_arrays(spec.name, layers) if spec.weights is None else self.read_arrays(spec.weights, layers)
-        budget: dict[str, int | None] = {"sram": None, "flash": None}
+        budget: Budget = {"sram": None, "flash": None}
         if spec.budget:
             budget = {"sram": spec.budget.sram, "flash": spec.budget.flash}
         in_float = self.path.parent / spec.float_ if spec.float_ else None
@@ -322,7 +323,7 @@ def graph_model(
         Inputs and outputs as the file describes them.
     """
     first = graph.tensors[graph.inputs[0]]
-    nothing: dict[str, int | None] = {"sram": None, "flash": None}
+    nothing: Budget = {"sram": None, "flash": None}
     layers = tuple(node.layer for node in graph.nodes)
     made = Model(
         name, first.type.name, first.shape, layers, nothing, target, "", Path(path), None, graph, arithmetic, rewrites,

@@ -9,7 +9,7 @@ import os
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from cmsisnn_x.variant import Variant
 
 from ..base.files import write_atomically
 from ..base.html import table
+from ..base.options import Budget
 from ..target import Target
 
 if TYPE_CHECKING:
@@ -32,6 +33,46 @@ SCHEMA = "plan-2"
 
 ARRAYS = ("weights", "bias")
 """The fields of a layer that a plan file has the digests of."""
+
+
+class Totals(TypedDict):
+    """What one inference of the network takes, under the keys of plan.json; milliseconds and energy where the target
+    says enough, the stack where all layers know theirs.
+    """
+
+    cycles: int
+    ms: float | None
+    energy_uj: float | None
+    macs: int
+    sram_bytes: int
+    arena_bytes: int
+    scratch_bytes: int
+    flash_bytes: int
+    stack_bytes: int | None
+
+
+class RunnerUp(TypedDict):
+    """The next best variant of a layer, by its knobs, and what it would have cost."""
+
+    variant: dict[str, object] | None
+    cycles: int
+    scratch_bytes: int
+    flash_bytes: int
+
+
+class Point(TypedDict):
+    """A plan on a frontier."""
+
+    sram_bytes: int
+    flash_bytes: int
+    cycles: int
+
+
+class Frontiers(TypedDict):
+    """Plans that no other plan beats, per memory, in ascending bytes and descending cycles."""
+
+    sram: list[Point]
+    flash: list[Point]
 
 
 @dataclass(frozen=True)
@@ -56,7 +97,7 @@ class LayerPlan:
         Scratch inside the arena; weights as emitted, and code.
     input_offset, output_offset, scratch_offset : int or None
         Bytes into the arena; None for the caller's buffers, and where there is no scratch.
-    runner_up : dict or None
+    runner_up : RunnerUp or None
         The next best variant, with its cycles, scratch and flash.
     emulated_cycles : int or None
         With ``score="emulate"``.
@@ -76,7 +117,7 @@ class LayerPlan:
     input_offset: int | None
     output_offset: int | None
     scratch_offset: int | None
-    runner_up: dict[str, Any] | None
+    runner_up: RunnerUp | None
     emulated_cycles: int | None = None
     fused_into: str | None = None
     input_offsets: tuple[int | None, ...] = ()
@@ -149,10 +190,10 @@ class Plan:
     compiler, cflags : str, tuple of str
         What the figures hold for; ``-mcpu`` follows from the target.
     arena_bytes : int
-    totals : dict
+    totals : Totals
         ``cycles``, ``ms``, ``energy_uj``, ``macs`` of one inference; ``sram_bytes`` (arena, input and output),
         ``arena_bytes``, ``scratch_bytes`` (inside the arena), ``flash_bytes``, ``stack_bytes`` (on top of the SRAM).
-    budget : dict
+    budget : Budget
         ``{"sram": bytes or None, "flash": bytes or None}``.
     digests : dict of str to str
         SHA-256 of the model and of the target.
@@ -161,7 +202,7 @@ class Plan:
     regions : tuple of Region
         What lies where in the arena, and from which layer to which.
     versions : dict of str to str
-    pareto : dict or None
+    pareto : Frontiers or None
         ``{"sram": [...], "flash": [...]}``: points of cycles and bytes that no other plan beats.
     check : tuning.check.Check or None
         Of :func:`tuning.check`, where it was run.
@@ -177,14 +218,14 @@ class Plan:
     compiler: str
     cflags: tuple[str, ...]
     arena_bytes: int
-    totals: dict[str, Any]
-    budget: dict[str, int | None]
+    totals: Totals
+    budget: Budget
     digests: dict[str, str] = field(default_factory=dict)
     strategy: str = "exhaustive"
     evaluations: int = 0
     regions: tuple[Region, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
-    pareto: dict[str, list[dict[str, int]]] | None = None
+    pareto: Frontiers | None = None
     check: Any = None
     paper: Any = field(default=None, repr=False, compare=False)
     """Of ``cmsisnn-tune paper-table``: a section of the report, no part of plan.json."""
