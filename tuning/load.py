@@ -59,6 +59,14 @@ def load_model(
     return read_model(path, name)
 
 
+def require_tflite(source: str | os.PathLike[str]) -> Path:
+    """The path of a ``.tflite`` file; a `ModelError` where it is another model."""
+    path = find_model(source)
+    if path.suffix.lower() != TFLITE:
+        raise ModelError(f"{path}: --operations: expected a .tflite file, got a model of powers of two")
+    return path
+
+
 def _tflite_model(path: Path, name: str | None, arithmetic: str, rewrites: bool) -> Model:
     from .importers.tflite_walk import import_tflite
     from .model import graph_model

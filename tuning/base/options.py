@@ -5,6 +5,13 @@ from enum import StrEnum
 from typing import Final, Literal, TypedDict
 
 
+class Arithmetic(StrEnum):
+    """Whose bytes a network with zero points gives: a device's, or those of LiteRT's reference kernels."""
+
+    TFLM = "tflm"
+    LITERT = "litert"
+
+
 class Objective(StrEnum):
     """What a plan minimises."""
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..base.errors import OptionError
-from ..base.options import Objective, Score, StrategyName, Surrogate
+from ..base.options import Arithmetic, Objective, Score, StrategyName, Surrogate
 from .program import show_version, takes
 
 if TYPE_CHECKING:
@@ -47,12 +47,32 @@ class Options:
     model: Annotated[
         str,
         typer.Argument(
-            metavar="MODEL", help="Model file (YAML), or the name of a shipped example.", show_default=False
+            metavar="MODEL",
+            help="Model file (YAML, or a quantised .tflite), or the name of a shipped example.",
+            show_default=False,
         ),
     ]
     target: Annotated[
         str | None, typer.Option(metavar="NAME|FILE", help="Core or board. Default: the model's, else cortex-m7.")
     ] = None
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="What the network is called in C. Default: after its file.")
+    ] = None
+    arithmetic: Annotated[
+        Arithmetic | None,
+        typer.Option(
+            help="Of a .tflite file: bytes as TensorFlow Lite Micro computes them on a device (tflm, the default), or "
+            "as LiteRT's reference kernels do.",
+            show_default=False,
+        ),
+    ] = None
+    no_rewrites: Annotated[
+        bool, typer.Option("--no-rewrites", help="Take the graph of a .tflite file as it is; the bytes are the same.")
+    ] = False
+    operations: Annotated[
+        bool,
+        typer.Option("--operations", help="List what a .tflite file uses and whether each is taken, and exit."),
+    ] = False
     clock: Annotated[
         str | None, typer.Option(metavar="HZ", help="Clock, such as 216M. Default: the board's; a bare core has none.")
     ] = None
@@ -145,8 +165,17 @@ def tune(options: Options) -> None:
     from ..load import load_model
     from ..target import load_target
 
+    if options.operations:
+        from .operations import print_operations
+
+        raise typer.Exit(print_operations(options.model, options.arithmetic, no_color=options.no_color))
     budgets = _budgets(options)
-    network = load_model(options.model)
+    network = load_model(
+        options.model,
+        name=options.name,
+        arithmetic=options.arithmetic and options.arithmetic.value,
+        rewrites=not options.no_rewrites,
+    )
     target = load_target(options.target if options.target is not None else network.target or DEFAULT_TARGET)
     if options.output == "":
         raise OptionError("--output: expected a directory, got nothing")
