@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -38,5 +39,5 @@ def _by_code(found: Sequence[Operation]) -> dict[str, list[Operation]]:
 
 
 def _kind(node: str) -> str:
-    """A layer without the number of its operator."""
-    return node.rstrip("0123456789").rstrip("_")
+    """A layer's name without the numbers of its operator and output."""
+    return re.sub(r"(_\d+)+$", "", node)
