@@ -183,7 +183,7 @@ def _curve_float(
 def _curve_argument_q4(x: np.ndarray, input_scale: float, input_zero_point: int) -> tuple[np.ndarray, np.ndarray]:
     """Where the curve is at a limit, -1 or 1 and else 0; and s_in * (q - z_in) in Q4.27, MBQM by (m, e) of s_in * 2^27.
 
-    The limits are from |q - z_in| = [15 * 2^27 / 2^e] on. Of a scale of 16 or more that is 0, and z_in counts as below.
+    The limits are from |q - z_in| = [15 * 2^27 / 2^e] on. Of a scale of 8 or more that is 0, and z_in counts as below.
     """
     d = x.astype(np.int64) - input_zero_point
     m, e = quantize_multiplier(float(np.float32(input_scale)) * 2.0**27)

@@ -187,7 +187,7 @@ def test_device_curves_differ_from_the_float_table_where_a_scale_is_a_power_of_t
     assert tflm[162:167].tolist() == [-1, -1, 0, 1, 1]
     assert litert[162:167].tolist() == [-1, 0, 0, 0, 1]
     assert (tflm != litert).sum() == 2
-    coarse = int8_tables.logistic(EVERY, input_scale=32.0, input_zero_point=0)
+    coarse = int8_tables.logistic(EVERY, input_scale=8.0, input_zero_point=0)
     assert (coarse[127], coarse[128], coarse[129]) == (-128, -128, 127)  # sigmoid(0) at the lower limit
 
 
