@@ -136,10 +136,12 @@ def _rounded(real: np.ndarray, out: Numbers) -> np.ndarray:
 
 
 def _argument(x: Numbers) -> tuple[np.ndarray, np.ndarray]:
-    """The number in Q4.27, and -1 or 1 where it lies so far out that the curve is at its limit."""
+    """The number in Q4.27, and -1 or 1 where it lies so far out that the curve is at its limit; from a scale of 8 on
+    the zero point itself lies below.
+    """
     multiplier, shift = quantize_multiplier(float(x.scale) * 2**27)
     radius = 15 * 2**27 // 2**shift if shift >= 0 else 256
-    beyond = np.where(np.abs(x.every) >= radius, np.sign(x.every), 0)
+    beyond = np.where(np.abs(x.every) >= radius, np.where(x.every > 0, 1, -1), 0)
     return rescale(np.where(beyond == 0, x.every, 0), multiplier, shift), beyond
 
 
