@@ -17,7 +17,7 @@ from cmsisnn_x.affine import (
     AffineSum,
     quantize_multiplier,
 )
-from cmsisnn_x.affine_tables import Numbers
+from cmsisnn_x.affine_tables import Numbers, single
 from cmsisnn_x.scheme import TENSOR_TYPES
 
 from .integer_graph import Quantised, Refused
@@ -163,17 +163,17 @@ def _dequantize(walk: Walk, op: FileOp) -> None:
 
 FLOAT_CURVES: dict[str, Callable[[FileOp, np.ndarray], np.ndarray]] = {
     "ABS": lambda op, v: np.abs(v),
-    "ELU": lambda op, v: np.where(v < 0, np.expm1(v), v),
-    "EXP": lambda op, v: np.exp(v),
+    "ELU": lambda op, v: np.where(v < 0, single(np.expm1, v), v),
+    "EXP": lambda op, v: single(np.exp, v),
     "HARD_SWISH": lambda op, v: v * np.clip(v + np.float32(3), 0, 6) / np.float32(6),
     "LEAKY_RELU": lambda op, v: np.where(v > 0, v, v * np.float32(op.options["alpha"])),
-    "LOGISTIC": lambda op, v: 1 / (1 + np.exp(-v)),
+    "LOGISTIC": lambda op, v: 1 / (1 + single(np.exp, -v)),
     "NEG": lambda op, v: -v,
     "RELU": lambda op, v: np.maximum(v, 0),
     "RELU6": lambda op, v: np.clip(v, 0, 6),
     "RELU_N1_TO_1": lambda op, v: np.clip(v, -1, 1),
     "SQUARE": lambda op, v: v * v,
-    "TANH": lambda op, v: np.tanh(v),
+    "TANH": lambda op, v: single(np.tanh, v),
 }
 """Float functions of one number, in float32."""
 
@@ -187,8 +187,7 @@ def follow_curve(walk: Walk, op: FileOp) -> bool:
     before = walk.floats[op.inputs[0]]
     if op.code not in FLOAT_CURVES or not before.values.size:
         raise Refused("float numbers between DEQUANTIZE and QUANTIZE: a function of one tensor of 8 bits can be taken")
-    with np.errstate(over="ignore"):
-        values = FLOAT_CURVES[op.code](op, before.values).astype(np.float32)
+    values = FLOAT_CURVES[op.code](op, before.values).astype(np.float32)
     walk.floats[op.outputs[0]] = Curve(before.item, values, False)
     return True
 
