@@ -13,7 +13,7 @@ What flows where
 
     x  int8|int16 (n, h, w, c)        weights  (out_ch, kh, kw, c)            bias (out_ch,)
         |                                 |                                       |
-        |   ops.py: check, allocate, choose the code path ------------------------+
+        |   ops/: check, allocate, choose the code path --------------------------+
         |                                 |                                       |
         |  variant=None                   |  variant=Variant(unroll, block_rows, block_cols, im2col_cols)
         |                                 |                                       |

@@ -31,7 +31,8 @@ from cmsisnn_x.graph import Graph, Node, Tensor
 from cmsisnn_x.layers import Layer
 from cmsisnn_x.scheme import TENSOR_TYPES
 from cmsisnn_x.steps import Step, steps_of
-from tuning.model import list_models, load_model
+from tuning.load import load_model
+from tuning.model import list_models
 
 # ---------------------------------------------------------------- chains
 

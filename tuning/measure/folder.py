@@ -219,7 +219,7 @@ def _from_folder(directory: Path, plan: PlanFile, bare: Sequence[Layer]) -> tupl
 
 def _from_model(source: str, plan: PlanFile, bare: Sequence[Layer]) -> tuple[Layer, ...]:
     """The layers of a model file, which has the folder's geometry."""
-    from ..model import load_model
+    from ..load import load_model
 
     layers = load_model(source).layers
     for layer, own, entry in zip(bare, layers, plan.content["layers"], strict=False):

@@ -132,7 +132,7 @@ def places(graph: Graph) -> tuple[Place, ...]:
     A pooling whose compiled kernel another layer runs too stays apart: the planner pays for shared code once, which
     holds for whole layers only.
     """
-    alone = {node.name: (not graph.reads_input(node), not graph.writes_output(node)) for node in graph.nodes}
+    alone = {node.name: graph.aligned(node) for node in graph.nodes}
     keys = {node.name: kernel_key(Step((node.layer,)), alone[node.name]) for node in graph.nodes}
     found = []
     for node in graph.nodes:
@@ -155,11 +155,11 @@ def device_problem(layer: Layer, variant: Variant, target: Target, follower: Lay
     return device_variant_problem(layer, variant, target.features, follower)
 
 
-_OF_THE_KERNEL = attrgetter(
-    *(field.name for field in fields(Layer) if field.name not in ("name", "weights", "bias", "variant", "ceil_mode"))
-)
+_APART = ("name", "weights", "bias", "table", "variant", "ceil_mode", "scheme")
+_OF_THE_KERNEL = attrgetter(*(field.name for field in fields(Layer) if field.name not in _APART))
 """All of a layer but what its kernel does not depend on: its name, its constants, its pins, and how its output came
-to have its size. A new field counts until it is named here: that may cost time, and never mixes kernels up.
+to have its size. A new field counts until it is named here: that may cost time, and never mixes kernels up. Of a scheme
+with zero points it depends on the macros: multipliers of channels are constants.
 """
 
 
@@ -167,4 +167,6 @@ def kernel_key(step: Step, aligned: tuple[bool, bool] = (True, True)) -> Hashabl
     """Equal for steps that run the same compiled kernel. `aligned` says whether input and output start at word
     boundaries, which kernels make use of.
     """
-    return (*map(_OF_THE_KERNEL, step.layers), step.variant, aligned)
+    schemes = tuple(None if one.scheme is None else tuple(one.scheme.macros().items()) for one in step.layers)
+    own = (*map(_OF_THE_KERNEL, step.layers), step.variant, aligned)
+    return own if not any(schemes) else (*own, schemes)

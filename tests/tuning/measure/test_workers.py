@@ -21,10 +21,10 @@ import pytest
 import tuning
 from cmsisnn_x.steps import Step
 from tuning.base.errors import OptionError
+from tuning.load import load_model
 from tuning.measure.bench import Bench, Measurement
 from tuning.measure.records import Records
 from tuning.measure.workers import LOST, Task, Workers
-from tuning.model import load_model
 from tuning.search.space import search_space
 from tuning.target import load_target
 from tuning.tuner import CFLAGS

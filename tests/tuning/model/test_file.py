@@ -18,7 +18,8 @@ import cmsisnn_x
 from cmsisnn_x._arguments import window_axis
 from tuning import ModelError
 from tuning.base.units import parse_hertz, parse_size
-from tuning.model import list_models, load_model
+from tuning.load import load_model
+from tuning.model import list_models
 from tuning.model.synthetic import draw_arrays
 
 HEAD = "schema: 1\nname: net\ninput: {shape: [8, 8, 4], dtype: q7}\n"

@@ -21,7 +21,7 @@ import tuning
 from cmsisnn_x.arena import lives, lower_bound
 from cmsisnn_x.layers import Layer
 from tuning import InfeasibleError, ModelError, OptionError, Plan
-from tuning.model import load_model
+from tuning.load import load_model
 from tuning.plan import LayerPlan
 from tuning.plan.file import read_plan_file
 from tuning.plan.plan import ARRAYS, array_digest

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A quantised file as a graph of layers: what readers of files build it with, whichever format they read.
+
+Readers know scales, zero points and shapes; here they become schemes, layers and nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from cmsisnn_x.affine import Affine, AffineClamp, AffineSum, activation_range, quantize_multiplier
+from cmsisnn_x.graph import Graph, Node, State, Tensor
+from cmsisnn_x.layers import Layer, View
+from cmsisnn_x.scheme import TENSOR_TYPES
+
+ARITHMETICS = ("tflm", "litert")
+"""Which program's bytes: TensorFlow Lite Micro's on a device, or LiteRT's reference kernels'."""
+
+
+class Refused(Exception):
+    """Why a node of a file is not taken; readers collect these into one `ModelError`."""
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """A tensor of a file as layers see it."""
+
+    name: str
+    shape: tuple[int, ...]
+    type: str
+    scale: float
+    zero_point: int
+    value: np.ndarray | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def size(self) -> int:
+        return prod(self.shape)
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        own = TENSOR_TYPES[self.type]
+        return own.low, own.high
+
+    def is_scaled_as(self, other: Quantised) -> bool:
+        """Whether its integers stand for the same numbers."""
+        return (self.type, self.scale, self.zero_point) == (other.type, other.scale, other.zero_point)
+
+
+class GraphBuilder:
+    """Collects tensors and nodes in order of execution.
+
+    Parameters
+    ----------
+    arithmetic : {"tflm", "litert"}
+    """
+
+    def __init__(self, arithmetic: str) -> None:
+        self.arithmetic = arithmetic
+        self.tensors: dict[str, Tensor] = {}
+        self.nodes: list[Node] = []
+
+    def tensor(self, item: Quantised) -> str:
+        """Make a tensor known; its name."""
+        if item.name not in self.tensors:
+            own = TENSOR_TYPES[item.type]
+            value = None if item.value is None else np.ascontiguousarray(item.value, own.dtype)
+            self.tensors[item.name] = Tensor(item.name, item.shape, own, value, item.scale, item.zero_point)
+        return item.name
+
+    def add(self, name: str, op: str, inputs: Sequence[Quantised], output: Quantised, **fields: Any) -> Quantised:
+        """Add a node; shapes of one sample are in `fields`, or those of the tensors.
+
+        The name is made unique by a number behind it.
+        """
+        fields.setdefault("input_shape", inputs[0].shape or (1,))
+        fields.setdefault("output_shape", output.shape or (1,))
+        if output.type != inputs[0].type:
+            fields["output_dtype"] = output.type
+        taken = {node.name for node in self.nodes}
+        unique, count = name, 1
+        while unique in taken:
+            count += 1
+            unique = f"{name}_{count}"
+        layer = Layer(unique, op, inputs[0].type, **fields)
+        names = tuple(self.tensor(item) for item in inputs)
+        self.nodes.append(Node(unique, op, names, (self.tensor(output),), layer))
+        return output
+
+    def graph(self, inputs: Sequence[str], outputs: Sequence[str], states: Sequence[State] = ()) -> Graph:
+        """What was collected, without nodes that nobody reads."""
+        wanted = {*outputs, *(state.write for state in states)}
+        kept: list[Node] = []
+        for node in reversed(self.nodes):
+            if wanted & set(node.outputs):
+                kept.append(node)
+                wanted |= set(node.inputs)
+        wanted |= set(inputs)
+        tensors = [tensor for tensor in self.tensors.values() if tensor.name in wanted]
+        return Graph(tensors, reversed(kept), inputs, outputs, states)
+
+    # ------------------------------------------------------------ layers
+
+    def weighted(
+        self,
+        name: str,
+        op: str,
+        x: Quantised,
+        weights: np.ndarray,
+        weight_scales: np.ndarray,
+        bias: np.ndarray | None,
+        output: Quantised,
+        activation: str | None,
+        **fields: Any,
+    ) -> None:
+        """A layer of products: `weights` as the layer takes them, scales one per output channel or one for all."""
+        if len(weight_scales) > 1 and (weight_scales == weight_scales[0]).all():
+            weight_scales = weight_scales[:1]
+        factors = [float(x.scale) * float(scale) / float(output.scale) for scale in weight_scales]
+        pairs = [quantize_multiplier(factor) for factor in factors]
+        low, high = activation_range(activation, output.type, output.scale, output.zero_point)
+        exact = op == "fully_connected" and self.arithmetic == "litert"
+        scheme = Affine(
+            x.zero_point, output.zero_point, tuple(q for q, _ in pairs), tuple(e for _, e in pairs), low, high,
+            "float" if exact else "double", tuple(factors) if exact else (), 8 * TENSOR_TYPES[x.type].dtype.itemsize,
+        )  # fmt: skip
+        if scheme.problem:
+            raise Refused(scheme.problem)
+        self.add(name, op, [x], output, scheme=scheme, weights=weights, bias=bias, weights_dtype="int8", **fields)
+
+    def table(self, name: str, x: Quantised, output: Quantised, values: np.ndarray) -> None:
+        """A function of a byte: `values` for the bytes 0..255 as they are."""
+        size = (x.size,)
+        own = np.ascontiguousarray(values, TENSOR_TYPES[output.type].dtype)
+        self.add(
+            name, "look_up", [x], output, input_shape=size, output_shape=size, table=own,
+            scheme=AffineClamp(*output.limits),
+        )  # fmt: skip
+
+    def copy(self, name: str, x: Quantised, output: Quantised, view: View) -> None:
+        """Elements of `x` in another order."""
+        if min(view.shape, default=1) < 1:
+            raise Refused("the result has no elements")
+        self.add(
+            name, "copy", [x], output, input_shape=(x.size,), output_shape=(output.size,), view=simplify(view),
+            scheme=AffineClamp(*output.limits),
+        )  # fmt: skip
+
+    def broadcast(self, name: str, x: Quantised, shape: tuple[int, ...]) -> Quantised:
+        """`x` as one that may stand beside a tensor of `shape`: as it is where it repeats itself, else spread out."""
+        own = (1,) * (len(shape) - len(x.shape)) + x.shape
+        at = next((axis for axis, size in enumerate(own) if size != 1), len(own))
+        if own[at:] == shape[at:]:
+            return x
+        spread = Quantised(f"{name}_{x.name}", shape, x.type, x.scale, x.zero_point)
+        strides = strides_of(own)
+        steps = tuple(0 if size == 1 else step for size, step in zip(own, strides, strict=True))
+        if x.value is not None:
+            value = np.ascontiguousarray(np.broadcast_to(x.value.reshape(own), shape))
+            return Quantised(spread.name, shape, x.type, x.scale, x.zero_point, value)
+        self.copy(f"{name}_spread", x, spread, View(shape, steps))
+        return spread
+
+    def pair(self, name: str, op: str, a: Quantised, b: Quantised, output: Quantised, scheme: Any) -> None:
+        """An operation of two tensors; the first is whole, the second may repeat itself."""
+        a, b = (self.broadcast(name, item, output.shape) for item in (a, b))
+        if a.size < output.size or (a.value is not None and b.value is None and b.size == output.size):
+            a, b, scheme = b, a, swapped(scheme)
+        if a.size < output.size:
+            full = Quantised(f"{name}_{a.name}_whole", output.shape, a.type, a.scale, a.zero_point)
+            repeats = output.size // a.size
+            self.copy(f"{name}_whole", a, full, View((repeats, a.size), (0, 1)))
+            a = full
+        if a.value is not None:
+            raise Refused("both inputs are constants")
+        self.add(
+            name, op, [a, b], output, input_shape=(a.size,), more_inputs=((b.size,),), output_shape=(output.size,),
+            scheme=scheme,
+        )  # fmt: skip
+
+
+def swapped(scheme: Any) -> Any:
+    """The scheme of the same operation with its inputs exchanged."""
+    from dataclasses import replace
+
+    if isinstance(scheme, AffineSum):
+        left, right = scheme.right, scheme.left
+        if scheme.sign < 0:
+            raise Refused("a difference whose first input is the shorter one")
+        return replace(scheme, left=left, right=right)
+    if hasattr(scheme, "left_zero_point"):
+        return replace(
+            scheme, left_zero_point=scheme.right_zero_point, right_zero_point=scheme.left_zero_point
+        )  # fmt: skip
+    return scheme
+
+
+def strides_of(shape: Sequence[int]) -> tuple[int, ...]:
+    """Elements from one index of an axis to the next."""
+    return tuple(prod(shape[axis + 1 :]) for axis in range(len(shape)))
+
+
+def simplify(view: View) -> View:
+    """The same elements over as few axes as there can be: axes of one element go, neighbours that continue join."""
+    shape: list[int] = []
+    steps: list[int] = []
+    for size, step in zip(view.shape, view.steps, strict=True):
+        if size == 1:
+            continue
+        if shape and steps[-1] == step * size:
+            shape[-1], steps[-1] = shape[-1] * size, step
+        else:
+            shape.append(size)
+            steps.append(step)
+    return View(tuple(shape) or (1,), tuple(steps) or (1,), view.offset)
+
+
+def is_identity(view: View, size: int) -> bool:
+    """Whether a copy of an input of `size` elements changes nothing."""
+    own = simplify(view)
+    return own.offset == 0 and own.shape == (size,) and (own.steps == (1,) or size == 1)

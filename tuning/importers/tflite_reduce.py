@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Operators that reduce: pooling, mean, softmax."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import prod
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cmsisnn_x.affine import (
+    AffineClamp,
+    AffineMean,
+    AffineSoftmax,
+)
+from cmsisnn_x.layers import View
+from cmsisnn_x.scheme import TENSOR_TYPES
+
+from .integer_graph import Refused, strides_of
+from .tflite_common import (
+    Converter,
+    limits_of,
+    require_alike,
+    require_type,
+    windows_of,
+)
+from .tflite_file import FileOp
+
+if TYPE_CHECKING:
+    from .tflite_walk import Walk
+
+# ---------------------------------------------------------------- windows and reductions without weights
+
+
+def _pool(kind: str) -> Converter:
+    def convert(walk: Walk, op: FileOp) -> None:
+        x, out = walk.input(op), walk.output(op)
+        require_type(x, "int8", "int16")
+        require_alike(op, x, out)
+        kernel = (op.options["filter_height"], op.options["filter_width"])
+        if min(kernel) < 1:
+            raise Refused(f"expected a window from 1x1 on, got {kernel}")
+        fields = windows_of(op, x, out, kernel)
+        scheme = AffineClamp(*limits_of(op, out), x.zero_point)
+        walk.builder.add(walk.name(op, kind), kind, [x], out, scheme=scheme, **fields)
+        walk.become(op, out)
+
+    return convert
+
+
+def _mean(walk: Walk, op: FileOp) -> None:
+    x, out = walk.input(op), walk.output(op)
+    require_type(x, "int8", "int16")
+    require_type(out, x.type)
+    rank = len(x.shape)
+    axes = {axis + rank if axis < 0 else axis for axis in walk.numbers(op, 1, "axes")}
+    if not axes <= set(range(rank)):
+        raise Refused(f"expected axes of {x.shape}, got {sorted(axes)}")
+    count = prod(x.shape[axis] for axis in axes)
+    if x.size != count * out.size:
+        raise Refused(f"axes {sorted(axes)} of {x.shape} do not give {out.shape}")
+    kept = [axis for axis in range(rank) if axis not in axes and x.shape[axis] > 1]
+    reduced = [axis for axis in sorted(axes) if x.shape[axis] > 1]
+    before = [axis for axis in kept if not reduced or axis < reduced[0]]
+    after = [axis for axis in kept if axis not in before]
+    if reduced and any(axis < reduced[-1] for axis in after):  # what is reduced does not lie together
+        steps = strides_of(x.shape)
+        order = [*kept, *reduced]
+        moved = replace(x, name=f"{out.name}_moved", value=None)
+        view = View(tuple(x.shape[axis] for axis in order), tuple(steps[axis] for axis in order))
+        walk.builder.copy(f"{walk.name(op, 'mean')}_moved", x, moved, view)
+        x, before, after = moved, kept, []
+        outer, inner = out.size, 1
+    else:
+        outer, inner = prod(x.shape[axis] for axis in before), prod(x.shape[axis] for axis in after)
+    scheme = AffineMean.of(count, (x.scale, out.scale), (x.zero_point, out.zero_point), out.limits)
+    walk.builder.add(
+        walk.name(op, "mean"), "mean", [x], out, input_shape=(outer, count, inner), output_shape=(outer, 1, inner),
+        scheme=scheme,
+    )  # fmt: skip
+    walk.become(op, out)
+
+
+def _softmax(walk: Walk, op: FileOp) -> None:
+    x, out = walk.input(op), walk.output(op)
+    require_type(x, "int8")
+    fixed = {"int8": (2.0**-8, -128), "int16": (2.0**-16, -(2**15))}
+    if fixed.get(out.type) != (out.scale, out.zero_point):
+        got = f"{out.type} {out.scale:g}, {out.zero_point}"
+        raise Refused(f"expected an output of int8 with 2^-8, -128 or int16 with 2^-16, -32768, got {got}")
+    beta = float(op.options["beta"])
+    if not (np.isfinite(beta) and beta > 0):
+        raise Refused(f"beta: expected a positive number, got {beta}")
+    columns = x.shape[-1] if x.shape else 1
+    shape = (x.size // columns, columns)
+    scheme = AffineSoftmax.of(x.scale, beta, TENSOR_TYPES[out.type].bits)
+    walk.builder.add(
+        walk.name(op, "softmax"), "softmax", [x], out, input_shape=shape, output_shape=shape, scheme=scheme
+    )  # fmt: skip
+    walk.become(op, out)
+
+
+CONVERTERS: dict[str, Converter] = {
+    "AVERAGE_POOL_2D": _pool("avg_pool2d"),
+    "MAX_POOL_2D": _pool("max_pool2d"),
+    "MEAN": _mean,
+    "SOFTMAX": _softmax,
+}
