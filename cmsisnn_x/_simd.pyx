@@ -154,9 +154,16 @@ cdef extern from "network.h" nogil:
         size_t count, period
         simd_step_of of
 
+    ctypedef struct simd_state:
+        simd_slot from_ "from"
+        void *to
+        size_t bytes
+
     ctypedef struct simd_network:
         const simd_step *steps
         size_t step_count
+        const simd_state *states
+        size_t state_count
         const size_t *in_bytes
         const size_t *out_bytes
         size_t tensor_bytes, scratch_bytes, most_inputs
@@ -686,26 +693,50 @@ cdef class Executor:
         """Where the tensors of the last step lie.
 
         `inputs` are pairs: ``("input", number)`` or ``("output", number)`` of the caller's, ``("workspace", offset)``,
-        ``("constant", array)``; so is `output`. Pitches are the bytes of one of its samples.
+        ``("constant", array)``, ``("state", array)``, which is read where it lies; so is `output`. Pitches are the bytes
+        of one of its samples.
         """
         cdef:
             simd_step *step = &self.steps[self.network.step_count - 1]
             size_t count = len(inputs), k
             Block slots = Block(count * sizeof(simd_slot)), pitches = Block(count * sizeof(size_t))
-            simd_slot *slot
         for k in range(count):
-            slot = &(<simd_slot *>slots.data)[k]
-            where, at = inputs[k]
-            slot.where, slot.at, slot.constant = PLACES[where], 0, NULL
-            if where == "constant":
-                slot.constant = self._keep(at)
-            else:
-                slot.at = at
+            (<simd_slot *>slots.data)[k] = self._slot(inputs[k])
             (<size_t *>pitches.data)[k] = in_pitches[k]
         self.kept += [slots, pitches]
         step.inputs, step.in_pitches = <simd_slot *>slots.data, <size_t *>pitches.data
         step.input_count, step.out_pitch = count, out_pitch
-        step.output.where, step.output.at, step.output.constant = PLACES[output[0]], output[1], NULL
+        step.output = self._slot(output)
+
+    cdef simd_slot _slot(self, place) except *:
+        cdef:
+            simd_slot slot
+            View view
+        where, at = place
+        slot.where, slot.at, slot.constant = PLACES[where], 0, NULL
+        if where == "constant":
+            slot.constant = self._keep(at)
+        elif where == "state":
+            view = View(at)
+            self.kept.append(view)
+            slot.constant = view.data
+        else:
+            slot.at = at
+        return slot
+
+    def remember(self, states):
+        """Pairs: where a tensor lies, and the array that takes over its bytes after every sample."""
+        cdef:
+            Block block = Block(len(states) * sizeof(simd_state))
+            simd_state *state = <simd_state *>block.data
+            View view
+        for place, array in states:
+            view = View(array, True)
+            self.kept.append(view)
+            state.from_, state.to, state.bytes = self._slot(place), view.data, array.nbytes
+            state += 1
+        self.kept.append(block)
+        self.network.states, self.network.state_count = <simd_state *>block.data, len(states)
 
     def finish(self, in_bytes, out_bytes, size_t tensor_bytes):
         """No further steps: bytes of one sample of the caller's inputs and outputs, and of the tensors between."""
@@ -757,7 +788,8 @@ cdef class Executor:
             simd_step_run(&self.steps[index], <const void **>from_.data, to.data, scratch.data)
 
 
-cdef dict PLACES = {"input": SIMD_INPUT, "output": SIMD_OUTPUT, "workspace": SIMD_WORKSPACE, "constant": SIMD_CONSTANT}
+cdef dict PLACES = {"input": SIMD_INPUT, "output": SIMD_OUTPUT, "workspace": SIMD_WORKSPACE, "constant": SIMD_CONSTANT,
+                    "state": SIMD_CONSTANT}
 
 
 cdef set_requantisation(simd_requantisation *p, in_dtype, out_dtype, scheme):

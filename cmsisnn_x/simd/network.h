@@ -80,9 +80,18 @@ typedef struct {
     } of;
 } simd_step;
 
+/* What a network remembers: after every sample, `bytes` from a tensor. */
+typedef struct {
+    simd_slot from;
+    void *to;
+    size_t bytes;
+} simd_state;
+
 typedef struct {
     const simd_step *steps;
     size_t step_count;
+    const simd_state *states;
+    size_t state_count;
     const size_t *in_bytes, *out_bytes; /* of one sample of the caller's tensors */
     size_t tensor_bytes;                /* of the workspace; then scratch of `scratch_bytes`, then `most_inputs` pointers */
     size_t scratch_bytes, most_inputs;
