@@ -110,7 +110,7 @@ def _check_scheme(layer: Layer) -> None:
         ("input_zero_point", own), ("output_zero_point", result), ("left_zero_point", own), ("right_zero_point", own),
         ("fill", own),
     ):  # fmt: skip
-        point = getattr(scheme, name, own.low)
+        point = getattr(scheme, name, 0)
         require(layer, of.low <= point <= of.high or point == 0, f"{name} of {of.name}", point)
     parts = [scheme, *(getattr(scheme, name) for name in ("left", "right") if hasattr(scheme, name))]
     for part in parts:
