@@ -22,7 +22,7 @@ KERNELS = (
     "errors", "_version", "_checkout", "_tables", "isa", "scheme", "affine", "affine_tables", "affine_curves",
     "variant", "op", "layers",
     "described", "_arguments", "packing_dense", "packing", "operands", "buffers", "graph", "steps", "arena", "registry",
-    "interleave", "study", "network", "ops", "cmsis", "_config", "_build", "__init__",
+    "checks", "interleave", "study", "network", "ops", "cmsis", "_config", "_build", "__init__",
 )  # fmt: skip
 TUNER = (
     "base", "target", "model", "schemas", "importers", "load", "quantize", "cost", "emulate", "plan", "emit", "measure",

@@ -28,7 +28,7 @@ def _append(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray]) ->
     if layer.scheme is None:
         executor.element_wise("softmax", layer.type.bits == 16, prod(layer.input_shape))
     else:
-        executor.affine_softmax(prod(layer.input_shape[:-1]), layer.input_shape[-1], layer.scheme)
+        executor.softmax_rows(layer.samples * prod(layer.input_shape[:-1]), layer.input_shape[-1], layer.scheme)
 
 
 SOFTMAX = Op(
