@@ -29,7 +29,7 @@ def layer_scratch_bytes(layer: Layer, variant: Variant, pooling: Layer | None = 
         pool = Pool(pooling.kernel, pooling.stride, (pool_top, pool_left))
     sides = (out_h, out_w)
     case = Case(
-        layer.python_op, layer.dtype, layer.image, 1, out_ch, layer.kernel, layer.stride, (top, left), sides, pool
+        layer.python_op, layer.type.twin, layer.image, 1, out_ch, layer.kernel, layer.stride, (top, left), sides, pool
     )  # fmt: skip
     return footprint(case, variant)
 

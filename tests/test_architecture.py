@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # in a function, for type checkers. Rooms are the folders and modules right below `tuning` and `cmsisnn_x`.
 KERNELS = (
     "errors", "_version", "_checkout", "_tables", "isa", "scheme", "affine", "variant", "op", "layers", "_arguments",
-    "packing_dense", "packing", "buffers", "graph", "steps", "arena", "registry", "interleave", "study", "network",
+    "packing_dense", "packing", "channels", "buffers", "graph", "steps", "arena", "registry", "interleave", "study", "network",
     "ops", "cmsis", "_config",
     "_build", "__init__",
 )  # fmt: skip
