@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -145,26 +145,25 @@ depend on what else is in the file.
 """
 
 
-def kernel_declare(name: str, element: np.dtype, *constants: np.dtype) -> str:
+def kernel_declare(name: str, operands: Sequence[str], output: str) -> str:
     """The kernel that a template header is about to define, which stays a function of its own.
 
     Parameters
     ----------
     name : str
         A C identifier.
-    element : dtype
-        Of input and output.
-    *constants : dtype
-        Of weights and records of channels, where it has them.
+    operands : sequence of str
+        What the parameters before the output point to: inputs, weights, records of channels.
+    output : str
+        Type of its elements.
 
     Examples
     --------
-    >>> kernel_declare("net_pool_kernel", np.dtype(np.int8))
+    >>> kernel_declare("net_pool_kernel", ["int8_t"], "int8_t")
     'CXN_WHOLE static void net_pool_kernel(const int8_t *, int8_t *, void *);'
     """
-    types = [C_TYPES[dtype] for dtype in (element, *constants)]
-    operands = ", ".join(f"const {type_} *" for type_ in types)
-    return f"CXN_WHOLE static void {check_identifier(name)}({operands}, {types[0]} *, void *);"
+    pointers = ", ".join(f"const {type_} *" for type_ in operands)
+    return f"CXN_WHOLE static void {check_identifier(name)}({pointers}, {output} *, void *);"
 
 
 def comment_text(text: object) -> str:
