@@ -225,7 +225,7 @@ class Affine:
         if self.bits == 16:
             short = np.minimum((multiplier + 2**15) >> 16, 2**15 - 1)
             scaled = (np.asarray(acc, np.int64) * short + (np.int64(1) << (14 - shift))) >> (15 - shift)
-            return np.clip(scaled, self.low, self.high)
+            return np.clip(wrapped(scaled), self.low, self.high)
         return np.clip(rescale(acc, multiplier, shift) + self.output_zero_point, self.low, self.high)
 
     def reach(self, bias: np.ndarray | None, weights: np.ndarray) -> int:
@@ -239,7 +239,7 @@ class Affine:
         return int(max(np.abs(most).max(), np.abs(least).max(), np.abs(start).max()))
 
     def macros(self) -> Mapping[str, int]:
-        """What is the same for every channel; the others are records."""
+        """What is the same for every channel; the others are records: :mod:`cmsisnn_x.channels`."""
         return {
             "INPUT_ZERO_POINT": self.input_zero_point, "OUTPUT_ZERO_POINT": self.output_zero_point,
             "OUT_MIN": self.low, "OUT_MAX": self.high,
