@@ -234,9 +234,7 @@ class Network:
             legal = (tensor.shape, _short(tensor.shape)) if isinstance(self._given, Graph) else (tensor.shape,)
             if array.shape not in legal and array.shape[1:] not in legal:
                 batch = f"(n, {', '.join(map(str, tensor.shape))})"
-                raise ShapeError(
-                    f"{self._input_name(at)}: expected shape {tensor.shape} or {batch}, got {array.shape}"
-                )
+                raise ShapeError(f"{self._input_name(at)}: expected shape {tensor.shape} or {batch}, got {array.shape}")
         raise ShapeError(f"x: expected as many samples of every input, got {[array.shape for array in arrays]}")
 
     def _input_name(self, at: int) -> str:

@@ -13,7 +13,7 @@ from .._arguments import SOFTMAX_MAX
 from ..errors import GeometryError
 from ..layers import Layer
 from ..op import Op, Shape
-from ._shared import ALIKE
+from ._shared import AFFINE_ALIKE, ALIKE
 
 
 def _infer(shape: Shape, attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,7 +35,7 @@ SOFTMAX = Op(
     "softmax",
     "softmax",
     roles=("x",),
-    types=(*ALIKE, ("int8",)),
+    types=(*ALIKE, *AFFINE_ALIKE),
     infer=_infer,
     most_elements=SOFTMAX_MAX,
     is_nonnegative=True,
