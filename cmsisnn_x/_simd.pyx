@@ -8,7 +8,7 @@ Callers validate: arrays are C-contiguous, shapes agree, shifts lie in 0..31. A 
 import os
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
-from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uintptr_t
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint16_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memset
 
@@ -72,6 +72,7 @@ cdef extern from "affine.h" nogil:
 
     ctypedef struct simd_requantisation:
         simd_rescaling in_ "in"
+        simd_rescaling below
         int32_t zero_point, low, high
         int in_type, out_type
 
@@ -83,6 +84,16 @@ cdef extern from "affine.h" nogil:
         int32_t exponentials[256]
         size_t rows, cols
         int bits
+
+    ctypedef struct simd_wide_softmax:
+        const int16_t *exponentials
+        const int16_t *reciprocals
+        simd_rescaling scale
+        size_t rows, cols
+
+    ctypedef struct simd_curve:
+        const uint16_t *points
+        int32_t multiplier, shift, is_tanh
 
     ctypedef struct simd_view:
         ptrdiff_t shape[6]
@@ -113,7 +124,7 @@ cdef extern from "windows.h" nogil:
 
 cdef extern from "network.h" nogil:
     int SIMD_WEIGHTED, SIMD_GATHERED, SIMD_WIDE, SIMD_POOL, SIMD_RELU, SIMD_LOOK_UP, SIMD_LOOK_UP_BYTES, SIMD_SOFTMAX
-    int SIMD_SOFTMAX_ROWS, SIMD_PAIR, SIMD_REQUANTISE, SIMD_MEAN, SIMD_CONCAT, SIMD_COPY, SIMD_PAD, SIMD_RESIZE
+    int SIMD_SOFTMAX_ROWS, SIMD_SOFTMAX_WIDE_ROWS, SIMD_CURVE, SIMD_PAIR, SIMD_REQUANTISE, SIMD_MEAN, SIMD_CONCAT, SIMD_COPY, SIMD_PAD, SIMD_RESIZE
     int SIMD_INPUT, SIMD_OUTPUT, SIMD_WORKSPACE, SIMD_CONSTANT
 
     ctypedef struct simd_slot:
@@ -134,6 +145,8 @@ cdef extern from "network.h" nogil:
         simd_requantisation requantisation
         simd_mean mean
         const simd_softmax *softmax
+        simd_wide_softmax wide_softmax
+        simd_curve curve
         simd_view view
         simd_concat concat
         simd_resize resize
@@ -666,6 +679,23 @@ cdef class Executor:
         self.kept.append(block)
         self._append(SIMD_SOFTMAX_ROWS).of.softmax = p
 
+    def softmax_wide_rows(self, size_t rows, size_t cols, scheme):
+        """Softmax of every row of int16."""
+        cdef:
+            const void *exponentials = self._keep(scheme.tables[0])
+            const void *reciprocals = self._keep(scheme.tables[1])
+            simd_wide_softmax *p = &self._append(SIMD_SOFTMAX_WIDE_ROWS).of.wide_softmax
+        p.exponentials, p.reciprocals = <const int16_t *>exponentials, <const int16_t *>reciprocals
+        p.rows, p.cols, p.scale = rows, cols, rescaling(0, scheme.multiplier, scheme.shift)
+
+    def curve(self, size_t count, points, scheme):
+        """Sigmoid or tanh of int16."""
+        cdef:
+            const void *data = self._keep(points)
+            simd_curve *p = &self._append(SIMD_CURVE, True, count).of.curve
+        p.points = <const uint16_t *>data
+        p.multiplier, p.shift, p.is_tanh = scheme.multiplier, scheme.shift, scheme.kind == "tanh"
+
     def concat(self, size_t rows, size_t samples=1):
         """So many rows of every input side by side."""
         self._append(SIMD_CONCAT, False, 0, samples).of.concat.rows = rows
@@ -794,6 +824,8 @@ cdef dict PLACES = {"input": SIMD_INPUT, "output": SIMD_OUTPUT, "workspace": SIM
 
 cdef set_requantisation(simd_requantisation *p, in_dtype, out_dtype, scheme):
     p.in_ = rescaling(scheme.input_zero_point, scheme.multiplier, scheme.shift)
+    below = getattr(scheme, "below", None) or (scheme.multiplier, scheme.shift)
+    p.below = rescaling(scheme.input_zero_point, *below)
     p.zero_point, p.low, p.high = scheme.output_zero_point, scheme.low, scheme.high
     p.in_type, p.out_type = TYPES[str(in_dtype)], TYPES[str(out_dtype)]
 

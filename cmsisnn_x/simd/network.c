@@ -116,6 +116,12 @@ static void run_sample(const simd_step *step, const void *const *in, void *out, 
     case SIMD_SOFTMAX_ROWS:
         simd_softmax_rows(step->of.softmax, in[0], out);
         break;
+    case SIMD_SOFTMAX_WIDE_ROWS:
+        simd_softmax_wide_rows(&step->of.wide_softmax, in[0], out);
+        break;
+    case SIMD_CURVE:
+        simd_curve_of(&step->of.curve, in[0], out, step->count);
+        break;
     case SIMD_PAIR:
         step->pair_of(step->int_bits, &step->of.pair, in[0], in[1], out, step->count, step->period);
         break;

@@ -27,6 +27,8 @@ enum {
     SIMD_LOOK_UP_BYTES,
     SIMD_SOFTMAX,
     SIMD_SOFTMAX_ROWS,
+    SIMD_SOFTMAX_WIDE_ROWS,
+    SIMD_CURVE,
     SIMD_PAIR,
     SIMD_REQUANTISE,
     SIMD_MEAN,
@@ -70,6 +72,8 @@ typedef struct {
         simd_requantisation requantisation;
         simd_mean mean;
         const simd_softmax *softmax;
+        simd_wide_softmax wide_softmax;
+        simd_curve curve;
         simd_view view;
         struct {
             size_t rows;
