@@ -177,8 +177,8 @@ def sample_cases() -> list[SimdCase | AffineCase]:
         affine_cases(plain=True),
         affine_cases("fully_connected", rounding="float", plain=True),
     )
-    def collect(*drawn: SimdCase | AffineCase) -> None:
-        cases.extend(drawn)
+    def collect(one: SimdCase, other: AffineCase, dense: AffineCase) -> None:
+        cases.extend((one, other, dense))
 
     collect()
     cases.append(fixed_case("convolve", "q7", (9, 17, 20), 37, (3, 3), (1, 1), (1, 1), (9, 17)))
