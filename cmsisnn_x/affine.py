@@ -225,7 +225,7 @@ class Affine:
         if self.bits == 16:
             short = np.minimum((multiplier + 2**15) >> 16, 2**15 - 1)
             scaled = (np.asarray(acc, np.int64) * short + (np.int64(1) << (14 - shift))) >> (15 - shift)
-            return np.clip(scaled, self.low, self.high)
+            return np.clip(wrapped(scaled), self.low, self.high)
         return np.clip(rescale(acc, multiplier, shift) + self.output_zero_point, self.low, self.high)
 
     def reach(self, bias: np.ndarray | None, weights: np.ndarray) -> int:
@@ -239,7 +239,7 @@ class Affine:
         return int(max(np.abs(most).max(), np.abs(least).max(), np.abs(start).max()))
 
     def macros(self) -> Mapping[str, int]:
-        """What is the same for every channel; the others are records."""
+        """What is the same for every channel; the others are records: :mod:`cmsisnn_x.channels`."""
         return {
             "INPUT_ZERO_POINT": self.input_zero_point, "OUTPUT_ZERO_POINT": self.output_zero_point,
             "OUT_MIN": self.low, "OUT_MAX": self.high,
@@ -394,9 +394,11 @@ class AffineMean:
 
 @dataclass(frozen=True)
 class AffineRescale:
-    """Element by element to another scale, where a table would be too long: int16 in or out::
+    """Element by element to another scale, where a table would be too long: int16 in::
 
     out = clamp(rescale(x - input_zero_point, multiplier, shift) + output_zero_point, low, high)
+
+    Below the zero point the factor is that of `below`, a multiplier and a shift, where there is one: a leaky ReLU.
     """
 
     input_zero_point: int
@@ -405,17 +407,23 @@ class AffineRescale:
     shift: int
     low: int
     high: int
+    below: tuple[int, int] | None = None
     fill: ClassVar[int] = 0
     problem: ClassVar[None] = None
 
     def apply(self, x: np.ndarray) -> np.ndarray:
-        shifted = np.asarray(x, np.int64) - self.input_zero_point
-        return np.clip(rescale(shifted, self.multiplier, self.shift) + self.output_zero_point, self.low, self.high)
+        steps = np.asarray(x, np.int64) - self.input_zero_point
+        scaled = rescale(steps, self.multiplier, self.shift)
+        if self.below is not None:
+            scaled = np.where(steps < 0, rescale(steps, *self.below), scaled)
+        return np.clip(scaled + self.output_zero_point, self.low, self.high)
 
     def macros(self) -> Mapping[str, int]:
+        multiplier, shift = self.below or (self.multiplier, self.shift)
         return {
             "INPUT_ZERO_POINT": self.input_zero_point, "OUTPUT_ZERO_POINT": self.output_zero_point,
-            "MULTIPLIER": self.multiplier, "EXPONENT": self.shift, "OUT_MIN": self.low, "OUT_MAX": self.high,
+            "MULTIPLIER": self.multiplier, "EXPONENT": self.shift, "BELOW_MULTIPLIER": multiplier,
+            "BELOW_EXPONENT": shift, "OUT_MIN": self.low, "OUT_MAX": self.high,
         }  # fmt: skip
 
 
@@ -457,7 +465,3 @@ class AffineSoftmax:
 
     def macros(self) -> Mapping[str, int]:
         return {"MULTIPLIER": self.multiplier, "EXPONENT": self.shift, "DIFF_MIN": self.diff_min, "OUT_BITS": self.bits}
-
-
-Scheme = Affine | AffineClamp | AffineSum | AffineProduct | AffineMean | AffineRescale | AffineSoftmax
-"""What `Layer.scheme` may hold."""

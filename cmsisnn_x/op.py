@@ -71,6 +71,14 @@ def _no_constants(layer: Layer) -> dict[str, Shape]:
     return {}
 
 
+def _no_macros(layer: Layer) -> Mapping[str, int | str]:
+    return {}
+
+
+def _no_operands(layer: Layer, variant: Variant | None) -> Mapping[str, np.ndarray]:
+    return {}
+
+
 def _no_macs(layer: Layer) -> int:
     return 0
 
@@ -123,6 +131,12 @@ class Op:
         ``(Case, Variant)`` -> bytes, of an operation with knobs.
     pack : callable or None
         ``(Layer, Variant)`` -> weights in the layouts of device kernels other than the plain one.
+    macros : callable
+        Layer -> macros that its device kernel reads besides those of geometry, scheme and knobs; of layers with zero
+        points.
+    operands : callable
+        ``(Layer, Variant)`` -> the constants that the device kernel of a layer with zero points gets, by name, in the
+        order of its arguments.
     append : callable or None
         ``(executor, layer, constants)``: adds a checked layer to a host network. None: no network can have it yet.
     """
@@ -145,6 +159,8 @@ class Op:
     baseline: Variant = field(default=BASELINE)
     scratch: Callable[[Case, Variant], int] = _no_scratch
     pack: Callable[[Layer, Variant], np.ndarray] | None = None
+    macros: Callable[[Layer], Mapping[str, int | str]] = _no_macros
+    operands: Callable[[Layer, Variant | None], Mapping[str, np.ndarray]] = _no_operands
     append: Callable[[Any, Layer, Mapping[str, np.ndarray]], None] | None = None
 
     def __repr__(self) -> str:

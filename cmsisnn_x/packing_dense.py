@@ -59,14 +59,16 @@ def pack_dense(layer: Layer, variant: Variant) -> np.ndarray:
     assert layer.weights is not None
     rows, columns = layer.weights.shape
     steps = -(-columns // 4)
-    weights = np.pad(layer.weights, ((0, 0), (0, 4 * steps - columns))).reshape(rows, steps, 4)[..., PAIRS[layer.dtype]]
+    weights = np.pad(layer.weights, ((0, 0), (0, 4 * steps - columns))).reshape(rows, steps, 4)[
+        ..., PAIRS[layer.type.twin]
+    ]
     weights = weights.reshape(rows, steps, 2, 2)  # row, step, pair, element of the pair
     if variant.weight_layout == "widened":
         weights = weights.astype(np.int16)
     packed, first = [], 0
     for height in row_blocks(rows, variant.block_rows):
         block = weights[first : first + height]
-        packed.append(_pack_block(block, layer.dtype) if block.dtype == np.int8 else block.transpose(1, 2, 0, 3))
+        packed.append(_pack_block(block, layer.type.twin) if block.dtype == np.int8 else block.transpose(1, 2, 0, 3))
         first += height
     return np.concatenate([part.reshape(-1) for part in packed])
 

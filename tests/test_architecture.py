@@ -19,9 +19,10 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the bottom up: a module imports from its own room and from those below, wherever the import stands: at the top,
 # in a function, for type checkers. Rooms are the folders and modules right below `tuning` and `cmsisnn_x`.
 KERNELS = (
-    "errors", "_version", "_checkout", "_tables", "isa", "scheme", "affine", "affine_tables", "variant", "op", "layers",
-    "described", "_arguments", "packing_dense", "packing", "operands", "buffers", "graph", "steps", "arena", "registry",
-    "interleave", "study", "network", "ops", "cmsis", "_config", "_build", "__init__",
+    "errors", "_version", "_checkout", "_tables", "isa", "scheme", "affine", "affine_tables", "affine_curves",
+    "variant", "op", "layers", "described", "_arguments", "packing_dense", "packing", "channels", "operands", "buffers",
+    "graph", "steps", "arena", "registry", "checks", "interleave", "study", "network", "ops", "cmsis", "_config",
+    "_build", "__init__",
 )  # fmt: skip
 TUNER = (
     "base", "target", "model", "schemas", "importers", "load", "quantize", "cost", "emulate", "plan", "emit", "measure",

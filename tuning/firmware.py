@@ -32,7 +32,8 @@ def render(plan: Plan) -> dict[str, str]:
 
     m = project(plan)
     how = build(plan)
-    example_input, example_output = vectors(plan)
+    given, wanted = vectors(plan)
+    arrays = list(zip((*m.inputs, *m.outputs), (*given, *wanted), strict=True))
     return {
         **sources(m),
         "CMakeLists.txt": render_template("CMakeLists.txt.j2", m),
@@ -40,9 +41,7 @@ def render(plan: Plan) -> dict[str, str]:
         "example/main.c": render_template("example/main.c.j2", m, build=how),
         "example/memory.ld": render_template("example/memory.ld.j2", m, build=how),
         "example/profile.h": render_template("example/profile.h.j2", m),
-        "example/vectors.h": render_template(
-            "example/vectors.h.j2", m, example_input=example_input, example_output=example_output
-        ),
+        "example/vectors.h": render_template("example/vectors.h.j2", m, vectors=arrays),
         "report.html": render_report(plan),
         "plan.json": plan.to_json(),
     }

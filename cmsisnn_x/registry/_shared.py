@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from .._arguments import window_axis
+from ..channels import channels_of
 from ..errors import GeometryError, VariantError
 from ..layers import Layer
 from ..op import Case, Shape
+from ..packing import pack_device_weights
 from ..variant import Variant
 
 ALIKE = (("q7",), ("q15",))
@@ -81,6 +83,23 @@ def nothing(case: Case, variant: Variant) -> int:
     return 0
 
 
+def channel_macros(layer: Layer) -> dict[str, int | str]:
+    """How the kernel of a layer with weights makes outputs of accumulators."""
+    return {"RESCALE": f"CXN_RESCALE_{channels_of(layer).rescale.upper()}"}
+
+
+def window_macros(layer: Layer) -> dict[str, int | str]:
+    """Those of a convolution."""
+    dilation_y, dilation_x = layer.dilation
+    own = {"DILATION_Y": dilation_y, "DILATION_X": dilation_x, "GROUPS": layer.groups}
+    return {**own, **channel_macros(layer)}
+
+
+def channel_operands(layer: Layer, variant: Variant | None) -> dict[str, np.ndarray]:
+    """Weights and the records of channels."""
+    return {"weights": pack_device_weights(layer, variant), "channels": channels_of(layer).records}
+
+
 def append_windows(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray], *, depthwise: bool) -> None:
     """A convolution, into a host network."""
     pad = (layer.padding[0][0], layer.padding[1][0])
@@ -97,4 +116,5 @@ def append_windows(executor: Any, layer: Layer, constants: Mapping[str, np.ndarr
         constants.get("bias"),
         layer.dilation,
         layer.groups,
+        layer.samples,
     )

@@ -20,6 +20,9 @@ def _relu(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray]) -> N
 
 
 def _look_up(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray]) -> None:
+    if layer.scheme is not None:
+        executor.affine_curve(layer.samples * prod(layer.input_shape), layer.scheme)
+        return
     table = activation_table(layer.op, layer.dtype)
     executor.element_wise("look_up", layer.type.bits == 16, prod(layer.input_shape), table, layer.int_bits)
 
@@ -44,7 +47,7 @@ SIGMOID, TANH = (
         name,
         name,
         roles=("x",),
-        types=ALIKE,
+        types=(*ALIKE, ("int16",)),
         attributes=("int_bits",),
         infer=_infer,
         in_place=(0,),

@@ -18,11 +18,13 @@ from ._shared import (
     SCHEDULES,
     WEIGHTS_ALIKE,
     append_windows,
+    channel_operands,
     columns,
     cores_of,
     nothing,
     round_up_even,
     scratch_of,
+    window_macros,
     windows,
 )  # fmt: skip
 
@@ -345,6 +347,8 @@ CONVOLVE = Op(
         _assembly_run, _assembly_reach, _assembly_length,
     ),
     scratch=_scratch,
+    macros=window_macros,
+    operands=channel_operands,
     pack=pack_convolution,
     append=partial(append_windows, depthwise=False),
 )  # fmt: skip

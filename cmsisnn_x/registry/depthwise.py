@@ -13,7 +13,17 @@ from ..layers import Layer
 from ..op import Case, Op, Shape
 from ..packing import pack_depthwise
 from ..variant import BASELINE, BLOCKS, Family, Variant
-from ._shared import AFFINE_WEIGHTS, WEIGHTS_ALIKE, append_windows, columns, round_up_even, scratch_of, windows
+from ._shared import (
+    AFFINE_WEIGHTS,
+    WEIGHTS_ALIKE,
+    append_windows,
+    channel_operands,
+    columns,
+    round_up_even,
+    scratch_of,
+    window_macros,
+    windows,
+)
 
 
 def _families() -> Iterator[Family]:
@@ -104,6 +114,8 @@ DEPTHWISE_CONVOLVE = Op(
     device_families=_families,
     constraints=(_plain_windows, _wide_accumulator, _small_kernel, _pairs_of_rows),
     scratch=partial(scratch_of, FOOTPRINTS),
+    macros=window_macros,
+    operands=channel_operands,
     pack=pack_depthwise,
     append=partial(append_windows, depthwise=True),
 )

@@ -30,11 +30,11 @@ import numpy as np
 
 import cmsisnn_x
 from cmsisnn_x.isa import Isa
-from cmsisnn_x.layers import Layer
+from cmsisnn_x.layers import NUMPY_DTYPES, Layer
 from cmsisnn_x.steps import Step
 from cmsisnn_x.variant import Variant
-from helpers import reference
-from tuning.emit.cgen import C_TYPES, WHOLE_FUNCTION, array_declare, macros
+from helpers import affine_layers, reference
+from tuning.emit.cgen import WHOLE_FUNCTION, array_declare, macros
 from tuning.emit.kernel_text import kernel_of
 from tuning.emit.weights import activation_table
 from tuning.emulate import Buffer, EmulationError, Emulator, Trace, find_toolchain
@@ -52,7 +52,7 @@ class Case:
 
     `input_offset` and `output_offset` are bytes past a word boundary for a buffer of unknown alignment; None is one
     that the kernel may take to be word aligned. `behind` is the pooling that a variant with `fused_pool` takes in,
-    `other` the second operand of ``multiply``. `macros` are added to the layer's (without prefix); `expected` replaces
+    `other` the second operand of ``multiply`` and its like, `third` one more of ``concat``. `macros` are added to the layer's (without prefix); `expected` replaces
     the reference where the kernel computes more than the layer.
     """
 
@@ -60,6 +60,7 @@ class Case:
     variant: Variant | None = None
     input: np.ndarray | None = None
     other: np.ndarray | None = None
+    third: np.ndarray | None = None
     input_offset: int | None = None
     output_offset: int | None = None
     in_place: bool = False
@@ -85,7 +86,7 @@ class Case:
             f"kernel {layer.kernel}",
             f"stride {layer.stride}",
             f"padding {layer.padding}",
-            f"shifts {layer.bias_shift},{layer.out_shift}",
+            affine_layers.about(layer) if layer.type.is_affine else f"shifts {layer.bias_shift},{layer.out_shift}",
             str(self.variant or ""),
             f"fused {p.op} kernel {p.kernel} stride {p.stride} padding {p.padding}->{p.output_shape}" if p else "",
             f"offsets {self.input_offset},{self.output_offset}",
@@ -104,6 +105,9 @@ class Case:
     def reference(self) -> np.ndarray:
         if self.expected is not None:
             return np.ascontiguousarray(self.expected)
+        if self.layer.type.is_affine:
+            result = affine_layers.expected(self.layer, *(x for x in (self.x, self.other, self.third) if x is not None))
+            return result if self.pool is None else affine_layers.expected(self.pool, result)
         if self.other is not None:
             return reference.multiply(self.x, self.other, self.layer.out_shift)
         result = np.ascontiguousarray(reference.layer(self.layer, self.x))
@@ -112,6 +116,11 @@ class Case:
     @cached_property
     def constants(self) -> tuple[np.ndarray, ...]:
         """What the kernel gets besides its input: packed weights and bias, or the other operand of ``multiply``."""
+        if self.layer.type.is_affine:
+            others = [
+                np.ascontiguousarray(x, self.layer.numpy_dtype) for x in (self.other, self.third) if x is not None
+            ]
+            return *others, *self.layer.row.operands(self.layer, self.variant).values()
         if self.other is not None:
             return (np.ascontiguousarray(self.other, self.layer.numpy_dtype),)
         if self.layer.weights is None:
@@ -132,6 +141,13 @@ class Case:
         return self.input_offset or 0 if self.other is not None else 0
 
     @property
+    def third_offset(self) -> int:
+        """No more than the alignment of an element: a bias is not read in words; records of channels are."""
+        if self.third is not None:
+            return self.input_offset or 0
+        return self.constants[1].itemsize
+
+    @property
     def bias(self) -> bytes:
         """Third buffer of the call."""
         return self.constants[1].tobytes() if len(self.constants) > 1 else b""
@@ -148,7 +164,7 @@ class Case:
 def draw(shape: tuple[int, ...], dtype: str, key: str) -> np.ndarray:
     """Reproducible integers over the full range of a type, one in eight at an extreme or at zero."""
     rng = np.random.default_rng(zlib.crc32(key.encode()))
-    info = np.iinfo(np.int8 if dtype == "q7" else np.int16)
+    info = np.iinfo(NUMPY_DTYPES[dtype])
     values = rng.integers(info.min, info.max, shape, info.dtype, endpoint=True)
     ends = rng.choice(np.array([info.min, info.max, 0, -1], info.dtype), shape)
     return np.where(rng.random(shape) < 0.125, ends, values)
@@ -171,7 +187,7 @@ def _case_source(number: int, case: Case) -> list[str]:
     prefixes = (f"CASE{number}",) if case.pool is None else (f"CASE{number}", f"CASE{number}_POOL")
     kernel = kernel_of(
         Step.of(layer, case.variant, case.behind),
-        case.constants,
+        case.constants[len(layer.more_inputs) :],
         scratch_bytes=case.scratch,
         input_aligned=case.input_offset is None,
         output_aligned=case.output_offset is None,
@@ -183,8 +199,13 @@ def _case_source(number: int, case: Case) -> list[str]:
         table = f"{name}_table"
         lines.append(array_declare(table, activation_table(case.op, layer.dtype)))
     lines.append(kernel.inclusion(f"{name}_kernel", *prefixes, table=table))
-    types = [C_TYPES[dtype] for dtype in kernel.operands]
-    operands = [f"(const {type_} *){what}" for type_, what in zip(types, ("input", "weights", "bias"), strict=False)]
+    operands = [f"(const {type_} *){what}" for type_, what in zip(kernel.operands, SLOTS, strict=False)]
+    inputs = []
+    if case.op == "concat":
+        count, operands = len(layer.input_shapes), ["inputs"]
+        element = kernel.operands[0].removesuffix(" *const")
+        listed = ", ".join(f"(const {element} *){what}" for what in SLOTS[:count])
+        inputs = [f"    const {element} *const inputs[{count}] = {{{listed}}};"]
     arguments = "const void *input, const void *weights, const void *bias, void *output, void *scratch"
     return [
         *lines,
@@ -192,10 +213,14 @@ def _case_source(number: int, case: Case) -> list[str]:
         f"void {name}({arguments})",
         "{",
         "    (void)weights; (void)bias;",
-        f"    {name}_kernel({', '.join(operands)}, ({types[0]} *)output, scratch);",
+        *inputs,
+        f"    {name}_kernel({', '.join(operands)}, ({kernel.output} *)output, scratch);",
         "}",
     ]
 
+
+SLOTS = ("input", "weights", "bias")
+"""What the arguments before the output are called, whatever they hold."""
 
 TRAMPOLINE = (
     "push {r4-r7, lr}", "mov r4, r8", "mov r5, r9", "mov r6, r10", "mov r7, r11", "push {r4-r7}", "sub sp, #12",
@@ -329,8 +354,7 @@ class Machine:
         if case.weights:
             buffers["weights"] = place(case.weights, offset=case.second_offset, writable=False)
         if case.bias:
-            # No more than the alignment of an element: a bias is not read in words.
-            buffers["bias"] = place(case.bias, offset=case.layer.bias.itemsize, writable=False)
+            buffers["bias"] = place(case.bias, offset=case.third_offset, writable=False)
         buffers["output"] = buffers["input"] if case.in_place else place(poison, offset=case.output_offset or 0)
         if case.scratch:
             buffers["scratch"] = place(np.random.default_rng(1).bytes(case.scratch))

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -13,7 +13,12 @@ from tuning.base.names import KEYWORDS
 NUMBERS_PER_LINE = {1: 16, 2: 12, 4: 8}
 """By bytes of an element: no line gets longer than 100 characters."""
 _BYTES = [str(number) for number in (*range(128), *range(-128, 0))]  # a negative index counts from the end
-C_TYPES = {np.dtype(np.int8): "int8_t", np.dtype(np.int16): "int16_t", np.dtype(np.int32): "int32_t"}
+C_TYPES = {
+    np.dtype(np.int8): "int8_t",
+    np.dtype(np.uint8): "uint8_t",
+    np.dtype(np.int16): "int16_t",
+    np.dtype(np.int32): "int32_t",
+}
 
 
 def check_identifier(name: object, what: str = "name", longest: int | None = None) -> str:
@@ -97,15 +102,17 @@ def numbers(values: np.ndarray) -> str:
     return ",\n".join("    " + ", ".join(texts[i : i + count]) for i in range(0, len(texts), count))
 
 
-def array_declare(name: str, values: np.ndarray) -> str:
+def array_declare(name: str, values: np.ndarray, record: str | None = None) -> str:
     """A constant, word-aligned array with static storage.
 
     Parameters
     ----------
     name : str
         A C identifier.
-    values : ndarray of int8, int16 or int32
+    values : ndarray of int8, uint8, int16 or int32
         At least one element; emitted in C order.
+    record : str, optional
+        The type of its elements, if they are structures: `values` has a row for each then.
 
     Examples
     --------
@@ -116,7 +123,11 @@ def array_declare(name: str, values: np.ndarray) -> str:
     """
     if values.dtype not in C_TYPES or values.size == 0:
         got = f"{values.dtype} of shape {values.shape}"
-        raise ValueError(f"{name}: expected a non-empty int8, int16 or int32 array, got {got}")
+        raise ValueError(f"{name}: expected a non-empty int8, uint8, int16 or int32 array, got {got}")
+    if record is not None:
+        rows = ",\n".join("    {" + ", ".join(map(str, row)) + "}" for row in values.tolist())
+        head = f"static const {record} {check_identifier(name, 'array')}[{len(values)}] CXN_ALIGNED"
+        return f"{head} = {{\n{rows}\n}};"
     head = f"static const {C_TYPES[values.dtype]} {check_identifier(name, 'array')}[{values.size}] CXN_ALIGNED"
     return f"{head} = {{\n{numbers(values)}\n}};"
 
@@ -134,26 +145,25 @@ depend on what else is in the file.
 """
 
 
-def kernel_declare(name: str, element: np.dtype, *constants: np.dtype) -> str:
+def kernel_declare(name: str, operands: Sequence[str], output: str) -> str:
     """The kernel that a template header is about to define, which stays a function of its own.
 
     Parameters
     ----------
     name : str
         A C identifier.
-    element : dtype
-        Of input and output.
-    *constants : dtype
-        Of weights and records of channels, where it has them.
+    operands : sequence of str
+        What the parameters before the output point to: inputs, weights, records of channels.
+    output : str
+        Type of its elements.
 
     Examples
     --------
-    >>> kernel_declare("net_pool_kernel", np.dtype(np.int8))
+    >>> kernel_declare("net_pool_kernel", ["int8_t"], "int8_t")
     'CXN_WHOLE static void net_pool_kernel(const int8_t *, int8_t *, void *);'
     """
-    types = [C_TYPES[dtype] for dtype in (element, *constants)]
-    operands = ", ".join(f"const {type_} *" for type_ in types)
-    return f"CXN_WHOLE static void {check_identifier(name)}({operands}, {types[0]} *, void *);"
+    pointers = ", ".join(f"const {type_} *" for type_ in operands)
+    return f"CXN_WHOLE static void {check_identifier(name)}({pointers}, {output} *, void *);"
 
 
 def comment_text(text: object) -> str:

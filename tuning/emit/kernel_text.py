@@ -12,9 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cmsisnn_x.channels import channels_of
+from cmsisnn_x.layers import Layer
+from cmsisnn_x.scheme import TensorType
 from cmsisnn_x.steps import Step
 
-from .cgen import kernel_declare, macro
+from .cgen import C_TYPES, kernel_declare, macro
 from .macros import layer_macros
 
 _NEUTRAL = "LAYER"
@@ -30,13 +33,17 @@ class Kernel:
         Below ``cmsisnn_x/``.
     settings : tuple of tuple
         ``(parameter, value)`` of each layer that it runs: one, or a convolution and the pooling that it takes in.
-    operands : tuple of dtype
-        Of the input, and of the constants or further inputs after it.
+    operands : tuple of str
+        C types that the parameters before the output point to: inputs, then constants. A kernel of any number of inputs
+        has one parameter for them all, an array of pointers.
+    output : str
+        C type of the output's elements.
     """
 
     header: str
     settings: tuple[tuple[tuple[str, int | str], ...], ...]
-    operands: tuple[np.dtype, ...]
+    operands: tuple[str, ...]
+    output: str
 
     def macros(self, *prefixes: str) -> dict[str, int | str]:
         """The configuration, with one prefix for each layer."""
@@ -53,7 +60,7 @@ class Kernel:
         else:
             lines += [macro("CXN_CONVOLVE_LAYER", prefixes[0]), macro("CXN_POOL_LAYER", prefixes[1])]
             lines += [macro("CXN_PAIR", name)]
-        lines += [kernel_declare(name, *self.operands), f'#include "cmsisnn_x/{self.header}"']
+        lines += [kernel_declare(name, self.operands, self.output), f'#include "cmsisnn_x/{self.header}"']
         lines += ["#undef CXN_TABLE"] if table else []
         return "\n".join(lines)
 
@@ -73,7 +80,7 @@ def kernel_of(
     step : Step
         A layer, or a convolution and the pooling behind it: what that reads lies in the scratch buffer.
     constants : sequence of ndarray
-        What the function gets between input and output: weights and bias, where the layer has them.
+        What the function gets between inputs and output: weights and records of channels, where the layer has them.
     scratch_bytes, input_aligned, output_aligned
         As `layer_macros` takes them; the output is that of the last layer.
     """
@@ -87,5 +94,20 @@ def kernel_of(
     )
     pool = [] if step.pool is None else [layer_macros(step.pool, None, _NEUTRAL, output_aligned=output_aligned)]
     settings = (tuple((key.removeprefix(f"{_NEUTRAL}_"), own[key]) for key in own) for own in (lead, *pool))
-    operands = (step.lead.numpy_dtype, *(values.dtype for values in constants))
-    return Kernel(f"{step.header}.h", tuple(settings), operands)
+    return Kernel(f"{step.header}.h", tuple(settings), _operands(step.lead, constants), _element(step.last.output_type))
+
+
+def _element(own: TensorType) -> str:
+    """Bytes without a sign only move and index tables, where it makes no difference."""
+    return f"int{own.bits}_t"
+
+
+def _operands(layer: Layer, constants: Sequence[np.ndarray]) -> tuple[str, ...]:
+    element, types = _element(layer.type), [C_TYPES[values.dtype] for values in constants]
+    if not layer.type.is_affine:
+        return element, *types
+    if layer.row.is_weighted:
+        types[-1] = channels_of(layer).record_type
+    if "inputs" in layer.row.roles:
+        return f"{element} *const", *types
+    return *(element for _ in layer.input_shapes), *types

@@ -78,10 +78,19 @@ def layer_macros(
     values = {
         **dict(zip(GEOMETRY, geometry, strict=True)),
         **layer.requant.macros(),
+        **(_affine_macros(layer) if layer.type.is_affine else {}),
         **dict(zip((*TYPES, *KNOBS), (*types, *knobs), strict=True)),
         "SCRATCH_BYTES": scratch_bytes,
     }
     return {f"{prefix}_{name}": value for name, value in values.items()}
+
+
+def _affine_macros(layer: Layer) -> dict[str, int | str]:
+    """What kernels read of layers with zero points alone: that they are such, how wide outputs are, and what the
+    operation asks for.
+    """
+    scheme = {"SCHEME": "CXN_SCHEME_AFFINE", "OUT_BITS": layer.output_type.bits}
+    return {**scheme, **layer.row.macros(layer)}
 
 
 def knob_value(name: str, value: object) -> int | str:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cmsisnn_x._tables import activation_table
+from cmsisnn_x.channels import channels_of
 from cmsisnn_x.layers import Layer
+from cmsisnn_x.scheme import Pow2
 from cmsisnn_x.variant import Variant
 
 if TYPE_CHECKING:
@@ -32,6 +34,9 @@ def packed_weights(layer: Layer, variant: Variant | None) -> np.ndarray:
 
 def bias(layer: Layer) -> np.ndarray:
     """The channel records of `layer`, its bias as its scheme has kernels read it; zeros where it has none."""
+    if layer.type.is_affine:
+        return channels_of(layer).records
+    assert isinstance(layer.requant, Pow2)
     plain = layer.bias if layer.bias is not None else np.zeros(layer.output_shape[-1], layer.weights_type.dtype)
     return layer.requant.records(plain)
 

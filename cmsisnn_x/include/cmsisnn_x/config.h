@@ -30,6 +30,15 @@
 #define CXN_INNER_ASM 2      /* loads in groups, for single-issue cores with the DSP extension */
 #define CXN_INNER_ASM_DUAL 3 /* a load beside every multiply, for dual-issue cores */
 
+#define CXN_SCHEME_POW2 0   /* numbers times powers of two: q7 and q15; layers that do not say SCHEME */
+#define CXN_SCHEME_AFFINE 1 /* numbers with a scale and a zero point: int8, and int16 with int8 weights */
+
+/* How accumulators of an affine layer become outputs (scheme_affine.h, wide.h). */
+#define CXN_RESCALE_RIGHT 1 /* two roundings, shifts to the right alone, accumulators within 2^29 */
+#define CXN_RESCALE_ANY 2   /* two roundings, any multiplier and shift */
+#define CXN_RESCALE_REAL 3  /* one rounding of a product by 53 bits */
+#define CXN_RESCALE_WIDE 4  /* accumulators of 64 bits, one rounding of a product by 15 bits */
+
 #define CXN_PASTE2_(a, b) a##b
 #define CXN_PASTE2(a, b) CXN_PASTE2_(a, b)
 #define CXN_PASTE3_(a, b, c) a##b##c
@@ -90,6 +99,21 @@
 #endif
 #define CXN_UNROLL_LOOP(n) CXN_UNROLL_(n)
 
+/* What an affine layer with weights needs of an output channel: where its accumulators start, with the zero point of the input in it, and
+   the factor that makes outputs of them. How multiplier and shift are to be read, RESCALE says. */
+typedef struct {
+    int32_t start, multiplier, shift;
+} cxn_affine_channel;
+
+/* The same where the factor has 53 bits, or the accumulator 64. */
+typedef struct {
+    int32_t start, high, low, shift;
+} cxn_real_channel;
+
+typedef struct {
+    int32_t low, high, multiplier, shift;
+} cxn_wide_channel;
+
 #endif /* CXN_CONFIG_H */
 
 /* Below: once per kernel instance. */
@@ -123,12 +147,29 @@
 #error "OUTPUT_ALIGNED: legal values are 0 and 1"
 #endif
 
+#if CXN_GET(SCHEME) != CXN_SCHEME_POW2 && CXN_GET(SCHEME) != CXN_SCHEME_AFFINE
+#error "SCHEME: legal values are CXN_SCHEME_POW2 and CXN_SCHEME_AFFINE"
+#endif
+
+/* Outputs are as wide as inputs where an affine layer does not say otherwise. */
+#if CXN_GET(SCHEME) == CXN_SCHEME_AFFINE
+#define CXN_OUT_BITS CXN_GET(OUT_BITS)
+#if CXN_GET(OUT_BITS) != 8 && CXN_GET(OUT_BITS) != 16
+#error "OUT_BITS: legal values are 8 and 16"
+#endif
+#else
+#define CXN_OUT_BITS CXN_GET(IN_BITS)
+#endif
+
 /* Element types of this instance. */
 #if CXN_GET(IN_BITS) == 8
 #define CXN_IN_T int8_t
-#define CXN_OUT_T int8_t
 #else
 #define CXN_IN_T int16_t
+#endif
+#if CXN_OUT_BITS == 8
+#define CXN_OUT_T int8_t
+#else
 #define CXN_OUT_T int16_t
 #endif
 #if CXN_GET(WEIGHT_BITS) == 8

@@ -411,7 +411,7 @@ CXN_INLINE uint32_t CXN_LOCAL(excess)(const CXN_IN_T *input)
 CXN_INLINE void CXN_LOCAL(finish)(CXN_OUT_T *output, int32_t sum, uint32_t excess, const CXN_CHANNEL_T *channel)
 {
     const int32_t acc = (int32_t)((uint32_t)CXN_ACC_INIT(channel) + (uint32_t)sum - excess);
-    CXN_LOCAL(store_lanes)(output, (uint32_t)CXN_REQUANTISE(acc, channel), 1);
+    CXN_LOCAL(store_lanes)(output, (uint32_t)CXN_REQUANTISE(acc, CXN_FACTOR(channel)), 1);
 }
 
 /* Rows r..r+rows-1; the weights behind them. */

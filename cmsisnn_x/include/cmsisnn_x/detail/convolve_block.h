@@ -40,10 +40,19 @@ CXN_INLINE void CXN_LOCAL(block)(const CXN_D_T *const *runs, int32_t offset, con
             acc[r * CXN_BC + c] = CXN_ACC_INIT(channel + r);
     for (int32_t m = 0; m < CXN_RUNS; m++)
         CXN_LOCAL(dot)(acc, w + m * CXN_W_RUN_STEP(CXN_BR), runs[m] + offset);
+#if CXN_CHANNEL_FIRST
+    for (int32_t r = 0; r < CXN_BR; r++) {
+        const CXN_FACTOR_T factor = CXN_FACTOR(channel + r);
+        for (int32_t c = 0; c < CXN_BC; c++)
+            if (c < pixels)
+                CXN_LOCAL(store)(out + c * CXN_GET(OUT_CH) + r, CXN_REQUANTISE(acc[r * CXN_BC + c], factor));
+    }
+#else
     for (int32_t c = 0; c < CXN_BC; c++)
         if (c < pixels)
             for (int32_t r = 0; r < CXN_BR; r++)
-                CXN_LOCAL(store)(out + c * CXN_GET(OUT_CH) + r, CXN_REQUANTISE(acc[r * CXN_BC + c], channel + r));
+                CXN_LOCAL(store)(out + c * CXN_GET(OUT_CH) + r, CXN_REQUANTISE(acc[r * CXN_BC + c], CXN_FACTOR(channel + r)));
+#endif
 }
 
 #if CXN_GET(OUT_CH) % CXN_BR
@@ -56,11 +65,21 @@ CXN_INLINE void CXN_LOCAL(block_left)(const CXN_D_T *const *runs, int32_t offset
             acc[r * CXN_BC + c] = r < rows ? CXN_ACC_INIT(channel + r) : 0;
     for (int32_t m = 0; m < CXN_RUNS; m++)
         CXN_LOCAL(dot_left)(acc, w + m * CXN_W_RUN_STEP(CXN_LEFT_ROWS), runs[m] + offset);
+#if CXN_CHANNEL_FIRST
+    for (int32_t r = 0; r < CXN_LEFT_ROWS; r++)
+        if (r < rows) {
+            const CXN_FACTOR_T factor = CXN_FACTOR(channel + r);
+            for (int32_t c = 0; c < CXN_BC; c++)
+                if (c < pixels)
+                    CXN_LOCAL(store)(out + c * CXN_GET(OUT_CH) + r, CXN_REQUANTISE(acc[r * CXN_BC + c], factor));
+        }
+#else
     for (int32_t c = 0; c < CXN_BC; c++)
         if (c < pixels)
             for (int32_t r = 0; r < CXN_LEFT_ROWS; r++)
                 if (r < rows)
-                    CXN_LOCAL(store)(out + c * CXN_GET(OUT_CH) + r, CXN_REQUANTISE(acc[r * CXN_BC + c], channel + r));
+                    CXN_LOCAL(store)(out + c * CXN_GET(OUT_CH) + r, CXN_REQUANTISE(acc[r * CXN_BC + c], CXN_FACTOR(channel + r)));
+#endif
 }
 #endif
 

@@ -38,9 +38,6 @@
 #if !CXN_RANGES_FIT || CXN_GET(STRIDE_X) != 1
 #error "LOWERING: CXN_LOWERING_WINOGRAD needs 8-bit input and weights and STRIDE_X 1"
 #endif
-#if CXN_PAD_FILL != 0
-#error "LOWERING: CXN_LOWERING_WINOGRAD takes B d = 0 for rows and columns outside of the image; legal here: all others"
-#endif
 #if CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_WIDENED && CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_PLAIN
 #error "WEIGHT_LAYOUT: legal values with CXN_LOWERING_WINOGRAD are CXN_WEIGHT_LAYOUT_WIDENED and _PLAIN"
 #endif
@@ -194,7 +191,7 @@ CXN_INLINE void CXN_LOCAL(strip_row)(int16_t *CXN_RESTRICT to, const int8_t *CXN
         if (clipped) {
             CXN_UNROLL_LOOP(8)
             for (int32_t j = 0; j < CXN_N; j++)
-                x[j] = left + j < 0 || left + j >= CXN_GET(IN_W) ? 0 : cxn_load_u32_single(from + j * CXN_GET(IN_CH) + c);
+                x[j] = left + j < 0 || left + j >= CXN_GET(IN_W) ? CXN_PAD_BYTES : cxn_load_u32_single(from + j * CXN_GET(IN_CH) + c);
         } else {
             CXN_UNROLL_LOOP(8)
             for (int32_t j = 0; j < CXN_N; j++)
@@ -220,7 +217,7 @@ CXN_INLINE void CXN_LOCAL(strip_row)(int16_t *CXN_RESTRICT to, const int8_t *CXN
         int32_t d[CXN_N], v[CXN_N];
         CXN_UNROLL_LOOP(8)
         for (int32_t j = 0; j < CXN_N; j++)
-            d[j] = clipped && (left + j < 0 || left + j >= CXN_GET(IN_W)) ? 0 : from[j * CXN_GET(IN_CH) + c];
+            d[j] = clipped && (left + j < 0 || left + j >= CXN_GET(IN_W)) ? CXN_PAD_FILL : from[j * CXN_GET(IN_CH) + c];
         CXN_LOCAL(transform)(d, v);
         CXN_UNROLL_LOOP(8)
         for (int32_t i = 0; i < CXN_N; i++)
@@ -363,10 +360,11 @@ CXN_INLINE void CXN_LOCAL(outputs)(const int32_t *m, int32_t step, int32_t init,
     sum[3] = minus1 + 8 * minus2 + minus3 + last;
 #endif
 #endif
+    const CXN_FACTOR_T factor = CXN_FACTOR(channels + o + r);
     for (int32_t j = 0; j < CXN_GET(TILE); j++)
         if (CXN_GET(OUT_W) % CXN_GET(TILE) == 0 || j < columns)
             out[j * CXN_OUT_COLUMN] = (CXN_OUT_T)CXN_REQUANTISE(
-                (int32_t)((uint32_t)init + (uint32_t)CXN_LOCAL(descale)(sum[j])), channels + o + r);
+                (int32_t)((uint32_t)init + (uint32_t)CXN_LOCAL(descale)(sum[j])), factor);
 }
 
 CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_STORED_T *CXN_RESTRICT weights,
@@ -394,8 +392,13 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_STOR
             if (y >= 0 && y < CXN_GET(IN_H))
                 CXN_LOCAL(strip_row)(to, input + y * (CXN_GET(IN_W) * CXN_GET(IN_CH)), x - CXN_GET(PAD_LEFT));
             else if (x == 0)
+#if CXN_PAD_FILL == 0
                 for (int32_t i = 0; i < CXN_N; i++)
                     CXN_MEMSET(to + i * CXN_PLANE, 0, CXN_GET(IN_CH) * 2);
+#else
+                for (int32_t i = 0; i < CXN_N; i++) /* B d of equal elements is zero at every point but 1 */
+                    cxn_fill_s16(to + i * CXN_PLANE, i == 1 ? (CXN_N == 4 ? 2 : CXN_N == 6 ? -6 : -18) * CXN_PAD_FILL : 0, CXN_GET(IN_CH));
+#endif
         }
         /* The rows left over run the same loop for another number of rows; as one inline function GCC compiles both otherwise, and no better. */
         const CXN_STORED_T *stored = weights;

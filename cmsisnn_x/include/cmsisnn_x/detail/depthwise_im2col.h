@@ -23,10 +23,19 @@ CXN_INLINE void CXN_LOCAL(block)(const int16_t *CXN_RESTRICT columns, const CXN_
         columns += CXN_GET(IN_CH);
         w += CXN_GET(IN_CH);
     }
+#if CXN_CHANNEL_FIRST
+    for (int32_t r = 0; r < rows; r++) {
+        const CXN_FACTOR_T factor = CXN_FACTOR(channel + r);
+        for (int32_t c = 0; c < CXN_BC; c++)
+            if (c < pixels)
+                CXN_LOCAL(store)(out + c * CXN_GET(OUT_CH) + r, CXN_REQUANTISE(acc[r * CXN_BC + c], factor));
+    }
+#else
     for (int32_t c = 0; c < CXN_BC; c++)
         if (c < pixels)
             for (int32_t r = 0; r < rows; r++)
-                CXN_LOCAL(store)(out + c * CXN_GET(OUT_CH) + r, CXN_REQUANTISE(acc[r * CXN_BC + c], channel + r));
+                CXN_LOCAL(store)(out + c * CXN_GET(OUT_CH) + r, CXN_REQUANTISE(acc[r * CXN_BC + c], CXN_FACTOR(channel + r)));
+#endif
 }
 
 CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_WEIGHT_T *CXN_RESTRICT weights,

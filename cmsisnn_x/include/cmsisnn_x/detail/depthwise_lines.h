@@ -163,9 +163,17 @@ CXN_INLINE void CXN_LOCAL(block)(const int16_t *const *runs, int32_t offset, int
 {
     int32_t acc[4] = {init[0], init[1], init[0], init[1]};
     CXN_LOCAL(dot)(acc, w, runs, offset, pixels);
+#if CXN_CHANNEL_FIRST
+    for (int32_t r = 0; r < count; r++) {
+        const CXN_FACTOR_T factor = CXN_FACTOR(channel + r);
+        for (int32_t c = 0; c < pixels; c++)
+            CXN_LOCAL(store)(out + c * CXN_GET(OUT_CH) + r, CXN_REQUANTISE(acc[2 * c + r], factor));
+    }
+#else
     for (int32_t c = 0; c < pixels; c++)
         for (int32_t r = 0; r < count; r++)
-            CXN_LOCAL(store)(out + c * CXN_GET(OUT_CH) + r, CXN_REQUANTISE(acc[2 * c + r], channel + r));
+            CXN_LOCAL(store)(out + c * CXN_GET(OUT_CH) + r, CXN_REQUANTISE(acc[2 * c + r], CXN_FACTOR(channel + r)));
+#endif
 }
 
 /* One output row of one or two channels. */

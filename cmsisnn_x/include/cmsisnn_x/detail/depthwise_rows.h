@@ -113,10 +113,11 @@ CXN_INLINE void CXN_LOCAL(columns)(const uint32_t *p, const uint32_t *w, int32_t
             }
         }
     }
+    const CXN_FACTOR_T factor = CXN_FACTOR(channels + c);
     CXN_UNROLL_LOOP(8)
     for (int32_t u = 0; u < count; u++)
         for (int32_t r = 0; r < CXN_BC; r++)
-            CXN_LOCAL(store)(out + (r * CXN_GET(OUT_W) + u) * CXN_GET(OUT_CH), CXN_REQUANTISE(acc[r][u], channels + c));
+            CXN_LOCAL(store)(out + (r * CXN_GET(OUT_W) + u) * CXN_GET(OUT_CH), CXN_REQUANTISE(acc[r][u], factor));
 }
 
 CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T *CXN_RESTRICT weights,

@@ -12,7 +12,7 @@ CXN_INLINE int32_t CXN_LOCAL(load)(const CXN_IN_T *p)
 
 CXN_INLINE void CXN_LOCAL(store)(CXN_OUT_T *p, int32_t x)
 {
-#if CXN_GET(IN_BITS) == 8 || CXN_GET(OUTPUT_ALIGNED)
+#if CXN_OUT_BITS == 8 || CXN_GET(OUTPUT_ALIGNED)
     *p = (CXN_OUT_T)x;
 #else
     cxn_store_u16(p, (uint32_t)x);

@@ -31,7 +31,10 @@
 #define CXN_ROUND_TERM ((uint32_t)((1ULL << CXN_GET(OUT_SHIFT)) >> 1))
 #define CXN_ACC_INIT(channel) ((int32_t)(((uint32_t)(int32_t)*(channel) << CXN_GET(BIAS_SHIFT)) + CXN_ROUND_TERM))
 /* The same for every channel: its address is not even computed. */
-#define CXN_REQUANTISE(acc, channel) ((void)(channel), CXN_LOCAL(requantise)(acc))
+#define CXN_FACTOR_T const CXN_CHANNEL_T *
+#define CXN_FACTOR(channel) (channel)
+#define CXN_REQUANTISE(acc, factor) ((void)(factor), CXN_LOCAL(requantise)(acc))
+#define CXN_CHANNEL_FIRST 0
 
 CXN_INLINE int32_t CXN_LOCAL(requantise)(int32_t acc)
 {

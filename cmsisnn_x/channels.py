@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a device kernel with zero points gets of each output channel: where its accumulators start, and the factor that
+makes outputs of them; and how much those factors have in common, which decides how fast they can be applied.
+
+Where every accumulator that a channel can have gives the same output, any numbers that do so will do: those of
+channels without weights, and of channels too weak to leave their zero point, are chosen so that the others stay fast.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .affine import Affine, rescale
+from .scheme import wrapped
+
+if TYPE_CHECKING:
+    from .layers import Layer
+
+MOST_RIGHT, LARGEST = 23, 2**29
+"""Most bits that the fast way shifts, and the largest accumulator that it takes."""
+HALF = 2**30
+"""The least multiplier that the fast way takes: that of a factor which is a power of two."""
+RECORDS = {
+    "right": "cxn_affine_channel",
+    "any": "cxn_affine_channel",
+    "real": "cxn_real_channel",
+    "wide": "cxn_wide_channel",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Channels:
+    """Records of all output channels of a layer.
+
+    Attributes
+    ----------
+    rescale : {"right", "any", "real", "wide"}
+        How a kernel makes outputs of accumulators, the macro `RESCALE` in lower case.
+    records : ndarray of int32, shape (channels, words)
+    """
+
+    rescale: str
+    records: np.ndarray
+
+    @property
+    def record_type(self) -> str:
+        """Its name in C."""
+        return RECORDS[self.rescale]
+
+
+def channels_of(layer: Layer) -> Channels:
+    """The records of a layer with weights and a scheme of zero points."""
+    scheme, weights = layer.scheme, layer.weights
+    assert isinstance(scheme, Affine)
+    assert weights is not None
+    flat = np.moveaxis(weights, layer.row.channel_axis, 0).reshape(weights.shape[layer.row.channel_axis], -1)
+    flat = flat.astype(np.int64)
+    start = scheme.start(layer.bias, flat)
+    if scheme.bits == 16:
+        return _wide(scheme, start)
+    low, high = layer.type.low, layer.type.high
+    up, down = np.maximum(flat, 0).sum(1), np.minimum(flat, 0).sum(1)
+    reach = np.maximum(
+        np.abs(start), np.maximum(np.abs(start + up * high + down * low), np.abs(start + up * low + down * high))
+    )
+    return _narrow(scheme, start, reach, ~flat.any(1))
+
+
+def _narrow(scheme: Affine, start: np.ndarray, reach: np.ndarray, is_constant: np.ndarray) -> Channels:
+    multiplier, shift = (array.astype(np.int64) for array in scheme.per_channel(len(start)))
+    constant = np.clip(rescale(start, multiplier, shift) + scheme.output_zero_point, scheme.low, scheme.high)
+    # Four times the distance from the zero point, halved twice.
+    start = np.where(is_constant, 4 * (constant - scheme.output_zero_point), start)
+    reach = np.where(is_constant, np.abs(start), reach)
+    # Halved once and shifted by the most bits, accumulators below 2^23 - 2 leave nothing.
+    weakest = np.where(multiplier == 0, 2**23, np.int64(1) << np.maximum(-shift - 1, 0))
+    is_weak = ~is_constant & ((multiplier == 0) | (shift < -MOST_RIGHT)) & (reach < np.minimum(weakest, 2**23 - 2))
+    multiplier = np.where(is_constant | is_weak, HALF, multiplier)
+    shift = np.where(is_constant, -1, np.where(is_weak, -MOST_RIGHT, shift))
+    is_right = (multiplier >= HALF) & (shift >= -MOST_RIGHT) & (shift <= -1) & (reach <= LARGEST)
+    if is_right.all():
+        return Channels("right", _words(start, multiplier, -shift - 1))
+    return Channels("any", _words(start, multiplier, shift))
+
+
+def _wide(scheme: Affine, start: np.ndarray) -> Channels:
+    multiplier, shift = (array.astype(np.int64) for array in scheme.per_channel(len(start)))
+    short = np.minimum((multiplier + 2**15) >> 16, 2**15 - 1)
+    return Channels("wide", _words(start, start >> 32, short, 15 - shift))
+
+
+def _words(*columns: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(np.stack([wrapped(column) for column in columns], axis=1).astype(np.int32))

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The scheme of zero points and multipliers (scheme.h), int8 of TensorFlow Lite Micro and CMSIS-NN:
+ *     acc = start + sum                                    modulo 2^32; start = bias - INPUT_ZERO_POINT * sum of the channel's weights
+ *     out = clamp(rescale(acc; multiplier, e) + OUTPUT_ZERO_POINT, OUT_MIN, OUT_MAX)                 rescale.h
+ * A channel's record is { start, multiplier, shift }. RESCALE says what its shift is, and what holds for every channel:
+ *     CXN_RESCALE_RIGHT   shift = -e - 1 = 0 .. 22, multiplier >= 2^30, |acc| <= 2^29
+ *     CXN_RESCALE_ANY     shift = e
+ *     CXN_RESCALE_REAL    { start, high, low, shift }: out = clamp(sign(acc) ((|acc| m + 2^(shift-1)) >> shift) + OUTPUT_ZERO_POINT, ..),
+ *                         m = high 2^32 + low < 2^53, 33 <= shift < 96: LiteRT's product of double precision, rounded half away from zero
+ * Padding holds INPUT_ZERO_POINT, so that every window is full.
+ */
+#include "cmsisnn_x/detail/clamp.h"
+#include "cmsisnn_x/detail/rescale.h"
+
+#ifndef CXN_SCHEME_AFFINE_H
+#define CXN_SCHEME_AFFINE_H
+
+/* `count` elements of 16 bits, from any even address. */
+CXN_NOINLINE void cxn_fill_s16(int16_t *to, int32_t value, size_t count)
+{
+    int16_t *const end = to + count;
+    while (to != end) {
+        *to++ = (int16_t)value;
+    }
+}
+
+#endif /* CXN_SCHEME_AFFINE_H */
+
+#if CXN_GET(INPUT_ZERO_POINT) < -128 || CXN_GET(INPUT_ZERO_POINT) > 127
+#error "INPUT_ZERO_POINT: legal values are -128..127"
+#endif
+#if CXN_GET(OUTPUT_ZERO_POINT) < -128 || CXN_GET(OUTPUT_ZERO_POINT) > 127
+#error "OUTPUT_ZERO_POINT: legal values are -128..127"
+#endif
+#if CXN_GET(IN_BITS) != 8 || CXN_OUT_BITS != 8 || CXN_GET(WEIGHT_BITS) != 8
+#error "IN_BITS, OUT_BITS, WEIGHT_BITS: legal values with RESCALE of 32-bit accumulators are 8"
+#endif
+
+#define CXN_PAD_FILL (CXN_GET(INPUT_ZERO_POINT))
+#if CXN_GET(INPUT_ZERO_POINT) == 0
+#define CXN_PAD(to, count) CXN_MEMSET(to, 0, (count) * 2)
+#else
+#define CXN_PAD(to, count) cxn_fill_s16((int16_t *)(void *)(to), CXN_PAD_FILL, (size_t)(count))
+#endif
+
+#define CXN_ACC_INIT(channel) ((channel)->start)
+#define CXN_REQUANTISE(acc, factor) CXN_LOCAL(requantise)(acc, factor)
+#define CXN_CHANNEL_FIRST 1
+
+#if CXN_GET(RESCALE) == CXN_RESCALE_RIGHT
+#define CXN_CHANNEL_T cxn_affine_channel
+#define CXN_FACTOR_T cxn_right_factor
+#define CXN_FACTOR(channel) cxn_right_factor_of((channel)->multiplier, (channel)->shift, CXN_GET(OUTPUT_ZERO_POINT))
+CXN_INLINE int32_t CXN_LOCAL(requantise)(int32_t acc, cxn_right_factor factor)
+{
+    return CXN_LOCAL(clamp_half)(cxn_rescale_right(acc, factor));
+}
+#elif CXN_GET(RESCALE) == CXN_RESCALE_ANY
+#define CXN_CHANNEL_T cxn_affine_channel
+#define CXN_FACTOR_T cxn_affine_channel
+#define CXN_FACTOR(channel) (*(channel))
+CXN_INLINE int32_t CXN_LOCAL(requantise)(int32_t acc, cxn_affine_channel factor)
+{
+    return CXN_LOCAL(clamp)(cxn_rescale(acc, factor.multiplier, factor.shift) + CXN_GET(OUTPUT_ZERO_POINT));
+}
+#else
+#error "RESCALE: legal values with 32-bit accumulators are CXN_RESCALE_RIGHT and CXN_RESCALE_ANY"
+#endif
