@@ -824,8 +824,8 @@ cdef dict PLACES = {"input": SIMD_INPUT, "output": SIMD_OUTPUT, "workspace": SIM
 
 cdef set_requantisation(simd_requantisation *p, in_dtype, out_dtype, scheme):
     p.in_ = rescaling(scheme.input_zero_point, scheme.multiplier, scheme.shift)
-    below = getattr(scheme, "below", None) or (scheme.multiplier, scheme.shift)
-    p.below = rescaling(scheme.input_zero_point, *below)
+    multiplier, shift = getattr(scheme, "below", None) or (scheme.multiplier, scheme.shift)
+    p.below = rescaling(scheme.input_zero_point, multiplier, shift)
     p.zero_point, p.low, p.high = scheme.output_zero_point, scheme.low, scheme.high
     p.in_type, p.out_type = TYPES[str(in_dtype)], TYPES[str(out_dtype)]
 
