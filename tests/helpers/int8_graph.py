@@ -9,7 +9,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from cmsisnn_x import Network
 from cmsisnn_x.affine import Affine, AffineClamp, AffineMean, AffineProduct, AffineRescale, AffineSoftmax, AffineSum
+from cmsisnn_x.affine_curves import AffineCurve, AffineSoftmax16
 from cmsisnn_x.graph import Graph
 from cmsisnn_x.layers import Layer, View
 from helpers import int8_oracle as oracle
@@ -50,8 +52,25 @@ class Interpreter:
         return tuple(values[name].reshape(graph.tensors[name].shape) for name in graph.outputs)
 
 
-RUNNERS: dict[str, Callable[[Graph], Runner]] = {"interpreter": Interpreter}
+class Host:
+    """The host's network."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.network = Network(graph)
+
+    def run(self, *inputs: np.ndarray) -> Arrays:
+        made = self.network.run(inputs[0] if len(inputs) == 1 else inputs)
+        return made if isinstance(made, tuple) else (made,)
+
+
+RUNNERS: dict[str, Callable[[Graph], Runner]] = {"interpreter": Interpreter, "network": Host}
 """Whoever runs a graph: what holds for one holds for all."""
+
+
+def runners(graph: Graph) -> dict[str, Runner]:
+    """All that can run a graph; the host's network has no variables and no curves of int16 yet."""
+    narrow = bool(graph.states) or any(isinstance(n.layer.scheme, AffineCurve | AffineSoftmax16) for n in graph.nodes)
+    return {name: make(graph) for name, make in RUNNERS.items() if name != "network" or not narrow}
 
 
 def _samples(layer: Layer, x: np.ndarray) -> np.ndarray:
@@ -156,7 +175,19 @@ def _requantise(layer: Layer, inputs: list[np.ndarray]) -> np.ndarray:
     assert isinstance(s, AffineRescale)
     steps = inputs[0].astype(np.int64) - s.input_zero_point
     scaled = multiply_by_quantized_multiplier(steps, s.multiplier, s.shift)
+    if s.below is not None:
+        scaled = np.where(steps >= 0, scaled, multiply_by_quantized_multiplier(steps, *s.below))
     return clamp(scaled + s.output_zero_point, layer.output_type.dtype, s.low, s.high)
+
+
+def _curve(function: Callable[[np.ndarray], np.ndarray]) -> Callable[[Layer, list[np.ndarray]], np.ndarray]:
+    def run(layer: Layer, inputs: list[np.ndarray]) -> np.ndarray:
+        s = layer.scheme
+        assert isinstance(s, AffineCurve)
+        assert s.kind == layer.op
+        return function((inputs[0].astype(np.int64) * s.multiplier + (2**s.shift >> 1)) >> s.shift)
+
+    return run
 
 
 def _mean(layer: Layer, inputs: list[np.ndarray]) -> np.ndarray:
@@ -170,8 +201,10 @@ def _mean(layer: Layer, inputs: list[np.ndarray]) -> np.ndarray:
 
 def _softmax(layer: Layer, inputs: list[np.ndarray]) -> np.ndarray:
     s = layer.scheme
-    assert isinstance(s, AffineSoftmax)
     x = inputs[0].reshape(-1, layer.input_shape[-1]).astype(np.int64)
+    if isinstance(s, AffineSoftmax16):
+        return tables.softmax_int16_of(x, s.multiplier, s.shift, "litert" if s.arithmetic == "litert" else "tflm")
+    assert isinstance(s, AffineSoftmax)
     d = x - x.max(axis=-1, keepdims=True)
     counts = d >= s.diff_min
     exps = tables.exp_on_negative_values(oracle.high_mul(np.where(counts, d, 0) << s.shift, s.multiplier))
@@ -235,7 +268,9 @@ OPS: dict[str, Callable[[Layer, list[np.ndarray]], np.ndarray]] = {
     "pad": _pad,
     "requantise": _requantise,
     "resize_nearest": _resize,
+    "sigmoid": _curve(tables.logistic_of_steps),
     "softmax": _softmax,
+    "tanh": _curve(tables.tanh_of_steps),
 }
 
 
