@@ -62,8 +62,16 @@ def weighted(
     scheme = Affine(*zero, multiplier, shift, low, high, bits=own.bits)
     return replace(
         layer, dtype=own.name, weights_dtype="int8", weights=weights, bias=bias.astype(np.int64 if wide else np.int32), scheme=scheme,
-        groups=groups, dilation=dilation,
+        groups=groups, dilation=dilation, padding=_reached(layer, dilation),
     )  # fmt: skip
+
+
+def _reached(layer: Layer, dilation: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Padding as far as the windows reach; its first half is given."""
+    (top, _), (left, _) = layer.padding
+    axes = zip(layer.output_image[:2], layer.image[:2], layer.kernel, layer.stride, (top, left), dilation, strict=True)
+    first, second = ((p, max((o - 1) * s + (k - 1) * d + 1 - i - p, 0)) for o, i, k, s, p, d in axes)
+    return first, second
 
 
 def pooling(
