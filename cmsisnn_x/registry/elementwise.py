@@ -60,7 +60,13 @@ ADD = Op(
 """Difference too: the sign is the scheme's."""
 MAXIMUM, MINIMUM = (
     Op(
-        name, name, roles=("a", "b"), types=AFFINE_ALIKE, infer=same_shape, in_place=(0, 1), macros=_period,
+        name,
+        name,
+        roles=("a", "b"),
+        types=AFFINE_ALIKE,
+        infer=same_shape,
+        in_place=(0, 1),
+        macros=_period,
         append=_pair(name),
     )
     for name in ("maximum", "minimum")

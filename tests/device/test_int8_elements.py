@@ -36,7 +36,9 @@ def pairs() -> list[Case]:
     for turn, ((a, b), dtype) in enumerate(product(shapes, ("int8", "int16"))):
         low, high = FULL[dtype] if turn % 3 else (-90, 77)
         zero = zeros[turn % 5] if dtype == "int8" else (0, 0, 0)
-        multiplier, shift = quantize_multiplier((0.003, 0.5, 1.7, 2.0**-6, 0.02)[turn % 5] / (1 if dtype == "int8" else 99))
+        multiplier, shift = quantize_multiplier(
+            (0.003, 0.5, 1.7, 2.0**-6, 0.02)[turn % 5] / (1 if dtype == "int8" else 99)
+        )
         schemes = {
             "add": AffineSum.of(scales[turn % 5], zero, (low, high), sign=1 - turn // 2 % 2 * 2, dtype=dtype),
             "multiply": AffineProduct(zero[0], zero[1], multiplier, shift, zero[2], low, high),
@@ -44,7 +46,9 @@ def pairs() -> list[Case]:
             "minimum": AffineClamp(low, high),
         }
         if turn == 6:  # numbers of one's own
-            schemes["add"] = AffineSum(Rescale(3, 2**30 + 7, 1), Rescale(-4, 5, -2), -1, 20, 2**31 - 1, -19, 7, low, high)
+            schemes["add"] = AffineSum(
+                Rescale(3, 2**30 + 7, 1), Rescale(-4, 5, -2), -1, 20, 2**31 - 1, -19, 7, low, high
+            )
         for op, scheme in schemes.items():
             layer = Layer(op, op, dtype, a, a, scheme=scheme, more_inputs=(b,))
             offset, behind = next(turns)
@@ -67,11 +71,15 @@ def curves() -> list[Case]:
     for dtype, output in product(("int8", "uint8"), ("int8", "uint8", "int16")):
         own = FULL[output]
         table = np.random.default_rng(7).integers(*own, 256, dtype=output, endpoint=True)
-        layer = Layer("table", "look_up", dtype, (5, 3, 3), (5, 3, 3), scheme=AffineClamp(*own), table=table, output_dtype=output)
+        layer = Layer(
+            "table", "look_up", dtype, (5, 3, 3), (5, 3, 3), scheme=AffineClamp(*own), table=table, output_dtype=output
+        )
         offset, behind = next(turns)
         x = np.random.default_rng(3).integers(*FULL[dtype], (5, 3, 3), dtype=dtype, endpoint=True)
         found.append(Case(layer, input=x, input_offset=offset, output_offset=behind))
-    for turn, (dtype, output) in enumerate((("int8", "int16"), ("int16", "int8"), ("int16", "int16"), ("int8", "int8"))):
+    for turn, (dtype, output) in enumerate(
+        (("int8", "int16"), ("int16", "int8"), ("int16", "int16"), ("int8", "int8"))
+    ):
         for real in (0.004, 0.5, 1.0, 3.3, 2.0**-5, 200.0):
             multiplier, shift = quantize_multiplier(real)
             zeros = tuple(-90 if name == "int8" else 0 for name in (dtype, output))
@@ -105,7 +113,13 @@ def softmaxes() -> list[Case]:
         SOFTMAX_SCALES[name] = scale
         shape = (rows, columns)
         layer = Layer(
-            name, "softmax", "int8", shape, shape, scheme=AffineSoftmax.of(float(np.float32(scale)), bits=bits), output_dtype=f"int{bits}"
+            name,
+            "softmax",
+            "int8",
+            shape,
+            shape,
+            scheme=AffineSoftmax.of(float(np.float32(scale)), bits=bits),
+            output_dtype=f"int{bits}",
         )
         offset, behind = next(turns)
         found.append(Case(layer, input_offset=offset, output_offset=behind))
@@ -132,13 +146,21 @@ def moves() -> list[Case]:
             layer = Layer("view", "copy", dtype, shape, view.shape, scheme=AffineClamp(*FULL[dtype]), view=view)
             offset, behind = next(turns)
             found.append(Case(layer, input_offset=offset, output_offset=behind))
-        for output, view in (((6, 8, 3), View((4, 5, 3), (24, 3, 1), 27)), ((9, 20), View((4, 20), (40, 1), 20)), ((7,), View((3,), (2,), 1))):
+        for output, view in (
+            ((6, 8, 3), View((4, 5, 3), (24, 3, 1), 27)),
+            ((9, 20), View((4, 20), (40, 1), 20)),
+            ((7,), View((3,), (2,), 1)),
+        ):
             fill = -100 if dtype != "uint8" else 100
-            layer = Layer("pad", "pad", dtype, view.shape, output, scheme=AffineClamp(*FULL[dtype], fill=fill), view=view)
+            layer = Layer(
+                "pad", "pad", dtype, view.shape, output, scheme=AffineClamp(*FULL[dtype], fill=fill), view=view
+            )
             offset, behind = next(turns)
             found.append(Case(layer, input_offset=offset, output_offset=behind))
         for channels in (3, 17):
-            table = np.array([*(i // 2 * 4 * channels for i in range(6)), *(i // 3 * channels for i in range(12))], np.int32)
+            table = np.array(
+                [*(i // 2 * 4 * channels for i in range(6)), *(i // 3 * channels for i in range(12))], np.int32
+            )
             layer = Layer(
                 "grow", "resize_nearest", dtype, (3, 4, channels), (6, 12, channels), scheme=AffineClamp(*FULL[dtype]),
                 table=table,

@@ -52,8 +52,8 @@ class Case:
 
     `input_offset` and `output_offset` are bytes past a word boundary for a buffer of unknown alignment; None is one
     that the kernel may take to be word aligned. `behind` is the pooling that a variant with `fused_pool` takes in,
-    `other` the second operand of ``multiply`` and its like, `third` one more of ``concat``. `macros` are added to the layer's (without prefix); `expected` replaces
-    the reference where the kernel computes more than the layer.
+    `other` the second operand of ``multiply`` and its like, `third` one more of ``concat``. `macros` are added to the
+    layer's (without prefix); `expected` replaces the reference where the kernel computes more than the layer.
     """
 
     layer: Layer
@@ -117,7 +117,9 @@ class Case:
     def constants(self) -> tuple[np.ndarray, ...]:
         """What the kernel gets besides its input: packed weights and bias, or the other operand of ``multiply``."""
         if self.layer.type.is_affine:
-            others = [np.ascontiguousarray(x, self.layer.numpy_dtype) for x in (self.other, self.third) if x is not None]
+            others = [
+                np.ascontiguousarray(x, self.layer.numpy_dtype) for x in (self.other, self.third) if x is not None
+            ]
             return *others, *({} if self.op == "concat" else self.operands).values()
         if self.other is not None:
             return (np.ascontiguousarray(self.other, self.layer.numpy_dtype),)
