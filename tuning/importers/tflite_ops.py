@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def _handle(walk: Walk, op: FileOp) -> None:
-    walk.handles[op.outputs[0]] = str(op.options["shared_name"])
+    walk.handles[op.outputs[0]] = str(op.options["shared_name"])  # a walk has asked for an output
 
 
 def _read_variable(walk: Walk, op: FileOp) -> None:

@@ -12,6 +12,7 @@ from .integer_graph import Quantised, Refused
 from .tflite_common import (
     Converter,
     activation_of,
+    channels_of,
     image_of,
     require_type,
     windows_of,
@@ -59,12 +60,12 @@ def _check_bias_scale(tensor: FileTensor, x: Quantised, scales: np.ndarray) -> N
     """
     if not tensor.scale.size:
         return
-    if problem := replace(tensor, axis=0).problem:
+    if problem := replace(tensor, axis=0, shape=(tensor.scale.size,)).problem:
         raise Refused(f"{tensor}: {problem}")
     expected = np.float64(x.scale) * scales.astype(np.float64)
     if tensor.scale.size not in (1, expected.size) and expected.size != 1:
         raise Refused(f"{tensor}: expected {expected.size} scales, got {tensor.scale.size}")
-    if not np.allclose(tensor.scale.astype(np.float64), expected, rtol=1e-3, atol=1e-12):
+    if not np.allclose(tensor.scale.astype(np.float64), expected, rtol=1e-3, atol=1e-44):
         raise Refused(
             f"{tensor}: expected the scale of input times weights, {expected.flat[0]:g}, got {tensor.scale.flat[0]:g}"
         )
@@ -74,7 +75,7 @@ def _conv(walk: Walk, op: FileOp) -> None:
     x, out = walk.input(op), walk.output(op)
     require_type(x, "int8", "int16")
     require_type(out, x.type)
-    channels = out.shape[-1]
+    channels = channels_of(out)
     values, scales = _weights(walk, op, x, 0, channels)
     in_ch = image_of(x)[3]
     if values.ndim != 4 or len(values) != channels or in_ch % values.shape[3] or 0 in values.shape:
@@ -96,7 +97,7 @@ def _depthwise(walk: Walk, op: FileOp) -> None:
     x, out = walk.input(op), walk.output(op)
     require_type(x, "int8", "int16")
     require_type(out, x.type)
-    channels, in_ch = out.shape[-1], image_of(x)[3]
+    channels, in_ch = channels_of(out), image_of(x)[3]
     values, scales = _weights(walk, op, x, 3, channels)
     if values.ndim != 4 or values.shape[0] != 1 or values.shape[3] != channels or channels % in_ch:
         raise Refused(f"weights of shape {values.shape} do not fit an input of {in_ch} channels")
@@ -119,7 +120,7 @@ def _fully_connected(walk: Walk, op: FileOp) -> None:
     require_type(out, x.type)
     if op.options["weights_format"] != "DEFAULT":
         raise Refused(f"weights in the format {op.options['weights_format']}")
-    rows = out.shape[-1]
+    rows = channels_of(out)
     values, scales = _weights(walk, op, x, 0, rows)
     if values.ndim != 2 or len(values) != rows or x.size % values.shape[1]:
         raise Refused(f"weights of shape {values.shape} do not fit an input of {x.size} elements")

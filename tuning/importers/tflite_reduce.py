@@ -13,6 +13,7 @@ from cmsisnn_x.affine import (
     AffineClamp,
     AffineMean,
     AffineSoftmax,
+    kernel_multiplier,
 )
 from cmsisnn_x.affine_curves import AffineSoftmax16
 from cmsisnn_x.layers import View
@@ -102,6 +103,8 @@ def _softmax(walk: Walk, op: FileOp) -> None:
     beta = float(op.options["beta"])
     if not (np.isfinite(beta) and beta > 0):
         raise Refused(f"beta: expected a positive number, got {beta}")
+    if x.type == "int16":
+        kernel_multiplier(x.scale * beta * 65535 / 10)
     columns = x.shape[-1] if x.shape else 1
     if columns > LONGEST_ROW:
         raise Refused(f"expected rows of at most {LONGEST_ROW} elements, whose sum fits 32 bits, got {columns}")

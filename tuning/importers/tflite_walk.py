@@ -9,13 +9,16 @@ collected, and refused in one message.
 from __future__ import annotations
 
 import os
+import shlex
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 
 import numpy as np
 
+from cmsisnn_x.errors import CmsisnnError
 from cmsisnn_x.graph import Graph, State
 from cmsisnn_x.layers import View
 from cmsisnn_x.scheme import AFFINE_TYPES
@@ -24,11 +27,13 @@ from ..base.errors import ModelError
 from ..base.units import shape_text
 from ..model.ports import Port
 from .integer_graph import ARITHMETICS, GraphBuilder, Quantised, Refused
-from .tflite_file import FileOp, FileSubgraph, FileTensor, read
-from .tflite_fold import FOLDED, fold
+from .tflite_file import FileModel, FileOp, FileSubgraph, FileTensor, quoted, read
+from .tflite_fold import can_fold, fold
 
 _TYPES = {name.upper(): name for name in AFFINE_TYPES}
 _MOST_NODES = 10_000
+_MOST_KINDS = 12
+"""Of problems, that one message tells."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,8 @@ def import_tflite(path: str | os.PathLike[str], arithmetic: str = "tflm") -> Imp
         The file is damaged, or holds what is not taken: all of it in one message.
     """
     walk = Walk(path, arithmetic)
+    if problem := float_problem(walk.file):
+        raise ModelError(f"{path}: {problem}")
     operations = walk.run()
     if refused := [operation for operation in operations if operation.problem]:
         raise ModelError(refusal(Path(path), refused))
@@ -102,15 +109,36 @@ def operations(path: str | os.PathLike[str], arithmetic: str = "tflm") -> tuple[
     return Walk(path, arithmetic).run()
 
 
+def float_problem(file: FileModel) -> str | None:
+    """What to do with a network of floats; None for others."""
+    graph = file.subgraphs[0]
+    inner = {index for op in graph.ops for index in op.outputs}
+    types = Counter(graph.tensors[index].type for index in inner)
+    if not types or types["FLOAT32"] + types["FLOAT16"] < sum(types.values()):
+        return None
+    name = shlex.quote(f"{file.path.stem}.onnx")
+    line = f"cmsisnn-quantize {name} --calibration data.npz"
+    return (
+        "expected a quantised network, got one of floats; quantise it to int8 in the program that it comes from, or "
+        f"export it as ONNX and type {line}"
+    )
+
+
 def refusal(path: Path, refused: Sequence[Operation]) -> str:
     """One message for all that is not taken: operator, how often, the first tensor, why."""
     kinds: dict[tuple[str, str], list[Operation]] = {}
     for operation in refused:
         kinds.setdefault((operation.code, operation.problem or ""), []).append(operation)
     parts = [
-        f"{code} ({len(found)}x, first {found[0].tensor!r}): {problem}" for (code, problem), found in kinds.items()
+        f"{code} ({len(found)}x, first {quoted(found[0].tensor)}): {problem}"
+        for (code, problem), found in list(kinds.items())[:_MOST_KINDS]
     ]
+    if len(kinds) > _MOST_KINDS:
+        parts.append(f"and {len(kinds) - _MOST_KINDS} more kinds; --operations lists what the file uses")
     return f"{path}: expected operators that this version takes, got others: {'; '.join(parts)}"
+
+
+_WITHOUT_OUTPUT = ("ASSIGN_VARIABLE", "CALL_ONCE")
 
 
 class Walk:
@@ -124,7 +152,11 @@ class Walk:
         self.subgraph: FileSubgraph = self.file.subgraphs[0]
         self.builder = GraphBuilder(arithmetic)
         self.arithmetic = arithmetic
-        self.known = {tensor.index: tensor.data for tensor in self.subgraph.tensors if tensor.data is not None}
+        self.known = {
+            tensor.index: tensor.data
+            for tensor in self.subgraph.tensors
+            if tensor.data is not None and tensor.dtype is not None and not tensor.is_sparse
+        }
         """Values of tensors that do not depend on the inputs."""
         self.items: dict[int, Quantised] = {}
         """What stands for a tensor in the graph."""
@@ -136,6 +168,11 @@ class Walk:
         """Tensors that stand for a variable, and its name."""
         self.reads: dict[str, Quantised] = {}
         self.writes: dict[str, State] = {}
+        self.initial: dict[str, np.ndarray] | None = None
+        self.given: set[str] = set()
+        """Tensors that are outputs or variables."""
+        self.folded = 0
+        """Elements of constants that were computed."""
         if len(self.subgraph.ops) > _MOST_NODES:
             raise ModelError(f"{path}: expected at most {_MOST_NODES} operators, got {len(self.subgraph.ops)}")
 
@@ -151,32 +188,32 @@ class Walk:
             problem = None
             if op.index in live:
                 try:
-                    self._convert(op, CONVERTERS)
-                except Refused as reason:
+                    with np.errstate(all="ignore"):
+                        self._convert(op, CONVERTERS)
+                except (Refused, CmsisnnError) as reason:
                     problem = str(reason)
             made = tuple(node.name for node in self.builder.nodes[before:])
             out = next((index for index in op.outputs if index >= 0), None)
             name = "" if out is None else self.subgraph.tensors[out].name
-            found.append(Operation(op.index, op.custom or op.code, name, problem, made))
+            found.append(Operation(op.index, quoted(op.custom) if op.custom else op.code, name, problem, made))
         return tuple(found)
 
     def _convert(self, op: FileOp, converters: Mapping[str, object]) -> None:
         converter = converters.get(op.code)
-        if op.code in FOLDED and all(index in self.known or index < 0 for index in self._reads_values_of(op)):
+        if not op.outputs and op.code not in _WITHOUT_OUTPUT:
+            raise Refused("expected an output, got none")
+        if can_fold(self, op):
             fold(self, op)
         elif converter is None:
             raise Refused("no kernel for it")
         else:
             converter(self, op)  # type: ignore[operator]
 
-    def _reads_values_of(self, op: FileOp) -> tuple[int, ...]:
-        return () if op.code == "SHAPE" else op.inputs
-
     def _live(self) -> set[int]:
         """Operators that the outputs depend on, or that remember something."""
         wanted, live = set(self.subgraph.outputs), set()
         for op in reversed(self.subgraph.ops):
-            if wanted & set(op.outputs) or op.code in ("ASSIGN_VARIABLE", "CALL_ONCE"):
+            if wanted & set(op.outputs) or op.code in _WITHOUT_OUTPUT:
                 live.add(op.index)
                 wanted |= set(op.inputs)
         return live
@@ -193,9 +230,18 @@ class Walk:
     def constant(self, op: FileOp, place: int, what: str) -> np.ndarray:
         """A constant input of an operator."""
         index = op.inputs[place] if place < len(op.inputs) else -1
-        if index < 0 or index not in self.known:
-            raise Refused(f"{what} that is not constant")
+        if index >= 0 and (tensor := self.file_tensor(index)).is_sparse:
+            raise Refused(f"{tensor}: {tensor.problem}")
+        if index not in self.known:
+            raise Refused(f"{what}: expected a constant, got " + ("what is computed" if index >= 0 else "none"))
         return self.known[index]
+
+    def source(self, op: FileOp, place: int = 0) -> int:
+        """The file's index of an input that has to be there."""
+        index = op.inputs[place] if place < len(op.inputs) else -1
+        if index < 0:
+            raise Refused(f"expected an input {place}, got none")
+        return index
 
     def optional(self, op: FileOp, place: int) -> np.ndarray | None:
         index = op.inputs[place] if place < len(op.inputs) else -1
@@ -208,11 +254,16 @@ class Walk:
             raise Refused(f"{what}: expected a few whole numbers, got {values.dtype} of shape {values.shape}")
         return tuple(int(value) for value in values.reshape(-1))
 
+    def number(self, op: FileOp, place: int, what: str) -> int:
+        """A constant input of one whole number."""
+        values = self.numbers(op, place, what)
+        if len(values) != 1:
+            raise Refused(f"{what}: expected one number, got {len(values)}")
+        return values[0]
+
     def input(self, op: FileOp, place: int = 0) -> Quantised:
         """A tensor that an operator reads, as the graph has it."""
-        index = op.inputs[place] if place < len(op.inputs) else -1
-        if index < 0:
-            raise Refused(f"expected an input {place}, got none")
+        index = self.source(op, place)
         if index not in self.items:
             self.items[index] = self._quantised(self.file_tensor(index))
         return self.items[index]
@@ -250,11 +301,17 @@ class Walk:
 
     def imported(self, operations: tuple[Operation, ...]) -> Imported:
         inputs = tuple(self._port(index, self.border.get(index, index)) for index in self.subgraph.inputs)
-        given = {state.write for state in self.writes.values()}
-        outputs = tuple(self._output(index, given) for index in self.subgraph.outputs)
+        outputs = tuple(self._output(index, place) for place, index in enumerate(self.subgraph.outputs))
         states = tuple(self.writes.values())
-        graph = self.builder.graph([p.tensor for p in inputs], [p.tensor for p in outputs], states)
-        graph.verify()
+        if kept := [name for name in self.reads if name not in self.writes]:
+            raise ModelError(f"{self.path}: variable {quoted(kept[0])}: expected one that is assigned, got none")
+        try:
+            graph = self.builder.graph([p.tensor for p in inputs], [p.tensor for p in outputs], states)
+            graph.verify()
+        except CmsisnnError as problem:
+            raise ModelError(f"{self.path}: {problem}") from None
+        if not inputs or not outputs:
+            raise ModelError(f"{self.path}: expected a network with inputs and outputs, got none")
         if not graph.nodes:
             raise ModelError(f"{self.path}: expected a network that computes something, got none")
         return Imported(graph, inputs, outputs, operations, self.file.description)
@@ -263,31 +320,42 @@ class Walk:
         tensor = self.file_tensor(index)
         try:
             item = self.items.get(inner) or self._quantised(self.file_tensor(inner))
+            if item.value is not None:
+                raise Refused("expected what the caller gives, got a constant")
+            self.builder.tensor(item)
+            shape = self.shape(tensor)
+            if prod(shape) != item.size:
+                raise Refused(f"expected {prod(shape)} elements as of its shape, got {item.size}")
         except Refused as reason:
-            raise ModelError(f"{self.path}: input {tensor.name!r}: {reason}") from None
-        self.builder.tensor(item)
+            raise ModelError(f"{self.path}: input {quoted(tensor.name)}: {reason}") from None
         own = AFFINE_TYPES[item.type].dtype
-        return Port(tensor.name, item.name, self.shape(tensor), own, item.scale, item.zero_point)
+        return Port(tensor.name, item.name, shape, own, item.scale, item.zero_point)
 
-    def _output(self, index: int, given: set[str]) -> Port:
-        """`given`: tensors that are outputs already; an output is a buffer of its own."""
+    def _output(self, index: int, place: int) -> Port:
+        """An output is a buffer of its own."""
         tensor = self.file_tensor(index)
         if index in self.floats and self.floats[index].is_border:
             item = self.floats[index].item
         elif index in self.items:
             item = self.items[index]
         else:
-            raise ModelError(f"{self.path}: output {tensor.name!r}: expected integers or their DEQUANTIZE")
-        if item.value is not None:
-            raise ModelError(f"{self.path}: output {tensor.name!r}: expected what depends on an input, got a constant")
-        item = self._written(item, f"output_{index}", given)
-        given.add(item.name)
+            raise ModelError(f"{self.path}: output {quoted(tensor.name)}: expected integers or their DEQUANTIZE")
+        try:
+            if item.value is not None:
+                raise Refused("expected what depends on an input, got a constant")
+            shape = self.shape(tensor)
+            if prod(shape) != item.size:
+                raise Refused(f"expected {prod(shape)} elements as of its shape, got {item.size}")
+            item = self._written(item, f"output_{place}")
+        except Refused as reason:
+            raise ModelError(f"{self.path}: output {quoted(tensor.name)}: {reason}") from None
+        self.given.add(item.name)
         own = AFFINE_TYPES[item.type].dtype
-        return Port(tensor.name, item.name, self.shape(tensor), own, item.scale, item.zero_point)
+        return Port(tensor.name, item.name, shape, own, item.scale, item.zero_point)
 
-    def _written(self, item: Quantised, name: str, given: Container[str] = ()) -> Quantised:
-        """`item` as a tensor that a node writes, and that is not `given`: a copy where it is not."""
-        if item.name not in given and any(item.name in node.outputs for node in self.builder.nodes):
+    def _written(self, item: Quantised, name: str) -> Quantised:
+        """`item` as a tensor that a node writes, and that is not given away: a copy where it is not."""
+        if item.name not in self.given and item.name in self.builder.written:
             return item
         copied = replace(item, name=f"{item.name}_{name}")
         self.builder.copy(name, item, copied, View((item.size,), (1,)))
@@ -297,6 +365,8 @@ class Walk:
 
     def _initial(self) -> dict[str, np.ndarray]:
         """Variable -> what the subgraph that runs once assigns to it."""
+        if self.initial is not None:
+            return self.initial
         found: dict[str, np.ndarray] = {}
         once = [op.options["init_subgraph_index"] for op in self.subgraph.ops if op.code == "CALL_ONCE"]
         for number in once:
@@ -305,17 +375,19 @@ class Walk:
             other = self.file.subgraphs[number]
             handles: dict[int, str] = {}
             for op in other.ops:
-                if op.code == "VAR_HANDLE":
+                given = other.tensors[op.inputs[1]].data if len(op.inputs) == 2 and op.inputs[1] >= 0 else None
+                if op.code == "VAR_HANDLE" and op.outputs:
                     handles[op.outputs[0]] = str(op.options["shared_name"])
-                elif op.code == "ASSIGN_VARIABLE" and other.tensors[op.inputs[1]].data is not None:
-                    found[handles[op.inputs[0]]] = other.tensors[op.inputs[1]].data
+                elif op.code == "ASSIGN_VARIABLE" and given is not None and op.inputs[0] in handles:
+                    found[handles[op.inputs[0]]] = given
                 else:
                     raise Refused(f"{op.code} in the subgraph that runs once: expected constants to be assigned")
+        self.initial = found
         return found
 
     def read_variable(self, op: FileOp) -> None:
         """What a variable held when the run began."""
-        name = self.handles.get(op.inputs[0])
+        name = self.handles.get(self.source(op))
         if name is None or name in self.writes:
             raise Refused("expected a variable of the file that is read before it is assigned")
         item = self._quantised(self.file_tensor(op.outputs[0]))
@@ -326,14 +398,15 @@ class Walk:
         self.become(op, held)
 
     def assign_variable(self, op: FileOp) -> None:
-        name, item = self.handles.get(op.inputs[0]), self.input(op, 1)
+        name, item = self.handles.get(self.source(op)), self.input(op, 1)
         held = self.reads.get(name or "")
         if held is None or name in self.writes or not held.is_scaled_as(item) or held.size != item.size:
             raise Refused("expected a variable that was read before, with the same scale, and is assigned once")
         initial = self._initial().get(str(name))
         if initial is None or initial.size != held.size or initial.dtype != AFFINE_TYPES[held.type].dtype:
             raise Refused("expected a variable that CALL_ONCE fills with constants")
-        written = self._written(item, f"state_{op.index}", {other.write for other in self.writes.values()})
+        written = self._written(item, f"state_{op.index}")
+        self.given.add(written.name)
         self.writes[str(name)] = State(held.name, written.name, np.ascontiguousarray(initial).reshape(-1))
 
 
