@@ -420,28 +420,30 @@ def depthwise_convolve(x, weights, bias, out, int stride_y, int stride_x, int pa
              requant, dilation, 1)
 
 
-cdef weighted(const simd_isa *isa, bint depthwise, x, weights, bias, out, kernel, stride, pad, requant, dilation, int groups):
+cdef weighted(const simd_isa *isa, bint depthwise, x, weights, bias, out, window, stride, pad, requant, dilation, int groups):
     cdef:
         simd_geometry g
+        simd_weighted kernel
         int itemsize = x.dtype.itemsize
         Py_ssize_t samples = x.shape[0]
         Scheme scheme
     if not samples or not out.size:
         return
     if not hasattr(requant, "bias_shift") and itemsize == 2 or not depthwise and (groups > 1 or tuple(dilation) != (1, 1)):
-        run_prepared(prepare(isa, depthwise, itemsize == 2, x.shape[1:], out.shape[1:], kernel, stride, pad, requant,
+        run_prepared(prepare(isa, depthwise, itemsize == 2, x.shape[1:], out.shape[1:], window, stride, pad, requant,
                              weights, bias, dilation, groups), x, out, samples)
         return
     g = image_geometry(x.shape, out.shape)
     scheme = Scheme(requant, g.out_ch)
-    g.kernel_h, g.kernel_w = kernel
+    g.kernel_h, g.kernel_w = window
     g.stride_y, g.stride_x = stride
     g.pad_top, g.pad_left = pad
     g.dilation_y, g.dilation_x = dilation
     g.requant = scheme.requant
     g.weight_bits = 8 * weights.dtype.itemsize
-    run_weighted(&isa.depthwise[itemsize - 1] if depthwise else &isa.convolve[itemsize - 1], &g, View(x), View(weights),
-                 View(bias), View(out, True), samples, x.nbytes // samples, out.nbytes // samples)
+    kernel = isa.depthwise[itemsize - 1] if depthwise else isa.convolve[itemsize - 1]
+    run_weighted(&kernel, &g, View(x), View(weights), View(bias), View(out, True), samples, x.nbytes // samples,
+                 out.nbytes // samples)
 
 
 def fully_connected(x, weights, bias, out, requant, *, isa=None):

@@ -8,6 +8,7 @@ from math import prod
 
 import numpy as np
 
+from ._arguments import SOFTMAX_COLUMNS_MAX
 from .affine import (
     MULTIPLIER_MAX,
     SHIFTS,
@@ -27,8 +28,6 @@ from .scheme import POW2_TYPES
 
 AXES_MAX = 6
 """Of a view."""
-SOFTMAX_COLUMNS_MAX = 8191
-"""Sums of exponentials have 32 bits."""
 
 
 def require(layer: Layer, holds: bool, expected: str, got: object, error: type[CmsisnnError] = CmsisnnError) -> None:

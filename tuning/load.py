@@ -78,7 +78,8 @@ def _tflite_model(path: Path, name: str | None, arithmetic: str, rewrites: bool)
     found = import_tflite(path, arithmetic)
     graph, done = rewritten(found.graph) if rewrites else (found.graph, ())
     return graph_model(
-        called, graph, path, ports=(found.inputs, found.outputs), arithmetic=arithmetic, rewrites=done
+        called, graph, path, ports=(found.inputs, found.outputs), arithmetic=arithmetic, rewrites=done,
+        source=found.file.content,
     )  # fmt: skip
 
 

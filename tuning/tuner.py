@@ -22,6 +22,7 @@ from .base.options import OBJECTIVES, SCORES, STRATEGIES, SURROGATES
 from .cost import Estimate, Estimates, estimate, estimate_space
 from .model import Model
 from .plan import LayerPlan, Plan, RunnerUp, Totals
+from .plan.plan import source_digest
 from .plan.frontier import pareto as frontiers
 from .plan.planner import choose_placed
 from .plan.problem import Choice, Options, Problem
@@ -329,7 +330,7 @@ def _plan(
         cflags=CFLAGS,
         arena_bytes=arena.bytes,
         totals=totals,
-        digests={"model": model.digest, "target": target.digest},
+        digests={"model": model.digest, "target": target.digest, **source_digest(model.source)},
         evaluations=sum(len(table) for table in tables),
         regions=arena.regions,
         tables=tuple(tables),
@@ -337,6 +338,7 @@ def _plan(
         wiring=model.wiring,
         arithmetic=model.arithmetic,
         rewrites=model.rewrites,
+        source=model.source,
         **how,
     )
 

@@ -47,7 +47,15 @@ def dilated() -> list[Layer]:
     """Windows with gaps, and channels in groups: as many as there are, with a multiplier, and a few."""
     found = [
         weighted("depthwise_conv2d", (9, 8, 3), kernel=3, padding=2, output_size=(9, 8), dilation=(2, 2)),
-        weighted("depthwise_conv2d", (9, 9, 4), kernel=(2, 3), output_size=(6, 9), padding=(0, 3), dilation=(3, 3), kind="clamped"),
+        weighted(
+            "depthwise_conv2d",
+            (9, 9, 4),
+            kernel=(2, 3),
+            output_size=(6, 9),
+            padding=(0, 3),
+            dilation=(3, 3),
+            kind="clamped",
+        ),
     ]
     for kind, (groups, out_channels) in zip(KINDS, ((1, 5), (2, 6), (6, 6), (6, 12), (3, 3), (2, 2)), strict=True):
         shape = (8, 7, 6)
@@ -69,7 +77,11 @@ def cases(op: str, layers: list[Layer], *, dsp: bool, first: int = 0) -> list[Ca
     """Every registered variant that can run one of the layers, each with the next of them and alignments of its own."""
     found, turn = [], first
     for variant in device_variants(op, "int8", features(dsp=dsp)):
-        legal = [layer for layer in layers if layer.python_op == op and device_variant_problem(layer, variant, features(dsp=dsp)) is None]
+        legal = [
+            layer
+            for layer in layers
+            if layer.python_op == op and device_variant_problem(layer, variant, features(dsp=dsp)) is None
+        ]
         if legal:
             turn += 1
             layer = legal[turn % len(legal)]
@@ -117,7 +129,11 @@ def test_host_build_is_clean_under_sanitizers(full: bool) -> None:
     found = [
         case
         for dsp in (True, False)
-        for op, layers in (("depthwise_convolve", [*depthwise(), *dilated()]), ("fully_connected", dense()), ("convolve", dilated()))
+        for op, layers in (
+            ("depthwise_convolve", [*depthwise(), *dilated()]),
+            ("fully_connected", dense()),
+            ("convolve", dilated()),
+        )
         for case in cases(op, layers, dsp=dsp)
     ]
     check_on_host(found if full else found[::9], host_compiler())

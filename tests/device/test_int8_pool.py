@@ -78,7 +78,10 @@ def fused(*, dsp: bool) -> list[Case]:
                 op, layer.output_shape, kernel=window, stride=stride, padding=padding, ceil_mode=ceil_mode,
                 limits=(None, (-50, 100))[turn % 3 // 2],
             )  # fmt: skip
-            if min(behind.output_shape) > 0 and device_variant_problem(layer, variant, features(dsp=dsp), behind) is None:
+            if (
+                min(behind.output_shape) > 0
+                and device_variant_problem(layer, variant, features(dsp=dsp), behind) is None
+            ):
                 offsets = {"input_offset": OFFSETS[turn % 4], "output_offset": OFFSETS[turn // 4 % 4]}
                 found.append(Case(layer, variant, behind=behind, **offsets))
                 break

@@ -4,19 +4,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cmsisnn_x.affine import activation_range
 from cmsisnn_x.affine_tables import Numbers
 
 from .integer_graph import Quantised, Refused
+from .tflite_context import Context
 from .tflite_file import FileOp
 
-if TYPE_CHECKING:
-    from .tflite_walk import Walk
-
 ACTIVATIONS = {"NONE": None, "RELU": "relu", "RELU6": "relu6", "RELU_N1_TO_1": "relu_n1_to_1"}
-Converter = Callable[["Walk", FileOp], None]
+Converter = Callable[[Context, FileOp], None]
 
 
 def activation_of(op: FileOp) -> str | None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from math import frexp
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -31,17 +30,14 @@ from .tflite_common import (
     require_type,
     require_zero,
 )
+from .tflite_context import MOST_ELEMENTS, Context, Curve
 from .tflite_file import FileOp
-from .tflite_fold import MOST_ELEMENTS
-
-if TYPE_CHECKING:
-    from .tflite_walk import Walk
 
 # ---------------------------------------------------------------- element by element
 
 
 def _sum(sign: int) -> Converter:
-    def convert(walk: Walk, op: FileOp) -> None:
+    def convert(walk: Context, op: FileOp) -> None:
         a, b, out = walk.input(op), walk.input(op, 1), walk.output(op)
         require_type(a, "int8", "int16")
         require_type(b, a.type)
@@ -72,7 +68,7 @@ def _check_broadcast(a: Quantised, b: Quantised, out: Quantised) -> None:
         raise Refused(f"shapes {a.shape} and {b.shape} do not give {out.shape}")
 
 
-def _product(walk: Walk, op: FileOp) -> None:
+def _product(walk: Context, op: FileOp) -> None:
     a, b, out = walk.input(op), walk.input(op, 1), walk.output(op)
     require_type(a, "int8", "int16")
     require_type(b, a.type)
@@ -88,7 +84,7 @@ def _product(walk: Walk, op: FileOp) -> None:
 
 
 def _extremum(kind: str) -> Converter:
-    def convert(walk: Walk, op: FileOp) -> None:
+    def convert(walk: Context, op: FileOp) -> None:
         a, b, out = walk.input(op), walk.input(op, 1), walk.output(op)
         require_type(a, "int8", "int16")
         require_type(b, a.type)
@@ -100,13 +96,13 @@ def _extremum(kind: str) -> Converter:
     return convert
 
 
-Table = Callable[["Walk", FileOp, Numbers, Numbers], np.ndarray]
+Table = Callable[[Context, FileOp, Numbers, Numbers], np.ndarray]
 
 
 def _table(kind: str, values: Table, fixed: tuple[float, int] | None = None) -> Converter:
     """A function of a byte; `fixed` is the output's scale and zero point where the operator knows but one."""
 
-    def convert(walk: Walk, op: FileOp) -> None:
+    def convert(walk: Context, op: FileOp) -> None:
         x, out = walk.input(op), walk.output(op)
         if x.type == "int16" and kind in WIDE:
             require_type(out, "int16")
@@ -127,7 +123,7 @@ WIDE = ("leaky_relu", "relu", "relu6", "sigmoid", "tanh")
 """Functions that TFLM has of int16 too."""
 
 
-def _wide(walk: Walk, op: FileOp, kind: str, x: Quantised, out: Quantised) -> None:
+def _wide(walk: Context, op: FileOp, kind: str, x: Quantised, out: Quantised) -> None:
     """A function of int16: too many numbers for a table."""
     size = (x.size,)
     if kind in ("sigmoid", "tanh"):
@@ -155,11 +151,11 @@ def _wide(walk: Walk, op: FileOp, kind: str, x: Quantised, out: Quantised) -> No
     )  # fmt: skip
 
 
-def _relu(name: str, walk: Walk, op: FileOp, x: Numbers, out: Numbers) -> np.ndarray:
+def _relu(name: str, walk: Context, op: FileOp, x: Numbers, out: Numbers) -> np.ndarray:
     return affine_tables.relu(x, out, name, walk.arithmetic)
 
 
-def _requantise(walk: Walk, op: FileOp) -> None:
+def _requantise(walk: Context, op: FileOp) -> None:
     """QUANTIZE of integers, or of what is a function of integers, or of a float input of the network."""
     index = walk.source(op)
     out = walk.output(op)
@@ -201,9 +197,7 @@ def _requantise(walk: Walk, op: FileOp) -> None:
 # ---------------------------------------------------------------- float borders and islands
 
 
-def _dequantize(walk: Walk, op: FileOp) -> None:
-    from .tflite_walk import Curve
-
+def _dequantize(walk: Context, op: FileOp) -> None:
     x = walk.input(op)
     if x.value is not None:
         if x.size > MOST_ELEMENTS:
@@ -234,10 +228,8 @@ FLOAT_CURVES: dict[str, Callable[[FileOp, np.ndarray], np.ndarray]] = {
 """Float functions of one number, in float32."""
 
 
-def follow_curve(walk: Walk, op: FileOp) -> bool:
+def follow_curve(walk: Context, op: FileOp) -> bool:
     """Whether an operator is a function of a float tensor that is one of integers; then it is followed."""
-    from .tflite_walk import Curve
-
     if walk.source(op) not in walk.floats:
         return False
     before = walk.floats[walk.source(op)]
@@ -249,14 +241,14 @@ def follow_curve(walk: Walk, op: FileOp) -> bool:
 
 
 def with_curves(converter: Converter) -> Converter:
-    def convert(walk: Walk, op: FileOp) -> None:
+    def convert(walk: Context, op: FileOp) -> None:
         if not follow_curve(walk, op):
             converter(walk, op)
 
     return convert
 
 
-def _no_integers(walk: Walk, op: FileOp) -> None:
+def _no_integers(walk: Context, op: FileOp) -> None:
     x = walk.input(op)
     raise Refused(f"expected floats between DEQUANTIZE and QUANTIZE, got {x.type}")
 

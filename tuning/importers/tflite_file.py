@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from types import MappingProxyType
@@ -163,12 +163,13 @@ class FileSignature:
 
 @dataclass(frozen=True, eq=False)
 class FileModel:
-    """A file; its first subgraph is the network."""
+    """A file, and its bytes; its first subgraph is the network."""
 
     path: Path
     description: str
     subgraphs: tuple[FileSubgraph, ...]
     signatures: tuple[FileSignature, ...] = ()
+    content: bytes = field(default=b"", repr=False)
 
 
 def read(path: str | os.PathLike[str]) -> FileModel:
@@ -255,7 +256,7 @@ class _Reader:
             self.signature(self.file.table(at, schema.SIGNATURE, f"signature {index}"), subgraphs)
             for index, at in enumerate(table["signature_defs"])
         )
-        return FileModel(self.path, table["description"], subgraphs, signatures)
+        return FileModel(self.path, table["description"], subgraphs, signatures, self.content)
 
     def code(self, table: Table) -> tuple[str, int, str]:
         """Name, version, and name of a custom operator."""

@@ -5,22 +5,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .integer_graph import Refused
+from .tflite_context import MOST_ELEMENTS, Context
+from .tflite_file import FileOp, FileTensor
+from .tflite_moves import strided_index
 
-if TYPE_CHECKING:
-    from .tflite_file import FileOp, FileTensor
-    from .tflite_walk import Walk
-
-MOST_ELEMENTS = 1 << 24
-"""Of all constants that are folded, and of what they are folded from."""
 Arrays = list[np.ndarray]
 
 
-def can_fold(walk: Walk, op: FileOp) -> bool:
+def can_fold(walk: Context, op: FileOp) -> bool:
     """Whether an operator's result is known. Of numbers that are quantised only moves are computed here."""
     if op.code not in FOLDED:
         return False
@@ -42,7 +39,7 @@ def _is_scaled_as(tensor: FileTensor, other: FileTensor) -> bool:
     return not one or bool(tensor.scale[0] == other.scale[0] and (tensor.zero_point == other.zero_point).all())
 
 
-def fold(walk: Walk, op: FileOp) -> None:
+def fold(walk: Context, op: FileOp) -> None:
     """Compute the outputs of an operator whose inputs are known."""
     if op.code == "SHAPE":
         shape = walk.shape(walk.file_tensor(walk.source(op)))
@@ -90,8 +87,6 @@ def _slice(options: Any, inputs: Arrays) -> Arrays:
 
 
 def _strided_slice(options: Any, inputs: Arrays) -> Arrays:
-    from .tflite_moves import strided_index
-
     index = strided_index(options, inputs[0].shape, *(tuple(map(int, one.reshape(-1))) for one in inputs[1:4]))
     return [np.asarray(inputs[0][index])]
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -26,15 +26,13 @@ from .tflite_common import (
     numbers_of,
     require_type,
 )
+from .tflite_context import Context
 from .tflite_file import FileOp
-
-if TYPE_CHECKING:
-    from .tflite_walk import Walk
 
 # ---------------------------------------------------------------- moves
 
 
-def _view(walk: Walk, op: FileOp, view: View, place: int = 0, kind: str = "copy") -> None:
+def _view(walk: Context, op: FileOp, view: View, place: int = 0, kind: str = "copy") -> None:
     x, out = walk.input(op), walk.output(op, place)
     require_type(out, x.type)  # scales are not compared: TFLM and LiteRT move the integers as they are
     if prod(view.shape) != out.size:
@@ -44,7 +42,7 @@ def _view(walk: Walk, op: FileOp, view: View, place: int = 0, kind: str = "copy"
     walk.become(op, out, place)
 
 
-def _reshape(walk: Walk, op: FileOp) -> None:
+def _reshape(walk: Context, op: FileOp) -> None:
     index = walk.source(op)
     if index in walk.floats:
         walk.floats[op.outputs[0]] = walk.floats[index]
@@ -57,7 +55,7 @@ def _reshape(walk: Walk, op: FileOp) -> None:
     _view(walk, op, View((x.size,), (1,)), kind="reshape")
 
 
-def _transpose(walk: Walk, op: FileOp) -> None:
+def _transpose(walk: Context, op: FileOp) -> None:
     x, order = walk.input(op), walk.numbers(op, 1, "permutation")
     if sorted(order) != list(range(len(x.shape))):
         raise Refused(f"expected a permutation of {len(x.shape)} axes, got {order}")
@@ -67,7 +65,7 @@ def _transpose(walk: Walk, op: FileOp) -> None:
     )
 
 
-def _pad(walk: Walk, op: FileOp) -> None:
+def _pad(walk: Context, op: FileOp) -> None:
     x, out = walk.input(op), walk.output(op)
     require_type(out, x.type)
     amounts = walk.numbers(op, 1, "paddings")
@@ -92,7 +90,7 @@ def _pad(walk: Walk, op: FileOp) -> None:
     walk.become(op, out)
 
 
-def _concat_of(walk: Walk, op: FileOp, items: Sequence[Quantised], out: Quantised, axis: int) -> None:
+def _concat_of(walk: Context, op: FileOp, items: Sequence[Quantised], out: Quantised, axis: int) -> None:
     if not items or any(len(item.shape) != len(out.shape) for item in items):
         raise Refused(f"inputs of {[item.shape for item in items]} do not give {out.shape}")
     axis = axis_of(axis, out)
@@ -110,7 +108,7 @@ def _concat_of(walk: Walk, op: FileOp, items: Sequence[Quantised], out: Quantise
     walk.become(op, out)
 
 
-def _as(walk: Walk, op: FileOp, item: Quantised, out: Quantised, place: int) -> Quantised:
+def _as(walk: Context, op: FileOp, item: Quantised, out: Quantised, place: int) -> Quantised:
     """`item` at the scale of `out`."""
     if item.is_scaled_as(out):
         return item
@@ -121,14 +119,14 @@ def _as(walk: Walk, op: FileOp, item: Quantised, out: Quantised, place: int) -> 
     return scaled
 
 
-def _concatenation(walk: Walk, op: FileOp) -> None:
+def _concatenation(walk: Context, op: FileOp) -> None:
     if activation_of(op) is not None:
         raise Refused("a fused activation")
     items = [walk.input(op, place) for place in range(len(op.inputs))]
     _concat_of(walk, op, items, walk.output(op), op.options["axis"])
 
 
-def _pack(walk: Walk, op: FileOp) -> None:
+def _pack(walk: Context, op: FileOp) -> None:
     out = walk.output(op)
     axis = axis_of(op.options["axis"], out)
     items = []
@@ -141,7 +139,7 @@ def _pack(walk: Walk, op: FileOp) -> None:
     _concat_of(walk, op, items, out, axis)
 
 
-def _unpack(walk: Walk, op: FileOp) -> None:
+def _unpack(walk: Context, op: FileOp) -> None:
     x = walk.input(op)
     axis = axis_of(op.options["axis"], x)
     if x.shape[axis] != len(op.outputs):
@@ -149,7 +147,7 @@ def _unpack(walk: Walk, op: FileOp) -> None:
     _parts(walk, op, x, axis, [1] * len(op.outputs))
 
 
-def _parts(walk: Walk, op: FileOp, x: Quantised, axis: int, sizes: Sequence[int]) -> None:
+def _parts(walk: Context, op: FileOp, x: Quantised, axis: int, sizes: Sequence[int]) -> None:
     """Pieces one behind the other along an axis, each an output."""
     steps, at = strides_of(x.shape), 0
     for place, size in enumerate(sizes):
@@ -158,7 +156,7 @@ def _parts(walk: Walk, op: FileOp, x: Quantised, axis: int, sizes: Sequence[int]
         at += size
 
 
-def _split(walk: Walk, op: FileOp) -> None:
+def _split(walk: Context, op: FileOp) -> None:
     """SPLIT (axis, x) into equal parts and SPLIT_V (x, sizes, axis)."""
     if op.code == "SPLIT":
         data = walk.input(op, 1)
@@ -197,7 +195,7 @@ def strided_index(
     return tuple(index)
 
 
-def _strided_slice(walk: Walk, op: FileOp) -> None:
+def _strided_slice(walk: Context, op: FileOp) -> None:
     x = walk.input(op)
     parts = (walk.numbers(op, place, what) for place, what in ((1, "begin"), (2, "end"), (3, "strides")))
     try:
@@ -207,7 +205,7 @@ def _strided_slice(walk: Walk, op: FileOp) -> None:
     _sliced(walk, op, x, index)
 
 
-def _slice(walk: Walk, op: FileOp) -> None:
+def _slice(walk: Context, op: FileOp) -> None:
     x, begin, size = walk.input(op), walk.numbers(op, 1, "begin"), walk.numbers(op, 2, "size")
     if len(begin) != len(x.shape) or len(size) != len(x.shape):
         raise Refused(f"expected a slice of {x.shape}, got {begin} and {size}")
@@ -215,7 +213,7 @@ def _slice(walk: Walk, op: FileOp) -> None:
     _sliced(walk, op, x, tuple(slice(at, end) for at, end in zip(begin, ends, strict=True)))
 
 
-def _sliced(walk: Walk, op: FileOp, x: Quantised, index: tuple[Any, ...]) -> None:
+def _sliced(walk: Context, op: FileOp, x: Quantised, index: tuple[Any, ...]) -> None:
     """What NumPy makes of an index, as a view: it knows the rules of negative and clipped ends."""
     own = np.lib.stride_tricks.as_strided(np.zeros(1, np.int8), x.shape, strides_of(x.shape), writeable=False)
     try:
@@ -226,7 +224,7 @@ def _sliced(walk: Walk, op: FileOp, x: Quantised, index: tuple[Any, ...]) -> Non
     _view(walk, op, View(part.shape, part.strides, offset), kind="slice")
 
 
-def _gather(walk: Walk, op: FileOp) -> None:
+def _gather(walk: Context, op: FileOp) -> None:
     """A single index, or indices in steps: a slice."""
     x, at = walk.input(op), walk.numbers(op, 1, "indices")
     axis = axis_of(op.options["axis"], x)
@@ -250,7 +248,7 @@ def nearest(size: int, out: int, align_corners: bool, half_pixel_centers: bool) 
     return np.clip(source.astype(np.int64), 0, size - 1)
 
 
-def _resize(walk: Walk, op: FileOp) -> None:
+def _resize(walk: Context, op: FileOp) -> None:
     x, out = walk.input(op), walk.output(op)
     require_type(out, x.type)
     batch, height, width, channels = image_of(x)

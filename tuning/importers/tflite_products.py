@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,15 +16,13 @@ from .tflite_common import (
     require_type,
     windows_of,
 )
+from .tflite_context import Context
 from .tflite_file import FileOp, FileTensor
-
-if TYPE_CHECKING:
-    from .tflite_walk import Walk
 
 # ---------------------------------------------------------------- products
 
 
-def _weights(walk: Walk, op: FileOp, x: Quantised, axis: int, channels: int) -> tuple[np.ndarray, np.ndarray]:
+def _weights(walk: Context, op: FileOp, x: Quantised, axis: int, channels: int) -> tuple[np.ndarray, np.ndarray]:
     """Weights and their scales, one per output channel or one for all."""
     values = walk.constant(op, 1, "weights")
     tensor = walk.file_tensor(op.inputs[1])
@@ -42,7 +39,7 @@ def _weights(walk: Walk, op: FileOp, x: Quantised, axis: int, channels: int) -> 
     return values, tensor.scale
 
 
-def _bias(walk: Walk, op: FileOp, x: Quantised, channels: int, scales: np.ndarray) -> np.ndarray | None:
+def _bias(walk: Context, op: FileOp, x: Quantised, channels: int, scales: np.ndarray) -> np.ndarray | None:
     bias = walk.optional(op, 2)
     if bias is None:
         return None
@@ -71,7 +68,7 @@ def _check_bias_scale(tensor: FileTensor, x: Quantised, scales: np.ndarray) -> N
         )
 
 
-def _conv(walk: Walk, op: FileOp) -> None:
+def _conv(walk: Context, op: FileOp) -> None:
     x, out = walk.input(op), walk.output(op)
     require_type(x, "int8", "int16")
     require_type(out, x.type)
@@ -93,7 +90,7 @@ def _conv(walk: Walk, op: FileOp) -> None:
     walk.become(op, out)
 
 
-def _depthwise(walk: Walk, op: FileOp) -> None:
+def _depthwise(walk: Context, op: FileOp) -> None:
     x, out = walk.input(op), walk.output(op)
     require_type(x, "int8", "int16")
     require_type(out, x.type)
@@ -114,7 +111,7 @@ def _depthwise(walk: Walk, op: FileOp) -> None:
     walk.become(op, out)
 
 
-def _fully_connected(walk: Walk, op: FileOp) -> None:
+def _fully_connected(walk: Context, op: FileOp) -> None:
     x, out = walk.input(op), walk.output(op)
     require_type(x, "int8", "int16")
     require_type(out, x.type)

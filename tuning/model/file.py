@@ -70,6 +70,8 @@ class Model:
         What was rewritten between the file and these layers, without changing a byte of the outputs.
     ports : (tuple of Port, tuple of Port) or None
         Inputs and outputs as the file describes them; a YAML file says no more than the graph.
+    source : bytes or None
+        The ``.tflite`` file.
     """
 
     name: str
@@ -85,6 +87,7 @@ class Model:
     arithmetic: str | None = None
     rewrites: tuple[str, ...] = ()
     ports: tuple[tuple[Port, ...], tuple[Port, ...]] | None = None
+    source: bytes | None = None
 
     @property
     def output_shape(self) -> tuple[int, ...]:
@@ -169,7 +172,7 @@ def find_model(source: str | os.PathLike[str]) -> Path:
         raise ModelError(f"{source}: cannot be read: {problem.strerror}") from None
     if str(source) in models:
         return models[str(source)]
-    if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
+    if path.suffix in (".yaml", ".yml", ".tflite") or len(path.parts) > 1:
         raise ModelError(f"{source}: no such file")
     raise ModelError(f"{source}: neither a file nor a shipped model; {yaml_file.suggest(str(source), models)}")
 
@@ -304,6 +307,7 @@ def graph_model(
     rewrites: tuple[str, ...] = (),
     target: str | None = None,
     ports: tuple[tuple[Port, ...], tuple[Port, ...]] | None = None,
+    source: bytes | None = None,
 ) -> Model:
     """A model of a graph, whose nodes are called as their layers: what an importer gives.
 
@@ -321,13 +325,15 @@ def graph_model(
     target : str, optional
     ports : (tuple of Port, tuple of Port), optional
         Inputs and outputs as the file describes them.
+    source : bytes, optional
+        The file's content.
     """
     first = graph.tensors[graph.inputs[0]]
     nothing: Budget = {"sram": None, "flash": None}
     layers = tuple(node.layer for node in graph.nodes)
     made = Model(
         name, first.type.name, first.shape, layers, nothing, target, "", Path(path), None, graph, arithmetic, rewrites,
-        ports,
+        ports, source,
     )  # fmt: skip
     return replace(made, digest=_digest(made))
 

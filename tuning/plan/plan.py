@@ -156,6 +156,11 @@ def array_digest(array: np.ndarray) -> dict[str, Any]:
     return {"dtype": array.dtype.name, "shape": list(array.shape), "sha256": hashlib.sha256(data.tobytes()).hexdigest()}
 
 
+def source_digest(source: bytes | None) -> dict[str, str]:
+    """What `Plan.digests` says of the file that the network came from."""
+    return {} if source is None else {"source": hashlib.sha256(source).hexdigest()}
+
+
 def as_json(value: Any) -> Any:
     """`value` with lists for tuples and plain numbers for NumPy's."""
     if isinstance(value, np.generic):
@@ -196,7 +201,7 @@ class Plan:
     budget : Budget
         ``{"sram": bytes or None, "flash": bytes or None}``.
     digests : dict of str to str
-        SHA-256 of the model and of the target.
+        SHA-256 of the model and of the target, and with `source` of that.
     evaluations : int
         Variants that were looked at.
     regions : tuple of Region
@@ -237,6 +242,8 @@ class Plan:
     """With zero points: whose kernels define the bytes, ``"tflm"`` or ``"litert"``."""
     rewrites: tuple[str, ...] = ()
     """What was rewritten between the model's file and this graph, without changing a byte of the outputs."""
+    source: bytes | None = field(default=None, repr=False, compare=False)
+    """The ``.tflite`` file, which the folder gets a copy of; of plan.json only its digest is part."""
 
     @cached_property
     def graph(self) -> Graph:
@@ -279,7 +286,7 @@ class Plan:
         """The content of plan.json."""
         elsewhere = (
             "target", "layers", "arena_bytes", "regions", "pareto", "check", "paper", "tables",
-            "wiring", "arithmetic", "rewrites",
+            "wiring", "arithmetic", "rewrites", "source",
         )  # fmt: skip
         own = {f.name: as_json(getattr(self, f.name)) for f in fields(self) if f.name not in elsewhere}
         target = {"target": self.target.name, "core": self.target.core, "clock_hz": self.target.clock_hz}

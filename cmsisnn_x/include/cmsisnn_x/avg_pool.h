@@ -49,6 +49,13 @@ CXN_INLINE cxn_sums cxn_sums_join(cxn_sums sums, cxn_sums other)
     return sums;
 }
 
+/* sum + floor(count / 2), or sum - floor(count / 2) below zero; a conditional would become a division by 2 or -2 in Clang */
+CXN_INLINE int32_t cxn_away_from_zero(int32_t sum, int count)
+{
+    const int32_t sign = sum >> 31;
+    return sum + (((count >> 1) ^ sign) - sign);
+}
+
 /* trunc(sum / count): the low or high half of a pair of sums; `rounds` to the nearest integer, halves away from zero */
 CXN_INLINE uint32_t cxn_sums_divide(uint32_t pair, int high, int count, uint32_t scale, int rounds)
 {
@@ -58,7 +65,7 @@ CXN_INLINE uint32_t cxn_sums_divide(uint32_t pair, int high, int count, uint32_t
     int32_t sum = (int32_t)(high ? pair >> 16 : pair & 0xffffU) - 128 * count;
 #endif
     if (rounds) {
-        sum += sum < 0 ? -(count / 2) : count / 2;
+        sum = cxn_away_from_zero(sum, count);
     }
     /* floor for sums from 0, ceiling below: the addend is 2^23 - 1 there */
     const uint32_t product = (uint32_t)sum * scale + ((uint32_t)(sum >> 31) >> 9);
@@ -129,10 +136,10 @@ CXN_INLINE uint32_t CXN_LOCAL(finish)(cxn_sums sum, int count, uint32_t scale, i
     {
         const int32_t total = (int32_t)sum.even;
         if (CXN_AVG_PACKED) {
-            const int32_t rounded = total + (total < 0 ? -(count / 2) : count / 2);
+            const int32_t rounded = cxn_away_from_zero(total, count);
             return CXN_POOL_CLAMP((uint32_t)((int32_t)((uint32_t)rounded * scale + ((uint32_t)(rounded >> 31) >> 9)) >> 23), 1);
         } else {
-            const uint32_t magnitude = (total < 0 ? 0U - (uint32_t)total : (uint32_t)total) + (uint32_t)count / 2;
+            const uint32_t magnitude = (total < 0 ? 0U - (uint32_t)total : (uint32_t)total) + ((uint32_t)count >> 1);
             const uint32_t quotient = cxn_divide_u32(magnitude, (uint32_t)count, CXN_GET(IN_BITS));
             return CXN_POOL_CLAMP(total < 0 ? 0U - quotient : quotient, 1);
         }
