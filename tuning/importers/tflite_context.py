@@ -11,7 +11,7 @@ import numpy as np
 
 from cmsisnn_x.graph import State
 from cmsisnn_x.layers import View
-from cmsisnn_x.scheme import AFFINETYPES
+from cmsisnn_x.scheme import AFFINE_TYPES
 
 from ..base.errors import ModelError
 from ..base.units import shape_text
@@ -20,7 +20,7 @@ from .tflite_file import FileOp, FileSubgraph, FileTensor, read
 
 MOST_ELEMENTS = 1 << 24
 """Of all constants that are folded, and of what they are folded from."""
-TYPES = {name.upper(): name for name in AFFINETYPES}
+TYPES = {name.upper(): name for name in AFFINE_TYPES}
 _MOST_NODES = 10_000
 
 
