@@ -22,6 +22,8 @@ GEOMETRY_MAX = 65535
 """Largest stride, kernel, padding and output side: they are 16-bit in the C interface."""
 TENSOR_BYTES_MAX = 2**31 - 1
 SOFTMAX_MAX = 32767
+SOFTMAX_COLUMNS_MAX = 8191
+"""With zero points: sums of exponentials have 32 bits."""
 """Elements of a sample: Arm's functions count them in an ``int16_t``, and beyond it never end. The header of the device
 kernel, whose sum is unsigned, refuses only what its arithmetic cannot do, from 65536 on.
 """

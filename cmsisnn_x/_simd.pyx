@@ -8,7 +8,7 @@ Callers validate: arrays are C-contiguous, shapes agree, shifts lie in 0..31. A 
 import os
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
-from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uintptr_t
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint16_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memset
 
@@ -72,6 +72,7 @@ cdef extern from "affine.h" nogil:
 
     ctypedef struct simd_requantisation:
         simd_rescaling in_ "in"
+        simd_rescaling below
         int32_t zero_point, low, high
         int in_type, out_type
 
@@ -83,6 +84,16 @@ cdef extern from "affine.h" nogil:
         int32_t exponentials[256]
         size_t rows, cols
         int bits
+
+    ctypedef struct simd_wide_softmax:
+        const int16_t *exponentials
+        const int16_t *reciprocals
+        simd_rescaling scale
+        size_t rows, cols
+
+    ctypedef struct simd_curve:
+        const uint16_t *points
+        int32_t multiplier, shift, is_tanh
 
     ctypedef struct simd_view:
         ptrdiff_t shape[6]
@@ -113,7 +124,7 @@ cdef extern from "windows.h" nogil:
 
 cdef extern from "network.h" nogil:
     int SIMD_WEIGHTED, SIMD_GATHERED, SIMD_WIDE, SIMD_POOL, SIMD_RELU, SIMD_LOOK_UP, SIMD_LOOK_UP_BYTES, SIMD_SOFTMAX
-    int SIMD_SOFTMAX_ROWS, SIMD_PAIR, SIMD_REQUANTISE, SIMD_MEAN, SIMD_CONCAT, SIMD_COPY, SIMD_PAD, SIMD_RESIZE
+    int SIMD_SOFTMAX_ROWS, SIMD_SOFTMAX_WIDE_ROWS, SIMD_CURVE, SIMD_PAIR, SIMD_REQUANTISE, SIMD_MEAN, SIMD_CONCAT, SIMD_COPY, SIMD_PAD, SIMD_RESIZE
     int SIMD_INPUT, SIMD_OUTPUT, SIMD_WORKSPACE, SIMD_CONSTANT
 
     ctypedef struct simd_slot:
@@ -134,6 +145,8 @@ cdef extern from "network.h" nogil:
         simd_requantisation requantisation
         simd_mean mean
         const simd_softmax *softmax
+        simd_wide_softmax wide_softmax
+        simd_curve curve
         simd_view view
         simd_concat concat
         simd_resize resize
@@ -154,9 +167,16 @@ cdef extern from "network.h" nogil:
         size_t count, period
         simd_step_of of
 
+    ctypedef struct simd_state:
+        simd_slot from_ "from"
+        void *to
+        size_t bytes
+
     ctypedef struct simd_network:
         const simd_step *steps
         size_t step_count
+        const simd_state *states
+        size_t state_count
         const size_t *in_bytes
         const size_t *out_bytes
         size_t tensor_bytes, scratch_bytes, most_inputs
@@ -400,28 +420,30 @@ def depthwise_convolve(x, weights, bias, out, int stride_y, int stride_x, int pa
              requant, dilation, 1)
 
 
-cdef weighted(const simd_isa *isa, bint depthwise, x, weights, bias, out, kernel, stride, pad, requant, dilation, int groups):
+cdef weighted(const simd_isa *isa, bint depthwise, x, weights, bias, out, window, stride, pad, requant, dilation, int groups):
     cdef:
         simd_geometry g
+        simd_weighted kernel
         int itemsize = x.dtype.itemsize
         Py_ssize_t samples = x.shape[0]
         Scheme scheme
     if not samples or not out.size:
         return
     if not hasattr(requant, "bias_shift") and itemsize == 2 or not depthwise and (groups > 1 or tuple(dilation) != (1, 1)):
-        run_prepared(prepare(isa, depthwise, itemsize == 2, x.shape[1:], out.shape[1:], kernel, stride, pad, requant,
+        run_prepared(prepare(isa, depthwise, itemsize == 2, x.shape[1:], out.shape[1:], window, stride, pad, requant,
                              weights, bias, dilation, groups), x, out, samples)
         return
     g = image_geometry(x.shape, out.shape)
     scheme = Scheme(requant, g.out_ch)
-    g.kernel_h, g.kernel_w = kernel
+    g.kernel_h, g.kernel_w = window
     g.stride_y, g.stride_x = stride
     g.pad_top, g.pad_left = pad
     g.dilation_y, g.dilation_x = dilation
     g.requant = scheme.requant
     g.weight_bits = 8 * weights.dtype.itemsize
-    run_weighted(&isa.depthwise[itemsize - 1] if depthwise else &isa.convolve[itemsize - 1], &g, View(x), View(weights),
-                 View(bias), View(out, True), samples, x.nbytes // samples, out.nbytes // samples)
+    kernel = isa.depthwise[itemsize - 1] if depthwise else isa.convolve[itemsize - 1]
+    run_weighted(&kernel, &g, View(x), View(weights), View(bias), View(out, True), samples, x.nbytes // samples,
+                 out.nbytes // samples)
 
 
 def fully_connected(x, weights, bias, out, requant, *, isa=None):
@@ -659,6 +681,23 @@ cdef class Executor:
         self.kept.append(block)
         self._append(SIMD_SOFTMAX_ROWS).of.softmax = p
 
+    def softmax_wide_rows(self, size_t rows, size_t cols, scheme):
+        """Softmax of every row of int16."""
+        cdef:
+            const void *exponentials = self._keep(scheme.tables[0])
+            const void *reciprocals = self._keep(scheme.tables[1])
+            simd_wide_softmax *p = &self._append(SIMD_SOFTMAX_WIDE_ROWS).of.wide_softmax
+        p.exponentials, p.reciprocals = <const int16_t *>exponentials, <const int16_t *>reciprocals
+        p.rows, p.cols, p.scale = rows, cols, rescaling(0, scheme.multiplier, scheme.shift)
+
+    def curve(self, size_t count, points, scheme):
+        """Sigmoid or tanh of int16."""
+        cdef:
+            const void *data = self._keep(points)
+            simd_curve *p = &self._append(SIMD_CURVE, True, count).of.curve
+        p.points = <const uint16_t *>data
+        p.multiplier, p.shift, p.is_tanh = scheme.multiplier, scheme.shift, scheme.kind == "tanh"
+
     def concat(self, size_t rows, size_t samples=1):
         """So many rows of every input side by side."""
         self._append(SIMD_CONCAT, False, 0, samples).of.concat.rows = rows
@@ -686,26 +725,50 @@ cdef class Executor:
         """Where the tensors of the last step lie.
 
         `inputs` are pairs: ``("input", number)`` or ``("output", number)`` of the caller's, ``("workspace", offset)``,
-        ``("constant", array)``; so is `output`. Pitches are the bytes of one of its samples.
+        ``("constant", array)``, ``("state", array)``, which is read where it lies; so is `output`. Pitches are the bytes
+        of one of its samples.
         """
         cdef:
             simd_step *step = &self.steps[self.network.step_count - 1]
             size_t count = len(inputs), k
             Block slots = Block(count * sizeof(simd_slot)), pitches = Block(count * sizeof(size_t))
-            simd_slot *slot
         for k in range(count):
-            slot = &(<simd_slot *>slots.data)[k]
-            where, at = inputs[k]
-            slot.where, slot.at, slot.constant = PLACES[where], 0, NULL
-            if where == "constant":
-                slot.constant = self._keep(at)
-            else:
-                slot.at = at
+            (<simd_slot *>slots.data)[k] = self._slot(inputs[k])
             (<size_t *>pitches.data)[k] = in_pitches[k]
         self.kept += [slots, pitches]
         step.inputs, step.in_pitches = <simd_slot *>slots.data, <size_t *>pitches.data
         step.input_count, step.out_pitch = count, out_pitch
-        step.output.where, step.output.at, step.output.constant = PLACES[output[0]], output[1], NULL
+        step.output = self._slot(output)
+
+    cdef simd_slot _slot(self, place) except *:
+        cdef:
+            simd_slot slot
+            View view
+        where, at = place
+        slot.where, slot.at, slot.constant = PLACES[where], 0, NULL
+        if where == "constant":
+            slot.constant = self._keep(at)
+        elif where == "state":
+            view = View(at)
+            self.kept.append(view)
+            slot.constant = view.data
+        else:
+            slot.at = at
+        return slot
+
+    def remember(self, states):
+        """Pairs: where a tensor lies, and the array that takes over its bytes after every sample."""
+        cdef:
+            Block block = Block(len(states) * sizeof(simd_state))
+            simd_state *state = <simd_state *>block.data
+            View view
+        for place, array in states:
+            view = View(array, True)
+            self.kept.append(view)
+            state.from_, state.to, state.bytes = self._slot(place), view.data, array.nbytes
+            state += 1
+        self.kept.append(block)
+        self.network.states, self.network.state_count = <simd_state *>block.data, len(states)
 
     def finish(self, in_bytes, out_bytes, size_t tensor_bytes):
         """No further steps: bytes of one sample of the caller's inputs and outputs, and of the tensors between."""
@@ -757,11 +820,14 @@ cdef class Executor:
             simd_step_run(&self.steps[index], <const void **>from_.data, to.data, scratch.data)
 
 
-cdef dict PLACES = {"input": SIMD_INPUT, "output": SIMD_OUTPUT, "workspace": SIMD_WORKSPACE, "constant": SIMD_CONSTANT}
+cdef dict PLACES = {"input": SIMD_INPUT, "output": SIMD_OUTPUT, "workspace": SIMD_WORKSPACE, "constant": SIMD_CONSTANT,
+                    "state": SIMD_CONSTANT}
 
 
 cdef set_requantisation(simd_requantisation *p, in_dtype, out_dtype, scheme):
     p.in_ = rescaling(scheme.input_zero_point, scheme.multiplier, scheme.shift)
+    multiplier, shift = getattr(scheme, "below", None) or (scheme.multiplier, scheme.shift)
+    p.below = rescaling(scheme.input_zero_point, multiplier, shift)
     p.zero_point, p.low, p.high = scheme.output_zero_point, scheme.low, scheme.high
     p.in_type, p.out_type = TYPES[str(in_dtype)], TYPES[str(out_dtype)]
 

@@ -220,8 +220,11 @@ class Affine:
         multiplier, shift = np.array(self.multiplier, np.int64), np.array(self.shift, np.int64)
         if self.rounding == "float":
             scaled = np.asarray(acc, np.float64) * np.array(self.reals)
-            rounded = np.clip(np.copysign(np.floor(np.abs(scaled) + 0.5), scaled), -(2**31), 2**31 - 1)
-            return np.clip(rounded.astype(np.int64) + self.output_zero_point, self.low, self.high)
+            whole = np.floor(np.abs(scaled))
+            rounded = np.copysign(whole + (np.abs(scaled) - whole >= 0.5), scaled)
+            # What 32 bits do not hold is -2^31 on x86.
+            held = np.where((rounded >= -(2**31)) & (rounded < 2**31), rounded, -(2**31)).astype(np.int64)
+            return np.clip(wrapped(held + self.output_zero_point), self.low, self.high)
         if self.bits == 16:
             short = np.minimum((multiplier + 2**15) >> 16, 2**15 - 1)
             scaled = (np.asarray(acc, np.int64) * short + (np.int64(1) << (14 - shift))) >> (15 - shift)

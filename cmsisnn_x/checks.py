@@ -8,6 +8,7 @@ from math import prod
 
 import numpy as np
 
+from ._arguments import SOFTMAX_COLUMNS_MAX
 from .affine import (
     MULTIPLIER_MAX,
     SHIFTS,
@@ -19,14 +20,14 @@ from .affine import (
     AffineSoftmax,
     AffineSum,
 )
+from .affine_curves import AffineCurve, AffineSoftmax16
 from .errors import CmsisnnError, DtypeError, ShapeError
 from .layers import NUMPY_DTYPES, Layer, View
 from .op import NETWORK_OPS
+from .scheme import POW2_TYPES
 
 AXES_MAX = 6
 """Of a view."""
-SOFTMAX_COLUMNS_MAX = 8191
-"""Sums of exponentials have 32 bits."""
 
 
 def require(layer: Layer, holds: bool, expected: str, got: object, error: type[CmsisnnError] = CmsisnnError) -> None:
@@ -41,7 +42,7 @@ def check_layer(layer: Layer) -> None:
     row, image, result = layer.row, layer.image, layer.output_image
     types = tuple(dict.fromkeys(one[0] for one in row.types))
     if layer.type.is_affine or row.roles[0] != "x":
-        types = tuple(name for name in types if name not in ("q7", "q15")) or types
+        types = tuple(name for name in types if name not in POW2_TYPES) or types
     require(layer, layer.dtype in types, f"dtype in {', '.join(types)} for {layer.op}", layer.dtype, DtypeError)
     # At the far edges padding is what the output size implies, negative where pixels are left over.
     first = [before for before, _ in layer.padding]
@@ -110,14 +111,21 @@ def _check_scheme(layer: Layer) -> None:
         ("input_zero_point", own), ("output_zero_point", result), ("left_zero_point", own), ("right_zero_point", own),
         ("fill", own),
     ):  # fmt: skip
-        point = getattr(scheme, name, own.low)
+        point = getattr(scheme, name, 0)
         require(layer, of.low <= point <= of.high or point == 0, f"{name} of {of.name}", point)
     parts = [scheme, *(getattr(scheme, name) for name in ("left", "right") if hasattr(scheme, name))]
     for part in parts:
         multiplier, shift = getattr(part, "multiplier", 0), getattr(part, "shift", 0)
-        if isinstance(multiplier, int):
+        if isinstance(multiplier, int) and not isinstance(scheme, AffineCurve):
             legal = 0 <= multiplier <= MULTIPLIER_MAX and SHIFTS[0] <= shift <= SHIFTS[1]
             require(layer, legal, f"a multiplier in 0..{MULTIPLIER_MAX} and a shift in {SHIFTS}", (multiplier, shift))
+    if isinstance(scheme, AffineRescale) and scheme.below is not None:
+        multiplier, shift = scheme.below
+        legal = abs(multiplier) <= MULTIPLIER_MAX and SHIFTS[0] <= shift <= SHIFTS[1]
+        require(layer, legal, f"a multiplier of at most {MULTIPLIER_MAX} and a shift in {SHIFTS}", scheme.below)
+    if isinstance(scheme, AffineCurve):
+        legal = scheme.kind == layer.op and 0 <= scheme.multiplier < 2**15 and 0 <= scheme.shift <= 31
+        require(layer, legal, f"a curve of {layer.op}, 15 bits and a shift in 0..31", scheme)
     if isinstance(scheme, Affine):
         _check_channels(layer, scheme)
 
@@ -166,6 +174,10 @@ def _softmax(layer: Layer) -> None:
     _same_size(layer)
     most = f"at most {SOFTMAX_COLUMNS_MAX} columns"
     require(layer, layer.input_shape[-1] <= SOFTMAX_COLUMNS_MAX, most, layer.input_shape, ShapeError)
+    if isinstance(layer.scheme, AffineSoftmax16) or layer.dtype == "int16":
+        legal = isinstance(layer.scheme, AffineSoftmax16) and layer.dtype == layer.output_type.name == "int16"
+        require(layer, legal, "16 bits in and out, or a scheme of 8 bits", (layer.dtype, layer.scheme))
+        return
     assert isinstance(layer.scheme, AffineSoftmax)
     bits, shift = layer.output_type.bits, layer.scheme.shift
     legal = layer.output_type.name in ("int8", "int16") and layer.scheme.bits == bits
@@ -208,7 +220,8 @@ SCHEMES: dict[str, tuple[type | None, ...]] = {
     "convolve": (Affine,), "depthwise_convolve": (Affine,), "fully_connected": (Affine,),
     "max_pool": (AffineClamp,), "avg_pool": (AffineClamp,), "maximum": (AffineClamp,), "minimum": (AffineClamp,),
     "add": (AffineSum,), "multiply": (AffineProduct,), "mean": (AffineMean,), "requantise": (AffineRescale,),
-    "softmax": (AffineSoftmax,), "pad": (AffineClamp,),
+    "softmax": (AffineSoftmax, AffineSoftmax16), "pad": (AffineClamp,), "sigmoid": (AffineCurve,),
+    "tanh": (AffineCurve,),
     **dict.fromkeys(("look_up", "concat", "copy", "resize_nearest"), (AffineClamp, None)),
 }  # fmt: skip
 """What operations with zero points compute with."""

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable
+from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,7 @@ from . import _simd
 from .arena import Life, aligned, place, size_of
 from .checks import checked_constants, require
 from .errors import CmsisnnError, DtypeError, ShapeError
-from .graph import Graph, Node, Tensor
+from .graph import Graph, Node, State, Tensor
 from .layers import NUMPY_DTYPES, Layer
 
 if TYPE_CHECKING:
@@ -58,6 +60,8 @@ class Network:
     -----
     A network may be run by any number of threads at once. Results equal those of the single functions, bit for bit.
 
+    One with states remembers them from one sample to the next, until :meth:`reset`; samples of a batch run in order.
+
     Examples
     --------
     >>> import numpy as np
@@ -86,12 +90,15 @@ class Network:
             raise CmsisnnError("layers: expected at least one layer, got none")
         self.inputs: tuple[Tensor, ...] = tuple(graph.tensors[name] for name in graph.inputs)
         self.outputs: tuple[Tensor, ...] = tuple(graph.tensors[name] for name in graph.outputs)
-        places, size = _places(graph)
+        self._states = {state.read: np.array(_initial(graph, state)) for state in graph.states}
+        self._lock = threading.Lock()
+        places, size = _places(graph, self._states)
         for node in graph.nodes:
             graph.check(node)
             _append(self._executor, node)
             _connect(self._executor, node, graph, places)
         self._executor.finish([one.bytes for one in self.inputs], [one.bytes for one in self.outputs], size)
+        self._executor.remember([(places[state.write], self._states[state.read]) for state in graph.states])
         # What no node writes, or is asked for twice.
         self._copied = {at: places[name] for at, name in enumerate(graph.outputs) if places[name] != ("output", at)}
         self.input_shape, self.output_shape = self.inputs[0].shape, self.outputs[0].shape
@@ -130,10 +137,13 @@ class Network:
             `x` does not fit the inputs, or `threads` is not positive.
         """
         inputs, samples, is_short = self._checked(x)
-        threads = 1 if samples is None else _positive(threads)
+        threads = 1 if samples is None or self._states else _positive(threads)
         count = 1 if samples is None else samples
         outputs = [_empty(tensor, samples, is_short) for tensor in self.outputs]
-        if (threads := min(threads, count)) <= 1:
+        if self._states:
+            with self._lock:
+                self._executor.run(inputs, outputs, count)
+        elif (threads := min(threads, count)) <= 1:
             self._executor.run(inputs, outputs, count)
         else:
             counter = _simd.Counter()
@@ -144,8 +154,8 @@ class Network:
             for helper in helpers:
                 helper.result()
         for at, (where, source) in self._copied.items():
-            value = source if where == "constant" else (inputs if where == "input" else outputs)[source]
-            alike = _empty_shape(self.outputs[at], None if where == "constant" else samples, is_short)
+            value = source if where in ("constant", "state") else (inputs if where == "input" else outputs)[source]
+            alike = _empty_shape(self.outputs[at], None if where in ("constant", "state") else samples, is_short)
             outputs[at][...] = value.reshape(alike)
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
@@ -170,23 +180,32 @@ class Network:
         """
         inputs, samples, is_short = self._checked(x)
         count = 1 if samples is None else samples
-        values = {tensor.name: value.reshape(count, -1) if count else value.reshape(0, prod(tensor.shape))
-                  for tensor, value in zip(self.inputs, inputs, strict=True)}  # fmt: skip
-        constants = {name for name, tensor in self.graph.tensors.items() if tensor.value is not None}
-        result = {}
-        for index, node in enumerate(self.graph.nodes):
-            (name,) = node.outputs
-            tensor = self.graph.tensors[name]
-            out = np.empty((count, prod(tensor.shape)), tensor.type.dtype)
+        tensors = self.graph.tensors
+        given = {
+            tensor.name: value.reshape(count, prod(tensor.shape))
+            for tensor, value in zip(self.inputs, inputs, strict=True)
+        }
+        written = [tensors[node.outputs[0]] for node in self.graph.nodes]
+        found = [np.empty((count, prod(tensor.shape)), tensor.type.dtype) for tensor in written]
+        values = {tensor.name: value for tensor, value in zip(written, found, strict=True)} | given
+        constants = {name: _constant(tensor) for name, tensor in tensors.items() if tensor.value is not None}
+        with self._lock:
             for sample in range(count):
-                sources = [
-                    _constant(self.graph.tensors[source]) if source in constants else values[source][sample]
-                    for source in node.inputs
-                ]
-                self._executor.run_step(index, sources, out[sample])
-            values[name] = out
-            result[node.name] = out.reshape(_empty_shape(tensor, samples, is_short))
-        return result
+                now = {name: value[sample] for name, value in values.items()} | self._states | constants
+                for index, node in enumerate(self.graph.nodes):
+                    self._executor.run_step(index, [now[name] for name in node.inputs], found[index][sample])
+                for state in self.graph.states:
+                    self._states[state.read][...] = now[state.write].reshape(self._states[state.read].shape)
+        return {
+            node.name: value.reshape(_empty_shape(tensor, samples, is_short))
+            for node, tensor, value in zip(self.graph.nodes, written, found, strict=True)
+        }
+
+    def reset(self) -> None:
+        """Forget all runs: what the network remembers between them is as it was before the first."""
+        with self._lock:
+            for state in self.graph.states:
+                self._states[state.read][...] = np.reshape(state.initial, self._states[state.read].shape)
 
     def _checked(self, x: Any) -> tuple[list[np.ndarray], int | None, bool]:
         """`x` as contiguous arrays, the number of samples of a batch, and whether shapes lack their leading 1."""
@@ -271,12 +290,23 @@ def _constant(tensor: Tensor) -> np.ndarray:
     return value
 
 
-def _places(graph: Graph) -> tuple[dict[str, tuple[str, Any]], int]:
+def _initial(graph: Graph, state: State) -> np.ndarray:
+    tensor, written = graph.tensors[state.read], graph.tensors[state.write]
+    held = {one.read for one in graph.states}
+    if written.type != tensor.type or prod(written.shape) != prod(tensor.shape) or state.write in held:
+        raise ShapeError(f"state {state.read!r}: expected a tensor of its own size and type, got {state.write!r}")
+    if state.read in graph.outputs:
+        raise CmsisnnError(f"state {state.read!r}: expected outputs that a node writes, got it among them")
+    return _constant(replace(tensor, value=state.initial))
+
+
+def _places(graph: Graph, states: dict[str, np.ndarray]) -> tuple[dict[str, tuple[str, Any]], int]:
     """Where every tensor lies, and the bytes of those that are neither the caller's nor constant."""
     found: dict[str, tuple[str, Any]] = {}
     for name, tensor in graph.tensors.items():
         if tensor.value is not None:
             found[name] = ("constant", _constant(tensor))
+    found |= {name: ("state", value) for name, value in states.items()}
     found |= {name: ("input", at) for at, name in enumerate(graph.inputs)}
     for at, name in enumerate(graph.outputs):
         found.setdefault(name, ("output", at))
@@ -285,6 +315,7 @@ def _places(graph: Graph) -> tuple[dict[str, tuple[str, Any]], int]:
         for name in node.outputs:
             if name not in found:
                 last = max([at, *(graph.index(reader) for reader in graph.readers(name))])
+                last = len(graph.nodes) if any(state.write == name for state in graph.states) else last
                 lives[name] = Life(aligned(graph.tensors[name].bytes, ALIGNMENT), at, last, ALIGNMENT)
     offsets = place(list(lives.values()), tries=50)
     found |= {name: ("workspace", offset) for name, offset in zip(lives, offsets, strict=True)}

@@ -27,8 +27,9 @@ def _infer(shape: Shape, attributes: Mapping[str, Any]) -> dict[str, Any]:
 def _append(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray]) -> None:
     if layer.scheme is None:
         executor.element_wise("softmax", layer.type.bits == 16, prod(layer.input_shape))
-    else:
-        executor.softmax_rows(layer.samples * prod(layer.input_shape[:-1]), layer.input_shape[-1], layer.scheme)
+        return
+    append = executor.softmax_wide_rows if layer.type.bits == 16 else executor.softmax_rows
+    append(layer.samples * prod(layer.input_shape[:-1]), layer.input_shape[-1], layer.scheme)
 
 
 SOFTMAX = Op(

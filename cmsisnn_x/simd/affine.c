@@ -13,7 +13,10 @@
         const int32_t low = p.low - p.zero_point, high = p.high - p.zero_point;                          \
         for (size_t i = 0; i < count; i++) {                                                             \
             const uint32_t x = (uint32_t)in[i] - (uint32_t)p.in.zero_point;                              \
-            const int32_t v = rescale(x, p.in.multiplier, p.in.left, p.in.right);                        \
+            const int32_t is_below = (int32_t)x < 0;                                                     \
+            const int32_t multiplier = is_below ? p.below.multiplier : p.in.multiplier;                  \
+            const int32_t left = is_below ? p.below.left : p.in.left;                                    \
+            const int32_t v = rescale(x, multiplier, left, is_below ? p.below.right : p.in.right);       \
             out[i] = (out_t)(clamp(v, low, high) + p.zero_point);                                        \
         }                                                                                                \
     }
@@ -177,6 +180,57 @@ void simd_softmax_rows(const simd_softmax *p, const int8_t *in, void *out)
             else
                 ((int16_t *)out)[r * p->cols + i] = (int16_t)y;
         }
+    }
+}
+
+/* The line between the points around 256 + x / 128. */
+static int32_t between(const int16_t *points, int32_t x)
+{
+    const int16_t *at = points + 256 + (x >> 7);
+    return at[0] + (((at[1] - at[0]) * (x & 127) + 64) >> 7);
+}
+
+void simd_softmax_wide_rows(const simd_wide_softmax *p, const int16_t *in, int16_t *out)
+{
+    for (size_t r = 0; r < p->rows; r++, in += p->cols, out += p->cols) {
+        int32_t most = in[0];
+        uint32_t sum = 0;
+        for (size_t i = 1; i < p->cols; i++)
+            most = in[i] > most ? in[i] : most;
+        for (size_t i = 0; i < p->cols; i++) {
+            const int32_t below = rescale((uint32_t)(in[i] - most), p->scale.multiplier, p->scale.left, p->scale.right);
+            out[i] = (int16_t)between(p->exponentials, clamp(below, -UINT16_MAX, 0) + INT16_MAX);
+            sum += (uint32_t)out[i];
+        }
+        int zeros = 0;
+        while (zeros < 31 && !(sum << zeros >> 31))
+            zeros++;
+        const int32_t to_two = (int32_t)((((uint64_t)sum << (zeros - 1)) + (1 << 13)) >> 14);
+        const int32_t scale = between(p->reciprocals, clamp(to_two - 3 * (1 << 15), INT16_MIN, INT16_MAX));
+        for (size_t i = 0; i < p->cols; i++) {
+            const int64_t product = (int64_t)out[i] * scale + (INT64_C(1) << (30 - zeros));
+            out[i] = (int16_t)clamp((int32_t)(product >> (31 - zeros)), 0, INT16_MAX);
+        }
+    }
+}
+
+void simd_curve_of(const simd_curve *p, const int16_t *in, int16_t *out, size_t count)
+{
+    const int bits = p->is_tanh ? 8 : 9;
+    const int32_t limit = p->is_tanh ? 0xFFFF << 8 : 0x7FFF << 10;
+    for (size_t i = 0; i < count; i++) {
+        const int32_t a = (int32_t)(((int64_t)in[i] * p->multiplier + (INT64_C(1) << p->shift >> 1)) >> p->shift);
+        const int32_t size = a < 0 ? -a : a, at = size >> bits;
+        int32_t r = limit;
+        if (at < 255) {
+            const int32_t here = p->points[at], next = p->points[at + 1];
+            r = (here << bits) + (size & ((1 << bits) - 1)) * (next - here);
+        }
+        if (p->is_tanh)
+            r = ((a < 0 ? (1 << 23) - r - 1 : r - (1 << 23)) + (1 << 7)) >> 8;
+        else
+            r = ((a < 0 ? (1 << 25) - r - 1 : r) + (1 << 9)) >> 10;
+        out[i] = (int16_t)r;
     }
 }
 

@@ -10,6 +10,7 @@ enum { SIMD_INT8, SIMD_UINT8, SIMD_INT16 };
 /* Every element, of the types in and out. */
 typedef struct {
     simd_rescaling in; /* its zero point is subtracted */
+    simd_rescaling below; /* of numbers below it, the zero point again */
     int32_t zero_point, low, high;
     int in_type, out_type;
 } simd_requantisation;
@@ -34,6 +35,21 @@ typedef struct {
 } simd_softmax;
 void simd_softmax_table(int32_t *exponentials, int32_t multiplier, int32_t left, int32_t diff_min);
 void simd_softmax_rows(const simd_softmax *p, const int8_t *in, void *out);
+
+/* Sigmoid or tanh of int16 between `points`, 256 of them; `multiplier` and the right shift take x to their steps. */
+typedef struct {
+    const uint16_t *points;
+    int32_t multiplier, shift, is_tanh;
+} simd_curve;
+void simd_curve_of(const simd_curve *p, const int16_t *in, int16_t *out, size_t count);
+
+/* Rows of int16; 513 points of e^x on [-10, 0] and of 1 / (1 + x) on [0, 1]. */
+typedef struct {
+    const int16_t *exponentials, *reciprocals;
+    simd_rescaling scale;
+    size_t rows, cols;
+} simd_wide_softmax;
+void simd_softmax_wide_rows(const simd_wide_softmax *p, const int16_t *in, int16_t *out);
 
 #define SIMD_AXES 6
 /* The elements of a view, see cmsisnn_x.layers.View: axes that are missing are the first, of size 1. */

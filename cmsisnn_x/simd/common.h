@@ -55,26 +55,28 @@ ALWAYS_INLINE int32_t rescale(uint32_t x, int32_t multiplier, int32_t left, int3
     return (high >> right) + ((high & mask) > (mask >> 1) + (high < 0));
 }
 
-/* The nearest integer of sum * real, halves away from zero, within 32 bits. */
-ALWAYS_INLINE int32_t real_times(int32_t sum, double real)
+/* The nearest integer of sum * real, halves away from zero; -2^31 for all that 32 bits do not hold, as x86 has it. */
+ALWAYS_INLINE int32_t real_times(double sum, double real)
 {
     volatile const double product = sum * real; /* rounded once: part of no fused multiply-add */
-    const double v = product, bounded = v < INT32_MIN ? INT32_MIN : v > INT32_MAX ? INT32_MAX : v;
-    const int32_t whole = (int32_t)bounded;
-    const double rest = bounded - whole;
-    return whole + (rest >= 0.5) - (rest <= -0.5);
+    const double v = product;
+    if (!(v > -2147483648.5 && v < 2147483647.5))
+        return INT32_MIN;
+    const int64_t whole = (int64_t)v;
+    const double rest = v - (double)whole;
+    return (int32_t)(whole + (rest >= 0.5) - (rest <= -0.5));
 }
 
 /* The output of a finished sum; `affine` is a constant wherever it counts. */
 ALWAYS_INLINE int32_t requantise_as(uint32_t sum, const simd_requant *requant, ptrdiff_t channel, const int affine)
 {
-    int32_t v;
     if (!affine)
         return clamp((int32_t)sum >> requant->out_shift, requant->low, requant->high);
-    if (requant->kind == SIMD_AFFINE)
-        v = rescale(sum, requant->multiplier[channel], requant->left[channel], requant->right[channel]);
-    else
-        v = real_times((int32_t)sum, requant->real[channel]);
+    if (requant->kind == SIMD_AFFINE_FLOAT) {
+        const uint32_t moved = (uint32_t)real_times((int32_t)sum, requant->real[channel]) + (uint32_t)requant->zero_point;
+        return clamp((int32_t)moved, requant->low, requant->high);
+    }
+    const int32_t v = rescale(sum, requant->multiplier[channel], requant->left[channel], requant->right[channel]);
     /* Clamped first, so that nothing wraps. */
     return clamp(v, requant->low - requant->zero_point, requant->high - requant->zero_point) + requant->zero_point;
 }

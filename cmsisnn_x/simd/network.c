@@ -116,6 +116,12 @@ static void run_sample(const simd_step *step, const void *const *in, void *out, 
     case SIMD_SOFTMAX_ROWS:
         simd_softmax_rows(step->of.softmax, in[0], out);
         break;
+    case SIMD_SOFTMAX_WIDE_ROWS:
+        simd_softmax_wide_rows(&step->of.wide_softmax, in[0], out);
+        break;
+    case SIMD_CURVE:
+        simd_curve_of(&step->of.curve, in[0], out, step->count);
+        break;
     case SIMD_PAIR:
         step->pair_of(step->int_bits, &step->of.pair, in[0], in[1], out, step->count, step->period);
         break;
@@ -152,6 +158,22 @@ void simd_step_run(const simd_step *step, const void **in, void *out, void *scra
     }
 }
 
+/* Where a tensor that is read lies, of sample n of the caller's. */
+static const void *find(const simd_network *network, const simd_slot *slot, const void *const *in, void *const *out,
+                        size_t n, const char *workspace)
+{
+    switch (slot->where) {
+    case SIMD_WORKSPACE:
+        return workspace + slot->at;
+    case SIMD_INPUT:
+        return (const char *)in[slot->at] + n * network->in_bytes[slot->at];
+    case SIMD_OUTPUT:
+        return (const char *)out[slot->at] + n * network->out_bytes[slot->at];
+    default:
+        return slot->constant;
+    }
+}
+
 void simd_network_run(const simd_network *network, const void *const *in, void *const *out, ptrdiff_t first,
                       ptrdiff_t last, void *workspace)
 {
@@ -160,20 +182,17 @@ void simd_network_run(const simd_network *network, const void *const *in, void *
     for (size_t n = (size_t)first; n < (size_t)last; n++) {
         for (size_t i = 0; i < network->step_count; i++) {
             const simd_step *step = network->steps + i;
-            for (size_t k = 0; k < step->input_count; k++) {
-                const simd_slot *slot = step->inputs + k;
-                const size_t at = slot->at;
-                from[k] = slot->where == SIMD_WORKSPACE ? (char *)workspace + at
-                          : slot->where == SIMD_INPUT   ? (const char *)in[at] + n * network->in_bytes[at]
-                          : slot->where == SIMD_OUTPUT  ? (const char *)out[at] + n * network->out_bytes[at]
-                                                        : slot->constant;
-            }
+            for (size_t k = 0; k < step->input_count; k++)
+                from[k] = find(network, step->inputs + k, in, out, n, workspace);
             const size_t at = step->output.at;
             simd_step_run(step, from,
                           step->output.where == SIMD_OUTPUT ? (char *)out[at] + n * network->out_bytes[at]
                                                             : (char *)workspace + at,
                           scratch);
         }
+        for (size_t i = 0; i < network->state_count; i++)
+            memcpy(network->states[i].to, find(network, &network->states[i].from, in, out, n, workspace),
+                   network->states[i].bytes);
     }
 }
 

@@ -27,6 +27,8 @@ enum {
     SIMD_LOOK_UP_BYTES,
     SIMD_SOFTMAX,
     SIMD_SOFTMAX_ROWS,
+    SIMD_SOFTMAX_WIDE_ROWS,
+    SIMD_CURVE,
     SIMD_PAIR,
     SIMD_REQUANTISE,
     SIMD_MEAN,
@@ -70,6 +72,8 @@ typedef struct {
         simd_requantisation requantisation;
         simd_mean mean;
         const simd_softmax *softmax;
+        simd_wide_softmax wide_softmax;
+        simd_curve curve;
         simd_view view;
         struct {
             size_t rows;
@@ -80,9 +84,18 @@ typedef struct {
     } of;
 } simd_step;
 
+/* What a network remembers: after every sample, `bytes` from a tensor. */
+typedef struct {
+    simd_slot from;
+    void *to;
+    size_t bytes;
+} simd_state;
+
 typedef struct {
     const simd_step *steps;
     size_t step_count;
+    const simd_state *states;
+    size_t state_count;
     const size_t *in_bytes, *out_bytes; /* of one sample of the caller's tensors */
     size_t tensor_bytes;                /* of the workspace; then scratch of `scratch_bytes`, then `most_inputs` pointers */
     size_t scratch_bytes, most_inputs;

@@ -24,7 +24,7 @@ enum { SIMD_POW2, SIMD_AFFINE, SIMD_AFFINE_FLOAT };
  * Of zero points, with a bias of 32 bits; x is as it lies in memory and padding holds the zero point:
  *     start(bias) = bias - fill * (sum of the channel's weights)
  *     requantise(sum) = clamp(rescale(sum, multiplier, left, right) + zero_point, low, high)
- * where the last kind takes the nearest integer of sum * real, halves away from zero, in place of rescale.
+ * where the last kind takes the nearest integer of sum * real, halves away from zero, in place of rescale, and wraps.
  */
 typedef struct {
     int32_t bias_shift, out_shift;

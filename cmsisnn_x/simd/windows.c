@@ -154,19 +154,13 @@ size_t simd_wide_scratch_bytes(const simd_wide *p)
 
 static int16_t wide_output(int64_t sum, const simd_requant *r, ptrdiff_t channel)
 {
-    if (r->kind == SIMD_AFFINE_FLOAT) {
-        volatile const double product = (double)sum * r->real[channel];
-        const double v = product < INT16_MIN ? INT16_MIN : product > INT16_MAX ? INT16_MAX : product;
-        const int32_t whole = (int32_t)v;
-        const double rest = v - whole;
-        return (int16_t)clamp(whole + (rest >= 0.5) - (rest <= -0.5), r->low, r->high);
-    }
+    if (r->kind == SIMD_AFFINE_FLOAT)
+        return (int16_t)clamp(real_times((double)sum, r->real[channel]), r->low, r->high);
     const int32_t rounded = (int32_t)(((int64_t)r->multiplier[channel] + (1 << 15)) >> 16);
     const int32_t multiplier = rounded < INT16_MAX ? rounded : INT16_MAX;
     const int shift = 15 - r->left[channel] + r->right[channel];
     const uint64_t scaled = (uint64_t)sum * (uint64_t)(int64_t)multiplier + (UINT64_C(1) << (shift - 1));
-    const int64_t v = (int64_t)scaled >> shift;
-    return (int16_t)(v < r->low ? r->low : v > r->high ? r->high : v);
+    return (int16_t)clamp((int32_t)((int64_t)scaled >> shift), r->low, r->high);
 }
 
 void simd_wide_run(const simd_wide *p, const void *packed, const int16_t *in, int16_t *out, void *scratch)

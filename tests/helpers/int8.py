@@ -276,10 +276,10 @@ def moves() -> Graph:
 def types() -> Graph:
     """Bytes without a sign at the border, 16 bits between."""
     b = Builder()
-    x = b.look_up("signed", b.input("image", (5, 4, 3), "uint8"), "int8")
-    x = b.conv("wide", b.look_up("widen", x, "int16"), 4)
+    x = b.look_up("to_int8", b.input("image", (5, 4, 3), "uint8"), "int8")
+    x = b.conv("conv", b.look_up("widen", x, "int16"), 4)
     x = b.requantise("narrow", x, "int8")
-    return b.graph(b.look_up("unsigned", x, "uint8"))
+    return b.graph(b.look_up("to_uint8", x, "uint8"))
 
 
 GRAPHS: dict[str, Callable[[], Graph]] = {

@@ -143,12 +143,17 @@ def softmax_int16(
     x: np.ndarray, *, input_scale: float, beta: float = 1.0, arithmetic: Arithmetic = "tflm"
 ) -> np.ndarray:
     """E = exp table at min(MBQM(x - max; beta*s_in*65535/10) + 32767, ..); out = E / SUM E by a table of 1/(1 + x)."""
-    exp_table = interpolation_table(np.exp, -10.0, 0.0, arithmetic)
-    reciprocal_table = interpolation_table(lambda v: 1.0 / (1.0 + v), 0.0, 1.0, arithmetic)
     kind = np.float64 if arithmetic == "tflm" else np.float32
     real = float(kind(np.float32(input_scale)) * kind(np.float32(beta))) / (10.0 / 65535.0)
+    return softmax_int16_of(x, *quantize_multiplier(real), arithmetic)
+
+
+def softmax_int16_of(x: np.ndarray, multiplier: ArrayLike, shift: ArrayLike, arithmetic: Arithmetic) -> np.ndarray:
+    """`softmax_int16` from its factor."""
+    exp_table = interpolation_table(np.exp, -10.0, 0.0, arithmetic)
+    reciprocal_table = interpolation_table(lambda v: 1.0 / (1.0 + v), 0.0, 1.0, arithmetic)
     d = x.astype(np.int64) - x.astype(np.int64).max(axis=-1, keepdims=True)
-    scaled = multiply_by_quantized_multiplier(d, *quantize_multiplier(real))
+    scaled = multiply_by_quantized_multiplier(d, multiplier, shift)
     exps = look_up(exp_table, np.clip(scaled + 2**15 - 1, -(2**15), 2**15 - 1))
     total = exps.sum(axis=-1, keepdims=True)
     headroom = leading_zeros(total)
@@ -228,6 +233,19 @@ def _interpolate(magnitude: np.ndarray, bits: int, saturated: int) -> np.ndarray
     return np.where(index >= SIGMOID_STEPS - 1, saturated, inner)
 
 
+def logistic_of_steps(argument: np.ndarray) -> np.ndarray:
+    """int16 from the argument in steps of the table, 2^9 from one point to the next."""
+    result = _interpolate(np.abs(argument), 9, 0x7FFF << 10)
+    return (np.where(argument >= 0, result + 2**9, 2**25 - result + 2**9 - 1) >> 10).astype(np.int16)
+
+
+def tanh_of_steps(argument: np.ndarray) -> np.ndarray:
+    """As `logistic_of_steps`, 2^8 from one point to the next."""
+    result = _interpolate(np.abs(argument), 8, 0xFFFF << 8)
+    half, bias = 2**23, 2**7
+    return (np.where(argument >= 0, result - half + bias, half - result + bias - 1) >> 8).astype(np.int16)
+
+
 def logistic(
     x: np.ndarray, *, input_scale: float, input_zero_point: int = 0, arithmetic: Arithmetic = "tflm"
 ) -> np.ndarray:
@@ -236,9 +254,7 @@ def logistic(
     int16: output (2^-15, 0), straight lines between 256 points of the sigmoid.
     """
     if x.dtype == np.int16:
-        argument = _curve_argument(x, input_scale)
-        result = _interpolate(np.abs(argument), 9, 0x7FFF << 10)
-        return (np.where(argument >= 0, result + 2**9, 2**25 - result + 2**9 - 1) >> 10).astype(np.int16)
+        return logistic_of_steps(_curve_argument(x, input_scale))
     if arithmetic == "litert":
         return _curve_float(x, sigmoid, input_scale, input_zero_point, (2.0**-8, -128))
 
@@ -256,10 +272,7 @@ def tanh(
     int16: output (2^-15, 0), 2 * sigmoid(2x) - 1 on the table of `logistic`.
     """
     if x.dtype == np.int16:
-        argument = _curve_argument(x, input_scale)
-        result = _interpolate(np.abs(argument), 8, 0xFFFF << 8)
-        half, bias = 2**23, 2**7
-        return (np.where(argument >= 0, result - half + bias, half - result + bias - 1) >> 8).astype(np.int16)
+        return tanh_of_steps(_curve_argument(x, input_scale))
     if arithmetic == "litert":
         return _curve_float(x, hyperbolic_tangent, input_scale, input_zero_point, (2.0**-7, 0))
 

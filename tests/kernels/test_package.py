@@ -20,6 +20,8 @@ BUILD_TIME = ("_build/",)
         ".buffers",
         ".cmsis",
         ".cmsis._check",
+        ".int8.reductions",
+        ".int8.weighted",
         ".interleave",
         ".network",
         ".ops",

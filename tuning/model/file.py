@@ -172,7 +172,7 @@ def find_model(source: str | os.PathLike[str]) -> Path:
         raise ModelError(f"{source}: cannot be read: {problem.strerror}") from None
     if str(source) in models:
         return models[str(source)]
-    if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
+    if path.suffix in (".yaml", ".yml", ".tflite") or len(path.parts) > 1:
         raise ModelError(f"{source}: no such file")
     raise ModelError(f"{source}: neither a file nor a shipped model; {yaml_file.suggest(str(source), models)}")
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cached_property, lru_cache
 from operator import attrgetter
 from typing import Any
 
@@ -167,6 +167,12 @@ def kernel_key(step: Step, aligned: tuple[bool, bool] = (True, True)) -> Hashabl
     """Equal for steps that run the same compiled kernel. `aligned` says whether input and output start at word
     boundaries, which kernels make use of.
     """
-    schemes = tuple(None if one.scheme is None else tuple(one.scheme.macros().items()) for one in step.layers)
     own = (*map(_OF_THE_KERNEL, step.layers), step.variant, aligned)
-    return own if not any(schemes) else (*own, schemes)
+    return (*own, *map(_macros, step.layers)) if step.lead.type.is_affine else own
+
+
+@lru_cache(maxsize=256)
+def _macros(layer: Layer) -> Hashable:
+    """What a kernel with zero points is made of besides geometry."""
+    scheme = {} if layer.scheme is None else layer.scheme.macros()
+    return (*scheme.items(), *layer.row.macros(layer).items())

@@ -264,7 +264,9 @@ def test_shipped_models_keep_to_the_published_schema() -> None:
 
     schema = published("model-1")
     jsonschema.Draft202012Validator.check_schema(schema)
-    for path in list_models().values():
+    paths = [path for path in list_models().values() if path.suffix == ".yaml"]
+    assert len(paths) >= 10
+    for path in paths:
         jsonschema.validate(yaml.safe_load(path.read_text(encoding="utf-8")), schema)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({"schema": 1, "name": "x", "input": {"shape": [1, 1]}, "layers": []}, schema)
