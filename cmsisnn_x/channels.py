@@ -23,7 +23,12 @@ MOST_RIGHT, LARGEST = 23, 2**29
 """Most bits that the fast way shifts, and the largest accumulator that it takes."""
 HALF = 2**30
 """The least multiplier that the fast way takes: that of a factor which is a power of two."""
-RECORDS = {"right": "cxn_affine_channel", "any": "cxn_affine_channel", "real": "cxn_real_channel", "wide": "cxn_wide_channel"}
+RECORDS = {
+    "right": "cxn_affine_channel",
+    "any": "cxn_affine_channel",
+    "real": "cxn_real_channel",
+    "wide": "cxn_wide_channel",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +63,9 @@ def channels_of(layer: Layer) -> Channels:
         return _wide(scheme, start)
     low, high = layer.type.low, layer.type.high
     up, down = np.maximum(flat, 0).sum(1), np.minimum(flat, 0).sum(1)
-    reach = np.maximum(np.abs(start), np.maximum(np.abs(start + up * high + down * low), np.abs(start + up * low + down * high)))
+    reach = np.maximum(
+        np.abs(start), np.maximum(np.abs(start + up * high + down * low), np.abs(start + up * low + down * high))
+    )
     return _narrow(scheme, start, reach, ~flat.any(1))
 
 
@@ -73,7 +80,7 @@ def _narrow(scheme: Affine, start: np.ndarray, reach: np.ndarray, is_constant: n
     is_weak = ~is_constant & ((multiplier == 0) | (shift < -MOST_RIGHT)) & (reach < np.minimum(weakest, 2**23 - 2))
     multiplier = np.where(is_constant | is_weak, HALF, multiplier)
     shift = np.where(is_constant, -1, np.where(is_weak, -MOST_RIGHT, shift))
-    is_right = (multiplier >= HALF) & (-MOST_RIGHT <= shift) & (shift <= -1) & (reach <= LARGEST)
+    is_right = (multiplier >= HALF) & (shift >= -MOST_RIGHT) & (shift <= -1) & (reach <= LARGEST)
     if is_right.all():
         return Channels("right", _words(start, multiplier, -shift - 1))
     return Channels("any", _words(start, multiplier, shift))

@@ -160,7 +160,7 @@ class Op:
     scratch: Callable[[Case, Variant], int] = _no_scratch
     pack: Callable[[Layer, Variant], np.ndarray] | None = None
     macros: Callable[[Layer], Mapping[str, int | str]] = _no_macros
-    operands: Callable[[Layer, "Variant | None"], Mapping[str, np.ndarray]] = _no_operands
+    operands: Callable[[Layer, Variant | None], Mapping[str, np.ndarray]] = _no_operands
     append: Callable[[Any, Layer, Mapping[str, np.ndarray]], None] | None = None
 
     def __repr__(self) -> str:

@@ -9,6 +9,7 @@ from .layers import Layer
 from .packing import pack_device_weights
 from .variant import Variant
 
+
 def operands_of(layer: Layer, variant: Variant | None) -> dict[str, np.ndarray]:
     """The constant operands of a layer's kernel by name, in the order of its arguments.
 

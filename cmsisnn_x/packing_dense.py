@@ -59,7 +59,9 @@ def pack_dense(layer: Layer, variant: Variant) -> np.ndarray:
     assert layer.weights is not None
     rows, columns = layer.weights.shape
     steps = -(-columns // 4)
-    weights = np.pad(layer.weights, ((0, 0), (0, 4 * steps - columns))).reshape(rows, steps, 4)[..., PAIRS[layer.type.twin]]
+    weights = np.pad(layer.weights, ((0, 0), (0, 4 * steps - columns))).reshape(rows, steps, 4)[
+        ..., PAIRS[layer.type.twin]
+    ]
     weights = weights.reshape(rows, steps, 2, 2)  # row, step, pair, element of the pair
     if variant.weight_layout == "widened":
         weights = weights.astype(np.int16)

@@ -3,13 +3,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 from cmsisnn_x.op import device_variant_problem, device_variants
-from cmsisnn_x.variant import Variant
 from helpers.affine_layers import KINDS, weighted
-from helpers.device import Build, Case, assert_kernel, check_on_host, host_compiler, sample
+from helpers.device import Build, Case, assert_kernel, check_on_host, host_compiler
 from helpers.layers import features
 
 from .test_convolve import OFFSETS, SHAPES, family, some_of_each_family
