@@ -23,9 +23,10 @@ from tuning.plan import LayerPlan, Plan
 from .arguments import Border, body, borders, element, numbered, parameters, shape_text, sizes, taken
 from .assertions import Check, checks, input_sides
 from .cgen import WHOLE_FUNCTION, array_declare, comment_text, macros, plain_text
-from .check import EmitError, check_plan
+from .check import RESET, EmitError, check_plan
 from .kernel_text import Kernel, kernel_of
 from .names import Names, layer_function, run_function, step_functions
+from .states import Held, held_states
 from .weights import activation_table
 
 if TYPE_CHECKING:
@@ -118,6 +119,9 @@ class Project:
     kernels: tuple[Inclusion, ...]
     arrays: tuple[Array, ...]
     checks: tuple[Check, ...]
+    states: tuple[Held, ...]
+    reset: str
+    ready: str
 
     @property
     def sides(self) -> list[str]:
@@ -153,6 +157,7 @@ def project(plan: Plan) -> Project:
         network |= side.macros()
     if plan.arithmetic is not None:
         network[f"{prefix}_ARITHMETIC"] = f'"{comment_text(plan.arithmetic)}"'
+    states = writer.held()
     _check_prefixes(plan, network, layers)
     identity = _identity(layers, writer.arrays)
     return Project(
@@ -180,6 +185,9 @@ def project(plan: Plan) -> Project:
         kernels=tuple(writer.kernels.values()),
         arrays=tuple(writer.arrays),
         checks=tuple(checks(plan, writer.operands)),
+        states=states,
+        reset=f"{name}_{RESET}",
+        ready=writer.names.new(f"{name}_is_ready"),
     )
 
 
@@ -191,7 +199,8 @@ class _Writer:
         self.functions = [layer_function(plan.model, item.layer.name) for item in plan.layers]
         # External names are taken before any other.
         self.steps = step_functions(plan.model, plan.steps)
-        self.names = Names([run_function(plan.model), *self.functions, *self.steps.values()])
+        own = [run_function(plan.model), *([f"{plan.model}_{RESET}"] if self.graph.states else [])]
+        self.names = Names([*own, *self.functions, *self.steps.values()])
         self.arena = self.names.new(f"{plan.model}_arena")
         self.arrays: list[Array] = []
         self.kernels: dict[Kernel, Inclusion] = {}
@@ -199,7 +208,10 @@ class _Writer:
         self.operands: list[dict[str, str]] = []
         self.constants: dict[str, str] = {}
         self.values: list[tuple[np.ndarray, ...]] = []
-        self.callers = {
+        self.states = {
+            state.read: self.names.new(f"{plan.model}_state_{at}") for at, state in enumerate(self.graph.states)
+        }
+        self.callers = self.states | {
             name: own
             for side, tensors in (("input", self.graph.inputs), ("output", self.graph.outputs))
             for name, own in zip(tensors, numbered(side, len(tensors)), strict=True)
@@ -274,6 +286,21 @@ class _Writer:
                 ", ".join([*reads, pool.output]),
             )  # fmt: skip
         return found
+
+    def held(self) -> tuple[Held, ...]:
+        """What the network remembers."""
+
+        def array(name: str, comment: str, values: np.ndarray) -> str:
+            self.arrays.append(Array(self.names.new(name), comment, values))
+            return self.arrays[-1].name
+
+        def source(tensor: str) -> str:
+            producer = self.graph.producer(tensor)
+            if producer is None:
+                return self.callers.get(tensor) or self.constants[tensor]
+            return self._place(tensor, "OUTPUT", self._prefix(self.graph.index(producer)))
+
+        return held_states(self.graph, self.states, array, source)
 
     def _prefix(self, index: int) -> str:
         return f"{self.plan.model}_{self.plan.layers[index].layer.name}".upper()
