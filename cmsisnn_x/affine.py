@@ -220,8 +220,11 @@ class Affine:
         multiplier, shift = np.array(self.multiplier, np.int64), np.array(self.shift, np.int64)
         if self.rounding == "float":
             scaled = np.asarray(acc, np.float64) * np.array(self.reals)
-            rounded = np.clip(np.copysign(np.floor(np.abs(scaled) + 0.5), scaled), -(2**31), 2**31 - 1)
-            return np.clip(rounded.astype(np.int64) + self.output_zero_point, self.low, self.high)
+            whole = np.floor(np.abs(scaled))
+            rounded = np.copysign(whole + (np.abs(scaled) - whole >= 0.5), scaled)
+            # What 32 bits do not hold is -2^31 on x86.
+            held = np.where((rounded >= -(2**31)) & (rounded < 2**31), rounded, -(2**31)).astype(np.int64)
+            return np.clip(wrapped(held + self.output_zero_point), self.low, self.high)
         if self.bits == 16:
             short = np.minimum((multiplier + 2**15) >> 16, 2**15 - 1)
             scaled = (np.asarray(acc, np.int64) * short + (np.int64(1) << (14 - shift))) >> (15 - shift)
@@ -394,9 +397,11 @@ class AffineMean:
 
 @dataclass(frozen=True)
 class AffineRescale:
-    """Element by element to another scale, where a table would be too long: int16 in or out::
+    """Element by element to another scale, where a table would be too long: int16 in::
 
     out = clamp(rescale(x - input_zero_point, multiplier, shift) + output_zero_point, low, high)
+
+    Below the zero point the factor is that of `below`, a multiplier and a shift, where there is one: a leaky ReLU.
     """
 
     input_zero_point: int
@@ -405,17 +410,23 @@ class AffineRescale:
     shift: int
     low: int
     high: int
+    below: tuple[int, int] | None = None
     fill: ClassVar[int] = 0
     problem: ClassVar[None] = None
 
     def apply(self, x: np.ndarray) -> np.ndarray:
-        shifted = np.asarray(x, np.int64) - self.input_zero_point
-        return np.clip(rescale(shifted, self.multiplier, self.shift) + self.output_zero_point, self.low, self.high)
+        steps = np.asarray(x, np.int64) - self.input_zero_point
+        scaled = rescale(steps, self.multiplier, self.shift)
+        if self.below is not None:
+            scaled = np.where(steps < 0, rescale(steps, *self.below), scaled)
+        return np.clip(scaled + self.output_zero_point, self.low, self.high)
 
     def macros(self) -> Mapping[str, int]:
+        multiplier, shift = self.below or (self.multiplier, self.shift)
         return {
             "INPUT_ZERO_POINT": self.input_zero_point, "OUTPUT_ZERO_POINT": self.output_zero_point,
-            "MULTIPLIER": self.multiplier, "EXPONENT": self.shift, "OUT_MIN": self.low, "OUT_MAX": self.high,
+            "MULTIPLIER": self.multiplier, "EXPONENT": self.shift, "BELOW_MULTIPLIER": multiplier,
+            "BELOW_EXPONENT": shift, "OUT_MIN": self.low, "OUT_MAX": self.high,
         }  # fmt: skip
 
 
@@ -457,7 +468,3 @@ class AffineSoftmax:
 
     def macros(self) -> Mapping[str, int]:
         return {"MULTIPLIER": self.multiplier, "EXPONENT": self.shift, "DIFF_MIN": self.diff_min, "OUT_BITS": self.bits}
-
-
-Scheme = Affine | AffineClamp | AffineSum | AffineProduct | AffineMean | AffineRescale | AffineSoftmax
-"""What `Layer.scheme` may hold."""

@@ -106,9 +106,7 @@ def _high_multiply_16(a: np.ndarray, b: int) -> np.ndarray:
 def sigmoid(x: Numbers, out: Numbers, arithmetic: str) -> np.ndarray:
     """LOGISTIC: the output's scale is 2^-8 and its zero point -128."""
     if arithmetic == "litert":
-        with np.errstate(over="ignore"):
-            real = 1 / (1 + np.exp(-_reals(x)))
-        return _rounded(real, out)
+        return _rounded(1 / (1 + single(np.exp, -_reals(x))), out)
     argument, beyond = _argument(x)
     upper = reciprocal(exponential(-np.abs(argument), 4))
     value = np.where(argument == 0, 2**30, np.where(argument > 0, upper, ONE - upper))
@@ -118,11 +116,17 @@ def sigmoid(x: Numbers, out: Numbers, arithmetic: str) -> np.ndarray:
 def tanh(x: Numbers, out: Numbers, arithmetic: str) -> np.ndarray:
     """TANH: the output's scale is 2^-7 and its zero point 0."""
     if arithmetic == "litert":
-        return _rounded(np.tanh(_reals(x)), out)
+        return _rounded(single(np.tanh, _reals(x)), out)
     argument, beyond = _argument(x)
     upper = _newton(exponential(-np.abs(argument), 5)) - 2**29
     value = np.sign(argument) * np.minimum(upper << 2, ONE)
     return _limited(out.clamp(rounding_divide(value, 24)), beyond)
+
+
+def single(function: np.ufunc, values: np.ndarray) -> np.ndarray:
+    """A function of float32 numbers, rounded once, as the C library has it; NumPy's own is off by a bit at times."""
+    with np.errstate(over="ignore"):
+        return function(values.astype(np.float64)).astype(np.float32)
 
 
 def _reals(x: Numbers) -> np.ndarray:
@@ -136,10 +140,12 @@ def _rounded(real: np.ndarray, out: Numbers) -> np.ndarray:
 
 
 def _argument(x: Numbers) -> tuple[np.ndarray, np.ndarray]:
-    """The number in Q4.27, and -1 or 1 where it lies so far out that the curve is at its limit."""
+    """The number in Q4.27, and -1 or 1 where it lies so far out that the curve is at its limit; from a scale of 8 on
+    the zero point itself lies below.
+    """
     multiplier, shift = quantize_multiplier(float(x.scale) * 2**27)
     radius = 15 * 2**27 // 2**shift if shift >= 0 else 256
-    beyond = np.where(np.abs(x.every) >= radius, np.sign(x.every), 0)
+    beyond = np.where(np.abs(x.every) >= radius, np.where(x.every > 0, 1, -1), 0)
     return rescale(np.where(beyond == 0, x.every, 0), multiplier, shift), beyond
 
 

@@ -26,7 +26,7 @@ from .layers import Layer
 from .steps import Step, steps_of
 
 ALIGNMENT = 4
-"""Bytes: the kernels read and write the arena in words."""
+"""Bytes: the kernels read and write the arena in words. Whoever places or checks tensors takes it from here."""
 EXACT = 8
 """Blocks up to which `place` goes through all arrangements that could be better."""
 

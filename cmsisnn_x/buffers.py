@@ -28,8 +28,10 @@ def layer_scratch_bytes(layer: Layer, variant: Variant, pooling: Layer | None = 
         (pool_top, _), (pool_left, _) = pooling.padding
         pool = Pool(pooling.kernel, pooling.stride, (pool_top, pool_left))
     sides = (out_h, out_w)
+    height, width, channels = layer.image
+    image = (height, width, channels // layer.groups)  # a column has those of one group
     case = Case(
-        layer.python_op, layer.type.twin, layer.image, 1, out_ch, layer.kernel, layer.stride, (top, left), sides, pool
+        layer.python_op, layer.type.twin, image, 1, out_ch, layer.kernel, layer.stride, (top, left), sides, pool
     )  # fmt: skip
     return footprint(case, variant)
 

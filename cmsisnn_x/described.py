@@ -16,18 +16,20 @@ from .affine import (
     AffineSoftmax,
     AffineSum,
     Rescale,
-    Scheme,
 )
+from .affine_curves import AffineCurve, AffineSoftmax16, Scheme
 from .layers import Layer, View
 
 KINDS: dict[str, type[Any]] = {
     "affine": Affine,
     "clamp": AffineClamp,
+    "curve": AffineCurve,
     "sum": AffineSum,
     "product": AffineProduct,
     "mean": AffineMean,
     "rescale": AffineRescale,
     "softmax": AffineSoftmax,
+    "softmax16": AffineSoftmax16,
 }
 """The schemes with zero points, by what files call them."""
 _NAMES = {made: name for name, made in KINDS.items()}

@@ -16,7 +16,16 @@ from ..layers import Layer
 from ..op import Case, Op, Shape
 from ..packing_dense import pack_dense
 from ..variant import BASELINE, UNROLLS, Family, Variant
-from ._shared import AFFINE_WEIGHTS, SCHEDULES, channel_macros, channel_operands, cores_of, nothing, round_up_even, scratch_of
+from ._shared import (
+    AFFINE_WEIGHTS,
+    SCHEDULES,
+    channel_macros,
+    channel_operands,
+    cores_of,
+    nothing,
+    round_up_even,
+    scratch_of,
+)
 
 DENSE_BASELINE = replace(BASELINE, block_cols=1, im2col_cols=1)
 
@@ -84,15 +93,14 @@ def _append(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray]) ->
     executor.weighted(
         False,
         layer.type.bits == 16,
-        (1, 1, prod(layer.input_shape)),
-        (1, 1, prod(layer.output_shape)),
+        (1, layer.samples, prod(layer.input_shape)),
+        (1, layer.samples, prod(layer.output_shape)),
         (1, 1),
         (1, 1),
         (0, 0),
         layer.requant,
         constants["weights"],
         constants.get("bias"),
-        samples=layer.samples,
     )
 
 

@@ -22,12 +22,16 @@ channels without weights, without a factor, with the least one; a range cut at b
 """
 
 
-def weighted(op: str, shape: tuple[int, ...], *, kind: str = "common", zero: tuple[int, int] | None = None, **options: object) -> Layer:
+def weighted(
+    op: str, shape: tuple[int, ...], *, kind: str = "common", zero: tuple[int, int] | None = None, **options: object
+) -> Layer:
     """A convolution or fully connected layer of int8, with one factor per channel.
 
     `kind` is one of `KINDS`, `zero` the zero points of input and output.
     """
-    groups, dilation, wide = (options.pop(name, default) for name, default in (("groups", 1), ("dilation", (1, 1)), ("wide", False)))
+    groups, dilation, wide = (
+        options.pop(name, default) for name, default in (("groups", 1), ("dilation", (1, 1)), ("wide", False))
+    )
     layer = make_layer(op, shape, dtype="q15" if wide else "q7", weights_dtype="q7", **options)
     assert layer.weights is not None
     rng = np.random.default_rng(zlib.crc32(f"{layer.name}{kind}{zero}{shape}{options}".encode()))
@@ -46,21 +50,33 @@ def weighted(op: str, shape: tuple[int, ...], *, kind: str = "common", zero: tup
     if kind == "weak":
         reals = rng.choice(np.array([0.0, 1e-9, 2.0**-32, 1e-7, reals[0]]), count)
         channels = weights if op != "depthwise_conv2d" else np.moveaxis(weights, -1, 0)
-        channels[:: 3] = 0
+        channels[::3] = 0
         bias[::2] = rng.integers(-(2**31), 2**31 - 1, bias[::2].shape)
     if zero is None:
-        zero = (0, 0) if wide else (int(rng.choice([-128, 127, 0, -1, 5, -77])), int(rng.choice([-128, 127, 0, 3, -60])))
+        zero = (
+            (0, 0) if wide else (int(rng.choice([-128, 127, 0, -1, 5, -77])), int(rng.choice([-128, 127, 0, 3, -60])))
+        )
     own = TENSOR_TYPES["int16" if wide else "int8"]
     low, high = (own.low + 40, own.high - 30) if kind == "clamped" else (own.low, own.high)
     multiplier, shift = zip(*map(quantize_multiplier, reals.tolist()), strict=True)
     scheme = Affine(*zero, multiplier, shift, low, high, bits=own.bits)
     return replace(
         layer, dtype=own.name, weights_dtype="int8", weights=weights, bias=bias.astype(np.int64 if wide else np.int32), scheme=scheme,
-        groups=groups, dilation=dilation,
+        groups=groups, dilation=dilation, padding=_reached(layer, dilation),
     )  # fmt: skip
 
 
-def pooling(op: str, shape: tuple[int, ...], *, dtype: str = "int8", limits: tuple[int, int] | None = None, **options: object) -> Layer:
+def _reached(layer: Layer, dilation: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Padding as far as the windows reach; its first half is given."""
+    (top, _), (left, _) = layer.padding
+    axes = zip(layer.output_image[:2], layer.image[:2], layer.kernel, layer.stride, (top, left), dilation, strict=True)
+    first, second = ((p, max((o - 1) * s + (k - 1) * d + 1 - i - p, 0)) for o, i, k, s, p, d in axes)
+    return first, second
+
+
+def pooling(
+    op: str, shape: tuple[int, ...], *, dtype: str = "int8", limits: tuple[int, int] | None = None, **options: object
+) -> Layer:
     """A pooling layer, of the whole range or clamped."""
     own = TENSOR_TYPES[dtype]
     layer = make_layer(op, shape, dtype=own.twin, **options)
@@ -94,7 +110,14 @@ def _dense(layer: Layer, x: np.ndarray) -> np.ndarray:
         scaled = oracle.round_half_away(oracle.wrap32(total).astype(np.float64) * np.array(scheme.reals))
         return oracle.clamp(scaled + scheme.output_zero_point, x.dtype, scheme.low, scheme.high)
     return oracle.requantize(
-        acc, layer.bias, np.array(scheme.multiplier), np.array(scheme.shift), scheme.output_zero_point, scheme.low, scheme.high, x.dtype
+        acc,
+        layer.bias,
+        np.array(scheme.multiplier),
+        np.array(scheme.shift),
+        scheme.output_zero_point,
+        scheme.low,
+        scheme.high,
+        x.dtype,
     )
 
 
@@ -103,13 +126,20 @@ def _pool(layer: Layer, x: np.ndarray) -> np.ndarray:
     scheme = layer.scheme
     # What lies beyond the far edge is no matter; what windows reach there is.
     return run(
-        x[None], kernel=layer.kernel, stride=layer.stride, padding=layer.padding, activation_min=scheme.low, activation_max=scheme.high
+        x[None],
+        kernel=layer.kernel,
+        stride=layer.stride,
+        padding=layer.padding,
+        activation_min=scheme.low,
+        activation_max=scheme.high,
     )
 
 
 EXPECTED: dict[str, Callable[..., np.ndarray]] = {
     "conv2d": lambda layer, x: oracle.conv2d(x[None], layer.weights, layer.bias, **_windows(layer)),
-    "depthwise_conv2d": lambda layer, x: oracle.depthwise_conv2d(x[None], layer.weights[None], layer.bias, **_windows(layer)),
+    "depthwise_conv2d": lambda layer, x: oracle.depthwise_conv2d(
+        x[None], layer.weights[None], layer.bias, **_windows(layer)
+    ),
     "fully_connected": _dense,
     "max_pool2d": _pool,
     "avg_pool2d": _pool,

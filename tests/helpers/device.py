@@ -117,7 +117,9 @@ class Case:
     def constants(self) -> tuple[np.ndarray, ...]:
         """What the kernel gets besides its input: packed weights and bias, or the other operand of ``multiply``."""
         if self.layer.type.is_affine:
-            others = [np.ascontiguousarray(x, self.layer.numpy_dtype) for x in (self.other, self.third) if x is not None]
+            others = [
+                np.ascontiguousarray(x, self.layer.numpy_dtype) for x in (self.other, self.third) if x is not None
+            ]
             return *others, *self.layer.row.operands(self.layer, self.variant).values()
         if self.other is not None:
             return (np.ascontiguousarray(self.other, self.layer.numpy_dtype),)

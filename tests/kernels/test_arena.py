@@ -19,6 +19,7 @@ from cmsisnn_x.arena import (
     Life,
     Region,
     aligned,
+    arrange,
     live_bytes,
     lives,
     lower_bound,
@@ -31,7 +32,8 @@ from cmsisnn_x.graph import Graph, Node, Tensor
 from cmsisnn_x.layers import Layer
 from cmsisnn_x.scheme import TENSOR_TYPES
 from cmsisnn_x.steps import Step, steps_of
-from tuning.model import list_models, load_model
+from tuning.load import load_model
+from tuning.model import list_models
 
 # ---------------------------------------------------------------- chains
 
@@ -101,9 +103,10 @@ def test_the_memory_map_tells_the_same_story(case: tuple[list[Layer], list[int]]
 
 def test_every_example_model_meets_its_lower_bound() -> None:
     for name in list_models():
-        layers = load_model(name).layers
-        scratch = [1000 + 8 * i for i in range(len(layers))]
-        assert plan_arena(layers, scratch).bytes == lower_bound(of_chain(layers, scratch))
+        graph = load_model(name).graph
+        steps = steps_of([node.layer for node in graph.nodes])
+        scratch = [1000 + 8 * i for i in range(len(steps))]
+        assert arrange(graph, steps, scratch).bytes == lower_bound(list(lives(graph, steps, scratch).values()))
 
 
 def test_relu_works_in_place_inside_the_arena_only() -> None:

@@ -17,7 +17,7 @@ from cmsisnn_x.scheme import TENSOR_TYPES
 from cmsisnn_x.steps import Step, pooling_behind, steps_of
 from helpers.networks import NETWORKS, conv, dense, pool
 from helpers.plans import chain
-from tuning.model import load_model
+from tuning.load import load_model
 
 FUSED = Variant(8, 2, 2, 2, fused_pool=True)
 

@@ -21,6 +21,8 @@ from .affine import estimate_affine, has_twin
 from .fused import estimate_fused
 from .table import TERMS, Estimate, Estimates
 
+PASSES = ("steps", "straight_steps")
+"""Parts that are passes of the inner loop; those of rows that are left over are named alike."""
 LEAST_STEP = 0.4
 """Share of the instruction mix that a pass of the inner loop takes at least, whatever was fitted; assembly that keeps
 everything in registers comes near the whole.
@@ -107,20 +109,20 @@ def _coefficients(layer: Layer, families: Mapping[str, Variant | None], target: 
     core, features = target.core_timing or target.timing, target.features
     own = target.timing == core
     found = fitted.coefficients(target.core)
-    parts = ops.parts_of(layer)
-    steps = [at for at, part in enumerate(parts) if part.removeprefix("left_") in ("steps", "straight_steps")]
-    table = np.empty((len(families), len(parts)))
-    for row, (name, variant) in enumerate(families.items()):
-        price = ops.price(layer, variant, features, core)
-        prior = price if own else ops.price(layer, variant, features, target.timing)
-        fit = found.families.get(name)
-        if fit is None:
-            table[row] = prior * np.array(found.factors(name) or 1.0)
-            continue
-        known = np.array(fit)
+    prices = np.array([ops.price(layer, variant, features, core) for variant in families.values()])
+    priors = prices
+    if not own:
+        priors = np.array([ops.price(layer, variant, features, target.timing) for variant in families.values()])
+    fits = [found.families.get(name) for name in families]
+    # What was not fitted costs what its relatives make of the instruction mix.
+    factors = [(found.factors(name) or 1.0) if fit is None else 1.0 for name, fit in zip(families, fits, strict=True)]
+    table = np.array([prior * np.array(factor) for prior, factor in zip(priors, factors, strict=True)])
+    if rows := [row for row, fit in enumerate(fits) if fit is not None]:
+        known = np.array([fits[row] for row in rows], float)
         # Passes and loop turns often grow together: least squares may charge all of it to the one or the other.
-        known[steps] = np.maximum(known[steps], LEAST_STEP * price[steps])
-        table[row] = known if own else known * (1 + TIMING_SHARE * (prior / price - 1))
+        steps = [at for at, part in enumerate(ops.parts_of(layer)) if part.removeprefix("left_") in PASSES]
+        known[:, steps] = np.maximum(known[:, steps], LEAST_STEP * prices[rows][:, steps])
+        table[rows] = known if own else known * (1 + TIMING_SHARE * (priors[rows] / prices[rows] - 1))
     return table
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
+from cmsisnn_x.arena import ALIGNMENT
 from cmsisnn_x.errors import CmsisnnError
 from cmsisnn_x.graph import Graph, Node
 from tuning.base.cflags import cflags_problem
@@ -13,7 +14,6 @@ from tuning.base.errors import TuningError
 from tuning.base.names import layer_name_problem, model_name_problem
 from tuning.plan import LayerPlan, Plan
 
-WORD = 4
 RESET = "reset"
 
 
@@ -138,8 +138,8 @@ def _check_buffers(item: LayerPlan, following: LayerPlan | None, arena_bytes: in
         raise _error(f"layer {name}: scratch_offset", f"a place for {item.scratch_bytes} bytes", None)
     placed = [(what, at, size) for what, (at, size) in sizes.items() if at is not None and size]
     for what, at, size in placed:
-        if at % WORD or at < 0 or at + size > arena_bytes:
-            place = f"{size} bytes at a multiple of {WORD} inside an arena of {arena_bytes}"
+        if at % ALIGNMENT or at < 0 or at + size > arena_bytes:
+            place = f"{size} bytes at a multiple of {ALIGNMENT} inside an arena of {arena_bytes}"
             raise _error(f"layer {name}: {what}_offset", place, at)
     for number, (what, at, size) in enumerate(placed):
         for other, other_at, other_size in placed[number + 1 :]:

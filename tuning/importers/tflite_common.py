@@ -44,6 +44,12 @@ def require_type(item: Quantised, *types: str) -> None:
         raise Refused(f"expected {' or '.join(types)}, got {item.type}")
 
 
+def require_zero(*items: Quantised) -> None:
+    """Kernels of int16 know no zero points."""
+    if any(item.zero_point for item in items):
+        raise Refused(f"expected int16 with zero point 0, got {[item.zero_point for item in items]}")
+
+
 def image_of(item: Quantised) -> tuple[int, int, int, int]:
     if len(item.shape) != 4:
         raise Refused(f"expected an image of four dimensions, got {item.shape}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from math import frexp
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,9 +16,11 @@ from cmsisnn_x.affine import (
     AffineProduct,
     AffineRescale,
     AffineSum,
+    activation_range,
     quantize_multiplier,
 )
-from cmsisnn_x.affine_tables import Numbers
+from cmsisnn_x.affine_curves import AffineCurve
+from cmsisnn_x.affine_tables import Numbers, single
 from cmsisnn_x.scheme import TENSOR_TYPES
 
 from .integer_graph import Quantised, Refused
@@ -25,8 +28,8 @@ from .tflite_common import (
     Converter,
     limits_of,
     numbers_of,
-    require_alike,
     require_type,
+    require_zero,
 )
 from .tflite_file import FileOp
 
@@ -43,6 +46,8 @@ def _sum(sign: int) -> Converter:
         require_type(b, a.type)
         require_type(out, a.type)
         _check_broadcast(a, b, out)
+        if a.type == "int16" and walk.arithmetic == "litert" and _shifts_in_litert(op, a, b, out):
+            raise Refused("LiteRT adds int16 of power-of-two scales in shifts of its own (pot_scale_int16)")
         scheme = AffineSum.of(
             (a.scale, b.scale, out.scale), (a.zero_point, b.zero_point, out.zero_point), limits_of(op, out),
             sign=sign, dtype=a.type,
@@ -51,6 +56,10 @@ def _sum(sign: int) -> Converter:
         walk.become(op, out)
 
     return convert
+
+
+def _shifts_in_litert(op: FileOp, *items: Quantised) -> bool:
+    return bool(op.options["pot_scale_int16"]) and all(frexp(item.scale)[0] == 0.5 for item in items)
 
 
 def _check_broadcast(a: Quantised, b: Quantised, out: Quantised) -> None:
@@ -68,6 +77,8 @@ def _product(walk: Walk, op: FileOp) -> None:
     require_type(b, a.type)
     require_type(out, a.type)
     _check_broadcast(a, b, out)
+    if a.type == "int16":
+        require_zero(a, b, out)
     kind = np.float64 if walk.arithmetic == "tflm" else np.float32
     factor = quantize_multiplier(float(kind(a.scale) * kind(b.scale) / kind(out.scale)))
     scheme = AffineProduct(a.zero_point, b.zero_point, *factor, out.zero_point, *limits_of(op, out))
@@ -79,8 +90,9 @@ def _extremum(kind: str) -> Converter:
     def convert(walk: Walk, op: FileOp) -> None:
         a, b, out = walk.input(op), walk.input(op, 1), walk.output(op)
         require_type(a, "int8", "int16")
-        require_alike(op, a, b, out)
-        _check_broadcast(a, b, out)
+        require_type(b, a.type)
+        require_type(out, a.type)
+        _check_broadcast(a, b, out)  # scales are not compared: TFLM and LiteRT take the integers as they are
         walk.builder.pair(walk.name(op, kind), kind, a, b, out, AffineClamp(*out.limits))
         walk.become(op, out)
 
@@ -95,6 +107,11 @@ def _table(kind: str, values: Table, fixed: tuple[float, int] | None = None) -> 
 
     def convert(walk: Walk, op: FileOp) -> None:
         x, out = walk.input(op), walk.output(op)
+        if x.type == "int16" and kind in WIDE:
+            require_type(out, "int16")
+            _wide(walk, op, kind, x, out)
+            walk.become(op, out)
+            return
         require_type(x, "int8")
         require_type(out, "int8")
         if fixed and (out.scale, out.zero_point) != fixed:
@@ -103,6 +120,38 @@ def _table(kind: str, values: Table, fixed: tuple[float, int] | None = None) -> 
         walk.become(op, out)
 
     return convert
+
+
+WIDE = ("leaky_relu", "relu", "relu6", "sigmoid", "tanh")
+"""Functions that TFLM has of int16 too."""
+
+
+def _wide(walk: Walk, op: FileOp, kind: str, x: Quantised, out: Quantised) -> None:
+    """A function of int16: too many numbers for a table."""
+    size = (x.size,)
+    if kind in ("sigmoid", "tanh"):
+        require_zero(x)
+        if (out.scale, out.zero_point) != (2.0**-15, 0):
+            raise Refused(f"expected an output of 2^-15, 0, got {out.scale:g}, {out.zero_point}")
+        curve = AffineCurve.of(kind, x.scale)
+        walk.builder.add(walk.name(op, kind), kind, [x], out, input_shape=size, output_shape=size, scheme=curve)
+        return
+    floats = np.float64 if walk.arithmetic == "tflm" else np.float32
+    ratio = float(floats(x.scale) / floats(out.scale))
+    below, zero_point, limits = None, out.zero_point, out.limits
+    if kind == "leaky_relu":
+        slope = float(floats(x.scale) * floats(np.float32(op.options["alpha"])) / floats(out.scale))
+        multiplier, shift = quantize_multiplier(abs(slope))
+        below = (-multiplier if slope < 0 else multiplier, shift)
+    elif kind == "relu6" and walk.arithmetic == "tflm":
+        ratio, zero_point = 1.0, x.zero_point
+        limits = activation_range(kind, x.type, x.scale, x.zero_point)
+    else:
+        limits = activation_range(kind, out.type, out.scale, out.zero_point)
+    scheme = AffineRescale(x.zero_point, zero_point, *quantize_multiplier(ratio), *limits, below)
+    walk.builder.add(
+        walk.name(op, kind), "requantise", [x], out, input_shape=size, output_shape=size, scheme=scheme
+    )  # fmt: skip
 
 
 def _relu(name: str, walk: Walk, op: FileOp, x: Numbers, out: Numbers) -> np.ndarray:
@@ -163,17 +212,17 @@ def _dequantize(walk: Walk, op: FileOp) -> None:
 
 FLOAT_CURVES: dict[str, Callable[[FileOp, np.ndarray], np.ndarray]] = {
     "ABS": lambda op, v: np.abs(v),
-    "ELU": lambda op, v: np.where(v < 0, np.expm1(v), v),
-    "EXP": lambda op, v: np.exp(v),
+    "ELU": lambda op, v: np.where(v < 0, single(np.expm1, v), v),
+    "EXP": lambda op, v: single(np.exp, v),
     "HARD_SWISH": lambda op, v: v * np.clip(v + np.float32(3), 0, 6) / np.float32(6),
     "LEAKY_RELU": lambda op, v: np.where(v > 0, v, v * np.float32(op.options["alpha"])),
-    "LOGISTIC": lambda op, v: 1 / (1 + np.exp(-v)),
+    "LOGISTIC": lambda op, v: 1 / (1 + single(np.exp, -v)),
     "NEG": lambda op, v: -v,
     "RELU": lambda op, v: np.maximum(v, 0),
     "RELU6": lambda op, v: np.clip(v, 0, 6),
     "RELU_N1_TO_1": lambda op, v: np.clip(v, -1, 1),
     "SQUARE": lambda op, v: v * v,
-    "TANH": lambda op, v: np.tanh(v),
+    "TANH": lambda op, v: single(np.tanh, v),
 }
 """Float functions of one number, in float32."""
 
@@ -187,8 +236,7 @@ def follow_curve(walk: Walk, op: FileOp) -> bool:
     before = walk.floats[op.inputs[0]]
     if op.code not in FLOAT_CURVES or not before.values.size:
         raise Refused("float numbers between DEQUANTIZE and QUANTIZE: a function of one tensor of 8 bits can be taken")
-    with np.errstate(over="ignore"):
-        values = FLOAT_CURVES[op.code](op, before.values).astype(np.float32)
+    values = FLOAT_CURVES[op.code](op, before.values).astype(np.float32)
     walk.floats[op.outputs[0]] = Curve(before.item, values, False)
     return True
 

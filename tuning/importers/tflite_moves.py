@@ -23,7 +23,6 @@ from .tflite_common import (
     activation_of,
     image_of,
     numbers_of,
-    require_alike,
     require_type,
 )
 from .tflite_file import FileOp
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 
 def _view(walk: Walk, op: FileOp, view: View, place: int = 0, kind: str = "copy") -> None:
     x, out = walk.input(op), walk.output(op, place)
-    require_alike(op, x, out)
+    require_type(out, x.type)  # scales are not compared: TFLM and LiteRT move the integers as they are
     if prod(view.shape) != out.size:
         raise Refused(f"expected a result of {prod(view.shape)} elements, the file has {out.shape}")
     suffix = f"_{place}" if len(op.outputs) > 1 else ""
@@ -68,7 +67,7 @@ def _transpose(walk: Walk, op: FileOp) -> None:
 
 def _pad(walk: Walk, op: FileOp) -> None:
     x, out = walk.input(op), walk.output(op)
-    require_alike(op, x, out)
+    require_type(out, x.type)
     amounts = walk.numbers(op, 1, "paddings")
     pairs = list(zip(amounts[::2], amounts[1::2], strict=True))
     if len(pairs) != len(x.shape) or min(amounts, default=0) < 0:
@@ -253,7 +252,7 @@ def nearest(size: int, out: int, align_corners: bool, half_pixel_centers: bool) 
 
 def _resize(walk: Walk, op: FileOp) -> None:
     x, out = walk.input(op), walk.output(op)
-    require_alike(op, x, out)
+    require_type(out, x.type)
     batch, height, width, channels = image_of(x)
     new = walk.numbers(op, 1, "size")
     if out.shape != (batch, *new, channels):

@@ -46,11 +46,11 @@ def _bias(walk: Walk, op: FileOp, x: Quantised, channels: int, scales: np.ndarra
     if bias is None:
         return None
     tensor = walk.file_tensor(op.inputs[2])
-    legal = (np.int32,) if x.type != "int16" else (np.int32, np.int64)
-    if bias.dtype not in legal or bias.size != channels:
-        raise Refused(f"{tensor}: expected a bias of {channels} int32, got {tensor.type} of {bias.size}")
+    legal = np.dtype(np.int64 if x.type == "int16" else np.int32)  # beside int16, int32 is another arithmetic
+    if bias.dtype != legal or bias.size != channels:
+        raise Refused(f"{tensor}: expected a bias of {channels} {legal}, got {tensor.type} of {bias.size}")
     _check_bias_scale(tensor, x, scales)
-    return bias.reshape(-1).astype(np.int64 if x.type == "int16" else np.int32)
+    return bias.reshape(-1)
 
 
 def _check_bias_scale(tensor: FileTensor, x: Quantised, scales: np.ndarray) -> None:

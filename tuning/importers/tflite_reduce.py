@@ -14,6 +14,7 @@ from cmsisnn_x.affine import (
     AffineMean,
     AffineSoftmax,
 )
+from cmsisnn_x.affine_curves import AffineSoftmax16
 from cmsisnn_x.layers import View
 from cmsisnn_x.scheme import TENSOR_TYPES
 
@@ -23,6 +24,7 @@ from .tflite_common import (
     limits_of,
     require_alike,
     require_type,
+    require_zero,
     windows_of,
 )
 from .tflite_file import FileOp
@@ -31,6 +33,10 @@ if TYPE_CHECKING:
     from .tflite_walk import Walk
 
 # ---------------------------------------------------------------- windows and reductions without weights
+
+
+LONGEST_ROW = 4095
+"""Of a softmax: exponentials are summed in 32 bits."""
 
 
 def _pool(kind: str) -> Converter:
@@ -84,17 +90,25 @@ def _mean(walk: Walk, op: FileOp) -> None:
 
 def _softmax(walk: Walk, op: FileOp) -> None:
     x, out = walk.input(op), walk.output(op)
-    require_type(x, "int8")
+    require_type(x, "int8", "int16")
     fixed = {"int8": (2.0**-8, -128), "int16": (2.0**-16, -(2**15))}
+    if x.type == "int16":
+        fixed = {"int16": (2.0**-15, 0)}
+        require_zero(x)
     if fixed.get(out.type) != (out.scale, out.zero_point):
         got = f"{out.type} {out.scale:g}, {out.zero_point}"
-        raise Refused(f"expected an output of int8 with 2^-8, -128 or int16 with 2^-16, -32768, got {got}")
+        legal = " or ".join(f"{name} {scale:g}, {zero_point}" for name, (scale, zero_point) in fixed.items())
+        raise Refused(f"expected an output of {legal}, got {got}")
     beta = float(op.options["beta"])
     if not (np.isfinite(beta) and beta > 0):
         raise Refused(f"beta: expected a positive number, got {beta}")
     columns = x.shape[-1] if x.shape else 1
+    if columns > LONGEST_ROW:
+        raise Refused(f"expected rows of at most {LONGEST_ROW} elements, whose sum fits 32 bits, got {columns}")
     shape = (x.size // columns, columns)
-    scheme = AffineSoftmax.of(x.scale, beta, TENSOR_TYPES[out.type].bits)
+    scheme: AffineSoftmax | AffineSoftmax16 = AffineSoftmax.of(x.scale, beta, TENSOR_TYPES[out.type].bits)
+    if x.type == "int16":
+        scheme = AffineSoftmax16.of(x.scale, beta, walk.arithmetic)
     walk.builder.add(
         walk.name(op, "softmax"), "softmax", [x], out, input_shape=shape, output_shape=shape, scheme=scheme
     )  # fmt: skip

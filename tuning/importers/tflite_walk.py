@@ -22,38 +22,13 @@ from cmsisnn_x.scheme import AFFINE_TYPES
 
 from ..base.errors import ModelError
 from ..base.units import shape_text
+from ..model.ports import Port
 from .integer_graph import ARITHMETICS, GraphBuilder, Quantised, Refused
-from .tflite_file import FileOp, FileSubgraph, FileTensor, read
+from .tflite_file import FileModel, FileOp, FileSubgraph, FileTensor, read
 from .tflite_fold import FOLDED, fold
 
 _TYPES = {name.upper(): name for name in AFFINE_TYPES}
 _MOST_NODES = 10_000
-
-
-@dataclass(frozen=True)
-class Port:
-    """An input or output of a network, as the file has it.
-
-    Attributes
-    ----------
-    name : str
-        In the file.
-    tensor : str
-        In the graph.
-    shape : tuple of int
-        With the file's batch dimension.
-    dtype : numpy.dtype
-        int8, uint8 or int16.
-    scale : float
-    zero_point : int
-    """
-
-    name: str
-    tensor: str
-    shape: tuple[int, ...]
-    dtype: np.dtype
-    scale: float
-    zero_point: int
 
 
 @dataclass(frozen=True)
@@ -91,14 +66,18 @@ class Imported:
     inputs, outputs : tuple of Port
         In the file's order.
     operations : tuple of Operation
-    description : str
+    file : FileModel
+        What was read.
+    tensors : mapping of int to str
+        Tensor of the file's first subgraph -> the tensor of the graph that has its numbers, in whatever shape.
     """
 
     graph: Graph
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     operations: tuple[Operation, ...]
-    description: str
+    file: FileModel
+    tensors: Mapping[int, str]
 
 
 def import_tflite(path: str | os.PathLike[str], arithmetic: str = "tflm") -> Imported:
@@ -282,7 +261,8 @@ class Walk:
         graph.verify()
         if not graph.nodes:
             raise ModelError(f"{self.path}: expected a network that computes something, got none")
-        return Imported(graph, inputs, outputs, operations, self.file.description)
+        tensors = {index: item.name for index, item in self.items.items() if item.value is None}
+        return Imported(graph, inputs, outputs, operations, self.file, tensors)
 
     def _port(self, index: int, inner: int) -> Port:
         tensor = self.file_tensor(index)

@@ -254,7 +254,7 @@ def _from_folder(directory: Path, plan: PlanFile, bare: Sequence[Layer]) -> tupl
 
 def _from_model(source: str, plan: PlanFile, bare: Sequence[Layer]) -> tuple[tuple[Layer, ...], Graph | None]:
     """The layers of a model file, which has the folder's geometry, and their graph."""
-    from ..model import load_model
+    from ..load import load_model
 
     model = load_model(source)
     layers = model.layers

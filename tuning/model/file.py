@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
@@ -16,13 +17,15 @@ import numpy as np
 
 from cmsisnn_x.described import described
 from cmsisnn_x.errors import GeometryError
-from cmsisnn_x.graph import Graph, Tensor
+from cmsisnn_x.graph import Graph
 from cmsisnn_x.layers import NUMPY_DTYPES, Layer
 from cmsisnn_x.op import MODEL_OPS, Op
 
 from ..base import resources, yaml_file
 from ..base.errors import ModelError
 from ..base.names import layer_name_problem, model_name_problem
+from ..base.options import Budget
+from .ports import Port
 from .synthetic import draw_arrays
 from .weights import WeightsError, read_weights
 
@@ -65,13 +68,17 @@ class Model:
         With zero points: whose kernels define the bytes, ``"tflm"`` or ``"litert"``.
     rewrites : tuple of str
         What was rewritten between the file and these layers, without changing a byte of the outputs.
+    ports : (tuple of Port, tuple of Port) or None
+        Inputs and outputs as the file describes them; a YAML file says no more than the graph.
+    source : bytes or None
+        The ``.tflite`` file.
     """
 
     name: str
     dtype: str
     input_shape: tuple[int, ...]
     layers: tuple[Layer, ...]
-    budget: dict[str, int | None]
+    budget: Budget
     target: str | None
     digest: str
     path: Path
@@ -79,6 +86,8 @@ class Model:
     wiring: Graph | None = None
     arithmetic: str | None = None
     rewrites: tuple[str, ...] = ()
+    ports: tuple[tuple[Port, ...], tuple[Port, ...]] | None = None
+    source: bytes | None = None
 
     @property
     def output_shape(self) -> tuple[int, ...]:
@@ -96,14 +105,14 @@ class Model:
         return self.wiring or Graph.chain(self.layers)
 
     @property
-    def inputs(self) -> tuple[Tensor, ...]:
-        """What the network takes: name, shape, type, and what its integers stand for."""
-        return tuple(self.graph.tensors[name] for name in self.graph.inputs)
+    def inputs(self) -> tuple[Port, ...]:
+        """What the network takes: name, shape, dtype, and what its integers stand for; in the file's order."""
+        return self.ports[0] if self.ports else _ports(self.graph, self.graph.inputs)
 
     @property
-    def outputs(self) -> tuple[Tensor, ...]:
+    def outputs(self) -> tuple[Port, ...]:
         """What it gives."""
-        return tuple(self.graph.tensors[name] for name in self.graph.outputs)
+        return self.ports[1] if self.ports else _ports(self.graph, self.graph.outputs)
 
     def network(self) -> cmsisnn_x.Network:
         """The same layers, with the same weights, on the host.
@@ -124,31 +133,12 @@ class Model:
         return f"<Model {self}, {self.dtype} {self.input_shape} -> {self.output_shape}>"
 
 
-def load_model(source: str | os.PathLike[str]) -> Model:
-    """Read and check a model file.
-
-    Parameters
-    ----------
-    source : path or str
-        A YAML file, or the name of a shipped model (``"cifar10"``).
-
-    Returns
-    -------
-    Model
-
-    Raises
-    ------
-    ModelError
-        With file, line and key of the first thing that is wrong, what was expected, what was got and a suggestion.
-
-    Examples
-    --------
-    >>> import tuning
-    >>> tuning.load_model("cifar10")
-    <Model cifar10: 8 layers, 12,298,240 MAC, q7 (32, 32, 3) -> (10,)>
-    """
-    path = find_model(source)
-    return _Builder(yaml_file.read(path, ModelError), path).model()
+def read_model(path: Path, name: str | None = None) -> Model:
+    """The network of a YAML file; `name`, if given, is its name instead of the file's own."""
+    document = yaml_file.read(path, ModelError)
+    if name is not None and isinstance(document.data, dict):
+        document = replace(document, data={**document.data, "name": name})
+    return _Builder(document, path).model()
 
 
 def build_model(content: dict[str, Any], path: str | os.PathLike[str] = "model.yaml") -> Model:
@@ -182,7 +172,7 @@ def find_model(source: str | os.PathLike[str]) -> Path:
         raise ModelError(f"{source}: cannot be read: {problem.strerror}") from None
     if str(source) in models:
         return models[str(source)]
-    if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
+    if path.suffix in (".yaml", ".yml", ".tflite") or len(path.parts) > 1:
         raise ModelError(f"{source}: no such file")
     raise ModelError(f"{source}: neither a file nor a shipped model; {yaml_file.suggest(str(source), models)}")
 
@@ -217,7 +207,7 @@ class _Builder:
             shape = layer.output_shape
         self.check_weights(layers)
         with_arrays = draw_arrays(spec.name, layers) if spec.weights is None else self.read_arrays(spec.weights, layers)
-        budget: dict[str, int | None] = {"sram": None, "flash": None}
+        budget: Budget = {"sram": None, "flash": None}
         if spec.budget:
             budget = {"sram": spec.budget.sram, "flash": spec.budget.flash}
         in_float = self.path.parent / spec.float_ if spec.float_ else None
@@ -316,6 +306,8 @@ def graph_model(
     arithmetic: str = "tflm",
     rewrites: tuple[str, ...] = (),
     target: str | None = None,
+    ports: tuple[tuple[Port, ...], tuple[Port, ...]] | None = None,
+    source: bytes | None = None,
 ) -> Model:
     """A model of a graph, whose nodes are called as their layers: what an importer gives.
 
@@ -331,11 +323,21 @@ def graph_model(
     rewrites : tuple of str
         What was rewritten on the way.
     target : str, optional
+    ports : (tuple of Port, tuple of Port), optional
+        Inputs and outputs as the file describes them.
+    source : bytes, optional
+        The file's content.
     """
     first = graph.tensors[graph.inputs[0]]
-    nothing: dict[str, int | None] = {"sram": None, "flash": None}
+    nothing: Budget = {"sram": None, "flash": None}
     layers = tuple(node.layer for node in graph.nodes)
     made = Model(
-        name, first.type.name, first.shape, layers, nothing, target, "", Path(path), None, graph, arithmetic, rewrites
-    )
+        name, first.type.name, first.shape, layers, nothing, target, "", Path(path), None, graph, arithmetic, rewrites,
+        ports, source,
+    )  # fmt: skip
     return replace(made, digest=_digest(made))
+
+
+def _ports(graph: Graph, names: Sequence[str]) -> tuple[Port, ...]:
+    tensors = [graph.tensors[name] for name in names]
+    return tuple(Port(t.name, t.name, t.shape, t.type.dtype, t.scale, t.zero_point) for t in tensors)

@@ -9,7 +9,7 @@ import os
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from cmsisnn_x.variant import Variant
 
 from ..base.files import write_atomically
 from ..base.html import table
+from ..base.options import Budget
 from ..target import Target
 
 if TYPE_CHECKING:
@@ -34,6 +35,46 @@ ARRAYS = ("weights", "bias")
 """The fields of a layer that a plan file has the digests of."""
 CONSTANTS = (*ARRAYS, "table")
 """The same with what few layers have."""
+
+
+class Totals(TypedDict):
+    """What one inference of the network takes, under the keys of plan.json; milliseconds and energy where the target
+    says enough, the stack where all layers know theirs.
+    """
+
+    cycles: int
+    ms: float | None
+    energy_uj: float | None
+    macs: int
+    sram_bytes: int
+    arena_bytes: int
+    scratch_bytes: int
+    flash_bytes: int
+    stack_bytes: int | None
+
+
+class RunnerUp(TypedDict):
+    """The next best variant of a layer, by its knobs, and what it would have cost."""
+
+    variant: dict[str, object] | None
+    cycles: int
+    scratch_bytes: int
+    flash_bytes: int
+
+
+class Point(TypedDict):
+    """A plan on a frontier."""
+
+    sram_bytes: int
+    flash_bytes: int
+    cycles: int
+
+
+class Frontiers(TypedDict):
+    """Plans that no other plan beats, per memory, in ascending bytes and descending cycles."""
+
+    sram: list[Point]
+    flash: list[Point]
 
 
 @dataclass(frozen=True)
@@ -58,7 +99,7 @@ class LayerPlan:
         Scratch inside the arena; weights as emitted, and code.
     input_offset, output_offset, scratch_offset : int or None
         Bytes into the arena; None for the caller's buffers, and where there is no scratch.
-    runner_up : dict or None
+    runner_up : RunnerUp or None
         The next best variant, with its cycles, scratch and flash.
     emulated_cycles : int or None
         With ``score="emulate"``.
@@ -78,7 +119,7 @@ class LayerPlan:
     input_offset: int | None
     output_offset: int | None
     scratch_offset: int | None
-    runner_up: dict[str, Any] | None
+    runner_up: RunnerUp | None
     emulated_cycles: int | None = None
     fused_into: str | None = None
     input_offsets: tuple[int | None, ...] = ()
@@ -117,6 +158,11 @@ def array_digest(array: np.ndarray) -> dict[str, Any]:
     return {"dtype": array.dtype.name, "shape": list(array.shape), "sha256": hashlib.sha256(data.tobytes()).hexdigest()}
 
 
+def source_digest(source: bytes | None) -> dict[str, str]:
+    """What `Plan.digests` says of the file that the network came from."""
+    return {} if source is None else {"source": hashlib.sha256(source).hexdigest()}
+
+
 def as_json(value: Any) -> Any:
     """`value` with lists for tuples and plain numbers for NumPy's."""
     if isinstance(value, np.generic):
@@ -151,19 +197,19 @@ class Plan:
     compiler, cflags : str, tuple of str
         What the figures hold for; ``-mcpu`` follows from the target.
     arena_bytes : int
-    totals : dict
+    totals : Totals
         ``cycles``, ``ms``, ``energy_uj``, ``macs`` of one inference; ``sram_bytes`` (arena, input and output),
         ``arena_bytes``, ``scratch_bytes`` (inside the arena), ``flash_bytes``, ``stack_bytes`` (on top of the SRAM).
-    budget : dict
+    budget : Budget
         ``{"sram": bytes or None, "flash": bytes or None}``.
     digests : dict of str to str
-        SHA-256 of the model and of the target.
+        SHA-256 of the model and of the target, and with `source` of that.
     evaluations : int
         Variants that were looked at.
     regions : tuple of Region
         What lies where in the arena, and from which layer to which.
     versions : dict of str to str
-    pareto : dict or None
+    pareto : Frontiers or None
         ``{"sram": [...], "flash": [...]}``: points of cycles and bytes that no other plan beats.
     check : tuning.check.Check or None
         Of :func:`tuning.check`, where it was run.
@@ -179,14 +225,14 @@ class Plan:
     compiler: str
     cflags: tuple[str, ...]
     arena_bytes: int
-    totals: dict[str, Any]
-    budget: dict[str, int | None]
+    totals: Totals
+    budget: Budget
     digests: dict[str, str] = field(default_factory=dict)
     strategy: str = "exhaustive"
     evaluations: int = 0
     regions: tuple[Region, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
-    pareto: dict[str, list[dict[str, int]]] | None = None
+    pareto: Frontiers | None = None
     check: Any = None
     paper: Any = field(default=None, repr=False, compare=False)
     """Of ``cmsisnn-tune paper-table``: a section of the report, no part of plan.json."""
@@ -198,6 +244,8 @@ class Plan:
     """With zero points: whose kernels define the bytes, ``"tflm"`` or ``"litert"``."""
     rewrites: tuple[str, ...] = ()
     """What was rewritten between the model's file and this graph, without changing a byte of the outputs."""
+    source: bytes | None = field(default=None, repr=False, compare=False)
+    """The ``.tflite`` file, which the folder gets a copy of; of plan.json only its digest is part."""
 
     @cached_property
     def graph(self) -> Graph:
@@ -240,7 +288,7 @@ class Plan:
         """The content of plan.json."""
         elsewhere = (
             "target", "layers", "arena_bytes", "regions", "pareto", "check", "paper", "tables",
-            "wiring", "arithmetic", "rewrites",
+            "wiring", "arithmetic", "rewrites", "source",
         )  # fmt: skip
         own = {f.name: as_json(getattr(self, f.name)) for f in fields(self) if f.name not in elsewhere}
         target = {"target": self.target.name, "core": self.target.core, "clock_hz": self.target.clock_hz}

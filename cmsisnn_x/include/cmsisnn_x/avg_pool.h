@@ -3,7 +3,8 @@
  * Average over the window, clipped to the image:
  *     out[y][x][c] = trunc( sum / count )       over the elements of in[y STRIDE_Y - PAD_TOP + m][x STRIDE_X - PAD_LEFT + n][c] that exist
  *     static void CXN_KERNEL(const IN *input, OUT *output, void *scratch);        no scratch
- * q7 windows of up to 256 elements: four channels at once in 16-bit sums, the division a multiplication by
+ * An affine layer rounds half away from zero, trunc((sum +- floor(count / 2)) / count), and clamps to OUT_MIN .. OUT_MAX; below, |sum| is at
+ * most 128 count + count / 2 then, and the product still exact. 8-bit windows of up to 256 elements: four channels at once in 16-bit sums, the division a multiplication by
  * scale = ceil(2^23 / count), exact because |sum| (scale count - 2^23) < 2^23 for |sum| <= 128 count. Else 32-bit sums and, where the core
  * has no divide instruction, a shift-and-subtract division of as many steps as the quotient has bits.
  */
@@ -11,6 +12,7 @@
 #include "cmsisnn_x/detail/divide.h"
 #include "cmsisnn_x/detail/intrinsics.h"
 #include "cmsisnn_x/detail/lanes.h"
+#include "cmsisnn_x/detail/pool_range.h"
 
 #ifndef CXN_AVG_POOL_H
 #define CXN_AVG_POOL_H
@@ -47,15 +49,24 @@ CXN_INLINE cxn_sums cxn_sums_join(cxn_sums sums, cxn_sums other)
     return sums;
 }
 
-/* trunc(sum / count): the low or high half of a pair of sums */
-CXN_INLINE uint32_t cxn_sums_divide(uint32_t pair, int high, int count, uint32_t scale)
+/* sum + floor(count / 2), or sum - floor(count / 2) below zero; a conditional would become a division by 2 or -2 in Clang */
+CXN_INLINE int32_t cxn_away_from_zero(int32_t sum, int count)
+{
+    const int32_t sign = sum >> 31;
+    return sum + (((count >> 1) ^ sign) - sign);
+}
+
+/* trunc(sum / count): the low or high half of a pair of sums; `rounds` to the nearest integer, halves away from zero */
+CXN_INLINE uint32_t cxn_sums_divide(uint32_t pair, int high, int count, uint32_t scale, int rounds)
 {
 #if CXN_DSP
-    const int32_t sum = high ? (int32_t)pair >> 16 : (int16_t)(uint16_t)pair;
-    (void)count;
+    int32_t sum = high ? (int32_t)pair >> 16 : (int16_t)(uint16_t)pair;
 #else
-    const int32_t sum = (int32_t)(high ? pair >> 16 : pair & 0xffffU) - 128 * count;
+    int32_t sum = (int32_t)(high ? pair >> 16 : pair & 0xffffU) - 128 * count;
 #endif
+    if (rounds) {
+        sum = cxn_away_from_zero(sum, count);
+    }
     /* floor for sums from 0, ceiling below: the addend is 2^23 - 1 there */
     const uint32_t product = (uint32_t)sum * scale + ((uint32_t)(sum >> 31) >> 9);
     return (uint32_t)((int32_t)product >> 23) & 0xffU;
@@ -115,9 +126,25 @@ CXN_INLINE uint32_t CXN_LOCAL(scale)(int count)
 CXN_INLINE uint32_t CXN_LOCAL(finish)(cxn_sums sum, int count, uint32_t scale, int lanes)
 {
     if (lanes != 1) {
-        return cxn_sums_divide(sum.even, 0, count, scale) | cxn_sums_divide(sum.odd, 0, count, scale) << 8 |
-               cxn_sums_divide(sum.even, 1, count, scale) << 16 | cxn_sums_divide(sum.odd, 1, count, scale) << 24;
+        const uint32_t four = cxn_sums_divide(sum.even, 0, count, scale, CXN_POOL_ROUNDS) |
+                              cxn_sums_divide(sum.odd, 0, count, scale, CXN_POOL_ROUNDS) << 8 |
+                              cxn_sums_divide(sum.even, 1, count, scale, CXN_POOL_ROUNDS) << 16 |
+                              cxn_sums_divide(sum.odd, 1, count, scale, CXN_POOL_ROUNDS) << 24;
+        return CXN_POOL_CLAMP(four, lanes);
     }
+#if CXN_POOL_ROUNDS
+    {
+        const int32_t total = (int32_t)sum.even;
+        if (CXN_AVG_PACKED) {
+            const int32_t rounded = cxn_away_from_zero(total, count);
+            return CXN_POOL_CLAMP((uint32_t)((int32_t)((uint32_t)rounded * scale + ((uint32_t)(rounded >> 31) >> 9)) >> 23), 1);
+        } else {
+            const uint32_t magnitude = (total < 0 ? 0U - (uint32_t)total : (uint32_t)total) + ((uint32_t)count >> 1);
+            const uint32_t quotient = cxn_divide_u32(magnitude, (uint32_t)count, CXN_GET(IN_BITS));
+            return CXN_POOL_CLAMP(total < 0 ? 0U - quotient : quotient, 1);
+        }
+    }
+#else
     {
         const int32_t total = (int32_t)sum.even;
         if (CXN_AVG_PACKED) {
@@ -128,6 +155,7 @@ CXN_INLINE uint32_t CXN_LOCAL(finish)(cxn_sums sum, int count, uint32_t scale, i
             return total < 0 ? 0U - quotient : quotient;
         }
     }
+#endif
 }
 
 #include "cmsisnn_x/detail/pool.h"

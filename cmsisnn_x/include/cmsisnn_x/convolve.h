@@ -2,7 +2,8 @@
 /*
  * Convolution, one instance:
  *     out[y][x][o] = requantise(sum_{m,n,c} in[y * STRIDE_Y - PAD_TOP + m][x * STRIDE_X - PAD_LEFT + n][c] * weight(o, m, n, c), channels[o])
- * with zeros outside the image; HWC activations of IN_BITS, weights of WEIGHT_BITS in the layout of WEIGHT_LAYOUT
+ * with zeros, or the input's zero point, outside the image. The pixels of a window lie DILATION_Y and DILATION_X apart, and with GROUPS
+ * output channel o sees the input channels of its group alone, where an affine layer says so. HWC activations of IN_BITS, weights of WEIGHT_BITS in the layout of WEIGHT_LAYOUT
  * (packed by cmsisnn_x.packing.pack_device_weights). Defines
  *     static void CXN_KERNEL(const CXN_IN_T *input, const CXN_W_T *weights, const CXN_CHANNEL_T *channels, CXN_OUT_T *output, void *scratch)
  * `weights` and `scratch` are word aligned, `input` and `output` may have any alignment unless INPUT_ALIGNED,
@@ -13,6 +14,7 @@
 #include "cmsisnn_x/detail/intrinsics.h"
 #include "cmsisnn_x/detail/scheme.h"
 #include "cmsisnn_x/detail/element.h"
+#include "cmsisnn_x/detail/window.h"
 
 #if CXN_GET(UNROLL) != 1 && CXN_GET(UNROLL) != 2 && CXN_GET(UNROLL) != 4 && CXN_GET(UNROLL) != 8
 #error "UNROLL: legal values are 1, 2, 4 and 8"
@@ -58,6 +60,12 @@
 #error "FUSED_POOL: legal values are 0 and 1"
 #endif
 
+#if (CXN_DILATION_Y != 1 || CXN_DILATION_X != 1 || CXN_GROUPS != 1) && \
+    (CXN_GET(LOWERING) != CXN_LOWERING_IM2COL || CXN_GET(COLUMN_LAYOUT) != CXN_COLUMN_LAYOUT_SEQUENTIAL || \
+     CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_PLAIN || CXN_GET(INNER) != CXN_INNER_C || CXN_GET(FUSED_POOL))
+#error "DILATION_Y, DILATION_X, GROUPS: legal values are 1, except with CXN_LOWERING_IM2COL in C over plain weights"
+#endif
+
 #if defined(CXN_POOL_FUSED)
 #include "cmsisnn_x/detail/convolve_band.h"
 #else
@@ -79,7 +87,7 @@
 #define CXN_W_T int16_t
 #define CXN_W_BYTES 2
 #endif
-#define CXN_TAPS (CXN_GET(KERNEL_H) * CXN_GET(KERNEL_W) * CXN_GET(IN_CH))
+#define CXN_TAPS (CXN_GET(KERNEL_H) * CXN_GET(KERNEL_W) * CXN_GROUP_IN)
 
 #if CXN_GET(LOWERING) == CXN_LOWERING_IM2COL
 #include "cmsisnn_x/detail/convolve_im2col.h"

@@ -2,7 +2,7 @@
 /*
  * Depthwise convolution, one instance:
  *     out[y][x][c] = requantise(sum_{m,n} in[y * STRIDE_Y - PAD_TOP + m][x * STRIDE_X - PAD_LEFT + n][c] * weight(m, n, c), channels[c])
- * with zeros outside the image. Defines
+ * with zeros, or the input's zero point, outside the image; the pixels of a window lie DILATION_Y and DILATION_X apart. Defines
  *     static void CXN_KERNEL(const CXN_IN_T *input, const CXN_W_T *weights, const CXN_CHANNEL_T *channels, CXN_OUT_T *output, void *scratch)
  * `weights` and `scratch` are word aligned, `input` and `output` may have any alignment unless INPUT_ALIGNED,
  * OUTPUT_ALIGNED say more. `scratch` has SCRATCH_BYTES bytes: what the lowering's header states.
@@ -11,6 +11,7 @@
 #include "cmsisnn_x/detail/intrinsics.h"
 #include "cmsisnn_x/detail/scheme.h"
 #include "cmsisnn_x/detail/element.h"
+#include "cmsisnn_x/detail/window.h"
 
 #if CXN_GET(UNROLL) != 1 && CXN_GET(UNROLL) != 2 && CXN_GET(UNROLL) != 4 && CXN_GET(UNROLL) != 8
 #error "UNROLL: legal values are 1, 2, 4 and 8"
@@ -20,6 +21,12 @@
 #if !((CXN_BR == 1 || CXN_BR == 2 || CXN_BR == 4) && (CXN_BC == 1 || CXN_BC == 2 || CXN_BC == 4)) || CXN_BR * CXN_BC > 8 || \
     (CXN_BR * CXN_BC == 4 && CXN_BR != 2)
 #error "BLOCK_ROWS x BLOCK_COLS: legal values are 1x1, 1x2, 2x1, 2x2, 2x4 and 4x2"
+#endif
+#if CXN_GROUPS != 1
+#error "GROUPS: legal value is 1"
+#endif
+#if (CXN_DILATION_Y != 1 || CXN_DILATION_X != 1) && CXN_GET(LOWERING) != CXN_LOWERING_IM2COL
+#error "DILATION_Y, DILATION_X: legal values are 1, except with CXN_LOWERING_IM2COL"
 #endif
 #if CXN_GET(IN_CH) != CXN_GET(OUT_CH)
 #error "OUT_CH: legal value is IN_CH"

@@ -3,11 +3,12 @@
  * Maximum over the window, clipped to the image:
  *     out[y][x][c] = max over the elements of in[y STRIDE_Y - PAD_TOP + m][x STRIDE_X - PAD_LEFT + n][c] that exist
  *     static void CXN_KERNEL(const IN *input, OUT *output, void *scratch);        no scratch
- * OUT_H and OUT_W are given: ceil_mode only changes them. Four bytes or two halves are compared at once (SSUB8 and SEL, or the same in C).
+ * An affine layer clamps to OUT_MIN .. OUT_MAX. OUT_H and OUT_W are given: ceil_mode only changes them. Four bytes or two halves are compared at once (SSUB8 and SEL, or the same in C).
  */
 #include "cmsisnn_x/config.h"
 #include "cmsisnn_x/detail/intrinsics.h"
 #include "cmsisnn_x/detail/lanes.h"
+#include "cmsisnn_x/detail/pool_range.h"
 
 #define CXN_POOL_T uint32_t
 #define CXN_POOL_WORDS CXN_WORD_READS
@@ -38,8 +39,7 @@ CXN_INLINE uint32_t CXN_LOCAL(finish)(uint32_t sum, int count, uint32_t scale, i
 {
     (void)count;
     (void)scale;
-    (void)lanes;
-    return sum;
+    return CXN_POOL_CLAMP(sum, lanes);
 }
 
 #include "cmsisnn_x/detail/pool.h"

@@ -22,7 +22,7 @@ from cmsisnn_x.arena import lives, lower_bound
 from cmsisnn_x.described import LATER
 from cmsisnn_x.layers import Layer
 from tuning import InfeasibleError, ModelError, OptionError, Plan
-from tuning.model import load_model
+from tuning.load import load_model
 from tuning.plan import LayerPlan
 from tuning.plan.file import read_plan_file
 from tuning.plan.plan import ARRAYS, array_digest
@@ -271,7 +271,9 @@ def test_shipped_models_keep_to_the_published_schema() -> None:
 
     schema = published("model-1")
     jsonschema.Draft202012Validator.check_schema(schema)
-    for path in list_models().values():
+    paths = [path for path in list_models().values() if path.suffix == ".yaml"]
+    assert len(paths) >= 10
+    for path in paths:
         jsonschema.validate(yaml.safe_load(path.read_text(encoding="utf-8")), schema)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({"schema": 1, "name": "x", "input": {"shape": [1, 1]}, "layers": []}, schema)

@@ -68,4 +68,4 @@ def price(layer: Layer, variant: Variant | None, features: Features, timing: Tim
     """Cycles of one run of each part by the instruction mix, in the order of the columns of `count`."""
     op = cost_of(layer)
     costs = op.price(layer, variant, features, timing)
-    return np.array([max(costs[name], ALWAYS_POSITIVE) for name in op.parts])
+    return np.maximum([costs[name] for name in op.parts], ALWAYS_POSITIVE)

@@ -23,7 +23,7 @@
 #define CXN_B_ROWS CXN_BR
 #define CXN_B_COLS CXN_BC
 #include "cmsisnn_x/detail/dot_block.h"
-#if CXN_GET(OUT_CH) % CXN_BR
+#if CXN_GROUP_OUT % CXN_BR
 #define CXN_B_NAME CXN_LOCAL(dot_left)
 #define CXN_B_ROWS CXN_LEFT_ROWS
 #define CXN_B_COLS CXN_BC
@@ -55,7 +55,7 @@ CXN_INLINE void CXN_LOCAL(block)(const CXN_D_T *const *runs, int32_t offset, con
 #endif
 }
 
-#if CXN_GET(OUT_CH) % CXN_BR
+#if CXN_GROUP_OUT % CXN_BR
 CXN_INLINE void CXN_LOCAL(block_left)(const CXN_D_T *const *runs, int32_t offset, const CXN_W_T *w, const CXN_CHANNEL_T *channel,
                                       CXN_OUT_T *out, int32_t pixels, int32_t rows)
 {
@@ -83,15 +83,15 @@ CXN_INLINE void CXN_LOCAL(block_left)(const CXN_D_T *const *runs, int32_t offset
 }
 #endif
 
-/* Every output channel of `pixels` pixels, BLOCK_COLS at a time; column block b starts b * block_step elements further. The weights
+/* Every output channel, of one group, of `pixels` pixels, BLOCK_COLS at a time; column block b starts b * block_step elements further. The weights
    of a block of rows serve all column blocks before the next are read. `pixels` stays known to the compiler: with it hidden, to get one code for
    all widths, kernels of short windows took up to 76 % more, as their weights no longer stayed in registers (M3, M4). */
 CXN_INLINE void CXN_LOCAL(pixels)(const CXN_D_T *const *runs, int32_t block_step, int32_t pixels, const CXN_W_T *w,
                                   const CXN_CHANNEL_T *channels, CXN_OUT_T *out, int32_t overlap)
 {
     int32_t o = 0;
-#if CXN_GET(OUT_CH) >= CXN_BR
-    for (; o <= CXN_GET(OUT_CH) - CXN_BR; o += CXN_BR) {
+#if CXN_GROUP_OUT >= CXN_BR
+    for (; o <= CXN_GROUP_OUT - CXN_BR; o += CXN_BR) {
         for (int32_t x = 0, offset = 0; x < pixels; x += CXN_BC, offset += block_step) {
             if (overlap && x > pixels - CXN_BC) {
                 offset -= (x - (pixels - CXN_BC)) * (block_step / CXN_BC);
@@ -102,9 +102,9 @@ CXN_INLINE void CXN_LOCAL(pixels)(const CXN_D_T *const *runs, int32_t block_step
         w += CXN_W_BLOCK_STEP(CXN_BR);
     }
 #endif
-#if CXN_GET(OUT_CH) % CXN_BR
-    for (; o < CXN_GET(OUT_CH); o += CXN_LEFT_ROWS) {
-        const int32_t rows = CXN_MIN(CXN_LEFT_ROWS, CXN_GET(OUT_CH) - o);
+#if CXN_GROUP_OUT % CXN_BR
+    for (; o < CXN_GROUP_OUT; o += CXN_LEFT_ROWS) {
+        const int32_t rows = CXN_MIN(CXN_LEFT_ROWS, CXN_GROUP_OUT - o);
         for (int32_t x = 0, offset = 0; x < pixels; x += CXN_BC, offset += block_step) {
             if (overlap && x > pixels - CXN_BC) {
                 offset -= (x - (pixels - CXN_BC)) * (block_step / CXN_BC);

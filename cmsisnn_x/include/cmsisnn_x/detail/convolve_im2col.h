@@ -80,6 +80,12 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T 
 #if defined(CXN_POOL_FUSED)
     CXN_LOCAL(band) band = {(CXN_OUT_T *)scratch + CXN_LOWERING_BYTES / sizeof(CXN_OUT_T), output, 0, 0, 0};
 #endif
+#if CXN_GROUPS != 1
+    for (int32_t group = 0; group < CXN_GROUPS;
+         group++, pixel = output + group * CXN_GROUP_OUT, weights += CXN_GROUP_OUT * CXN_TAPS, channels += CXN_GROUP_OUT)
+#elif CXN_DILATION_X != 1
+    const int32_t group = 0;
+#endif
     for (int32_t y = 0; y < CXN_GET(OUT_H); y++) {
 #if defined(CXN_POOL_FUSED)
         if (y < band.needed)
@@ -97,16 +103,26 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T 
             to[CXN_TAPS] = 0;
 #endif
 #endif
+#if CXN_DILATION_X == 1 && CXN_GROUPS == 1
             /* The part of the window inside the image, in kernel columns. */
             const int32_t first = left < 0 ? CXN_MIN(-left, CXN_GET(KERNEL_W)) : 0;
             const int32_t room = CXN_GET(IN_W) - left;
             const int32_t last = room < first ? first : CXN_MIN(room, CXN_GET(KERNEL_W));
+#endif
             for (int32_t m = 0; m < CXN_GET(KERNEL_H); m++) {
-                const int32_t row = top + m;
+                const int32_t row = top + m * CXN_DILATION_Y;
                 if (row < 0 || row >= CXN_GET(IN_H)) {
-                    to = CXN_LOCAL(column_run)(to, NULL, CXN_GET(KERNEL_W) * CXN_GET(IN_CH));
+                    to = CXN_LOCAL(column_run)(to, NULL, CXN_GET(KERNEL_W) * CXN_GROUP_IN);
                     continue;
                 }
+#if CXN_DILATION_X != 1 || CXN_GROUPS != 1
+                /* Pixel by pixel. */
+                for (int32_t n = 0; n < CXN_GET(KERNEL_W); n++) {
+                    const int32_t col = left + n * CXN_DILATION_X;
+                    const CXN_IN_T *const from = input + (row * CXN_GET(IN_W) + col) * CXN_GET(IN_CH) + group * CXN_GROUP_IN;
+                    to = CXN_LOCAL(column_run)(to, col < 0 || col >= CXN_GET(IN_W) ? NULL : from, CXN_GROUP_IN);
+                }
+#else
                 const CXN_IN_T *const from = input + (row * CXN_GET(IN_W) + left + first) * CXN_GET(IN_CH);
                 if (last - first == CXN_GET(KERNEL_W)) {
                     to = CXN_LOCAL(column_run)(to, from, CXN_GET(KERNEL_W) * CXN_GET(IN_CH));
@@ -115,6 +131,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T 
                     to = CXN_LOCAL(column_run)(to, from, (last - first) * CXN_GET(IN_CH));
                     to = CXN_LOCAL(column_run)(to, NULL, (CXN_GET(KERNEL_W) - last) * CXN_GET(IN_CH));
                 }
+#endif
             }
             filled++;
 #if defined(CXN_POOL_FUSED)

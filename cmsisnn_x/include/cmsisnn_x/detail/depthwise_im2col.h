@@ -47,9 +47,9 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_WEIG
         for (int32_t x = 0; x < CXN_GET(OUT_W); x++) {
             int16_t *to = columns + filled * CXN_COLUMN;
             for (int32_t m = 0; m < CXN_GET(KERNEL_H); m++) {
-                const int32_t row = y * CXN_GET(STRIDE_Y) - CXN_GET(PAD_TOP) + m;
+                const int32_t row = y * CXN_GET(STRIDE_Y) - CXN_GET(PAD_TOP) + m * CXN_DILATION_Y;
                 for (int32_t n = 0; n < CXN_GET(KERNEL_W); n++) {
-                    const int32_t col = x * CXN_GET(STRIDE_X) - CXN_GET(PAD_LEFT) + n;
+                    const int32_t col = x * CXN_GET(STRIDE_X) - CXN_GET(PAD_LEFT) + n * CXN_DILATION_X;
                     if (row < 0 || row >= CXN_GET(IN_H) || col < 0 || col >= CXN_GET(IN_W))
                         CXN_PAD(to, CXN_GET(IN_CH));
                     else

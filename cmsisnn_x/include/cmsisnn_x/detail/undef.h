@@ -18,5 +18,12 @@
 #undef CXN_ROUND_TERM
 #undef CXN_ACC_INIT
 #undef CXN_REQUANTISE
+#undef CXN_POOL_ROUNDS
+#undef CXN_POOL_CLAMP
+#undef CXN_DILATION_Y
+#undef CXN_DILATION_X
+#undef CXN_GROUPS
+#undef CXN_GROUP_IN
+#undef CXN_GROUP_OUT
 #undef CXN_LAYER
 #undef CXN_KERNEL

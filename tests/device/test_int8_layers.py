@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Depthwise and fully connected kernels with zero points, dilated windows and groups of channels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cmsisnn_x.layers import Layer
+from cmsisnn_x.op import device_variant_problem, device_variants
+from helpers.affine_layers import KINDS, weighted
+from helpers.device import Build, Case, assert_kernel, check_on_host, host_compiler, sample
+from helpers.layers import features
+
+OFFSETS = (None, 1, 2, 3)
+DEPTHWISE = (
+    ((5, 6, 3), {"kernel": 3, "padding": 1}),
+    ((8, 8, 8), {"kernel": 5, "padding": 2}),
+    ((7, 5, 4), {"kernel": 3, "stride": 2, "padding": 1}),
+    ((1, 1, 5), {"kernel": 3, "padding": 1}),
+    ((9, 7, 6), {"kernel": (3, 2), "padding": (2, 1)}),
+    ((6, 6, 1), {"kernel": (2, 3)}),
+    ((12, 11, 4), {"kernel": (9, 8), "padding": (4, 4)}),
+    ((8, 4, 12), {"kernel": (3, 1), "padding": (1, 0)}),
+)
+DENSE = ((33, 7), (64, 10), (1, 1), (5, 4), (640, 6), (1029, 3), (16, 13), (7, 2))
+
+
+def depthwise() -> list[Layer]:
+    return [
+        weighted("depthwise_conv2d", shape, kind=KINDS[(at + shift) % len(KINDS)], **options)
+        for at, (shape, options) in enumerate(DEPTHWISE)
+        for shift in (0, 3)
+    ]
+
+
+def dense() -> list[Layer]:
+    return [
+        weighted("fully_connected", (columns,), kind=KINDS[(at + shift) % len(KINDS)], out_channels=rows)
+        for at, (columns, rows) in enumerate(DENSE)
+        for shift in (0, 3)
+    ]
+
+
+def dilated() -> list[Layer]:
+    """Windows with gaps, and channels in groups: as many as there are, with a multiplier, and a few."""
+    found = [
+        weighted("depthwise_conv2d", (9, 8, 3), kernel=3, padding=2, output_size=(9, 8), dilation=(2, 2)),
+        weighted(
+            "depthwise_conv2d",
+            (9, 9, 4),
+            kernel=(2, 3),
+            output_size=(6, 9),
+            padding=(0, 3),
+            dilation=(3, 3),
+            kind="clamped",
+        ),
+    ]
+    for kind, (groups, out_channels) in zip(KINDS, ((1, 5), (2, 6), (6, 6), (6, 12), (3, 3), (2, 2)), strict=True):
+        shape = (8, 7, 6)
+        found += [
+            weighted("conv2d", shape, out_channels=out_channels, kernel=3, padding=1, groups=groups, kind=kind),
+            weighted(
+                "conv2d", shape, out_channels=out_channels, kernel=3, padding=2, output_size=(8, 7), dilation=(2, 2),
+                groups=groups, kind=kind,
+            ),
+            weighted(
+                "conv2d", shape, out_channels=out_channels, kernel=(2, 3), stride=2, padding=(1, 1), output_size=(4, 2),
+                dilation=(1, 3), groups=groups, kind=kind,
+            ),
+        ]  # fmt: skip
+    return found
+
+
+def cases(op: str, layers: list[Layer], *, dsp: bool, first: int = 0) -> list[Case]:
+    """Every registered variant that can run one of the layers, each with the next of them and alignments of its own."""
+    found, turn = [], first
+    for variant in device_variants(op, "int8", features(dsp=dsp)):
+        legal = [
+            layer
+            for layer in layers
+            if layer.python_op == op and device_variant_problem(layer, variant, features(dsp=dsp)) is None
+        ]
+        if legal:
+            turn += 1
+            layer = legal[turn % len(legal)]
+            found.append(Case(layer, variant, input_offset=OFFSETS[turn % 4], output_offset=OFFSETS[turn // 4 % 4]))
+    return found
+
+
+def chosen(build: Build, full: bool, op: str, layers: list[Layer], most: int) -> list[Case]:
+    return sample(cases(op, layers, dsp=build.dsp, first=5 * build.index), build, full, most=most)
+
+
+@pytest.mark.emulated
+def test_depthwise_equals_the_definition(build: Build, full: bool) -> None:
+    assert_kernel(build, chosen(build, full, "depthwise_convolve", depthwise(), 8))
+
+
+@pytest.mark.emulated
+def test_fully_connected_equals_the_definition(build: Build, full: bool) -> None:
+    assert_kernel(build, chosen(build, full, "fully_connected", dense(), 9))
+
+
+@pytest.mark.emulated
+def test_dilation_and_groups_equal_the_definition(build: Build, full: bool) -> None:
+    for op, most in (("convolve", 8), ("depthwise_convolve", 2)):
+        assert_kernel(build, chosen(build, full, op, dilated(), most))
+
+
+@pytest.mark.emulated
+def test_sums_at_the_ends_of_their_range(build: Build, full: bool) -> None:
+    """Products of -128 and -128 add up, beside every factor."""
+    found = []
+    for kind in KINDS:
+        layer = weighted("fully_connected", (512,), kind=kind, out_channels=8, zero=(127, -128))
+        layer.weights[:4] = -128
+        layer.weights[1] = 127
+        found += [
+            Case(layer, variant, input=np.full((512,), value))
+            for variant in device_variants("fully_connected", "int8", features(dsp=build.dsp))
+            for value in (-128, 127)
+        ]
+    assert_kernel(build, sample(found, build, full, most=6))
+
+
+def test_host_build_is_clean_under_sanitizers(full: bool) -> None:
+    found = [
+        case
+        for dsp in (True, False)
+        for op, layers in (
+            ("depthwise_convolve", [*depthwise(), *dilated()]),
+            ("fully_connected", dense()),
+            ("convolve", dilated()),
+        )
+        for case in cases(op, layers, dsp=dsp)
+    ]
+    check_on_host(found if full else found[::9], host_compiler())
