@@ -182,7 +182,9 @@ def origin(directory: Path, model: str | None = None) -> Origin:
         raise OptionError(f"{path}: arithmetic: expected {' or '.join(Arithmetic)}, got {str(arithmetic)[:40]!r}")
     file = directory / source_name(name) if model is None else Path(model)
     if model is None and not file.exists():
-        raise OptionError(f"{file}: no such file; it is a copy of the model: run cmsisnn-tune again, or name it by --model")
+        raise OptionError(
+            f"{file}: no such file; it is a copy of the model: run cmsisnn-tune again, or name it by --model"
+        )
     return Origin(_checked(file, digest), Arithmetic(arithmetic))
 
 
@@ -258,7 +260,9 @@ class _Bench:
         for index, port in zip(self.graph.inputs, imported.inputs, strict=True):
             numbers = self._shaped(index, self.traced[port.tensor])
             if self._is_float(index):
-                numbers = (np.float32(port.scale or 1) * (numbers.astype(np.int32) - port.zero_point)).astype(np.float32)
+                numbers = (np.float32(port.scale or 1) * (numbers.astype(np.int32) - port.zero_point)).astype(
+                    np.float32
+                )
             self.known[index] = numbers
 
     def _trace(self) -> dict[str, np.ndarray]:

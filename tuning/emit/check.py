@@ -88,15 +88,9 @@ def _check_wiring(plan: Plan, graph: Graph) -> None:
         graph.verify()
     except CmsisnnError as problem:
         raise EmitError(str(problem)) from None
-    border = (*graph.inputs, *graph.outputs)
-    for name in border:
-        if border.count(name) > 1:
-            raise _error(f"tensor {name!r}", "to be one input or output of the network", "two")
-        if name in graph.outputs and graph.producer(name) is None:
-            raise _error(f"tensor {name!r}", "an output that a layer writes", "none")
     held = [state.read for state in graph.states]
     for name in held:
-        if name in border or held.count(name) > 1:
+        if name in graph.inputs or held.count(name) > 1:
             raise _error(f"tensor {name!r}", "to be the memory of one state", "another use too")
     if graph.states and any(item.layer.name.lower() == RESET for item in plan.layers):
         raise EmitError(

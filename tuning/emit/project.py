@@ -101,7 +101,7 @@ class Project:
     version: str
     target: str
     core: str
-    digests: tuple[tuple[str, str], ...]
+    digests: tuple[tuple[str, str, int], ...]
     is_graph: bool
     element: str
     run: str
@@ -120,6 +120,7 @@ class Project:
     arrays: tuple[Array, ...]
     checks: tuple[Check, ...]
     states: tuple[Held, ...]
+    copies: tuple[tuple[str, str, int], ...]
     reset: str
     ready: str
 
@@ -157,7 +158,7 @@ def project(plan: Plan) -> Project:
         network |= side.macros()
     if plan.arithmetic is not None:
         network[f"{prefix}_ARITHMETIC"] = f'"{comment_text(plan.arithmetic)}"'
-    states = writer.held()
+    states, copies = writer.held(), writer.copies()
     _check_prefixes(plan, network, layers)
     identity = _identity(layers, writer.arrays)
     return Project(
@@ -186,6 +187,7 @@ def project(plan: Plan) -> Project:
         arrays=tuple(writer.arrays),
         checks=tuple(checks(plan, writer.operands)),
         states=states,
+        copies=copies,
         reset=f"{name}_{RESET}",
         ready=writer.names.new(f"{name}_is_ready"),
     )
@@ -211,11 +213,10 @@ class _Writer:
         self.states = {
             state.read: self.names.new(f"{plan.model}_state_{at}") for at, state in enumerate(self.graph.states)
         }
-        self.callers = self.states | {
-            name: own
-            for side, tensors in (("input", self.graph.inputs), ("output", self.graph.outputs))
-            for name, own in zip(tensors, numbered(side, len(tensors)), strict=True)
-        }
+        self.callers = dict(self.states)
+        for side, tensors in (("input", self.graph.inputs), ("output", self.graph.outputs)):
+            for tensor, own in zip(tensors, numbered(side, len(tensors)), strict=True):
+                self.callers.setdefault(tensor, own)
 
     def layer(self, index: int) -> LayerText:
         """The next layer."""
@@ -224,14 +225,15 @@ class _Writer:
         constants = operands_of(layer, item.variant)
         self.values.append(tuple(constants.values()))
         kernel = self._kernel_of(Step((layer,), item.variant), index, node)
-        if layer.row.has_table and layer.op not in self.tables:
+        is_tabled = layer.row.has_table and not layer.type.is_affine
+        if is_tabled and layer.op not in self.tables:
             self.tables[layer.op] = self.names.new(f"{self.plan.model}_{layer.op}_table")
             values = activation_table(layer.op, layer.dtype)
             about = f"{layer.op} of t / 16 for the byte t = 0..127, -128..-1"
             self.arrays.append(Array(self.tables[layer.op], about, values))
         if kernel not in self.kernels:
             called = self.names.new(f"{self.functions[index]}_kernel")
-            own = kernel.inclusion(called, prefix, table=self.tables.get(layer.op))
+            own = kernel.inclusion(called, prefix, table=self.tables.get(layer.op) if is_tabled else None)
             self.kernels[kernel] = Inclusion(called, kernel.header, own)
         extra = self._offsets(node, item, prefix)
         names = {kind: self.names.new(f"{self.functions[index]}_{kind}") for kind in constants}
@@ -294,13 +296,24 @@ class _Writer:
             self.arrays.append(Array(self.names.new(name), comment, values))
             return self.arrays[-1].name
 
-        def source(tensor: str) -> str:
-            producer = self.graph.producer(tensor)
-            if producer is None:
-                return self.callers.get(tensor) or self.constants[tensor]
-            return self._place(tensor, "OUTPUT", self._prefix(self.graph.index(producer)))
+        return held_states(self.graph, self.states, array, self._source)
 
-        return held_states(self.graph, self.states, array, source)
+    def copies(self) -> tuple[tuple[str, str, int], ...]:
+        """Outputs that no layer writes, or that are asked for twice, and what they are copies of."""
+        outputs = self.graph.outputs
+        names = numbered("output", len(outputs))
+        again = [at for at, name in enumerate(outputs) if outputs.index(name) != at or not self.graph.producer(name)]
+        return tuple((names[at], self._source(outputs[at]), self.graph.tensors[outputs[at]].bytes) for at in again)
+
+    def _source(self, tensor: str) -> str:
+        """Where a tensor lies when all layers have run."""
+        producer, value = self.graph.producer(tensor), self.graph.tensors[tensor].value
+        if value is not None and tensor not in self.constants:
+            self.constants[tensor] = self.names.new(f"{self.plan.model}_constant")
+            self.arrays.append(Array(self.constants[tensor], "an output that is always the same", value))
+        if producer is None:
+            return self.constants.get(tensor) or self.callers[tensor]
+        return self._place(tensor, "OUTPUT", self._prefix(self.graph.index(producer)))
 
     def _prefix(self, index: int) -> str:
         return f"{self.plan.model}_{self.plan.layers[index].layer.name}".upper()

@@ -9,7 +9,8 @@ from dataclasses import fields, replace
 from math import prod
 from typing import Any
 
-from cmsisnn_x.affine import MULTIPLIER_MAX, ROUNDINGS, SHIFTS, Affine, AffineClamp, AffineMean, Scheme
+from cmsisnn_x.affine import MULTIPLIER_MAX, ROUNDINGS, SHIFTS, Affine, AffineClamp, AffineMean
+from cmsisnn_x.affine_curves import Scheme
 from cmsisnn_x.described import KINDS, scheme_from_dict
 from cmsisnn_x.layers import Layer, View
 
@@ -22,6 +23,12 @@ _INT32 = between(-(2**31), 2**31 - 1)
 _ELEMENT = between(-32768, 32767)
 _MULTIPLIER = between(0, MULTIPLIER_MAX)
 _SHIFT = between(*SHIFTS)
+
+
+def _is_factor(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and _MULTIPLIER[1](value[0]) and _SHIFT[1](value[1])
+
+
 _SCHEMES: dict[str, Expected] = {
     "input_zero_point": _ELEMENT,
     "output_zero_point": _ELEMENT,
@@ -40,6 +47,9 @@ _SCHEMES: dict[str, Expected] = {
     "left_shift": one_of(15, 20),
     "count": between(1, MAX_ELEMENTS),
     "diff_min": between(-(2**31), 0),
+    "function": one_of("sigmoid", "tanh"),
+    "arithmetic": one_of("tflm", "litert"),
+    "below": ("None, or a multiplier and a shift", lambda value: value is None or _is_factor(value)),
 }
 """The numbers of schemes, by name; those of `Affine` that count channels are lists."""
 _PER_CHANNEL = {
@@ -49,7 +59,7 @@ _PER_CHANNEL = {
 
 _KIND_OF = {
     "conv2d": "affine", "depthwise_conv2d": "affine", "fully_connected": "affine", "add": "sum", "multiply": "product",
-    "mean": "mean", "requantise": "rescale", "softmax": "softmax",
+    "mean": "mean", "requantise": "rescale", "softmax": "softmax", "sigmoid": "curve", "tanh": "curve",
 }  # fmt: skip
 """What an operation computes with; all others clamp, or do nothing to their elements."""
 _MAY_LACK = ("look_up", "concat", "copy", "resize_nearest")
@@ -66,11 +76,12 @@ def affine_fields(layer: Layer, entry: Mapping[str, Any]) -> Layer:
     ValueError
         ``key: expected ..., got ...``
     """
-    return replace(layer, scheme=_scheme(layer.op, entry.get("scheme")), view=_view(entry.get("view")))
+    return replace(layer, scheme=_scheme(layer, entry.get("scheme")), view=_view(entry.get("view")))
 
 
-def _scheme(op: str, content: Any) -> Scheme | None:
-    kind = _KIND_OF.get(op, "clamp")
+def _scheme(layer: Layer, content: Any) -> Scheme | None:
+    op = layer.op
+    kind = _KIND_OF.get(op, "clamp") + ("16" if op == "softmax" and layer.type.bits == 16 else "")
     if content is None and op in _MAY_LACK:
         return None
     found = content.get("kind") if isinstance(content, dict) else content
@@ -83,7 +94,7 @@ def _scheme(op: str, content: Any) -> Scheme | None:
 
 def _number_problems(content: Mapping[str, Any], kind: str, made: type[Any]) -> list[tuple[str, str]]:
     """Name and problem of numbers that are missing, unknown or wrong."""
-    names = [item.name for item in fields(made)]
+    names = [{"kind": "function"}.get(item.name, item.name) for item in fields(made)]
     problems = [(str(name)[:40], "unknown") for name in content if name not in (*names, "kind")]
     for name in names:
         if name not in content:
@@ -176,7 +187,7 @@ def _shapes_problem(layer: Layer) -> str | None:
         return f"more_inputs: expected {int(op in _PAIRS)}, got {len(layer.more_inputs)}"
     if op in _PAIRS and size % prod(layer.more_inputs[0]):
         return f"more_inputs: expected a part of {size} elements, got {prod(layer.more_inputs[0])}"
-    if op in (*_PAIRS, "look_up", "requantise", "softmax") and size != out:
+    if op in (*_PAIRS, "look_up", "requantise", "softmax", "sigmoid", "tanh") and size != out:
         return f"output_shape: expected {size} elements, as the input has, got {out}"
     if op == "mean" and (len(shape) != 3 or out != shape[0] * shape[2]):
         return f"output_shape: expected the outer and inner size of (outer, reduced, inner), got {shape} -> {output}"
