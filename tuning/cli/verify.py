@@ -14,6 +14,8 @@ from ..base.options import Arithmetic, Compiler
 from .program import Command, run, show_version
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ..emulate import Emulator, Trace
     from ..measure.folder import Firmware, Verification
     from ..target import Target
@@ -308,18 +310,31 @@ def _target_of(firmware: Firmware) -> Target | str:
     return found if found.core == firmware.core else firmware.core
 
 
-def _read_inputs(path: Path, firmware: Firmware) -> Any:
+def _read_inputs(path: Path, firmware: Firmware) -> list[tuple[np.ndarray, ...]]:
+    """Samples of a .npy file; of an .npz with ``input_0``, ``input_1``, .. where the network has several inputs."""
     import numpy as np
 
-    first = firmware.layers[0]
+    tensors = [firmware.graph.tensors[name] for name in firmware.graph.inputs]
     try:
-        values = np.load(path, allow_pickle=False)
+        found = np.load(path, allow_pickle=False)
+        several = hasattr(found, "files")
+        values = [found[f"input_{at}"] for at in range(len(tensors))] if several and len(tensors) > 1 else [found]
+    except KeyError as problem:
+        raise OptionError(f"--input: {path}: expected arrays input_0, input_1, .., got none called {problem}") from None
     except (ValueError, EOFError) as problem:
         raise OptionError(f"--input: {path}: not a .npy file: {problem}") from None
-    if values.dtype != first.numpy_dtype or values.shape[-len(first.input_shape) :] != first.input_shape:
-        expected = f"{first.numpy_dtype} of shape {first.input_shape} or (n, {', '.join(map(str, first.input_shape))})"
-        raise OptionError(f"--input: {path}: expected {expected}, got {values.dtype} of shape {values.shape}")
-    return values.reshape(-1, *first.input_shape)
+    if len(values) != len(tensors) or any(not isinstance(one, np.ndarray) for one in values):
+        raise OptionError(f"--input: {path}: expected {len(tensors)} arrays, {'.npz' if len(tensors) > 1 else '.npy'}")
+    batches = []
+    for one, tensor in zip(values, tensors, strict=True):
+        own, shape = tensor.type.dtype, tensor.shape
+        if one.dtype != own or one.shape[-len(shape) :] != shape:
+            expected = f"{own} of shape {shape} or (n, {', '.join(map(str, shape))})"
+            raise OptionError(f"--input: {path}: expected {expected}, got {one.dtype} of shape {one.shape}")
+        batches.append(one.reshape(-1, *shape))
+    if len({len(batch) for batch in batches}) > 1:
+        raise OptionError(f"--input: {path}: expected as many samples of every input, got {[len(b) for b in batches]}")
+    return list(zip(*batches, strict=True))
 
 
 def _print_verification(result: Verification, no_color: bool) -> None:
