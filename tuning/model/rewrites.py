@@ -195,7 +195,7 @@ def _clamps_in_producers(graph: Graph) -> Graph:
 
 REWRITES = (
     Rewrite("identities", "a copy of all elements in their order is no work", _without_identities),
-    Rewrite("pad", "a convolution pads with the zero point, and no maximum is below the least number", _pads_in_windows),
+    Rewrite("pad", "a convolution pads with the zero point; no maximum is below the least number", _pads_in_windows),
     Rewrite("tables", "a function of a function of a byte is one table", _tables_joined),
     Rewrite("clamps", "clamping twice is clamping to what both leave", _clamps_in_producers),
     Rewrite(
