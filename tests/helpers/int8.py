@@ -18,9 +18,9 @@ from cmsisnn_x.affine import (
     AffineRescale,
     AffineSoftmax,
     AffineSum,
-    Scheme,
     quantize_multiplier,
 )
+from cmsisnn_x.affine_curves import Scheme
 from cmsisnn_x.graph import Graph, Node, Tensor
 from cmsisnn_x.layers import Layer, View
 from cmsisnn_x.scheme import TENSOR_TYPES
