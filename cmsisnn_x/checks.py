@@ -116,7 +116,7 @@ def _check_scheme(layer: Layer) -> None:
     parts = [scheme, *(getattr(scheme, name) for name in ("left", "right") if hasattr(scheme, name))]
     for part in parts:
         multiplier, shift = getattr(part, "multiplier", 0), getattr(part, "shift", 0)
-        if isinstance(multiplier, int) and not isinstance(scheme, AffineCurve):
+        if isinstance(multiplier, int) and not isinstance(scheme, AffineCurve | AffineSoftmax):
             legal = 0 <= multiplier <= MULTIPLIER_MAX and SHIFTS[0] <= shift <= SHIFTS[1]
             require(layer, legal, f"a multiplier in 0..{MULTIPLIER_MAX} and a shift in {SHIFTS}", (multiplier, shift))
     if isinstance(scheme, AffineRescale) and scheme.below is not None:
@@ -182,7 +182,9 @@ def _softmax(layer: Layer) -> None:
     bits, shift = layer.output_type.bits, layer.scheme.shift
     legal = layer.output_type.name in ("int8", "int16") and layer.scheme.bits == bits
     require(layer, legal, f"an output of {layer.scheme.bits} bits", layer.output_type.name, DtypeError)
-    require(layer, shift >= 0, "a scale of at least 2^-26: a shift of at least 0", shift)
+    require(layer, 0 <= shift <= 31, "a scale of at least 2^-26: a shift in 0..31", shift)
+    multiplier = layer.scheme.multiplier
+    require(layer, 0 <= multiplier <= MULTIPLIER_MAX, f"a multiplier in 0..{MULTIPLIER_MAX}", multiplier)
 
 
 def _concat(layer: Layer) -> None:
