@@ -13,7 +13,7 @@ What flows where
 
     x  int8|int16 (n, h, w, c)        weights  (out_ch, kh, kw, c)            bias (out_ch,)
         |                                 |                                       |
-        |   ops.py: check, allocate, choose the code path ------------------------+
+        |   ops/: check, allocate, choose the code path --------------------------+
         |                                 |                                       |
         |  variant=None                   |  variant=Variant(unroll, block_rows, block_cols, im2col_cols)
         |                                 |                                       |
@@ -34,6 +34,7 @@ What flows where
     registry/     one row per operation: all that differs by it; op.py holds the table, variant.py the knobs
     layers.py     a layer with all shapes resolved        network.py  layers one after the other, weights packed once
     scheme.py     the arithmetic of powers of two         buffers.py  scratch bytes: host, search and firmware
+    int8.py       zero points and multipliers, as LiteRT and TFLM have them; its arithmetic is in affine.py
     cmsis/        Arm's 31 functions of release 5.4.0, quirks included
     include/      the same kernels as C headers for firmware, configured by macros
 
@@ -46,7 +47,7 @@ from ._checkout import use_installed
 
 use_installed(__name__, __path__)
 
-from . import cmsis
+from . import cmsis, int8
 from . import registry as registry  # fills the tables that all others ask
 from ._config import get_include, show_config
 from ._version import __version__ as __version__
@@ -79,6 +80,7 @@ __all__ = [
     "depthwise_convolve",
     "fully_connected",
     "get_include",
+    "int8",
     "max_pool",
     "multiply",
     "pack_fully_connected",

@@ -13,6 +13,7 @@ from math import prod
 import numpy as np
 
 from .errors import CmsisnnError, DtypeError, GeometryError, ShapeError, ShiftError
+from .op import Case
 from .scheme import POW2_TYPES, SHIFT_MAX
 
 DTYPES = {name: item.dtype for name, item in POW2_TYPES.items()}
@@ -21,6 +22,11 @@ GEOMETRY_MAX = 65535
 """Largest stride, kernel, padding and output side: they are 16-bit in the C interface."""
 TENSOR_BYTES_MAX = 2**31 - 1
 SOFTMAX_MAX = 32767
+SOFTMAX_COLUMNS_MAX = 8191
+"""With zero points: sums of exponentials have 32 bits."""
+"""Elements of a sample: Arm's functions count them in an ``int16_t``, and beyond it never end. The header of the device
+kernel, whose sum is unsigned, refuses only what its arithmetic cannot do, from 65536 on.
+"""
 
 
 def integer(name: str, value: object, low: int, high: int, error: type[CmsisnnError] = ShapeError) -> int:
@@ -259,6 +265,23 @@ def _bounded(name: str, height: int, width: int, channels: int) -> tuple[int, in
         got = f"{height} x {width} x {channels}"
         raise ShapeError(f"{name}: expected an output of at most {TENSOR_BYTES_MAX} elements a sample, got {got}")
     return height, width
+
+
+def windows(
+    op: str,
+    nhwc: np.ndarray,
+    channels: int,
+    kernel: tuple[int, int],
+    stride: object,
+    padding: object,
+    ceil_mode: bool,
+    output_size: object,
+) -> Case:
+    """An operation on images with its windows, and its output of `channels` channels."""
+    size, step = nhwc.shape[1:3], pair("stride", stride, 1)
+    first, totals = convolution_padding(padding, size, kernel, step)
+    sides = output_sides(channels, size, kernel, step, first, totals, ceil_mode, output_size)
+    return Case(op, scheme_type(nhwc), nhwc.shape[1:], 1, channels, kernel, step, first, sides)
 
 
 def check_windows(

@@ -22,6 +22,7 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 
+from .errors import CmsisnnError
 from .scheme import TENSOR_TYPES, wrapped
 
 MULTIPLIER_MAX = 2**31 - 1
@@ -48,7 +49,7 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
 
     Raises
     ------
-    ValueError
+    CmsisnnError
         `real` is negative, infinite or no number.
 
     Examples
@@ -57,12 +58,20 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
     (1073741824, -1)
     """
     if not 0 <= real < float("inf"):
-        raise ValueError(f"real: expected a finite factor of at least 0, got {real!r}")
+        raise CmsisnnError(f"real: expected a finite factor of at least 0, got {real!r}")
     fraction, shift = frexp(real)
     multiplier = int(fraction * 2**31 + 0.5)
     if multiplier == 2**31:
         multiplier, shift = 2**30, shift + 1
     return (multiplier, shift) if multiplier and shift >= -31 else (0, 0)
+
+
+def kernel_multiplier(real: float) -> tuple[int, int]:
+    """As :func:`quantize_multiplier`, of a factor that is not too large for kernels: a `CmsisnnError` where it is."""
+    multiplier, shift = quantize_multiplier(real)
+    if shift > SHIFTS[1]:
+        raise CmsisnnError(f"real: expected a factor below 2^{SHIFTS[1]}, got {real:g}")
+    return multiplier, shift
 
 
 def high_multiply(a: np.ndarray, b: np.ndarray | int) -> np.ndarray:
@@ -113,17 +122,28 @@ def activation_range(activation: str | None, dtype: str, scale: float, zero_poin
     -------
     (int, int)
         Least and largest.
+
+    Raises
+    ------
+    CmsisnnError
+        The scale is so small that a limit does not fit 32 bits.
     """
     own = TENSOR_TYPES[dtype]
 
     def at(real: float) -> int:
+        quotient = real / float(np.float32(scale))
+        if abs(quotient) >= 2**31:
+            raise CmsisnnError(f"scale: expected one at which {real} is less than 2^31 steps, got {scale:g}")
         quotient = float(np.float32(real) / np.float32(scale))
         return zero_point + int(np.floor(abs(quotient) + 0.5)) * (1 if quotient >= 0 else -1)
 
-    low, high = {
-        None: (own.low, own.high), "relu": (zero_point, own.high), "relu6": (zero_point, at(6)),
-        "relu_n1_to_1": (at(-1), at(1)),
-    }[activation]  # fmt: skip
+    low, high = own.low, own.high
+    if activation in ("relu", "relu6"):
+        low = zero_point
+    if activation == "relu6":
+        high = at(6)
+    if activation == "relu_n1_to_1":
+        low, high = at(-1), at(1)
     return max(own.low, low), min(own.high, high)
 
 
@@ -234,8 +254,11 @@ class Affine:
         multiplier, shift = np.array(self.multiplier, np.int64), np.array(self.shift, np.int64)
         if self.rounding == "float":
             scaled = np.asarray(acc, np.float64) * np.array(self.reals)
-            rounded = np.clip(np.copysign(np.floor(np.abs(scaled) + 0.5), scaled), -(2**31), 2**31 - 1)
-            return np.clip(rounded.astype(np.int64) + self.output_zero_point, self.low, self.high)
+            whole = np.floor(np.abs(scaled))
+            rounded = np.copysign(whole + (np.abs(scaled) - whole >= 0.5), scaled)
+            # What 32 bits do not hold is -2^31 on x86.
+            held = np.where((rounded >= -(2**31)) & (rounded < 2**31), rounded, -(2**31)).astype(np.int64)
+            return np.clip(wrapped(held + self.output_zero_point), self.low, self.high)
         if self.bits == 16:
             short = np.minimum((multiplier + 2**15) >> 16, 2**15 - 1)
             scaled = (np.asarray(acc, np.int64) * short + (np.int64(1) << (14 - shift))) >> (15 - shift)
@@ -408,9 +431,11 @@ class AffineMean:
 
 @dataclass(frozen=True)
 class AffineRescale:
-    """Element by element to another scale, where a table would be too long: int16 in or out::
+    """Element by element to another scale, where a table would be too long: int16 in::
 
     out = clamp(rescale(x - input_zero_point, multiplier, shift) + output_zero_point, low, high)
+
+    Below the zero point the factor is that of `below`, a multiplier and a shift, where there is one: a leaky ReLU.
     """
 
     input_zero_point: int
@@ -419,17 +444,23 @@ class AffineRescale:
     shift: int
     low: int
     high: int
+    below: tuple[int, int] | None = None
     fill: ClassVar[int] = 0
     problem: ClassVar[None] = None
 
     def apply(self, x: np.ndarray) -> np.ndarray:
-        shifted = np.asarray(x, np.int64) - self.input_zero_point
-        return np.clip(rescale(shifted, self.multiplier, self.shift) + self.output_zero_point, self.low, self.high)
+        steps = np.asarray(x, np.int64) - self.input_zero_point
+        scaled = rescale(steps, self.multiplier, self.shift)
+        if self.below is not None:
+            scaled = np.where(steps < 0, rescale(steps, *self.below), scaled)
+        return np.clip(scaled + self.output_zero_point, self.low, self.high)
 
     def macros(self) -> Mapping[str, int]:
+        multiplier, shift = self.below or (self.multiplier, self.shift)
         return {
             "INPUT_ZERO_POINT": self.input_zero_point, "OUTPUT_ZERO_POINT": self.output_zero_point,
-            "MULTIPLIER": self.multiplier, "EXPONENT": self.shift, "OUT_MIN": self.low, "OUT_MAX": self.high,
+            "MULTIPLIER": self.multiplier, "EXPONENT": self.shift, "BELOW_MULTIPLIER": multiplier,
+            "BELOW_EXPONENT": shift, "OUT_MIN": self.low, "OUT_MAX": self.high,
         }  # fmt: skip
 
 
@@ -479,7 +510,3 @@ class AffineSoftmax:
 
     def macros(self) -> Mapping[str, int]:
         return {"MULTIPLIER": self.multiplier, "EXPONENT": self.shift, "DIFF_MIN": self.diff_min, "OUT_BITS": self.bits}
-
-
-Scheme = Affine | AffineClamp | AffineSum | AffineProduct | AffineMean | AffineRescale | AffineSoftmax
-"""What `Layer.scheme` may hold."""

@@ -17,16 +17,16 @@ No arena can be smaller than the largest sum of blocks that are alive at once, t
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 from .errors import CmsisnnError
-from .graph import Graph
+from .graph import Graph, Node
 from .layers import Layer
 from .steps import Step, steps_of
 
 ALIGNMENT = 4
-"""Bytes: the kernels read and write the arena in words."""
+"""Bytes: the kernels read and write the arena in words. Whoever places or checks tensors takes it from here."""
 EXACT = 8
 """Blocks up to which `place` goes through all arrangements that could be better."""
 
@@ -46,8 +46,8 @@ class Region:
 
 @dataclass(frozen=True)
 class Arena:
-    """A placed arena. Offsets are per layer; ``None`` marks the caller's input and output, and a layer without
-    scratch.
+    """A placed arena. Offsets are per layer; ``None`` marks the caller's buffers, constants, and a layer without
+    scratch. `input_offsets` are those of the first inputs, `all_inputs` those of all.
     """
 
     bytes: int
@@ -55,6 +55,7 @@ class Arena:
     output_offsets: tuple[int | None, ...]
     scratch_offsets: tuple[int | None, ...]
     regions: tuple[Region, ...]
+    all_inputs: tuple[tuple[int | None, ...], ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -100,20 +101,30 @@ def lives(graph: Graph, steps: Sequence[Step], scratch: Sequence[int] | None = N
         step_of |= {next(nodes).name: at for _ in step.layers}
     found: dict[str | int, Life] = {}
     position: dict[str, int] = {}
+    kept = {state.write for state in graph.states}  # until the end, when they become what is remembered
     for node in graph.nodes:
         at = step_of[node.name]
         for name in node.outputs:
             readers = [step_of[reader.name] for reader in graph.readers(name)]
-            last = max([at, *readers])
-            if name in graph.outputs or (readers and last == at):
+            last = len(steps) - 1 if name in kept else max([at, *readers])
+            if name in graph.outputs or (readers and max(readers) == at):
                 continue
-            dead = (node.inputs[index] for index in node.layer.row.in_place if index < len(node.inputs))
-            over = next((x for x in dead if x in position and _last_use(graph, step_of, x) == at), None)
+            dead = (x for x in _over(graph, node) if x in position and x not in kept)
+            over = next((x for x in dead if _last_use(graph, step_of, x) == at), None)
             same_as = None if over is None else position[over]
             position[name] = len(found)
             found[name] = Life(graph.tensors[name].bytes, at, last, same_as=same_as)
     needs = scratch if scratch is not None else [step.scratch_bytes for step in steps]
     return found | {at: Life(need, at, at) for at, need in enumerate(needs) if need}
+
+
+def _over(graph: Graph, node: Node) -> list[str]:
+    """The inputs whose memory the output of a node may take: elements go one by one, each of the same size."""
+    layer, size = node.layer, graph.tensors[node.outputs[0]].bytes
+    given = [node.inputs[index] for index in layer.row.in_place if index < len(node.inputs)]
+    if layer.output_type.bits != layer.type.bits:
+        return []
+    return [name for name in given if graph.tensors[name].bytes == size]
 
 
 def _last_use(graph: Graph, step_of: dict[str, int], tensor: str) -> int:
@@ -352,19 +363,38 @@ def plan_arena(layers: Sequence[Layer], scratch: Sequence[int], fused: Sequence[
     Arena
         Of exactly `lower_bound` bytes.
     """
-    graph, steps = Graph.chain(layers), steps_of(layers, fused)
+    steps = steps_of(layers, fused)
+    first, own = 0, []
+    for step in steps:
+        own.append(scratch[first])
+        first += len(step.layers)
+    return arrange(Graph.chain(layers), steps, own)
+
+
+def arrange(graph: Graph, steps: Sequence[Step], scratch: Sequence[int]) -> Arena:
+    """Place every tensor and scratch buffer of a network; see `lives` and `place`.
+
+    Parameters
+    ----------
+    graph : Graph
+    steps : sequence of Step
+        Its nodes in order, some of them together.
+    scratch : sequence of int
+        Bytes of scratch per step.
+    """
     ends = [0]  # of each step: the index of the layer behind it
     for step in steps:
         ends.append(ends[-1] + len(step.layers))
-    needed = lives(graph, steps, [scratch[first] for first in ends[:-1]])
+    needed = lives(graph, steps, scratch)
     items = list(needed.values())
     offsets = place(items)
     at = dict(zip(needed, offsets, strict=True))
     before, behind = [graph.nodes[first] for first in ends[:-1]], [graph.nodes[end - 1] for end in ends[1:]]
-    inputs: list[int | None] = [None] * len(layers)
-    outputs, buffers = list(inputs), list(inputs)
+    inputs: list[tuple[int | None, ...]] = [(None,) * len(node.inputs) for node in graph.nodes]
+    outputs: list[int | None] = [None] * len(graph.nodes)
+    buffers = list(outputs)
     for number in range(len(steps)):
-        inputs[ends[number]] = at.get(before[number].inputs[0])
+        inputs[ends[number]] = tuple(map(at.get, before[number].inputs))
         outputs[ends[number + 1] - 1] = at.get(behind[number].outputs[0])
         buffers[ends[number]] = at.get(number)
     last = {index: life.last for index, life in enumerate(items) if life.same_as is None}
@@ -382,4 +412,7 @@ def plan_arena(layers: Sequence[Layer], scratch: Sequence[int], fused: Sequence[
         if index in last
     ]  # fmt: skip
     regions.sort(key=lambda region: (region.first, region.offset))
-    return Arena(size_of(items, offsets), tuple(inputs), tuple(outputs), tuple(buffers), tuple(regions))
+    return Arena(
+        size_of(items, offsets), tuple(own[0] for own in inputs), tuple(outputs), tuple(buffers), tuple(regions),
+        tuple(inputs),
+    )  # fmt: skip

@@ -70,7 +70,7 @@ def channels_of(layer: Layer) -> Channels:
     reach = np.maximum(
         np.abs(start), np.maximum(np.abs(start + up * high + down * low), np.abs(start + up * low + down * high))
     )
-    return _narrow(scheme, start, reach, ~flat.any(1))
+    return _narrow(scheme, start, reach, np.asarray(~flat.any(1)))
 
 
 def _narrow(scheme: Affine, start: np.ndarray, reach: np.ndarray, is_constant: np.ndarray) -> Channels:

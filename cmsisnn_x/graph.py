@@ -17,6 +17,9 @@ from .errors import CmsisnnError, DtypeError, ShapeError
 from .layers import Layer
 from .scheme import TensorType
 
+WORD = 4
+"""Bytes: what kernels read and write at a time where they can."""
+
 
 @dataclass(frozen=True, eq=False)
 class Tensor:
@@ -102,16 +105,22 @@ class Graph:
         """The graph of a sequential network: every layer takes its predecessor's output.
 
         Nodes are called as their layers, tensors as the layers that write them, with a mark where that name is taken.
+        The first layer may have several inputs: they are the network's.
         """
         taken: set[str] = set()
         names = [_unused(layer.name, taken) for layer in layers]
-        source = _unused("input", taken)
-        tensors = [Tensor(source, layer.input_shape, layer.type) for layer in layers[:1]]
-        nodes = []
+        given = [shape for layer in layers[:1] for shape in layer.input_shapes]
+        sources = tuple(_unused(f"input{number + 1 if number else ''}", taken) for number in range(len(given)))
+        tensors = [
+            Tensor(name, _of_samples(shape, layers[0].samples), layers[0].type)
+            for name, shape in zip(sources, given, strict=True)
+        ]
+        nodes: list[Node] = []
         for layer, name in zip(layers, names, strict=True):
-            nodes.append(Node(name, layer.op, (tensors[-1].name,), (name,), layer))
-            tensors.append(Tensor(name, layer.output_shape, layer.output_type))
-        return cls(tensors, nodes, (source,) if layers else (), names[-1:])
+            reads = (tensors[-1].name,) if nodes else sources
+            nodes.append(Node(name, layer.op, reads, (name,), layer))
+            tensors.append(Tensor(name, _of_samples(layer.output_shape, layer.samples), layer.output_type))
+        return cls(tensors, nodes, sources, names[-1:])
 
     def producer(self, tensor: str) -> Node | None:
         """The node that writes a tensor; None for inputs of the network and constants."""
@@ -135,13 +144,26 @@ class Graph:
         """A node with its shapes and parameters resolved, as kernels see it."""
         return node.layer
 
+    def is_callers(self, tensor: str) -> bool:
+        """Whether a tensor lies in memory of the caller: an input or an output of the network."""
+        return tensor in self.inputs or tensor in self.outputs
+
     def reads_input(self, node: Node) -> bool:
         """Whether a node reads memory of the caller."""
-        return any(name in self.inputs for name in node.inputs)
+        return any(map(self.is_callers, node.inputs))
 
     def writes_output(self, node: Node) -> bool:
         """Whether a node writes memory of the caller."""
-        return any(name in self.outputs for name in node.outputs)
+        return any(map(self.is_callers, node.outputs))
+
+    def aligned(self, node: Node) -> tuple[bool, bool]:
+        """Whether what a node reads, and what it writes, starts at word boundaries: inside the arena, every sample."""
+        layer = node.layer
+        size, out = layer.type.dtype.itemsize, layer.output_type.dtype.itemsize
+        apart = layer.samples > 1
+        inputs = not apart or all(prod(shape) * size % WORD == 0 for shape in layer.input_shapes)
+        output = not apart or prod(layer.output_shape) * out % WORD == 0
+        return inputs and not self.reads_input(node), output and not self.writes_output(node)
 
     def verify(self) -> None:
         """Check that everything is defined once, known, written before it is read, and of the size that is expected.
@@ -194,6 +216,10 @@ class Graph:
             whose = f"that of {producer.layer.name!r}" if producer else whose
             expected = f"dtype {tensor.type.name}, {whose}"
             raise DtypeError(f"layer {node.layer.name!r}: expected {expected}, got {own.name}")
+
+
+def _of_samples(shape: tuple[int, ...], samples: int) -> tuple[int, ...]:
+    return shape if samples == 1 else (samples, *shape)
 
 
 def _unused(name: str, taken: set[str]) -> str:

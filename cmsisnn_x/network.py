@@ -4,40 +4,52 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable
+from dataclasses import replace
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import _simd
+from .arena import Life, aligned, place, size_of
+from .checks import checked_constants, require
 from .errors import CmsisnnError, DtypeError, ShapeError
-from .graph import Graph
+from .graph import Graph, Node, State, Tensor
 from .layers import NUMPY_DTYPES, Layer
-from .op import MODEL_OPS
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
+ALIGNMENT = 64
+"""Bytes: of the tensors between nodes."""
+Shape = tuple[int, ...]
+
 
 class Network:
-    """A sequential network with packed weights.
+    """A network with packed weights.
 
     Parameters
     ----------
-    layers : iterable of Layer
-        In order, as ``tuning.load_model(...).layers`` gives them; every layer takes its predecessor's output.
+    layers : iterable of Layer, or Graph
+        A sequential network in order, as ``tuning.load_model(...).layers`` gives it: every layer takes its
+        predecessor's output. Or a graph, with any number of inputs, outputs and readers.
     isa : str, optional
         Instruction set, one of those that :func:`cmsisnn_x.show_config` lists; default: ``CMSISNN_X_ISA``, else the
         best that this processor runs.
 
     Attributes
     ----------
+    graph : Graph
     layers : tuple of Layer
+        Of the nodes, in order of execution.
+    inputs, outputs : tuple of Tensor
+        What :meth:`run` takes and gives.
     input_shape, output_shape : tuple of int
-        Of one sample: ``(h, w, c)`` or ``(n,)``.
+        Of the first input and output, one sample.
     input_dtype, output_dtype : numpy.dtype
-        int8 or int16.
+        Of the first input and output.
 
     Raises
     ------
@@ -47,6 +59,8 @@ class Network:
     Notes
     -----
     A network may be run by any number of threads at once. Results equal those of the single functions, bit for bit.
+
+    One with states remembers them from one sample to the next, until :meth:`reset`; samples of a batch run in order.
 
     Examples
     --------
@@ -58,24 +72,37 @@ class Network:
     array([0, 0, 0, 1], dtype=int8)
     """
 
-    def __init__(self, layers: Iterable[Layer], *, isa: str | None = None) -> None:
-        self.layers = tuple(layers)
-        if not self.layers:
-            raise CmsisnnError("layers: expected at least one layer, got none")
+    def __init__(self, layers: Iterable[Layer] | Graph, *, isa: str | None = None) -> None:
+        self._given: tuple[Layer, ...] | Graph = layers if isinstance(layers, Graph) else tuple(layers)
         self._asked_isa = isa
         self._executor = _simd.Executor(isa)
-        for layer in self.layers:
-            known = f"dtype in {', '.join(NUMPY_DTYPES)}"
-            _require(layer, layer.dtype in NUMPY_DTYPES, known, repr(layer.dtype), DtypeError)
-        graph = Graph.chain(self.layers)
+        if isinstance(self._given, Graph):
+            self.graph = self._given
+            self.graph.verify()
+        else:
+            for layer in self._given:
+                known = f"dtype in {', '.join(NUMPY_DTYPES)}"
+                require(layer, layer.dtype in NUMPY_DTYPES, known, repr(layer.dtype), DtypeError)
+            self.graph = Graph.chain(self._given)
+        graph = self.graph
+        self.layers = tuple(node.layer for node in graph.nodes)
+        if not self.layers:
+            raise CmsisnnError("layers: expected at least one layer, got none")
+        self.inputs: tuple[Tensor, ...] = tuple(graph.tensors[name] for name in graph.inputs)
+        self.outputs: tuple[Tensor, ...] = tuple(graph.tensors[name] for name in graph.outputs)
+        self._states = {state.read: np.array(_initial(graph, state)) for state in graph.states}
+        self._lock = threading.Lock()
+        places, size = _places(graph, self._states)
         for node in graph.nodes:
             graph.check(node)
-            _append(self._executor, node.layer)
-        self._executor.finish()
-        self.input_shape = self.layers[0].input_shape
-        self.output_shape = self.layers[-1].output_shape
-        self.input_dtype = self.layers[0].numpy_dtype
-        self.output_dtype = self.layers[-1].numpy_dtype
+            _append(self._executor, node)
+            _connect(self._executor, node, graph, places)
+        self._executor.finish([one.bytes for one in self.inputs], [one.bytes for one in self.outputs], size)
+        self._executor.remember([(places[state.write], self._states[state.read]) for state in graph.states])
+        # What no node writes, or is asked for twice.
+        self._copied = {at: places[name] for at, name in enumerate(graph.outputs) if places[name] != ("output", at)}
+        self.input_shape, self.output_shape = self.inputs[0].shape, self.outputs[0].shape
+        self.input_dtype, self.output_dtype = self.inputs[0].type.dtype, self.outputs[0].type.dtype
         self._pool: ThreadPoolExecutor | None = None
         self._pool_owner = (0, 0)
 
@@ -88,87 +115,130 @@ class Network:
         """Instruction set in use."""
         return self._executor.isa_name
 
-    def run(self, x: np.ndarray, *, threads: int = 1) -> np.ndarray:
+    def run(self, x: Any, *, threads: int = 1) -> Any:
         """Run one sample or a batch.
 
         Parameters
         ----------
-        x : ndarray of int8 (q7) or int16 (q15)
-            Shape `input_shape`, or ``(n, *input_shape)`` for a batch.
+        x : ndarray, or tuple of ndarray where the network has several inputs
+            int8 (q7, int8), uint8 or int16 (q15, int16), as the inputs are. Shape `input_shape`, or
+            ``(n, *input_shape)`` for a batch. Of a graph, a leading 1 of the shape may be missing.
         threads : int
             Threads that share a batch; one sample always runs on the calling thread.
 
         Returns
         -------
-        ndarray
-            Shape `output_shape`, or ``(n, *output_shape)``.
+        ndarray, or tuple of ndarray where the network has several outputs
+            Shape `output_shape`, or ``(n, *output_shape)``; without its leading 1 where `x` came without it.
 
         Raises
         ------
         ValueError
-            `x` does not fit the first layer, or `threads` is not positive.
+            `x` does not fit the inputs, or `threads` is not positive.
         """
-        x, samples = self._checked(x)
-        if samples is None:
-            out = np.empty(self.output_shape, self.output_dtype)
-            self._executor.run(x, out, 1)
-            return out
-        if not isinstance(threads, int | np.integer) or threads < 1:
-            raise CmsisnnError(f"threads: expected a positive integer, got {threads!r}")
-        out = np.empty((samples, *self.output_shape), self.output_dtype)
-        threads = min(int(threads), samples)
-        if threads <= 1:
-            self._executor.run(x, out, samples)
-            return out
-        counter = _simd.Counter()
-        pool = self._thread_pool(threads - 1)
-        helpers = [pool.submit(self._executor.share, x, out, samples, counter) for _ in range(threads - 1)]
-        self._executor.share(x, out, samples, counter)
-        for helper in helpers:
-            helper.result()
-        return out
+        inputs, samples, is_short = self._checked(x)
+        threads = 1 if samples is None or self._states else _positive(threads)
+        count = 1 if samples is None else samples
+        outputs = [_empty(tensor, samples, is_short) for tensor in self.outputs]
+        if self._states:
+            with self._lock:
+                self._executor.run(inputs, outputs, count)
+        elif (threads := min(threads, count)) <= 1:
+            self._executor.run(inputs, outputs, count)
+        else:
+            counter = _simd.Counter()
+            pool = self._thread_pool(threads - 1)
+            arguments = (inputs, outputs, count, counter)
+            helpers = [pool.submit(self._executor.share, *arguments) for _ in range(threads - 1)]
+            self._executor.share(*arguments)
+            for helper in helpers:
+                helper.result()
+        for at, (where, source) in self._copied.items():
+            value = source if where in ("constant", "state") else (inputs if where == "input" else outputs)[source]
+            alike = _empty_shape(self.outputs[at], None if where in ("constant", "state") else samples, is_short)
+            outputs[at][...] = value.reshape(alike)
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
-    def trace(self, x: np.ndarray) -> dict[str, np.ndarray]:
-        """Every layer's output.
+    def trace(self, x: Any) -> dict[str, np.ndarray]:
+        """Every node's output.
 
         Parameters
         ----------
-        x : ndarray
+        x : ndarray, or tuple of ndarray
             As for :meth:`run`.
 
         Returns
         -------
         dict
-            Layer name -> array of the layer's `output_shape`, or ``(n, *output_shape)``, in the order of the layers.
+            Name of the node, that of its layer -> array of the shape of its output, or ``(n, *shape)``, in order of
+            execution.
 
         Raises
         ------
         ValueError
-            `x` does not fit the first layer.
+            `x` does not fit the inputs.
         """
-        x, samples = self._checked(x)
-        result = {}
-        batch = x.reshape(1 if samples is None else samples, prod(self.input_shape))
-        for index, layer in enumerate(self.layers):
-            out = np.empty((len(batch), prod(layer.output_shape)), layer.numpy_dtype)
-            for sample, row in zip(batch, out, strict=True):
-                self._executor.run_step(index, sample, row)
-            result[layer.name] = out.reshape(layer.output_shape if samples is None else (samples, *layer.output_shape))
-            batch = out
-        return result
+        inputs, samples, is_short = self._checked(x)
+        count = 1 if samples is None else samples
+        tensors = self.graph.tensors
+        given = {
+            tensor.name: value.reshape(count, prod(tensor.shape))
+            for tensor, value in zip(self.inputs, inputs, strict=True)
+        }
+        written = [tensors[node.outputs[0]] for node in self.graph.nodes]
+        found = [np.empty((count, prod(tensor.shape)), tensor.type.dtype) for tensor in written]
+        values = {tensor.name: value for tensor, value in zip(written, found, strict=True)} | given
+        constants = {name: _constant(tensor) for name, tensor in tensors.items() if tensor.value is not None}
+        with self._lock:
+            for sample in range(count):
+                now = {name: value[sample] for name, value in values.items()} | self._states | constants
+                for index, node in enumerate(self.graph.nodes):
+                    self._executor.run_step(index, [now[name] for name in node.inputs], found[index][sample])
+                for state in self.graph.states:
+                    self._states[state.read][...] = now[state.write].reshape(self._states[state.read].shape)
+        return {
+            node.name: value.reshape(_empty_shape(tensor, samples, is_short))
+            for node, tensor, value in zip(self.graph.nodes, written, found, strict=True)
+        }
 
-    def _checked(self, x: np.ndarray) -> tuple[np.ndarray, int | None]:
-        """`x` as a contiguous array, and the number of samples of a batch."""
-        if not isinstance(x, np.ndarray) or not x.flags.c_contiguous:
-            x = np.ascontiguousarray(x)
-        if x.dtype != self.input_dtype:
-            raise DtypeError(f"x: expected {self.input_dtype} for a {self.layers[0].dtype} network, got {x.dtype}")
-        if x.shape == self.input_shape:
-            return x, None
-        if x.shape[1:] == self.input_shape:
-            return x, len(x)
-        batch = f"(n, {', '.join(map(str, self.input_shape))})"
-        raise ShapeError(f"x: expected shape {self.input_shape} or {batch}, got {x.shape}")
+    def reset(self) -> None:
+        """Forget all runs: what the network remembers between them is as it was before the first."""
+        with self._lock:
+            for state in self.graph.states:
+                self._states[state.read][...] = np.reshape(state.initial, self._states[state.read].shape)
+
+    def _checked(self, x: Any) -> tuple[list[np.ndarray], int | None, bool]:
+        """`x` as contiguous arrays, the number of samples of a batch, and whether shapes lack their leading 1."""
+        arrays = [x]
+        if len(self.inputs) > 1:
+            if not isinstance(x, tuple | list) or len(x) != len(self.inputs):
+                raise ShapeError(f"x: expected a tuple of {len(self.inputs)} arrays, got {_kind(x)}")
+            arrays = list(x)
+        for at, (tensor, array) in enumerate(zip(self.inputs, arrays, strict=True)):
+            if not isinstance(array, np.ndarray) or not array.flags.c_contiguous:
+                arrays[at] = array = np.ascontiguousarray(array)
+            if array.dtype != tensor.type.dtype:
+                expected = f"{tensor.type.dtype} for a {tensor.type.name} network"
+                raise DtypeError(f"{self._input_name(at)}: expected {expected}, got {array.dtype}")
+        for is_short in (False, True) if isinstance(self._given, Graph) else (False,):
+            shapes = [_short(tensor.shape) if is_short else tensor.shape for tensor in self.inputs]
+            if all(array.shape == shape for array, shape in zip(arrays, shapes, strict=True)):
+                return arrays, None, is_short
+            samples = {
+                len(array) if array.ndim and array.shape[1:] == shape else -1
+                for array, shape in zip(arrays, shapes, strict=True)
+            }
+            if len(samples) == 1 and -1 not in samples:
+                return arrays, samples.pop(), is_short
+        for at, (tensor, array) in enumerate(zip(self.inputs, arrays, strict=True)):
+            legal = (tensor.shape, _short(tensor.shape)) if isinstance(self._given, Graph) else (tensor.shape,)
+            if array.shape not in legal and array.shape[1:] not in legal:
+                batch = f"(n, {', '.join(map(str, tensor.shape))})"
+                raise ShapeError(f"{self._input_name(at)}: expected shape {tensor.shape} or {batch}, got {array.shape}")
+        raise ShapeError(f"x: expected as many samples of every input, got {[array.shape for array in arrays]}")
+
+    def _input_name(self, at: int) -> str:
+        return "x" if len(self.inputs) == 1 else f"x[{at}]"
 
     def _thread_pool(self, threads: int) -> ThreadPoolExecutor:
         from concurrent.futures import ThreadPoolExecutor
@@ -182,72 +252,87 @@ class Network:
 
     def __getstate__(self) -> dict[str, object]:
         # Packed weights belong to this processor; the copy packs them for its own.
-        return {"layers": self.layers, "isa": self._asked_isa}
+        return {"layers": self._given, "isa": self._asked_isa}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__init__(state["layers"], isa=state["isa"])  # type: ignore[misc]
 
 
-def _require(layer: Layer, holds: bool, expected: str, got: object, error: type[CmsisnnError] = CmsisnnError) -> None:
-    if not holds:
-        raise error(f"layer {layer.name!r}: expected {expected}, got {got}")
+def _kind(x: object) -> str:
+    return f"{len(x)} of them" if isinstance(x, tuple | list) else type(x).__name__
 
 
-def _check_parameters(layer: Layer) -> None:
-    """What the kernels take for granted: they read and write by these numbers."""
-    _require(layer, layer.op in MODEL_OPS, f"op in {', '.join(MODEL_OPS)}", repr(layer.op))
-    row, image, result = layer.row, layer.image, layer.output_image
-    # At the far edges padding is what the output size implies, negative where pixels are left over.
-    first = [before for before, _ in layer.padding]
-    rectifies = layer.activation == "relu" and row.is_weighted
-    _require(layer, min(*image, *result) > 0, "positive sizes", (layer.input_shape, layer.output_shape), ShapeError)
-    _require(layer, min(*layer.kernel, *layer.stride) > 0, "positive kernel and stride", (layer.kernel, layer.stride))
-    _require(layer, min(first) >= 0, "padding of at least 0 at the top and left", layer.padding)
-    if problem := layer.requant.problem:
-        raise CmsisnnError(f"layer {layer.name!r}: {problem}")
-    _require(layer, 0 <= layer.int_bits <= 3, "int_bits in 0..3", layer.int_bits)
-    _require(
-        layer,
-        layer.activation is None or rectifies,
-        "activation None, or 'relu' where there are weights",
-        layer.activation,
-    )
-    if not row.is_weighted and not row.is_windowed:
-        _require(
-            layer, prod(image) == prod(result), f"output shape {layer.input_shape}", layer.output_shape, ShapeError
-        )
-    if (most := row.most_elements) is not None:
-        _require(layer, prod(image) <= most, f"at most {most} elements", layer.input_shape, ShapeError)
-    if row.is_windowed and "out_channels" not in row.attributes:
-        _require(layer, image[2] == result[2], "as many channels as the input", layer.output_shape, ShapeError)
-    if row.is_windowed and not row.is_weighted:
-        for axis in (0, 1):
-            last = (result[axis] - 1) * layer.stride[axis] - first[axis]
-            meets = first[axis] < layer.kernel[axis] and last < image[axis]
-            _require(layer, meets, "windows that meet the image", layer, ShapeError)
+def _positive(threads: object) -> int:
+    if not isinstance(threads, int | np.integer) or threads < 1:
+        raise CmsisnnError(f"threads: expected a positive integer, got {threads!r}")
+    return int(threads)
 
 
-def _append(executor: _simd.Executor, layer: Layer) -> None:
-    _check_parameters(layer)
+def _short(shape: Shape) -> Shape:
+    """Without a leading 1, where there is more."""
+    return shape[1:] if len(shape) > 1 and shape[0] == 1 else shape
+
+
+def _empty_shape(tensor: Tensor, samples: int | None, is_short: bool) -> Shape:
+    shape = _short(tensor.shape) if is_short else tensor.shape
+    return shape if samples is None else (samples, *shape)
+
+
+def _empty(tensor: Tensor, samples: int | None, is_short: bool) -> np.ndarray:
+    return np.empty(_empty_shape(tensor, samples, is_short), tensor.type.dtype)
+
+
+def _constant(tensor: Tensor) -> np.ndarray:
+    value = np.ascontiguousarray(tensor.value)
+    if value.dtype != tensor.type.dtype or value.size != prod(tensor.shape):
+        expected = f"{prod(tensor.shape)} elements of {tensor.type.dtype}"
+        raise ShapeError(f"tensor {tensor.name!r}: expected {expected}, got {value.size} of {value.dtype}")
+    return value
+
+
+def _initial(graph: Graph, state: State) -> np.ndarray:
+    tensor, written = graph.tensors[state.read], graph.tensors[state.write]
+    held = {one.read for one in graph.states}
+    if written.type != tensor.type or prod(written.shape) != prod(tensor.shape) or state.write in held:
+        raise ShapeError(f"state {state.read!r}: expected a tensor of its own size and type, got {state.write!r}")
+    if state.read in graph.outputs:
+        raise CmsisnnError(f"state {state.read!r}: expected outputs that a node writes, got it among them")
+    return _constant(replace(tensor, value=state.initial))
+
+
+def _places(graph: Graph, states: dict[str, np.ndarray]) -> tuple[dict[str, tuple[str, Any]], int]:
+    """Where every tensor lies, and the bytes of those that are neither the caller's nor constant."""
+    found: dict[str, tuple[str, Any]] = {}
+    for name, tensor in graph.tensors.items():
+        if tensor.value is not None:
+            found[name] = ("constant", _constant(tensor))
+    found |= {name: ("state", value) for name, value in states.items()}
+    found |= {name: ("input", at) for at, name in enumerate(graph.inputs)}
+    for at, name in enumerate(graph.outputs):
+        found.setdefault(name, ("output", at))
+    lives: dict[str, Life] = {}
+    for at, node in enumerate(graph.nodes):
+        for name in node.outputs:
+            if name not in found:
+                last = max([at, *(graph.index(reader) for reader in graph.readers(name))])
+                last = len(graph.nodes) if any(state.write == name for state in graph.states) else last
+                lives[name] = Life(aligned(graph.tensors[name].bytes, ALIGNMENT), at, last, ALIGNMENT)
+    offsets = place(list(lives.values()), tries=50)
+    found |= {name: ("workspace", offset) for name, offset in zip(lives, offsets, strict=True)}
+    return found, size_of(list(lives.values()), offsets)
+
+
+def _append(executor: _simd.Executor, node: Node) -> None:
+    layer = node.layer
+    constants = checked_constants(layer)
     append = layer.row.append
     assert append is not None
-    append(executor, layer, _constants(layer))
+    append(executor, layer, constants)
 
 
-def _constants(layer: Layer) -> dict[str, np.ndarray]:
-    """Weights and bias, checked: what the kernels read is exactly what they expect. Without a bias, zeros are taken."""
-    arrays: dict[str, np.ndarray] = {}
-    for role, shape in layer.row.constants(layer).items():
-        array = getattr(layer, role)
-        if role == "bias" and array is None:
-            continue
-        types = [NUMPY_DTYPES[name] for name in layer.row.weights_types(layer.dtype)]
-        if role == "bias":
-            types = [arrays["weights"].dtype]
-        _require(layer, array is not None, role, None)
-        array = np.ascontiguousarray(array)
-        expected = f"{role} of type {' or '.join(map(str, types))}"
-        _require(layer, array.dtype in types, expected, array.dtype, DtypeError)
-        _require(layer, array.shape == shape, f"{role} of shape {shape}", array.shape, ShapeError)
-        arrays[role] = array
-    return arrays
+def _connect(executor: _simd.Executor, node: Node, graph: Graph, places: dict[str, tuple[str, Any]]) -> None:
+    layer = node.layer
+    require(layer, len(node.outputs) == 1, "one output", len(node.outputs))
+    pitches = [prod(shape) * layer.numpy_dtype.itemsize for shape in layer.input_shapes]
+    out_pitch = prod(layer.output_shape) * layer.output_type.dtype.itemsize
+    executor.connect([places[name] for name in node.inputs], places[node.outputs[0]], pitches, out_pitch)

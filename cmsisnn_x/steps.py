@@ -81,7 +81,7 @@ def pooling_behind(graph: Graph, node: Node) -> Node | None:
     if after is None or after.op not in ("max_pool2d", "avg_pool2d") or graph.index(after) != graph.index(node) + 1:
         return None
     fits = after.layer.dtype == node.layer.dtype and after.layer.input_shape == node.layer.output_shape
-    return after if fits else None
+    return after if fits and after.layer.samples == node.layer.samples == 1 else None
 
 
 def steps_of(

@@ -35,7 +35,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .base.errors import InfeasibleError, MissingToolError, ModelError, OptionError, TargetError, TuningError
-    from .model import Model, list_models, load_model
+    from .load import load_model
+    from .model import Model, list_models
     from .plan import LayerPlan, Plan
     from .target import Target, list_targets, load_target
     from .tuner import tune
@@ -73,7 +74,7 @@ _HOME = {name: "base.errors" for name in __all__ if name.endswith("Error")} | {
     "Target": "target",
     "list_models": "model",
     "list_targets": "target",
-    "load_model": "model",
+    "load_model": "load",
     "load_target": "target",
     "tune": "tuner",
 }

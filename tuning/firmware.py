@@ -32,7 +32,8 @@ def render(plan: Plan) -> dict[str, str]:
 
     m = project(plan)
     how = build(plan)
-    example_input, example_output = vectors(plan)
+    given, wanted = vectors(plan)
+    arrays = list(zip((*m.inputs, *m.outputs), (*given, *wanted), strict=True))
     return {
         **sources(m),
         "CMakeLists.txt": render_template("CMakeLists.txt.j2", m),
@@ -40,9 +41,7 @@ def render(plan: Plan) -> dict[str, str]:
         "example/main.c": render_template("example/main.c.j2", m, build=how),
         "example/memory.ld": render_template("example/memory.ld.j2", m, build=how),
         "example/profile.h": render_template("example/profile.h.j2", m),
-        "example/vectors.h": render_template(
-            "example/vectors.h.j2", m, example_input=example_input, example_output=example_output
-        ),
+        "example/vectors.h": render_template("example/vectors.h.j2", m, vectors=arrays),
         "report.html": render_report(plan),
         "plan.json": plan.to_json(),
     }
@@ -51,8 +50,9 @@ def render(plan: Plan) -> dict[str, str]:
 def emit_plan(plan: Plan, directory: str | os.PathLike[str]) -> list[Path]:
     """Write the firmware folder.
 
-    Beside the text of `render` it holds the model's own weights, which ``cmsisnn-verify`` compares with. Files of this
-    tool are replaced one by one by atomic rename, ``plan.json`` last; files it did not write stay.
+    Beside the text of `render` it holds the model's own weights and the ``.tflite`` file that it came from, which
+    ``cmsisnn-verify`` compares with. Files of this tool are replaced one by one by atomic rename, ``plan.json`` last;
+    files it did not write stay.
 
     Parameters
     ----------
@@ -65,12 +65,13 @@ def emit_plan(plan: Plan, directory: str | os.PathLike[str]) -> list[Path]:
     list of pathlib.Path
         The files, in the order written.
     """
-    from .emit.names import archive_name
+    from .emit.names import archive_name, source_name
     from .emit.weights import weights_archive
     from .emit.writer import write_files
 
     texts = render(plan)
     last = {"plan.json": texts.pop("plan.json")}
     weights = weights_archive(plan)
-    own = {} if weights is None else {archive_name(plan.model): weights}
-    return write_files({**texts, **own, **last}, directory)
+    own = {archive_name(plan.model): weights, source_name(plan.model): plan.source}
+    given = {name: content for name, content in own.items() if content is not None}
+    return write_files({**texts, **given, **last}, directory)

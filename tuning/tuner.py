@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,18 +12,21 @@ from typing import Any
 import numpy as np
 
 import cmsisnn_x
-from cmsisnn_x.arena import plan_arena
+from cmsisnn_x.arena import arrange
 from cmsisnn_x.graph import Graph
+from cmsisnn_x.steps import steps_of
 
 from .base.cflags import CFLAGS
 from .base.errors import OptionError
 from .base.options import OBJECTIVES, SCORES, STRATEGIES, SURROGATES
 from .cost import Estimate, Estimates, estimate, estimate_space
 from .model import Model
-from .plan import LayerPlan, Plan
+from .plan import LayerPlan, Plan, RunnerUp, Totals
 from .plan.frontier import pareto as frontiers
+from .plan.plan import source_digest
 from .plan.planner import choose_placed
 from .plan.problem import Choice, Options, Problem
+from .search.events import Progress
 from .search.space import Place, SearchSpace, baseline_of, kernel_key, places, search_space
 from .target import Target
 
@@ -45,7 +48,7 @@ def tune(
     flash_bytes: int | None = None,
     clock_hz: int | None = None,
     pareto: bool = False,
-    progress: Callable[[dict[str, Any]], None] | None = None,
+    progress: Progress | None = None,
 ) -> Plan:
     """Choose the best variant of every layer.
 
@@ -80,7 +83,8 @@ def tune(
     progress : callable, optional
         Called with a dict after every emulation: ``layer``, ``trial`` of ``trials``, ``best`` cycles so far with the
         ``estimate`` and the ``variant`` they belong to, ``failures``; ``done`` evaluations of all layers, of them
-        ``known`` before, of at most ``expected``; ``seconds_left``. Other dicts hold a ``message``, or ``interrupted``.
+        ``known`` before, of at most ``expected``; ``seconds_left``. Other dicts hold a ``message``, or ``interrupted``;
+        :mod:`tuning.search.events` has all keys.
 
     Returns
     -------
@@ -192,7 +196,7 @@ def _choice_of(problem: Problem, tables: Sequence[Estimates], variants: Sequence
     )
 
 
-def _better(plan: Plan, other: Plan, records: Path | None, progress: Callable[[dict[str, Any]], None] | None) -> Plan:
+def _better(plan: Plan, other: Plan, records: Path | None, progress: Progress | None) -> Plan:
     """`plan`, or the estimate's if that is better when the whole network runs."""
     from .measure.firmware import compare
 
@@ -283,7 +287,9 @@ def _plan(
         baselines[at] += baselines[at + 1]
         baselines[at + 1] = 0
     chosen = [item if name is None else _taken_in(item) for item, name in zip(chosen, into, strict=True)]
-    arena = plan_arena(model.layers, [item.scratch_bytes for item in chosen], fused)
+    steps = steps_of(model.layers, fused)
+    scratch = [item.scratch_bytes for item, name in zip(chosen, into, strict=True) if name is None]
+    arena = arrange(model.graph, steps, scratch)
     layers = []
     for index, (place, table, row, item) in enumerate(zip(where, tables, choice.rows, chosen, strict=True)):
         layers.append(
@@ -301,9 +307,10 @@ def _plan(
                 runner_up=_runner_up(table, row, 0 if place.follower is None else int(tables[index + 1].cycles[0])),
                 emulated_cycles=item.emulated_cycles,
                 fused_into=into[index],
+                input_offsets=offsets if len(offsets := arena.all_inputs[index]) > 1 else (),
             )
         )
-    totals = {
+    totals: Totals = {
         "cycles": choice.cycles,
         "ms": _rounded(target.milliseconds(choice.cycles), 4),
         "energy_uj": _rounded(target.energy_uj(choice.cycles), 3),
@@ -323,11 +330,15 @@ def _plan(
         cflags=CFLAGS,
         arena_bytes=arena.bytes,
         totals=totals,
-        digests={"model": model.digest, "target": target.digest},
+        digests={"model": model.digest, "target": target.digest, **source_digest(model.source)},
         evaluations=sum(len(table) for table in tables),
         regions=arena.regions,
         tables=tuple(tables),
         versions={"cmsisnn_x": cmsisnn_x.__version__, "numpy": np.__version__},
+        wiring=model.wiring,
+        arithmetic=model.arithmetic,
+        rewrites=model.rewrites,
+        source=model.source,
         **how,
     )
 
@@ -340,7 +351,7 @@ def _taken_in(item: Estimate) -> Estimate:
     )
 
 
-def _runner_up(table: Estimates, row: int, next_cycles: int) -> dict[str, Any] | None:
+def _runner_up(table: Estimates, row: int, next_cycles: int) -> RunnerUp | None:
     """The fastest other variant, and what it would have cost. `next_cycles` are those of the pooling that rows may take
     in: they are added to all rows where the chosen one contains them, taken off where it does not.
     """
@@ -352,7 +363,7 @@ def _runner_up(table: Estimates, row: int, next_cycles: int) -> dict[str, Any] |
     best = min(others, key=lambda i: (cycles[i], i))
     item, variant = table[best], table.variants[best]
     return {
-        "variant": variant and {**variant.host_knobs(), **variant.device_knobs()},
+        "variant": None if variant is None else {**variant.host_knobs(), **variant.device_knobs()},
         "cycles": cycles[best],
         "scratch_bytes": item.scratch_bytes,
         "flash_bytes": item.flash_bytes,

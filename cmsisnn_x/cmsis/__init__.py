@@ -29,7 +29,7 @@ array([0, 0, 5], dtype=int8)
 """
 
 from ._call import ARM_MATH_SIZE_MISMATCH, ARM_MATH_SUCCESS
-from ._rules import Finding, argument_names, check, scalar_names, scratch_bytes
+from ._check import Finding, argument_names, check, scalar_names, scratch_bytes
 from .activation import (
     ARM_SIGMOID,
     ARM_TANH,

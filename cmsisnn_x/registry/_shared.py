@@ -116,4 +116,5 @@ def append_windows(executor: Any, layer: Layer, constants: Mapping[str, np.ndarr
         constants.get("bias"),
         layer.dilation,
         layer.groups,
+        layer.samples,
     )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .._tables import activation_table
+from ..affine_curves import sigmoid_points
 from ..layers import Layer
 from ..op import Op, Shape
 from ._shared import ALIKE, same_shape
@@ -20,6 +21,9 @@ def _relu(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray]) -> N
 
 
 def _look_up(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray]) -> None:
+    if layer.scheme is not None:
+        executor.curve(layer.samples * prod(layer.input_shape), sigmoid_points(), layer.scheme)
+        return
     table = activation_table(layer.op, layer.dtype)
     executor.element_wise("look_up", layer.type.bits == 16, prod(layer.input_shape), table, layer.int_bits)
 
@@ -44,7 +48,7 @@ SIGMOID, TANH = (
         name,
         name,
         roles=("x",),
-        types=ALIKE,
+        types=(*ALIKE, ("int16",)),
         attributes=("int_bits",),
         infer=_infer,
         in_place=(0,),

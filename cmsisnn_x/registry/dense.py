@@ -93,15 +93,14 @@ def _append(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray]) ->
     executor.weighted(
         False,
         layer.type.bits == 16,
-        (1, 1, prod(layer.input_shape)),
-        (1, 1, prod(layer.output_shape)),
+        (1, layer.samples, prod(layer.input_shape)),
+        (1, layer.samples, prod(layer.output_shape)),
         (1, 1),
         (1, 1),
         (0, 0),
         layer.requant,
         constants["weights"],
         constants.get("bias"),
-        samples=layer.samples,
     )
 
 

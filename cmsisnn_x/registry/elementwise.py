@@ -21,7 +21,7 @@ from ._shared import AFFINE_ALIKE, ALIKE, same_shape
 def _pair(kind: str) -> Callable[[Any, Layer, Mapping[str, np.ndarray]], None]:
     def append(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray]) -> None:
         sizes = [prod(shape) for shape in layer.input_shapes]
-        executor.affine_pair(kind, layer.type.bits == 16, sizes[0], sizes[1], layer.scheme)
+        executor.pair(kind, layer.type.bits == 16, *sizes, layer.scheme, layer.samples)
 
     return append
 
@@ -41,12 +41,12 @@ def _table(layer: Layer) -> dict[str, Shape]:
 
 
 def _look_up(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray]) -> None:
-    executor.affine_look_up(layer.samples * prod(layer.input_shape), constants["table"])
+    executor.look_up(layer.samples * prod(layer.input_shape), constants["table"])
 
 
 def _requantise(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray]) -> None:
     count, types = layer.samples * prod(layer.input_shape), (layer.type.dtype, layer.output_type.dtype)
-    executor.affine_requantise(count, *types, layer.scheme)
+    executor.requantise(count, *types, layer.scheme)
 
 
 MULTIPLY = Op(

@@ -15,7 +15,7 @@ from ._shared import AFFINE_ALIKE, same_shape
 
 def _append(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray]) -> None:
     """The input is ``(outer, reduced, inner)``, the output ``(outer, 1, inner)``."""
-    executor.affine_mean(layer.type.bits == 16, layer.image, layer.scheme)
+    executor.mean(layer.numpy_dtype, layer.input_shape, layer.scheme, layer.samples)
 
 
 MEAN = Op("mean", "mean", roles=("x",), types=AFFINE_ALIKE, infer=same_shape, append=_append)

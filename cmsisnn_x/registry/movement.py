@@ -23,15 +23,15 @@ def _size(layer: Layer) -> int:
 
 def _concat(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray]) -> None:
     """Inputs are ``(outer, inner)``, of one outer size: rows lie side by side in the output."""
-    executor.concat(layer.input_shape[0], [_size(layer) * shape[1] for shape in layer.input_shapes])
+    executor.concat(layer.input_shape[0], layer.samples)
 
 
 def _copy(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray]) -> None:
-    executor.strided_copy(_size(layer), layer.view, prod(layer.input_shape), scatter=False)
+    executor.move(_size(layer), layer.view, prod(layer.output_shape), False, 0, layer.samples)
 
 
 def _pad(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray]) -> None:
-    executor.strided_copy(_size(layer), layer.view, prod(layer.output_shape), scatter=True, fill=layer.requant.fill)
+    executor.move(_size(layer), layer.view, prod(layer.output_shape), True, layer.requant.fill, layer.samples)
 
 
 def _offsets(layer: Layer) -> dict[str, Shape]:
@@ -39,7 +39,7 @@ def _offsets(layer: Layer) -> dict[str, Shape]:
 
 
 def _resize(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray]) -> None:
-    executor.resize_nearest(_size(layer), layer.output_image, constants["table"])
+    executor.resize_nearest(_size(layer), layer.output_image, constants["table"], layer.samples)
 
 
 def _rows(layer: Layer) -> dict[str, int | str]:

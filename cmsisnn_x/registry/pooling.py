@@ -21,7 +21,8 @@ def _infer(op: str, shape: Shape, attributes: Mapping[str, Any]) -> dict[str, An
 def _append(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray], *, maximum: bool) -> None:
     pad = (layer.padding[0][0], layer.padding[1][0])
     executor.pool(
-        maximum, layer.type.bits == 16, layer.image, layer.output_image, layer.kernel, layer.stride, pad, layer.scheme
+        maximum, layer.type.bits == 16, layer.image, layer.output_image, layer.kernel, layer.stride, pad, layer.scheme,
+        layer.samples,
     )  # fmt: skip
 
 

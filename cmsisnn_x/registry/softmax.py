@@ -15,7 +15,7 @@ from ..errors import GeometryError
 from ..layers import Layer
 from ..op import Op, Shape
 from ..variant import Variant
-from ._shared import ALIKE
+from ._shared import AFFINE_ALIKE, ALIKE
 
 
 def _infer(shape: Shape, attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -29,8 +29,9 @@ def _infer(shape: Shape, attributes: Mapping[str, Any]) -> dict[str, Any]:
 def _append(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray]) -> None:
     if layer.scheme is None:
         executor.element_wise("softmax", layer.type.bits == 16, prod(layer.input_shape))
-    else:
-        executor.affine_softmax(prod(layer.input_shape[:-1]), layer.input_shape[-1], layer.scheme)
+        return
+    append = executor.softmax_wide_rows if layer.type.bits == 16 else executor.softmax_rows
+    append(layer.samples * prod(layer.input_shape[:-1]), layer.input_shape[-1], layer.scheme)
 
 
 def _macros(layer: Layer) -> dict[str, int | str]:
@@ -50,7 +51,7 @@ SOFTMAX = Op(
     "softmax",
     "softmax",
     roles=("x",),
-    types=(*ALIKE, ("int8",)),
+    types=(*ALIKE, *AFFINE_ALIKE),
     infer=_infer,
     most_elements=SOFTMAX_MAX,
     is_nonnegative=True,

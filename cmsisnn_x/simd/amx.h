@@ -42,10 +42,23 @@ typedef struct {
 #include "lower.template.h"
 #include "convolve.template.h"
 
-ALWAYS_INLINE void amx_store(const amx_job *job, const int32_t (*spill)[LANES], int8_t *out, int pixels, int channels)
+ALWAYS_INLINE void amx_store(const amx_job *job, const int32_t (*spill)[LANES], const int32_t *sums, int8_t *out,
+                             int pixels, int channels)
 {
-    for (int p = 0; p < pixels; p++)
-        store_q7(out + p * job->out_ch, _mm512_load_si512(spill[p]), &job->requant, channels);
+    const ptrdiff_t channel = sums - job->sums;
+    if (job->requant.kind == SIMD_POW2) {
+        for (int p = 0; p < pixels; p++)
+            store_q7(out + p * job->out_ch, shift_and_floor(_mm512_load_si512(spill[p]), &job->requant), channels);
+    } else if (job->requant.kind == SIMD_AFFINE) {
+        const rescaling r = load_rescaling(&job->requant, channel);
+        for (int p = 0; p < pixels; p++)
+            store_q7(out + p * job->out_ch, rescale_lanes(_mm512_load_si512(spill[p]), &r), channels);
+    } else {
+        for (int p = 0; p < pixels; p++)
+            for (int c = 0; c < LANES && c < channels; c++)
+                out[p * job->out_ch + c] =
+                    (int8_t)requantise_as((uint32_t)spill[p][c], &job->requant, channel + c, 1);
+    }
 }
 
 /* One or two segments of M pixels against one or two vectors of channels. */
@@ -83,17 +96,17 @@ ALWAYS_INLINE void amx_tile(const amx_job *job, const int segments, const int ve
         }
     }
     _tile_stored(0, spill[0], LANES * sizeof(int32_t));
-    amx_store(job, spill[0], out0, m, channels);
+    amx_store(job, spill[0], sums, out0, m, channels);
     if (vectors == 2) {
         _tile_stored(1, spill[1], LANES * sizeof(int32_t));
-        amx_store(job, spill[1], out0 + LANES, m, channels - LANES);
+        amx_store(job, spill[1], sums + LANES, out0 + LANES, m, channels - LANES);
     }
     if (segments == 2) {
         _tile_stored(2, spill[2], LANES * sizeof(int32_t));
-        amx_store(job, spill[2], out1, m, channels);
+        amx_store(job, spill[2], sums, out1, m, channels);
         if (vectors == 2) {
             _tile_stored(3, spill[3], LANES * sizeof(int32_t));
-            amx_store(job, spill[3], out1 + LANES, m, channels - LANES);
+            amx_store(job, spill[3], sums + LANES, out1 + LANES, m, channels - LANES);
         }
     }
 }

@@ -44,6 +44,42 @@ ALWAYS_INLINE __m256i shift_and_floor(__m256i acc, const simd_requant *requant)
     return _mm256_max_epi32(shifted, _mm256_set1_epi32(requant->low));
 }
 
+/* The constants of eight channels: rescale() of common.h on vectors. */
+typedef struct {
+    __m256i even, odd; /* multipliers of the lanes of that parity, in the low half of 64 bits */
+    __m256i left, right, mask, half_mask;
+    __m256i low, high, zero_point;
+} rescaling;
+
+ALWAYS_INLINE rescaling load_rescaling(const simd_requant *requant, ptrdiff_t channel)
+{
+    rescaling r;
+    r.even = _mm256_load_si256((const __m256i *)(requant->multiplier + channel));
+    r.odd = _mm256_srli_epi64(r.even, 32);
+    r.left = _mm256_load_si256((const __m256i *)(requant->left + channel));
+    r.right = _mm256_load_si256((const __m256i *)(requant->right + channel));
+    r.mask = _mm256_sub_epi32(_mm256_sllv_epi32(_mm256_set1_epi32(1), r.right), _mm256_set1_epi32(1));
+    r.half_mask = _mm256_srli_epi32(r.mask, 1);
+    r.low = _mm256_set1_epi32(requant->low - requant->zero_point);
+    r.high = _mm256_set1_epi32(requant->high - requant->zero_point);
+    r.zero_point = _mm256_set1_epi32(requant->zero_point);
+    return r;
+}
+
+ALWAYS_INLINE __m256i rescale_lanes(__m256i acc, const rescaling *r)
+{
+    const __m256i half = _mm256_set1_epi64x(INT64_C(1) << 30), x = _mm256_sllv_epi32(acc, r->left);
+    const __m256i even = _mm256_add_epi64(_mm256_mul_epi32(x, r->even), half);
+    const __m256i odd = _mm256_add_epi64(_mm256_mul_epi32(_mm256_srli_epi64(x, 32), r->odd), half);
+    const __m256i product = _mm256_blend_epi32(_mm256_srli_epi64(even, 31), _mm256_slli_epi64(odd, 1), 0xaa);
+    const __m256i rest = _mm256_and_si256(product, r->mask);
+    const __m256i most = _mm256_sub_epi32(r->half_mask, _mm256_srai_epi32(product, 31));
+    const __m256i v = _mm256_sub_epi32(_mm256_srav_epi32(product, r->right), _mm256_cmpgt_epi32(rest, most));
+    return _mm256_add_epi32(_mm256_min_epi32(_mm256_max_epi32(v, r->low), r->high), r->zero_point);
+}
+#define RESCALING rescaling
+#define LOAD_RESCALING(requant, channel) load_rescaling(requant, channel)
+
 /* Stores the first n elements of a vector; memcpy of a constant size becomes one store. */
 ALWAYS_INLINE void store_some(void *out, __m256i v, int n, int full, int size)
 {
@@ -69,7 +105,8 @@ ALWAYS_INLINE __m256i words_of(__m256i acc) { return _mm256_permute4x64_epi64(_m
 
 /* Depthwise: pairs of taps interleaved by 16-bit unpacks, which keep 128-bit lanes apart; packing sums undoes it. */
 #define DW_SUMS depthwise_sums
-#define DW_STORE(out, acc, requant, channel, n) depthwise_store(out, acc, requant, n, (int)sizeof(T))
+#define DW_STORE(out, acc, requant, n) depthwise_store(out, acc, requant, n, (int)sizeof(T))
+#define DW_STORE_AFFINE(out, acc, rescalings, n) depthwise_store_affine(out, acc, rescalings, n)
 #define DW_LANES 16
 #define DW_TAPS 2
 #define DW_PIXELS 4
@@ -103,6 +140,11 @@ ALWAYS_INLINE void depthwise_store(void *out, const __m256i *acc, const simd_req
     store_some(out, size == 1 ? bytes_of(words) : words, n, DW_LANES, size);
 }
 
+ALWAYS_INLINE void depthwise_store_affine(int8_t *out, const __m256i *acc, const rescaling *r, int n)
+{
+    store_some(out, bytes_of(_mm256_packs_epi32(rescale_lanes(acc[0], r), rescale_lanes(acc[1], r + 1))), n, DW_LANES, 1);
+}
+
 ALWAYS_INLINE void widen_bytes(int16_t *restrict to, const int8_t *restrict from, ptrdiff_t n)
 {
     for (ptrdiff_t i = 0; i < n; i++)
@@ -112,8 +154,9 @@ ALWAYS_INLINE void widen_bytes(int16_t *restrict to, const int8_t *restrict from
 /* ---- q7 convolution ---- */
 #define FN(name) q7_##name
 #define T int8_t
-#define STORE(out, acc, requant, channel, n) \
-    store_some(out, bytes_of(words_of(shift_and_floor(acc, requant))), n, LANES, 1)
+#define HAS_AFFINE 1
+#define STORE(out, acc, requant, n) store_some(out, bytes_of(words_of(shift_and_floor(acc, requant))), n, LANES, 1)
+#define STORE_AFFINE(out, acc, r, n) store_some(out, bytes_of(words_of(rescale_lanes(acc, r))), n, LANES, 1)
 #ifdef __AVXVNNI__
 /* Inputs plus 128, so that they are unsigned; -128 * (sum of weights) goes into the sums. */
 #define LT uint8_t
@@ -143,6 +186,7 @@ ALWAYS_INLINE void offset_bytes(uint8_t *restrict to, const int8_t *restrict fro
 #include "tile.template.h"
 #include "pool.template.h"
 #include "rows.template.h"
+#include "pair.template.h"
 #undef FN
 #undef LT
 #undef PW
@@ -164,6 +208,7 @@ ALWAYS_INLINE void offset_bytes(uint8_t *restrict to, const int8_t *restrict fro
 #undef FN
 #undef T
 #undef LOWER_ROW
+#undef HAS_AFFINE
 
 /* ---- q15 ---- */
 #define FN(name) q15_##name
@@ -173,13 +218,15 @@ ALWAYS_INLINE void offset_bytes(uint8_t *restrict to, const int8_t *restrict fro
 #define CORRECTION 0
 #define LOWER_ROW(dst, src, n) memcpy(dst, src, (size_t)(n) * 2)
 #define DOT DOT_WORDS
-#define STORE(out, acc, requant, channel, n) store_some(out, words_of(shift_and_floor(acc, requant)), n, LANES, 2)
+#define HAS_AFFINE 0
+#define STORE(out, acc, requant, n) store_some(out, words_of(shift_and_floor(acc, requant)), n, LANES, 2)
 #include "lower.template.h"
 #include "convolve.template.h"
 #include "tile.template.h"
 #include "depthwise.template.h"
 #include "pool.template.h"
 #include "rows.template.h"
+#include "pair.template.h"
 #include "depthwise_tile.template.h"
 
 #ifdef __AVXVNNI__

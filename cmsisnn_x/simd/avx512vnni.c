@@ -42,6 +42,44 @@ ALWAYS_INLINE __m512i shift_and_floor(__m512i acc, const simd_requant *requant)
     return _mm512_max_epi32(shifted, _mm512_set1_epi32(requant->low));
 }
 
+/* The constants of 16 channels: rescale() of common.h on vectors. */
+typedef struct {
+    __m512i even, odd; /* multipliers of the lanes of that parity, in the low half of 64 bits */
+    __m512i left, right, mask, half_mask;
+    __m512i low, high, zero_point;
+} rescaling;
+
+ALWAYS_INLINE rescaling load_rescaling(const simd_requant *requant, ptrdiff_t channel)
+{
+    rescaling r;
+    r.even = _mm512_load_si512(requant->multiplier + channel);
+    r.odd = _mm512_srli_epi64(r.even, 32);
+    r.left = _mm512_load_si512(requant->left + channel);
+    r.right = _mm512_load_si512(requant->right + channel);
+    r.mask = _mm512_sub_epi32(_mm512_sllv_epi32(_mm512_set1_epi32(1), r.right), _mm512_set1_epi32(1));
+    r.half_mask = _mm512_srli_epi32(r.mask, 1);
+    r.low = _mm512_set1_epi32(requant->low - requant->zero_point);
+    r.high = _mm512_set1_epi32(requant->high - requant->zero_point);
+    r.zero_point = _mm512_set1_epi32(requant->zero_point);
+    return r;
+}
+
+ALWAYS_INLINE __m512i rescale_lanes(__m512i acc, const rescaling *r)
+{
+    const __m512i half = _mm512_set1_epi64(INT64_C(1) << 30), x = _mm512_sllv_epi32(acc, r->left);
+    const __m512i even = _mm512_add_epi64(_mm512_mul_epi32(x, r->even), half);
+    const __m512i odd = _mm512_add_epi64(_mm512_mul_epi32(_mm512_srli_epi64(x, 32), r->odd), half);
+    const __m512i product =
+        _mm512_mask_blend_epi32(0xaaaa, _mm512_srli_epi64(even, 31), _mm512_slli_epi64(odd, 1));
+    const __m512i most = _mm512_sub_epi32(r->half_mask, _mm512_srai_epi32(product, 31));
+    const __mmask16 up = _mm512_cmpgt_epi32_mask(_mm512_and_si512(product, r->mask), most);
+    const __m512i down = _mm512_srav_epi32(product, r->right);
+    const __m512i v = _mm512_mask_sub_epi32(down, up, down, _mm512_set1_epi32(-1));
+    return _mm512_add_epi32(_mm512_min_epi32(_mm512_max_epi32(v, r->low), r->high), r->zero_point);
+}
+#define RESCALING rescaling
+#define LOAD_RESCALING(requant, channel) load_rescaling(requant, channel)
+
 #define BROADCAST(p) broadcast_dword(p)
 
 /* Depthwise: pairs of taps interleaved by 16-bit unpacks, which keep 128-bit lanes apart; packing sums undoes it. */
@@ -89,7 +127,9 @@ ALWAYS_INLINE __mmask32 first_channels(int n) { return n >= 32 ? 0xffffffff : ((
 #define LOWER_FILL(dst, fill, n) memset(dst, (fill) ^ 0x80, (size_t)(n))
 #define LOWER_ROW(dst, src, n) offset_bytes(dst, src, n)
 #define DOT(acc, w, x) _mm512_dpbusd_epi32(acc, x, w)
-#define STORE(out, acc, requant, channel, n) store_q7(out, acc, requant, n)
+#define HAS_AFFINE 1
+#define STORE(out, acc, requant, n) store_q7(out, shift_and_floor(acc, requant), n)
+#define STORE_AFFINE(out, acc, r, n) store_q7(out, rescale_lanes(acc, r), n)
 
 ALWAYS_INLINE void offset_bytes(uint8_t *restrict to, const int8_t *restrict from, ptrdiff_t n)
 {
@@ -103,9 +143,9 @@ ALWAYS_INLINE void offset_bytes(uint8_t *restrict to, const int8_t *restrict fro
     }
 }
 
-ALWAYS_INLINE void store_q7(int8_t *out, __m512i acc, const simd_requant *requant, int n)
+ALWAYS_INLINE void store_q7(int8_t *out, __m512i result, int n)
 {
-    const __m128i v = _mm512_cvtsepi32_epi8(shift_and_floor(acc, requant));
+    const __m128i v = _mm512_cvtsepi32_epi8(result);
     if (n >= LANES)
         _mm_storeu_si128((__m128i *)out, v);
     else
@@ -117,6 +157,7 @@ ALWAYS_INLINE void store_q7(int8_t *out, __m512i acc, const simd_requant *requan
 #include "tile.template.h"
 #include "pool.template.h"
 #include "rows.template.h"
+#include "pair.template.h"
 #undef LT
 #undef LOWER_FILL
 #undef LOWER_ROW
@@ -126,7 +167,11 @@ ALWAYS_INLINE void store_q7(int8_t *out, __m512i acc, const simd_requant *requan
 #define LT int16_t
 #define LOWER_FILL(dst, fill, n) fill_words(dst, fill, n)
 #define LOWER_ROW(dst, src, n) widen_bytes(dst, src, n)
-#define DW_STORE(out, acc, requant, channel, n) \
+#define DW_STORE_AFFINE(out, acc, r, n)                        \
+    _mm256_mask_storeu_epi8(out, first_channels(n),            \
+                            _mm512_cvtsepi16_epi8(_mm512_packs_epi32(rescale_lanes((acc)[0], r), \
+                                                                     rescale_lanes((acc)[1], (r) + 1))))
+#define DW_STORE(out, acc, requant, n) \
     _mm256_mask_storeu_epi8(out, first_channels(n), _mm512_cvtsepi16_epi8(depthwise_pack(acc, requant)))
 
 ALWAYS_INLINE void widen_bytes(int16_t *restrict to, const int8_t *restrict from, ptrdiff_t n)
@@ -149,6 +194,7 @@ ALWAYS_INLINE void widen_bytes(int16_t *restrict to, const int8_t *restrict from
 #undef LOWER_FILL
 #undef LOWER_ROW
 #undef DOT
+#undef HAS_AFFINE
 #undef STORE
 #undef DW_STORE
 #undef FN
@@ -163,8 +209,9 @@ ALWAYS_INLINE void widen_bytes(int16_t *restrict to, const int8_t *restrict from
 #define LOWER_FILL(dst, fill, n) fill_words(dst, fill, n)
 #define LOWER_ROW(dst, src, n) memcpy(dst, src, (size_t)(n) * 2)
 #define DOT(acc, w, x) _mm512_dpwssd_epi32(acc, w, x)
-#define STORE(out, acc, requant, channel, n) store_q15(out, acc, requant, n)
-#define DW_STORE(out, acc, requant, channel, n) \
+#define HAS_AFFINE 0
+#define STORE(out, acc, requant, n) store_q15(out, acc, requant, n)
+#define DW_STORE(out, acc, requant, n) \
     _mm512_mask_storeu_epi16(out, first_channels(n), depthwise_pack(acc, requant))
 
 ALWAYS_INLINE void store_q15(int16_t *out, __m512i acc, const simd_requant *requant, int n)
@@ -182,6 +229,7 @@ ALWAYS_INLINE void store_q15(int16_t *out, __m512i acc, const simd_requant *requ
 #include "depthwise.template.h"
 #include "pool.template.h"
 #include "rows.template.h"
+#include "pair.template.h"
 #include "depthwise_tile.template.h"
 
 #ifdef __AMX_INT8__

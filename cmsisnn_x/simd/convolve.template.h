@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Convolution as an implicit matrix product: no im2col matrix is written, tiles read the lowered rows in place.
  *
- * packed:  int32 sums[round_up(out_ch, CHANNELS)]                      bias, rounding and correction
+ * packed:  int32 sums[round_up(out_ch, CHANNELS)]                      bias, rounding and correction; then the
+ *                                                                      other constants of channels, see common.h
  *          PW    weights[out_ch / LANES][kernel_h][groups][LANES][KG]  zero where a group or vector is incomplete
  *
  * Takes: FN(name), T, LT, PW, LANES, KG, CHANNELS (per tile, a multiple of LANES), PIXELS (per tile), CORRECTION (what
@@ -37,10 +38,15 @@ ALWAYS_INLINE size_t FN(sums_bytes)(const simd_geometry *g)
     return round_up(round_up((size_t)g->out_ch, CHANNELS) * sizeof(int32_t), SIMD_ALIGNMENT);
 }
 
+ALWAYS_INLINE size_t FN(constants_bytes)(const simd_geometry *g)
+{
+    return constants_bytes(&g->requant, FN(sums_bytes)(g));
+}
+
 static size_t FN(packed_bytes)(const simd_geometry *g)
 {
     const size_t per_channel = (size_t)g->kernel_h * (size_t)FN(groups)(g) * KG;
-    return FN(sums_bytes)(g) + round_up((size_t)g->out_ch, CHANNELS) * per_channel * sizeof(PW);
+    return FN(constants_bytes)(g) + round_up((size_t)g->out_ch, CHANNELS) * per_channel * sizeof(PW);
 }
 
 ALWAYS_INLINE void FN(pack_as)(const simd_geometry *g, const void *weights, int weight_bits, const void *bias,
@@ -49,17 +55,19 @@ ALWAYS_INLINE void FN(pack_as)(const simd_geometry *g, const void *weights, int 
     const ptrdiff_t run = (ptrdiff_t)g->kernel_w * g->in_ch;
     const ptrdiff_t groups = FN(groups)(g), whole = run / KG;
     uint32_t *sums = packed;
-    PW *first = (PW *)((char *)packed + FN(sums_bytes)(g));
+    PW *first = (PW *)((char *)packed + FN(constants_bytes)(g));
+    const uint32_t correction = CORRECTION + (uint32_t)zero_point_of(&g->requant);
     memset(packed, 0, FN(packed_bytes)(g));
     for (ptrdiff_t oc = 0; oc < g->out_ch; oc++) {
         PW *to = first + (oc / LANES * g->kernel_h * groups * LANES + oc % LANES) * KG;
         const ptrdiff_t depth = g->kernel_h * run;
         sums[oc] = initial_sum(g, bias, oc);
-        if (CORRECTION) {
+        pack_constants(&g->requant, packed, FN(sums_bytes)(g), oc, oc);
+        if (correction) {
             uint32_t sum = 0;
             for (ptrdiff_t i = 0; i < depth; i++)
                 sum += (uint32_t)plain_weight(weights, weight_bits, oc * depth + i);
-            sums[oc] -= CORRECTION * sum;
+            sums[oc] -= correction * sum;
         }
         for (ptrdiff_t r = 0; r < g->kernel_h; r++, to += groups * LANES * KG) {
             const ptrdiff_t from = oc * depth + r * run;
@@ -106,8 +114,8 @@ static void FN(run)(const simd_geometry *g, const void *packed, const void *in, 
         .rows = g->kernel_h,
         .groups = FN(groups)(g),
         .sums = packed,
-        .weights = (const PW *)((const char *)packed + FN(sums_bytes)(g)),
-        .requant = g->requant,
+        .weights = (const PW *)((const char *)packed + FN(constants_bytes)(g)),
+        .requant = packed_requant(&g->requant, packed, FN(sums_bytes)(g)),
         .out_ch = g->out_ch,
         .row_pixels = g->out_w,
         .pixel_pitch = (ptrdiff_t)g->stride_x * g->in_ch,

@@ -16,6 +16,10 @@
 #define LOWER_SLACK(g) 64
 #endif
 
+/* Rows and columns that a window reaches over. */
+ALWAYS_INLINE ptrdiff_t FN(reach_y)(const simd_geometry *g) { return (ptrdiff_t)(g->kernel_h - 1) * g->dilation_y + 1; }
+ALWAYS_INLINE ptrdiff_t FN(reach_x)(const simd_geometry *g) { return (ptrdiff_t)(g->kernel_w - 1) * g->dilation_x + 1; }
+
 typedef struct {
     ptrdiff_t padded_w, pitch; /* pixels, elements */
     ptrdiff_t left, copied, right; /* of every row inside the image, pixels */
@@ -26,14 +30,14 @@ typedef struct {
 static FN(lowering) FN(plan_lowering)(const simd_geometry *g)
 {
     FN(lowering) p;
-    p.padded_w = (ptrdiff_t)(g->out_w - 1) * g->stride_x + g->kernel_w;
+    p.padded_w = (ptrdiff_t)(g->out_w - 1) * g->stride_x + FN(reach_x)(g);
     p.pitch = p.padded_w * g->in_ch;
     p.left = min_ptrdiff(max_ptrdiff(g->pad_left, 0), p.padded_w);
     p.copied = min_ptrdiff(g->in_w, p.padded_w - p.left);
     p.right = p.padded_w - p.left - p.copied;
     ptrdiff_t rows = LOWER_STRIP_BYTES / max_ptrdiff(1, p.pitch * (ptrdiff_t)sizeof(LT));
-    p.strip = min_ptrdiff(g->out_h, max_ptrdiff(1, (rows - g->kernel_h) / g->stride_y + 1));
-    rows = (p.strip - 1) * g->stride_y + g->kernel_h;
+    p.strip = min_ptrdiff(g->out_h, max_ptrdiff(1, (rows - FN(reach_y)(g)) / g->stride_y + 1));
+    rows = (p.strip - 1) * g->stride_y + FN(reach_y)(g);
     p.buffer_bytes = round_up((size_t)(rows * p.pitch) * sizeof(LT) + LOWER_SLACK(g), SIMD_ALIGNMENT);
     p.offsets_bytes = round_up((size_t)(p.strip * g->out_w + PIXELS) * sizeof(ptrdiff_t), SIMD_ALIGNMENT);
     return p;
@@ -49,7 +53,7 @@ static void FN(lower)(const simd_geometry *g, const FN(lowering) *p, const T *in
                       ptrdiff_t out_rows, LT *buffer)
 {
     const ptrdiff_t first = first_out * g->stride_y - g->pad_top;
-    const ptrdiff_t rows = (out_rows - 1) * g->stride_y + g->kernel_h;
+    const ptrdiff_t rows = (out_rows - 1) * g->stride_y + FN(reach_y)(g);
     const ptrdiff_t ch = g->in_ch;
     const int32_t fill = g->requant.fill;
     for (ptrdiff_t r = 0; r < rows; r++, buffer += p->pitch) {

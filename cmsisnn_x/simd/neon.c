@@ -26,9 +26,38 @@ ALWAYS_INLINE int32x4_t shift_and_floor(int32x4_t acc, const simd_requant *requa
     return vmaxq_s32(vshlq_s32(acc, vdupq_n_s32(-requant->out_shift)), vdupq_n_s32(requant->low));
 }
 
-ALWAYS_INLINE void store_q7(int8_t *out, int32x4_t acc, const simd_requant *requant, int n)
+/* The constants of four channels: rescale() of common.h on vectors. */
+typedef struct {
+    int32x4_t multiplier, left, right; /* `right` is negative */
+    int32x4_t low, high, zero_point;
+} rescaling;
+
+ALWAYS_INLINE rescaling load_rescaling(const simd_requant *requant, ptrdiff_t channel)
 {
-    const int16x4_t words = vqmovn_s32(shift_and_floor(acc, requant));
+    rescaling r;
+    r.multiplier = vld1q_s32(requant->multiplier + channel);
+    r.left = vld1q_s32(requant->left + channel);
+    r.right = vnegq_s32(vld1q_s32(requant->right + channel));
+    r.low = vdupq_n_s32(requant->low - requant->zero_point);
+    r.high = vdupq_n_s32(requant->high - requant->zero_point);
+    r.zero_point = vdupq_n_s32(requant->zero_point);
+    return r;
+}
+
+ALWAYS_INLINE int32x4_t rescale_lanes(int32x4_t acc, const rescaling *r)
+{
+    const int32x4_t product = vqrdmulhq_s32(vshlq_s32(acc, r->left), r->multiplier);
+    /* Halves go up with VRSHL: one less where a negative number is shifted. */
+    const int32x4_t nudge = vshrq_n_s32(vandq_s32(product, r->right), 31);
+    const int32x4_t v = vrshlq_s32(vqaddq_s32(product, nudge), r->right);
+    return vaddq_s32(vminq_s32(vmaxq_s32(v, r->low), r->high), r->zero_point);
+}
+#define RESCALING rescaling
+#define LOAD_RESCALING(requant, channel) load_rescaling(requant, channel)
+
+ALWAYS_INLINE void store_q7(int8_t *out, int32x4_t result, int n)
+{
+    const int16x4_t words = vqmovn_s32(result);
     const int8x8_t bytes = vqmovn_s16(vcombine_s16(words, words));
     int8_t spill[8];
     if (n > 0) {
@@ -83,7 +112,9 @@ ALWAYS_INLINE void depthwise_sums(const ptrdiff_t *taps, ptrdiff_t steps, const 
 /* ---- q7 convolution ---- */
 #define FN(name) q7_##name
 #define T int8_t
-#define STORE(out, acc, requant, channel, n) store_q7(out, acc, requant, n)
+#define HAS_AFFINE 1
+#define STORE(out, acc, requant, n) store_q7(out, shift_and_floor(acc, requant), n)
+#define STORE_AFFINE(out, acc, r, n) store_q7(out, rescale_lanes(acc, r), n)
 #ifdef __ARM_FEATURE_DOTPROD
 #define LT int8_t
 #define PW int8_t
@@ -116,6 +147,7 @@ ALWAYS_INLINE int32x4_t broadcast_dword(const int8_t *p)
 #include "tile.template.h"
 #include "pool.template.h"
 #include "rows.template.h"
+#include "pair.template.h"
 #undef FN
 #undef STORE
 #undef LT
@@ -132,8 +164,11 @@ ALWAYS_INLINE int32x4_t broadcast_dword(const int8_t *p)
 #define LT int16_t
 #define LOWER_FILL(dst, fill, n) fill_words(dst, fill, n)
 #define LOWER_ROW(dst, src, n) widen_bytes(dst, src, n)
-#define DW_STORE(out, acc, requant, channel, n) \
-    (store_q7(out, (acc)[0], requant, n), store_q7((out) + 4, (acc)[1], requant, (n) - 4))
+#define DW_STORE(out, acc, requant, n)                     \
+    (store_q7(out, shift_and_floor((acc)[0], requant), n), \
+     store_q7((out) + 4, shift_and_floor((acc)[1], requant), (n) - 4))
+#define DW_STORE_AFFINE(out, acc, r, n) \
+    (store_q7(out, rescale_lanes((acc)[0], r), n), store_q7((out) + 4, rescale_lanes((acc)[1], (r) + 1), (n) - 4))
 #include "lower.template.h"
 #include "depthwise.template.h"
 #include "depthwise_tile.template.h"
@@ -141,8 +176,10 @@ ALWAYS_INLINE int32x4_t broadcast_dword(const int8_t *p)
 #undef T
 #undef LOWER_ROW
 #undef DW_STORE
+#undef HAS_AFFINE
 
 /* ---- q15 ---- */
+#define HAS_AFFINE 0
 #define FN(name) q15_##name
 #define T int16_t
 #define PW int16_t
@@ -151,8 +188,8 @@ ALWAYS_INLINE int32x4_t broadcast_dword(const int8_t *p)
 #define LOAD_WEIGHTS(p) vreinterpretq_s32_s16(vcombine_s16(vld1_s16(p), vdup_n_s16(0)))
 #define BROADCAST(p) vreinterpretq_s32_s16(vdupq_n_s16(*(p)))
 #define DOT(acc, w, x) vmlal_s16(acc, vget_low_s16(vreinterpretq_s16_s32(w)), vget_low_s16(vreinterpretq_s16_s32(x)))
-#define STORE(out, acc, requant, channel, n) store_q15(out, acc, requant, n)
-#define DW_STORE(out, acc, requant, channel, n) \
+#define STORE(out, acc, requant, n) store_q15(out, acc, requant, n)
+#define DW_STORE(out, acc, requant, n) \
     (store_q15(out, (acc)[0], requant, n), store_q15((out) + 4, (acc)[1], requant, (n) - 4))
 #include "lower.template.h"
 #include "convolve.template.h"
@@ -160,6 +197,7 @@ ALWAYS_INLINE int32x4_t broadcast_dword(const int8_t *p)
 #include "depthwise.template.h"
 #include "pool.template.h"
 #include "rows.template.h"
+#include "pair.template.h"
 #include "depthwise_tile.template.h"
 
 #ifdef __ARM_FEATURE_DOTPROD

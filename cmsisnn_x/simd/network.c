@@ -44,78 +44,159 @@ void simd_look_up_q15(const int16_t *x, const int16_t *table, int int_bits, int1
 SOFTMAX(simd_softmax_q7, int8_t, 8, 20, 13, INT8_MAX)
 SOFTMAX(simd_softmax_q15, int16_t, 16, 32, 17, INT16_MAX)
 
-static size_t bytes_of(const simd_step *step, size_t count) { return count << step->wide; }
-
 size_t simd_step_scratch_bytes(const simd_step *step)
 {
-    if (step->kind == SIMD_WEIGHTED)
+    switch (step->kind) {
+    case SIMD_WEIGHTED:
         return step->weighted.scratch_bytes(&step->geometry);
-    return step->kind == SIMD_POOL ? step->pool.scratch_bytes(&step->geometry) : 0;
+    case SIMD_GATHERED:
+        return simd_gathered_scratch_bytes(&step->of.gathered);
+    case SIMD_WIDE:
+        return simd_wide_scratch_bytes(&step->of.wide_windows);
+    case SIMD_POOL:
+        return step->pool.scratch_bytes(&step->geometry);
+    case SIMD_MEAN:
+        return step->of.mean.inner * sizeof(int32_t);
+    default:
+        return 0;
+    }
 }
 
 void simd_network_plan(simd_network *network)
 {
-    size_t buffer = 0, scratch = 0;
+    size_t scratch = 0, inputs = 1;
     for (size_t i = 0; i < network->step_count; i++) {
         const simd_step *step = network->steps + i;
-        const size_t out = bytes_of(step, step->out_count), needed = simd_step_scratch_bytes(step);
-        buffer = out > buffer ? out : buffer;
+        const size_t needed = simd_step_scratch_bytes(step);
         scratch = needed > scratch ? needed : scratch;
+        inputs = step->input_count > inputs ? step->input_count : inputs;
     }
-    network->buffer_bytes = round_up(buffer, SIMD_ALIGNMENT);
     network->scratch_bytes = round_up(scratch, SIMD_ALIGNMENT);
-    network->in_bytes = bytes_of(network->steps, network->steps->in_count);
-    network->out_bytes = bytes_of(network->steps, network->steps[network->step_count - 1].out_count);
+    network->most_inputs = inputs;
 }
 
 size_t simd_workspace_bytes(const simd_network *network)
 {
-    return 2 * network->buffer_bytes + network->scratch_bytes + SIMD_ALIGNMENT;
+    return network->tensor_bytes + network->scratch_bytes + network->most_inputs * sizeof(void *) + SIMD_ALIGNMENT;
 }
 
-void simd_step_run(const simd_step *step, const void *in, void *out, void *scratch)
+static void run_sample(const simd_step *step, const void *const *in, void *out, void *scratch)
 {
     switch (step->kind) {
     case SIMD_WEIGHTED:
-        step->weighted.run(&step->geometry, step->packed, in, out, scratch);
+        step->weighted.run(&step->geometry, step->packed, in[0], out, scratch);
+        break;
+    case SIMD_GATHERED:
+        simd_gathered_run(&step->of.gathered, step->packed, in[0], out, scratch);
+        break;
+    case SIMD_WIDE:
+        simd_wide_run(&step->of.wide_windows, step->packed, in[0], out, scratch);
         break;
     case SIMD_POOL:
-        step->pool.run(&step->geometry, in, out, scratch);
+        step->pool.run(&step->geometry, in[0], out, scratch);
         break;
     case SIMD_RELU:
-        step->relu(in, out, step->in_count);
+        step->relu(in[0], out, step->count);
         break;
     case SIMD_LOOK_UP:
         if (step->wide)
-            simd_look_up_q15(in, step->packed, step->int_bits, out, step->in_count);
+            simd_look_up_q15(in[0], step->packed, step->int_bits, out, step->count);
         else
-            simd_look_up_q7(in, step->packed, step->int_bits, out, step->in_count);
+            simd_look_up_q7(in[0], step->packed, step->int_bits, out, step->count);
+        break;
+    case SIMD_LOOK_UP_BYTES:
+        simd_look_up_bytes(in[0], step->packed, step->int_bits, out, step->count);
         break;
     case SIMD_SOFTMAX:
         if (step->wide)
-            simd_softmax_q15(in, out, step->in_count);
+            simd_softmax_q15(in[0], out, step->count);
         else
-            simd_softmax_q7(in, out, step->in_count);
+            simd_softmax_q7(in[0], out, step->count);
+        break;
+    case SIMD_SOFTMAX_ROWS:
+        simd_softmax_rows(step->of.softmax, in[0], out);
+        break;
+    case SIMD_SOFTMAX_WIDE_ROWS:
+        simd_softmax_wide_rows(&step->of.wide_softmax, in[0], out);
+        break;
+    case SIMD_CURVE:
+        simd_curve_of(&step->of.curve, in[0], out, step->count);
+        break;
+    case SIMD_PAIR:
+        step->pair_of(step->int_bits, &step->of.pair, in[0], in[1], out, step->count, step->period);
+        break;
+    case SIMD_REQUANTISE:
+        simd_requantise(&step->of.requantisation, in[0], out, step->count);
+        break;
+    case SIMD_MEAN:
+        simd_mean_of(&step->of.mean, in[0], out, scratch);
+        break;
+    case SIMD_CONCAT:
+        simd_concat(step->input_count, step->in_pitches, step->of.concat.rows, in, out);
+        break;
+    case SIMD_COPY:
+        simd_copy(&step->of.view, in[0], out);
+        break;
+    case SIMD_PAD:
+        simd_pad(&step->of.view, in[0], out);
+        break;
+    case SIMD_RESIZE: {
+        const int32_t *table = step->packed;
+        simd_resize_nearest(table, step->of.resize.out_h, table + step->of.resize.out_h, step->of.resize.out_w,
+                            step->of.resize.bytes, step->of.resize.size, in[0], out);
         break;
     }
-}
-
-void simd_network_run(const simd_network *network, const void *in, void *out, ptrdiff_t first, ptrdiff_t last,
-                      void *workspace)
-{
-    char *const buffers[2] = {workspace, (char *)workspace + network->buffer_bytes};
-    char *const scratch = buffers[1] + network->buffer_bytes;
-    for (ptrdiff_t n = first; n < last; n++) {
-        const void *from = (const char *)in + (size_t)n * network->in_bytes;
-        for (size_t i = 0; i < network->step_count; i++) {
-            void *to = i + 1 < network->step_count ? buffers[i % 2] : (char *)out + (size_t)n * network->out_bytes;
-            simd_step_run(network->steps + i, from, to, scratch);
-            from = to;
-        }
     }
 }
 
-void simd_network_share(const simd_network *network, const void *in, void *out, ptrdiff_t samples,
+void simd_step_run(const simd_step *step, const void **in, void *out, void *scratch)
+{
+    for (size_t n = 0; n < step->samples; n++) {
+        run_sample(step, in, (char *)out + n * step->out_pitch, scratch);
+        for (size_t k = 0; k < step->input_count; k++)
+            in[k] = (const char *)in[k] + step->in_pitches[k];
+    }
+}
+
+/* Where a tensor that is read lies, of sample n of the caller's. */
+static const void *find(const simd_network *network, const simd_slot *slot, const void *const *in, void *const *out,
+                        size_t n, const char *workspace)
+{
+    switch (slot->where) {
+    case SIMD_WORKSPACE:
+        return workspace + slot->at;
+    case SIMD_INPUT:
+        return (const char *)in[slot->at] + n * network->in_bytes[slot->at];
+    case SIMD_OUTPUT:
+        return (const char *)out[slot->at] + n * network->out_bytes[slot->at];
+    default:
+        return slot->constant;
+    }
+}
+
+void simd_network_run(const simd_network *network, const void *const *in, void *const *out, ptrdiff_t first,
+                      ptrdiff_t last, void *workspace)
+{
+    char *const scratch = (char *)workspace + network->tensor_bytes;
+    const void **const from = (const void **)(void *)(scratch + network->scratch_bytes);
+    for (size_t n = (size_t)first; n < (size_t)last; n++) {
+        for (size_t i = 0; i < network->step_count; i++) {
+            const simd_step *step = network->steps + i;
+            for (size_t k = 0; k < step->input_count; k++)
+                from[k] = find(network, step->inputs + k, in, out, n, workspace);
+            const size_t at = step->output.at;
+            simd_step_run(step, from,
+                          step->output.where == SIMD_OUTPUT ? (char *)out[at] + n * network->out_bytes[at]
+                                                            : (char *)workspace + at,
+                          scratch);
+        }
+        for (size_t i = 0; i < network->state_count; i++)
+            memcpy(network->states[i].to, find(network, &network->states[i].from, in, out, n, workspace),
+                   network->states[i].bytes);
+    }
+}
+
+void simd_network_share(const simd_network *network, const void *const *in, void *const *out, ptrdiff_t samples,
                         simd_counter *counter, void *workspace)
 {
     for (;;) {

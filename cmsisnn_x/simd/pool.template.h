@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Pooling, relu: plain loops that every compiler vectorises; first along the kernel's rows (long contiguous runs), then
+/* Pooling, relu: averages are truncated towards zero, or with zero points rounded, halves away from zero, and clamped:
+ * the integers are taken as they are. Plain loops that every compiler vectorises; first along the kernel's rows (long contiguous runs), then
  * its columns. Takes: FN(name), T. */
 typedef struct {
     ptrdiff_t first, last;
 } FN(range);
+
+enum { FN(highest) = (1 << (8 * sizeof(T) - 1)) - 1, FN(lowest) = -FN(highest) - 1 };
 
 ALWAYS_INLINE FN(range) FN(window)(ptrdiff_t i, ptrdiff_t stride, ptrdiff_t pad, ptrdiff_t kernel, ptrdiff_t size)
 {
@@ -32,6 +35,17 @@ ALWAYS_INLINE void FN(max_columns)(const simd_geometry *g, const T *restrict row
     }
 }
 
+/* With zero points, the range of a fused activation. */
+ALWAYS_INLINE void FN(clamp_all)(const simd_geometry *g, T *restrict x)
+{
+    const ptrdiff_t n = (ptrdiff_t)g->out_h * g->out_w * g->out_ch;
+    const T low = (T)g->requant.low, high = (T)g->requant.high;
+    if (g->requant.kind == SIMD_POW2 || (low == FN(lowest) && high == FN(highest)))
+        return;
+    for (ptrdiff_t i = 0; i < n; i++)
+        x[i] = x[i] < low ? low : x[i] > high ? high : x[i];
+}
+
 static void FN(max_pool)(const simd_geometry *g, const void *in, void *out, void *scratch)
 {
     const ptrdiff_t ch = g->in_ch, pitch = g->in_w * ch;
@@ -53,6 +67,7 @@ static void FN(max_pool)(const simd_geometry *g, const void *in, void *out, void
         else
             FN(max_columns)(g, row, to, ch);
     }
+    FN(clamp_all)(g, out);
 }
 
 static size_t FN(avg_pool_bytes)(const simd_geometry *g)
@@ -77,6 +92,7 @@ static void FN(avg_pool)(const simd_geometry *g, const void *in, void *out, void
     const ptrdiff_t ch = g->in_ch, pitch = g->in_w * ch;
     int32_t *row = scratch, *sums = row + pitch;
     T *to = out;
+    const int rounds = g->requant.kind != SIMD_POW2;
     for (ptrdiff_t y = 0; y < g->out_h; y++) {
         const FN(range) rows = FN(window)(y, g->stride_y, g->pad_top, g->kernel_h, g->in_h);
         const T *from = (const T *)in + rows.first * pitch;
@@ -89,12 +105,14 @@ static void FN(avg_pool)(const simd_geometry *g, const void *in, void *out, void
         for (ptrdiff_t x = 0; x < g->out_w; x++, to += ch) {
             const FN(range) cols = FN(window)(x, g->stride_x, g->pad_left, g->kernel_w, g->in_w);
             const ptrdiff_t count = (rows.last - rows.first) * (cols.last - cols.first);
+            const int32_t half = rounds ? (int32_t)(count / 2) : 0;
             if (wide) {
                 for (ptrdiff_t c = 0; c < ch; c++) {
                     int64_t sum = 0;
                     for (ptrdiff_t r = 0; r < rows.last - rows.first; r++)
                         for (ptrdiff_t q = cols.first; q < cols.last; q++)
                             sum += from[r * pitch + q * ch + c];
+                    sum += sum > 0 ? half : -half;
                     to[c] = (T)(sum / count);
                 }
                 continue;
@@ -105,7 +123,10 @@ static void FN(avg_pool)(const simd_geometry *g, const void *in, void *out, void
                 for (ptrdiff_t c = 0; c < ch; c++)
                     sums[c] += add[c];
             }
-            if ((int64_t)count << (8 * sizeof(T) - 1) < FLOAT_SUM_MAX)
+            if (half)
+                for (ptrdiff_t c = 0; c < ch; c++)
+                    sums[c] += sums[c] > 0 ? half : -half;
+            if ((int64_t)(count + half) << (8 * sizeof(T) - 1) < FLOAT_SUM_MAX)
                 for (ptrdiff_t c = 0; c < ch; c++)
                     to[c] = (T)(int32_t)((float)sums[c] / (float)count);
             else
@@ -113,6 +134,7 @@ static void FN(avg_pool)(const simd_geometry *g, const void *in, void *out, void
                     to[c] = (T)(sums[c] / (int32_t)count);
         }
     }
+    FN(clamp_all)(g, out);
 }
 
 static void FN(relu)(const void *in, void *out, size_t count)

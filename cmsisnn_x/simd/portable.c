@@ -41,6 +41,7 @@ NEVER_INLINE void multiply_add(uint32_t *restrict acc, const int16_t *restrict x
 #include "depthwise.template.h"
 #include "pool.template.h"
 #include "rows.template.h"
+#include "pair.template.h"
 #include "portable.template.h"
 #undef FN
 #undef T
@@ -55,6 +56,7 @@ NEVER_INLINE void multiply_add(uint32_t *restrict acc, const int16_t *restrict x
 #include "depthwise.template.h"
 #include "pool.template.h"
 #include "rows.template.h"
+#include "pair.template.h"
 #include "portable.template.h"
 
 #define TABLE_NAME simd_portable

@@ -7,10 +7,12 @@ static void FN(dot_rows)(const simd_geometry *g, const void *weights, const void
 {
     const ptrdiff_t cols = g->in_ch, rows = g->out_ch;
     const simd_requant requant = g->requant; /* a copy: what `to` points to may alias *g */
+    const int32_t zero_point = zero_point_of(&requant);
+    const int affine = requant.kind != SIMD_POW2;
     const T *x = in;
     T *to = out;
     for (ptrdiff_t i = 0; i < cols; i++)
-        wide[i] = x[i];
+        wide[i] = (int16_t)(x[i] - zero_point); /* of 8 bits both, where it is not zero */
     for (ptrdiff_t r = 0; r < rows; r += 4) {
         uint32_t sums[4];
         const void *row[4];
@@ -25,6 +27,6 @@ static void FN(dot_rows)(const simd_geometry *g, const void *weights, const void
         else
             four_rows_w16(wide, row, cols, sums);
         for (ptrdiff_t i = 0; i < valid; i++)
-            to[r + i] = (T)requantise(sums[i], &requant, r + i);
+            to[r + i] = (T)requantise_as(sums[i], &requant, r + i, affine);
     }
 }

@@ -14,14 +14,26 @@
 
 #define SIMD_ALIGNMENT 64
 
-/* A scheme (cmsisnn_x.scheme) as the kernels see it. Of powers of two, where a channel has no constants but its bias:
+/* How a sum becomes an output. */
+enum { SIMD_POW2, SIMD_AFFINE, SIMD_AFFINE_FLOAT };
+
+/* A scheme (cmsisnn_x.scheme, cmsisnn_x.affine) as the kernels see it. Of powers of two, where a channel has no
+ * constants but its bias, of the weights' type:
  *     start(bias) = (bias << bias_shift) + round(out_shift), round(s) = 2^(s-1), 0 for s = 0
  *     requantise(sum) = clamp(sum >> out_shift, low, high)
+ * Of zero points, with a bias of 32 bits; x is as it lies in memory and padding holds the zero point:
+ *     start(bias) = bias - fill * (sum of the channel's weights)
+ *     requantise(sum) = clamp(rescale(sum, multiplier, left, right) + zero_point, low, high)
+ * where the last kind takes the nearest integer of sum * real, halves away from zero, in place of rescale, and wraps.
  */
 typedef struct {
     int32_t bias_shift, out_shift;
-    int32_t low, high; /* of the outputs; `high` is the highest of their type */
+    int32_t low, high; /* of the outputs; of powers of two `high` is the highest of their type */
     int32_t fill;      /* what padding holds */
+    int32_t kind;
+    int32_t zero_point;
+    const int32_t *multiplier, *left, *right; /* per channel; in packed weights in the order of the sums */
+    const double *real;
 } simd_requant;
 
 typedef struct {
@@ -30,8 +42,9 @@ typedef struct {
     int32_t kernel_h, kernel_w;
     int32_t stride_y, stride_x;
     int32_t pad_top, pad_left;
+    int32_t dilation_y, dilation_x; /* of a convolution that is not depthwise 1: windows.h has the others */
+    int32_t weight_bits;            /* of the plain weights, and of a bias of powers of two: 8 or 16 */
     simd_requant requant;
-    int32_t weight_bits; /* of the plain weights and bias: 8 or 16 */
 } simd_geometry;
 
 typedef struct {
@@ -47,6 +60,20 @@ typedef struct {
     void (*run)(const simd_geometry *g, const void *in, void *out, void *scratch);
 } simd_pool;
 
+/* x -> (x - zero_point) * multiplier * 2^(left - right - 31), see rescale() in common.h. */
+typedef struct {
+    int32_t zero_point, multiplier, left, right;
+} simd_rescaling;
+
+/* Two tensors, element by element; `out.zero_point` is added. */
+typedef struct {
+    simd_rescaling a, b, out;
+    int32_t left_shift, sign; /* of sums */
+    int32_t low, high;
+} simd_pair;
+
+enum { SIMD_ADD, SIMD_MULTIPLY, SIMD_MAXIMUM, SIMD_MINIMUM, SIMD_PAIRS };
+
 /* Index of a table by the width of its activations. */
 enum { SIMD_Q7 = 0, SIMD_Q15 = 1 };
 
@@ -59,6 +86,8 @@ typedef struct {
                         int16_t *wide);
     simd_pool max_pool[2], avg_pool[2];
     void (*relu[2])(const void *in, void *out, size_t count);
+    /* `b` has `period` elements and is repeated. */
+    void (*pair[2])(int op, const simd_pair *p, const void *a, const void *b, void *out, size_t count, size_t period);
 } simd_isa;
 
 /* Names of the tables that were built, best first; NULL ends the list. */

@@ -18,4 +18,5 @@ const simd_isa TABLE_NAME = {
     .max_pool = {{q7_max_pool_bytes, q7_max_pool}, {q15_max_pool_bytes, q15_max_pool}},
     .avg_pool = {{q7_avg_pool_bytes, q7_avg_pool}, {q15_avg_pool_bytes, q15_avg_pool}},
     .relu = {q7_relu, q15_relu},
+    .pair = {q7_pair, q15_pair},
 };

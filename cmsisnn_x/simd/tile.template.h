@@ -4,12 +4,24 @@
  *   acc[pixel][vector] += weights[vector][group] . broadcast(window[pixel][group])
  *
  * Takes what convolve.template.h takes, and VEC, LOAD_SUMS(p), LOAD_WEIGHTS(p), BROADCAST(p), DOT(acc, w, x), ADD(a,
- * b), and STORE(out, acc, requant, channel, n), which requantises and stores n <= LANES channels; `channel` is the place
- * of the first among the sums.
+ * b), and STORE(out, acc, requant, n), which requantises and stores n <= LANES channels.
+ *
+ * Where there are zero points, HAS_AFFINE: RESCALING, the constants of LANES channels in registers,
+ * LOAD_RESCALING(requant, channel), `channel` being the place of the first among the sums, and
+ * STORE_AFFINE(out, acc, rescaling, n).
  */
 
+/* Results of a scheme that no vectors are made for. */
+ALWAYS_INLINE void FN(store_lanes)(T *out, const void *acc, const simd_requant *requant, ptrdiff_t channel, int n)
+{
+    int32_t sums[LANES];
+    memcpy(sums, acc, sizeof sums);
+    for (int i = 0; i < LANES && i < n; i++)
+        out[i] = (T)requantise_as((uint32_t)sums[i], requant, channel + i, 1);
+}
+
 /* `split` accumulator sets take groups in turn: small tiles would otherwise wait for the latency of DOT. */
-ALWAYS_INLINE void FN(tile)(const FN(job) *job, const int pixels, const int vectors, const int split,
+ALWAYS_INLINE void FN(tile)(const FN(job) *job, const int kind, const int pixels, const int vectors, const int split,
                             const ptrdiff_t *offsets, const PW *weights, const int32_t *sums, T *out, int valid_pixels,
                             int valid_channels)
 {
@@ -60,38 +72,88 @@ ALWAYS_INLINE void FN(tile)(const FN(job) *job, const int pixels, const int vect
             in[p] += job->pitch;
     }
     UNROLL
+    for (int p = 0; p < pixels; p++)
+        UNROLL
+        for (int v = 0; v < vectors; v++)
+            UNROLL
+            for (int s = 1; s < split; s++)
+                acc[0][p][v] = ADD(acc[0][p][v], acc[s][p][v]);
+#if HAS_AFFINE
+    if (kind != SIMD_POW2) {
+        UNROLL
+        for (int v = 0; v < vectors; v++) {
+            const ptrdiff_t channel = sums - job->sums + v * LANES;
+            /* Loaded once: a store to `out` might change anything, as far as the compiler knows. */
+            const RESCALING rescaling = LOAD_RESCALING(&job->requant, channel);
+            UNROLL
+            for (int p = 0; p < pixels; p++) {
+                T *to = out + p * job->out_ch + v * LANES;
+                if (p >= valid_pixels)
+                    break;
+                if (kind == SIMD_AFFINE)
+                    STORE_AFFINE(to, acc[0][p][v], &rescaling, valid_channels - v * LANES);
+                else
+                    FN(store_lanes)(to, &acc[0][p][v], &job->requant, channel, valid_channels - v * LANES);
+            }
+        }
+        return;
+    }
+#endif
+    (void)kind;
+    UNROLL
     for (int p = 0; p < pixels; p++) {
         if (p >= valid_pixels)
             break;
         UNROLL
-        for (int v = 0; v < vectors; v++) {
-            VEC sum = acc[0][p][v];
-            UNROLL
-            for (int s = 1; s < split; s++)
-                sum = ADD(sum, acc[s][p][v]);
-            STORE(out + p * job->out_ch + v * LANES, sum, &job->requant, sums - job->sums + v * LANES,
-                  valid_channels - v * LANES);
-        }
+        for (int v = 0; v < vectors; v++)
+            STORE(out + p * job->out_ch + v * LANES, acc[0][p][v], &job->requant, valid_channels - v * LANES);
     }
 }
 
-#define TILE(pixels, vectors, split)                                                                      \
-    NEVER_INLINE void CXN_CAT(FN(tile_), pixels##x##vectors)(                                             \
-        const FN(job) *job, const ptrdiff_t *offsets, const PW *weights, const int32_t *sums, T *out,    \
-        int valid_pixels, int valid_channels)                                                             \
-    {                                                                                                     \
-        FN(tile)(job, pixels, vectors, split, offsets, weights, sums, out, valid_pixels, valid_channels); \
+#define TILE_OF(kind, name, pixels, vectors, split)                                                             \
+    NEVER_INLINE void CXN_CAT(FN(name), pixels##x##vectors)(                                                    \
+        const FN(job) *job, const ptrdiff_t *offsets, const PW *weights, const int32_t *sums, T *out,          \
+        int valid_pixels, int valid_channels)                                                                   \
+    {                                                                                                           \
+        FN(tile)(job, kind, pixels, vectors, split, offsets, weights, sums, out, valid_pixels, valid_channels); \
     }
+#define TILE(pixels, vectors, split) TILE_OF(SIMD_POW2, tile_, pixels, vectors, split)
 TILES(TILE)
 #undef TILE
+#if HAS_AFFINE
+#define TILE(pixels, vectors, split) TILE_OF(SIMD_AFFINE, affine_tile_, pixels, vectors, split)
+TILES(TILE)
+#undef TILE
+/* Fully connected layers alone have factors: one pixel. */
+TILE_OF(SIMD_AFFINE_FLOAT, float_tile_, 1, 1, SPLITS)
+static void FN(float_tile)(const FN(job) *job, const ptrdiff_t *offsets, const PW *weights, const int32_t *sums,
+                                  T *out, int valid_pixels, int valid_channels)
+{
+    const ptrdiff_t vector_pitch = (ptrdiff_t)job->rows * job->groups * LANES * KG;
+    for (int p = 0; p < valid_pixels; p++)
+        for (int v = 0; v * LANES < valid_channels; v++)
+            FN(float_tile_1x1)(job, offsets + p, weights + v * vector_pitch, sums + v * LANES,
+                               out + p * job->out_ch + v * LANES, 1, valid_channels - v * LANES);
+}
+#endif
+#undef TILE_OF
 
 typedef void (*FN(tile_function))(const FN(job) *, const ptrdiff_t *, const PW *, const int32_t *, T *, int, int);
 
-static FN(tile_function) FN(choose_tile)(ptrdiff_t pixels, int vectors)
+static FN(tile_function) FN(choose_tile)(int kind, ptrdiff_t pixels, int vectors)
 {
+#if HAS_AFFINE
+#define TILE(p, v, split)            \
+    if (pixels <= p && vectors == v) \
+        return kind == SIMD_POW2 ? CXN_CAT(FN(tile_), p##x##v) : CXN_CAT(FN(affine_tile_), p##x##v);
+    if (kind == SIMD_AFFINE_FLOAT)
+        return FN(float_tile);
+#else
 #define TILE(p, v, split)            \
     if (pixels <= p && vectors == v) \
         return CXN_CAT(FN(tile_), p##x##v);
+    (void)kind;
+#endif
     TILES(TILE)
 #undef TILE
     return NULL;
@@ -107,11 +169,11 @@ static void FN(strip)(const FN(job) *job, T *out, ptrdiff_t pixels)
         const PW *weights = job->weights + oc * channel_pitch;
         const int32_t *sums = job->sums + oc;
         T *to = out + oc;
-        FN(tile_function) tile = FN(choose_tile)(PIXELS, vectors);
+        FN(tile_function) tile = FN(choose_tile)(job->requant.kind, PIXELS, vectors);
         for (ptrdiff_t i = 0; i < pixels; i += PIXELS) {
             const ptrdiff_t valid = min_ptrdiff(pixels - i, PIXELS);
             if (valid < PIXELS)
-                tile = FN(choose_tile)(valid, vectors);
+                tile = FN(choose_tile)(job->requant.kind, valid, vectors);
             tile(job, job->offsets + i, weights, sums, to + i * job->out_ch, (int)valid, (int)channels);
         }
     }

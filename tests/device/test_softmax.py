@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
-from helpers.device import Build, Case, assert_kernel, check_on_host, host_compiler, sample
+from cmsisnn_x._arguments import SOFTMAX_MAX
+from helpers.device import INCLUDE, Build, Case, assert_kernel, check_on_host, host_compiler, sample
 from helpers.layers import make_layer
 
 
@@ -42,6 +45,17 @@ def cases(dtype: str) -> list[Case]:
 
 def test_softmax_equals_the_definition(build: Build, full: bool) -> None:
     assert_kernel(build, sample(cases("q7") + cases("q15"), build, full))
+
+
+def test_the_header_takes_what_networks_may_have_and_says_so() -> None:
+    """One limit for users, in Python; the header's own is that of its arithmetic: the sum of 2^16 per element."""
+    text = (INCLUDE / "cmsisnn_x" / "softmax.h").read_text(encoding="utf-8")
+    assert f"at most {SOFTMAX_MAX} elements" in text
+    found = re.search(r"#if CXN_GET\(IN_H\) > (\d+) /", text)
+    assert found
+    most = int(found[1])
+    assert most >= SOFTMAX_MAX
+    assert most * 2**16 < 2**32 <= (most + 1) * 2**16
 
 
 @pytest.mark.parametrize("dtype", ["q7", "q15"])

@@ -12,7 +12,7 @@ An int16 input means 16x8: int16 activations, zero points 0, int8 weights.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -46,7 +46,9 @@ def limits(dtype: object) -> Pair:
     return int(info.min), int(info.max)
 
 
-def clamp(x: np.ndarray, dtype: object, activation_min: int | None = None, activation_max: int | None = None):
+def clamp(
+    x: np.ndarray, dtype: object, activation_min: int | None = None, activation_max: int | None = None
+) -> np.ndarray:
     """`x` within the range of the fused activation, or of the type where there is none."""
     low, high = limits(dtype)
     low = low if activation_min is None else activation_min
@@ -169,7 +171,8 @@ def requantize(
 ) -> np.ndarray:
     """clamp(MBQM(acc + bias; q, e) + z_out). 16x8 has 64 bits and one rounding unless its bias is int32.
 
-    `multiplier`, `shift` and `bias` vary along the last axis.
+    `multiplier`, `shift` and `bias` vary along the last axis. A 16x8 layer without a bias in a file that says
+    ``quantized_bias_type: INT32`` has an int32 bias of zeros.
     """
     total = accumulator if bias is None else accumulator + np.asarray(bias).astype(np.int64)
     wide = np.dtype(dtype) == np.int16 and (bias is None or bias.dtype == np.int64)  # type: ignore[call-overload]
@@ -221,7 +224,11 @@ def depthwise_conv2d(
     activation_min: int | None = None,
     activation_max: int | None = None,
 ) -> np.ndarray:
-    """As `conv2d`, `weights` [1][kernel_h][kernel_w][in * m]; output channel c*m + j reads input channel c."""
+    """As `conv2d`, `weights` [1][kernel_h][kernel_w][in * m]; output channel c*m + j reads input channel c.
+
+    16x8 has an int64 bias only: given an int32 one TFLM reads past its end, and LiteRT refuses it.
+    """
+    assert x.dtype != np.int16 or bias is None or bias.dtype == np.int64
     _, kernel_h, kernel_w, out_channels = weights.shape
     channels = x.shape[3]
     seen = taps(x.astype(np.int64) - input_zero_point, (kernel_h, kernel_w), stride, dilation, padding)
@@ -245,15 +252,18 @@ def fully_connected(
 ) -> np.ndarray:
     """acc = bias[o] + SUM (x - z_in) * w[o][c], `x` seen as [size / depth][depth], `weights` [units][depth].
 
-    tflm: clamp(MBQM(acc; q, e) + z_out). litert: clamp(rha(double(acc) * r) + z_out), with r not rounded to (q, e).
+    tflm: clamp(MBQM(acc; q, e) + z_out). litert: clamp(rha(double(acc) * r) + z_out), with r not rounded to (q, e);
+    what does not fit 32 bits is -2^31, as x86 converts it, and the sum with z_out wraps.
     """
     rows = x.astype(np.int64).reshape(-1, weights.shape[1]) - input_zero_point
     acc = rows @ weights.astype(np.int64).T
     if arithmetic == "litert":
         total = acc if bias is None else acc + bias.astype(np.int64)
-        total = total if x.dtype == np.int16 else wrap32(total)
+        wide = x.dtype == np.int16 and (bias is None or bias.dtype == np.int64)
+        total = total if wide else wrap32(total)
         scaled = round_half_away(total.astype(np.float64) * np.asarray(effective_scale, np.float64))
-        return clamp(scaled + output_zero_point, x.dtype, activation_min, activation_max)
+        scaled = np.where(wrap32(scaled) == scaled, scaled, -(2**31))
+        return clamp(wrap32(scaled + output_zero_point), x.dtype, activation_min, activation_max)
     multiplier, shift = quantize_multiplier(effective_scale)
     return requantize(acc, bias, multiplier, shift, output_zero_point, activation_min, activation_max, x.dtype)
 
@@ -273,25 +283,30 @@ def add(
     output_zero_point: int,
     activation_min: int | None = None,
     activation_max: int | None = None,
+    pot_scale_int16: bool = False,
+    arithmetic: Arithmetic = "tflm",
     sign: int = 1,
 ) -> np.ndarray:
-    """twice = 2*max(s1, s2); out = clamp(MBQM(A + B; twice / (2^n s_out)) + z_out), n = 20, or 15 of int16,
+    """clamp(MBQM(A + B; twice / (2^n s_out)) + z_out), A = MBQM((a - z1) << n; s1 / twice), B likewise.
 
-    with A = MBQM((a - z1) << n; s1 / twice), B likewise. Inputs broadcast.
+    twice = 2*max(s1, s2), n = 20, or 15 of int16. Inputs broadcast. litert with `pot_scale_int16` and int16 scales that
+    are powers of two: D(a, log2(s_out / s1)) + D(b, log2(s_out / s2)), saturated; one of the two is not shifted.
     """
     s1, s2, s_out = (float(np.float32(s)) for s in (input1_scale, input2_scale, output_scale))
-    twice, bits = 2.0 * max(s1, s2), 15 if a.dtype == np.int16 else 20
-    first = multiply_by_quantized_multiplier(
-        (a.astype(np.int64) - input1_zero_point) << bits, *quantize_multiplier(s1 / twice)
-    )
-    second = multiply_by_quantized_multiplier(
-        (b.astype(np.int64) - input2_zero_point) << bits, *quantize_multiplier(s2 / twice)
-    )
+    wide = a.dtype == np.int16
+    first, second = a.astype(np.int64) - input1_zero_point, b.astype(np.int64) - input2_zero_point
+    if wide and pot_scale_int16 and arithmetic == "litert" and all(np.frexp(s)[0] == 0.5 for s in (s1, s2, s_out)):
+        first = divide_by_pot(first, int(np.log2(s_out / s1)))
+        second = divide_by_pot(second, int(np.log2(s_out / s2)))
+        return clamp(first + sign * second, a.dtype, activation_min, activation_max)
+    twice, bits = 2.0 * max(s1, s2), 15 if wide else 20
+    first = multiply_by_quantized_multiplier(first << bits, *quantize_multiplier(s1 / twice))
+    second = multiply_by_quantized_multiplier(second << bits, *quantize_multiplier(s2 / twice))
     total = multiply_by_quantized_multiplier(first + sign * second, *quantize_multiplier(twice / (2.0**bits * s_out)))
     return clamp(total + output_zero_point, a.dtype, activation_min, activation_max)
 
 
-def sub(a: np.ndarray, b: np.ndarray, **parameters) -> np.ndarray:
+def sub(a: np.ndarray, b: np.ndarray, **parameters: Any) -> np.ndarray:
     """`add` with A - B."""
     return add(a, b, sign=-1, **parameters)
 

@@ -78,13 +78,20 @@ def leading_zeros(x: ArrayLike) -> np.ndarray:
     return 32 - np.frexp(np.asarray(x, np.float64))[1].astype(np.int64)
 
 
-def softmax(x: np.ndarray, *, input_scale: float, beta: float = 1.0, output_dtype: object = None) -> np.ndarray:
-    """Softmax of the last axis; the output has scale 2^-8, zero point -128, or as int16 from int8 2^-16, -32768,
+def softmax(
+    x: np.ndarray,
+    *,
+    input_scale: float,
+    beta: float = 1.0,
+    output_dtype: object = None,
+    arithmetic: Arithmetic = "tflm",
+) -> np.ndarray:
+    """Softmax of the last axis. Fixed point from int8, two tables from int16 (`softmax_int16`).
 
-    or as int16 from int16 2^-15, 0. int8 is fixed point, int16 two tables (`softmax_int16`).
+    The output is int8 (2^-8, -128); int16 from int8 (2^-16, -32768); int16 from int16 (2^-15, 0).
     """
     if x.dtype == np.int16:
-        return softmax_int16(x, input_scale=input_scale, beta=beta)
+        return softmax_int16(x, input_scale=input_scale, beta=beta, arithmetic=arithmetic)
     dtype = np.dtype(np.int8 if output_dtype is None else output_dtype)  # type: ignore[call-overload]
     real = float(np.float32(beta)) * float(np.float32(input_scale)) * 2.0**26
     m, s = quantize_multiplier(min(real, 2.0**31 - 1.0))
@@ -102,24 +109,27 @@ def softmax(x: np.ndarray, *, input_scale: float, beta: float = 1.0, output_dtyp
 
 
 def interpolation_table(
-    curve: Callable[[np.ndarray], np.ndarray], least: float, greatest: float, output_range: float = 2.0
+    curve: Callable[[np.ndarray], np.ndarray], least: float, greatest: float, arithmetic: Arithmetic = "tflm"
 ) -> np.ndarray:
-    """513 int16 entries of `curve` on [least, greatest], each moved by half the error of its chord at the midpoint."""
-    f32 = np.float32
-    step = f32(f32(f32(greatest) - f32(least)) / f32(LUT_STEPS))
-    scale = f32(f32(65536.0) / f32(output_range))
-    at = (f32(least) + np.arange(LUT_STEPS).astype(f32) * step).astype(f32)
-    after = (f32(least) + np.arange(1, LUT_STEPS + 1).astype(f32) * step).astype(f32)
-    middle = (at + step / f32(2)).astype(f32)
+    """513 Q0.15 entries of `curve` on [least, greatest], each moved by half the error of its chord at the middle.
+
+    tflm in float32, litert in double.
+    """
+    kind = np.float32 if arithmetic == "tflm" else np.float64
+
+    def real(v: ArrayLike) -> np.ndarray:
+        return np.asarray(v, kind)
 
     def scaled(points: np.ndarray) -> np.ndarray:
-        return (curve(points.astype(np.float64)).astype(f32) * scale).astype(f32)
+        return real(curve(points.astype(np.float64))) * real(2**15)
 
+    step = real(greatest - least) / real(LUT_STEPS)
+    at = real(least) + real(np.arange(LUT_STEPS + 1)) * step
     sample = round_half_away(scaled(at))
-    chord = round_half_away((scaled(after) + sample.astype(f32)) / f32(2))
-    bias = round_half_away((chord - round_half_away(scaled(middle))).astype(f32) / f32(2))
-    last = round_half_away(scaled(np.array([greatest], f32)))
-    return np.clip(np.concatenate([sample - bias, last]), -(2**15), 2**15 - 1)
+    chord = round_half_away((scaled(at)[1:] + real(sample[:-1])) / real(2))
+    middle = round_half_away(scaled(at[:-1] + step / real(2)))
+    bias = round_half_away((chord - middle) / 2.0)
+    return np.clip(np.append(sample[:-1] - bias, sample[-1]), -(2**15), 2**15 - 1)
 
 
 def look_up(table: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -129,13 +139,21 @@ def look_up(table: np.ndarray, x: np.ndarray) -> np.ndarray:
     return base + (((table[index + 1] - base) * (x & 127) + 64) >> 7)
 
 
-def softmax_int16(x: np.ndarray, *, input_scale: float, beta: float = 1.0) -> np.ndarray:
+def softmax_int16(
+    x: np.ndarray, *, input_scale: float, beta: float = 1.0, arithmetic: Arithmetic = "tflm"
+) -> np.ndarray:
     """E = exp table at min(MBQM(x - max; beta*s_in*65535/10) + 32767, ..); out = E / SUM E by a table of 1/(1 + x)."""
-    exp_table = interpolation_table(np.exp, -10.0, 0.0)
-    reciprocal_table = interpolation_table(lambda v: 1.0 / (1.0 + v), 0.0, 1.0)
-    real = float(np.float32(input_scale)) * float(np.float32(beta)) / (10.0 / 65535.0)
+    kind = np.float64 if arithmetic == "tflm" else np.float32
+    real = float(kind(np.float32(input_scale)) * kind(np.float32(beta))) / (10.0 / 65535.0)
+    return softmax_int16_of(x, *quantize_multiplier(real), arithmetic)
+
+
+def softmax_int16_of(x: np.ndarray, multiplier: ArrayLike, shift: ArrayLike, arithmetic: Arithmetic) -> np.ndarray:
+    """`softmax_int16` from its factor."""
+    exp_table = interpolation_table(np.exp, -10.0, 0.0, arithmetic)
+    reciprocal_table = interpolation_table(lambda v: 1.0 / (1.0 + v), 0.0, 1.0, arithmetic)
     d = x.astype(np.int64) - x.astype(np.int64).max(axis=-1, keepdims=True)
-    scaled = multiply_by_quantized_multiplier(d, *quantize_multiplier(real))
+    scaled = multiply_by_quantized_multiplier(d, multiplier, shift)
     exps = look_up(exp_table, np.clip(scaled + 2**15 - 1, -(2**15), 2**15 - 1))
     total = exps.sum(axis=-1, keepdims=True)
     headroom = leading_zeros(total)
@@ -168,14 +186,14 @@ def _curve_float(
 
 
 def _curve_argument_q4(x: np.ndarray, input_scale: float, input_zero_point: int) -> tuple[np.ndarray, np.ndarray]:
-    """s_in * (q - z_in) in Q4.27, MBQM by (m, e) of s_in * 2^27, and beside it -1 or 1 where |q - z_in| is at least
+    """Where the curve is at a limit, -1 or 1 and else 0; and s_in * (q - z_in) in Q4.27, MBQM by (m, e) of s_in * 2^27.
 
-    [15 * 2^27 / 2^e]: there the curve is at its limit.
+    The limits are from |q - z_in| = [15 * 2^27 / 2^e] on. Of a scale of 8 or more that is 0, and z_in counts as below.
     """
     d = x.astype(np.int64) - input_zero_point
     m, e = quantize_multiplier(float(np.float32(input_scale)) * 2.0**27)
     radius = 15 * 2**27 // 2 ** int(e)
-    outside = np.where(np.abs(d) >= radius, np.sign(d), 0)
+    outside = np.where(d <= -radius, -1, np.where(d >= radius, 1, 0))
     return outside, multiply_by_quantized_multiplier(np.where(outside == 0, d, 0), m, e)
 
 
@@ -215,6 +233,19 @@ def _interpolate(magnitude: np.ndarray, bits: int, saturated: int) -> np.ndarray
     return np.where(index >= SIGMOID_STEPS - 1, saturated, inner)
 
 
+def logistic_of_steps(argument: np.ndarray) -> np.ndarray:
+    """int16 from the argument in steps of the table, 2^9 from one point to the next."""
+    result = _interpolate(np.abs(argument), 9, 0x7FFF << 10)
+    return (np.where(argument >= 0, result + 2**9, 2**25 - result + 2**9 - 1) >> 10).astype(np.int16)
+
+
+def tanh_of_steps(argument: np.ndarray) -> np.ndarray:
+    """As `logistic_of_steps`, 2^8 from one point to the next."""
+    result = _interpolate(np.abs(argument), 8, 0xFFFF << 8)
+    half, bias = 2**23, 2**7
+    return (np.where(argument >= 0, result - half + bias, half - result + bias - 1) >> 8).astype(np.int16)
+
+
 def logistic(
     x: np.ndarray, *, input_scale: float, input_zero_point: int = 0, arithmetic: Arithmetic = "tflm"
 ) -> np.ndarray:
@@ -223,18 +254,14 @@ def logistic(
     int16: output (2^-15, 0), straight lines between 256 points of the sigmoid.
     """
     if x.dtype == np.int16:
-        argument = _curve_argument(x, input_scale)
-        result = _interpolate(np.abs(argument), 9, 0x7FFF << 10)
-        return (np.where(argument >= 0, result + 2**9, 2**25 - result + 2**9 - 1) >> 10).astype(np.int16)
+        return logistic_of_steps(_curve_argument(x, input_scale))
     if arithmetic == "litert":
         return _curve_float(x, sigmoid, input_scale, input_zero_point, (2.0**-8, -128))
 
     outside, a = _curve_argument_q4(x, input_scale, input_zero_point)
     positive = one_over_one_plus(exp_on_negative_values(-np.abs(a), 4))
     value = np.where(a == 0, 2**30, np.where(a > 0, positive, 2**31 - 1 - positive))
-    return np.where(
-        outside == 0, clamp(divide_by_pot(value, 23) - 128, np.int8), np.where(outside < 0, -128, 127)
-    ).astype(np.int8)
+    return clamp(np.where(outside == 0, divide_by_pot(value, 23) - 128, 1000 * outside), np.int8)
 
 
 def tanh(
@@ -245,19 +272,13 @@ def tanh(
     int16: output (2^-15, 0), 2 * sigmoid(2x) - 1 on the table of `logistic`.
     """
     if x.dtype == np.int16:
-        argument = _curve_argument(x, input_scale)
-        result = _interpolate(np.abs(argument), 8, 0xFFFF << 8)
-        half, bias = 2**23, 2**7
-        return (np.where(argument >= 0, result - half + bias, half - result + bias - 1) >> 8).astype(np.int16)
+        return tanh_of_steps(_curve_argument(x, input_scale))
     if arithmetic == "litert":
         return _curve_float(x, hyperbolic_tangent, input_scale, input_zero_point, (2.0**-7, 0))
 
     outside, a = _curve_argument_q4(x, input_scale, input_zero_point)
     positive = one_minus_over_one_plus(exp_on_negative_values(-np.abs(a), 5))
-    value = np.sign(a) * positive
-    return np.where(outside == 0, clamp(divide_by_pot(value, 24), np.int8), np.where(outside < 0, -128, 127)).astype(
-        np.int8
-    )
+    return clamp(np.where(outside == 0, divide_by_pot(np.sign(a) * positive, 24), 1000 * outside), np.int8)
 
 
 # ------------------------------------------------------------------------------------------------------- rescaling

@@ -3,6 +3,7 @@
 
     python tests/hostile/fuzz.py models --minutes 10     model files, targets and weights, mutated
     python tests/hostile/fuzz.py names --minutes 10      random networks with awkward names, emitted and compiled
+    python tests/hostile/fuzz.py tflite --minutes 10 --files DIR    .tflite files, small ones and those of a folder
 
 Prints every input that ends in anything but a TuningError, takes too long, or gives C that does not compile.
 """
@@ -28,8 +29,12 @@ from typing import Any
 import numpy as np
 import yaml
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from helpers.tflite_files import damage, examples
 from tuning import load_model, load_target
 from tuning.base.errors import TuningError
+from tuning.importers import tflite_file
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 SCALARS: tuple[Any, ...] = (
@@ -203,12 +208,42 @@ def check_names(rng: random.Random, folder: Path) -> None:
             raise AssertionError(ran.stderr[:2000])
 
 
+def fuzz_tflite(rng: random.Random, folder: Path, sources: list[bytes]) -> tuple[str, bytes]:
+    """A `.tflite` file with damage."""
+    data = damage(rng, rng.choice(sources))
+    (folder / "m.tflite").write_bytes(data)
+    return "tflite", data
+
+
+def check_tflite(folder: Path) -> None:
+    """What is read can be asked, and what is said can be printed."""
+    try:
+        model = tflite_file.read(folder / "m.tflite")
+    except TuningError as error:
+        if not (text := str(error)).isprintable() or len(text) > 500:
+            raise AssertionError(text) from None
+        raise
+    for graph in model.subgraphs:
+        for tensor in graph.tensors:
+            said = f"{tensor}: {tensor.problem}"
+            if tensor.data is not None and tensor.dtype is not None and tensor.problem is None:
+                np.abs(tensor.data.astype(np.complex128)).sum()
+            if not said.isprintable():
+                raise AssertionError(said)
+        for op in graph.ops:
+            if not f"{op}".isprintable() or any(not -1 <= index < len(graph.tensors) for index in op.inputs):
+                raise AssertionError(op)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("models", "names"))
+    parser.add_argument("what", choices=("models", "names", "tflite"))
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--files", type=Path, help="a folder with .tflite files, however deep")
     options = parser.parse_args()
+    sources = list(examples().values())
+    sources += [path.read_bytes() for path in sorted(options.files.rglob("*.tflite"))] if options.files else []
     resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
     end, seen, rejected, number = time.monotonic() + options.minutes * 60, Counter[str](), 0, options.seed
     with tempfile.TemporaryDirectory() as name:
@@ -216,11 +251,16 @@ def main() -> None:
         while time.monotonic() < end:
             number += 1
             rng = random.Random(number)
-            kind, data = (fuzz_models if options.what == "models" else fuzz_names)(rng, folder)
+            if options.what == "tflite":
+                kind, data = fuzz_tflite(rng, folder, sources)
+            else:
+                kind, data = (fuzz_models if options.what == "models" else fuzz_names)(rng, folder)
             start = time.process_time()
             try:
                 if kind == "names":
                     check_names(rng, folder)
+                elif kind == "tflite":
+                    check_tflite(folder)
                 elif kind == "targets":
                     load_target(folder / "m.yaml")
                 else:

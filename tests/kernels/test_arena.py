@@ -19,6 +19,7 @@ from cmsisnn_x.arena import (
     Life,
     Region,
     aligned,
+    arrange,
     live_bytes,
     lives,
     lower_bound,
@@ -31,7 +32,8 @@ from cmsisnn_x.graph import Graph, Node, Tensor
 from cmsisnn_x.layers import Layer
 from cmsisnn_x.scheme import TENSOR_TYPES
 from cmsisnn_x.steps import Step, steps_of
-from tuning.model import list_models, load_model
+from tuning.load import load_model
+from tuning.model import list_models
 
 # ---------------------------------------------------------------- chains
 
@@ -101,9 +103,10 @@ def test_the_memory_map_tells_the_same_story(case: tuple[list[Layer], list[int]]
 
 def test_every_example_model_meets_its_lower_bound() -> None:
     for name in list_models():
-        layers = load_model(name).layers
-        scratch = [1000 + 8 * i for i in range(len(layers))]
-        assert plan_arena(layers, scratch).bytes == lower_bound(of_chain(layers, scratch))
+        graph = load_model(name).graph
+        steps = steps_of([node.layer for node in graph.nodes])
+        scratch = [1000 + 8 * i for i in range(len(steps))]
+        assert arrange(graph, steps, scratch).bytes == lower_bound(list(lives(graph, steps, scratch).values()))
 
 
 def test_relu_works_in_place_inside_the_arena_only() -> None:
@@ -196,7 +199,8 @@ def graphs(draw: st.DrawFn) -> tuple[Graph, list[Step], list[int]]:
         op = draw(st.sampled_from(["relu", "softmax", "multiply", "fully_connected"]))
         first = draw(st.sampled_from(tensors[-3:]))
         out = (draw(st.integers(1, 40)),) if op == "fully_connected" else first.shape
-        layer = Layer(f"n{index}", op, "q7", first.shape, out)
+        more = (first.shape,) if op == "multiply" else ()
+        layer = Layer(f"n{index}", op, "q7", first.shape, out, more_inputs=more)
         alike = [t.name for t in tensors if t.shape == first.shape]
         inputs = (first.name, draw(st.sampled_from(alike))) if op == "multiply" else (first.name,)
         nodes.append(Node(layer.name, op, inputs, (layer.name,), layer))
@@ -325,6 +329,7 @@ def test_a_residual_branch_is_alive_until_it_is_read() -> None:
     layer = {
         name: Layer(name, op, "q7", (16,), (16,)) for name, op in (("a", "softmax"), ("b", "relu"), ("c", "multiply"))
     }
+    layer["c"] = replace(layer["c"], more_inputs=((16,),))
     last = Layer("d", "softmax", "q7", (16,), (16,))
     nodes = [
         Node("a", "softmax", ("x",), ("a",), layer["a"]),

@@ -17,7 +17,7 @@ from cmsisnn_x.scheme import TENSOR_TYPES
 from cmsisnn_x.steps import Step, pooling_behind, steps_of
 from helpers.networks import NETWORKS, conv, dense, pool
 from helpers.plans import chain
-from tuning.model import load_model
+from tuning.load import load_model
 
 FUSED = Variant(8, 2, 2, 2, fused_pool=True)
 
@@ -26,7 +26,8 @@ Q7 = TENSOR_TYPES["q7"]
 
 def branching(**changes: Layer) -> Graph:
     """x -> a -> b -> c, where c reads a too."""
-    layers = {name: Layer(name, op, "q7", (4,), (4,)) for name, op in (("a", "relu"), ("b", "tanh"), ("c", "multiply"))}
+    layers = {name: Layer(name, op, "q7", (4,), (4,)) for name, op in (("a", "relu"), ("b", "tanh"))}
+    layers["c"] = Layer("c", "multiply", "q7", (4,), (4,), more_inputs=((4,),))
     layers |= changes
     nodes = [
         Node("a", "relu", ("x",), ("a",), layers["a"]),

@@ -247,7 +247,7 @@ POOL = Layer("p", "max_pool2d", "q7", (4, 4, 2), (2, 2, 2), (2, 2), (2, 2))
         ([replace(POOL, output_shape=(2, 2, 3))], "as many channels as the input"),
         ([Layer("s", "softmax", "q7", (32768,), (32768,))], r"at most 32767 elements, got \(32768,\)"),
         ([replace(BASE, op="conv")], "layer 'c': expected op in conv2d, .*, got 'conv'"),
-        ([replace(BASE, dtype="q31")], "layer 'c': expected dtype in q7, q15, got 'q31'"),
+        ([replace(BASE, dtype="q31")], "layer 'c': expected dtype in q7, q15, int8, uint8, int16, got 'q31'"),
         ([Layer("s", "softmax", "q7", (4,), (5,))], r"layer 's': expected output shape \(4,\), got \(5,\)"),
         ([Layer("t", "tanh", "q7", (4,), (4,), int_bits=4)], r"int_bits in 0\.\.3, got 4"),
     ],

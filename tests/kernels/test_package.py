@@ -13,7 +13,23 @@ BUILD_TIME = ("_build/",)
 """Folders of scripts that only the build runs."""
 
 
-@pytest.mark.parametrize("module", ["._tables", ".buffers", ".cmsis", ".interleave", ".network", ".ops"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "._tables",
+        ".buffers",
+        ".cmsis",
+        ".cmsis._check",
+        ".int8.reductions",
+        ".int8.weighted",
+        ".interleave",
+        ".network",
+        ".ops",
+        ".ops.activation",
+        ".ops.pooling",
+        ".ops.weighted",
+    ],
+)
 def test_examples(module):
     failed, attempted = doctest.testmod(importlib.import_module(f"cmsisnn_x{module}"))
     assert failed == 0

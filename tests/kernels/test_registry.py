@@ -10,16 +10,18 @@ import inspect
 from collections import Counter
 from dataclasses import fields, replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import cmsisnn_x
-from cmsisnn_x import _simd
+from cmsisnn_x import _simd, int8
 from cmsisnn_x.isa import Features, Isa
 from cmsisnn_x.layers import Layer
-from cmsisnn_x.op import MODEL_OPS, OPS, TYPES, Op, device_variant_problem, device_variants, variants
+from cmsisnn_x.op import MODEL_OPS, NETWORK_OPS, OPS, TYPES, Op, device_variant_problem, device_variants, variants
+from cmsisnn_x.scheme import AFFINE_TYPES, POW2_TYPES
 from cmsisnn_x.variant import HOST_FAMILIES, KNOBS, Variant
-from helpers import reference
+from helpers import int8_graph, reference
 from helpers.plans import chain, make_plan
 from tuning.calibrate.grid import grid
 from tuning.check.accumulators import SUMS
@@ -33,6 +35,10 @@ INCLUDE = Path(cmsisnn_x.__file__).parent / "include"
 SCHEME_KEYS = {"bias_shift", "out_shift", "activation", "weights_dtype", "variant"}
 """Of operations with weights, besides their own attributes."""
 ROWS = pytest.mark.parametrize("row", OPS.values(), ids=OPS)
+MOVES = {"concat", "copy", "look_up", "pad", "resize_nearest"}
+"""Operations of networks with zero points that NumPy has functions for."""
+POW2 = [row for row in OPS.values() if row.is_pow2]
+AFFINE = [row for row in OPS.values() if any(types[0] in AFFINE_TYPES for types in row.types)]
 WITH_KNOBS = pytest.mark.parametrize("row", [row for row in OPS.values() if row.has_knobs], ids=lambda row: row.name)
 
 
@@ -40,16 +46,20 @@ def lacking() -> dict[str, set[str]]:
     """Table -> the operations that it lacks, or has and should not; tables that are complete are left out."""
     networks = {row.name for row in MODEL_OPS.values()}
     weighted = {name for name, row in OPS.items() if row.is_weighted}
+    pow2 = {name for name, row in OPS.items() if row.is_pow2}
+    affine = {name for name, row in OPS.items() if any(types[0] in AFFINE_TYPES for types in row.types)}
     tables = {
-        "host functions, cmsisnn_x": (set(OPS), {name for name in OPS if hasattr(cmsisnn_x, name)}),
+        "host functions, cmsisnn_x": (pow2, {name for name in pow2 if hasattr(cmsisnn_x, name)}),
+        "host functions, cmsisnn_x.int8": (affine - MOVES, {name for name in affine if hasattr(int8, name)} - MOVES),
+        "oracles, tests/helpers/int8_graph.py": (affine, {NETWORK_OPS[name].name for name in int8_graph.OPS}),
         "device headers": (set(OPS), {name for name, row in OPS.items() if (INCLUDE / row.header).is_file()}),
-        "oracles, tests/helpers/reference.py": (set(OPS), set(reference.ORACLES)),
+        "oracles, tests/helpers/reference.py": (pow2, set(reference.ORACLES)),
         "vector kernels, _simd": (weighted, {name for name in weighted if hasattr(_simd, name)}),
         "accumulators, tuning/check/accumulators.py": (weighted, set(SUMS)),
         "model files, tuning/model/schema.py": (networks, _names(schema.OPS)),
         "float networks, tuning/quantize/forward.py": (networks, _names(forward.OPS)),
         "calibration grid, tuning/calibrate/grid.py": (networks, {layer.python_op for layer in grid(["q7"])}),
-        "costs, tuning/cost/ops": ({row.name for row in MODEL_OPS.values()}, set(costs.OPS)),
+        "costs, tuning/cost/ops": (networks | affine, set(costs.OPS) | set(costs.AFFINE)),
     }
     return {table: wanted ^ found for table, (wanted, found) in tables.items() if wanted != found}
 
@@ -67,21 +77,30 @@ def test_a_table_without_an_operation_is_named(monkeypatch: pytest.MonkeyPatch) 
     """The test above cannot pass by not looking: an operation that has nothing but a row is missing everywhere."""
     row = replace(OPS["fully_connected"], name="scaled", model_name="scaled")
     monkeypatch.setitem(OPS, "scaled", row)
-    monkeypatch.setitem(MODEL_OPS, "scaled", row)
+    for table in (MODEL_OPS, NETWORK_OPS):
+        monkeypatch.setitem(table, "scaled", row)
     found = lacking()
-    assert len(found) == 9
+    assert len(found) == 11
     assert all(names == {"scaled"} for names in found.values())
 
 
 @ROWS
-def test_a_function_takes_what_its_row_says(row: Op) -> None:
-    parameters = tuple(inspect.signature(getattr(cmsisnn_x, row.name)).parameters)
-    assert parameters[: len(row.roles)] == row.roles
-    tensors = [role for role in row.roles if role not in ("weights", "bias")]
+def test_a_row_is_of_one_mind(row: Op) -> None:
+    tensors = [role for role in row.roles if role not in ("weights", "bias", "table")]
     assert set(row.in_place) <= set(range(len(tensors)))
     assert all(len(types) == 1 + row.is_weighted for types in row.types)
-    assert {types[0] for types in row.types} == set(TYPES)
-    assert row.schemes == ("pow2",)
+    assert len(set(row.types)) == len(row.types)
+    assert not row.is_pow2 or {types[0] for types in row.types} >= set(POW2_TYPES)
+
+
+@pytest.mark.parametrize(
+    ("row", "module"),
+    [(row, cmsisnn_x) for row in POW2] + [(row, int8) for row in AFFINE if row.name not in MOVES],
+    ids=lambda item: getattr(item, "name", item.__name__ if inspect.ismodule(item) else ""),
+)
+def test_a_function_takes_what_its_row_says(row: Op, module: ModuleType) -> None:
+    parameters = tuple(inspect.signature(getattr(module, row.name)).parameters)
+    assert parameters[: len(row.roles)] == row.roles
 
 
 @pytest.mark.parametrize("row", MODEL_OPS.values(), ids=MODEL_OPS)
@@ -157,10 +176,17 @@ def test_every_constraint_refuses_something() -> None:
         Layer("few", "conv2d", "q7", (3, 3, 1), (3, 3, 2), weights_dtype="q7"),
         Layer("long", "conv2d", "q7", (9, 9, 1000), (3, 3, 2), (7, 7), weights_dtype="q7"),
         Layer("wide", "depthwise_conv2d", "q7", (9, 9, 4), (1, 1, 4), (9, 9), weights_dtype="q7"),
+        Layer("far", "conv2d", "int8", (9, 9, 4), (5, 5, 2), (3, 3), dilation=(2, 2), weights_dtype="int8"),
+        Layer("apart", "depthwise_conv2d", "int8", (9, 9, 4), (5, 5, 4), (3, 3), dilation=(2, 2), weights_dtype="int8"),
+        *(
+            Layer("accurate", op, "int16", (9, 9, 4), (9, 9, 4), weights_dtype="int8")
+            for op in ("conv2d", "depthwise_conv2d", "fully_connected")
+        ),
     ]
     idle = {rule.__name__ for row in OPS.values() for rule in row.constraints}
     for row in OPS.values():
-        registered = {v for dtype in TYPES for isa in Isa for v in device_variants(row.name, dtype, Features(isa))}
+        types = {types[0] for types in row.types} if row.has_knobs else ()
+        registered = {v for dtype in types for isa in Isa for v in device_variants(row.name, dtype, Features(isa))}
         for rule in row.constraints:
             if any(rule(layer, v) for layer in layers if layer.row is row for v in registered):
                 idle.discard(rule.__name__)

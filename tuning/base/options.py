@@ -2,6 +2,14 @@
 """The words that options take, in one place that costs nothing to import."""
 
 from enum import StrEnum
+from typing import Final, Literal, TypedDict
+
+
+class Arithmetic(StrEnum):
+    """Whose bytes a network with zero points gives: a device's, or those of LiteRT's reference kernels."""
+
+    TFLM = "tflm"
+    LITERT = "litert"
 
 
 class Objective(StrEnum):
@@ -41,6 +49,21 @@ class Surrogate(StrEnum):
 
     GP = "gp"
     FOREST = "forest"
+
+
+Memory = Literal["sram", "flash"]
+"""What a budget is of."""
+MEMORIES: Final[dict[Memory, str]] = {"sram": "SRAM", "flash": "flash"}
+"""How people call it."""
+BYTES: Final[dict[Memory, Literal["sram_bytes", "flash_bytes"]]] = {"sram": "sram_bytes", "flash": "flash_bytes"}
+"""The key that has the size of it, in totals and in points of frontiers."""
+
+
+class Budget(TypedDict):
+    """Bytes at most; None where there is no limit."""
+
+    sram: int | None
+    flash: int | None
 
 
 OBJECTIVES = tuple(item.value for item in Objective)

@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+
+SUFFIXES = {"models": (".yaml", ".tflite"), "targets": (".yaml",)}
+"""Of the files that have a name to be asked for by; what lies beside them belongs to them."""
 
 
 def folder(kind: str) -> dict[str, Path]:
@@ -11,4 +15,20 @@ def folder(kind: str) -> dict[str, Path]:
     package = Path(__file__).resolve().parents[1]
     # Installed they are part of the package; an editable install runs from the checkout, where they lie beside it.
     root = package / "configs" / kind if (package / "configs").is_dir() else package.parent / "configs" / kind
-    return {path.stem: path for path in sorted(root.glob("*.yaml"))}
+    return by_name(path for path in root.iterdir() if path.suffix in SUFFIXES[kind])
+
+
+def by_name(paths: Iterable[Path]) -> dict[str, Path]:
+    """``{name: file}``, sorted.
+
+    Raises
+    ------
+    ValueError
+        Two files have one name.
+    """
+    found: dict[str, Path] = {}
+    for path in sorted(paths, key=lambda path: (path.stem, path.name)):
+        if other := found.get(path.stem):
+            raise ValueError(f"{path.stem}: expected one file of this name, got {other.name} and {path.name}")
+        found[path.stem] = path
+    return found

@@ -5,6 +5,8 @@ fit by.
 The grid spreads over what makes kernels differ: kernel sizes, channels that fill words and channels that do not, rows
 that are left over, strides, padding, long runs and short ones. `unseen` is judged with every calibration; `confirm` was
 looked at once a model was settled, so that nothing was chosen by it.
+
+Rows are Python, not a data file: their order counts, types check them, and nobody but this package reads them.
 """
 
 from __future__ import annotations
@@ -24,6 +26,12 @@ LARGE = "large"
 """How the names of large convolutions begin."""
 Convolution = tuple[tuple[int, int, int], int, tuple[int, int], tuple[int, int], int | str]
 """Input, output channels, kernel, stride, padding."""
+Depthwise = tuple[tuple[int, int, int], tuple[int, int], tuple[int, int], int | str]
+"""Input, kernel, stride, padding."""
+Pool = tuple[tuple[int, int, int], tuple[int, int], tuple[int, int], int | str, bool]
+"""Input, kernel, stride, padding, `ceil_mode`."""
+Dense = tuple[int, int]
+"""Columns, rows."""
 
 
 def make_layer(
@@ -65,7 +73,7 @@ def _with_weights(layer: Layer) -> Layer:
 
 
 # Ordered by the size of the kernel, so that every family of kernels, which takes each n-th of them, sees all sizes.
-_CONVOLUTIONS = (
+_CONVOLUTIONS: tuple[Convolution, ...] = (
     ((5, 7, 8), 12, (1, 1), (1, 1), 0),
     ((8, 8, 32), 16, (1, 1), (1, 1), 0),
     ((4, 4, 64), 24, (1, 1), (1, 1), 0),
@@ -171,7 +179,7 @@ _LARGE_CONVOLUTIONS: tuple[Convolution, ...] = (
     ((16, 12, 16), 24, (1, 1), (1, 1), 0),
     ((22, 16, 1), 12, (3, 5), (1, 1), "same"),
 )
-_DEPTHWISE = (
+_DEPTHWISE: tuple[Depthwise, ...] = (
     ((8, 8, 8), (3, 3), (1, 1), 1),
     ((6, 6, 32), (3, 3), (1, 1), 1),
     ((7, 9, 5), (3, 3), (1, 1), 1),
@@ -217,7 +225,7 @@ _DEPTHWISE = (
     ((11, 9, 20), (5, 5), (1, 1), 2),
     ((13, 6, 14), (3, 3), (1, 1), 1),
 )
-_POOLS = (
+_POOLS: tuple[Pool, ...] = (
     ((8, 8, 32), (2, 2), (2, 2), 0, False),
     ((20, 16, 8), (2, 2), (2, 2), 0, False),
     ((6, 10, 20), (2, 2), (2, 2), 0, True),
@@ -278,7 +286,7 @@ _POOLS = (
     ((15, 15, 4), (5, 5), (2, 2), 0, False),
     ((22, 12, 14), (2, 2), (2, 2), 0, False),
 )
-_DENSE = (
+_DENSE: tuple[Dense, ...] = (
     (64, 10), (256, 10), (128, 16), (33, 7), (512, 5), (100, 30), (17, 13), (2048, 4), (48, 64), (200, 3), (96, 1),
     (320, 12), (72, 11), (1500, 2), (10, 9), (400, 21), (30, 2), (784, 8), (162, 6), (1031, 7),
     (52, 6), (36, 22), (140, 8), (27, 18), (12, 64), (60, 14), (90, 5), (577, 5), (512, 2), (84, 24),
@@ -289,9 +297,9 @@ _VECTORS = (16, 64, 257, 1024, 4096, 10, 3, 100, 33)
 def _layers(
     dtypes: Sequence[str],
     convolutions: Sequence[Convolution],
-    depthwise: Sequence[tuple[tuple[int, int, int], tuple[int, int], tuple[int, int], int | str]],
-    pools: Sequence[tuple[tuple[int, int, int], tuple[int, int], tuple[int, int], int | str, bool]],
-    dense: Sequence[tuple[int, int]],
+    depthwise: Sequence[Depthwise],
+    pools: Sequence[Pool],
+    dense: Sequence[Dense],
     vectors: Sequence[int],
 ) -> Iterator[Layer]:
     for dtype in dtypes:

@@ -68,6 +68,11 @@ def check_model(
     ModelError
         The float file does not.
     """
+    if model.arithmetic is not None:
+        expected = "a model of q7 or q15, whose float network it is held against"
+        raise OptionError(
+            f"--check: expected {expected}, got {model.path} with zero points; see cmsisnn-verify --against"
+        )
     job = _Job(model, data, name)
     found = job.numbers()
     return found if plan is None else job.firmware(found, plan)

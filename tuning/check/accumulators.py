@@ -13,6 +13,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from cmsisnn_x.layers import Layer
+from cmsisnn_x.scheme import Pow2
 
 LARGEST = 2**31 - 1
 """What a 32-bit accumulator holds: -LARGEST - 1 .. LARGEST."""
@@ -38,7 +39,7 @@ def accumulators(layer: Layer, x: np.ndarray) -> np.ndarray:
     weights: np.ndarray = layer.weights.astype(kind)
     values: np.ndarray = x.reshape(len(x), *layer.image).astype(kind)
     sums = SUMS[layer.python_op](layer, values, weights)
-    return sums.reshape(len(x), *layer.output_shape).astype(np.int64) + layer.requant.start(_bias(layer))
+    return sums.reshape(len(x), *layer.output_shape).astype(np.int64) + _pow2(layer).start(_bias(layer))
 
 
 def _convolve(layer: Layer, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -71,6 +72,12 @@ def _windows(layer: Layer, values: np.ndarray) -> np.ndarray:
     return windows[:, :: layer.stride[0], :: layer.stride[1]][:, :out_h, :out_w]
 
 
+def _pow2(layer: Layer) -> Pow2:
+    """The scheme of a layer, which is one of powers of two: others are turned away before."""
+    assert isinstance(layer.requant, Pow2)
+    return layer.requant
+
+
 def _bias(layer: Layer) -> np.ndarray:
     return np.zeros(layer.output_shape[-1], np.int64) if layer.bias is None else layer.bias
 
@@ -81,9 +88,9 @@ def reach(layer: Layer) -> int:
     magnitudes = np.abs(np.moveaxis(layer.weights.astype(np.int64), layer.row.channel_axis, 0))
     sums = magnitudes.reshape(len(magnitudes), -1).sum(axis=1)
     largest = -int(np.iinfo(layer.numpy_dtype).min)
-    return int((sums * largest + np.abs(layer.requant.start(_bias(layer)))).max())
+    return int((sums * largest + np.abs(_pow2(layer).start(_bias(layer)))).max())
 
 
 def requantised(layer: Layer, values: np.ndarray) -> np.ndarray:
     """Accumulators shifted as the kernels do, before the clamp: what does not fit is what saturates."""
-    return layer.requant.shifted(values)
+    return _pow2(layer).shifted(values)

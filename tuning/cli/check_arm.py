@@ -68,7 +68,7 @@ def check_arm(
         )
     network = None
     if model is not None:
-        from ..model import load_model
+        from ..load import load_model
 
         network = load_model(model)
     chosen = load_target(target or (network.target if network else None) or DEFAULT_TARGET)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..base.console import console, make_table
+from ..base.options import MEMORIES
 from ..base.units import shape_text
 from ..report.explain import Candidate, Explanation, error_bar, words
 from .terminal import NARROW
@@ -161,7 +162,7 @@ def _print_neighbours(out: Console, found: Explanation) -> None:
 
 
 def _print_budgets(out: Console, found: Explanation) -> None:
-    budget = {name: size for name, size in found.plan.budget.items() if size is not None}
+    budget = {name: size for name in MEMORIES if (size := found.plan.budget[name]) is not None}
     if found.unlocked:
         out.print("\nWhat a larger budget would buy", style="bold")
         table = make_table("cycles", "change", "needs", "with", right=("cycles", "change"))

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -13,13 +13,15 @@ from rich.text import Text
 
 from ..base.console import console, make_table
 
-Callback = Callable[[dict[str, Any]], None]
+if TYPE_CHECKING:
+    from ..search.events import Evaluation, Event, Progress
+
 ROWS = 24
 """Layers in the live table at most: those at work come first."""
 
 
 @contextmanager
-def progress(enabled: bool, no_color: bool, verbose: bool, quiet: bool = False) -> Iterator[Callback | None]:
+def progress(enabled: bool, no_color: bool, verbose: bool, quiet: bool = False) -> Iterator[Progress | None]:
     """A callback for `tuning.tune`.
 
     Parameters
@@ -37,8 +39,8 @@ def progress(enabled: bool, no_color: bool, verbose: bool, quiet: bool = False) 
         yield None
     elif not enabled:
 
-        def say(event: dict[str, Any]) -> None:
-            _print_message(out, event)
+        def say(event: Event) -> None:
+            _evaluation(out, event)
 
         yield say
     elif not out.is_terminal:
@@ -49,18 +51,18 @@ def progress(enabled: bool, no_color: bool, verbose: bool, quiet: bool = False) 
         view = View()
         with Live(get_renderable=view.render, console=out, transient=True, refresh_per_second=8) as live:
 
-            def show(event: dict[str, Any]) -> None:
-                if not _print_message(live.console, event):
-                    view.update(event)
+            def show(event: Event) -> None:
+                if (found := _evaluation(live.console, event)) is not None:
+                    view.update(found)
 
             yield show
 
 
-def _print_message(out: Console, event: dict[str, Any]) -> bool:
-    """Print what is no evaluation; whether it was."""
+def _evaluation(out: Console, event: Event) -> Evaluation | None:
+    """`event`; what is none, but words for a person, is printed."""
     if "message" in event:
         out.print(event["message"])
-    elif event.get("interrupted"):
+    elif "interrupted" in event:
         names = event["estimated_layers"]
         rest = f"; {', '.join(names)} keep{'s' * (len(names) == 1)} the estimate's" if names else ""
         out.print(
@@ -68,8 +70,8 @@ def _print_message(out: Console, event: dict[str, Any]) -> bool:
             f"far{rest}. Run the same command again to go on from here."
         )
     else:
-        return False
-    return True
+        return event
+    return None
 
 
 class _Lines:
@@ -79,8 +81,9 @@ class _Lines:
         self.out, self.verbose = out, verbose
         self.finished: set[str] = set()
 
-    def __call__(self, event: dict[str, Any]) -> None:
-        if _print_message(self.out, event):
+    def __call__(self, report: Event) -> None:
+        event = _evaluation(self.out, report)
+        if event is None:
             return
         done = event["trial"] == event["trials"] and event["layer"] not in self.finished
         if done:
@@ -100,10 +103,10 @@ class View:
     """The live table: a row per layer, and a line with what is done, known and left."""
 
     def __init__(self) -> None:
-        self.events: dict[str, dict[str, Any]] = {}
-        self.latest: dict[str, Any] | None = None
+        self.events: dict[str, Evaluation] = {}
+        self.latest: Evaluation | None = None
 
-    def update(self, event: dict[str, Any]) -> None:
+    def update(self, event: Evaluation) -> None:
         self.events[event["layer"]] = self.latest = event
 
     def render(self) -> Table | Text:
@@ -124,7 +127,7 @@ class View:
                 f"{event['trial']}/{event['trials']}",
                 f"{best:,}" if best else "-",
                 f"{estimate:,}" if best else "-",
-                f"{(estimate / best - 1) * 100:+.1f} %" if best else "-",
+                f"{(estimate / best - 1) * 100:+.1f} %" if best and estimate else "-",
                 f"{event['variant']}{failed}" if best else f"none worked yet{failed}",
             )
         table.caption = self._caption(self.latest)
@@ -132,7 +135,7 @@ class View:
         table.caption_style = ""
         return table
 
-    def _caption(self, event: dict[str, Any]) -> str:
+    def _caption(self, event: Evaluation) -> str:
         width = 24
         filled = width * event["done"] // max(event["expected"], 1)
         parts = [f"{'━' * filled}{'╌' * (width - filled)} {event['done']} of {event['expected']} evaluations"]

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+from typing import Final, Literal
+
 from ..base.console import console, make_table
+from ..base.options import BYTES, MEMORIES, Memory
 from ..base.units import show_size
-from ..plan import Plan
+from ..plan import Plan, Point
 from ..plan.frontier import STEP, cycles_within, steps
 
-NAMES = {"sram": "SRAM", "flash": "flash"}
+OTHER: Final[dict[Memory, Memory]] = {"sram": "flash", "flash": "sram"}
 
 
 def print_pareto(plan: Plan, *, no_color: bool = False) -> None:
@@ -16,10 +19,10 @@ def print_pareto(plan: Plan, *, no_color: bool = False) -> None:
     if plan.pareto is None:
         return
     out = console(no_color)
-    for memory, name in NAMES.items():
+    for memory, name in MEMORIES.items():
         points = plan.pareto[memory]
-        other = next(label for key, label in NAMES.items() if key != memory)
-        within = plan.budget.get("flash" if memory == "sram" else "sram")
+        own, others = BYTES[memory], OTHER[memory]
+        other, within = MEMORIES[others], plan.budget[others]
         limit = f" within {show_size(within)} of {other}" if within else ""
         out.print(f"\nCycles over {name}{limit}: every plan that no other one beats ({len(points):,})")
         numbers = (
@@ -37,10 +40,10 @@ def print_pareto(plan: Plan, *, no_color: bool = False) -> None:
             ms = plan.target.milliseconds(step["cycles"])
             saved = step["saved_cycles"]
             table.add_row(
-                f"{step[f'{memory}_bytes']:,}",
+                f"{step[own]:,}",
                 f"{step['cycles']:,}",
                 *(() if ms is None else (f"{ms:.3f}",)),
-                f"{step['flash_bytes' if memory == 'sram' else 'sram_bytes']:,}",
+                f"{step[BYTES[others]]:,}",
                 "" if saved is None else f"{step['more_bytes']:,}",
                 "" if saved is None else f"{saved:,}",
                 "" if saved is None else f"{step['saved_per_kib']:,.0f}",
@@ -49,7 +52,7 @@ def print_pareto(plan: Plan, *, no_color: bool = False) -> None:
         out.print(table)
         if len(shown) < len(points):
             out.print(f"{len(shown)} of {len(points):,} points are shown; plan.json has all of them.")
-        fastest = cycles_within(points, memory, plan.totals[f"{memory}_bytes"])
+        fastest = cycles_within(points, memory, plan.totals[own])
         if plan.objective == "latency" and fastest is not None and fastest < plan.totals["cycles"]:
             # See `tuning.measure.firmware`.
             out.print(
@@ -59,17 +62,18 @@ def print_pareto(plan: Plan, *, no_color: bool = False) -> None:
         out.print(worth(plan, memory))
 
 
-def _is(point: dict[str, int], plan: Plan) -> bool:
-    return all(point[key] == plan.totals[key] for key in ("cycles", "sram_bytes", "flash_bytes"))
+def _is(point: Point, plan: Plan) -> bool:
+    keys: tuple[Literal["cycles", "sram_bytes", "flash_bytes"], ...] = ("cycles", "sram_bytes", "flash_bytes")
+    return all(point[key] == plan.totals[key] for key in keys)
 
 
-def worth(plan: Plan, memory: str) -> str:
+def worth(plan: Plan, memory: Memory) -> str:
     """One sentence: what `STEP` bytes more, and less, than the plan has would do to the fastest plan."""
-    name, points = NAMES[memory], (plan.pareto or {}).get(memory, [])
+    name, points, own = MEMORIES[memory], plan.pareto[memory] if plan.pareto else [], BYTES[memory]
     if not points:
         return f"No plan fits into the {name} that there is."
-    used, budget = plan.totals[f"{memory}_bytes"], plan.budget.get(memory)
-    binds = budget is not None and budget < points[-1][f"{memory}_bytes"]
+    used, budget = plan.totals[own], plan.budget[memory]
+    binds = budget is not None and budget < points[-1][own]
     size, have = (budget, "the budget of") if binds and budget else (used, "this plan's")
     here, more, less = (cycles_within(points, memory, size + change) for change in (0, STEP, -STEP))
     assert here is not None
@@ -79,7 +83,7 @@ def worth(plan: Plan, memory: str) -> str:
         buys += ": no plan is faster"
     elif more == here:
         after = next(point for point in points if point["cycles"] < here)
-        buys += f": the next step, at {after[f'{memory}_bytes']:,} bytes, saves {here - after['cycles']:,} cycles"
+        buys += f": the next step, at {after[own]:,} bytes, saves {here - after['cycles']:,} cycles"
     costs = "are too little for any plan"
     if less is not None:
         costs = f"cost {less - here:,} cycles ({(less - here) / here * 100:.1f} %)" if less > here else "cost nothing"

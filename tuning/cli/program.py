@@ -6,7 +6,9 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any, NoReturn
+from dataclasses import MISSING, fields
+from inspect import Parameter, Signature
+from typing import Any, NoReturn, TypeVar, get_type_hints
 
 import typer
 from typer.core import TyperCommand
@@ -15,6 +17,8 @@ from cmsisnn_x.errors import CmsisnnError
 
 from ..base.errors import TuningError
 from ..base.units import printable
+
+Options = TypeVar("Options")
 
 
 class Command(TyperCommand):
@@ -26,6 +30,30 @@ class Command(TyperCommand):
             if getattr(parameter, "is_flag", False) and parameter.metavar is None:
                 parameter.metavar = ""
         return parameters
+
+
+def takes(options: type[Options]) -> Callable[[Callable[[Options], None]], Callable[..., None]]:
+    """A command whose arguments and options are the fields of a dataclass, which typer reads as it reads parameters."""
+    hints = get_type_hints(options, include_extras=True)
+    parameters = [
+        Parameter(
+            item.name,
+            Parameter.KEYWORD_ONLY,
+            default=Parameter.empty if item.default is MISSING else item.default,
+            annotation=hints[item.name],
+        )
+        for item in fields(options)  # type: ignore[arg-type]
+    ]
+
+    def decorate(function: Callable[[Options], None]) -> Callable[..., None]:
+        def command(**given: Any) -> None:
+            function(options(**given))
+
+        command.__name__, command.__doc__ = function.__name__, function.__doc__
+        command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+        return command
+
+    return decorate
 
 
 class _Killed(BaseException):

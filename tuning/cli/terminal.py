@@ -10,7 +10,8 @@ from rich.console import Console
 
 from ..base.console import console, make_table
 from ..base.units import shape_text, show_size
-from ..model import list_models, load_model
+from ..load import load_model
+from ..model import list_models
 from ..plan import LayerPlan, Plan
 from ..report.explain import error_bar, network_error_bar
 from ..target import list_targets, load_target
@@ -86,12 +87,12 @@ def print_plan(plan: Plan, directory: Path, *, no_color: bool = False, verbose: 
     if verbose:
         _print_terms(out, plan)
     out.print(
-        f"SRAM   {_against(totals['sram_bytes'], plan.budget.get('sram'))}: arena {totals['arena_bytes']:,}, "
+        f"SRAM   {_against(totals['sram_bytes'], plan.budget['sram'])}: arena {totals['arena_bytes']:,}, "
         f"the caller's input and output {totals['sram_bytes'] - totals['arena_bytes']:,}"
     )
     if totals.get("stack_bytes") is not None:
         out.print(f"Stack  {totals['stack_bytes']:,} bytes, not counted above")
-    out.print(f"Flash  {_against(totals['flash_bytes'], plan.budget.get('flash'))}: weights and code")
+    out.print(f"Flash  {_against(totals['flash_bytes'], plan.budget['flash'])}: weights and code")
     if totals.get("energy_uj") is not None:
         out.print(f"Energy {totals['energy_uj']:,.1f} uJ per inference: {ENERGY_LIMITS}")
     if "error" in shown:

@@ -4,18 +4,21 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..base.errors import OptionError
-from ..base.options import Objective, Score, StrategyName, Surrogate
-from .program import show_version
+from ..base.options import Arithmetic, Objective, Score, StrategyName, Surrogate
+from .program import show_version, takes
 
 if TYPE_CHECKING:
+    from ..model import Model
     from ..plan import Plan
+    from ..target import Target
 
 DEFAULT_TARGET = "cortex-m7"
 PROGRAM = "cmsisnn-tune"
@@ -37,60 +40,81 @@ def _list_models(value: bool) -> None:
         raise typer.Exit
 
 
-def tune(
+@dataclass(frozen=True)
+class Options:
+    """What the command takes, in the order of its ``--help``."""
+
     model: Annotated[
         str,
         typer.Argument(
-            metavar="MODEL", help="Model file (YAML), or the name of a shipped example.", show_default=False
+            metavar="MODEL",
+            help="Model file (YAML, or a quantised .tflite), or the name of a shipped example.",
+            show_default=False,
         ),
-    ],
+    ]
     target: Annotated[
         str | None, typer.Option(metavar="NAME|FILE", help="Core or board. Default: the model's, else cortex-m7.")
-    ] = None,
+    ] = None
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="What the network is called in C. Default: after its file.")
+    ] = None
+    arithmetic: Annotated[
+        Arithmetic | None,
+        typer.Option(
+            help="Of a .tflite file: bytes as TensorFlow Lite Micro computes them on a device (tflm, the default), or "
+            "as LiteRT's reference kernels do.",
+            show_default=False,
+        ),
+    ] = None
+    no_rewrites: Annotated[
+        bool, typer.Option("--no-rewrites", help="Take the graph of a .tflite file as it is; the bytes are the same.")
+    ] = False
+    operations: Annotated[
+        bool,
+        typer.Option("--operations", help="List what a .tflite file uses and whether each is taken, and exit."),
+    ] = False
     clock: Annotated[
         str | None, typer.Option(metavar="HZ", help="Clock, such as 216M. Default: the board's; a bare core has none.")
-    ] = None,
+    ] = None
     sram: Annotated[
         str | None,
         typer.Option(
             metavar="SIZE", help="SRAM budget: 65536, 64K, 64KiB, 1M. Default: the model's, else the board's."
         ),
-    ] = None,
+    ] = None
     flash: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Flash budget. Default: the model's, else the board's.")
-    ] = None,
-    objective: Annotated[Objective, typer.Option(help="What to minimise.")] = Objective.LATENCY,
-    score: Annotated[
-        Score, typer.Option(help="Analytic model, or compile and emulate the best candidates.")
-    ] = Score.ESTIMATE,
-    strategy: Annotated[
-        StrategyName, typer.Option(help="auto: exhaustive for estimates, bayesian for emulation.")
-    ] = StrategyName.AUTO,
+    ] = None
+    objective: Annotated[Objective, typer.Option(help="What to minimise.")] = Objective.LATENCY
+    score: Annotated[Score, typer.Option(help="Analytic model, or compile and emulate the best candidates.")] = (
+        Score.ESTIMATE
+    )
+    strategy: Annotated[StrategyName, typer.Option(help="auto: exhaustive for estimates, bayesian for emulation.")] = (
+        StrategyName.AUTO
+    )
     trials: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Evaluations per layer at most.", show_default=False)
-    ] = None,
+    ] = None
     surrogate: Annotated[
         Surrogate, typer.Option(help="What bayesian learns with: a Gaussian process or a forest of trees.")
-    ] = Surrogate.GP,
-    jobs: Annotated[int, typer.Option(min=1, metavar="N", help="Emulations at a time.")] = 1,
+    ] = Surrogate.GP
+    jobs: Annotated[int, typer.Option(min=1, metavar="N", help="Emulations at a time.")] = 1
     dask: Annotated[
         str | None,
         typer.Option(metavar="ADDRESS", help="Emulate on a Dask cluster: its scheduler, such as tcp://host:8786."),
-    ] = None,
+    ] = None
     records: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="What remembers emulations. Default: in the user's cache directory."),
-    ] = None,
-    seed: Annotated[
-        int, typer.Option(min=0, max=2**32 - 1, metavar="N", help="The same seed gives the same plan.")
-    ] = 0,
+    ] = None
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, metavar="N", help="The same seed gives the same plan.")] = 0
     output: Annotated[
         str | None,
         typer.Option("--output", "-o", metavar="DIR", help="Where the firmware goes. Default: build/<model name>."),
-    ] = None,
+    ] = None
     pareto: Annotated[
         bool, typer.Option("--pareto", help="Also list the plans that trade cycles for SRAM and for flash.")
-    ] = False,
+    ] = False
     check: Annotated[
         str | None,
         typer.Option(
@@ -99,10 +123,10 @@ def tune(
             "layer by layer, its firmware too. Exit status 1 if a layer breaks: an accumulator wraps, under 10 dB of "
             "signal over error, or (no float network known) over 10 % of outputs saturated.",
         ),
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the plan as JSON, and nothing else, on stdout.")
-    ] = False,
+    ] = None
+    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON, and nothing else, on stdout.")] = (
+        False
+    )
     explain: Annotated[
         list[str] | None,
         typer.Option(
@@ -111,36 +135,74 @@ def tune(
             "and a larger budget would change; may be repeated. On stderr under --json.",
             show_default=False,
         ),
-    ] = None,
+    ] = None
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print nothing but errors, and what --explain asks for.")
-    ] = False,
+    ] = False
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Also print where each layer's cycles go and what came second.")
-    ] = False,
-    no_color: Annotated[bool, typer.Option("--no-color", help="No colour, whatever the terminal can do.")] = False,
+    ] = False
+    no_color: Annotated[bool, typer.Option("--no-color", help="No colour, whatever the terminal can do.")] = False
     list_targets: Annotated[
         bool,
         typer.Option("--list-targets", callback=_list_targets, is_eager=True, help="List cores and boards, and exit."),
-    ] = False,
+    ] = False
     list_models: Annotated[
         bool,
         typer.Option("--list-models", callback=_list_models, is_eager=True, help="List the shipped models, and exit."),
-    ] = False,
+    ] = False
     version: Annotated[
         bool,
         typer.Option("--version", callback=show_version(PROGRAM), is_eager=True, help="Print the version, and exit."),
-    ] = False,
-) -> None:
+    ] = False
+
+
+@takes(Options)
+def tune(options: Options) -> None:
     """Find the fastest CMSIS-NN kernel variant of every layer of MODEL for a Cortex-M, and write the firmware
     that uses them.
     """
-    from ..base.units import parse_hertz, parse_size
-    from ..model import load_model
+    from ..load import load_model
     from ..target import load_target
-    from ..tuner import tune as plan_of
 
-    def parsed(option: str, text: str | None, parse: Any) -> int | None:
+    if options.operations:
+        from .operations import print_operations
+
+        raise typer.Exit(print_operations(options.model, options.arithmetic, no_color=options.no_color))
+    budgets = _budgets(options)
+    network = load_model(
+        options.model,
+        name=options.name,
+        arithmetic=options.arithmetic and options.arithmetic.value,
+        rewrites=not options.no_rewrites,
+    )
+    target = load_target(options.target if options.target is not None else network.target or DEFAULT_TARGET)
+    if options.output == "":
+        raise OptionError("--output: expected a directory, got nothing")
+    directory = Path("build") / network.name if options.output is None else Path(options.output)
+    if options.explain:
+        from ..report.explain import check_names
+
+        check_names(options.explain, network.layers)
+    if options.check is None:
+        plan = _search(options, network, target, budgets)
+    else:
+        from ..check import check_model, with_firmware
+
+        found = check_model(network, options.check)  # before the search: wrong data are said at once
+        plan = _search(options, network, target, budgets)
+        plan = replace(plan, check=with_firmware(found, network, options.check, plan))
+    write(plan, directory)
+    _show(options, plan, directory)
+    if plan.check is not None and not plan.check.passed:
+        raise typer.Exit(1)
+
+
+def _budgets(options: Options) -> dict[str, int | None]:
+    """The arguments of `tuning.tune` that are written with units."""
+    from ..base.units import parse_hertz, parse_size
+
+    def parsed(option: str, text: str | None, parse: Callable[[object], int]) -> int | None:
         if text is None:
             return None
         try:
@@ -148,77 +210,68 @@ def tune(
         except ValueError as problem:
             raise OptionError(f"{option}: {problem}") from None
 
-    budgets = {
-        "clock_hz": parsed("--clock", clock, parse_hertz),
-        "sram_bytes": parsed("--sram", sram, parse_size),
-        "flash_bytes": parsed("--flash", flash, parse_size),
+    return {
+        "clock_hz": parsed("--clock", options.clock, parse_hertz),
+        "sram_bytes": parsed("--sram", options.sram, parse_size),
+        "flash_bytes": parsed("--flash", options.flash, parse_size),
     }
-    network = load_model(model)
-    chosen = load_target(network.target or DEFAULT_TARGET if target is None else target)
-    if output == "":
-        raise OptionError("--output: expected a directory, got nothing")
-    directory = Path("build") / network.name if output is None else Path(output)
-    if explain:
-        from ..report.explain import check_names
 
-        check_names(explain, network.layers)
-    found = None
-    if check is not None:
-        from ..check import check_model
 
-        found = check_model(network, check)  # before the search: wrong data are said at once
-
-    from . import live, terminal
+def _search(options: Options, network: Model, target: Target, budgets: dict[str, int | None]) -> Plan:
+    """The plan, with what a person sees meanwhile."""
+    from ..tuner import tune as plan_of
+    from . import live
 
     with live.progress(
-        enabled=score is Score.EMULATE and not as_json, no_color=no_color, verbose=verbose, quiet=quiet
+        enabled=options.score is Score.EMULATE and not options.as_json,
+        no_color=options.no_color,
+        verbose=options.verbose,
+        quiet=options.quiet,
     ) as report:
-        plan = plan_of(
+        return plan_of(
             network,
-            chosen,
-            objective=objective.value,
-            score=score.value,
-            strategy=strategy.value,
-            trials=trials,
-            surrogate=surrogate.value,
-            jobs=jobs,
-            dask=dask,
-            records=records,
-            seed=seed,
-            pareto=pareto,
+            target,
+            objective=options.objective.value,
+            score=options.score.value,
+            strategy=options.strategy.value,
+            trials=options.trials,
+            surrogate=options.surrogate.value,
+            jobs=options.jobs,
+            dask=options.dask,
+            records=options.records,
+            seed=options.seed,
+            pareto=options.pareto,
             progress=report,
             **budgets,
         )
-    if found is not None:
-        from ..check import with_firmware
 
-        assert check is not None
-        found = with_firmware(found, network, check, plan)
-        plan = replace(plan, check=found)
-    write(plan, directory)
-    if as_json:
+
+def _show(options: Options, plan: Plan, directory: Path) -> None:
+    """All that is printed of a plan that was written."""
+    from . import terminal
+
+    no_color = options.no_color
+    if options.as_json:
         sys.stdout.write(plan.to_json())
-    elif not quiet:
-        terminal.print_plan(plan, directory, no_color=no_color, verbose=verbose)
-        if pareto:
+    elif not options.quiet:
+        terminal.print_plan(plan, directory, no_color=no_color, verbose=options.verbose)
+        if options.pareto:
             from .pareto import print_pareto
 
             print_pareto(plan, no_color=no_color)
-    if explain:
+    if options.explain:
         from ..report.explain import explain as explanation_of
         from .explain import print_explanation
 
-        for name in explain:
-            print_explanation(explanation_of(plan, name), no_color=no_color, stderr=as_json)
-    if found is not None:
+        for name in options.explain:
+            print_explanation(explanation_of(plan, name), no_color=no_color, stderr=options.as_json)
+    if plan.check is not None:
         from .check import print_check, print_failure
 
-        if not (quiet or as_json):
-            print_check(found, no_color=no_color)
-        elif not found.passed:
-            print_failure(found)
-        if not found.passed:
-            raise typer.Exit(1)
+        if not (options.quiet or options.as_json):
+            print_check(plan.check, no_color=no_color)
+        elif not plan.check.passed:
+            print_failure(plan.check)
 
 
 def write(plan: Plan, directory: Path) -> None:

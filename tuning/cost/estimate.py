@@ -17,9 +17,12 @@ from cmsisnn_x.variant import Variant
 
 from ..target import Target
 from . import board, fitted, ops
+from .affine import estimate_affine, has_twin
 from .fused import estimate_fused
 from .table import TERMS, Estimate, Estimates
 
+PASSES = ("steps", "straight_steps")
+"""Parts that are passes of the inner loop; those of rows that are left over are named alike."""
 LEAST_STEP = 0.4
 """Share of the instruction mix that a pass of the inner loop takes at least, whatever was fitted; assembly that keeps
 everything in registers comes near the whole.
@@ -62,6 +65,8 @@ def estimate_space(
     chosen: tuple[Variant | None, ...] = tuple(variants) or (None,)
     if any(variant is not None and variant.fused_pool for variant in chosen):
         return estimate_fused([Step.of(layer, variant, follower) for variant in chosen], target, estimate_space)
+    if has_twin(layer):
+        return estimate_affine(layer, chosen, target, estimate_space)
     features = target.features
     counts = ops.count(layer, chosen, features)
     names = fitted.families(layer, chosen, features)
@@ -104,20 +109,20 @@ def _coefficients(layer: Layer, families: Mapping[str, Variant | None], target: 
     core, features = target.core_timing or target.timing, target.features
     own = target.timing == core
     found = fitted.coefficients(target.core)
-    parts = ops.parts_of(layer)
-    steps = [at for at, part in enumerate(parts) if part.removeprefix("left_") in ("steps", "straight_steps")]
-    table = np.empty((len(families), len(parts)))
-    for row, (name, variant) in enumerate(families.items()):
-        price = ops.price(layer, variant, features, core)
-        prior = price if own else ops.price(layer, variant, features, target.timing)
-        fit = found.families.get(name)
-        if fit is None:
-            table[row] = prior * np.array(found.factors(name) or 1.0)
-            continue
-        known = np.array(fit)
+    prices = np.array([ops.price(layer, variant, features, core) for variant in families.values()])
+    priors = prices
+    if not own:
+        priors = np.array([ops.price(layer, variant, features, target.timing) for variant in families.values()])
+    fits = [found.families.get(name) for name in families]
+    # What was not fitted costs what its relatives make of the instruction mix.
+    factors = [(found.factors(name) or 1.0) if fit is None else 1.0 for name, fit in zip(families, fits, strict=True)]
+    table = np.array([prior * np.array(factor) for prior, factor in zip(priors, factors, strict=True)])
+    if rows := [row for row, fit in enumerate(fits) if fit is not None]:
+        known = np.array([fits[row] for row in rows], float)
         # Passes and loop turns often grow together: least squares may charge all of it to the one or the other.
-        known[steps] = np.maximum(known[steps], LEAST_STEP * price[steps])
-        table[row] = known if own else known * (1 + TIMING_SHARE * (prior / price - 1))
+        steps = [at for at, part in enumerate(ops.parts_of(layer)) if part.removeprefix("left_") in PASSES]
+        known[:, steps] = np.maximum(known[:, steps], LEAST_STEP * prices[rows][:, steps])
+        table[rows] = known if own else known * (1 + TIMING_SHARE * (priors[rows] / prices[rows] - 1))
     return table
 
 
@@ -127,18 +132,20 @@ def _footprints(layer: Layer, variants: tuple[Variant | None, ...]) -> tuple[np.
     from cmsisnn_x.packing import pack_device_weights
 
     scratch_knobs = _all_knobs_but(NOT_IN_BYTES)
-    packing_knobs = _all_knobs_but((*NOT_IN_BYTES, *ops.OPS[layer.python_op].not_in_packing))
+    packing_knobs = _all_knobs_but((*NOT_IN_BYTES, *ops.cost_of(layer).not_in_packing))
     scratch: dict[object, int] = {}
     weights: dict[object, int] = {}
     columns = np.zeros((2, len(variants)), np.int64)
-    bias = 0 if layer.bias is None else layer.requant.records(layer.bias).nbytes
+    bias = 0 if layer.bias is None else layer.bias.nbytes
     for at, v in enumerate(variants):
         if v is None:
             columns[1, at] = plain_weights_bytes(layer)
             continue
         if (held := scratch_knobs(v)) not in scratch:
             scratch[held] = layer_scratch_bytes(layer, v)
-        if (packed := packing_knobs(v)) not in weights:
+        if (packed := packing_knobs(v)) not in weights and layer.type.is_affine:
+            weights[packed] = _operand_bytes(layer, v)
+        elif packed not in weights:
             weights[packed] = (pack_device_weights(layer, v).nbytes if layer.weights is not None else 0) + bias
         columns[:, at] = scratch[held], weights[packed]
     return columns[0], columns[1]
@@ -151,10 +158,20 @@ def _all_knobs_but(names: tuple[str, ...]) -> Callable[[Variant], object]:
 
 
 def plain_weights_bytes(layer: Layer) -> int:
-    """Weights and bias as the model has them."""
+    """Weights and bias as the model has them; tables as they are emitted."""
+    if layer.type.is_affine:
+        return _operand_bytes(layer, None)
     if layer.weights is None or layer.bias is None:
         return 0
-    return prod(layer.weights.shape) * layer.weights_type.dtype.itemsize + layer.requant.records(layer.bias).nbytes
+    return prod(layer.weights.shape) * layer.weights_type.dtype.itemsize + layer.bias.nbytes
+
+
+def _operand_bytes(layer: Layer, variant: Variant | None) -> int:
+    from cmsisnn_x.operands import operands_of
+
+    if layer.row.is_weighted and layer.weights is None:
+        return 0
+    return sum(array.nbytes for array in operands_of(layer, variant).values())
 
 
 def _code_bytes(variant: Variant | None) -> int:

@@ -17,7 +17,7 @@ from cmsisnn_x.layers import Layer
 from cmsisnn_x.variant import Variant
 
 from .neighbours import Neighbours
-from .ops import OPS
+from .ops import cost_of
 
 SCHEMA = "coefficients-3"
 NOT_IN_FAMILY = ("im2col_cols",)
@@ -78,7 +78,7 @@ def family(layer: Layer, variant: Variant | None, features: Features) -> str:
 
 def families(layer: Layer, variants: Sequence[Variant | None], features: Features) -> list[str]:
     """`family` of each of many variants of one layer."""
-    op = OPS[layer.python_op]
+    op = cost_of(layer)
     head = f"{layer.op} {layer.dtype} {layer.weights_dtype or '-'}"
     compiled = [op.as_compiled(layer, variant) for variant in variants]
     return [f"{head}{_knobs(variant)}{op.sizes(layer, variant, features)}" for variant in compiled]

@@ -13,7 +13,12 @@ from tuning.base.names import KEYWORDS
 NUMBERS_PER_LINE = {1: 16, 2: 12, 4: 8}
 """By bytes of an element: no line gets longer than 100 characters."""
 _BYTES = [str(number) for number in (*range(128), *range(-128, 0))]  # a negative index counts from the end
-C_TYPES = {np.dtype(np.int8): "int8_t", np.dtype(np.int16): "int16_t", np.dtype(np.int32): "int32_t"}
+C_TYPES = {
+    np.dtype(np.int8): "int8_t",
+    np.dtype(np.uint8): "uint8_t",
+    np.dtype(np.int16): "int16_t",
+    np.dtype(np.int32): "int32_t",
+}
 
 
 def check_identifier(name: object, what: str = "name", longest: int | None = None) -> str:
@@ -97,15 +102,17 @@ def numbers(values: np.ndarray) -> str:
     return ",\n".join("    " + ", ".join(texts[i : i + count]) for i in range(0, len(texts), count))
 
 
-def array_declare(name: str, values: np.ndarray) -> str:
+def array_declare(name: str, values: np.ndarray, record: str | None = None) -> str:
     """A constant, word-aligned array with static storage.
 
     Parameters
     ----------
     name : str
         A C identifier.
-    values : ndarray of int8, int16 or int32
+    values : ndarray of int8, uint8, int16 or int32
         At least one element; emitted in C order.
+    record : str, optional
+        The type of its elements, if they are structures: `values` has a row for each then.
 
     Examples
     --------
@@ -116,7 +123,11 @@ def array_declare(name: str, values: np.ndarray) -> str:
     """
     if values.dtype not in C_TYPES or values.size == 0:
         got = f"{values.dtype} of shape {values.shape}"
-        raise ValueError(f"{name}: expected a non-empty int8, int16 or int32 array, got {got}")
+        raise ValueError(f"{name}: expected a non-empty int8, uint8, int16 or int32 array, got {got}")
+    if record is not None:
+        rows = ",\n".join("    {" + ", ".join(map(str, row)) + "}" for row in values.tolist())
+        head = f"static const {record} {check_identifier(name, 'array')}[{len(values)}] CXN_ALIGNED"
+        return f"{head} = {{\n{rows}\n}};"
     head = f"static const {C_TYPES[values.dtype]} {check_identifier(name, 'array')}[{values.size}] CXN_ALIGNED"
     return f"{head} = {{\n{numbers(values)}\n}};"
 

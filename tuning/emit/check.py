@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 
+from cmsisnn_x.arena import ALIGNMENT
+from cmsisnn_x.errors import CmsisnnError
+from cmsisnn_x.graph import Graph, Node
 from tuning.base.cflags import cflags_problem
 from tuning.base.errors import TuningError
 from tuning.base.names import layer_name_problem, model_name_problem
 from tuning.plan import LayerPlan, Plan
 
-WORD = 4
+RESET = "reset"
 
 
 class EmitError(TuningError):
@@ -31,14 +35,23 @@ def check_plan(plan: Plan) -> None:
     if problem := cflags_problem(plan.cflags):
         raise EmitError(f"cflags: {problem}")
     graph = plan.graph
+    if plan.wiring is not None:
+        _check_wiring(plan, plan.wiring)
     for node, item in zip(graph.nodes, plan.layers, strict=True):
         reader = graph.sole_reader(node)
         following = None if reader is None else plan.layers[graph.index(reader)]
+        if len(item.all_inputs) != len(node.inputs):
+            raise _error(f"layer {item.layer.name}: input_offsets", f"{len(node.inputs)} places", len(item.all_inputs))
         _check_fusion(item, following)
-        _check_ends(item, graph.reads_input(node), graph.writes_output(node))
+        if item.takes_in_next and reader is not None and graph.index(reader) != graph.index(node) + 1:
+            raise _error(f"layer {item.layer.name}: variant.fused_pool", "the pooling to run next", reader.name)
+        _check_ends(item, [_is_elsewhere(graph, name) for name in node.inputs], graph.writes_output(node))
         _check_buffers(item, following, plan.arena_bytes)
-        if following is not None:
-            _check_link(item, following)
+        for after in graph.readers(node.outputs[0]):
+            for at in (at for at, name in enumerate(after.inputs) if name == node.outputs[0]):
+                _check_link(item, plan.layers[graph.index(after)], at)
+    if plan.wiring is not None:
+        _check_lives(plan, plan.wiring)
     if plan.layers[0].fused_into is not None:
         raise _error(
             f"layer {plan.layers[0].layer.name}: fused_into", "None in the first layer", plan.layers[0].fused_into
@@ -67,25 +80,51 @@ def _check_fusion(item: LayerPlan, following: LayerPlan | None) -> None:
         raise _error(f"layer {following.layer.name}: fused_into", f"{name!r}, whose kernel runs it", taken)
 
 
-def _check_ends(item: LayerPlan, is_first: bool, is_last: bool) -> None:
+def _check_wiring(plan: Plan, graph: Graph) -> None:
+    """The graph is one of these layers, and every tensor of its border has memory of its own."""
+    if [node.layer for node in graph.nodes] != [item.layer for item in plan.layers]:
+        raise _error(plan.model, "a graph of the layers of the plan", "another")
+    try:
+        graph.verify()
+    except CmsisnnError as problem:
+        raise EmitError(str(problem)) from None
+    held = [state.read for state in graph.states]
+    for name in held:
+        if name in graph.inputs or held.count(name) > 1:
+            raise _error(f"tensor {name!r}", "to be the memory of one state", "another use too")
+    if graph.states and any(item.layer.name.lower() == RESET for item in plan.layers):
+        raise EmitError(
+            f"layer name: {RESET!r} is the function that forgets what the network remembers; choose another"
+        )
+
+
+def _is_elsewhere(graph: Graph, tensor: str) -> bool:
+    """Whether a tensor has its memory outside the arena: the caller's, a constant's, or that of a state."""
+    is_held = any(state.read == tensor for state in graph.states)
+    return is_held or graph.is_callers(tensor) or graph.tensors[tensor].value is not None
+
+
+def _check_ends(item: LayerPlan, are_elsewhere: Sequence[bool], is_last: bool) -> None:
     name = item.layer.name
-    nowhere = {"input": item.fused_into is not None, "output": item.takes_in_next}
-    for side, offset, is_caller in (("input", item.input_offset, is_first), ("output", item.output_offset, is_last)):
-        if nowhere[side]:
+    words = [f"input_offsets[{at}]" if item.input_offsets else "input_offset" for at in range(len(item.all_inputs))]
+    sides = [*zip(words, item.all_inputs, are_elsewhere, strict=True), ("output_offset", item.output_offset, is_last)]
+    for side, offset, is_caller in sides:
+        if item.takes_in_next if side == "output_offset" else item.fused_into is not None:
             if offset is not None:
-                raise _error(f"layer {name}: {side}_offset", "None, for a tensor that is never stored", offset)
+                raise _error(f"layer {name}: {side}", "None, for a tensor that is never stored", offset)
             continue
         if is_caller and offset is not None:
-            raise _error(f"layer {name}: {side}_offset", "None, for the caller's buffer", offset)
+            raise _error(f"layer {name}: {side}", "None, for the caller's buffer", offset)
         if not is_caller and offset is None:
-            raise _error(f"layer {name}: {side}_offset", "a place in the arena", "None, the caller's buffer")
+            raise _error(f"layer {name}: {side}", "a place in the arena", "None, the caller's buffer")
 
 
 def _check_buffers(item: LayerPlan, following: LayerPlan | None, arena_bytes: int) -> None:
     name = item.layer.name
     end = following if item.takes_in_next and following is not None else item
+    reads = ["input" if at == 0 else f"input {at}" for at in range(len(item.all_inputs))]
     sizes = {
-        "input": (item.input_offset, item.layer.input_bytes),
+        **dict(zip(reads, zip(item.all_inputs, _input_bytes(item), strict=True), strict=True)),
         "output": (end.output_offset, end.layer.output_bytes),
         "scratch": (item.scratch_offset, item.scratch_bytes),
     }
@@ -93,29 +132,63 @@ def _check_buffers(item: LayerPlan, following: LayerPlan | None, arena_bytes: in
         raise _error(f"layer {name}: scratch_offset", f"a place for {item.scratch_bytes} bytes", None)
     placed = [(what, at, size) for what, (at, size) in sizes.items() if at is not None and size]
     for what, at, size in placed:
-        if at % WORD or at < 0 or at + size > arena_bytes:
-            place = f"{size} bytes at a multiple of {WORD} inside an arena of {arena_bytes}"
+        if at % ALIGNMENT or at < 0 or at + size > arena_bytes:
+            place = f"{size} bytes at a multiple of {ALIGNMENT} inside an arena of {arena_bytes}"
             raise _error(f"layer {name}: {what}_offset", place, at)
     for number, (what, at, size) in enumerate(placed):
         for other, other_at, other_size in placed[number + 1 :]:
             overlap = at < other_at + other_size and other_at < at + size
-            if overlap and not (what == "input" and other == "output" and is_in_place(item)):
+            if what in reads and (other in reads or (other == "output" and is_in_place(item, reads.index(what)))):
+                continue
+            if overlap:
                 got = f"{at}..{at + size} and {other_at}..{other_at + other_size}"
                 raise _error(f"layer {name}", f"{what} and {other} apart", got)
 
 
-def _check_link(item: LayerPlan, following: LayerPlan) -> None:
+def _check_link(item: LayerPlan, following: LayerPlan, at: int) -> None:
+    """Input `at` of the layer that follows is the output of this one."""
     name, after = item.layer.name, following.layer.name
-    if item.output_offset != following.input_offset:
+    layer, reads = following.layer, following.all_inputs[at]
+    if item.output_offset != reads:
         place = f"{item.output_offset}, where {name} writes"
-        raise _error(f"layer {after}: input_offset", place, following.input_offset)
-    if prod(item.layer.output_shape) != prod(following.layer.input_shape):
-        size = f"{prod(item.layer.output_shape)} elements, the output of {name}"
-        raise _error(f"layer {after}: input_shape", size, prod(following.layer.input_shape))
-    if item.layer.dtype != following.layer.dtype:
-        raise _error(f"layer {after}: dtype", f"{item.layer.dtype}, which {name} gives", following.layer.dtype)
+        raise _error(f"layer {after}: input_offset", place, reads)
+    size = item.layer.samples * prod(item.layer.output_shape)
+    taken = layer.samples * prod(layer.input_shapes[at])
+    if size != taken:
+        raise _error(f"layer {after}: input_shape", f"{size} elements, the output of {name}", taken)
+    if item.layer.output_type != layer.type:
+        given = item.layer.output_type.name
+        raise _error(f"layer {after}: dtype", f"{given}, which {name} gives", layer.dtype)
 
 
-def is_in_place(item: LayerPlan) -> bool:
-    """Whether the plan lets the layer overwrite its input."""
-    return item.layer.is_in_place and item.input_offset is not None and item.input_offset == item.output_offset
+def _check_lives(plan: Plan, graph: Graph) -> None:
+    """Tensors that are needed at the same time lie apart, but for what a layer overwrites."""
+    kept = {state.write for state in graph.states}
+    found: list[tuple[Node, int, int, int, int]] = []  # producer, first and last step, place and size
+    for node, item in zip(graph.nodes, plan.layers, strict=True):
+        if (at := item.output_offset) is not None:
+            uses = [graph.index(reader) for reader in graph.readers(node.outputs[0])]
+            uses += [len(graph.nodes)] * (node.outputs[0] in kept)
+            first = graph.index(node)
+            found.append((node, first, max([first, *uses]), at, item.layer.output_bytes))
+    for node, first, last, at, size in found:
+        for other, other_first, _, other_at, other_size in found:
+            if not first < other_first <= last or at >= other_at + other_size or other_at >= at + size:
+                continue
+            inputs = [i for i, name in enumerate(other.inputs) if name == node.outputs[0]]
+            if last == other_first and any(is_in_place(plan.layers[other_first], i) for i in inputs):
+                continue
+            got = f"{at}..{at + size} and {other_at}..{other_at + other_size}"
+            raise _error(f"tensor {other.outputs[0]!r}", f"a place apart from that of {node.outputs[0]!r}", got)
+
+
+def _input_bytes(item: LayerPlan) -> list[int]:
+    layer = item.layer
+    return [layer.samples * prod(shape) * layer.numpy_dtype.itemsize for shape in layer.input_shapes]
+
+
+def is_in_place(item: LayerPlan, index: int = 0) -> bool:
+    """Whether the plan lets the layer overwrite that input."""
+    layer, at = item.layer, item.all_inputs[index]
+    fits = index in layer.row.in_place and _input_bytes(item)[index] == layer.output_bytes
+    return fits and layer.type.bits == layer.output_type.bits and at is not None and at == item.output_offset

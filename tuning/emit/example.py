@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from cmsisnn_x.layers import NUMPY_DTYPES
 from tuning.plan import Plan
 from tuning.target.cores import CORES
 
@@ -61,13 +61,20 @@ def build(plan: Plan) -> Build:
     )
 
 
-def vectors(plan: Plan) -> tuple[np.ndarray, np.ndarray]:
-    """An input that only the model's name seeds, and the output of the host network for it."""
+def vectors(plan: Plan) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Inputs that only the model's name seeds, and the outputs of the host network for them."""
+    rng = np.random.default_rng(zlib.crc32(f"{plan.model}/input".encode()))
+    inputs = []
+    for tensor in plan.inputs:
+        own = tensor.type
+        inputs.append(rng.integers(own.low, own.high, tensor.shape, own.dtype, endpoint=True))
+    return inputs, outputs_of(plan, inputs)
+
+
+def outputs_of(plan: Plan, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """What the host network makes of one input, or of several."""
     from cmsisnn_x import Network
 
-    layers = [item.layer for item in plan.layers]
-    dtype = NUMPY_DTYPES[plan.dtype]
-    info = np.iinfo(dtype)
-    rng = np.random.default_rng(zlib.crc32(f"{plan.model}/input".encode()))
-    x = rng.integers(info.min, info.max, layers[0].input_shape, dtype, endpoint=True)
-    return x, np.asarray(Network(layers).run(x))
+    network = Network([item.layer for item in plan.layers]) if plan.wiring is None else Network(plan.wiring)
+    found = network.run(inputs[0] if len(inputs) == 1 else tuple(inputs))
+    return [np.asarray(found)] if isinstance(found, np.ndarray) else [np.asarray(one) for one in found]

@@ -65,3 +65,8 @@ def step_functions(model: str, steps: Sequence[Step]) -> dict[str, str]:
 def archive_name(model: str) -> str:
     """The file that holds the model's own weights."""
     return f"{model}_weights.npz"
+
+
+def source_name(model: str) -> str:
+    """The copy of the ``.tflite`` file that the network came from."""
+    return f"{model}.tflite"

@@ -5,26 +5,29 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cache
-from itertools import combinations
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 import cmsisnn_x
-from cmsisnn_x.layers import NUMPY_DTYPES
+from cmsisnn_x.graph import Node
+from cmsisnn_x.layers import Layer
+from cmsisnn_x.operands import operands_of
 from cmsisnn_x.steps import Step
 from tuning.plan import LayerPlan, Plan
 
-from .cgen import C_TYPES, WHOLE_FUNCTION, array_declare, comment_text, macros, plain_text
-from .check import EmitError, check_plan, is_in_place
+from .arguments import Border, body, borders, element, numbered, parameters, shape_text, sizes, taken
+from .assertions import Check, checks, input_sides
+from .cgen import WHOLE_FUNCTION, array_declare, comment_text, macros, plain_text
+from .check import RESET, EmitError, check_plan
 from .kernel_text import Kernel, kernel_of
 from .names import Names, layer_function, run_function, step_functions
-from .weights import activation_table, bias, packed_weights
+from .states import Held, held_states
+from .weights import activation_table
 
 if TYPE_CHECKING:
     import jinja2
@@ -39,6 +42,7 @@ class Array:
     name: str
     comment: str
     values: np.ndarray
+    record: str | None = None
 
 
 @dataclass(frozen=True)
@@ -48,14 +52,6 @@ class Inclusion:
     name: str
     header: str
     text: str
-
-
-@dataclass(frozen=True)
-class Check:
-    """A static assertion; the name is what the compiler prints."""
-
-    condition: str
-    name: str
 
 
 @dataclass(frozen=True)
@@ -70,6 +66,9 @@ class Call:
     output: str
     scratch: str
     about: str = ""
+    parameters: str = ""
+    body: tuple[str, ...] = ()
+    arguments: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,6 +86,9 @@ class LayerText:
     output: str
     scratch: str
     can_be_in_place: bool
+    parameters: str = field(repr=False)
+    body: tuple[str, ...] = field(repr=False)
+    arguments: str = field(repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,14 +101,15 @@ class Project:
     version: str
     target: str
     core: str
-    digests: tuple[tuple[str, str], ...]
+    digests: tuple[tuple[str, str, int], ...]
+    is_graph: bool
     element: str
     run: str
+    parameters: str
+    inputs: tuple[Border, ...]
+    outputs: tuple[Border, ...]
     arena: str
     arena_bytes: int
-    input_shape: str
-    input_order: str
-    output_shape: str
     cflags: tuple[str, ...]
     identity: str
     macros: dict[str, int | str]
@@ -116,6 +119,16 @@ class Project:
     kernels: tuple[Inclusion, ...]
     arrays: tuple[Array, ...]
     checks: tuple[Check, ...]
+    states: tuple[Held, ...]
+    copies: tuple[tuple[str, str, int], ...]
+    reset: str
+    ready: str
+
+    @property
+    def sides(self) -> list[str]:
+        """What macros of buffers are called, over all layers."""
+        found = dict.fromkeys(side for node in self.plan.graph.nodes for side in input_sides(node))
+        return [*found, "OUTPUT"]
 
     @property
     def has_in_place(self) -> bool:
@@ -126,77 +139,28 @@ def project(plan: Plan) -> Project:
     """Everything the templates need. Raises `EmitError` for a plan that cannot become C."""
     check_plan(plan)
     name, prefix = plan.model, plan.model.upper()
-    functions = [layer_function(name, item.layer.name) for item in plan.layers]
-    # External names are taken before any other.
-    names = Names([run_function(name), *functions, *step_functions(name, plan.steps).values()])
-    arena = names.new(f"{name}_arena")
-    arrays: list[Array] = []
-    kernels: dict[Kernel, Inclusion] = {}
-    tables: dict[str, str] = {}
-    layers = []
-    constants: list[tuple[np.ndarray, ...]] = [
-        () if item.layer.weights is None else (packed_weights(item.layer, item.variant), bias(item.layer))
-        for item in plan.layers
-    ]
-    for index, (node, item) in enumerate(zip(plan.graph.nodes, plan.layers, strict=True)):
-        layer = item.layer
-        layer_prefix = f"{prefix}_{layer.name.upper()}"
-        kernel = kernel_of(
-            Step((layer,), item.variant),
-            constants[index],
-            scratch_bytes=item.scratch_bytes,
-            input_aligned=not plan.graph.reads_input(node),
-            output_aligned=not plan.graph.writes_output(node),
-        )
-        if layer.row.has_table and layer.op not in tables:
-            tables[layer.op] = names.new(f"{name}_{layer.op}_table")
-            values = activation_table(layer.op, layer.dtype)
-            arrays.append(Array(tables[layer.op], f"{layer.op} of t / 16 for the byte t = 0..127, -128..-1", values))
-        if kernel not in kernels:
-            called = names.new(f"{functions[index]}_kernel")
-            own = kernel.inclusion(called, layer_prefix, table=tables.get(layer.op))
-            kernels[kernel] = Inclusion(called, kernel.header, own)
-        operands: tuple[str, ...] = ()
-        extra = _offsets(item, layer_prefix)
-        if layer.weights is not None:
-            packed, layer_bias = constants[index]
-            operands = (names.new(f"{functions[index]}_weights"), names.new(f"{functions[index]}_bias"))
-            layout = item.variant.weight_layout if item.variant else "plain"
-            shape = " x ".join(map(str, layer.weights.shape))
-            arrays.append(Array(operands[0], f"{layer.name}: {shape}, {layout}", packed))
-            arrays.append(Array(operands[1], f"{layer.name}: bias", layer_bias))
-            extra[f"{layer_prefix}_WEIGHTS_BYTES"] = packed.nbytes
-        layers.append(
-            LayerText(
-                index=index,
-                name=layer.name,
-                summary=_summary(item),
-                function=functions[index],
-                kernel=kernels[kernel].name,
-                macros={**kernel.macros(layer_prefix), **extra},
-                operands=operands,
-                input="input" if item.input_offset is None else f"CXN_TENSOR({layer_prefix}_INPUT_OFFSET)",
-                output="output" if item.output_offset is None else f"CXN_TENSOR({layer_prefix}_OUTPUT_OFFSET)",
-                scratch=f"CXN_SCRATCH({layer_prefix}_SCRATCH_OFFSET)" if item.scratch_bytes else "NULL",
-                can_be_in_place=layer.is_in_place,
-            )
-        )
-    pairs = _pairs(plan, layers, constants, kernels, names)
+    writer = _Writer(plan)
+    layers = [writer.layer(index) for index in range(len(plan.layers))]
+    pairs = writer.pairs(layers)
     calls, at = [], 0
     for step in plan.steps:
         text = layers[at]
         own_call = (text.function, text.kernel, text.operands, text.input, text.output, text.scratch)
-        calls.append(pairs[at] if at in pairs else Call(at, *own_call))
+        calls.append(pairs[at] if at in pairs else Call(at, *own_call, arguments=text.arguments))
         at += len(step.layers)
-    input_shape, output_shape = plan.layers[0].layer.input_shape, plan.layers[-1].layer.output_shape
-    network = {
+    inputs, outputs = borders(plan)
+    network: dict[str, int | str] = {
         f"{prefix}_LAYER_COUNT": len(layers),
-        f"{prefix}_INPUT_SIZE": prod(input_shape),
-        f"{prefix}_OUTPUT_SIZE": prod(output_shape),
+        **sizes((*inputs, *outputs)),
         f"{prefix}_ARENA_BYTES": plan.arena_bytes,
     }
+    for side in (*inputs, *outputs):
+        network |= side.macros()
+    if plan.arithmetic is not None:
+        network[f"{prefix}_ARITHMETIC"] = f'"{comment_text(plan.arithmetic)}"'
+    states, copies = writer.held(), writer.copies()
     _check_prefixes(plan, network, layers)
-    identity = _identity(layers, arrays)
+    identity = _identity(layers, writer.arrays)
     return Project(
         plan=plan,
         name=name,
@@ -205,60 +169,219 @@ def project(plan: Plan) -> Project:
         target=plain_text(plan.target.name),
         core=plan.target.core,
         digests=tuple((comment_text(k), comment_text(v)) for k, v in sorted(plan.digests.items())),
-        element=C_TYPES[NUMPY_DTYPES[plan.dtype]],
+        is_graph=plan.wiring is not None,
+        element=element(plan.inputs[0].type),
         run=run_function(name),
-        arena=arena,
+        parameters=", ".join([*(side.parameter for side in inputs), *(f"{o.element} *{o.name}" for o in outputs)]),
+        inputs=inputs,
+        outputs=outputs,
+        arena=writer.arena,
         arena_bytes=plan.arena_bytes,
-        input_shape=shape_text(input_shape),
-        input_order="height, width, channels" if len(input_shape) == 3 else "in order",
-        output_shape=shape_text(output_shape),
         cflags=plan.cflags,
         identity=identity,
         macros={f"{prefix}_CONFIG_ID": identity, **network},
         layers=tuple(layers),
         calls=tuple(calls),
         pairs=tuple(pairs.values()),
-        kernels=tuple(kernels.values()),
-        arrays=tuple(arrays),
-        checks=tuple(_checks(plan, layers)),
+        kernels=tuple(writer.kernels.values()),
+        arrays=tuple(writer.arrays),
+        checks=tuple(checks(plan, writer.operands)),
+        states=states,
+        copies=copies,
+        reset=f"{name}_{RESET}",
+        ready=writer.names.new(f"{name}_is_ready"),
     )
 
 
-def _pairs(
-    plan: Plan,
-    layers: list[LayerText],
-    constants: Sequence[Sequence[np.ndarray]],
-    kernels: dict[Kernel, Inclusion],
-    names: Names,
-) -> dict[int, Call]:
-    """The functions that run a convolution and its pooling as one, by the convolution's index; their kernels are added
-    to `kernels`.
-    """
-    found, after, functions = {}, 0, step_functions(plan.model, plan.steps)
-    for step in plan.steps:
-        at, after = after, after + len(step.layers)
-        if step.pool is None:
-            continue
-        conv, pool, function = layers[at], layers[at + 1], functions[step.name]
-        kernel = kernel_of(
-            step,
-            constants[at],
-            scratch_bytes=plan.layers[at].scratch_bytes,
-            input_aligned=not plan.graph.reads_input(plan.graph.nodes[at]),
-            output_aligned=not plan.graph.writes_output(plan.graph.nodes[after - 1]),
+class _Writer:
+    """Layers as text, one after the other: names, arrays and kernels are collected on the way."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan, self.graph = plan, plan.graph
+        self.functions = [layer_function(plan.model, item.layer.name) for item in plan.layers]
+        # External names are taken before any other.
+        self.steps = step_functions(plan.model, plan.steps)
+        own = [run_function(plan.model), *([f"{plan.model}_{RESET}"] if self.graph.states else [])]
+        self.names = Names([*own, *self.functions, *self.steps.values()])
+        self.arena = self.names.new(f"{plan.model}_arena")
+        self.arrays: list[Array] = []
+        self.kernels: dict[Kernel, Inclusion] = {}
+        self.tables: dict[str, str] = {}
+        self.operands: list[dict[str, str]] = []
+        self.constants: dict[str, str] = {}
+        self.values: list[tuple[np.ndarray, ...]] = []
+        self.states = {
+            state.read: self.names.new(f"{plan.model}_state_{at}") for at, state in enumerate(self.graph.states)
+        }
+        self.callers = dict(self.states)
+        for side, tensors in (("input", self.graph.inputs), ("output", self.graph.outputs)):
+            for tensor, own in zip(tensors, numbered(side, len(tensors)), strict=True):
+                self.callers.setdefault(tensor, own)
+
+    def layer(self, index: int) -> LayerText:
+        """The next layer."""
+        node, item = self.graph.nodes[index], self.plan.layers[index]
+        layer, prefix = item.layer, self._prefix(index)
+        constants = operands_of(layer, item.variant)
+        self.values.append(tuple(constants.values()))
+        kernel = self._kernel_of(Step((layer,), item.variant), index, node)
+        is_tabled = layer.row.has_table and not layer.type.is_affine
+        if is_tabled and layer.op not in self.tables:
+            self.tables[layer.op] = self.names.new(f"{self.plan.model}_{layer.op}_table")
+            values = activation_table(layer.op, layer.dtype)
+            about = f"{layer.op} of t / 16 for the byte t = 0..127, -128..-1"
+            self.arrays.append(Array(self.tables[layer.op], about, values))
+        if kernel not in self.kernels:
+            called = self.names.new(f"{self.functions[index]}_kernel")
+            own = kernel.inclusion(called, prefix, table=self.tables.get(layer.op) if is_tabled else None)
+            self.kernels[kernel] = Inclusion(called, kernel.header, own)
+        extra = self._offsets(node, item, prefix)
+        names = {kind: self.names.new(f"{self.functions[index]}_{kind}") for kind in constants}
+        self.operands.append(names)
+        for kind, values in constants.items():
+            self.arrays.append(self._array(item, kind, names[kind], values))
+            if kind != "bias":
+                extra[f"{prefix}_{kind.upper()}_BYTES"] = values.nbytes
+        self._known(node, index)
+        scratch = f"CXN_SCRATCH({prefix}_SCRATCH_OFFSET)" if item.scratch_bytes else "NULL"
+        operands = tuple(names.values())
+        reads, output = self._reads(node, prefix), self._writes(node, prefix)
+        return LayerText(
+            index=index,
+            name=layer.name,
+            summary=_summary(item),
+            function=self.functions[index],
+            kernel=self.kernels[kernel].name,
+            macros={**kernel.macros(prefix), **extra},
+            operands=operands,
+            input=reads[0] if reads else "",
+            output=output,
+            scratch=scratch,
+            can_be_in_place=layer.is_in_place and layer.output_type.bits == layer.type.bits,
+            parameters=parameters(self.graph, node),
+            body=body(self.graph, node, self.kernels[kernel].name, operands, scratch, self.constants),
+            arguments=", ".join([*reads, output]),
         )
-        if kernel not in kernels:
-            name = names.new(f"{function}_kernel")
-            prefixes = (f"{plan.model}_{text.name}".upper() for text in (conv, pool))
-            kernels[kernel] = Inclusion(name, kernel.header, kernel.inclusion(name, *prefixes))
-        found[at] = Call(
-            at, function, kernels[kernel].name, conv.operands, conv.input, pool.output, conv.scratch,
-            f"{conv.name} and {pool.name}",
-        )  # fmt: skip
-    return found
+
+    def pairs(self, layers: list[LayerText]) -> dict[int, Call]:
+        """The functions that run a convolution and its pooling as one, by the convolution's index; their kernels are
+        added to the others.
+        """
+        found, after = {}, 0
+        for step in self.plan.steps:
+            at, after = after, after + len(step.layers)
+            if step.pool is None:
+                continue
+            conv, pool, function = layers[at], layers[at + 1], self.steps[step.name]
+            node, last = self.graph.nodes[at], self.graph.nodes[after - 1]
+            kernel = self._kernel_of(step, at, last)
+            if kernel not in self.kernels:
+                name = self.names.new(f"{function}_kernel")
+                prefixes = (self._prefix(at), self._prefix(at + 1))
+                self.kernels[kernel] = Inclusion(name, kernel.header, kernel.inclusion(name, *prefixes))
+            called = self.kernels[kernel].name
+            reads = self._reads(node, self._prefix(at))
+            found[at] = Call(
+                at, function, called, conv.operands, conv.input, pool.output, conv.scratch,
+                f"{conv.name} and {pool.name}", parameters(self.graph, node, last),
+                body(self.graph, node, called, conv.operands, conv.scratch, self.constants),
+                ", ".join([*reads, pool.output]),
+            )  # fmt: skip
+        return found
+
+    def held(self) -> tuple[Held, ...]:
+        """What the network remembers."""
+
+        def array(name: str, comment: str, values: np.ndarray) -> str:
+            self.arrays.append(Array(self.names.new(name), comment, values))
+            return self.arrays[-1].name
+
+        return held_states(self.graph, self.states, array, self._source)
+
+    def copies(self) -> tuple[tuple[str, str, int], ...]:
+        """Outputs that no layer writes, or that are asked for twice, and what they are copies of."""
+        outputs = self.graph.outputs
+        names = numbered("output", len(outputs))
+        again = [at for at, name in enumerate(outputs) if outputs.index(name) != at or not self.graph.producer(name)]
+        return tuple((names[at], self._source(outputs[at]), self.graph.tensors[outputs[at]].bytes) for at in again)
+
+    def _source(self, tensor: str) -> str:
+        """Where a tensor lies when all layers have run."""
+        producer, value = self.graph.producer(tensor), self.graph.tensors[tensor].value
+        if value is not None and tensor not in self.constants:
+            self.constants[tensor] = self.names.new(f"{self.plan.model}_constant")
+            self.arrays.append(Array(self.constants[tensor], "an output that is always the same", value))
+        if producer is None:
+            return self.constants.get(tensor) or self.callers[tensor]
+        return self._place(tensor, "OUTPUT", self._prefix(self.graph.index(producer)))
+
+    def _prefix(self, index: int) -> str:
+        return f"{self.plan.model}_{self.plan.layers[index].layer.name}".upper()
+
+    def _kernel_of(self, step: Step, index: int, last: Node) -> Kernel:
+        return kernel_of(
+            step,
+            self.values[index],
+            scratch_bytes=self.plan.layers[index].scratch_bytes,
+            input_aligned=self.graph.aligned(self.graph.nodes[index])[0],
+            output_aligned=self.graph.aligned(last)[1],
+        )
+
+    def _array(self, item: LayerPlan, kind: str, name: str, values: np.ndarray) -> Array:
+        layer = item.layer
+        if kind == "weights" and layer.weights is not None:
+            layout = item.variant.weight_layout if item.variant else "plain"
+            return Array(name, f"{layer.name}: {' x '.join(map(str, layer.weights.shape))}, {layout}", values)
+        return Array(name, f"{layer.name}: {kind}", values, record_type(layer) if kind == "channels" else None)
+
+    def _known(self, node: Node, index: int) -> None:
+        """Arrays of the inputs of a node that are constants."""
+        for name, side in zip(node.inputs, input_sides(node), strict=True):
+            value = self.graph.tensors[name].value
+            if value is not None and name not in self.constants:
+                self.constants[name] = self.names.new(f"{self.functions[index]}_{side.lower()}")
+                about = f"{node.name}: {side.lower()}, {' x '.join(map(str, value.shape))}"
+                self.arrays.append(Array(self.constants[name], about, value))
+
+    def _offsets(self, node: Node, item: LayerPlan, prefix: str) -> dict[str, int | str]:
+        """The places of buffers; in graphs their sizes too, which differ by type and number of samples."""
+        sides = input_sides(node)
+        offsets = {**dict(zip(sides, item.all_inputs, strict=True)), "OUTPUT": item.output_offset}
+        if item.scratch_bytes:
+            offsets["SCRATCH"] = item.scratch_offset
+        found: dict[str, int | str] = {
+            f"{prefix}_{side}_OFFSET": offset for side, offset in offsets.items() if offset is not None
+        }
+        if self.plan.wiring is not None:
+            tensors = self.graph.tensors
+            sizes = {**{side: tensors[name].bytes for side, name in zip(sides, node.inputs, strict=True)}}
+            sizes["OUTPUT"] = tensors[node.outputs[0]].bytes
+            found |= {f"{prefix}_{side}_BYTES": size for side, size in sizes.items()}
+        return found
+
+    def _reads(self, node: Node, prefix: str) -> list[str]:
+        sides = input_sides(node)
+        return [self._place(tensor.name, sides[at], prefix, "const ") for at, _, tensor in taken(self.graph, node)]
+
+    def _writes(self, node: Node, prefix: str) -> str:
+        return self._place(node.outputs[0], "OUTPUT", prefix)
+
+    def _place(self, tensor: str, side: str, prefix: str, qualifier: str = "") -> str:
+        if tensor in self.callers:
+            return self.callers[tensor]
+        if self.plan.wiring is None:
+            return f"CXN_TENSOR({prefix}_{side}_OFFSET)"
+        return f"CXN_TENSOR({qualifier}{element(self.graph.tensors[tensor].type)}, {prefix}_{side}_OFFSET)"
 
 
-def _check_prefixes(plan: Plan, network: dict[str, int], layers: Iterable[LayerText]) -> None:
+def record_type(layer: Layer) -> str | None:
+    """The structure in C that the records of a layer's channels are."""
+    from cmsisnn_x.channels import channels_of
+
+    return channels_of(layer).record_type
+
+
+def _check_prefixes(plan: Plan, network: Mapping[str, int | str], layers: Iterable[LayerText]) -> None:
     """Kernels paste a layer's prefix and a parameter together, which fails if the prefix alone is a macro."""
     taken = {*network, *(name for layer in layers for name in layer.macros)}
     for item in plan.layers:
@@ -277,24 +400,6 @@ def _identity(layers: Iterable[LayerText], arrays: Iterable[Array]) -> str:
     return f"0x{value:08x}"
 
 
-def shape_text(shape: tuple[int, ...]) -> str:
-    """A shape as C writes it.
-
-    Examples
-    --------
-    >>> shape_text((32, 32, 3))
-    '[32][32][3]'
-    """
-    return "".join(f"[{size}]" for size in shape)
-
-
-def _offsets(item: LayerPlan, prefix: str) -> dict[str, int | str]:
-    offsets = {"INPUT": item.input_offset, "OUTPUT": item.output_offset}
-    if item.scratch_bytes:
-        offsets["SCRATCH"] = item.scratch_offset
-    return {f"{prefix}_{side}_OFFSET": offset for side, offset in offsets.items() if offset is not None}
-
-
 def _summary(item: LayerPlan) -> str:
     layer = item.layer
     text = f"{layer.op} {shape_text(layer.input_shape)} -> {shape_text(layer.output_shape)}"
@@ -304,41 +409,6 @@ def _summary(item: LayerPlan) -> str:
         return comment_text(f"{text}; inside {item.fused_into}")
     both = " with the pooling behind it" if item.takes_in_next else ""
     return comment_text(f"{text}; {item.cycles} cycles estimated{both}")
-
-
-def _checks(plan: Plan, layers: list[LayerText]) -> Iterable[Check]:
-    """What must hold between the macros of the configuration and the arrays, for whoever edits one by hand."""
-    for node, item, text in zip(plan.graph.nodes, plan.layers, layers, strict=True):
-        p, name = f"{plan.model.upper()}_{item.layer.name.upper()}", item.layer.name
-        offsets = {"INPUT": item.input_offset, "OUTPUT": item.output_offset, "SCRATCH": item.scratch_offset}
-        if not item.scratch_bytes:
-            del offsets["SCRATCH"]
-        sides = [side for side, offset in offsets.items() if offset is not None]
-        for side in sides:
-            yield Check(f"CXN_INSIDE({p}, {side})", f"{name}_{side.lower()}_lies_in_the_arena")
-        for a, b in combinations(sides, 2):
-            if is_in_place(item) and (a, b) == ("INPUT", "OUTPUT"):
-                yield Check(f"{p}_INPUT_OFFSET == {p}_OUTPUT_OFFSET", f"{name}_works_in_place")
-            else:
-                yield Check(f"CXN_APART({p}, {a}, {b})", f"{name}_{a.lower()}_and_{b.lower()}_are_apart")
-        for producer in filter(None, map(plan.graph.producer, node.inputs)):
-            before = f"{plan.model.upper()}_{producer.name.upper()}"
-            sizes = f"CXN_SIZE_OUTPUT({before}) == CXN_SIZE_INPUT({p})"
-            yield Check(sizes, f"{name}_input_has_the_size_of_the_output_before")
-            if item.fused_into is None:
-                reads = f"{name}_reads_where_the_layer_before_writes"
-                yield Check(f"{before}_OUTPUT_OFFSET == {p}_INPUT_OFFSET", reads)
-            elif item.output_offset is not None:
-                conv = plan.layers[plan.graph.index(producer)]
-                for side, offset in (("INPUT", conv.input_offset), ("SCRATCH", conv.scratch_offset)):
-                    if offset is not None:
-                        what = f"{conv.layer.name}_{side.lower()}_and_{name}_output_are_apart"
-                        yield Check(f"CXN_APART_OF({before}, {side}, {p}, OUTPUT)", what)
-        if text.operands:
-            weights, layer_bias = text.operands
-            yield Check(f"sizeof({weights}) == {p}_WEIGHTS_BYTES", f"{name}_weights_match_the_configuration")
-            bytes_of_bias = f"{p}_OUT_CH * {p}_WEIGHT_BITS / 8"
-            yield Check(f"sizeof({layer_bias}) == {bytes_of_bias}", f"{name}_bias_matches_the_configuration")
 
 
 # ---------------------------------------------------------------- text

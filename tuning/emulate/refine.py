@@ -23,13 +23,15 @@ CAUSES = {
 }
 """Refinement -> the cause under which a trace lists its cycles."""
 _SAVES = ("store_after_load", "it_folded")
+_WIDE = 4
+"""Bytes of a 32-bit instruction; the core fetches as many at a time, from a multiple of them."""
 _NARROW_STORES = ("strb", "strh")
 
 
 def find(previous: Block | None, block: Block, *, taken: bool) -> Counter[str]:
     """How often each refinement applies when `block` runs after `previous`, by a taken branch or by falling into it."""
     found: Counter[str] = Counter()
-    if taken and block and block[0].size == 4 and block[0].address % 4:
+    if taken and block and block[0].size == _WIDE and block[0].address % _WIDE:
         found["branch_target"] += 1
     before = previous[-1] if previous else None
     for item in block:

@@ -219,6 +219,11 @@ class Table:
             value = self[name]
             yield name, tuple(value.tolist()) if isinstance(value, np.ndarray) else value
 
+    def place(self, name: str) -> int | None:
+        """Where a field lies in the file; ``None`` if the table lacks it."""
+        slot, kind = self.schema.fields[name]
+        return self._place(slot, kind.width, self.where)
+
     def called(self, where: str) -> Table:
         """The same table, whose errors say `where`."""
         return replace(self, where=where)

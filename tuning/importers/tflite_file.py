@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from types import MappingProxyType
@@ -69,7 +69,7 @@ class FileTensor:
     is_sparse: bool = False
 
     def __str__(self) -> str:
-        return f"tensor {self.index} {_quoted(self.name)}"
+        return f"tensor {self.index} {quoted(self.name)}"
 
     @property
     def dtype(self) -> np.dtype | None:
@@ -163,12 +163,13 @@ class FileSignature:
 
 @dataclass(frozen=True, eq=False)
 class FileModel:
-    """A file; its first subgraph is the network."""
+    """A file, and its bytes; its first subgraph is the network."""
 
     path: Path
     description: str
     subgraphs: tuple[FileSubgraph, ...]
     signatures: tuple[FileSignature, ...] = ()
+    content: bytes = field(default=b"", repr=False)
 
 
 def read(path: str | os.PathLike[str]) -> FileModel:
@@ -184,13 +185,15 @@ def read(path: str | os.PathLike[str]) -> FileModel:
 
 
 def _load(path: Path) -> bytes:
-    if not path.exists():
+    if not os.path.exists(path):
         raise ModelError(f"{path}: no such file")
-    if not path.is_file():
+    if not os.path.isfile(path):
         got = "a folder" if path.is_dir() else "something that is no regular file"
         raise ModelError(f"{path}: expected a .tflite file, got {got}")
+    if (size := path.stat().st_size) > LARGEST_FILE:
+        raise ModelError(f"{path}: expected at most {LARGEST_FILE:,} bytes, got {size:,}")
     try:
-        content = read_bytes(path, LARGEST_FILE)
+        content = read_bytes(path, size)
     except OSError as problem:
         raise ModelError(f"{path}: cannot be read: {problem.strerror}") from None
     except MemoryError:
@@ -207,9 +210,10 @@ def _sizes(shape: tuple[int, ...]) -> str:
     return shape_text(shape) or "a scalar"
 
 
-def _quoted(name: str) -> str:
-    """A name as it may stand in a message."""
-    return repr(name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}...")
+def quoted(name: str) -> str:
+    """A name as it may stand in a message: printable and not too long."""
+    said = repr(name[:_LONGEST_NAME])
+    return said if name[_LONGEST_NAME:] == "" and len(said) <= _LONGEST_NAME else f"{said[:_LONGEST_NAME]}...{said[-1]}"
 
 
 def _dtype(type_: str) -> np.dtype | None:
@@ -219,7 +223,7 @@ def _dtype(type_: str) -> np.dtype | None:
 
 
 def _code_text(code: str, custom: str) -> str:
-    return f"{code} {_quoted(custom)}" if custom else code
+    return f"{code} {quoted(custom)}" if custom else code
 
 
 def _named(names: tuple[str, ...] | list[str], number: int, kind: str) -> str:
@@ -252,7 +256,7 @@ class _Reader:
             self.signature(self.file.table(at, schema.SIGNATURE, f"signature {index}"), subgraphs)
             for index, at in enumerate(table["signature_defs"])
         )
-        return FileModel(self.path, table["description"], subgraphs, signatures)
+        return FileModel(self.path, table["description"], subgraphs, signatures, self.content)
 
     def code(self, table: Table) -> tuple[str, int, str]:
         """Name, version, and name of a custom operator."""
@@ -283,7 +287,7 @@ class _Reader:
 
     def tensor(self, table: Table, index: int) -> FileTensor:
         name = table["name"]
-        table = table.called(f"{table.where} {_quoted(name)}")
+        table = table.called(f"{table.where} {quoted(name)}")
         shape, signature = (self.sizes(table, key) for key in ("shape", "shape_signature"))
         if any(size < 0 for size in shape) or prod(shape) > MOST_ELEMENTS:
             raise table.error(

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 import cmsisnn_x
+from cmsisnn_x.described import described
 from cmsisnn_x.layers import Layer
 from cmsisnn_x.steps import Step
 
@@ -29,6 +30,8 @@ BATCH = 12
 """Variants per executable where many are fitted together: enough to share linking and loading."""
 
 
+PARAMETERS = ("weights", "bias", "table")
+"""The constants of a layer."""
 FAILURES = ("compile error", "fault", "timeout", "wrong output")
 """What can be wrong with a variant."""
 
@@ -140,15 +143,12 @@ class Bench:
         shape = shape_of(layer)
         if step.pool is not None:
             shape["pool"] = shape_of(step.pool)
-        parameters = hashlib.sha256()
-        for array in (layer.weights, layer.bias):
-            parameters.update(b"-" if array is None else array.tobytes())
         content: dict[str, Any] = {
             "op": layer.python_op,
             "kernels": kernel_digest(step.header),
             "tools": tools_digest(),
             "layer": shape,
-            "parameters": parameters.hexdigest(),
+            "parameters": parameters_of(layer),
             "variant": asdict(variant) if variant else None,
             "aligned": aligned,
             "core": self.target.core,
@@ -195,7 +195,17 @@ class Bench:
 
 def shape_of(layer: Layer) -> dict[str, Any]:
     """A layer without its parameters and its pins."""
-    return {name: value for name, value in vars(layer).items() if name not in ("weights", "bias", "variant")}
+    return described(layer, (*PARAMETERS, "variant"))
+
+
+def parameters_of(*layers: Layer) -> str:
+    """Digest of the constants of layers."""
+    digest = hashlib.sha256()
+    for layer in layers:
+        for name in PARAMETERS[:2] if layer.table is None else PARAMETERS:
+            array = getattr(layer, name)
+            digest.update(b"-" if array is None else array.tobytes())
+    return digest.hexdigest()
 
 
 def _expected_output(step: Step) -> np.ndarray:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..base.errors import MissingToolError, TuningError
 from ..plan import Plan
-from .bench import Measurement, final_only, kernel_digest, shape_of, target_digest, tools_digest
+from .bench import Measurement, final_only, kernel_digest, parameters_of, shape_of, target_digest, tools_digest
 from .records import Records, key_of
 from .sources import digest_of
 
@@ -72,7 +72,8 @@ def written(plan: Plan) -> Iterator[Firmware]:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf-8")
         layers = tuple(item.layer for item in plan.layers)
-        yield Firmware(Path(name), plan.model, plan.target.core, plan.target.name, plan.cflags, layers, ())
+        made = (Path(name), plan.model, plan.target.core, plan.target.name, plan.cflags, layers, ())
+        yield Firmware(*made, wiring=plan.wiring)
 
 
 def _emulate(plan: Plan, toolchain: Toolchain) -> Measurement:
@@ -98,10 +99,6 @@ def _emulate(plan: Plan, toolchain: Toolchain) -> Measurement:
 def _about(plan: Plan, compiler: str) -> dict[str, Any]:
     """Everything that the figure depends on, as JSON."""
     kernels = sorted({step.header for step in plan.steps})
-    parameters = hashlib.sha256()
-    for item in plan.layers:
-        for array in (item.layer.weights, item.layer.bias):
-            parameters.update(b"-" if array is None else array.tobytes())
     places = ("input_offset", "output_offset", "scratch_offset", "scratch_bytes", "fused_into")
     layers = [shape_of(item.layer) | {name: getattr(item, name) for name in places} for item in plan.layers]
     content = {
@@ -109,7 +106,7 @@ def _about(plan: Plan, compiler: str) -> dict[str, Any]:
         "kernels": firmware_digest(kernels),
         "tools": tools_digest(),
         "layer": {"name": plan.model, "kernels": kernels, "arena_bytes": plan.arena_bytes, "layers": layers},
-        "parameters": parameters.hexdigest(),
+        "parameters": parameters_of(*(item.layer for item in plan.layers)),
         "variant": {item.layer.name: item.variant and asdict(item.variant) for item in plan.layers},
         "aligned": (True, True),
         "core": plan.target.core,

@@ -6,12 +6,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from cmsisnn_x.described import described
 from cmsisnn_x.errors import GeometryError
 from cmsisnn_x.graph import Graph
 from cmsisnn_x.layers import NUMPY_DTYPES, Layer
@@ -20,6 +24,8 @@ from cmsisnn_x.op import MODEL_OPS, Op
 from ..base import resources, yaml_file
 from ..base.errors import ModelError
 from ..base.names import layer_name_problem, model_name_problem
+from ..base.options import Budget
+from .ports import Port
 from .synthetic import draw_arrays
 from .weights import WeightsError, read_weights
 
@@ -34,16 +40,16 @@ MAX_WEIGHTS_BYTES = 2**29
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Model:
-    """A sequential network, checked: what :func:`tuning.load_model` gives.
+    """A network, checked: what :func:`tuning.load_model` gives.
 
     Attributes
     ----------
     name : str
         A C identifier.
-    dtype : {"q7", "q15"}
-        Of the activations.
+    dtype : {"q7", "q15", "int8", "uint8", "int16"}
+        Of the activations; with zero points, of the first input.
     input_shape : tuple of int
-        ``(h, w, c)`` or ``(n,)``.
+        ``(h, w, c)`` or ``(n,)``, of the first input.
     layers : tuple of Layer
         In order of execution, weights included.
     budget : dict
@@ -56,22 +62,37 @@ class Model:
         The file it was read from.
     float_path : pathlib.Path or None
         The float network it was quantised from (see :mod:`tuning.quantize`), if the file names one.
+    wiring : Graph or None
+        The graph of the layers, where the file names its tensors; a YAML file's layers are a chain.
+    arithmetic : str or None
+        With zero points: whose kernels define the bytes, ``"tflm"`` or ``"litert"``.
+    rewrites : tuple of str
+        What was rewritten between the file and these layers, without changing a byte of the outputs.
+    ports : (tuple of Port, tuple of Port) or None
+        Inputs and outputs as the file describes them; a YAML file says no more than the graph.
+    source : bytes or None
+        The ``.tflite`` file.
     """
 
     name: str
     dtype: str
     input_shape: tuple[int, ...]
     layers: tuple[Layer, ...]
-    budget: dict[str, int | None]
+    budget: Budget
     target: str | None
     digest: str
     path: Path
     float_path: Path | None = None
+    wiring: Graph | None = None
+    arithmetic: str | None = None
+    rewrites: tuple[str, ...] = ()
+    ports: tuple[tuple[Port, ...], tuple[Port, ...]] | None = None
+    source: bytes | None = None
 
     @property
     def output_shape(self) -> tuple[int, ...]:
-        """``(h, w, c)`` or ``(n,)``."""
-        return self.layers[-1].output_shape
+        """``(h, w, c)`` or ``(n,)``, of the first output."""
+        return self.outputs[0].shape
 
     @property
     def macs(self) -> int:
@@ -81,7 +102,17 @@ class Model:
     @cached_property
     def graph(self) -> Graph:
         """The layers with the tensors between them."""
-        return Graph.chain(self.layers)
+        return self.wiring or Graph.chain(self.layers)
+
+    @property
+    def inputs(self) -> tuple[Port, ...]:
+        """What the network takes: name, shape, dtype, and what its integers stand for; in the file's order."""
+        return self.ports[0] if self.ports else _ports(self.graph, self.graph.inputs)
+
+    @property
+    def outputs(self) -> tuple[Port, ...]:
+        """What it gives."""
+        return self.ports[1] if self.ports else _ports(self.graph, self.graph.outputs)
 
     def network(self) -> cmsisnn_x.Network:
         """The same layers, with the same weights, on the host.
@@ -93,7 +124,7 @@ class Model:
         """
         from cmsisnn_x import Network
 
-        return Network(self.layers)
+        return Network(self.layers) if self.wiring is None else Network(self.wiring)
 
     def __str__(self) -> str:
         return f"{self.name}: {len(self.layers)} layers, {self.macs:,} MAC"
@@ -102,31 +133,12 @@ class Model:
         return f"<Model {self}, {self.dtype} {self.input_shape} -> {self.output_shape}>"
 
 
-def load_model(source: str | os.PathLike[str]) -> Model:
-    """Read and check a model file.
-
-    Parameters
-    ----------
-    source : path or str
-        A YAML file, or the name of a shipped model (``"cifar10"``).
-
-    Returns
-    -------
-    Model
-
-    Raises
-    ------
-    ModelError
-        With file, line and key of the first thing that is wrong, what was expected, what was got and a suggestion.
-
-    Examples
-    --------
-    >>> import tuning
-    >>> tuning.load_model("cifar10")
-    <Model cifar10: 8 layers, 12,298,240 MAC, q7 (32, 32, 3) -> (10,)>
-    """
-    path = find_model(source)
-    return _Builder(yaml_file.read(path, ModelError), path).model()
+def read_model(path: Path, name: str | None = None) -> Model:
+    """The network of a YAML file; `name`, if given, is its name instead of the file's own."""
+    document = yaml_file.read(path, ModelError)
+    if name is not None and isinstance(document.data, dict):
+        document = replace(document, data={**document.data, "name": name})
+    return _Builder(document, path).model()
 
 
 def build_model(content: dict[str, Any], path: str | os.PathLike[str] = "model.yaml") -> Model:
@@ -160,7 +172,7 @@ def find_model(source: str | os.PathLike[str]) -> Path:
         raise ModelError(f"{source}: cannot be read: {problem.strerror}") from None
     if str(source) in models:
         return models[str(source)]
-    if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
+    if path.suffix in (".yaml", ".yml", ".tflite") or len(path.parts) > 1:
         raise ModelError(f"{source}: no such file")
     raise ModelError(f"{source}: neither a file nor a shipped model; {yaml_file.suggest(str(source), models)}")
 
@@ -195,7 +207,7 @@ class _Builder:
             shape = layer.output_shape
         self.check_weights(layers)
         with_arrays = draw_arrays(spec.name, layers) if spec.weights is None else self.read_arrays(spec.weights, layers)
-        budget: dict[str, int | None] = {"sram": None, "flash": None}
+        budget: Budget = {"sram": None, "flash": None}
         if spec.budget:
             budget = {"sram": spec.budget.sram, "flash": spec.budget.flash}
         in_float = self.path.parent / spec.float_ if spec.float_ else None
@@ -267,11 +279,65 @@ def _digest(model: Model) -> str:
     """SHA-256 over the resolved content: not over the text, so that a comment changes nothing."""
     content: list[object] = [model.name, model.dtype, model.input_shape, model.target, model.budget]
     # Layers once had a field `pool`, empty here: digests of plans that were written then stay right.
-    layers = ({k: v for k, v in vars(layer).items() if k not in ("weights", "bias")} for layer in model.layers)
+    layers = (described(layer, ("weights", "bias", "table")) for layer in model.layers)
     content += [fields | {"pool": None} for fields in layers]
+    graph = model.wiring
+    if graph is not None:
+        content += [
+            graph.inputs,
+            graph.outputs,
+            model.arithmetic,
+            [(node.inputs, node.outputs) for node in graph.nodes],
+        ]
     digest = hashlib.sha256(json.dumps(content, sort_keys=True, default=dict).encode())
-    for layer in model.layers:
-        for array in (layer.weights, layer.bias):
-            if array is not None:
-                digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False).data)
+    arrays = [array for layer in model.layers for array in (layer.weights, layer.bias, layer.table)]
+    arrays += [] if graph is None else [tensor.value for tensor in graph.tensors.values()]
+    for array in arrays:
+        if array is not None:
+            digest.update(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data)
     return digest.hexdigest()
+
+
+def graph_model(
+    name: str,
+    graph: Graph,
+    path: str | os.PathLike[str],
+    *,
+    arithmetic: str = "tflm",
+    rewrites: tuple[str, ...] = (),
+    target: str | None = None,
+    ports: tuple[tuple[Port, ...], tuple[Port, ...]] | None = None,
+    source: bytes | None = None,
+) -> Model:
+    """A model of a graph, whose nodes are called as their layers: what an importer gives.
+
+    Parameters
+    ----------
+    name : str
+        A C identifier.
+    graph : Graph
+        Verified; layers in order of execution, constants included.
+    path : path
+        The file it was read from.
+    arithmetic : {"tflm", "litert"}
+    rewrites : tuple of str
+        What was rewritten on the way.
+    target : str, optional
+    ports : (tuple of Port, tuple of Port), optional
+        Inputs and outputs as the file describes them.
+    source : bytes, optional
+        The file's content.
+    """
+    first = graph.tensors[graph.inputs[0]]
+    nothing: Budget = {"sram": None, "flash": None}
+    layers = tuple(node.layer for node in graph.nodes)
+    made = Model(
+        name, first.type.name, first.shape, layers, nothing, target, "", Path(path), None, graph, arithmetic, rewrites,
+        ports, source,
+    )  # fmt: skip
+    return replace(made, digest=_digest(made))
+
+
+def _ports(graph: Graph, names: Sequence[str]) -> tuple[Port, ...]:
+    tensors = [graph.tensors[name] for name in names]
+    return tuple(Port(t.name, t.name, t.shape, t.type.dtype, t.scale, t.zero_point) for t in tensors)

@@ -18,7 +18,8 @@ from cmsisnn_x.variant import Variant
 
 from ..base.cflags import CFLAGS
 from ..base.errors import TuningError
-from ..model import Model, load_model, with_layers
+from ..load import load_model
+from ..model import Model, with_layers
 from ..plan import Plan
 from ..search.space import baseline_of, search_space
 from ..target import Target

@@ -3,10 +3,14 @@
 its file is read (`file`).
 """
 
-from .plan import SCHEMA, LayerPlan, Plan
+from .plan import SCHEMA, Frontiers, LayerPlan, Plan, Point, RunnerUp, Totals
 
 __all__ = [
     "SCHEMA",
+    "Frontiers",
     "LayerPlan",
     "Plan",
+    "Point",
+    "RunnerUp",
+    "Totals",
 ]

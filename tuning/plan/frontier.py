@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Hashable, Sequence
-from typing import Any
 
 import numpy as np
 
+from ..base.options import BYTES, Memory
+from .plan import Frontiers, Point
 from .problem import Choice, Problem, worth_trying
 
 STEP = 4096
@@ -23,8 +24,16 @@ MOST = 400_000
 """Partial plans that are followed at a time; a network that has more is refused by `flash_frontier`."""
 
 
-def pareto(problem: Problem, sram: int | None = None, flash: int | None = None) -> dict[str, list[dict[str, int]]]:
-    """The frontiers of a network as plain data.
+class Stair(Point):
+    """A point of a frontier in a table, with what it buys over the row before; None in the first."""
+
+    more_bytes: int | None
+    saved_cycles: int | None
+    saved_per_kib: float | None
+
+
+def pareto(problem: Problem, sram: int | None = None, flash: int | None = None) -> Frontiers:
+    """The frontiers of a network as plan.json has them.
 
     Parameters
     ----------
@@ -34,7 +43,7 @@ def pareto(problem: Problem, sram: int | None = None, flash: int | None = None) 
 
     Returns
     -------
-    dict
+    Frontiers
         ``{"sram": points, "flash": points}``, a point being ``{"sram_bytes", "flash_bytes", "cycles"}``; ascending in
         bytes, descending in cycles, so that the last point is the fastest plan. Empty where the budgets leave nothing.
     """
@@ -44,7 +53,7 @@ def pareto(problem: Problem, sram: int | None = None, flash: int | None = None) 
     }
 
 
-def _point(choice: Choice) -> dict[str, int]:
+def _point(choice: Choice) -> Point:
     return {"sram_bytes": choice.sram_bytes, "flash_bytes": choice.flash_bytes, "cycles": choice.cycles}
 
 
@@ -164,27 +173,27 @@ def _sampled(problem: Problem, sram: int | None, count: int = 48) -> list[Choice
     return found
 
 
-def cycles_within(points: Sequence[dict[str, int]], memory: str, size: int) -> int | None:
+def cycles_within(points: Sequence[Point], memory: Memory, size: int) -> int | None:
     """Cycles of the fastest point within `size` bytes of `memory`; ``None`` where nothing fits.
 
     Parameters
     ----------
-    points : sequence of dict
+    points : sequence of Point
         One frontier of `pareto`.
     memory : {"sram", "flash"}
     size : int
         Bytes.
     """
-    at = bisect_right([point[f"{memory}_bytes"] for point in points], size)
+    at = bisect_right([point[BYTES[memory]] for point in points], size)
     return points[at - 1]["cycles"] if at else None
 
 
-def steps(points: Sequence[dict[str, int]], memory: str, most: int = 16) -> list[dict[str, Any]]:
+def steps(points: Sequence[Point], memory: Memory, most: int = 16) -> list[Stair]:
     """The points as rows of a table, each with what it buys over the row before.
 
     Parameters
     ----------
-    points : sequence of dict
+    points : sequence of Point
         One frontier of `pareto`.
     memory : {"sram", "flash"}
     most : int
@@ -193,10 +202,10 @@ def steps(points: Sequence[dict[str, int]], memory: str, most: int = 16) -> list
 
     Returns
     -------
-    list of dict
+    list of Stair
         The points, with ``more_bytes``, ``saved_cycles`` and ``saved_per_kib``; ``None`` in the first.
     """
-    key = f"{memory}_bytes"
+    key = BYTES[memory]
     shown = list(points)
     step = 16
     while len(shown) > most:
@@ -205,7 +214,7 @@ def steps(points: Sequence[dict[str, int]], memory: str, most: int = 16) -> list
         if shown[-1] is not points[-1]:
             shown.append(points[-1])
         step *= 2
-    found: list[dict[str, Any]] = []
+    found: list[Stair] = []
     for before, point in zip([None, *shown], shown, strict=False):
         more = None if before is None else point[key] - before[key]
         saved = None if before is None else before["cycles"] - point["cycles"]

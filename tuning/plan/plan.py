@@ -9,18 +9,20 @@ import os
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
 from cmsisnn_x.arena import Region
-from cmsisnn_x.graph import Graph
+from cmsisnn_x.described import described
+from cmsisnn_x.graph import Graph, Tensor
 from cmsisnn_x.layers import Layer
 from cmsisnn_x.steps import Step, steps_of
 from cmsisnn_x.variant import Variant
 
 from ..base.files import write_atomically
 from ..base.html import table
+from ..base.options import Budget
 from ..target import Target
 
 if TYPE_CHECKING:
@@ -31,6 +33,48 @@ SCHEMA = "plan-2"
 
 ARRAYS = ("weights", "bias")
 """The fields of a layer that a plan file has the digests of."""
+CONSTANTS = (*ARRAYS, "table")
+"""The same with what few layers have."""
+
+
+class Totals(TypedDict):
+    """What one inference of the network takes, under the keys of plan.json; milliseconds and energy where the target
+    says enough, the stack where all layers know theirs.
+    """
+
+    cycles: int
+    ms: float | None
+    energy_uj: float | None
+    macs: int
+    sram_bytes: int
+    arena_bytes: int
+    scratch_bytes: int
+    flash_bytes: int
+    stack_bytes: int | None
+
+
+class RunnerUp(TypedDict):
+    """The next best variant of a layer, by its knobs, and what it would have cost."""
+
+    variant: dict[str, object] | None
+    cycles: int
+    scratch_bytes: int
+    flash_bytes: int
+
+
+class Point(TypedDict):
+    """A plan on a frontier."""
+
+    sram_bytes: int
+    flash_bytes: int
+    cycles: int
+
+
+class Frontiers(TypedDict):
+    """Plans that no other plan beats, per memory, in ascending bytes and descending cycles."""
+
+    sram: list[Point]
+    flash: list[Point]
 
 
 @dataclass(frozen=True)
@@ -55,12 +99,14 @@ class LayerPlan:
         Scratch inside the arena; weights as emitted, and code.
     input_offset, output_offset, scratch_offset : int or None
         Bytes into the arena; None for the caller's buffers, and where there is no scratch.
-    runner_up : dict or None
+    runner_up : RunnerUp or None
         The next best variant, with its cycles, scratch and flash.
     emulated_cycles : int or None
         With ``score="emulate"``.
     fused_into : str or None
         Name of the convolution that runs this pooling layer.
+    input_offsets : tuple of (int or None)
+        Of a layer with several inputs all of them, `input_offset` first; None for constants too.
     """
 
     layer: Layer
@@ -73,9 +119,15 @@ class LayerPlan:
     input_offset: int | None
     output_offset: int | None
     scratch_offset: int | None
-    runner_up: dict[str, Any] | None
+    runner_up: RunnerUp | None
     emulated_cycles: int | None = None
     fused_into: str | None = None
+    input_offsets: tuple[int | None, ...] = ()
+
+    @property
+    def all_inputs(self) -> tuple[int | None, ...]:
+        """The offset of every input."""
+        return self.input_offsets or (self.input_offset,)
 
     @property
     def takes_in_next(self) -> bool:
@@ -85,15 +137,18 @@ class LayerPlan:
     def to_dict(self) -> dict[str, Any]:
         """This layer as plan.json has it."""
         own = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("layer", "variant")}
+        several = own.pop("input_offsets")
+        if several:
+            own["input_offsets"] = list(several)
         variant = asdict(self.variant) if self.variant else {}
         return {**layer_to_dict(self.layer), "macs": self.layer.macs, "variant": variant, **own}
 
 
 def layer_to_dict(layer: Layer) -> dict[str, Any]:
     """All of a layer as plan.json has it: arrays by digest, the knobs that the model file pins as ``pins``."""
-    apart = (*ARRAYS, "variant")
-    geometry = {f.name: as_json(getattr(layer, f.name)) for f in fields(layer) if f.name not in apart}
-    digests = {name: None if (array := getattr(layer, name)) is None else array_digest(array) for name in ARRAYS}
+    geometry = {name: as_json(value) for name, value in described(layer, (*ARRAYS, "table", "variant")).items()}
+    kinds = ARRAYS if layer.table is None else (*ARRAYS, "table")
+    digests = {name: None if (array := getattr(layer, name)) is None else array_digest(array) for name in kinds}
     return {**geometry, **digests, "pins": dict(layer.variant)}
 
 
@@ -103,9 +158,25 @@ def array_digest(array: np.ndarray) -> dict[str, Any]:
     return {"dtype": array.dtype.name, "shape": list(array.shape), "sha256": hashlib.sha256(data.tobytes()).hexdigest()}
 
 
+def source_digest(source: bytes | None) -> dict[str, str]:
+    """What `Plan.digests` says of the file that the network came from."""
+    return {} if source is None else {"source": hashlib.sha256(source).hexdigest()}
+
+
 def as_json(value: Any) -> Any:
-    """`value` with lists for tuples."""
+    """`value` with lists for tuples and plain numbers for NumPy's."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, dict):
+        return {name: as_json(item) for name, item in value.items()}
     return [as_json(item) for item in value] if isinstance(value, tuple) else value
+
+
+def tensor_to_dict(tensor: Tensor) -> dict[str, Any]:
+    """A tensor of the border, or a constant, as plan.json has it."""
+    about = {"name": tensor.name, "shape": list(tensor.shape), "dtype": tensor.type.name}
+    value = {} if tensor.value is None else {"value": array_digest(tensor.value)}
+    return {**about, "scale": tensor.scale, "zero_point": tensor.zero_point, **value}
 
 
 @dataclass(frozen=True, repr=False)
@@ -116,7 +187,8 @@ class Plan:
     ----------
     model : str
         Name of the network, prefix of every symbol in C.
-    dtype : {"q7", "q15"}
+    dtype : {"q7", "q15", "int8", "uint8", "int16"}
+        Of the first input.
     target : Target
     layers : tuple of LayerPlan
         In order of execution.
@@ -125,19 +197,19 @@ class Plan:
     compiler, cflags : str, tuple of str
         What the figures hold for; ``-mcpu`` follows from the target.
     arena_bytes : int
-    totals : dict
+    totals : Totals
         ``cycles``, ``ms``, ``energy_uj``, ``macs`` of one inference; ``sram_bytes`` (arena, input and output),
         ``arena_bytes``, ``scratch_bytes`` (inside the arena), ``flash_bytes``, ``stack_bytes`` (on top of the SRAM).
-    budget : dict
+    budget : Budget
         ``{"sram": bytes or None, "flash": bytes or None}``.
     digests : dict of str to str
-        SHA-256 of the model and of the target.
+        SHA-256 of the model and of the target, and with `source` of that.
     evaluations : int
         Variants that were looked at.
     regions : tuple of Region
         What lies where in the arena, and from which layer to which.
     versions : dict of str to str
-    pareto : dict or None
+    pareto : Frontiers or None
         ``{"sram": [...], "flash": [...]}``: points of cycles and bytes that no other plan beats.
     check : tuning.check.Check or None
         Of :func:`tuning.check`, where it was run.
@@ -153,24 +225,47 @@ class Plan:
     compiler: str
     cflags: tuple[str, ...]
     arena_bytes: int
-    totals: dict[str, Any]
-    budget: dict[str, int | None]
+    totals: Totals
+    budget: Budget
     digests: dict[str, str] = field(default_factory=dict)
     strategy: str = "exhaustive"
     evaluations: int = 0
     regions: tuple[Region, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
-    pareto: dict[str, list[dict[str, int]]] | None = None
+    pareto: Frontiers | None = None
     check: Any = None
     paper: Any = field(default=None, repr=False, compare=False)
     """Of ``cmsisnn-tune paper-table``: a section of the report, no part of plan.json."""
     tables: tuple[Estimates, ...] = field(default=(), repr=False, compare=False)
     """What the search looked at, per layer: for :func:`tuning.report.explain.explain`, no part of plan.json."""
+    wiring: Graph | None = field(default=None, repr=False, compare=False)
+    """The graph of these layers, one node for each, in this order; None for a chain whose tensors have no names."""
+    arithmetic: str | None = None
+    """With zero points: whose kernels define the bytes, ``"tflm"`` or ``"litert"``."""
+    rewrites: tuple[str, ...] = ()
+    """What was rewritten between the model's file and this graph, without changing a byte of the outputs."""
+    source: bytes | None = field(default=None, repr=False, compare=False)
+    """The ``.tflite`` file, which the folder gets a copy of; of plan.json only its digest is part."""
 
     @cached_property
     def graph(self) -> Graph:
         """The layers with the tensors between them."""
-        return Graph.chain([item.layer for item in self.layers])
+        return self.wiring or Graph.chain([item.layer for item in self.layers])
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """What the caller gives, in the order of the arguments in C."""
+        return tuple(self.graph.tensors[name] for name in self.graph.inputs)
+
+    @property
+    def outputs(self) -> tuple[Tensor, ...]:
+        """What the caller gets, in the order of the arguments in C."""
+        return tuple(self.graph.tensors[name] for name in self.graph.outputs)
+
+    @property
+    def constants(self) -> tuple[Tensor, ...]:
+        """Tensors that are known beforehand: operands of some layer."""
+        return tuple(tensor for tensor in self.graph.tensors.values() if tensor.value is not None)
 
     @cached_property
     def steps(self) -> tuple[Step, ...]:
@@ -191,7 +286,10 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         """The content of plan.json."""
-        elsewhere = ("target", "layers", "arena_bytes", "regions", "pareto", "check", "paper", "tables")
+        elsewhere = (
+            "target", "layers", "arena_bytes", "regions", "pareto", "check", "paper", "tables",
+            "wiring", "arithmetic", "rewrites", "source",
+        )  # fmt: skip
         own = {f.name: as_json(getattr(self, f.name)) for f in fields(self) if f.name not in elsewhere}
         target = {"target": self.target.name, "core": self.target.core, "clock_hz": self.target.clock_hz}
         return {
@@ -199,12 +297,37 @@ class Plan:
             "model": self.model,
             **target,
             **own,
-            "layers": [item.to_dict() for item in self.layers],
+            **self._border(),
+            "layers": [item.to_dict() | tensors for item, tensors in zip(self.layers, self._tensors(), strict=True)],
             "steps": [{"layers": [layer.name for layer in step.layers], "kind": step.kind} for step in self.steps],
             "memory_map": [asdict(region) for region in self.regions],
             **({"pareto": self.pareto} if self.pareto else {}),
             **({"check": self.check.to_dict()} if self.check else {}),
         }
+
+    def _border(self) -> dict[str, Any]:
+        """What a plan says of a graph; nothing of a chain that has none."""
+        found: dict[str, Any] = {}
+        if self.arithmetic is not None:
+            found["arithmetic"] = self.arithmetic
+        if self.rewrites:
+            found["rewrites"] = list(self.rewrites)
+        if self.wiring is not None:
+            for key, tensors in (("inputs", self.inputs), ("outputs", self.outputs), ("constants", self.constants)):
+                found[key] = [tensor_to_dict(tensor) for tensor in tensors]
+            if states := self.wiring.states:
+                known = self.wiring.tensors
+                found["states"] = [
+                    {**tensor_to_dict(known[one.read]), "write": one.write, "initial": array_digest(one.initial)}
+                    for one in states
+                ]
+        return found
+
+    def _tensors(self) -> list[dict[str, Any]]:
+        """Per layer the names of the tensors around it, where they have some."""
+        if self.wiring is None:
+            return [{}] * len(self.layers)
+        return [{"inputs": list(node.inputs), "outputs": list(node.outputs)} for node in self.wiring.nodes]
 
     def to_json(self) -> str:
         """plan.json, ending in a newline; the same plan gives the same text."""

@@ -79,6 +79,7 @@ class Problem:
     options : sequence of Options
         One per layer. Behind one with `fused` rows comes a layer with a single row and a kernel that is its own.
     other_flash_bytes : int
+        On top of constants that layers read as tensors.
     graph : Graph, optional
         Of these layers, in this order. Default: each takes its predecessor's output.
     """
@@ -86,8 +87,10 @@ class Problem:
     def __init__(self, options: Sequence[Options], other_flash_bytes: int = 0, graph: Graph | None = None) -> None:
         layers = [item.layer for item in options]
         self.graph = graph if graph is not None else Graph.chain(layers)
-        self.caller_bytes = sum(self.graph.tensors[name].bytes for name in (*self.graph.inputs, *self.graph.outputs))
-        self.other_flash_bytes = other_flash_bytes
+        outside = (*self.graph.inputs, *self.graph.outputs, *(state.read for state in self.graph.states))
+        self.caller_bytes = sum(self.graph.tensors[name].bytes for name in outside)
+        constants = sum(tensor.bytes for tensor in self.graph.tensors.values() if tensor.value is not None)
+        self.other_flash_bytes = other_flash_bytes + constants
         self.layers = tuple(layers)
         self._scratch, self._fused = [item.scratch_bytes for item in options], [item.fused for item in options]
         can_fuse = [item.fused is not None and bool(item.fused.any()) for item in options]

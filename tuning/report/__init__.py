@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tuning.base.options import MEMORIES
 from tuning.check import LEAST_SNR_DB
 from tuning.check.result import HEAD, check_rows, check_words
 from tuning.plan import Plan
@@ -57,7 +58,7 @@ def render_report(plan: Plan) -> str:
     check = plan.check
     weighted = sum(row.rate is not None for row in rows)
     beside = HALF if weighted <= MOST_BESIDE else WIDE
-    frontiers = plan.pareto or {}
+    frontiers = {memory: plan.pareto[memory] for memory in MEMORIES} if plan.pareto else {}
     knobs = any(row.has_knobs for row in rows)
 
     def sized(draw: Callable[[int], Canvas | None], wide: int = WIDE) -> tuple[str, str] | None:

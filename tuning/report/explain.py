@@ -16,6 +16,7 @@ from cmsisnn_x.variant import Variant
 
 from ..base import yaml_file
 from ..base.errors import OptionError
+from ..base.options import Memory
 from ..cost import Estimates, estimate_space, expected_error
 from ..plan import LayerPlan, Plan
 from ..plan.problem import Problem
@@ -85,7 +86,7 @@ class Candidate:
     flash_bytes: int
     sram_total: int
     flash_total: int
-    over: dict[str, int]
+    over: dict[Memory, int]
     changes: dict[str, Any]
 
 
@@ -294,11 +295,11 @@ class _Candidates:
         choices = [problem.choice_of_layers([*rows[:index], row, *rows[index + 1 :]]) for row in range(len(self.full))]
         return np.array([c.sram_bytes for c in choices]), np.array([c.flash_bytes for c in choices])
 
-    def _over(self, row: int) -> dict[str, int]:
-        budgets = (("sram", self.sram), ("flash", self.flash))
-        found = {}
+    def _over(self, row: int) -> dict[Memory, int]:
+        budgets: tuple[tuple[Memory, np.ndarray], ...] = (("sram", self.sram), ("flash", self.flash))
+        found: dict[Memory, int] = {}
         for name, totals in budgets:
-            budget = self.plan.budget.get(name)
+            budget = self.plan.budget[name]
             if budget is not None and totals[row] > budget:
                 found[name] = int(totals[row]) - budget
         return found

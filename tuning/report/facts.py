@@ -133,7 +133,7 @@ def _bytes_touched(layer: Layer) -> int:
 
 
 def _changes(item: LayerPlan) -> str:
-    knobs = (item.runner_up or {}).get("variant") or {}
+    knobs = (item.runner_up["variant"] if item.runner_up else None) or {}
     chosen = asdict(item.variant) if item.variant else {}
     return ", ".join(_spell(name, value) for name, value in knobs.items() if chosen.get(name) != value)
 
@@ -160,12 +160,12 @@ def _reason(plan: Plan, item: LayerPlan) -> str:
         return "the operation has a single kernel"
     if not item.runner_up:
         return "no other variant was looked at"
-    other: dict[str, Any] = item.runner_up
+    other, knobs = item.runner_up, item.runner_up["variant"] or {}
     cycles = other["cycles"] - item.cycles
     scratch = other["scratch_bytes"] - item.scratch_bytes
     flash = other["flash_bytes"] - item.flash_bytes
     between = 0
-    if item.variant.fused_pool != other["variant"].get("fused_pool", item.variant.fused_pool):
+    if item.variant.fused_pool != knobs.get("fused_pool", item.variant.fused_pool):
         # The tensor between convolution and pooling exists only where they are apart.
         between = item.layer.output_bytes if item.variant.fused_pool else -item.layer.output_bytes
     parts = ((scratch, "scratch"), (between, "tensor"), (flash, "flash"))

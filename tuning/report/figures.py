@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import ceil, floor, log2, log10
 
+from tuning.base.options import BYTES, MEMORIES, Memory
 from tuning.check import LEAST_SNR_DB, Check
 from tuning.plan import Plan
 
@@ -288,18 +289,18 @@ def _live(plan: Plan, at: int) -> int:
     return sum(region.bytes for region in plan.regions if region.first <= at <= region.last)
 
 
-def pareto_figure(plan: Plan, memory: str, width: int) -> Canvas | None:
+def pareto_figure(plan: Plan, memory: Memory, width: int) -> Canvas | None:
     """Cycles of the best plan for every budget of one memory, and where the chosen plan lies."""
-    points = (plan.pareto or {}).get(memory) or []
+    points = plan.pareto[memory] if plan.pareto else []
     if len(points) < 2:
         return None
-    key = f"{memory}_bytes"
-    label = {"sram": "SRAM", "flash": "flash"}[memory]
+    key, label = BYTES[memory], MEMORIES[memory]
     chosen = (plan.totals[key], plan.totals["cycles"])
-    budget = plan.budget.get(memory)
+    budget = plan.budget[memory]
     sizes = [point[key] for point in points] + [chosen[0]]
     cycles = [point["cycles"] for point in points] + [chosen[1]]
-    low_x, high_x = min(sizes), max(sizes)
+    low_x: float = min(sizes)
+    high_x: float = max(sizes)
     if budget and budget <= 1.25 * high_x:
         high_x = max(high_x, budget)
     margin = (high_x - low_x) * 0.06 or 1

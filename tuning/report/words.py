@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tuning.base.options import BYTES, MEMORIES
 from tuning.plan import Plan
 from tuning.report.explain import network_error_bar
 
@@ -43,8 +44,8 @@ def cards(plan: Plan) -> list[Card]:
         found.append(Card("gain", f"{plan.baseline_cycles / cycles:.2f}x", "over the paper's configuration"))
     if cycles and totals["macs"]:
         found.append(Card("MAC per cycle", f"{totals['macs'] / cycles:.2f}", f"{totals['macs']:,} MAC"))
-    for what, key in (("SRAM", "sram"), ("flash", "flash")):
-        used, budget = totals[f"{key}_bytes"], plan.budget.get(key)
+    for memory, what in MEMORIES.items():
+        used, budget = totals[BYTES[memory]], plan.budget[memory]
         free = f"{100 * used / budget:.0f} % of {budget:,} B" if budget else "no budget"
         found.append(Card(f"{what} bytes", f"{used:,}", free, 100 * used / budget if budget else None))
     if totals.get("energy_uj") is not None:

@@ -13,13 +13,12 @@ import hashlib
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -36,6 +35,7 @@ from ..plan.problem import Choice, Options, Problem
 from ..target import Target
 from . import make_strategy
 from .base import Strategy
+from .events import Progress
 from .space import Place, SearchSpace, baseline_of
 
 TRIALS = 16
@@ -44,8 +44,6 @@ BATCH = 4
 """Variants that the strategy proposes at a time: always as many, so that the number of workers cannot change a plan."""
 RESERVE = 16
 """Further emulations of a layer of which none has worked."""
-
-Progress = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)

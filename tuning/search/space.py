@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cached_property, lru_cache
 from operator import attrgetter
 from typing import Any
 
@@ -132,7 +132,7 @@ def places(graph: Graph) -> tuple[Place, ...]:
     A pooling whose compiled kernel another layer runs too stays apart: the planner pays for shared code once, which
     holds for whole layers only.
     """
-    alone = {node.name: (not graph.reads_input(node), not graph.writes_output(node)) for node in graph.nodes}
+    alone = {node.name: graph.aligned(node) for node in graph.nodes}
     keys = {node.name: kernel_key(Step((node.layer,)), alone[node.name]) for node in graph.nodes}
     found = []
     for node in graph.nodes:
@@ -155,11 +155,11 @@ def device_problem(layer: Layer, variant: Variant, target: Target, follower: Lay
     return device_variant_problem(layer, variant, target.features, follower)
 
 
-_OF_THE_KERNEL = attrgetter(
-    *(field.name for field in fields(Layer) if field.name not in ("name", "weights", "bias", "variant", "ceil_mode"))
-)
+_APART = ("name", "weights", "bias", "table", "variant", "ceil_mode", "scheme")
+_OF_THE_KERNEL = attrgetter(*(field.name for field in fields(Layer) if field.name not in _APART))
 """All of a layer but what its kernel does not depend on: its name, its constants, its pins, and how its output came
-to have its size. A new field counts until it is named here: that may cost time, and never mixes kernels up.
+to have its size. A new field counts until it is named here: that may cost time, and never mixes kernels up. Of a scheme
+with zero points it depends on the macros: multipliers of channels are constants.
 """
 
 
@@ -167,4 +167,12 @@ def kernel_key(step: Step, aligned: tuple[bool, bool] = (True, True)) -> Hashabl
     """Equal for steps that run the same compiled kernel. `aligned` says whether input and output start at word
     boundaries, which kernels make use of.
     """
-    return (*map(_OF_THE_KERNEL, step.layers), step.variant, aligned)
+    own = (*map(_OF_THE_KERNEL, step.layers), step.variant, aligned)
+    return (*own, *map(_macros, step.layers)) if step.lead.type.is_affine else own
+
+
+@lru_cache(maxsize=256)
+def _macros(layer: Layer) -> Hashable:
+    """What a kernel with zero points is made of besides geometry."""
+    scheme = {} if layer.scheme is None else layer.scheme.macros()
+    return (*scheme.items(), *layer.row.macros(layer).items())

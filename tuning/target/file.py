@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -302,109 +302,149 @@ def find_target(source: str | os.PathLike[str], relative_to: Path | None = None)
 
 
 def _load(path: Path, children: tuple[Path, ...]) -> Target:
-    document = yaml_file.read(path, TargetError)
-    data = document.data
+    file = _File(path)
+    file.check_head()
+    base = file.base(children)
+    file.sources.update(base.sources)
+    changes = {**file.features(), **file.numbers()}
+    timing, refinements = file.timing(base.timing), file.refinements(base.refinements)
+    if missing := [name for name in TIMING if name not in timing]:
+        raise file.error(("timing",), f"{missing[0]} is missing: {TIMING[missing[0]]}")
+    own = base.core_timing if file.inherits else timing
+    target = replace(base, **changes, timing=timing, core_timing=own, refinements=refinements, sources=file.sources)
+    if wrong := _contradiction(target):
+        raise file.error((wrong[0],), wrong[1])
+    return target
 
-    def error(key: yaml_file.Key, text: str) -> TargetError:
-        return TargetError(document.message(key, text))
 
-    if not isinstance(data, dict):
-        raise error((), "expected a mapping with schema, name and inherit")
-    for key in data:
-        if key not in KEYS:
-            raise error((key,), f"unknown key; {yaml_file.suggest(key, KEYS)}")
-    if data.get("schema") != 1 or isinstance(data.get("schema"), bool):
-        raise error(("schema",), f"expected 1, got {data.get('schema')!r}")
-    for key in ("name", "title", "inherit"):
-        if key in data and not (isinstance(data[key], str) and data[key] and data[key].isprintable()):
-            raise error((key,), f"expected a line of text, got {data[key]!r}")
-    if "name" not in data:
-        raise error(("name",), "missing; expected the target's name")
-    if "inherit" in data:
+class _File:
+    """A target file while it is read, key by key; what is wrong is said with its line. `sources` grows meanwhile."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.document = yaml_file.read(path, TargetError)
+        self.data: Any = self.document.data
+        self.sources: dict[str, str] = {}
+
+    def error(self, key: yaml_file.Key, text: str) -> TargetError:
+        return TargetError(self.document.message(key, text))
+
+    @property
+    def inherits(self) -> bool:
+        return "inherit" in self.data
+
+    def check_head(self) -> None:
+        """Keys, schema and names."""
+        data = self.data
+        if not isinstance(data, dict):
+            raise self.error((), "expected a mapping with schema, name and inherit")
+        for key in data:
+            if key not in KEYS:
+                raise self.error((key,), f"unknown key; {yaml_file.suggest(key, KEYS)}")
+        if data.get("schema") != 1 or isinstance(data.get("schema"), bool):
+            raise self.error(("schema",), f"expected 1, got {data.get('schema')!r}")
+        for key in ("name", "title", "inherit"):
+            if key in data and not (isinstance(data[key], str) and data[key] and data[key].isprintable()):
+                raise self.error((key,), f"expected a line of text, got {data[key]!r}")
+        if "name" not in data:
+            raise self.error(("name",), "missing; expected the target's name")
+
+    def base(self, children: tuple[Path, ...]) -> Target:
+        """What the file begins with: the target that it inherits, else a core of which nothing is known."""
+        data = self.data
+        name, title = data["name"], data.get("title", "")
+        if not self.inherits:
+            if data.get("core") not in list(CORES):
+                hint = yaml_file.suggest(data.get("core"), CORES)
+                raise self.error(
+                    ("core",),
+                    f"missing; give `inherit` or a core, {hint}"
+                    if "core" not in data
+                    else f"unknown core {data['core']!r}; {hint}",
+                )
+            return Target(name, data["core"], False, False, {}, title=title)
         if "core" in data:
-            raise error(("core",), "comes from the inherited target; remove it, or remove `inherit`")
+            raise self.error(("core",), "comes from the inherited target; remove it, or remove `inherit`")
         try:
-            parent = find_target(data["inherit"], path.parent)
+            parent = find_target(data["inherit"], self.path.parent)
         except TargetError as problem:
-            raise error(("inherit",), str(problem)) from None
-        if parent.resolve() in (chain := (*children, path.resolve())):
-            raise error(("inherit",), f"targets inherit each other: {' -> '.join(p.name for p in (*chain, parent))}")
-        base = replace(_load(parent, chain), name=data["name"], title=data.get("title", ""), inherit=data["inherit"])
-    else:
-        if data.get("core") not in list(CORES):
-            hint = yaml_file.suggest(data.get("core"), CORES)
-            raise error(
-                ("core",),
-                f"missing; give `inherit` or a core, {hint}"
-                if "core" not in data
-                else f"unknown core {data['core']!r}; {hint}",
-            )
-        base = Target(data["name"], data["core"], False, False, {}, title=data.get("title", ""))
+            raise self.error(("inherit",), str(problem)) from None
+        if parent.resolve() in (chain := (*children, self.path.resolve())):
+            names = " -> ".join(p.name for p in (*chain, parent))
+            raise self.error(("inherit",), f"targets inherit each other: {names}")
+        return replace(_load(parent, chain), name=name, title=title, inherit=data["inherit"])
 
-    changes: dict[str, Any] = {}
-    sources = dict(base.sources)
-    for key in ("dsp", "fpu"):
-        if key in data:
-            if not isinstance(data[key], bool):
-                raise error((key,), f"expected true or false, got {data[key]!r}")
-            changes[key] = data[key]
-        elif "inherit" not in data:
-            raise error((key,), "missing; expected true or false")
+    def features(self) -> dict[str, bool]:
+        """What the core has; a board need not say it again."""
+        found = {}
+        for key in ("dsp", "fpu"):
+            if key in self.data:
+                if not isinstance(self.data[key], bool):
+                    raise self.error((key,), f"expected true or false, got {self.data[key]!r}")
+                found[key] = self.data[key]
+            elif not self.inherits:
+                raise self.error((key,), "missing; expected true or false")
+        return found
 
-    def number(key: yaml_file.Key, item: Any, read: Any) -> Any:
+    def numbers(self) -> dict[str, Any]:
+        """The numbers of a board; one that is given as nothing has its default."""
+        found = {}
+        for key, read in NUMBERS.items():
+            if key in self.data:
+                found[key] = self.number((key,), self.data[key], read)
+                default = getattr(Target, key, None)
+                if found[key] is None and default is not None:
+                    found[key] = default
+        return found
+
+    def timing(self, inherited: Mapping[str, float]) -> dict[str, float]:
+        timing = dict(inherited)
+        for name, item in self.mapping("timing", "instruction classes").items():
+            if name not in TIMING:
+                raise self.error(("timing", name), f"unknown instruction class; {yaml_file.suggest(name, TIMING)}")
+            timing[name] = self.number(("timing", name), item, _rate if name in NEVER_FREE else _cycles)
+            if timing[name] is None:
+                raise self.error(("timing", name), "expected cycles, got nothing")
+        return timing
+
+    def refinements(self, inherited: Mapping[str, float]) -> dict[str, float]:
+        refinements = dict(inherited)
+        if "refinements" in self.data and not self.inherits:
+            raise self.error(("refinements",), "belongs to a board: a bare core is priced by the fixed rules")
+        for name, item in self.mapping("refinements", "refinements").items():
+            if name not in REFINEMENTS:
+                raise self.error(("refinements", name), f"unknown refinement; {yaml_file.suggest(name, REFINEMENTS)}")
+            cycles = self.number(("refinements", name), item, _cycles)
+            refinements.pop(name, None)
+            if cycles:
+                refinements[name] = cycles
+        return refinements
+
+    def mapping(self, key: str, of: str) -> dict[str, Any]:
+        found = self.data.get(key, {})
+        if not isinstance(found, dict):
+            raise self.error((key,), f"expected a mapping of {of} to cycles, got {found!r}")
+        return found
+
+    def number(self, key: yaml_file.Key, item: Any, read: Callable[[Any], Any]) -> Any:
+        """A number, with or without its source, which is noted."""
         value, source = item, "the target file, which names no source"
         if isinstance(item, dict):
             if unknown := [name for name in item if name not in ("value", "source")]:
-                raise error((*key, unknown[0]), f"unknown key; {yaml_file.suggest(unknown[0], ('value', 'source'))}")
+                hint = yaml_file.suggest(unknown[0], ("value", "source"))
+                raise self.error((*key, unknown[0]), f"unknown key; {hint}")
             if "value" not in item:
-                raise error((*key, "value"), "missing; expected {value: ..., source: ...}")
+                raise self.error((*key, "value"), "missing; expected {value: ..., source: ...}")
             value, source = item["value"], item.get("source", source)
             if not isinstance(source, str):
-                raise error((*key, "source"), f"expected text, got {source!r}")
-        sources[".".join(map(str, key))] = source
+                raise self.error((*key, "source"), f"expected text, got {source!r}")
+        self.sources[".".join(map(str, key))] = source
         if value is None:
             return None
         try:
             return read(value)
         except ValueError as problem:
-            raise error(key, str(problem)) from None
-
-    for key, read in NUMBERS.items():
-        if key in data:
-            changes[key] = number((key,), data[key], read)
-            default = getattr(Target, key, None)
-            if changes[key] is None and default is not None:
-                changes[key] = default
-    timing = dict(base.timing)
-    if "timing" in data:
-        if not isinstance(data["timing"], dict):
-            raise error(("timing",), f"expected a mapping of instruction classes to cycles, got {data['timing']!r}")
-        for name, item in data["timing"].items():
-            if name not in TIMING:
-                raise error(("timing", name), f"unknown instruction class; {yaml_file.suggest(name, TIMING)}")
-            timing[name] = number(("timing", name), item, _rate if name in NEVER_FREE else _cycles)
-            if timing[name] is None:
-                raise error(("timing", name), "expected cycles, got nothing")
-    refinements = dict(base.refinements)
-    if "refinements" in data:
-        if "inherit" not in data:
-            raise error(("refinements",), "belongs to a board: a bare core is priced by the fixed rules")
-        if not isinstance(data["refinements"], dict):
-            raise error(("refinements",), f"expected a mapping of refinements to cycles, got {data['refinements']!r}")
-        for name, item in data["refinements"].items():
-            if name not in REFINEMENTS:
-                raise error(("refinements", name), f"unknown refinement; {yaml_file.suggest(name, REFINEMENTS)}")
-            cycles = number(("refinements", name), item, _cycles)
-            refinements.pop(name, None)
-            if cycles:
-                refinements[name] = cycles
-    if missing := [name for name in TIMING if name not in timing]:
-        raise error(("timing",), f"{missing[0]} is missing: {TIMING[missing[0]]}")
-    own = base.core_timing if "inherit" in data else timing
-    target = replace(base, **changes, timing=timing, core_timing=own, refinements=refinements, sources=sources)
-    if wrong := _contradiction(target):
-        raise error((wrong[0],), wrong[1])
-    return target
+            raise self.error(key, str(problem)) from None
 
 
 def _contradiction(target: Target) -> tuple[str, str] | None:

@@ -14,6 +14,7 @@
 #include "cmsisnn_x/detail/divide.h"
 #include "cmsisnn_x/detail/lanes.h"
 
+/* Networks have at most 32767 elements here, as Arm's functions count in an int16_t; the sum allows twice as many. */
 #define CXN_SOFTMAX_COUNT (CXN_GET(IN_H) * CXN_GET(IN_W) * CXN_GET(IN_CH))
 #if CXN_GET(IN_H) > 65535 / CXN_GET(IN_W) / CXN_GET(IN_CH)
 #error "IN_H x IN_W x IN_CH: legal values for softmax are 1..65535 elements, so that the sum fits 32 bits"

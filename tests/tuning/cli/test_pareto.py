@@ -9,7 +9,7 @@ import pytest
 
 import tuning
 from tuning.cli.pareto import print_pareto
-from tuning.model import load_model
+from tuning.load import load_model
 from tuning.target import load_target
 
 pytestmark = pytest.mark.emulated

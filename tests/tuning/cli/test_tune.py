@@ -132,6 +132,7 @@ def test_lists(run) -> None:
     models = run("--list-models")
     assert "cifar10_cmsis" in models.out
     assert "12,298,240" in models.out
+    assert "digits_resnet" in models.out
 
 
 def test_version(run) -> None:

@@ -19,8 +19,8 @@ from cmsisnn_x.steps import Step
 from tuning.calibrate.fit import Sample, confirm, fit, grid, judge, make_layer, unseen
 from tuning.cost import TERMS, estimate, estimate_space, expected_error, fitted, ops
 from tuning.cost.neighbours import Neighbours
+from tuning.load import load_model
 from tuning.measure.bench import Bench
-from tuning.model import load_model
 from tuning.search.space import baseline_of, search_space
 from tuning.target import CORES, load_target
 from tuning.tuner import CFLAGS

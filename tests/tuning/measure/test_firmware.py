@@ -13,11 +13,11 @@ import pytest
 import tuning
 from tuning.cli.records import _is_stale as is_stale
 from tuning.emulate import find_toolchain
+from tuning.load import load_model
 from tuning.measure import firmware as whole
 from tuning.measure import folder
 from tuning.measure.bench import Measurement
 from tuning.measure.records import Records
-from tuning.model import load_model
 from tuning.schemas import published
 from tuning.schemas.check import first_problem
 from tuning.target import load_target

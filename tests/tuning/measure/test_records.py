@@ -22,10 +22,10 @@ from cmsisnn_x import Variant
 from cmsisnn_x.steps import Step
 from tuning import OptionError
 from tuning.emulate import EmulationError, ToolchainError, toolchain
+from tuning.load import load_model
 from tuning.measure.bench import Bench, kernel_digest, tools_digest
 from tuning.measure.layers import Evaluation
 from tuning.measure.records import Record, Records, default_path, key_of
-from tuning.model import load_model
 from tuning.schemas import published
 from tuning.search.space import search_space
 from tuning.target import load_target

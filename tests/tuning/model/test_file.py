@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 import zlib
 from pathlib import Path
@@ -17,8 +18,10 @@ from hypothesis import strategies as st
 import cmsisnn_x
 from cmsisnn_x._arguments import window_axis
 from tuning import ModelError
+from tuning.base.resources import by_name
 from tuning.base.units import parse_hertz, parse_size
-from tuning.model import list_models, load_model
+from tuning.load import load_model
+from tuning.model import list_models
 from tuning.model.synthetic import draw_arrays
 
 HEAD = "schema: 1\nname: net\ninput: {shape: [8, 8, 4], dtype: q7}\n"
@@ -52,8 +55,18 @@ def test_the_shipped_example_of_cmsis_has_its_published_work() -> None:
 
 
 def test_every_shipped_model_loads() -> None:
-    for name, path in list_models().items():
-        assert load_model(path).name == name
+    found = list_models()
+    assert {path.suffix for path in found.values()} == {".yaml", ".tflite"}
+    assert list(found) == sorted(found)
+    for name, path in found.items():
+        assert load_model(path).name == load_model(name).name == name
+
+
+def test_shipped_files_have_names_of_their_own() -> None:
+    first, second, other = Path("a/net.tflite"), Path("b/net.yaml"), Path("b/a.yaml")
+    assert by_name([second, other]) == {"a": other, "net": second}
+    with pytest.raises(ValueError, match=re.escape("net: expected one file of this name, got net.tflite and net.yaml")):
+        by_name([second, other, first])
 
 
 def test_shapes_are_inferred_and_padding_is_resolved(tmp_path: Path) -> None:
@@ -344,8 +357,11 @@ def test_several_problems_are_counted(tmp_path: Path) -> None:
 def test_unknown_models_get_a_suggestion() -> None:
     with pytest.raises(ModelError, match="did you mean 'cifar10'"):
         load_model("cifar1O")
-    with pytest.raises(ModelError, match="no such file"):
-        load_model("nowhere/net.yaml")
+    with pytest.raises(ModelError, match="did you mean 'digits_resnet'"):
+        load_model("digits_resne")
+    for absent in ("nowhere/net.yaml", "net.yaml", "digits_resnet2.tflite"):
+        with pytest.raises(ModelError, match=f"{absent}: no such file"):
+            load_model(absent)
 
 
 def npz(folder: Path, **arrays: np.ndarray) -> Path:

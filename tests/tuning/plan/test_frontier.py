@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import tuning
 from cmsisnn_x.layers import Layer
 from tuning.cli.pareto import worth
-from tuning.model import load_model
+from tuning.load import load_model
 from tuning.plan import Plan
 from tuning.plan.frontier import STEP, cycles_within, flash_frontier, pareto, steps
 from tuning.plan.planner import choose

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import tuning
-from tuning.model import load_model
+from tuning.load import load_model
 from tuning.plan.problem import Problem
 from tuning.search.space import places
 from tuning.target import load_target

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tuning import OptionError
-from tuning.model import load_model
+from tuning.load import load_model
 from tuning.search import Strategy, make_strategy, run
 from tuning.search.space import SearchSpace, search_space
 from tuning.target import load_target

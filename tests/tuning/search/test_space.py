@@ -20,7 +20,8 @@ from tuning import ModelError
 from tuning.calibrate.fit import grid
 from tuning.emit import render
 from tuning.emit.macros import layer_macros
-from tuning.model import Model, load_model
+from tuning.load import load_model
+from tuning.model import Model
 from tuning.model.schema import KNOBS
 from tuning.schemas import published
 from tuning.search.space import DIMENSIONS, baseline_of, kernel_key, places, search_space

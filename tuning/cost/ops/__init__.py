@@ -17,12 +17,13 @@ from cmsisnn_x.variant import Variant
 
 from ..op_cost import OpCost, Timing, Variants
 from .activation import ACTIVATION
+from .affine import AFFINE, PRIOR
 from .convolution import CONVOLVE
 from .dense import FULLY_CONNECTED
 from .depthwise import DEPTHWISE_CONVOLVE
 from .pooling import POOL
 
-__all__ = ["OPS", "as_compiled", "count", "parts_of", "price"]
+__all__ = ["AFFINE", "OPS", "as_compiled", "cost_of", "count", "parts_of", "price"]
 
 OPS: dict[str, OpCost] = {
     "convolve": CONVOLVE,
@@ -41,23 +42,30 @@ ALWAYS_POSITIVE = 0.25
 """Cycles that the cheapest part costs, so that every price is positive."""
 
 
+def cost_of(layer: Layer) -> OpCost:
+    """What the cost model knows of a layer's operation on its types."""
+    if layer.type.is_affine:
+        return AFFINE.get(layer.python_op, PRIOR)
+    return OPS[layer.python_op]
+
+
 def parts_of(layer: Layer) -> Mapping[str, str]:
     """Part -> term, in the order of the columns of `count`."""
-    return OPS[layer.python_op].parts
+    return cost_of(layer).parts
 
 
 def as_compiled(layer: Layer, variant: Variant | None) -> Variant | None:
     """The variant whose code a layer has."""
-    return OPS[layer.python_op].as_compiled(layer, variant)
+    return cost_of(layer).as_compiled(layer, variant)
 
 
 def count(layer: Layer, variants: Variants, features: Features) -> np.ndarray:
     """How often each part of a layer's kernel runs, a row per variant, a column per part."""
-    return OPS[layer.python_op].count(layer, variants, features)
+    return cost_of(layer).count(layer, variants, features)
 
 
 def price(layer: Layer, variant: Variant | None, features: Features, timing: Timing) -> np.ndarray:
     """Cycles of one run of each part by the instruction mix, in the order of the columns of `count`."""
-    op = OPS[layer.python_op]
+    op = cost_of(layer)
     costs = op.price(layer, variant, features, timing)
-    return np.array([max(costs[name], ALWAYS_POSITIVE) for name in op.parts])
+    return np.maximum([costs[name] for name in op.parts], ALWAYS_POSITIVE)

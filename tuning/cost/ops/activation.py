@@ -35,7 +35,7 @@ def count(layer: Layer, variants: Variants, features: Features) -> np.ndarray:
 
 
 def price(layer: Layer, variant: Variant | None, features: Features, timing: Timing) -> dict[str, float]:
-    """A rough prior: each number is what the C source says, on paper, and a fit corrects it."""
+    """A prior for a fit, no more: instructions that the C source asks for, counted by hand; rough where it says so."""
     one = Cycles.of(timing, features)
     alu, load, store = one.alu, one.load, one.store
     # What lies between a load and a store: a maximum; an index and a table; a maximum, a power and a shift, and loads
@@ -46,7 +46,7 @@ def price(layer: Layer, variant: Variant | None, features: Features, timing: Tim
         "elements": each,
         "rest": each + one.branch,  # in a loop of its own
         "turns": one.turn,
-        "calls": 30 * alu,  # registers saved and restored, constants
+        "calls": 30 * alu,  # registers saved and restored, constants; rough
     }
 
 

@@ -84,7 +84,7 @@ def count(layer: Layer, variants: Variants, features: Features) -> np.ndarray:
 
 
 def price(layer: Layer, variant: Variant | None, features: Features, timing: Timing) -> dict[str, float]:
-    """A rough prior: each number is what the C source says, on paper, and a fit corrects it.
+    """A prior for a fit, no more: instructions that the C source asks for, counted by hand; rough where it says so.
 
     Passes are priced as a convolution's, of two elements; where they take four, packed weights twice. Plain weights are
     not: elements of cores without the DSP extension come out twice too dear, passes of plain q15 at half.
@@ -117,7 +117,7 @@ def price(layer: Layer, variant: Variant | None, features: Features, timing: Tim
         "last_turns": one.turn,
         "rest": one.turn,  # a turn of a loop that is not unrolled, around a step
         "cuts": 4 * rows * alu + branch,  # per row a subtraction, a shift, an addition, and a zero
-        "calls": 30 * alu,  # registers saved and restored, constants
+        "calls": 30 * alu,  # registers saved and restored, constants; rough
     }
 
 

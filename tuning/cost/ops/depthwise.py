@@ -181,7 +181,7 @@ def count(layer: Layer, variants: Variants, features: Features) -> np.ndarray:
 
 
 def price(layer: Layer, variant: Variant | None, features: Features, timing: Timing) -> dict[str, float]:
-    """A rough prior: each number is what the C source says, on paper, and a fit corrects it."""
+    """A prior for a fit, no more: instructions that the C source asks for, counted by hand; rough where it says so."""
     assert variant is not None
     one = Cycles.of(timing, features)
     alu, store, load, branch = one.alu, one.store, one.load, one.branch
@@ -212,8 +212,8 @@ def price(layer: Layer, variant: Variant | None, features: Features, timing: Tim
         "partial": 4 * alu + branch,  # how far a block reaches over; rough
         "flushes": 2 * alu + branch,  # a branch the other way
         "fills": 8 * alu + branch,  # counters and addresses of a group or a row; rough
-        "rows": 12 * alu + branch,  # rough, as is
-        "calls": 30 * alu,  # registers saved and restored, constants
+        "rows": 12 * alu + branch,  # a turn of the outer loop; rough
+        "calls": 30 * alu,  # registers saved and restored, constants; rough
     }
     if woven:
         costs |= {

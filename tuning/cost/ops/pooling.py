@@ -95,7 +95,7 @@ def count(layer: Layer, variants: Variants, features: Features) -> np.ndarray:
 
 
 def price(layer: Layer, variant: Variant | None, features: Features, timing: Timing) -> dict[str, float]:
-    """A rough prior: each number is what the C source says, on paper, and a fit corrects it."""
+    """A prior for a fit, no more: instructions that the C source asks for, counted by hand; rough where it says so."""
     one = Cycles.of(timing, features)
     alu, store, load, branch = one.alu, one.store, one.load, one.branch
     dsp, words = features.isa >= Isa.DSP, lane_groups(layer, features) < layer.image[2]
@@ -119,8 +119,8 @@ def price(layer: Layer, variant: Variant | None, features: Features, timing: Tim
         "strips": 12 * alu + branch,  # addresses of a lane group; rough
         "singles": 16 * alu + branch,  # where the window lies, and what of it the image clips; rough
         "clipped": 10 * alu,  # how many rows there are; rough
-        "rows": 12 * alu + branch,  # rough, as is
-        "calls": 30 * alu,  # registers saved and restored, constants
+        "rows": 12 * alu + branch,  # a turn of the outer loop; rough
+        "calls": 30 * alu,  # registers saved and restored, constants; rough
     }
 
 

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``cmsisnn-tune FILE.tflite``: the options that such a file brings, its name, and what is taken of it."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from helpers.commands import run_tune
+from helpers.tflite_files import O, T, build
+from tuning.base.errors import ModelError
+from tuning.load import load_model, own_name
+
+SIXTEEN = np.arange(16, dtype=np.int8).reshape(4, 4)
+
+
+def dense(*more: O) -> bytes:
+    """A fully connected layer of four by four, and operators on its output ``y``."""
+    tensors = [
+        T("x", (1, 4), "INT8", 0.5, 3), T("w", scale=0.25, data=SIXTEEN), T("y", (1, 4), "INT8", 4.0, -7),
+        T("z", (1, 4), "INT8", 0.5, 0),
+    ]  # fmt: skip
+    options = {"fused_activation_function": "NONE"}
+    ops = [O("FULLY_CONNECTED", ["x", "w", None], ["y"], options), *more]
+    return build(tensors, ops, ["x"], [more[-1].outputs[0] if more else "y"])
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
+    """Run the command in an empty directory that holds a small file, and one with an operator that nobody has."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dense.tflite").write_bytes(dense())
+    (tmp_path / "odd.tflite").write_bytes(dense(O("COS", ["y"], ["z"])))
+    return partial(run_tune, monkeypatch, capfd)
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("kws_ref_model.tflite", "kws_ref_model"),
+        ("my-net.v2.tflite", "my_net_v2"),
+        ("2d.tflite", "n2d"),
+        ("stdint.tflite", "stdint_net"),
+        ("int.tflite", "int_net"),
+        ("näh__.tflite", "n_h"),
+        ("___.tflite", "n"),
+        ("a" * 90 + ".tflite", "a" * 63),
+    ],
+)
+def test_a_network_is_called_after_its_file(file: str, name: str) -> None:
+    assert own_name(Path(file)) == name
+
+
+def test_a_name_of_ones_own_is_that_of_all_symbols(run, tmp_path: Path) -> None:
+    assert run("dense.tflite", "--name", "other", "-q").status == 0
+    assert (tmp_path / "build" / "other" / "other.h").is_file()
+    assert "other_run(" in (tmp_path / "build" / "other" / "other.h").read_text(encoding="utf-8")
+    refused = run("dense.tflite", "--name", "in t")
+    assert (refused.status, refused.err.count("\n")) == (2, 1)
+    assert "name: expected a C identifier" in refused.err
+
+
+def test_operations_are_listed_with_those_that_are_not_taken(run) -> None:
+    listed = run("dense.tflite", "--operations")
+    assert listed.status == 0
+    assert "FULLY_CONNECTED" in listed.out
+    odd = run("odd.tflite", "--operations")
+    assert odd.status == 1
+    assert "COS" in odd.out
+    assert "'z': no kernel for it" in odd.out
+    assert run("cifar10", "--operations").status == 2
+
+
+def test_a_file_with_an_operator_that_nobody_has_is_refused_whole(run, tmp_path: Path) -> None:
+    refused = run("odd.tflite")
+    assert (refused.status, refused.err.count("\n")) == (2, 1)
+    assert "odd.tflite" in refused.err
+    assert "COS (1x, first 'z')" in refused.err
+    assert not (tmp_path / "build").exists()
+
+
+def test_the_arithmetic_is_named_and_changes_fully_connected_layers(tmp_path: Path) -> None:
+    path = tmp_path / "dense.tflite"
+    path.write_bytes(dense())
+    device, reference = load_model(path), load_model(path, arithmetic="litert")
+    assert (device.arithmetic, reference.arithmetic) == ("tflm", "litert")
+    assert device.digest != reference.digest
+    x = np.array([[-120, 127, 5, -7]], np.int8)
+    acc = SIXTEEN.astype(np.int64) @ (x[0].astype(np.int64) - 3)
+    exact = np.sign(acc) * np.floor(np.abs(acc) / 32 + 0.5) - 7  # 0.5 * 0.25 / 4
+    assert reference.network().run(x).tolist() == [np.clip(exact, -128, 127).tolist()]
+    with pytest.raises(ModelError, match="arithmetic: expected 'tflm' or 'litert', got 'arm'"):
+        load_model(path, arithmetic="arm")
+    with pytest.raises(ModelError, match=r"arithmetic: expected a \.tflite file"):
+        load_model("cifar10", arithmetic="tflm")
+
+
+def test_without_rewrites_the_bytes_are_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "net.tflite"
+    path.write_bytes(dense(O("RELU", ["y"], ["z"])))
+    whole, plain = load_model(path), load_model(path, rewrites=False)
+    assert plain.rewrites == ()
+    x = np.random.default_rng(0).integers(-128, 128, (32, 1, 4)).astype(np.int8)
+    np.testing.assert_array_equal(whole.network().run(x), plain.network().run(x))
+
+
+def test_inputs_and_outputs_are_as_the_file_has_them(tmp_path: Path) -> None:
+    path = tmp_path / "net.tflite"
+    path.write_bytes(dense())
+    model = load_model(path)
+    (x,), (y,) = model.inputs, model.outputs
+    assert (x.name, x.shape, x.dtype, x.scale, x.zero_point) == ("x", (1, 4), np.int8, 0.5, 3)
+    assert (y.name, y.shape, y.dtype, y.scale, y.zero_point) == ("y", (1, 4), np.int8, 4.0, -7)

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every operator of `.tflite` files that is taken computes, as a graph, what the oracle makes of the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from helpers.int8_graph import assert_same_bytes, runners
+from helpers.tflite_cases import Case
+from helpers.tflite_cases_elements import ELEMENTS
+from helpers.tflite_cases_layers import LAYERS
+from helpers.tflite_cases_moves import MOVES
+from helpers.tflite_cases_networks import NETWORKS
+from tuning.importers.tflite_ops import CONVERTERS
+from tuning.importers.tflite_walk import import_tflite
+from tuning.model.rewrites import rewritten
+
+CASES: dict[str, Case] = {**LAYERS, **ELEMENTS, **MOVES, **NETWORKS}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_file_computes_what_the_oracle_says(tmp_path: Path, name: str) -> None:
+    case = CASES[name]
+    path = case.write(tmp_path / "m.tflite")
+    for arithmetic in case.arithmetics:
+        found = import_tflite(path, arithmetic)
+        for ports, names in ((found.inputs, case.inputs), (found.outputs, case.outputs)):
+            assert [port.name for port in ports] == list(names)
+            assert [port.shape for port in ports] == [tuple(case.tensor(name).shape or ()) for name in names]
+        if case.nodes is not None:
+            assert tuple(node.op for node in found.graph.nodes) == case.nodes
+        ready, run = runners(found.graph), case.start(arithmetic)
+        for seed in range(3):
+            values = case.draw(seed)
+            expected = run(values)
+            for kind, runner in ready.items():
+                made = runner.run(*(values[port] for port in case.inputs))
+                for one, other in zip(made, expected, strict=True):
+                    np.testing.assert_array_equal(one.reshape(-1), other.reshape(-1), strict=True, err_msg=kind)
+        assert_same_bytes(found.graph, rewritten(found.graph)[0], np.random.default_rng(1))
+
+
+def test_every_operator_has_a_case() -> None:
+    used = {op.code for case in CASES.values() for op in case.ops}
+    assert used >= CONVERTERS.keys()

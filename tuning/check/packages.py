@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The packages that networks with zero points are held against: LiteRT in its three kernel sets, and TFLM.
+
+They are an extra, imported here and nowhere else, and only when a `Runner` is asked for. They trust the files that they
+are given: what comes here was read by `tuning.importers.tflite_file` before.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module, metadata
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..base.errors import MissingToolError, TuningError
+from ..base.options import Arithmetic
+from ..base.units import printable
+
+REFERENCE, OPTIMISED, XNNPACK, TFLM = "reference", "optimised", "XNNPACK", "TFLM"
+"""Kernel sets: LiteRT's ``BUILTIN_REF``, its optimised ones without delegates, its default; a device's."""
+
+Samples = Sequence[Sequence[np.ndarray]]
+"""For each sample the inputs, or the outputs."""
+_LEAST_ARENA = 1 << 22
+_LONGEST_REASON = 200
+
+
+class PackageError(TuningError):
+    """A package does not run a file."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A ``.tflite`` file to be run: its bytes, how many outputs it has, and the bytes of all its tensors together."""
+
+    content: bytes
+    outputs: int
+    tensor_bytes: int
+
+
+class Runner(Protocol):
+    """A package."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def kernels(self) -> tuple[str, ...]:
+        """Its sets of kernels."""
+
+    def run(self, kernels: str, piece: Piece, samples: Samples) -> Samples:
+        """Run a file with one of `kernels` on one sample after the other, and give their outputs.
+
+        Raises
+        ------
+        PackageError
+            It cannot, and why.
+        """
+
+
+def runner(package: Arithmetic) -> Runner:
+    """The installed package whose kernels define an arithmetic.
+
+    Raises
+    ------
+    MissingToolError
+        It is not installed.
+    """
+    return LiteRT() if package is Arithmetic.LITERT else TFLiteMicro()
+
+
+class LiteRT:
+    """The package ai-edge-litert."""
+
+    name, kernels = "LiteRT", (REFERENCE, OPTIMISED, XNNPACK)
+
+    def __init__(self) -> None:
+        module = _imported("ai_edge_litert.interpreter", "ai-edge-litert", Arithmetic.LITERT)
+        types = module.OpResolverType
+        self._interpreter = module.Interpreter
+        chosen = (types.BUILTIN_REF, types.BUILTIN_WITHOUT_DEFAULT_DELEGATES, types.AUTO)
+        self._resolvers = dict(zip(self.kernels, chosen, strict=True))
+        self.version = metadata.version("ai-edge-litert")
+
+    def run(self, kernels: str, piece: Piece, samples: Samples) -> Samples:
+        def ran() -> Samples:
+            interpreter = self._interpreter(
+                model_content=piece.content, num_threads=1, experimental_op_resolver_type=self._resolvers[kernels]
+            )
+            interpreter.allocate_tensors()
+            given = [detail["index"] for detail in interpreter.get_input_details()]
+            wanted = [detail["index"] for detail in interpreter.get_output_details()]
+            found = []
+            for sample in samples:
+                for index, value in zip(given, sample, strict=True):
+                    interpreter.set_tensor(index, value)
+                interpreter.invoke()
+                found.append([interpreter.get_tensor(index) for index in wanted])
+            return found
+
+        return _run(ran)
+
+
+class TFLiteMicro:
+    """The package tflite-micro."""
+
+    name, kernels = "TFLM", (TFLM,)
+
+    def __init__(self) -> None:
+        self._runtime = _imported("tflite_micro.python.tflite_micro.runtime", "tflite-micro", Arithmetic.TFLM)
+        self.version = metadata.version("tflite-micro")
+
+    def run(self, kernels: str, piece: Piece, samples: Samples) -> Samples:
+        def ran() -> Samples:
+            # Beside the tensors there are records of them, and scratch.
+            arena = _LEAST_ARENA + 2 * (piece.tensor_bytes + len(piece.content))
+            interpreter = self._runtime.Interpreter.from_bytes(piece.content, arena_size=arena)
+            found = []
+            for sample in samples:
+                for index, value in enumerate(sample):
+                    interpreter.set_input(value, index)
+                interpreter.invoke()
+                found.append([np.array(interpreter.get_output(index)) for index in range(piece.outputs)])
+            return found
+
+        return _run(ran)
+
+
+def _imported(module: str, package: str, option: Arithmetic) -> Any:
+    try:
+        return import_module(module)
+    except ImportError:
+        raise MissingToolError(
+            f"--against {option}: the package {package} is not installed: pip install 'cmsisnn-x[against]'"
+        ) from None
+
+
+def _run(ran: Callable[[], Samples]) -> Samples:
+    with _stderr() as said:
+        try:
+            return ran()
+        except (RuntimeError, ValueError, IndexError) as problem:
+            texts = (*said(), str(problem))
+    text = next((line for line in texts if line), "no reason given")
+    raise PackageError(printable(text)[:_LONGEST_REASON])
+
+
+@contextmanager
+def _stderr() -> Iterator[Callable[[], list[str]]]:
+    """What native code writes to the standard error is kept from the terminal, and given by the line when asked for."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as stream:
+        kept = os.dup(2)
+        os.dup2(stream.fileno(), 2)
+
+        def lines() -> list[str]:
+            stream.seek(0)
+            text = stream.read().decode(errors="replace")
+            return [re.sub(r"^ERROR: |\s+$", "", line) for line in text.splitlines() if not line.startswith("INFO")]
+
+        try:
+            yield lines
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

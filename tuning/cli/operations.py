@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``cmsisnn-tune MODEL --operations``: what a file uses, and whether each of it is taken."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..base.console import console, make_table
+from ..base.options import Arithmetic
+
+if TYPE_CHECKING:
+    from ..importers.tflite_walk import Operation
+
+
+def print_operations(source: str, arithmetic: Arithmetic | None, *, no_color: bool) -> int:
+    """Print a line per operator; the exit status: 1 if some are not taken."""
+    from ..importers.tflite_walk import operations
+    from ..load import require_tflite
+
+    found = operations(require_tflite(source), arithmetic.value if arithmetic else "tflm")
+    numbers = ("count", "taken")
+    table = make_table("operator", *numbers, "becomes", "why not", right=numbers)
+    for code, uses in _by_code(found).items():
+        refused = [use for use in uses if use.problem]
+        kinds = sorted({_kind(node) for use in uses for node in use.nodes})
+        reason = f"{refused[0].tensor!r}: {refused[0].problem}" if refused else ""
+        table.add_row(code, str(len(uses)), str(len(uses) - len(refused)), ", ".join(kinds), reason)
+    console(no_color).print(table)
+    return 1 if any(use.problem for use in found) else 0
+
+
+def _by_code(found: Sequence[Operation]) -> dict[str, list[Operation]]:
+    result: dict[str, list[Operation]] = {}
+    for operation in sorted(found, key=lambda one: one.code):
+        result.setdefault(operation.code, []).append(operation)
+    return result
+
+
+def _kind(node: str) -> str:
+    """A layer's name without the numbers of its operator and output."""
+    return re.sub(r"(_\d+)+$", "", node)

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Operations with zero points that multiply no weights, and 16-bit activations by 8-bit weights: simple priors.
+
+Each number is what a kernel needs on paper: loads and stores, and instructions between them. Nothing was fitted yet.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from cmsisnn_x.isa import Features, Isa
+from cmsisnn_x.layers import Layer
+from cmsisnn_x.variant import Variant
+
+from ..instructions import Cycles
+from ..loops import Counts, without_knobs
+from ..op_cost import OpCost, Timing, Variants
+
+PARTS = {
+    "elements": "multiply_accumulate",  # read and combined
+    "outputs": "requantise",  # brought into their range and stored
+    "runs": "loop",  # rows of a softmax, of a copy, of a concatenation; times that a shorter operand begins anew
+    "calls": "loop",
+}
+
+MORE_INSTRUCTIONS = {"dsp": 6, "v7m": 10, "v6m": 30}
+"""Of a multiplier and a zero point, on top of a shift: a long multiplication where there is one, else four."""
+SHIFT_INSTRUCTIONS = 4
+"""Of a shift, its rounding and a saturation."""
+EXPONENTIAL = 60
+"""Instructions of a fixed-point exponential besides its seven high products; rough."""
+
+
+def kind_of(features: Features) -> str:
+    """How a core multiplies 32 by 32 bits: ``"dsp"``, ``"v7m"``, or ``"v6m"`` in four parts."""
+    if features.isa >= Isa.DSP:
+        return "dsp"
+    return "v7m" if features.unaligned else "v6m"
+
+
+def more_cycles(features: Features, timing: Timing) -> float:
+    """Of an output with a multiplier, on top of what one with a shift takes."""
+    return MORE_INSTRUCTIONS[kind_of(features)] * Cycles.of(timing, features).alu
+
+
+def _count(layer: Layer) -> Counts:
+    size, out, op = prod(layer.input_shape), prod(layer.output_shape), layer.op
+    counts: Counts = {"elements": out, "outputs": out, "runs": 1, "calls": 1}
+    if layer.more_inputs and op != "concat":
+        counts["runs"] = size // prod(layer.more_inputs[0])
+    elif op == "softmax":
+        counts["runs"] = prod(layer.input_shape[:-1])
+    elif op == "concat":
+        counts["runs"] = layer.input_shape[0] * len(layer.input_shapes)
+    elif op == "mean":
+        counts["elements"], counts["runs"] = size, out
+    elif layer.view is not None:
+        counts["elements"], counts["runs"] = prod(layer.view.shape), prod(layer.view.shape[:-1])
+    elif op == "resize_nearest":
+        counts["runs"] = layer.output_image[0] * layer.output_image[1]
+    elif layer.row.is_weighted:
+        counts["elements"] = layer.macs // layer.samples
+    return {name: layer.samples * value for name, value in counts.items()}
+
+
+def count(layer: Layer, variants: Variants, features: Features) -> np.ndarray:
+    return without_knobs(_count(layer), variants, PARTS)
+
+
+def price(layer: Layer, variant: Variant | None, features: Features, timing: Timing) -> dict[str, float]:
+    """A rough prior."""
+    one = Cycles.of(timing, features)
+    alu, load, store = one.alu, one.load, one.store
+    more = more_cycles(features, timing)
+    requantised = SHIFT_INSTRUCTIONS * alu + more + store
+    clamped, stored = 2 * alu + store, store
+    high = more + alu  # a high product
+    element, output = {
+        "add": (4 * load + 2 * alu, requantised),  # two tables
+        "multiply": (2 * load + 2 * alu + one.mac, requantised),
+        "maximum": (2 * load + 2 * alu, clamped),
+        "minimum": (2 * load + 2 * alu, clamped),
+        "look_up": (2 * load + alu, stored),
+        "requantise": (load + alu, requantised),
+        "mean": (load + alu, requantised),
+        "softmax": (load + EXPONENTIAL * alu + 7 * high, load + (EXPONENTIAL + 8) * alu + 8 * high + store),
+        "sigmoid": (3 * load + 14 * alu + 2 * one.mac, clamped),  # between two points of a table
+        "tanh": (3 * load + 14 * alu + 2 * one.mac, clamped),
+        "concat": (load / 2, store / 2),  # by words where they fit
+        "copy": (load + 2 * alu, stored),
+        "pad": (load + 2 * alu, stored + alu),
+        "resize_nearest": (load + alu, stored),
+    }.get(layer.op, (2 * load + 2 * one.mac + alu, requantised + 2 * more))  # sums of 64 bits
+    return {
+        "elements": element + one.turn / 4,
+        "outputs": output,
+        "runs": (12 + 12 * (layer.op == "softmax")) * alu + one.branch,
+        "calls": 30 * alu,  # registers saved and restored, constants
+    }
+
+
+PRIOR = OpCost(PARTS, count, price)
+AFFINE = dict.fromkeys(
+    (
+        "add", "multiply", "maximum", "minimum", "look_up", "requantise", "mean", "softmax", "concat", "copy", "pad",
+        "resize_nearest", "sigmoid", "tanh",
+    ),
+    PRIOR,
+)  # fmt: skip
+"""Name of the Python function -> its cost with zero points; what multiplies weights or slides windows costs what its
+twin does, and more: `tuning.cost.affine`.
+"""

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Static assertions: what must hold between the macros of the configuration and the arrays, for whoever edits one by
+hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from cmsisnn_x.graph import Node
+from tuning.plan import LayerPlan, Plan
+
+from .arguments import element, numbered
+from .check import is_in_place
+
+
+@dataclass(frozen=True)
+class Check:
+    """A static assertion; the name is what the compiler prints."""
+
+    condition: str
+    name: str
+
+
+def input_sides(node: Node) -> list[str]:
+    """What macros of the inputs are called: ``INPUT``, or ``INPUT_0`` and so on."""
+    return [name.upper() for name in numbered("input", len(node.inputs))]
+
+
+def checks(plan: Plan, operands: Sequence[dict[str, str]]) -> Iterable[Check]:
+    """All assertions; `operands` holds the names of each layer's arrays."""
+    for node, item, own in zip(plan.graph.nodes, plan.layers, operands, strict=True):
+        yield from _places(plan, node, item)
+        yield from _links(plan, node, item)
+        p, name = f"{plan.model.upper()}_{item.layer.name.upper()}", item.layer.name
+        if plan.wiring is not None:
+            yield from _sizes(plan, node, item)
+        for kind, array in own.items():
+            if plan.wiring is None and kind == "bias":
+                bytes_of_bias = f"{p}_OUT_CH * {p}_WEIGHT_BITS / 8"
+                yield Check(f"sizeof({array}) == {bytes_of_bias}", f"{name}_bias_matches_the_configuration")
+            else:
+                yield Check(f"sizeof({array}) == {p}_{kind.upper()}_BYTES", f"{name}_{kind}_match_the_configuration")
+
+
+def _places(plan: Plan, node: Node, item: LayerPlan) -> Iterator[Check]:
+    """Buffers lie in the arena, and apart."""
+    p, name = f"{plan.model.upper()}_{item.layer.name.upper()}", item.layer.name
+    sides = input_sides(node)
+    offsets = {**dict(zip(sides, item.all_inputs, strict=False)), "OUTPUT": item.output_offset}
+    if item.scratch_bytes:
+        offsets["SCRATCH"] = item.scratch_offset
+    placed = [side for side, offset in offsets.items() if offset is not None]
+    for side in placed:
+        yield Check(f"CXN_INSIDE({p}, {side})", f"{name}_{side.lower()}_lies_in_the_arena")
+    for a, b in combinations(placed, 2):
+        if a in sides and b in sides:  # two tensors that are read, or one twice
+            continue
+        if b == "OUTPUT" and is_in_place(item, sides.index(a)):
+            yield Check(f"{p}_{a}_OFFSET == {p}_OUTPUT_OFFSET", f"{name}_works_in_place")
+        else:
+            yield Check(f"CXN_APART({p}, {a}, {b})", f"{name}_{a.lower()}_and_{b.lower()}_are_apart")
+
+
+def _links(plan: Plan, node: Node, item: LayerPlan) -> Iterator[Check]:
+    """Every reader reads where its producer writes."""
+    p, name = f"{plan.model.upper()}_{item.layer.name.upper()}", item.layer.name
+    several = len(node.inputs) > 1
+    for side, tensor in zip(input_sides(node), node.inputs, strict=True):
+        producer = plan.graph.producer(tensor)
+        if producer is None:
+            continue
+        before = f"{plan.model.upper()}_{producer.name.upper()}"
+        what = side.lower() if several else "input"
+        conv = plan.layers[plan.graph.index(producer)]
+        yield Check(
+            f"CXN_SIZE_OUTPUT({before}) == CXN_SIZE_{side}({p})",
+            f"{name}_{what}_has_the_size_of_the_output_before",
+        )
+        if item.fused_into is None:
+            if plan.wiring is None or conv.output_offset is not None:
+                reads = f"{name}_{what + '_' if several else ''}reads_where_the_layer_before_writes"
+                yield Check(f"{before}_OUTPUT_OFFSET == {p}_{side}_OFFSET", reads)
+        elif item.output_offset is not None:
+            for own, offset in (("INPUT", conv.input_offset), ("SCRATCH", conv.scratch_offset)):
+                if offset is not None:
+                    what = f"{conv.layer.name}_{own.lower()}_and_{name}_output_are_apart"
+                    yield Check(f"CXN_APART_OF({before}, {own}, {p}, OUTPUT)", what)
+
+
+def _sizes(plan: Plan, node: Node, item: LayerPlan) -> Iterator[Check]:
+    """The bytes of buffers are those of the geometry, all samples."""
+    p, layer = f"{plan.model.upper()}_{item.layer.name.upper()}", item.layer
+    side = input_sides(node)[0]
+    for name, short, own in ((side, "IN", layer.type), ("OUTPUT", "OUT", layer.output_type)):
+        size = f"(size_t){p}_{short}_H * {p}_{short}_W * {p}_{short}_CH * sizeof({element(own)}) * {layer.samples}"
+        yield Check(f"CXN_SIZE_{name}({p}) == {size}", f"{layer.name}_{name.lower()}_has_its_geometry")

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Any file that a network comes in -> a checked `Model`: the reader is chosen by what the file is."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from .base.errors import ModelError
+from .base.names import model_name_problem
+from .model import Model, find_model, read_model
+
+TFLITE = ".tflite"
+
+
+def load_model(
+    source: str | os.PathLike[str],
+    *,
+    name: str | None = None,
+    arithmetic: str | None = None,
+    rewrites: bool = True,
+) -> Model:
+    """Read and check a model file.
+
+    Parameters
+    ----------
+    source : path or str
+        A YAML file of q7 or q15, a quantised ``.tflite`` file, or the name of a shipped model (``"cifar10"``).
+    name : str, optional
+        What the network is called in C; by default what a YAML file says, else what the file is called.
+    arithmetic : {"tflm", "litert"}, optional
+        Of a ``.tflite`` file: whose bytes the network gives, those of TensorFlow Lite Micro on a device (the default)
+        or of LiteRT's reference kernels.
+    rewrites : bool
+        Of a ``.tflite`` file: whether the graph is rewritten where that changes no byte (:mod:`tuning.model.rewrites`).
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    ModelError
+        Where in the file, what was expected, what was got and a suggestion. What a ``.tflite`` file holds that is not
+        taken is named all at once.
+
+    Examples
+    --------
+    >>> import tuning
+    >>> tuning.load_model("cifar10")
+    <Model cifar10: 8 layers, 12,298,240 MAC, q7 (32, 32, 3) -> (10,)>
+    """
+    path = find_model(source)
+    if path.suffix.lower() == TFLITE:
+        return _tflite_model(path, name, arithmetic or "tflm", rewrites)
+    if arithmetic is not None:
+        raise ModelError(f"{path}: arithmetic: expected a .tflite file, got powers of two, which have one arithmetic")
+    return read_model(path, name)
+
+
+def require_tflite(source: str | os.PathLike[str]) -> Path:
+    """The path of a ``.tflite`` file; a `ModelError` where it is another model."""
+    path = find_model(source)
+    if path.suffix.lower() != TFLITE:
+        raise ModelError(f"{path}: --operations: expected a .tflite file, got a model of powers of two")
+    return path
+
+
+def _tflite_model(path: Path, name: str | None, arithmetic: str, rewrites: bool) -> Model:
+    from .importers.tflite_walk import import_tflite
+    from .model import graph_model
+    from .model.rewrites import rewritten
+
+    called = own_name(path) if name is None else name
+    if problem := model_name_problem(called):
+        raise ModelError(f"name: {problem}" if name is not None else f"{path}: {problem}; give it a --name")
+    found = import_tflite(path, arithmetic)
+    graph, done = rewritten(found.graph) if rewrites else (found.graph, ())
+    return graph_model(
+        called, graph, path, ports=(found.inputs, found.outputs), arithmetic=arithmetic, rewrites=done,
+        source=found.file.content,
+    )  # fmt: skip
+
+
+def own_name(path: Path) -> str:
+    """What a network is called after its file.
+
+    Examples
+    --------
+    >>> own_name(Path("models/my-net.v2.tflite"))
+    'my_net_v2'
+    """
+    text = re.sub(r"_+", "_", re.sub(r"[^A-Za-z0-9]+", "_", path.stem)).strip("_")[:63]
+    if not text or text[0].isdigit():
+        text = f"n{text}"
+    return f"{text}_net"[:63] if model_name_problem(text) else text
