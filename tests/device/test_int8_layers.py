@@ -8,7 +8,6 @@ import pytest
 
 from cmsisnn_x.layers import Layer
 from cmsisnn_x.op import device_variant_problem, device_variants
-from cmsisnn_x.variant import Variant
 from helpers.affine_layers import KINDS, weighted
 from helpers.device import Build, Case, assert_kernel, check_on_host, host_compiler, sample
 from helpers.layers import features

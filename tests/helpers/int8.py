@@ -18,9 +18,9 @@ from cmsisnn_x.affine import (
     AffineRescale,
     AffineSoftmax,
     AffineSum,
-    Scheme,
     quantize_multiplier,
 )
+from cmsisnn_x.affine_curves import Scheme
 from cmsisnn_x.graph import Graph, Node, Tensor
 from cmsisnn_x.layers import Layer, View
 from cmsisnn_x.scheme import TENSOR_TYPES
@@ -223,6 +223,17 @@ def chain() -> Graph:
     return b.graph(b.softmax("prob", x))
 
 
+def products() -> Graph:
+    """What multiplies weights, one after the other: dilated, in groups, pooled."""
+    b = Builder()
+    x = b.input("image", (11, 8, 4))
+    x = b.pool("pool1", b.conv("conv1", x, 8), 2, 2)
+    x = b.conv("dw", x, 0, depthwise=True, stride=2)
+    x = b.conv("dilated", x, 6, dilation=2)
+    x = b.pool("pool2", b.conv("grouped", x, 4, groups=2), 2, 1, maximum=False)
+    return b.graph(b.dense("fc", x, 5))
+
+
 def residual() -> Graph:
     """A block whose input is read twice, and added at its end, over one of its inputs: nobody reads that again."""
     b = Builder()
@@ -283,5 +294,5 @@ def types() -> Graph:
 
 
 GRAPHS: dict[str, Callable[[], Graph]] = {
-    made.__name__: made for made in (chain, residual, two_inputs, two_outputs, constants, batch, moves, types)
+    made.__name__: made for made in (chain, products, residual, two_inputs, two_outputs, constants, batch, moves, types)
 }

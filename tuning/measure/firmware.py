@@ -72,7 +72,8 @@ def written(plan: Plan) -> Iterator[Firmware]:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf-8")
         layers = tuple(item.layer for item in plan.layers)
-        yield Firmware(Path(name), plan.model, plan.target.core, plan.target.name, plan.cflags, layers, ())
+        made = (Path(name), plan.model, plan.target.core, plan.target.name, plan.cflags, layers, ())
+        yield Firmware(*made, wiring=plan.wiring)
 
 
 def _emulate(plan: Plan, toolchain: Toolchain) -> Measurement:

@@ -33,6 +33,8 @@ SCHEMA = "plan-2"
 
 ARRAYS = ("weights", "bias")
 """The fields of a layer that a plan file has the digests of."""
+CONSTANTS = (*ARRAYS, "table")
+"""The same with what few layers have."""
 
 
 class Totals(TypedDict):
@@ -313,6 +315,12 @@ class Plan:
         if self.wiring is not None:
             for key, tensors in (("inputs", self.inputs), ("outputs", self.outputs), ("constants", self.constants)):
                 found[key] = [tensor_to_dict(tensor) for tensor in tensors]
+            if states := self.wiring.states:
+                known = self.wiring.tensors
+                found["states"] = [
+                    {**tensor_to_dict(known[one.read]), "write": one.write, "initial": array_digest(one.initial)}
+                    for one in states
+                ]
         return found
 
     def _tensors(self) -> list[dict[str, Any]]:
