@@ -45,6 +45,8 @@ def _sum(sign: int) -> Converter:
         _check_broadcast(a, b, out)
         if a.type == "int16" and walk.arithmetic == "litert" and _shifts_in_litert(op, a, b, out):
             raise Refused("LiteRT adds int16 of power-of-two scales in shifts of its own (pot_scale_int16)")
+        if a.type == "int16":
+            require_zero(a, b, out)
         scheme = AffineSum.of(
             (a.scale, b.scale, out.scale), (a.zero_point, b.zero_point, out.zero_point), limits_of(op, out),
             sign=sign, dtype=a.type,
