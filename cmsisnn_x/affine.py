@@ -22,6 +22,7 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 
+from .errors import CmsisnnError
 from .scheme import TENSOR_TYPES, wrapped
 
 MULTIPLIER_MAX = 2**31 - 1
@@ -48,7 +49,7 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
 
     Raises
     ------
-    ValueError
+    CmsisnnError
         `real` is negative, infinite or no number.
 
     Examples
@@ -57,12 +58,20 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
     (1073741824, -1)
     """
     if not 0 <= real < float("inf"):
-        raise ValueError(f"real: expected a finite factor of at least 0, got {real!r}")
+        raise CmsisnnError(f"real: expected a finite factor of at least 0, got {real!r}")
     fraction, shift = frexp(real)
     multiplier = int(fraction * 2**31 + 0.5)
     if multiplier == 2**31:
         multiplier, shift = 2**30, shift + 1
     return (multiplier, shift) if multiplier and shift >= -31 else (0, 0)
+
+
+def kernel_multiplier(real: float) -> tuple[int, int]:
+    """As :func:`quantize_multiplier`, of a factor that is not too large for kernels: a `CmsisnnError` where it is."""
+    multiplier, shift = quantize_multiplier(real)
+    if shift > SHIFTS[1]:
+        raise CmsisnnError(f"real: expected a factor below 2^{SHIFTS[1]}, got {real:g}")
+    return multiplier, shift
 
 
 def high_multiply(a: np.ndarray, b: np.ndarray | int) -> np.ndarray:
@@ -83,6 +92,20 @@ def rescale(x: np.ndarray, multiplier: np.ndarray | int, shift: np.ndarray | int
     return rounding_divide(high_multiply(wrapped(np.asarray(x, np.int64) << left), multiplier), right)
 
 
+def exponential(a: np.ndarray) -> np.ndarray:
+    """exp of numbers up to 0 in Q5.26, in Q0.31: a polynomial of the last quarter, times powers of e; int64."""
+    a = np.asarray(a, np.int64)
+    last = (a & (2**24 - 1)) - 2**24
+    rest = last - a
+    x = (last << 5) + 2**28
+    square = high_multiply(x, x)
+    y = high_multiply(rounding_divide(high_multiply(square, square), 2) + high_multiply(square, x), 715827883) + square
+    result = 1895147668 + high_multiply(np.full_like(a, 1895147668), x + rounding_divide(y, 1))
+    for bit, power in enumerate((1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242), start=24):
+        result = np.where(rest >> bit & 1, high_multiply(result, power), result)
+    return np.where(a == 0, MULTIPLIER_MAX, result)
+
+
 def activation_range(activation: str | None, dtype: str, scale: float, zero_point: int) -> tuple[int, int]:
     """The integers that a fused activation leaves of an output.
 
@@ -99,17 +122,28 @@ def activation_range(activation: str | None, dtype: str, scale: float, zero_poin
     -------
     (int, int)
         Least and largest.
+
+    Raises
+    ------
+    CmsisnnError
+        The scale is so small that a limit does not fit 32 bits.
     """
     own = TENSOR_TYPES[dtype]
 
     def at(real: float) -> int:
+        quotient = real / float(np.float32(scale))
+        if abs(quotient) >= 2**31:
+            raise CmsisnnError(f"scale: expected one at which {real} is less than 2^31 steps, got {scale:g}")
         quotient = float(np.float32(real) / np.float32(scale))
         return zero_point + int(np.floor(abs(quotient) + 0.5)) * (1 if quotient >= 0 else -1)
 
-    low, high = {
-        None: (own.low, own.high), "relu": (zero_point, own.high), "relu6": (zero_point, at(6)),
-        "relu_n1_to_1": (at(-1), at(1)),
-    }[activation]  # fmt: skip
+    low, high = own.low, own.high
+    if activation in ("relu", "relu6"):
+        low = zero_point
+    if activation == "relu6":
+        high = at(6)
+    if activation == "relu_n1_to_1":
+        low, high = at(-1), at(1)
     return max(own.low, low), min(own.high, high)
 
 
@@ -465,6 +499,14 @@ class AffineSoftmax:
     @property
     def high(self) -> int:
         return (1 << self.bits - 1) - 1
+
+    @cached_property
+    def table(self) -> np.ndarray:
+        """exp of every distance below the maximum that counts, 0, 1, .., in Q0.31; int32. The others are 0."""
+        distance = np.arange(256, dtype=np.int64)
+        scaled = high_multiply(np.minimum(distance << max(self.shift, 0), MULTIPLIER_MAX) * -1, self.multiplier)
+        values = np.where(-distance >= self.diff_min, exponential(scaled), 0)
+        return values[: int(np.flatnonzero(values)[-1]) + 1].astype(np.int32)
 
     def macros(self) -> Mapping[str, int]:
         return {"MULTIPLIER": self.multiplier, "EXPONENT": self.shift, "DIFF_MIN": self.diff_min, "OUT_BITS": self.bits}

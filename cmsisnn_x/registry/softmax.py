@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from .._arguments import SOFTMAX_MAX
+from ..affine import AffineSoftmax
 from ..errors import GeometryError
 from ..layers import Layer
 from ..op import Op, Shape
+from ..variant import Variant
 from ._shared import AFFINE_ALIKE, ALIKE
 
 
@@ -32,6 +34,19 @@ def _append(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray]) ->
     append(layer.samples * prod(layer.input_shape[:-1]), layer.input_shape[-1], layer.scheme)
 
 
+def _macros(layer: Layer) -> dict[str, int | str]:
+    return {"ROWS": prod(layer.input_shape[:-1]), "COLS": layer.input_shape[-1], "TABLE": len(_scheme(layer).table)}
+
+
+def _operands(layer: Layer, variant: Variant | None) -> dict[str, np.ndarray]:
+    return {"table": _scheme(layer).table}
+
+
+def _scheme(layer: Layer) -> AffineSoftmax:
+    assert isinstance(layer.scheme, AffineSoftmax)
+    return layer.scheme
+
+
 SOFTMAX = Op(
     "softmax",
     "softmax",
@@ -40,5 +55,7 @@ SOFTMAX = Op(
     infer=_infer,
     most_elements=SOFTMAX_MAX,
     is_nonnegative=True,
+    macros=_macros,
+    operands=_operands,
     append=_append,
 )

@@ -59,8 +59,8 @@ class SimdCase:
             shapes = ((1, 1, self.x.shape[1]), (1, 1, self.expected.shape[1]))
         bits = 8 if self.weights is None else 8 * self.weights.itemsize
         scheme = self.requant
-        numbers = (op, wide, *shapes[0], *shapes[1], *self.kernel, *self.stride, *self.first,
-                   scheme.bias_shift, scheme.out_shift, scheme.low, scheme.high, scheme.fill, bits)  # fmt: skip
+        numbers = (op, wide, *shapes[0], *shapes[1], *self.kernel, *self.stride, *self.first, 1, 1, bits,
+                   scheme.bias_shift, scheme.out_shift, scheme.low, scheme.high, scheme.fill, 0, 0)  # fmt: skip
         arrays = [self.x]
         if self.weights is not None:
             bias = np.zeros(shapes[1][2], self.weights.dtype) if self.bias is None else self.bias

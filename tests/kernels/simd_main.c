@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Runs cases from standard input on one table of the host kernels: for processors that the tests emulate, and for sanitizers.
  *
- *   case:   int32 op (0 convolve, 1 depthwise, 2 dot rows, 3 max pool, 4 avg pool), int32 wide, simd_geometry, then x, weights, bias
+ *   case:   int32 op (0 convolve, 1 depthwise, 2 dot rows, 3 max pool, 4 avg pool), int32 wide, the int32 numbers of
+ *           simd_geometry in its order, then x, weights, bias, and with zero points multipliers, left and right shifts, factors
  *   answer: the output
  */
 #include <stdio.h>
@@ -23,19 +24,31 @@ static void *receive(size_t size)
 
 int main(int argc, char **argv)
 {
-    int32_t head[2];
-    simd_geometry g;
+    int32_t head[2], n[22];
     const simd_isa *isa = argc == 2 ? simd_find(argv[1]) : NULL;
     if (!isa)
         return 2;
-    while (fread(head, sizeof head, 1, stdin) == 1 && fread(&g, sizeof g, 1, stdin) == 1) {
-        const int op = head[0], wide = head[1];
+    while (fread(head, sizeof head, 1, stdin) == 1 && fread(n, sizeof n, 1, stdin) == 1) {
+        simd_geometry g = {.in_h = n[0], .in_w = n[1], .in_ch = n[2], .out_h = n[3], .out_w = n[4], .out_ch = n[5],
+                           .kernel_h = n[6], .kernel_w = n[7], .stride_y = n[8], .stride_x = n[9], .pad_top = n[10],
+                           .pad_left = n[11], .dilation_y = n[12], .dilation_x = n[13], .weight_bits = n[14],
+                           .requant = {.bias_shift = n[15], .out_shift = n[16], .low = n[17], .high = n[18],
+                                       .fill = n[19], .kind = n[20], .zero_point = n[21]}};
+        const int op = head[0], wide = head[1], has_channels = op < 3 && g.requant.kind != SIMD_POW2;
+        const size_t channels = (size_t)g.out_ch * sizeof(int32_t);
         const size_t element = wide ? 2 : 1, weight = (size_t)g.weight_bits / 8;
         const size_t out_size = (size_t)g.out_h * (size_t)g.out_w * (size_t)g.out_ch * element;
         const size_t taps = (size_t)g.kernel_h * (size_t)g.kernel_w * (op == 1 ? 1 : (size_t)g.in_ch);
         void *x = receive((size_t)g.in_h * (size_t)g.in_w * (size_t)g.in_ch * element);
         void *weights = receive(op < 3 ? (size_t)g.out_ch * taps * weight : 0);
-        void *bias = receive(op < 3 ? (size_t)g.out_ch * weight : 0);
+        void *bias = receive(op >= 3 ? 0 : has_channels ? channels : (size_t)g.out_ch * weight);
+        void *multiplier = receive(has_channels ? channels : 0), *left = receive(has_channels ? channels : 0);
+        void *right = receive(has_channels ? channels : 0);
+        void *real = receive(has_channels && g.requant.kind == SIMD_AFFINE_FLOAT ? 2 * channels : 0);
+        g.requant.multiplier = multiplier;
+        g.requant.left = left;
+        g.requant.right = right;
+        g.requant.real = real;
         void *out = malloc(out_size);
         memset(out, 0x5b, out_size);
         if (op < 2) {
@@ -59,6 +72,10 @@ int main(int argc, char **argv)
         free(x);
         free(weights);
         free(bias);
+        free(multiplier);
+        free(left);
+        free(right);
+        free(real);
         free(out);
     }
     return 0;

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from cmsisnn_x import _simd
 from cmsisnn_x.errors import CmsisnnError
 from cmsisnn_x.scheme import Pow2
+from helpers.affine_cases import AffineCase, affine_cases, fixed_affine_case
 from helpers.arrays import assert_bit_exact, assert_untouched, guarded
 from helpers.simd_cases import OPS, SimdCase, fixed_case, simd_cases
 from helpers.strategies import DTYPES
@@ -166,22 +167,27 @@ def test_packing_and_running_leak_nothing() -> None:
 # ---- other processors, and sanitizers: simd_main.c reads cases, answers with outputs ----
 
 
-def sample_cases() -> list[SimdCase]:
+def sample_cases() -> list[SimdCase | AffineCase]:
     """A few hundred cases without hypothesis' search: the program runs once."""
-    cases: list[SimdCase] = []
+    cases: list[SimdCase | AffineCase] = []
 
     @settings(max_examples=250, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
-    @given(simd_cases(samples=1))
-    def collect(case: SimdCase) -> None:
-        cases.append(case)
+    @given(
+        simd_cases(samples=1),
+        affine_cases(plain=True),
+        affine_cases("fully_connected", rounding="float", plain=True),
+    )
+    def collect(one: SimdCase, other: AffineCase, dense: AffineCase) -> None:
+        cases.extend((one, other, dense))
 
     collect()
     cases.append(fixed_case("convolve", "q7", (9, 17, 20), 37, (3, 3), (1, 1), (1, 1), (9, 17)))
     cases.append(fixed_case("convolve", "q15", (9, 17, 20), 37, (3, 3), (1, 1), (1, 1), (9, 17)))
+    cases.append(fixed_affine_case("convolve", (9, 17, 20), 37, (3, 3), (1, 1), (1, 1), (9, 17)))
     return cases
 
 
-def answer(command: list[str], cases: list[SimdCase]) -> list[np.ndarray]:
+def answer(command: list[str], cases: list[SimdCase | AffineCase]) -> list[np.ndarray]:
     done = subprocess.run(command, input=b"".join(case.message() for case in cases), capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()[-3000:]
     outputs, at = [], 0

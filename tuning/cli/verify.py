@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..base.errors import OptionError, TuningError
-from ..base.options import Compiler
+from ..base.options import Arithmetic, Compiler
 from .program import Command, run, show_version
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ def main() -> None:
 @app.command(
     cls=Command,
     no_args_is_help=True,
-    epilog="Exit status: 0 done and exact, 1 the firmware differs from the Python kernels, 2 bad usage or bad input.",
+    epilog="Exit status: 0 done and exact, 1 the firmware, or the package of --against, differs from the Python "
+    "kernels, 2 bad usage or bad input.",
 )
 def verify_command(
     directory: Annotated[
@@ -66,7 +67,12 @@ def verify_command(
     compiler: Annotated[
         Compiler | None, typer.Option(help="Default: arm-none-eabi-gcc when on PATH, else Clang.", show_default=False)
     ] = None,
-    samples: Annotated[int, typer.Option(min=1, metavar="N", help="Random inputs to compare.")] = DEFAULT_SAMPLES,
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Random inputs to compare. Default: 2, with --against 5.", show_default=False
+        ),
+    ] = None,
     input_file: Annotated[
         Path | None,
         typer.Option(
@@ -76,8 +82,16 @@ def verify_command(
     model: Annotated[
         str | None,
         typer.Option(
-            metavar="MODEL.yaml",
+            metavar="MODEL",
             help="Take the weights to compare with from the model, not from DIR.",
+            show_default=False,
+        ),
+    ] = None,
+    against: Annotated[
+        Arithmetic | None,
+        typer.Option(
+            help="Instead of the firmware, hold the .tflite file that DIR came from against TensorFlow Lite Micro or "
+            "LiteRT, tensor by tensor.",
             show_default=False,
         ),
     ] = None,
@@ -101,12 +115,13 @@ def verify_command(
     """Compile and emulate an emitted folder and compare it with the Python kernels, or price a function of an ELF file.
 
     cmsisnn-verify DIR
+    cmsisnn-verify DIR --against litert|tflm
     cmsisnn-verify --elf FILE --call SYMBOL [--arg INT|SYMBOL ...] [--fill SYMBOL=FILE ...] --target T
     """
     if (directory is None) == (elf is None):
         raise OptionError("expected either a folder or --elf FILE, got " + ("both" if elf else "neither"))
     if elf is not None:
-        _only({"--compiler": compiler, "--input": input_file, "--model": model}, "a folder")
+        _only({"--compiler": compiler, "--input": input_file, "--model": model, "--against": against}, "a folder")
         if call is None:
             raise OptionError("--elf: expected --call SYMBOL, the function to run, with it")
         if target is None:
@@ -115,6 +130,13 @@ def verify_command(
         return
     assert directory is not None
     _only({"--call": call, "--arg": arg, "--fill": fill, "--warm": warm}, "--elf FILE")
+    if against is not None:
+        from .against import print_comparison
+
+        firmware = {"--target": target, "--compiler": compiler, "--input": input_file, "--budget": budget}
+        _only({**firmware, "--blocks": blocks}, "a run of the firmware")
+        raise SystemExit(print_comparison(directory, against, model, samples, as_json=as_json, no_color=no_color))
+    samples = samples or DEFAULT_SAMPLES
     _verify(directory, target, compiler, samples, input_file, model, budget, blocks, as_json, no_color)
 
 

@@ -408,7 +408,12 @@ CXN_INLINE uint32_t CXN_LOCAL(excess)(const CXN_IN_T *input)
     return 128U * sum;
 }
 
-CXN_INLINE void CXN_LOCAL(finish)(CXN_OUT_T *output, int32_t sum, uint32_t excess, const CXN_CHANNEL_T *channel)
+#if CXN_THUMB1 && CXN_CHANNEL_FIRST
+#define CXN_FC_FINISH CXN_NOINLINE /* long, and inlined four times it takes registers from the loop before it */
+#else
+#define CXN_FC_FINISH CXN_INLINE
+#endif
+CXN_FC_FINISH void CXN_LOCAL(finish)(CXN_OUT_T *output, int32_t sum, uint32_t excess, const CXN_CHANNEL_T *channel)
 {
     const int32_t acc = (int32_t)((uint32_t)CXN_ACC_INIT(channel) + (uint32_t)sum - excess);
     CXN_LOCAL(store_lanes)(output, (uint32_t)CXN_REQUANTISE(acc, CXN_FACTOR(channel)), 1);
@@ -468,6 +473,7 @@ CXN_KERNEL_FN void CXN_KERNEL(
 #undef CXN_FC_WIDENS
 #undef CXN_FC_CUT
 #undef CXN_FC_ASM
+#undef CXN_FC_FINISH
 #undef CXN_FC_W
 #include "cmsisnn_x/detail/lanes_undef.h"
 #include "cmsisnn_x/detail/undef.h"
