@@ -32,6 +32,17 @@ class Names:
         return name
 
 
+def numbered(word: str, count: int) -> list[str]:
+    """Names for `count` things: the word alone for one.
+
+    Examples
+    --------
+    >>> numbered("input", 1), numbered("input", 2)
+    (['input'], ['input_0', 'input_1'])
+    """
+    return [word] if count == 1 else [f"{word}_{at}" for at in range(count)]
+
+
 def run_function(model: str) -> str:
     """The function that runs the network."""
     return f"{model}_run"

@@ -20,12 +20,12 @@ from cmsisnn_x.operands import operands_of
 from cmsisnn_x.steps import Step
 from tuning.plan import LayerPlan, Plan
 
-from .arguments import Border, body, borders, element, numbered, parameters, shape_text, sizes, taken
+from .arguments import Border, body, borders, element, parameters, shape_text, sizes, taken
 from .assertions import Check, checks, input_sides
 from .cgen import WHOLE_FUNCTION, array_declare, comment_text, macros, plain_text
 from .check import EmitError, check_plan
 from .kernel_text import Kernel, kernel_of
-from .names import Names, layer_function, reset_function, run_function, step_functions
+from .names import Names, layer_function, numbered, reset_function, run_function, step_functions
 from .states import Held, held_states
 from .weights import activation_table
 
