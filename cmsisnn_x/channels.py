@@ -9,6 +9,8 @@ channels without weights, and of channels too weak to leave their zero point, ar
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from math import frexp
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,6 +63,8 @@ def channels_of(layer: Layer) -> Channels:
     start = scheme.start(layer.bias, flat)
     if scheme.bits == 16:
         return _wide(scheme, start)
+    if scheme.rounding == "float":
+        return _real(scheme, start)
     low, high = layer.type.low, layer.type.high
     up, down = np.maximum(flat, 0).sum(1), np.minimum(flat, 0).sum(1)
     reach = np.maximum(
@@ -90,6 +94,33 @@ def _wide(scheme: Affine, start: np.ndarray) -> Channels:
     multiplier, shift = (array.astype(np.int64) for array in scheme.per_channel(len(start)))
     short = np.minimum((multiplier + 2**15) >> 16, 2**15 - 1)
     return Channels("wide", _words(start, start >> 32, short, 15 - shift))
+
+
+def _real(scheme: Affine, start: np.ndarray) -> Channels:
+    factors = [_exact_factor(float(real)) for real in np.broadcast_to(scheme.reals, len(start))]
+    mantissa, shift = (np.array(column, np.int64) for column in zip(*factors, strict=True))
+    return Channels("real", _words(start, mantissa >> 32, mantissa, shift))
+
+
+@lru_cache(maxsize=4096)
+def _exact_factor(real: float) -> tuple[int, int]:
+    """A mantissa and a shift: ``(|acc| * mantissa + 2^(shift - 1)) >> shift`` is what rounding the product of `real` and
+    an accumulator of 32 bits in double precision gives, up to the 255 that an output can lie from its zero point.
+
+    The product in double precision is rounded itself: where that makes halves of what was just less, the mantissa is a
+    little more than that of `real`.
+    """
+    fraction, exponent = frexp(real)
+    mantissa, shift = int(fraction * 2**53), 53 - exponent
+    if shift > 95:
+        return 0, 95
+    halves = [(2 * k - 1) << (shift - 1) for k in range(1, 257)]
+    least = [-(-half // mantissa) if mantissa else 2**32 for half in halves]
+    reached = [at - (float(at - 1) * real >= k + 0.5) for k, at in enumerate(least)]
+    pairs = [(half, at) for half, at in zip(halves, reached, strict=True) if at <= 2**31]
+    factor = max([mantissa, *(-(-half // at) for half, at in pairs)])
+    assert all((at - 1) * factor < half <= at * factor for half, at in pairs)
+    return factor, shift
 
 
 def _words(*columns: np.ndarray) -> np.ndarray:

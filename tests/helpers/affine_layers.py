@@ -48,6 +48,8 @@ def weighted(
         reals = 2.0 ** -rng.integers(1, 12, count)
     if kind == "left":
         reals = rng.choice(np.array([1.0, 1.5, 3.7, 0.25, 200.5, 2.0**20]), count)
+    if kind == "left16":
+        reals = np.full(count, 40.0)
     if kind == "weak":
         reals = rng.choice(np.array([0.0, 1e-9, 2.0**-32, 1e-7, reals[0]]), count)
         channels = weights if op != "depthwise_conv2d" else np.moveaxis(weights, -1, 0)
