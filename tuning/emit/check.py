@@ -14,7 +14,7 @@ from tuning.base.errors import TuningError
 from tuning.base.names import layer_name_problem, model_name_problem
 from tuning.plan import LayerPlan, Plan
 
-RESET = "reset"
+from .names import RESET
 
 
 class EmitError(TuningError):
@@ -92,6 +92,10 @@ def _check_wiring(plan: Plan, graph: Graph) -> None:
     for name in held:
         if name in graph.inputs or held.count(name) > 1:
             raise _error(f"tensor {name!r}", "to be the memory of one state", "another use too")
+    for state in graph.states:
+        read, write = graph.tensors[state.read], graph.tensors[state.write]
+        if (read.bytes, read.type) != (write.bytes, write.type) or state.write in held:
+            raise _error(f"state {state.read!r}", "a tensor of its own size and type", repr(state.write))
     if graph.states and any(item.layer.name.lower() == RESET for item in plan.layers):
         raise EmitError(
             f"layer name: {RESET!r} is the function that forgets what the network remembers; choose another"
