@@ -104,8 +104,8 @@ def _real(scheme: Affine, start: np.ndarray) -> Channels:
 
 @lru_cache(maxsize=4096)
 def _exact_factor(real: float) -> tuple[int, int]:
-    """A mantissa and a shift: ``(|acc| * mantissa + 2^(shift - 1)) >> shift`` is what rounding the product of `real` and
-    an accumulator of 32 bits in double precision gives, up to the 255 that an output can lie from its zero point.
+    """A mantissa and a shift: ``(|acc| * mantissa + 2^(shift - 1)) >> shift`` is what rounding the product of `real`
+    and an accumulator of 32 bits in double precision gives, up to the 255 that an output can lie from its zero point.
 
     The product in double precision is rounded itself: where that makes halves of what was just less, the mantissa is a
     little more than that of `real`.

@@ -137,9 +137,20 @@ def wide() -> list[Case]:
         (weighted("fully_connected", (1200,), out_channels=6, **options), DENSE_BASELINE),
         (weighted("fully_connected", (5,), out_channels=1, kind="left16", **options), DENSE_BASELINE),
         (weighted("conv2d", (6, 5, 3), out_channels=5, kernel=3, padding=1, **options), BASELINE),
-        (weighted("conv2d", (5, 4, 6), out_channels=4, kernel=(2, 3), stride=2, padding=1, groups=2, **options), BASELINE),
-        (weighted("conv2d", (7, 7, 2), out_channels=3, kernel=3, padding=2, output_size=(7, 7), dilation=(2, 2), **options), BASELINE),
-        (weighted("depthwise_conv2d", (6, 5, 7), kernel=3, padding=1, stride=(1, 2), kind="clamped", **options), BASELINE),
+        (
+            weighted("conv2d", (5, 4, 6), out_channels=4, kernel=(2, 3), stride=2, padding=1, groups=2, **options),
+            BASELINE,
+        ),
+        (
+            weighted(
+                "conv2d", (7, 7, 2), out_channels=3, kernel=3, padding=2, output_size=(7, 7), dilation=(2, 2), **options
+            ),
+            BASELINE,
+        ),
+        (
+            weighted("depthwise_conv2d", (6, 5, 7), kernel=3, padding=1, stride=(1, 2), kind="clamped", **options),
+            BASELINE,
+        ),
         (weighted("depthwise_conv2d", (25, 25, 5), kernel=(24, 23), **options), BASELINE),
     ]
     for turn, (layer, variant) in enumerate(layers):
@@ -155,8 +166,8 @@ def real() -> list[Case]:
         layer = weighted("fully_connected", (40,), out_channels=7, kind="common")
         scheme = replace(layer.scheme, rounding="float", reals=reals, multiplier=(0,), shift=(0,))
         layer = replace(layer, scheme=scheme)
-        for variant in (DENSE_BASELINE, Variant(4, 4, 2, 2, lowering="direct")):
-            found.append(Case(layer, variant, output_offset=OFFSETS[turn]))
+        variants = (DENSE_BASELINE, Variant(4, 4, 2, 2, lowering="direct"))
+        found += [Case(layer, variant, output_offset=OFFSETS[turn]) for variant in variants]
     return found
 
 

@@ -64,9 +64,16 @@ def weighted(
     multiplier, shift = zip(*map(quantize_multiplier, reals.tolist()), strict=True)
     scheme = Affine(*zero, multiplier, shift, low, high, bits=own.bits)
     return replace(
-        layer, dtype=own.name, weights_dtype="int8", weights=weights, bias=bias.astype(np.int64 if wide else np.int32), scheme=scheme,
-        groups=groups, dilation=dilation, padding=_reached(layer, dilation),
-    )  # fmt: skip
+        layer,
+        dtype=own.name,
+        weights_dtype="int8",
+        weights=weights,
+        bias=bias.astype(np.int64 if wide else np.int32),
+        scheme=scheme,
+        groups=groups,
+        dilation=dilation,
+        padding=_reached(layer, dilation),
+    )
 
 
 def _reached(layer: Layer, dilation: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -100,9 +107,13 @@ def _windows(layer: Layer) -> dict[str, object]:
 def _factors(layer: Layer) -> dict[str, object]:
     scheme = layer.scheme
     return {
-        "input_zero_point": scheme.input_zero_point, "output_zero_point": scheme.output_zero_point, "multiplier": np.array(scheme.multiplier),
-        "shift": np.array(scheme.shift), "activation_min": scheme.low, "activation_max": scheme.high,
-    }  # fmt: skip
+        "input_zero_point": scheme.input_zero_point,
+        "output_zero_point": scheme.output_zero_point,
+        "multiplier": np.array(scheme.multiplier),
+        "shift": np.array(scheme.shift),
+        "activation_min": scheme.low,
+        "activation_max": scheme.high,
+    }
 
 
 def _dense(layer: Layer, x: np.ndarray) -> np.ndarray:
