@@ -121,7 +121,8 @@ def _dense(layer: Layer, x: np.ndarray) -> np.ndarray:
     acc = (x.reshape(-1).astype(np.int64) - scheme.input_zero_point) @ layer.weights.astype(np.int64).T
     if scheme.rounding == "float":
         total = acc + layer.bias.astype(np.int64)
-        scaled = oracle.round_half_away(oracle.wrap32(total).astype(np.float64) * np.array(scheme.reals))
+        total = total if scheme.bits == 16 else oracle.wrap32(total)
+        scaled = oracle.round_half_away(total.astype(np.float64) * np.array(scheme.reals))
         return oracle.clamp(scaled + scheme.output_zero_point, x.dtype, scheme.low, scheme.high)
     return oracle.requantize(
         acc,
