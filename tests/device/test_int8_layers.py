@@ -162,12 +162,16 @@ def wide() -> list[Case]:
 def real() -> list[Case]:
     """LiteRT's fully connected layers: products of double precision, exact halves among them."""
     found = []
+    for reals in ((0.00123,), (0.5, 2.0**-9, 1e-6, 1.5, 0.0)):
+        layer = weighted("fully_connected", (600,), out_channels=5, wide=True)
+        scheme = replace(layer.scheme, rounding="float", reals=reals, multiplier=(0,), shift=(0,))
+        found.append(Case(replace(layer, scheme=scheme), DENSE_BASELINE, input_offset=1))
     for turn, reals in enumerate(((0.001,), (0.5,), (2.0**-7,), (0.0123456789, 0.25, 3.7, 1e-9, 0.0, 2.0**-31, 90.5))):
         layer = weighted("fully_connected", (40,), out_channels=7, kind="common")
         scheme = replace(layer.scheme, rounding="float", reals=reals, multiplier=(0,), shift=(0,))
         layer = replace(layer, scheme=scheme)
-        for variant in (DENSE_BASELINE, Variant(4, 4, 2, 2, lowering="direct")):
-            found.append(Case(layer, variant, output_offset=OFFSETS[turn]))
+        variants = (DENSE_BASELINE, Variant(4, 4, 2, 2, lowering="direct"))
+        found += [Case(layer, variant, output_offset=OFFSETS[turn]) for variant in variants]
     return found
 
 
