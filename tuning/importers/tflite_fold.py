@@ -69,7 +69,7 @@ def _elements(op: FileOp, inputs: Arrays) -> int:
     if op.code == "FILL":
         return prod(int(size) for size in inputs[0].reshape(-1))
     if op.code == "RANGE":
-        first, last, step = (float(one.reshape(-1)[0]) for one in inputs[:3])
+        first, last, step = (float(inputs[at].reshape(-1)[0]) for at in range(3))
         return int(abs((last - first) / step)) + 1
     if op.code == "GATHER":
         return inputs[0].size * inputs[1].size
@@ -81,13 +81,14 @@ def _elements(op: FileOp, inputs: Arrays) -> int:
 
 
 def _slice(options: Any, inputs: Arrays) -> Arrays:
-    begin, size = (tuple(int(value) for value in one.reshape(-1)) for one in inputs[1:3])
+    begin, size = (tuple(int(value) for value in inputs[at].reshape(-1)) for at in (1, 2))
     ends = [None if count < 0 else at + count for at, count in zip(begin, size, strict=True)]
     return [inputs[0][tuple(slice(at, end) for at, end in zip(begin, ends, strict=True))]]
 
 
 def _strided_slice(options: Any, inputs: Arrays) -> Arrays:
-    index = strided_index(options, inputs[0].shape, *(tuple(map(int, one.reshape(-1))) for one in inputs[1:4]))
+    begin, end, step = (tuple(map(int, inputs[at].reshape(-1))) for at in (1, 2, 3))
+    index = strided_index(options, inputs[0].shape, begin, end, step)
     return [np.asarray(inputs[0][index])]
 
 
