@@ -22,6 +22,7 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 
+from .errors import CmsisnnError
 from .scheme import TENSOR_TYPES, wrapped
 
 MULTIPLIER_MAX = 2**31 - 1
@@ -48,7 +49,7 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
 
     Raises
     ------
-    ValueError
+    CmsisnnError
         `real` is negative, infinite or no number.
 
     Examples
@@ -57,12 +58,20 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
     (1073741824, -1)
     """
     if not 0 <= real < float("inf"):
-        raise ValueError(f"real: expected a finite factor of at least 0, got {real!r}")
+        raise CmsisnnError(f"real: expected a finite factor of at least 0, got {real!r}")
     fraction, shift = frexp(real)
     multiplier = int(fraction * 2**31 + 0.5)
     if multiplier == 2**31:
         multiplier, shift = 2**30, shift + 1
     return (multiplier, shift) if multiplier and shift >= -31 else (0, 0)
+
+
+def kernel_multiplier(real: float) -> tuple[int, int]:
+    """As :func:`quantize_multiplier`, of a factor that is not too large for kernels: a `CmsisnnError` where it is."""
+    multiplier, shift = quantize_multiplier(real)
+    if shift > SHIFTS[1]:
+        raise CmsisnnError(f"real: expected a factor below 2^{SHIFTS[1]}, got {real:g}")
+    return multiplier, shift
 
 
 def high_multiply(a: np.ndarray, b: np.ndarray | int) -> np.ndarray:
@@ -99,17 +108,28 @@ def activation_range(activation: str | None, dtype: str, scale: float, zero_poin
     -------
     (int, int)
         Least and largest.
+
+    Raises
+    ------
+    CmsisnnError
+        The scale is so small that a limit does not fit 32 bits.
     """
     own = TENSOR_TYPES[dtype]
 
     def at(real: float) -> int:
+        quotient = real / float(np.float32(scale))
+        if abs(quotient) >= 2**31:
+            raise CmsisnnError(f"scale: expected one at which {real} is less than 2^31 steps, got {scale:g}")
         quotient = float(np.float32(real) / np.float32(scale))
         return zero_point + int(np.floor(abs(quotient) + 0.5)) * (1 if quotient >= 0 else -1)
 
-    low, high = {
-        None: (own.low, own.high), "relu": (zero_point, own.high), "relu6": (zero_point, at(6)),
-        "relu_n1_to_1": (at(-1), at(1)),
-    }[activation]  # fmt: skip
+    low, high = own.low, own.high
+    if activation in ("relu", "relu6"):
+        low = zero_point
+    if activation == "relu6":
+        high = at(6)
+    if activation == "relu_n1_to_1":
+        low, high = at(-1), at(1)
     return max(own.low, low), min(own.high, high)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .affine import activation_range, high_multiply, quantize_multiplier, rescale, rounding_divide
+from .affine import activation_range, high_multiply, kernel_multiplier, quantize_multiplier, rescale, rounding_divide
 from .scheme import TENSOR_TYPES
 
 ONE = 2**31 - 1
@@ -52,7 +52,7 @@ def _factor(arithmetic: str, *terms: float) -> float:
 
 def rescaled(x: Numbers, out: Numbers) -> np.ndarray:
     """The same number at another scale: QUANTIZE of integers."""
-    return out.clamp(rescale(x.every, *quantize_multiplier(_factor("tflm", x.scale, out.scale))))
+    return out.clamp(rescale(x.every, *kernel_multiplier(_factor("tflm", x.scale, out.scale))))
 
 
 def relu(x: Numbers, out: Numbers, activation: str, arithmetic: str) -> np.ndarray:
@@ -61,14 +61,14 @@ def relu(x: Numbers, out: Numbers, activation: str, arithmetic: str) -> np.ndarr
         low, high = activation_range(activation, x.type, x.scale, x.zero_point)
         return x.clamp(x.every, low, high)
     limits = activation_range(activation, out.type, out.scale, out.zero_point)
-    return out.clamp(rescale(x.every, *quantize_multiplier(_factor(arithmetic, x.scale, out.scale))), *limits)
+    return out.clamp(rescale(x.every, *kernel_multiplier(_factor(arithmetic, x.scale, out.scale))), *limits)
 
 
 def leaky_relu(x: Numbers, out: Numbers, alpha: float, arithmetic: str) -> np.ndarray:
     """Below zero times `alpha`, each side with a multiplier of its own."""
-    above = rescale(x.every, *quantize_multiplier(_factor(arithmetic, x.scale, out.scale)))
+    above = rescale(x.every, *kernel_multiplier(_factor(arithmetic, x.scale, out.scale)))
     slope = _factor(arithmetic, x.scale, float(np.float32(alpha)), out.scale)
-    multiplier, shift = quantize_multiplier(abs(slope))
+    multiplier, shift = kernel_multiplier(abs(slope))
     below = rescale(x.every, -multiplier if slope < 0 else multiplier, shift)
     return out.clamp(np.where(x.every >= 0, above, below))
 
@@ -92,7 +92,7 @@ def hard_swish(x: Numbers, out: Numbers) -> np.ndarray:
 
 def _short(real: float) -> tuple[int, int]:
     """A multiplier of 15 bits, and its shift."""
-    multiplier, shift = quantize_multiplier(real)
+    multiplier, shift = kernel_multiplier(real)
     return min((multiplier + 2**15) >> 16, 2**15 - 1), shift
 
 

@@ -101,14 +101,16 @@ def lives(graph: Graph, steps: Sequence[Step], scratch: Sequence[int] | None = N
         step_of |= {next(nodes).name: at for _ in step.layers}
     found: dict[str | int, Life] = {}
     position: dict[str, int] = {}
+    kept = {state.write for state in graph.states}  # until the end, when they become what is remembered
     for node in graph.nodes:
         at = step_of[node.name]
         for name in node.outputs:
             readers = [step_of[reader.name] for reader in graph.readers(name)]
-            last = max([at, *readers])
-            if name in graph.outputs or (readers and last == at):
+            last = len(steps) - 1 if name in kept else max([at, *readers])
+            if name in graph.outputs or (readers and max(readers) == at):
                 continue
-            over = next((x for x in _over(graph, node) if x in position and _last_use(graph, step_of, x) == at), None)
+            dead = (x for x in _over(graph, node) if x in position and x not in kept)
+            over = next((x for x in dead if _last_use(graph, step_of, x) == at), None)
             same_as = None if over is None else position[over]
             position[name] = len(found)
             found[name] = Life(graph.tensors[name].bytes, at, last, same_as=same_as)

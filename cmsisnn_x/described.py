@@ -57,8 +57,11 @@ def described(layer: Layer, without: Collection[str] = ()) -> dict[str, Any]:
 
 
 def scheme_to_dict(scheme: Scheme) -> dict[str, Any]:
-    """All numbers of a scheme, and as ``kind`` which it is."""
-    return {"kind": _NAMES[type(scheme)], **asdict(scheme)}
+    """All numbers of a scheme, and as ``kind`` which it is; the kind of a curve is its ``function``."""
+    numbers = asdict(scheme)
+    if isinstance(scheme, AffineCurve):
+        numbers["function"] = numbers.pop("kind")
+    return {"kind": _NAMES[type(scheme)], **numbers}
 
 
 def scheme_from_dict(content: Mapping[str, Any]) -> Scheme:
@@ -67,6 +70,8 @@ def scheme_from_dict(content: Mapping[str, Any]) -> Scheme:
     for name in ("left", "right"):
         if isinstance(numbers.get(name), Mapping):
             numbers[name] = Rescale(**numbers[name])
+    if "function" in numbers:
+        numbers["kind"] = numbers.pop("function")
     made: Scheme = KINDS[content["kind"]](**numbers)
     return made
 

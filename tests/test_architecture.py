@@ -269,6 +269,8 @@ HEAVY = {
     "matplotlib",
     "onnx",
     "pandas",
+    "ai_edge_litert",
+    "tflite_micro",
 }
 
 

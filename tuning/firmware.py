@@ -51,7 +51,8 @@ def emit_plan(plan: Plan, directory: str | os.PathLike[str]) -> list[Path]:
     """Write the firmware folder.
 
     Beside the text of `render` it holds the model's own weights and the ``.tflite`` file that it came from, which
-    ``cmsisnn-verify`` compares with. Files of this tool are replaced one by one by atomic rename, ``plan.json`` last; files it did not write stay.
+    ``cmsisnn-verify`` compares with. Files of this tool are replaced one by one by atomic rename, ``plan.json`` last;
+    files it did not write stay.
 
     Parameters
     ----------

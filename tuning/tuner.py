@@ -22,8 +22,8 @@ from .base.options import OBJECTIVES, SCORES, STRATEGIES, SURROGATES
 from .cost import Estimate, Estimates, estimate, estimate_space
 from .model import Model
 from .plan import LayerPlan, Plan, RunnerUp, Totals
-from .plan.plan import source_digest
 from .plan.frontier import pareto as frontiers
+from .plan.plan import source_digest
 from .plan.planner import choose_placed
 from .plan.problem import Choice, Options, Problem
 from .search.events import Progress

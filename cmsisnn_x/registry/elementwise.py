@@ -14,6 +14,7 @@ import numpy as np
 
 from ..layers import Layer
 from ..op import Op, Shape
+from ..variant import Variant
 from ._shared import AFFINE_ALIKE, ALIKE, same_shape
 
 
@@ -23,6 +24,16 @@ def _pair(kind: str) -> Callable[[Any, Layer, Mapping[str, np.ndarray]], None]:
         executor.pair(kind, layer.type.bits == 16, *sizes, layer.scheme, layer.samples)
 
     return append
+
+
+def _period(layer: Layer) -> dict[str, int | str]:
+    return {"PERIOD": prod(layer.more_inputs[0])}
+
+
+def _byte_table(layer: Layer, variant: Variant | None) -> dict[str, np.ndarray]:
+    """As the kernel reads it: bytes without a sign are bytes."""
+    assert layer.table is not None
+    return {"table": layer.table.view(f"int{layer.output_type.bits}")}
 
 
 def _table(layer: Layer) -> dict[str, Shape]:
@@ -40,19 +51,29 @@ def _requantise(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray]
 
 MULTIPLY = Op(
     "multiply", "multiply", roles=("a", "b"), types=(*ALIKE, *AFFINE_ALIKE), infer=same_shape, in_place=(0, 1),
-    append=_pair("multiply"),
+    macros=_period, append=_pair("multiply"),
 )  # fmt: skip
 ADD = Op(
-    "add", "add", roles=("a", "b"), types=AFFINE_ALIKE, infer=same_shape, in_place=(0, 1), append=_pair("add")
+    "add", "add", roles=("a", "b"), types=AFFINE_ALIKE, infer=same_shape, in_place=(0, 1), macros=_period,
+    append=_pair("add"),
 )  # fmt: skip
 """Difference too: the sign is the scheme's."""
 MAXIMUM, MINIMUM = (
-    Op(name, name, roles=("a", "b"), types=AFFINE_ALIKE, infer=same_shape, in_place=(0, 1), append=_pair(name))
+    Op(
+        name,
+        name,
+        roles=("a", "b"),
+        types=AFFINE_ALIKE,
+        infer=same_shape,
+        in_place=(0, 1),
+        macros=_period,
+        append=_pair(name),
+    )
     for name in ("maximum", "minimum")
 )
 LOOK_UP = Op(
     "look_up", "look_up", roles=("x", "table"), types=(("int8",), ("uint8",)), infer=same_shape, in_place=(0,),
-    constants=_table, append=_look_up,
+    constants=_table, operands=_byte_table, append=_look_up,
 )  # fmt: skip
 """Any function of a byte: logistic, tanh, hard swish, a ReLU or rescaling of its own."""
 REQUANTISE = Op(

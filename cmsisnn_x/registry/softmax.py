@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 
 from .._arguments import SOFTMAX_MAX
+from ..affine import MULTIPLIER_MAX, AffineSoftmax, high_multiply
+from ..affine_tables import exponential
 from ..errors import GeometryError
 from ..layers import Layer
 from ..op import Op, Shape
+from ..variant import Variant
 from ._shared import AFFINE_ALIKE, ALIKE
 
 
@@ -32,6 +35,25 @@ def _append(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray]) ->
     append(layer.samples * prod(layer.input_shape[:-1]), layer.input_shape[-1], layer.scheme)
 
 
+def _macros(layer: Layer) -> dict[str, int | str]:
+    entries = len(_table(layer))
+    return {"ROWS": prod(layer.input_shape[:-1]), "COLS": layer.input_shape[-1], "TABLE": entries}
+
+
+def _operands(layer: Layer, variant: Variant | None) -> dict[str, np.ndarray]:
+    return {"table": _table(layer)}
+
+
+def _table(layer: Layer) -> np.ndarray:
+    """exp of every distance below the maximum that counts, 0, 1, .., in Q0.31; int32. The others are 0."""
+    scheme = layer.scheme
+    assert isinstance(scheme, AffineSoftmax)
+    distance = np.arange(256, dtype=np.int64)
+    scaled = high_multiply(-np.minimum(distance << max(scheme.shift, 0), MULTIPLIER_MAX), scheme.multiplier)
+    values = np.where(-distance >= scheme.diff_min, exponential(scaled, 5), 0)
+    return values[: int(np.flatnonzero(values)[-1]) + 1].astype(np.int32)
+
+
 SOFTMAX = Op(
     "softmax",
     "softmax",
@@ -40,5 +62,7 @@ SOFTMAX = Op(
     infer=_infer,
     most_elements=SOFTMAX_MAX,
     is_nonnegative=True,
+    macros=_macros,
+    operands=_operands,
     append=_append,
 )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Convolution kernels with zero points: the variants of q7, around every block, tile and border, and every kind of factor."""
+"""Convolution kernels with zero points: the variants of q7, every block, tile and border, every kind of factor."""
 
 from __future__ import annotations
 

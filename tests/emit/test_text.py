@@ -20,12 +20,12 @@ from cmsisnn_x import Variant
 from helpers.golden_text import GOLDEN, golden_files
 from helpers.networks import NETWORKS
 from helpers.plans import chain, make_plan, with_layer
-from tuning.emit import EmitError, cgen, layer_macros, macros, names, project, render, weights
+from tuning.emit import EmitError, arguments, cgen, layer_macros, macros, names, project, render, weights
 from tuning.model.schema import KNOBS as YAML_KNOBS
 from tuning.search.space import DIMENSIONS
 
 
-@pytest.mark.parametrize("module", [cgen, macros, names, project], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("module", [arguments, cgen, macros, names], ids=lambda m: m.__name__)
 def test_docstring_examples(module) -> None:
     result = doctest.testmod(module)
     assert result.attempted

@@ -52,8 +52,8 @@ class Case:
 
     `input_offset` and `output_offset` are bytes past a word boundary for a buffer of unknown alignment; None is one
     that the kernel may take to be word aligned. `behind` is the pooling that a variant with `fused_pool` takes in,
-    `other` the second operand of ``multiply`` and its like, `third` one more of ``concat``. `macros` are added to the layer's (without prefix); `expected` replaces
-    the reference where the kernel computes more than the layer.
+    `other` the second operand of ``multiply`` and its like, `third` one more of ``concat``. `macros` are added to the
+    layer's (without prefix); `expected` replaces the reference where the kernel computes more than the layer.
     """
 
     layer: Layer
@@ -120,7 +120,7 @@ class Case:
             others = [
                 np.ascontiguousarray(x, self.layer.numpy_dtype) for x in (self.other, self.third) if x is not None
             ]
-            return *others, *self.layer.row.operands(self.layer, self.variant).values()
+            return *others, *({} if self.op == "concat" else self.operands).values()
         if self.other is not None:
             return (np.ascontiguousarray(self.other, self.layer.numpy_dtype),)
         if self.layer.weights is None:
@@ -129,6 +129,11 @@ class Case:
 
         assert self.layer.bias is not None, "device kernels always get a bias; give zeros"
         return pack_device_weights(self.layer, self.variant), np.ascontiguousarray(self.layer.bias)
+
+    @cached_property
+    def operands(self) -> Mapping[str, np.ndarray]:
+        """The constants of a layer with zero points; those of ``concat`` are in the text."""
+        return self.layer.row.operands(self.layer, self.variant)
 
     @property
     def weights(self) -> bytes:
@@ -166,7 +171,7 @@ def draw(shape: tuple[int, ...], dtype: str, key: str) -> np.ndarray:
     rng = np.random.default_rng(zlib.crc32(key.encode()))
     info = np.iinfo(NUMPY_DTYPES[dtype])
     values = rng.integers(info.min, info.max, shape, info.dtype, endpoint=True)
-    ends = rng.choice(np.array([info.min, info.max, 0, -1], info.dtype), shape)
+    ends = rng.choice(np.array([info.min, info.max, 0, max(info.min, -1)], info.dtype), shape)
     return np.where(rng.random(shape) < 0.125, ends, values)
 
 
@@ -187,7 +192,7 @@ def _case_source(number: int, case: Case) -> list[str]:
     prefixes = (f"CASE{number}",) if case.pool is None else (f"CASE{number}", f"CASE{number}_POOL")
     kernel = kernel_of(
         Step.of(layer, case.variant, case.behind),
-        case.constants[len(layer.more_inputs) :],
+        tuple(case.operands.values()) if layer.type.is_affine else case.constants,
         scratch_bytes=case.scratch,
         input_aligned=case.input_offset is None,
         output_aligned=case.output_offset is None,
@@ -202,7 +207,8 @@ def _case_source(number: int, case: Case) -> list[str]:
     operands = [f"(const {type_} *){what}" for type_, what in zip(kernel.operands, SLOTS, strict=False)]
     inputs = []
     if case.op == "concat":
-        count, operands = len(layer.input_shapes), ["inputs"]
+        count, operands = len(layer.input_shapes), ["inputs", f"{name}_columns"]
+        lines.append(array_declare(operands[1], case.operands["columns"]))
         element = kernel.operands[0].removesuffix(" *const")
         listed = ", ".join(f"(const {element} *){what}" for what in SLOTS[:count])
         inputs = [f"    const {element} *const inputs[{count}] = {{{listed}}};"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -21,7 +22,7 @@ from cmsisnn_x.affine import (
     quantize_multiplier,
 )
 from cmsisnn_x.affine_curves import Scheme
-from cmsisnn_x.graph import Graph, Node, Tensor
+from cmsisnn_x.graph import Graph, Node, State, Tensor
 from cmsisnn_x.layers import Layer, View
 from cmsisnn_x.scheme import TENSOR_TYPES
 
@@ -38,6 +39,8 @@ class Builder:
         self.tensors: dict[str, Tensor] = {}
         self.nodes: list[Node] = []
         self.inputs: list[str] = []
+        self.states: list[State] = []
+        self.initial: dict[str, np.ndarray] = {}
 
     def input(self, name: str, shape: tuple[int, ...], dtype: str = "int8", **about: Any) -> str:
         self.inputs.append(self._tensor(name, shape, dtype, **about))
@@ -191,8 +194,18 @@ class Builder:
     def softmax(self, name: str, x: str) -> str:
         return self._layer(name, "softmax", x, self.tensors[x].shape, AffineSoftmax.of(0.08))
 
+    def state(self, name: str, shape: tuple[int, ...], *, drawn: bool = False) -> str:
+        """A tensor that the network remembers: `remember` says what it becomes."""
+        self._tensor(name, shape, "int8")
+        values = _rng(name).integers(-128, 127, shape, np.int8, endpoint=True) if drawn else np.full(shape, 5, np.int8)
+        self.initial[name] = values
+        return name
+
+    def remember(self, name: str, write: str) -> None:
+        self.states.append(State(name, write, self.initial[name]))
+
     def graph(self, *outputs: str) -> Graph:
-        made = Graph(self.tensors.values(), self.nodes, self.inputs, outputs)
+        made = Graph(self.tensors.values(), self.nodes, self.inputs, outputs, self.states)
         made.verify()
         return made
 
@@ -205,6 +218,40 @@ def _weights(name: str, shape: tuple[int, ...], out: int, wide: bool) -> tuple[n
     rng = _rng(f"{name} weights")
     bias = rng.integers(-2000, 2000, out, np.int64 if wide else np.int32)
     return rng.integers(-127, 127, shape, np.int8, endpoint=True), bias
+
+
+def valid_conv(
+    b: Builder, name: str, x: str, out: int, kernel: int, stride: int = 1, *, depthwise: bool = False
+) -> str:
+    """A convolution without padding of its own."""
+    writes = b.conv(name, x, out, kernel, stride, depthwise=depthwise)
+    node = b.nodes[-1]
+    height, width, _ = b.tensors[x].shape
+    sizes = tuple((size - kernel) // stride + 1 for size in (height, width))
+    shape = (*sizes, node.layer.output_shape[2])
+    far = [(0, (n - 1) * stride + kernel - whole) for n, whole in zip(sizes, (height, width), strict=True)]
+    layer = replace(node.layer, output_shape=shape, padding=(far[0], far[1]))
+    b.nodes[-1] = replace(node, layer=layer)
+    b.tensors[writes] = replace(b.tensors[writes], shape=shape)
+    return writes
+
+
+def killed(b: Builder, channels: list[int], value: int | None = None) -> None:
+    """Filters of the last node become zeros; with a bias that gives `value`."""
+    node = b.nodes[-1]
+    layer, axis = node.layer, node.layer.row.channel_axis
+    assert layer.weights is not None
+    assert layer.bias is not None
+    weights, bias = layer.weights.copy(), layer.bias.copy()
+    np.moveaxis(weights, axis, 0)[channels] = 0
+    if value is not None:
+        every = np.arange(-200_000, 200_000, dtype=np.int64)[:, None].repeat(len(bias), 1)
+        made = layer.scheme.apply(every)  # type: ignore[union-attr]
+        for channel in channels:
+            fits = np.flatnonzero(made[:, channel] == value)
+            assert fits.size, "a value in the layer's range"
+            bias[channel] = every[fits[len(fits) // 2], 0]
+    b.nodes[-1] = replace(node, layer=replace(layer, weights=weights, bias=bias))
 
 
 # ---------------------------------------------------------------- the graphs that tests share
@@ -221,6 +268,17 @@ def chain() -> Graph:
     x = b.look_up("act", x)
     x = b.dense("fc", x, 5)
     return b.graph(b.softmax("prob", x))
+
+
+def products() -> Graph:
+    """What multiplies weights, one after the other: dilated, in groups, pooled."""
+    b = Builder()
+    x = b.input("image", (11, 8, 4))
+    x = b.pool("pool1", b.conv("conv1", x, 8), 2, 2)
+    x = b.conv("dw", x, 0, depthwise=True, stride=2)
+    x = b.conv("dilated", x, 6, dilation=2)
+    x = b.pool("pool2", b.conv("grouped", x, 4, groups=2), 2, 1, maximum=False)
+    return b.graph(b.dense("fc", x, 5))
 
 
 def residual() -> Graph:
@@ -262,6 +320,18 @@ def batch() -> Graph:
     return b.graph(b.dense("second", x, 4, samples=3))
 
 
+def states() -> Graph:
+    """States that layers write, the initial values of one alike, of the other not; and an output asked for twice."""
+    b = Builder()
+    x = b.input("row", (6,))
+    last, older = b.state("last", (4,)), b.state("older", (4,), drawn=True)
+    now = b.dense("mix", b.dense("first", x, 4), 4)
+    both = b.dense("second", older, 4)
+    b.remember(last, now)
+    b.remember(older, b.dense("age", last, 4))
+    return b.graph(b.dense("head", last, 3), both, now, both)
+
+
 def moves() -> Graph:
     """Elements that only move."""
     b = Builder()
@@ -283,5 +353,6 @@ def types() -> Graph:
 
 
 GRAPHS: dict[str, Callable[[], Graph]] = {
-    made.__name__: made for made in (chain, residual, two_inputs, two_outputs, constants, batch, moves, types)
+    made.__name__: made
+    for made in (chain, products, residual, two_inputs, two_outputs, constants, batch, states, moves, types)
 }

@@ -209,7 +209,9 @@ LAYERS: dict[str, Case] = {
     "conv zero point most": conv("most", zero_point=127),
     "conv int16": conv("wide", dtype="INT16"),
     "conv int16 per tensor without bias": conv("wide tensor", dtype="INT16", per_channel=False, bias=False),
-    "conv int16 in groups, strided": conv("wide groups", (1, 5, 5, 4), channels=4, depth=2, stride=(2, 2), dtype="INT16"),
+    "conv int16 in groups, strided": conv(
+        "wide groups", (1, 5, 5, 4), channels=4, depth=2, stride=(2, 2), dtype="INT16"
+    ),
     "conv with a bias whose axis is wrong": conv("wrong axis", axis=3),
     "conv with a bias without scales": conv("plain bias", scale=None),
     "conv with a bias of one pixel": conv("bias rank", shape=(1, 1, 1, 5)),

@@ -199,7 +199,8 @@ def graphs(draw: st.DrawFn) -> tuple[Graph, list[Step], list[int]]:
         op = draw(st.sampled_from(["relu", "softmax", "multiply", "fully_connected"]))
         first = draw(st.sampled_from(tensors[-3:]))
         out = (draw(st.integers(1, 40)),) if op == "fully_connected" else first.shape
-        layer = Layer(f"n{index}", op, "q7", first.shape, out)
+        more = (first.shape,) if op == "multiply" else ()
+        layer = Layer(f"n{index}", op, "q7", first.shape, out, more_inputs=more)
         alike = [t.name for t in tensors if t.shape == first.shape]
         inputs = (first.name, draw(st.sampled_from(alike))) if op == "multiply" else (first.name,)
         nodes.append(Node(layer.name, op, inputs, (layer.name,), layer))
@@ -328,6 +329,7 @@ def test_a_residual_branch_is_alive_until_it_is_read() -> None:
     layer = {
         name: Layer(name, op, "q7", (16,), (16,)) for name, op in (("a", "softmax"), ("b", "relu"), ("c", "multiply"))
     }
+    layer["c"] = replace(layer["c"], more_inputs=((16,),))
     last = Layer("d", "softmax", "q7", (16,), (16,))
     nodes = [
         Node("a", "softmax", ("x",), ("a",), layer["a"]),

@@ -127,26 +127,26 @@ def _compile(firmware: Firmware, target: Target | str, compiler: Kind | None) ->
 
 
 def _run(firmware: Firmware, target: Target | str, code: bytes) -> tuple[list[StepTrace], Trace]:
-    from cmsisnn_x import Network
-
     from ..emit.names import run_function
     from ..emulate import Emulator
     from ..measure import folder
 
     emulator = Emulator(code, target)
     source = folder.draw_inputs(firmware, 1)[0]
-    expected = {name: values[0] for name, values in Network(firmware.layers).trace(source[np.newaxis]).items()}
-    found, value, functions = [], source, firmware.functions
+    graph, known = firmware.graph, folder.trace_of(firmware, source)
+    found, functions, nodes = [], firmware.functions, iter(graph.nodes)
     for step in firmware.steps:
-        output = expected[step.last.name]
-        found.append(StepTrace(step, _call(emulator, functions[step.name], value, output)))
-        value = output
-    return found, _call(emulator, run_function(firmware.model), source, value)
+        own = [next(nodes) for _ in step.layers]
+        outputs = [known[name] for name in own[-1].outputs]
+        reads = folder.inputs_of(graph, own[0], known)
+        found.append(StepTrace(step, _call(emulator, functions[step.name], reads, outputs)))
+    return found, _call(emulator, run_function(firmware.model), source, [known[name] for name in graph.outputs])
 
 
-def _call(emulator: Any, symbol: str, source: np.ndarray, output: np.ndarray) -> Trace:
+def _call(emulator: Any, symbol: str, reads: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> Trace:
     emulator.free_buffers()
-    return emulator.call(symbol, [emulator.buffer(source, writable=False), emulator.buffer(output.nbytes)], warm=True)
+    inputs = [emulator.buffer(values, writable=False) for values in reads]
+    return emulator.call(symbol, [*inputs, *(emulator.buffer(values.nbytes) for values in outputs)], warm=True)
 
 
 # -- measured --------------------------------------------------------------------------------------------------------

@@ -59,7 +59,7 @@ class OperatorResult:
     tensor : str
         The file's name of what it writes.
     element : str
-        Type of that.
+        Type of what it reads first.
     results : mapping of str to Difference
         Per set of kernels.
     skipped : str or None
@@ -106,6 +106,11 @@ class Comparison:
         """Whether nothing that ran differs."""
         found = [*self.network.values(), *(result for op in self.operators for result in op.results.values())]
         return not any(result.differing for result in found)
+
+    @property
+    def unrun(self) -> tuple[OperatorResult, ...]:
+        """Operators that some set of kernels refused to run by themselves."""
+        return tuple(op for op in self.operators if any(result.problem for result in op.results.values()))
 
     def findings(self) -> tuple[Finding, ...]:
         """The kinds of operators that differ."""
@@ -174,7 +179,7 @@ def origin(directory: Path, model: str | None = None) -> Origin:
     digests = content.get("digests")
     digest = digests.get("source") if isinstance(digests, dict) else None
     name, arithmetic = content.get("model"), content.get("arithmetic")
-    if arithmetic is None:
+    if arithmetic is None or (digest is None and model is None):
         raise OptionError(f"{directory}: --against: expected the firmware of a .tflite file, got that of another model")
     if not isinstance(name, str) or (wrong := model_name_problem(name)):
         raise OptionError(f"{path}: model: {wrong if isinstance(name, str) else 'expected a name'}")
@@ -182,7 +187,9 @@ def origin(directory: Path, model: str | None = None) -> Origin:
         raise OptionError(f"{path}: arithmetic: expected {' or '.join(Arithmetic)}, got {str(arithmetic)[:40]!r}")
     file = directory / source_name(name) if model is None else Path(model)
     if model is None and not file.exists():
-        raise OptionError(f"{file}: no such file; it is a copy of the model: run cmsisnn-tune again, or name it by --model")
+        raise OptionError(
+            f"{file}: no such file; it is a copy of the model: run cmsisnn-tune again, or name it by --model"
+        )
     return Origin(_checked(file, digest), Arithmetic(arithmetic))
 
 
@@ -213,12 +220,19 @@ def compare(
     ------
     ModelError
         The file is damaged, or holds what is not taken.
+    PackageError
+        The package runs nothing of it.
     """
     imported = import_tflite(path, arithmetic.value)
     bench = _Bench(imported, runner, samples)
     operators = tuple(bench.operator(op) for op in bench.graph.ops)
-    package = runner.name, runner.version
-    return Comparison(path, *package, arithmetic, samples, runner.kernels, operators, bench.network())
+    network = bench.network()
+    found = [*network.values(), *(result for op in operators for result in op.results.values())]
+    if all(result.problem for result in found):
+        raise PackageError(f"{path}: {runner.name} {runner.version} runs nothing of it: {found[0].problem}")
+    return Comparison(
+        path, runner.name, runner.version, arithmetic, samples, runner.kernels, operators, network
+    )  # fmt: skip
 
 
 def draw_inputs(graph: Graph, samples: int) -> list[np.ndarray]:
@@ -258,7 +272,9 @@ class _Bench:
         for index, port in zip(self.graph.inputs, imported.inputs, strict=True):
             numbers = self._shaped(index, self.traced[port.tensor])
             if self._is_float(index):
-                numbers = (np.float32(port.scale or 1) * (numbers.astype(np.int32) - port.zero_point)).astype(np.float32)
+                numbers = (np.float32(port.scale or 1) * (numbers.astype(np.int32) - port.zero_point)).astype(
+                    np.float32
+                )
             self.known[index] = numbers
 
     def _trace(self) -> dict[str, np.ndarray]:
@@ -284,8 +300,8 @@ class _Bench:
 
     def operator(self, op: FileOp) -> OperatorResult:
         """One operator by itself."""
-        out = self._tensor(op.outputs[0]) if op.outputs else None
-        name, element = (out.name, out.type) if out else ("", "")
+        name = self._tensor(op.outputs[0]).name if op.outputs else ""
+        element = next((self._tensor(index).type for index in op.inputs if index >= 0), "")
         try:
             ops, inputs, outputs = self._unit(op)
         except _Skip as why:
@@ -299,14 +315,14 @@ class _Bench:
     def _unit(self, op: FileOp) -> tuple[list[int], list[int], list[int]]:
         """The operators that run with `op`, itself the last, and their inputs and outputs."""
         if op.code in STATEFUL:
-            raise _Skip("remembers something, which the whole network does")
+            raise _Skip("remembers, which the whole network does")
         outputs = [index for index in dict.fromkeys(op.outputs) if index in self.known]
         if not outputs:
             is_float = any(self._is_float(index) for index in op.outputs)
-            raise _Skip("gives floating-point numbers, which whoever reads them runs with" if is_float
-                        else "gives what is known before anything runs, or nobody reads")  # fmt: skip
+            raise _Skip("floating-point numbers: with those who read them" if is_float
+                        else "known before anything runs, or read by nobody")  # fmt: skip
         if any(index in self.graph.inputs and self._is_float(index) for index in op.inputs) and op.code == "QUANTIZE":
-            raise _Skip("is the border: the network takes the integers behind it")
+            raise _Skip("a border: the network takes the integers behind it")
         ops, inputs, todo = {op.index}, set(), [*op.inputs]
         for index in todo:
             if index < 0 or self._tensor(index).data is not None or index in inputs:

@@ -24,7 +24,7 @@ from ..base.options import Arithmetic
 from ..base.units import printable
 
 REFERENCE, OPTIMISED, XNNPACK, TFLM = "reference", "optimised", "XNNPACK", "TFLM"
-"""Kernel sets: LiteRT's ``BUILTIN_REF``, its optimised kernels without delegates, what it runs by default; a device's."""
+"""Kernel sets: LiteRT's ``BUILTIN_REF``, its optimised ones without delegates, its default; a device's."""
 
 Samples = Sequence[Sequence[np.ndarray]]
 """For each sample the inputs, or the outputs."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Why kernels differ in the last bit: how each set of them computes an operator, as `cmsisnn_x/ARITHMETIC.md` has it."""
+"""Why kernels differ in the last bit: how each set of them computes an operator; see `cmsisnn_x/ARITHMETIC.md`."""
 
 from __future__ import annotations
 
@@ -21,59 +21,49 @@ _SAID = {
 }
 _TWICE = "rounds twice in fixed point, halves away from zero"
 _RUY = "rounds twice in fixed point, the second time halves up"
+_DOUBLE = "multiplies in double precision and rounds once"
 _SINGLE = "multiplies in single precision and rounds once, halves to even"
+_SHORT = "rounds once, with shorter multipliers"
 _FACTOR_DOUBLE, _FACTOR_SINGLE = "forms its factors in double precision", "forms its factors in single precision"
+_FIXED_TABLE, _FLOAT_TABLE = "computes it in fixed point", "has a table that was made in floating point"
+_EXPONENTIALS, _LOOKED_UP = "takes exponentials in fixed point", "takes exponentials from a table in single precision"
 _PRODUCTS = {TFLM: _TWICE, REFERENCE: _TWICE, OPTIMISED: _RUY, XNNPACK: _SINGLE}
-_FACTORS = {TFLM: _FACTOR_DOUBLE, REFERENCE: _FACTOR_SINGLE, OPTIMISED: _FACTOR_SINGLE, XNNPACK: _SINGLE}
-_RESCALED = {TFLM: _TWICE, REFERENCE: _TWICE, OPTIMISED: _RUY, XNNPACK: "rounds once, with a multiplier of its own"}
+_FACTORS = {TFLM: _FACTOR_DOUBLE, REFERENCE: _FACTOR_SINGLE, OPTIMISED: _FACTOR_SINGLE, XNNPACK: _FACTOR_SINGLE}
+_SUMS = {TFLM: _TWICE, REFERENCE: _TWICE, OPTIMISED: "rounds otherwise in its vector instructions", XNNPACK: _SHORT}
 _CURVE = {
-    TFLM: "computes it in fixed point",
-    REFERENCE: "looks it up in a table that was made in floating point",
-    OPTIMISED: "looks it up in a table that was made in floating point",
-    XNNPACK: "looks it up in a table that was made in floating point, from rounded scales",
+    TFLM: _FIXED_TABLE,
+    REFERENCE: _FLOAT_TABLE,
+    OPTIMISED: f"{_FLOAT_TABLE} by other functions",
+    XNNPACK: f"{_FLOAT_TABLE} by functions of its own",
 }
 _WAYS: dict[str, Ways] = {
     "CONV_2D": _PRODUCTS,
     "DEPTHWISE_CONV_2D": _PRODUCTS,
-    "FULLY_CONNECTED": _PRODUCTS | {REFERENCE: "multiplies in double precision and rounds once"},
-    "MUL": _FACTORS,
+    "FULLY_CONNECTED": _PRODUCTS | {REFERENCE: _DOUBLE, OPTIMISED: f"forms its factor in single precision and {_RUY}"},
+    "MUL": _FACTORS | {XNNPACK: _SINGLE},
     "RELU": _FACTORS,
     "RELU_N1_TO_1": _FACTORS,
-    "LEAKY_RELU": _FACTORS,
     "RELU6": _FACTORS | {TFLM: "clamps without rescaling"},
+    "LEAKY_RELU": _FACTORS | {XNNPACK: _SHORT},
     "LOGISTIC": _CURVE,
     "TANH": _CURVE,
-    "ADD": _RESCALED,
-    "SUB": _RESCALED,
-    "QUANTIZE": _RESCALED,
-    "MEAN": {
-        TFLM: _TWICE,
-        REFERENCE: _TWICE,
-        OPTIMISED: "rounds the part of the zero points by itself",
-        XNNPACK: "divides in single precision",
-    },
-    "SOFTMAX": {
-        TFLM: "takes exponentials and reciprocals in fixed point",
-        REFERENCE: "takes exponentials and reciprocals in fixed point",
-        OPTIMISED: "takes exponentials from a table in single precision",
-        XNNPACK: "takes exponentials from a table in single precision",
-    },
+    "ADD": _SUMS,
+    "SUB": _SUMS,
+    "QUANTIZE": _SUMS,
+    "MEAN": _SUMS | {OPTIMISED: "rounds the part of the zero points by itself", XNNPACK: _SINGLE},
+    "SOFTMAX": {TFLM: _EXPONENTIALS, REFERENCE: _EXPONENTIALS, OPTIMISED: _LOOKED_UP, XNNPACK: _LOOKED_UP},
 }
 _INT16: dict[str, Ways] = {
     "FULLY_CONNECTED": {
         TFLM: "cuts the multiplier to 16 bits and rounds once, halves up",
-        REFERENCE: "multiplies in double precision and rounds once",
-        OPTIMISED: "multiplies in double precision and rounds once",
-        XNNPACK: "multiplies in double precision and rounds once",
+        **dict.fromkeys((REFERENCE, OPTIMISED, XNNPACK), _DOUBLE),
     },
     "SOFTMAX": {
         TFLM: "makes its tables in single precision",
-        REFERENCE: "makes its tables in double precision",
-        OPTIMISED: "makes its tables in double precision",
-        XNNPACK: "makes its tables in double precision",
+        **dict.fromkeys((REFERENCE, OPTIMISED, XNNPACK), "makes its tables in double precision"),
     },
 }
-"""Where int16 tensors are computed otherwise."""
+"""Where int16 numbers are taken otherwise."""
 
 
 def reason(code: str, element: str, arithmetic: Arithmetic, kernels: str, is_float: bool = False) -> str | None:
@@ -84,7 +74,7 @@ def reason(code: str, element: str, arithmetic: Arithmetic, kernels: str, is_flo
     code : str
         As the schema names it.
     element : str
-        Type of the output, as the schema names it.
+        Type of what it reads, as the schema names it.
     arithmetic : Arithmetic
         Whose bytes are ours.
     kernels : str
@@ -93,8 +83,8 @@ def reason(code: str, element: str, arithmetic: Arithmetic, kernels: str, is_flo
 
     Examples
     --------
-    >>> reason("FULLY_CONNECTED", "INT8", Arithmetic.TFLM, REFERENCE)
-    "LiteRT's reference multiplies in double precision and rounds once; a device rounds twice in fixed point, halves away from zero."
+    >>> reason("MUL", "INT8", Arithmetic.TFLM, REFERENCE)
+    "LiteRT's reference forms its factors in single precision; a device forms its factors in double precision."
     >>> reason("RESHAPE", "INT8", Arithmetic.TFLM, REFERENCE)
     """
     if is_float:

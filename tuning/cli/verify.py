@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..base.errors import OptionError, TuningError
-from ..base.options import Compiler
+from ..base.options import Arithmetic, Compiler
 from .program import Command, run, show_version
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ..emulate import Emulator, Trace
     from ..measure.folder import Firmware, Verification
     from ..target import Target
@@ -35,7 +37,8 @@ def main() -> None:
 @app.command(
     cls=Command,
     no_args_is_help=True,
-    epilog="Exit status: 0 done and exact, 1 the firmware differs from the Python kernels, 2 bad usage or bad input.",
+    epilog="Exit status: 0 done and exact, 1 the firmware, or the package of --against, differs from the Python "
+    "kernels, 2 bad usage or bad input.",
 )
 def verify_command(
     directory: Annotated[
@@ -64,7 +67,12 @@ def verify_command(
     compiler: Annotated[
         Compiler | None, typer.Option(help="Default: arm-none-eabi-gcc when on PATH, else Clang.", show_default=False)
     ] = None,
-    samples: Annotated[int, typer.Option(min=1, metavar="N", help="Random inputs to compare.")] = DEFAULT_SAMPLES,
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Random inputs to compare. Default: 2, with --against 5.", show_default=False
+        ),
+    ] = None,
     input_file: Annotated[
         Path | None,
         typer.Option(
@@ -74,8 +82,16 @@ def verify_command(
     model: Annotated[
         str | None,
         typer.Option(
-            metavar="MODEL.yaml",
+            metavar="MODEL",
             help="Take the weights to compare with from the model, not from DIR.",
+            show_default=False,
+        ),
+    ] = None,
+    against: Annotated[
+        Arithmetic | None,
+        typer.Option(
+            help="Instead of the firmware, hold the .tflite file that DIR came from against TensorFlow Lite Micro or "
+            "LiteRT, tensor by tensor.",
             show_default=False,
         ),
     ] = None,
@@ -99,12 +115,13 @@ def verify_command(
     """Compile and emulate an emitted folder and compare it with the Python kernels, or price a function of an ELF file.
 
     cmsisnn-verify DIR
+    cmsisnn-verify DIR --against litert|tflm
     cmsisnn-verify --elf FILE --call SYMBOL [--arg INT|SYMBOL ...] [--fill SYMBOL=FILE ...] --target T
     """
     if (directory is None) == (elf is None):
         raise OptionError("expected either a folder or --elf FILE, got " + ("both" if elf else "neither"))
     if elf is not None:
-        _only({"--compiler": compiler, "--input": input_file, "--model": model}, "a folder")
+        _only({"--compiler": compiler, "--input": input_file, "--model": model, "--against": against}, "a folder")
         if call is None:
             raise OptionError("--elf: expected --call SYMBOL, the function to run, with it")
         if target is None:
@@ -113,6 +130,13 @@ def verify_command(
         return
     assert directory is not None
     _only({"--call": call, "--arg": arg, "--fill": fill, "--warm": warm}, "--elf FILE")
+    if against is not None:
+        from .against import print_comparison
+
+        firmware = {"--target": target, "--compiler": compiler, "--input": input_file, "--budget": budget}
+        _only({**firmware, "--blocks": blocks}, "a run of the firmware")
+        raise SystemExit(print_comparison(directory, against, model, samples, as_json=as_json, no_color=no_color))
+    samples = samples or DEFAULT_SAMPLES
     _verify(directory, target, compiler, samples, input_file, model, budget, blocks, as_json, no_color)
 
 
@@ -286,18 +310,31 @@ def _target_of(firmware: Firmware) -> Target | str:
     return found if found.core == firmware.core else firmware.core
 
 
-def _read_inputs(path: Path, firmware: Firmware) -> Any:
+def _read_inputs(path: Path, firmware: Firmware) -> list[tuple[np.ndarray, ...]]:
+    """Samples of a .npy file; of an .npz with ``input_0``, ``input_1``, .. where the network has several inputs."""
     import numpy as np
 
-    first = firmware.layers[0]
+    tensors = [firmware.graph.tensors[name] for name in firmware.graph.inputs]
     try:
-        values = np.load(path, allow_pickle=False)
+        found = np.load(path, allow_pickle=False)
+        several = hasattr(found, "files")
+        values = [found[f"input_{at}"] for at in range(len(tensors))] if several and len(tensors) > 1 else [found]
+    except KeyError as problem:
+        raise OptionError(f"--input: {path}: expected arrays input_0, input_1, .., got none called {problem}") from None
     except (ValueError, EOFError) as problem:
         raise OptionError(f"--input: {path}: not a .npy file: {problem}") from None
-    if values.dtype != first.numpy_dtype or values.shape[-len(first.input_shape) :] != first.input_shape:
-        expected = f"{first.numpy_dtype} of shape {first.input_shape} or (n, {', '.join(map(str, first.input_shape))})"
-        raise OptionError(f"--input: {path}: expected {expected}, got {values.dtype} of shape {values.shape}")
-    return values.reshape(-1, *first.input_shape)
+    if len(values) != len(tensors) or any(not isinstance(one, np.ndarray) for one in values):
+        raise OptionError(f"--input: {path}: expected {len(tensors)} arrays, {'.npz' if len(tensors) > 1 else '.npy'}")
+    batches = []
+    for one, tensor in zip(values, tensors, strict=True):
+        own, shape = tensor.type.dtype, tensor.shape
+        if one.dtype != own or one.shape[-len(shape) :] != shape:
+            expected = f"{own} of shape {shape} or (n, {', '.join(map(str, shape))})"
+            raise OptionError(f"--input: {path}: expected {expected}, got {one.dtype} of shape {one.shape}")
+        batches.append(one.reshape(-1, *shape))
+    if len({len(batch) for batch in batches}) > 1:
+        raise OptionError(f"--input: {path}: expected as many samples of every input, got {[len(b) for b in batches]}")
+    return list(zip(*batches, strict=True))
 
 
 def _print_verification(result: Verification, no_color: bool) -> None:

@@ -14,6 +14,8 @@ from tuning.base.errors import TuningError
 from tuning.base.names import layer_name_problem, model_name_problem
 from tuning.plan import LayerPlan, Plan
 
+from .names import RESET
+
 
 class EmitError(TuningError):
     """A plan cannot become C."""
@@ -86,17 +88,24 @@ def _check_wiring(plan: Plan, graph: Graph) -> None:
         graph.verify()
     except CmsisnnError as problem:
         raise EmitError(str(problem)) from None
-    border = (*graph.inputs, *graph.outputs)
-    for name in border:
-        if border.count(name) > 1:
-            raise _error(f"tensor {name!r}", "to be one input or output of the network", "two")
-        if name in graph.outputs and graph.producer(name) is None:
-            raise _error(f"tensor {name!r}", "an output that a layer writes", "none")
+    held = [state.read for state in graph.states]
+    for name in held:
+        if name in graph.inputs or held.count(name) > 1:
+            raise _error(f"tensor {name!r}", "to be the memory of one state", "another use too")
+    for state in graph.states:
+        read, write = graph.tensors[state.read], graph.tensors[state.write]
+        if (read.bytes, read.type) != (write.bytes, write.type) or state.write in held:
+            raise _error(f"state {state.read!r}", "a tensor of its own size and type", repr(state.write))
+    if graph.states and any(item.layer.name.lower() == RESET for item in plan.layers):
+        raise EmitError(
+            f"layer name: {RESET!r} is the function that forgets what the network remembers; choose another"
+        )
 
 
 def _is_elsewhere(graph: Graph, tensor: str) -> bool:
-    """Whether a tensor has its memory outside the arena: the caller's, or a constant's."""
-    return graph.is_callers(tensor) or graph.tensors[tensor].value is not None
+    """Whether a tensor has its memory outside the arena: the caller's, a constant's, or that of a state."""
+    is_held = any(state.read == tensor for state in graph.states)
+    return is_held or graph.is_callers(tensor) or graph.tensors[tensor].value is not None
 
 
 def _check_ends(item: LayerPlan, are_elsewhere: Sequence[bool], is_last: bool) -> None:
@@ -158,10 +167,12 @@ def _check_link(item: LayerPlan, following: LayerPlan, at: int) -> None:
 
 def _check_lives(plan: Plan, graph: Graph) -> None:
     """Tensors that are needed at the same time lie apart, but for what a layer overwrites."""
+    kept = {state.write for state in graph.states}
     found: list[tuple[Node, int, int, int, int]] = []  # producer, first and last step, place and size
     for node, item in zip(graph.nodes, plan.layers, strict=True):
         if (at := item.output_offset) is not None:
             uses = [graph.index(reader) for reader in graph.readers(node.outputs[0])]
+            uses += [len(graph.nodes)] * (node.outputs[0] in kept)
             first = graph.index(node)
             found.append((node, first, max([first, *uses]), at, item.layer.output_bytes))
     for node, first, last, at, size in found:

@@ -89,7 +89,7 @@ def _affine_macros(layer: Layer) -> dict[str, int | str]:
     """What kernels read of layers with zero points alone: that they are such, how wide outputs are, and what the
     operation asks for.
     """
-    scheme = {"SCHEME": "CXN_SCHEME_AFFINE", "OUT_BITS": layer.output_type.bits}
+    scheme: dict[str, int | str] = {"SCHEME": "CXN_SCHEME_AFFINE", "OUT_BITS": layer.output_type.bits}
     return {**scheme, **layer.row.macros(layer)}
 
 

@@ -20,12 +20,13 @@ from cmsisnn_x.operands import operands_of
 from cmsisnn_x.steps import Step
 from tuning.plan import LayerPlan, Plan
 
-from .arguments import Border, body, borders, element, numbered, parameters, shape_text, sizes, taken
+from .arguments import Border, body, borders, element, parameters, shape_text, sizes, taken
 from .assertions import Check, checks, input_sides
 from .cgen import WHOLE_FUNCTION, array_declare, comment_text, macros, plain_text
 from .check import EmitError, check_plan
 from .kernel_text import Kernel, kernel_of
-from .names import Names, layer_function, run_function, step_functions
+from .names import Names, layer_function, numbered, reset_function, run_function, step_functions
+from .states import Held, held_states
 from .weights import activation_table
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class Project:
     version: str
     target: str
     core: str
-    digests: tuple[tuple[str, str], ...]
+    digests: tuple[tuple[str, str, int], ...]
     is_graph: bool
     element: str
     run: str
@@ -118,6 +119,10 @@ class Project:
     kernels: tuple[Inclusion, ...]
     arrays: tuple[Array, ...]
     checks: tuple[Check, ...]
+    states: tuple[Held, ...]
+    copies: tuple[tuple[str, str, int], ...]
+    reset: str
+    ready: str
 
     @property
     def sides(self) -> list[str]:
@@ -153,6 +158,7 @@ def project(plan: Plan) -> Project:
         network |= side.macros()
     if plan.arithmetic is not None:
         network[f"{prefix}_ARITHMETIC"] = f'"{comment_text(plan.arithmetic)}"'
+    states, copies = writer.held(), writer.copies()
     _check_prefixes(plan, network, layers)
     identity = _identity(layers, writer.arrays)
     return Project(
@@ -180,6 +186,10 @@ def project(plan: Plan) -> Project:
         kernels=tuple(writer.kernels.values()),
         arrays=tuple(writer.arrays),
         checks=tuple(checks(plan, writer.operands)),
+        states=states,
+        copies=copies,
+        reset=reset_function(name),
+        ready=writer.names.new(f"{name}_is_ready"),
     )
 
 
@@ -191,7 +201,8 @@ class _Writer:
         self.functions = [layer_function(plan.model, item.layer.name) for item in plan.layers]
         # External names are taken before any other.
         self.steps = step_functions(plan.model, plan.steps)
-        self.names = Names([run_function(plan.model), *self.functions, *self.steps.values()])
+        own = [run_function(plan.model), *([reset_function(plan.model)] if self.graph.states else [])]
+        self.names = Names([*own, *self.functions, *self.steps.values()])
         self.arena = self.names.new(f"{plan.model}_arena")
         self.arrays: list[Array] = []
         self.kernels: dict[Kernel, Inclusion] = {}
@@ -199,11 +210,13 @@ class _Writer:
         self.operands: list[dict[str, str]] = []
         self.constants: dict[str, str] = {}
         self.values: list[tuple[np.ndarray, ...]] = []
-        self.callers = {
-            name: own
-            for side, tensors in (("input", self.graph.inputs), ("output", self.graph.outputs))
-            for name, own in zip(tensors, numbered(side, len(tensors)), strict=True)
+        self.states = {
+            state.read: self.names.new(f"{plan.model}_state_{at}") for at, state in enumerate(self.graph.states)
         }
+        self.callers = dict(self.states)
+        for side, tensors in (("input", self.graph.inputs), ("output", self.graph.outputs)):
+            for tensor, own in zip(tensors, numbered(side, len(tensors)), strict=True):
+                self.callers.setdefault(tensor, own)
 
     def layer(self, index: int) -> LayerText:
         """The next layer."""
@@ -212,14 +225,15 @@ class _Writer:
         constants = operands_of(layer, item.variant)
         self.values.append(tuple(constants.values()))
         kernel = self._kernel_of(Step((layer,), item.variant), index, node)
-        if layer.row.has_table and layer.op not in self.tables:
+        is_tabled = layer.row.has_table and not layer.type.is_affine
+        if is_tabled and layer.op not in self.tables:
             self.tables[layer.op] = self.names.new(f"{self.plan.model}_{layer.op}_table")
             values = activation_table(layer.op, layer.dtype)
             about = f"{layer.op} of t / 16 for the byte t = 0..127, -128..-1"
             self.arrays.append(Array(self.tables[layer.op], about, values))
         if kernel not in self.kernels:
             called = self.names.new(f"{self.functions[index]}_kernel")
-            own = kernel.inclusion(called, prefix, table=self.tables.get(layer.op))
+            own = kernel.inclusion(called, prefix, table=self.tables.get(layer.op) if is_tabled else None)
             self.kernels[kernel] = Inclusion(called, kernel.header, own)
         extra = self._offsets(node, item, prefix)
         names = {kind: self.names.new(f"{self.functions[index]}_{kind}") for kind in constants}
@@ -274,6 +288,32 @@ class _Writer:
                 ", ".join([*reads, pool.output]),
             )  # fmt: skip
         return found
+
+    def held(self) -> tuple[Held, ...]:
+        """What the network remembers."""
+
+        def array(name: str, comment: str, values: np.ndarray) -> str:
+            self.arrays.append(Array(self.names.new(name), comment, values))
+            return self.arrays[-1].name
+
+        return held_states(self.graph, self.states, array, self._source)
+
+    def copies(self) -> tuple[tuple[str, str, int], ...]:
+        """Outputs that no layer writes, or that are asked for twice, and what they are copies of."""
+        outputs = self.graph.outputs
+        names = numbered("output", len(outputs))
+        again = [at for at, name in enumerate(outputs) if outputs.index(name) != at or not self.graph.producer(name)]
+        return tuple((names[at], self._source(outputs[at]), self.graph.tensors[outputs[at]].bytes) for at in again)
+
+    def _source(self, tensor: str) -> str:
+        """Where a tensor lies when all layers have run."""
+        producer, value = self.graph.producer(tensor), self.graph.tensors[tensor].value
+        if value is not None and tensor not in self.constants:
+            self.constants[tensor] = self.names.new(f"{self.plan.model}_constant")
+            self.arrays.append(Array(self.constants[tensor], "an output that is always the same", value))
+        if producer is None:
+            return self.constants.get(tensor) or self.callers[tensor]
+        return self._place(tensor, "OUTPUT", self._prefix(self.graph.index(producer)))
 
     def _prefix(self, index: int) -> str:
         return f"{self.plan.model}_{self.plan.layers[index].layer.name}".upper()

@@ -50,9 +50,14 @@ def weights_archive(plan: Plan) -> bytes | None:
     arrays = {
         f"{item.layer.name}/{kind}.npy": array
         for item in plan.layers
-        for kind, array in (("weights", item.layer.weights), ("bias", item.layer.bias))
+        for kind, array in (("weights", item.layer.weights), ("bias", item.layer.bias), ("table", item.layer.table))
         if array is not None
     }
+    for at, tensor in enumerate(plan.constants):
+        assert tensor.value is not None
+        arrays[f"constants/{at}.npy"] = tensor.value
+    for at, state in enumerate(plan.graph.states):
+        arrays[f"states/{at}.npy"] = state.initial
     if not arrays:
         return None
     file = io.BytesIO()

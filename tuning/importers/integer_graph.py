@@ -7,19 +7,23 @@ Readers know scales, zero points and shapes; here they become schemes, layers an
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from cmsisnn_x.affine import Affine, AffineClamp, AffineSum, activation_range, quantize_multiplier
+from cmsisnn_x.affine import Affine, AffineClamp, AffineSum, activation_range, kernel_multiplier
+from cmsisnn_x.checks import check_layer
+from cmsisnn_x.errors import CmsisnnError
 from cmsisnn_x.graph import Graph, Node, State, Tensor
 from cmsisnn_x.layers import Layer, View
 from cmsisnn_x.scheme import TENSOR_TYPES
 
 ARITHMETICS = ("tflm", "litert")
 """Which program's bytes: TensorFlow Lite Micro's on a device, or LiteRT's reference kernels'."""
+MOST_BYTES = 1 << 28
+"""Of all constants of a graph: files may use the same weights any number of times."""
 
 
 class Refused(Exception):
@@ -63,11 +67,18 @@ class GraphBuilder:
         self.arithmetic = arithmetic
         self.tensors: dict[str, Tensor] = {}
         self.nodes: list[Node] = []
+        self.names: set[str] = set()
+        self.written: set[str] = set()
+        """Tensors that a node writes."""
+        self.bytes = 0
+        """Of constants, those that are used twice counted twice."""
 
     def tensor(self, item: Quantised) -> str:
         """Make a tensor known; its name."""
         if item.name not in self.tensors:
             own = TENSOR_TYPES[item.type]
+            if item.value is not None:
+                self.require_room(item.value.nbytes)
             value = None if item.value is None else np.ascontiguousarray(item.value, own.dtype)
             self.tensors[item.name] = Tensor(item.name, item.shape, own, value, item.scale, item.zero_point)
         return item.name
@@ -81,15 +92,27 @@ class GraphBuilder:
         fields.setdefault("output_shape", output.shape or (1,))
         if output.type != inputs[0].type:
             fields["output_dtype"] = output.type
-        taken = {node.name for node in self.nodes}
         unique, count = name, 1
-        while unique in taken:
+        while unique in self.names:
             count += 1
             unique = f"{name}_{count}"
         layer = Layer(unique, op, inputs[0].type, **fields)
+        self.require_room(sum(one.nbytes for one in (layer.weights, layer.bias, layer.table) if one is not None))
+        try:
+            check_layer(layer)
+        except CmsisnnError as problem:
+            raise Refused(str(problem).removeprefix(f"layer {unique!r}: ")) from None
         names = tuple(self.tensor(item) for item in inputs)
         self.nodes.append(Node(unique, op, names, (self.tensor(output),), layer))
+        self.names.add(unique)
+        self.written.add(output.name)
         return output
+
+    def require_room(self, more: int) -> None:
+        """Count bytes of constants."""
+        self.bytes += more
+        if self.bytes > MOST_BYTES:
+            raise Refused(f"expected at most {MOST_BYTES:,} bytes of constants in all")
 
     def graph(self, inputs: Sequence[str], outputs: Sequence[str], states: Sequence[State] = ()) -> Graph:
         """What was collected, without nodes that nobody reads."""
@@ -121,15 +144,13 @@ class GraphBuilder:
         if len(weight_scales) > 1 and (weight_scales == weight_scales[0]).all():
             weight_scales = weight_scales[:1]
         factors = [float(x.scale) * float(scale) / float(output.scale) for scale in weight_scales]
-        pairs = [quantize_multiplier(factor) for factor in factors]
+        pairs = [kernel_multiplier(factor) for factor in factors]
         low, high = activation_range(activation, output.type, output.scale, output.zero_point)
         exact = op == "fully_connected" and self.arithmetic == "litert"
         scheme = Affine(
             x.zero_point, output.zero_point, tuple(q for q, _ in pairs), tuple(e for _, e in pairs), low, high,
             "float" if exact else "double", tuple(factors) if exact else (), 8 * TENSOR_TYPES[x.type].dtype.itemsize,
         )  # fmt: skip
-        if scheme.problem:
-            raise Refused(scheme.problem)
         self.add(name, op, [x], output, scheme=scheme, weights=weights, bias=bias, weights_dtype="int8", **fields)
 
     def table(self, name: str, x: Quantised, output: Quantised, values: np.ndarray) -> None:
@@ -143,8 +164,6 @@ class GraphBuilder:
 
     def copy(self, name: str, x: Quantised, output: Quantised, view: View) -> None:
         """Elements of `x` in another order."""
-        if min(view.shape, default=1) < 1:
-            raise Refused("the result has no elements")
         self.add(
             name, "copy", [x], output, input_shape=(x.size,), output_shape=(output.size,), view=simplify(view),
             scheme=AffineClamp(*output.limits),
@@ -160,23 +179,35 @@ class GraphBuilder:
         strides = strides_of(own)
         steps = tuple(0 if size == 1 else step for size, step in zip(own, strides, strict=True))
         if x.value is not None:
-            value = np.ascontiguousarray(np.broadcast_to(x.value.reshape(own), shape))
-            return Quantised(spread.name, shape, x.type, x.scale, x.zero_point, value)
+            return replace(spread, value=self._repeated(x.value.reshape(own), shape))
         self.copy(f"{name}_spread", x, spread, View(shape, steps))
         return spread
 
+    def _repeated(self, value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        """A constant spread over `shape`."""
+        self.require_room(prod(shape) * value.itemsize)
+        return np.ascontiguousarray(np.broadcast_to(value, shape))
+
+    def _whole(self, name: str, x: Quantised, output: Quantised) -> Quantised:
+        """`x`, which repeats itself, as often as makes it as long as the output."""
+        if x.size == output.size:
+            return x
+        full = Quantised(f"{name}_{x.name}_whole", output.shape, x.type, x.scale, x.zero_point)
+        repeats = output.size // x.size
+        if x.value is not None:
+            return replace(full, value=self._repeated(x.value.reshape(-1), (repeats, x.size)).reshape(output.shape))
+        self.copy(f"{name}_whole", x, full, View((repeats, x.size), (0, 1)))
+        return full
+
     def pair(self, name: str, op: str, a: Quantised, b: Quantised, output: Quantised, scheme: Any) -> None:
         """An operation of two tensors; the first is whole, the second may repeat itself."""
-        a, b = (self.broadcast(name, item, output.shape) for item in (a, b))
-        if a.size < output.size or (a.value is not None and b.value is None and b.size == output.size):
-            a, b, scheme = b, a, swapped(scheme)
-        if a.size < output.size:
-            full = Quantised(f"{name}_{a.name}_whole", output.shape, a.type, a.scale, a.zero_point)
-            repeats = output.size // a.size
-            self.copy(f"{name}_whole", a, full, View((repeats, a.size), (0, 1)))
-            a = full
-        if a.value is not None:
+        if a.value is not None and b.value is not None:
             raise Refused("both inputs are constants")
+        a, b = (self.broadcast(name, item, output.shape) for item in (a, b))
+        is_difference = isinstance(scheme, AffineSum) and scheme.sign < 0
+        if a.size < output.size and b.size == output.size and not is_difference:
+            a, b, scheme = b, a, swapped(scheme)
+        a = self._whole(name, a, output)
         self.add(
             name, op, [a, b], output, input_shape=(a.size,), more_inputs=((b.size,),), output_shape=(output.size,),
             scheme=scheme,
@@ -185,13 +216,9 @@ class GraphBuilder:
 
 def swapped(scheme: Any) -> Any:
     """The scheme of the same operation with its inputs exchanged."""
-    from dataclasses import replace
-
     if isinstance(scheme, AffineSum):
-        left, right = scheme.right, scheme.left
-        if scheme.sign < 0:
-            raise Refused("a difference whose first input is the shorter one")
-        return replace(scheme, left=left, right=right)
+        assert scheme.sign > 0
+        return replace(scheme, left=scheme.right, right=scheme.left)
     if hasattr(scheme, "left_zero_point"):
         return replace(
             scheme, left_zero_point=scheme.right_zero_point, right_zero_point=scheme.left_zero_point

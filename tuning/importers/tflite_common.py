@@ -4,21 +4,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from cmsisnn_x.affine import (
-    activation_range,
-)
+from cmsisnn_x.affine import activation_range
 from cmsisnn_x.affine_tables import Numbers
 
 from .integer_graph import Quantised, Refused
+from .tflite_context import Context
 from .tflite_file import FileOp
 
-if TYPE_CHECKING:
-    from .tflite_walk import Walk
-
 ACTIVATIONS = {"NONE": None, "RELU": "relu", "RELU6": "relu6", "RELU_N1_TO_1": "relu_n1_to_1"}
-Converter = Callable[["Walk", FileOp], None]
+Converter = Callable[[Context, FileOp], None]
 
 
 def activation_of(op: FileOp) -> str | None:
@@ -48,6 +44,20 @@ def require_zero(*items: Quantised) -> None:
     """Kernels of int16 know no zero points."""
     if any(item.zero_point for item in items):
         raise Refused(f"expected int16 with zero point 0, got {[item.zero_point for item in items]}")
+
+
+def axis_of(axis: int, item: Quantised) -> int:
+    """An axis, which may count from the end."""
+    if not -len(item.shape) <= axis < len(item.shape):
+        raise Refused(f"expected an axis of {item.shape}, got {axis}")
+    return axis % len(item.shape)
+
+
+def channels_of(item: Quantised) -> int:
+    """The size of the last axis."""
+    if not item.shape:
+        raise Refused("expected an output of at least one dimension, got a scalar")
+    return item.shape[-1]
 
 
 def image_of(item: Quantised) -> tuple[int, int, int, int]:

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from math import frexp
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from cmsisnn_x.affine import (
     AffineRescale,
     AffineSum,
     activation_range,
-    quantize_multiplier,
+    kernel_multiplier,
 )
 from cmsisnn_x.affine_curves import AffineCurve
 from cmsisnn_x.affine_tables import Numbers, single
@@ -31,16 +30,14 @@ from .tflite_common import (
     require_type,
     require_zero,
 )
+from .tflite_context import MOST_ELEMENTS, Context, Curve
 from .tflite_file import FileOp
-
-if TYPE_CHECKING:
-    from .tflite_walk import Walk
 
 # ---------------------------------------------------------------- element by element
 
 
 def _sum(sign: int) -> Converter:
-    def convert(walk: Walk, op: FileOp) -> None:
+    def convert(walk: Context, op: FileOp) -> None:
         a, b, out = walk.input(op), walk.input(op, 1), walk.output(op)
         require_type(a, "int8", "int16")
         require_type(b, a.type)
@@ -48,6 +45,8 @@ def _sum(sign: int) -> Converter:
         _check_broadcast(a, b, out)
         if a.type == "int16" and walk.arithmetic == "litert" and _shifts_in_litert(op, a, b, out):
             raise Refused("LiteRT adds int16 of power-of-two scales in shifts of its own (pot_scale_int16)")
+        if a.type == "int16":
+            require_zero(a, b, out)
         scheme = AffineSum.of(
             (a.scale, b.scale, out.scale), (a.zero_point, b.zero_point, out.zero_point), limits_of(op, out),
             sign=sign, dtype=a.type,
@@ -71,7 +70,7 @@ def _check_broadcast(a: Quantised, b: Quantised, out: Quantised) -> None:
         raise Refused(f"shapes {a.shape} and {b.shape} do not give {out.shape}")
 
 
-def _product(walk: Walk, op: FileOp) -> None:
+def _product(walk: Context, op: FileOp) -> None:
     a, b, out = walk.input(op), walk.input(op, 1), walk.output(op)
     require_type(a, "int8", "int16")
     require_type(b, a.type)
@@ -80,14 +79,14 @@ def _product(walk: Walk, op: FileOp) -> None:
     if a.type == "int16":
         require_zero(a, b, out)
     kind = np.float64 if walk.arithmetic == "tflm" else np.float32
-    factor = quantize_multiplier(float(kind(a.scale) * kind(b.scale) / kind(out.scale)))
+    factor = kernel_multiplier(float(kind(a.scale) * kind(b.scale) / kind(out.scale)))
     scheme = AffineProduct(a.zero_point, b.zero_point, *factor, out.zero_point, *limits_of(op, out))
     walk.builder.pair(walk.name(op, "multiply"), "multiply", a, b, out, scheme)
     walk.become(op, out)
 
 
 def _extremum(kind: str) -> Converter:
-    def convert(walk: Walk, op: FileOp) -> None:
+    def convert(walk: Context, op: FileOp) -> None:
         a, b, out = walk.input(op), walk.input(op, 1), walk.output(op)
         require_type(a, "int8", "int16")
         require_type(b, a.type)
@@ -99,13 +98,13 @@ def _extremum(kind: str) -> Converter:
     return convert
 
 
-Table = Callable[["Walk", FileOp, Numbers, Numbers], np.ndarray]
+Table = Callable[[Context, FileOp, Numbers, Numbers], np.ndarray]
 
 
 def _table(kind: str, values: Table, fixed: tuple[float, int] | None = None) -> Converter:
     """A function of a byte; `fixed` is the output's scale and zero point where the operator knows but one."""
 
-    def convert(walk: Walk, op: FileOp) -> None:
+    def convert(walk: Context, op: FileOp) -> None:
         x, out = walk.input(op), walk.output(op)
         if x.type == "int16" and kind in WIDE:
             require_type(out, "int16")
@@ -126,7 +125,7 @@ WIDE = ("leaky_relu", "relu", "relu6", "sigmoid", "tanh")
 """Functions that TFLM has of int16 too."""
 
 
-def _wide(walk: Walk, op: FileOp, kind: str, x: Quantised, out: Quantised) -> None:
+def _wide(walk: Context, op: FileOp, kind: str, x: Quantised, out: Quantised) -> None:
     """A function of int16: too many numbers for a table."""
     size = (x.size,)
     if kind in ("sigmoid", "tanh"):
@@ -141,31 +140,35 @@ def _wide(walk: Walk, op: FileOp, kind: str, x: Quantised, out: Quantised) -> No
     below, zero_point, limits = None, out.zero_point, out.limits
     if kind == "leaky_relu":
         slope = float(floats(x.scale) * floats(np.float32(op.options["alpha"])) / floats(out.scale))
-        multiplier, shift = quantize_multiplier(abs(slope))
+        multiplier, shift = kernel_multiplier(abs(slope))
         below = (-multiplier if slope < 0 else multiplier, shift)
     elif kind == "relu6" and walk.arithmetic == "tflm":
         ratio, zero_point = 1.0, x.zero_point
         limits = activation_range(kind, x.type, x.scale, x.zero_point)
     else:
         limits = activation_range(kind, out.type, out.scale, out.zero_point)
-    scheme = AffineRescale(x.zero_point, zero_point, *quantize_multiplier(ratio), *limits, below)
+    scheme = AffineRescale(x.zero_point, zero_point, *kernel_multiplier(ratio), *limits, below)
     walk.builder.add(
         walk.name(op, kind), "requantise", [x], out, input_shape=size, output_shape=size, scheme=scheme
     )  # fmt: skip
 
 
-def _relu(name: str, walk: Walk, op: FileOp, x: Numbers, out: Numbers) -> np.ndarray:
+def _relu(name: str, walk: Context, op: FileOp, x: Numbers, out: Numbers) -> np.ndarray:
     return affine_tables.relu(x, out, name, walk.arithmetic)
 
 
-def _requantise(walk: Walk, op: FileOp) -> None:
+def _requantise(walk: Context, op: FileOp) -> None:
     """QUANTIZE of integers, or of what is a function of integers, or of a float input of the network."""
-    index = op.inputs[0]
+    index = walk.source(op)
     out = walk.output(op)
     if index in walk.floats:
         curve = walk.floats[index]
         numbers = numbers_of(out)
+        if not curve.values.size:
+            raise Refused(f"floats of {curve.item.type} that are quantised again: 8 bits can be taken")
         steps = curve.values / np.float32(out.scale)
+        if np.isnan(steps).any():
+            raise Refused("a function that gives no number of some input")
         rounded = np.clip(np.sign(steps) * np.floor(np.abs(steps) + np.float32(0.5)), -(2**30), 2**30)
         walk.builder.table(walk.name(op, "look_up"), curve.item, out, numbers.clamp(rounded.astype(np.int64)))
     elif walk.file_tensor(index).type == "FLOAT32":
@@ -184,7 +187,7 @@ def _requantise(walk: Walk, op: FileOp) -> None:
                 walk.name(op, "quantize"), x, out, affine_tables.rescaled(numbers_of(x), numbers_of(out))
             )  # fmt: skip
         else:
-            factor = quantize_multiplier(x.scale / out.scale)
+            factor = kernel_multiplier(x.scale / out.scale)
             scheme = AffineRescale(x.zero_point, out.zero_point, *factor, *out.limits)
             walk.builder.add(
                 walk.name(op, "quantize"), "requantise", [x], out, input_shape=(x.size,), output_shape=(out.size,),
@@ -196,11 +199,11 @@ def _requantise(walk: Walk, op: FileOp) -> None:
 # ---------------------------------------------------------------- float borders and islands
 
 
-def _dequantize(walk: Walk, op: FileOp) -> None:
-    from .tflite_walk import Curve
-
+def _dequantize(walk: Context, op: FileOp) -> None:
     x = walk.input(op)
     if x.value is not None:
+        if x.size > MOST_ELEMENTS:
+            raise Refused("constants that are too large to be folded")
         walk.known[op.outputs[0]] = (np.float32(x.scale) * (x.value.astype(np.int64) - x.zero_point)).astype(np.float32)
         return
     if TENSOR_TYPES[x.type].bits == 16:
@@ -227,13 +230,11 @@ FLOAT_CURVES: dict[str, Callable[[FileOp, np.ndarray], np.ndarray]] = {
 """Float functions of one number, in float32."""
 
 
-def follow_curve(walk: Walk, op: FileOp) -> bool:
+def follow_curve(walk: Context, op: FileOp) -> bool:
     """Whether an operator is a function of a float tensor that is one of integers; then it is followed."""
-    from .tflite_walk import Curve
-
-    if op.inputs[0] not in walk.floats:
+    if walk.source(op) not in walk.floats:
         return False
-    before = walk.floats[op.inputs[0]]
+    before = walk.floats[walk.source(op)]
     if op.code not in FLOAT_CURVES or not before.values.size:
         raise Refused("float numbers between DEQUANTIZE and QUANTIZE: a function of one tensor of 8 bits can be taken")
     values = FLOAT_CURVES[op.code](op, before.values).astype(np.float32)
@@ -242,15 +243,16 @@ def follow_curve(walk: Walk, op: FileOp) -> bool:
 
 
 def with_curves(converter: Converter) -> Converter:
-    def convert(walk: Walk, op: FileOp) -> None:
+    def convert(walk: Context, op: FileOp) -> None:
         if not follow_curve(walk, op):
             converter(walk, op)
 
     return convert
 
 
-def _no_integers(walk: Walk, op: FileOp) -> None:
-    raise Refused("integers as input")
+def _no_integers(walk: Context, op: FileOp) -> None:
+    x = walk.input(op)
+    raise Refused(f"expected floats between DEQUANTIZE and QUANTIZE, got {x.type}")
 
 
 def _of_bytes(kind: str, values: Callable[..., np.ndarray], fixed: tuple[float, int] | None = None) -> Converter:

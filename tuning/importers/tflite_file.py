@@ -69,7 +69,7 @@ class FileTensor:
     is_sparse: bool = False
 
     def __str__(self) -> str:
-        return f"tensor {self.index} {_quoted(self.name)}"
+        return f"tensor {self.index} {quoted(self.name)}"
 
     @property
     def dtype(self) -> np.dtype | None:
@@ -210,7 +210,7 @@ def _sizes(shape: tuple[int, ...]) -> str:
     return shape_text(shape) or "a scalar"
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
     """A name as it may stand in a message: printable and not too long."""
     said = repr(name[:_LONGEST_NAME])
     return said if name[_LONGEST_NAME:] == "" and len(said) <= _LONGEST_NAME else f"{said[:_LONGEST_NAME]}...{said[-1]}"
@@ -223,7 +223,7 @@ def _dtype(type_: str) -> np.dtype | None:
 
 
 def _code_text(code: str, custom: str) -> str:
-    return f"{code} {_quoted(custom)}" if custom else code
+    return f"{code} {quoted(custom)}" if custom else code
 
 
 def _named(names: tuple[str, ...] | list[str], number: int, kind: str) -> str:
@@ -287,7 +287,7 @@ class _Reader:
 
     def tensor(self, table: Table, index: int) -> FileTensor:
         name = table["name"]
-        table = table.called(f"{table.where} {_quoted(name)}")
+        table = table.called(f"{table.where} {quoted(name)}")
         shape, signature = (self.sizes(table, key) for key in ("shape", "shape_signature"))
         if any(size < 0 for size in shape) or prod(shape) > MOST_ELEMENTS:
             raise table.error(

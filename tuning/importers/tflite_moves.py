@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -21,19 +21,18 @@ from .integer_graph import Quantised, Refused, strides_of
 from .tflite_common import (
     Converter,
     activation_of,
+    axis_of,
     image_of,
     numbers_of,
     require_type,
 )
+from .tflite_context import Context
 from .tflite_file import FileOp
-
-if TYPE_CHECKING:
-    from .tflite_walk import Walk
 
 # ---------------------------------------------------------------- moves
 
 
-def _view(walk: Walk, op: FileOp, view: View, place: int = 0, kind: str = "copy") -> None:
+def _view(walk: Context, op: FileOp, view: View, place: int = 0, kind: str = "copy") -> None:
     x, out = walk.input(op), walk.output(op, place)
     require_type(out, x.type)  # scales are not compared: TFLM and LiteRT move the integers as they are
     if prod(view.shape) != out.size:
@@ -43,11 +42,12 @@ def _view(walk: Walk, op: FileOp, view: View, place: int = 0, kind: str = "copy"
     walk.become(op, out, place)
 
 
-def _reshape(walk: Walk, op: FileOp) -> None:
-    if op.inputs[0] in walk.floats:
-        walk.floats[op.outputs[0]] = walk.floats[op.inputs[0]]
+def _reshape(walk: Context, op: FileOp) -> None:
+    index = walk.source(op)
+    if index in walk.floats:
+        walk.floats[op.outputs[0]] = walk.floats[index]
         return
-    if walk.file_tensor(op.inputs[0]).type == "FLOAT32" and op.inputs[0] in walk.subgraph.inputs:
+    if walk.file_tensor(index).type == "FLOAT32" and index in walk.subgraph.inputs:
         raise Refused("a float input of the network that is reshaped before it is quantised")
     x, out = walk.input(op), walk.output(op)
     if x.size != out.size:
@@ -55,7 +55,7 @@ def _reshape(walk: Walk, op: FileOp) -> None:
     _view(walk, op, View((x.size,), (1,)), kind="reshape")
 
 
-def _transpose(walk: Walk, op: FileOp) -> None:
+def _transpose(walk: Context, op: FileOp) -> None:
     x, order = walk.input(op), walk.numbers(op, 1, "permutation")
     if sorted(order) != list(range(len(x.shape))):
         raise Refused(f"expected a permutation of {len(x.shape)} axes, got {order}")
@@ -65,12 +65,12 @@ def _transpose(walk: Walk, op: FileOp) -> None:
     )
 
 
-def _pad(walk: Walk, op: FileOp) -> None:
+def _pad(walk: Context, op: FileOp) -> None:
     x, out = walk.input(op), walk.output(op)
     require_type(out, x.type)
     amounts = walk.numbers(op, 1, "paddings")
-    pairs = list(zip(amounts[::2], amounts[1::2], strict=True))
-    if len(pairs) != len(x.shape) or min(amounts, default=0) < 0:
+    pairs = list(zip(amounts[::2], amounts[1::2], strict=False))
+    if len(amounts) != 2 * len(x.shape) or min(amounts, default=0) < 0:
         raise Refused(f"expected paddings of {len(x.shape)} axes, got {amounts}")
     padded = tuple(before + size + after for size, (before, after) in zip(x.shape, pairs, strict=True))
     if padded != out.shape:
@@ -90,11 +90,10 @@ def _pad(walk: Walk, op: FileOp) -> None:
     walk.become(op, out)
 
 
-def _concat_of(walk: Walk, op: FileOp, items: Sequence[Quantised], out: Quantised, axis: int) -> None:
-    rank = len(out.shape)
-    axis += rank if axis < 0 else 0
-    if not 0 <= axis < rank or any(len(item.shape) != rank for item in items):
-        raise Refused(f"expected an axis of {out.shape}, got {axis}")
+def _concat_of(walk: Context, op: FileOp, items: Sequence[Quantised], out: Quantised, axis: int) -> None:
+    if not items or any(len(item.shape) != len(out.shape) for item in items):
+        raise Refused(f"inputs of {[item.shape for item in items]} do not give {out.shape}")
+    axis = axis_of(axis, out)
     others = {item.shape[:axis] + item.shape[axis + 1 :] for item in items} | {out.shape[:axis] + out.shape[axis + 1 :]}
     if len(others) > 1 or sum(item.shape[axis] for item in items) != out.shape[axis]:
         raise Refused(f"inputs of {[item.shape for item in items]} do not give {out.shape}")
@@ -109,7 +108,7 @@ def _concat_of(walk: Walk, op: FileOp, items: Sequence[Quantised], out: Quantise
     walk.become(op, out)
 
 
-def _as(walk: Walk, op: FileOp, item: Quantised, out: Quantised, place: int) -> Quantised:
+def _as(walk: Context, op: FileOp, item: Quantised, out: Quantised, place: int) -> Quantised:
     """`item` at the scale of `out`."""
     if item.is_scaled_as(out):
         return item
@@ -120,32 +119,35 @@ def _as(walk: Walk, op: FileOp, item: Quantised, out: Quantised, place: int) -> 
     return scaled
 
 
-def _concatenation(walk: Walk, op: FileOp) -> None:
+def _concatenation(walk: Context, op: FileOp) -> None:
     if activation_of(op) is not None:
         raise Refused("a fused activation")
     items = [walk.input(op, place) for place in range(len(op.inputs))]
     _concat_of(walk, op, items, walk.output(op), op.options["axis"])
 
 
-def _pack(walk: Walk, op: FileOp) -> None:
-    out, axis = walk.output(op), op.options["axis"]
-    axis += len(out.shape) if axis < 0 else 0
+def _pack(walk: Context, op: FileOp) -> None:
+    out = walk.output(op)
+    axis = axis_of(op.options["axis"], out)
     items = []
     for place in range(len(op.inputs)):
         item = walk.input(op, place)
+        if len(item.shape) != len(out.shape) - 1:
+            raise Refused(f"{item.shape} is no part of {out.shape}")
+        walk.builder.tensor(item)  # in its own shape
         items.append(replace(item, shape=(*item.shape[:axis], 1, *item.shape[axis:])))
     _concat_of(walk, op, items, out, axis)
 
 
-def _unpack(walk: Walk, op: FileOp) -> None:
-    x, axis = walk.input(op), op.options["axis"]
-    axis += len(x.shape) if axis < 0 else 0
-    if not 0 <= axis < len(x.shape) or x.shape[axis] != len(op.outputs):
+def _unpack(walk: Context, op: FileOp) -> None:
+    x = walk.input(op)
+    axis = axis_of(op.options["axis"], x)
+    if x.shape[axis] != len(op.outputs):
         raise Refused(f"{len(op.outputs)} outputs of axis {axis} of {x.shape}")
     _parts(walk, op, x, axis, [1] * len(op.outputs))
 
 
-def _parts(walk: Walk, op: FileOp, x: Quantised, axis: int, sizes: Sequence[int]) -> None:
+def _parts(walk: Context, op: FileOp, x: Quantised, axis: int, sizes: Sequence[int]) -> None:
     """Pieces one behind the other along an axis, each an output."""
     steps, at = strides_of(x.shape), 0
     for place, size in enumerate(sizes):
@@ -154,25 +156,22 @@ def _parts(walk: Walk, op: FileOp, x: Quantised, axis: int, sizes: Sequence[int]
         at += size
 
 
-def _split(walk: Walk, op: FileOp) -> None:
+def _split(walk: Context, op: FileOp) -> None:
     """SPLIT (axis, x) into equal parts and SPLIT_V (x, sizes, axis)."""
     if op.code == "SPLIT":
-        (axis,), data = walk.numbers(op, 0, "axis"), walk.input(op, 1)
-        parts = len(op.outputs)
-        axis += len(data.shape) if axis < 0 else 0
-        if not 0 <= axis < len(data.shape) or data.shape[axis] % parts:
+        data = walk.input(op, 1)
+        axis, parts = axis_of(walk.number(op, 0, "axis"), data), len(op.outputs)
+        if data.shape[axis] % parts:
             raise Refused(f"axis {axis} of {data.shape} does not come in {parts} parts")
         sizes: list[int] = [data.shape[axis] // parts] * parts
         op = replace(op, inputs=(op.inputs[1],))
     else:
-        (axis,), data = walk.numbers(op, 2, "axis"), walk.input(op)
+        data = walk.input(op)
+        axis = axis_of(walk.number(op, 2, "axis"), data)
         sizes = list(walk.numbers(op, 1, "sizes"))
-        axis += len(data.shape) if axis < 0 else 0
-        if not 0 <= axis < len(data.shape):
-            raise Refused(f"expected an axis of {data.shape}, got {axis}")
         if sizes.count(-1) == 1:
             sizes[sizes.index(-1)] = data.shape[axis] - sum(sizes) - 1
-        if min(sizes) < 1 or sum(sizes) != data.shape[axis] or len(sizes) != len(op.outputs):
+        if min(sizes, default=0) < 1 or sum(sizes) != data.shape[axis] or len(sizes) != len(op.outputs):
             raise Refused(f"axis {axis} of {data.shape} does not come in parts of {sizes}")
     _parts(walk, op, data, axis, sizes)
 
@@ -196,7 +195,7 @@ def strided_index(
     return tuple(index)
 
 
-def _strided_slice(walk: Walk, op: FileOp) -> None:
+def _strided_slice(walk: Context, op: FileOp) -> None:
     x = walk.input(op)
     parts = (walk.numbers(op, place, what) for place, what in ((1, "begin"), (2, "end"), (3, "strides")))
     try:
@@ -206,7 +205,7 @@ def _strided_slice(walk: Walk, op: FileOp) -> None:
     _sliced(walk, op, x, index)
 
 
-def _slice(walk: Walk, op: FileOp) -> None:
+def _slice(walk: Context, op: FileOp) -> None:
     x, begin, size = walk.input(op), walk.numbers(op, 1, "begin"), walk.numbers(op, 2, "size")
     if len(begin) != len(x.shape) or len(size) != len(x.shape):
         raise Refused(f"expected a slice of {x.shape}, got {begin} and {size}")
@@ -214,7 +213,7 @@ def _slice(walk: Walk, op: FileOp) -> None:
     _sliced(walk, op, x, tuple(slice(at, end) for at, end in zip(begin, ends, strict=True)))
 
 
-def _sliced(walk: Walk, op: FileOp, x: Quantised, index: tuple[Any, ...]) -> None:
+def _sliced(walk: Context, op: FileOp, x: Quantised, index: tuple[Any, ...]) -> None:
     """What NumPy makes of an index, as a view: it knows the rules of negative and clipped ends."""
     own = np.lib.stride_tricks.as_strided(np.zeros(1, np.int8), x.shape, strides_of(x.shape), writeable=False)
     try:
@@ -225,18 +224,17 @@ def _sliced(walk: Walk, op: FileOp, x: Quantised, index: tuple[Any, ...]) -> Non
     _view(walk, op, View(part.shape, part.strides, offset), kind="slice")
 
 
-def _gather(walk: Walk, op: FileOp) -> None:
+def _gather(walk: Context, op: FileOp) -> None:
     """A single index, or indices in steps: a slice."""
-    x, axis = walk.input(op), op.options["axis"]
-    axis += len(x.shape) if axis < 0 else 0
-    at = walk.numbers(op, 1, "indices")
-    steps = set(np.diff(at))
-    if op.options["batch_dims"] or len(steps) > 1 or not 0 <= axis < len(x.shape):
+    x, at = walk.input(op), walk.numbers(op, 1, "indices")
+    axis = axis_of(op.options["axis"], x)
+    steps = {int(step) for step in np.diff(at)}
+    if op.options["batch_dims"] or len(steps) > 1:
         raise Refused("expected indices in equal steps")
     if not at or min(at) < 0 or max(at) >= x.shape[axis]:
         raise Refused(f"expected indices of axis {axis} of {x.shape}, got {at}")
     own = strides_of(x.shape)
-    step = int(steps.pop()) if steps else 1
+    step = steps.pop() if steps else 1
     shape = (*x.shape[:axis], len(at), *x.shape[axis + 1 :])
     _view(walk, op, View(shape, (*own[:axis], own[axis] * step, *own[axis + 1 :]), at[0] * own[axis]), kind="gather")
 
@@ -250,13 +248,14 @@ def nearest(size: int, out: int, align_corners: bool, half_pixel_centers: bool) 
     return np.clip(source.astype(np.int64), 0, size - 1)
 
 
-def _resize(walk: Walk, op: FileOp) -> None:
+def _resize(walk: Context, op: FileOp) -> None:
     x, out = walk.input(op), walk.output(op)
     require_type(out, x.type)
     batch, height, width, channels = image_of(x)
     new = walk.numbers(op, 1, "size")
     if out.shape != (batch, *new, channels):
         raise Refused(f"expected an output of {(batch, *new, channels)}, the file has {out.shape}")
+    walk.builder.require_room(16 * sum(new))
     flags = (bool(op.options["align_corners"]), bool(op.options["half_pixel_centers"]))
     rows, columns = nearest(height, new[0], *flags), nearest(width, new[1], *flags)
     table = np.concatenate([rows * width * channels, columns * channels]).astype(np.int32)

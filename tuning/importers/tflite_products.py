@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,19 +11,18 @@ from .integer_graph import Quantised, Refused
 from .tflite_common import (
     Converter,
     activation_of,
+    channels_of,
     image_of,
     require_type,
     windows_of,
 )
+from .tflite_context import Context
 from .tflite_file import FileOp, FileTensor
-
-if TYPE_CHECKING:
-    from .tflite_walk import Walk
 
 # ---------------------------------------------------------------- products
 
 
-def _weights(walk: Walk, op: FileOp, x: Quantised, axis: int, channels: int) -> tuple[np.ndarray, np.ndarray]:
+def _weights(walk: Context, op: FileOp, x: Quantised, axis: int, channels: int) -> tuple[np.ndarray, np.ndarray]:
     """Weights and their scales, one per output channel or one for all."""
     values = walk.constant(op, 1, "weights")
     tensor = walk.file_tensor(op.inputs[1])
@@ -41,7 +39,7 @@ def _weights(walk: Walk, op: FileOp, x: Quantised, axis: int, channels: int) -> 
     return values, tensor.scale
 
 
-def _bias(walk: Walk, op: FileOp, x: Quantised, channels: int, scales: np.ndarray) -> np.ndarray | None:
+def _bias(walk: Context, op: FileOp, x: Quantised, channels: int, scales: np.ndarray) -> np.ndarray | None:
     bias = walk.optional(op, 2)
     if bias is None:
         return None
@@ -59,22 +57,22 @@ def _check_bias_scale(tensor: FileTensor, x: Quantised, scales: np.ndarray) -> N
     """
     if not tensor.scale.size:
         return
-    if problem := replace(tensor, axis=0).problem:
+    if problem := replace(tensor, axis=0, shape=(tensor.scale.size,)).problem:
         raise Refused(f"{tensor}: {problem}")
     expected = np.float64(x.scale) * scales.astype(np.float64)
     if tensor.scale.size not in (1, expected.size) and expected.size != 1:
         raise Refused(f"{tensor}: expected {expected.size} scales, got {tensor.scale.size}")
-    if not np.allclose(tensor.scale.astype(np.float64), expected, rtol=1e-3, atol=1e-12):
+    if not np.allclose(tensor.scale.astype(np.float64), expected, rtol=1e-3, atol=1e-44):
         raise Refused(
             f"{tensor}: expected the scale of input times weights, {expected.flat[0]:g}, got {tensor.scale.flat[0]:g}"
         )
 
 
-def _conv(walk: Walk, op: FileOp) -> None:
+def _conv(walk: Context, op: FileOp) -> None:
     x, out = walk.input(op), walk.output(op)
     require_type(x, "int8", "int16")
     require_type(out, x.type)
-    channels = out.shape[-1]
+    channels = channels_of(out)
     values, scales = _weights(walk, op, x, 0, channels)
     in_ch = image_of(x)[3]
     if values.ndim != 4 or len(values) != channels or in_ch % values.shape[3] or 0 in values.shape:
@@ -92,11 +90,11 @@ def _conv(walk: Walk, op: FileOp) -> None:
     walk.become(op, out)
 
 
-def _depthwise(walk: Walk, op: FileOp) -> None:
+def _depthwise(walk: Context, op: FileOp) -> None:
     x, out = walk.input(op), walk.output(op)
     require_type(x, "int8", "int16")
     require_type(out, x.type)
-    channels, in_ch = out.shape[-1], image_of(x)[3]
+    channels, in_ch = channels_of(out), image_of(x)[3]
     values, scales = _weights(walk, op, x, 3, channels)
     if values.ndim != 4 or values.shape[0] != 1 or values.shape[3] != channels or channels % in_ch:
         raise Refused(f"weights of shape {values.shape} do not fit an input of {in_ch} channels")
@@ -113,13 +111,13 @@ def _depthwise(walk: Walk, op: FileOp) -> None:
     walk.become(op, out)
 
 
-def _fully_connected(walk: Walk, op: FileOp) -> None:
+def _fully_connected(walk: Context, op: FileOp) -> None:
     x, out = walk.input(op), walk.output(op)
     require_type(x, "int8", "int16")
     require_type(out, x.type)
     if op.options["weights_format"] != "DEFAULT":
         raise Refused(f"weights in the format {op.options['weights_format']}")
-    rows = out.shape[-1]
+    rows = channels_of(out)
     values, scales = _weights(walk, op, x, 0, rows)
     if values.ndim != 2 or len(values) != rows or x.size % values.shape[1]:
         raise Refused(f"weights of shape {values.shape} do not fit an input of {x.size} elements")

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import prod
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from cmsisnn_x.affine import (
     AffineClamp,
     AffineMean,
     AffineSoftmax,
+    kernel_multiplier,
 )
 from cmsisnn_x.affine_curves import AffineSoftmax16
 from cmsisnn_x.layers import View
@@ -27,10 +27,8 @@ from .tflite_common import (
     require_zero,
     windows_of,
 )
+from .tflite_context import Context
 from .tflite_file import FileOp
-
-if TYPE_CHECKING:
-    from .tflite_walk import Walk
 
 # ---------------------------------------------------------------- windows and reductions without weights
 
@@ -40,7 +38,7 @@ LONGEST_ROW = 4095
 
 
 def _pool(kind: str) -> Converter:
-    def convert(walk: Walk, op: FileOp) -> None:
+    def convert(walk: Context, op: FileOp) -> None:
         x, out = walk.input(op), walk.output(op)
         require_type(x, "int8", "int16")
         require_alike(op, x, out)
@@ -55,7 +53,7 @@ def _pool(kind: str) -> Converter:
     return convert
 
 
-def _mean(walk: Walk, op: FileOp) -> None:
+def _mean(walk: Context, op: FileOp) -> None:
     x, out = walk.input(op), walk.output(op)
     require_type(x, "int8", "int16")
     require_type(out, x.type)
@@ -88,7 +86,7 @@ def _mean(walk: Walk, op: FileOp) -> None:
     walk.become(op, out)
 
 
-def _softmax(walk: Walk, op: FileOp) -> None:
+def _softmax(walk: Context, op: FileOp) -> None:
     x, out = walk.input(op), walk.output(op)
     require_type(x, "int8", "int16")
     fixed = {"int8": (2.0**-8, -128), "int16": (2.0**-16, -(2**15))}
@@ -102,6 +100,8 @@ def _softmax(walk: Walk, op: FileOp) -> None:
     beta = float(op.options["beta"])
     if not (np.isfinite(beta) and beta > 0):
         raise Refused(f"beta: expected a positive number, got {beta}")
+    if x.type == "int16":
+        kernel_multiplier(x.scale * beta * 65535 / 10)
     columns = x.shape[-1] if x.shape else 1
     if columns > LONGEST_ROW:
         raise Refused(f"expected rows of at most {LONGEST_ROW} elements, whose sum fits 32 bits, got {columns}")

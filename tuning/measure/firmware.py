@@ -72,7 +72,8 @@ def written(plan: Plan) -> Iterator[Firmware]:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf-8")
         layers = tuple(item.layer for item in plan.layers)
-        yield Firmware(Path(name), plan.model, plan.target.core, plan.target.name, plan.cflags, layers, ())
+        made = (Path(name), plan.model, plan.target.core, plan.target.name, plan.cflags, layers, ())
+        yield Firmware(*made, wiring=plan.wiring)
 
 
 def _emulate(plan: Plan, toolchain: Toolchain) -> Measurement:
@@ -100,11 +101,14 @@ def _about(plan: Plan, compiler: str) -> dict[str, Any]:
     kernels = sorted({step.header for step in plan.steps})
     places = ("input_offset", "output_offset", "scratch_offset", "scratch_bytes", "fused_into")
     layers = [shape_of(item.layer) | {name: getattr(item, name) for name in places} for item in plan.layers]
+    about: dict[str, Any] = {"name": plan.model, "kernels": kernels, "arena_bytes": plan.arena_bytes, "layers": layers}
+    if plan.wiring is not None:
+        about["graph"] = [plan.border(), plan.tensors()]
     content = {
         "op": "network",
         "kernels": firmware_digest(kernels),
         "tools": tools_digest(),
-        "layer": {"name": plan.model, "kernels": kernels, "arena_bytes": plan.arena_bytes, "layers": layers},
+        "layer": about,
         "parameters": parameters_of(*(item.layer for item in plan.layers)),
         "variant": {item.layer.name: item.variant and asdict(item.variant) for item in plan.layers},
         "aligned": (True, True),

@@ -26,19 +26,23 @@ import numpy as np
 
 from cmsisnn_x import Network
 from cmsisnn_x.errors import CmsisnnError
+from cmsisnn_x.graph import Graph, Node, Tensor
 from cmsisnn_x.layers import Layer
+from cmsisnn_x.scheme import TENSOR_TYPES
 from cmsisnn_x.steps import Step, steps_of
 
 from ..base.cflags import cflags_problem
 from ..base.errors import OptionError, TuningError
 from ..base.names import model_name_problem
-from ..emit.names import archive_name, layer_function, run_function, step_functions
+from ..emit.names import archive_name, layer_function, reset_function, run_function, step_functions
 from ..emulate.emulator import DEFAULT_BUDGET, Emulator
 from ..emulate.toolchain import Toolchain
 from ..emulate.trace import Trace
-from ..model.weights import WeightsError, read_weights
+from ..model.weights import WeightsError, read_arrays
+from ..plan.affine_fields import table_problem
 from ..plan.file import PlanFile, read_plan_file
-from ..plan.plan import ARRAYS, array_digest
+from ..plan.layer_fields import array_types
+from ..plan.plan import CONSTANTS, array_digest
 from ..target import CORES, Target
 
 
@@ -60,6 +64,17 @@ class Firmware:
     layers: tuple[Layer, ...]
     estimated_cycles: tuple[int | None, ...]
     fused_into: tuple[str | None, ...] = ()
+    wiring: Graph | None = None
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The layers with the tensors between them."""
+        return self.wiring or Graph.chain(self.layers)
+
+    @cached_property
+    def network(self) -> Network:
+        """The same on the host."""
+        return network_of(self.layers, self.wiring)
 
     @cached_property
     def steps(self) -> tuple[Step, ...]:
@@ -70,6 +85,10 @@ class Firmware:
     def functions(self) -> dict[str, str]:
         """The function of each step, by the step's name."""
         return step_functions(self.model, self.steps)
+
+
+def network_of(layers: Sequence[Layer], graph: Graph | None) -> Network:
+    return Network(layers) if graph is None else Network(graph)
 
 
 @dataclass(frozen=True)
@@ -176,21 +195,29 @@ def load(directory: Path, *, model: str | None = None) -> Firmware:
     core = content.get("core")
     if core not in CORES:
         raise FolderError(f"{path}: core: expected one of {', '.join(CORES)}, got {core!r}")
-    layers = _from_model(model, plan, bare) if model is not None else _from_folder(directory, plan, bare)
+    layers, graph = _from_model(model, plan, bare) if model is not None else _from_folder(directory, plan, bare)
     try:
-        Network(layers)
+        network_of(layers, graph)
     except CmsisnnError as wrong:
         raise FolderError(f"{path}: {wrong}") from None
     estimated = tuple(entry["cycles"] for entry in content["layers"])
     cflags = tuple(content["cflags"])
-    return Firmware(directory, content["model"], core, content["target"], cflags, layers, estimated, plan.fused_into)
+    into = plan.fused_into
+    return Firmware(directory, content["model"], core, content["target"], cflags, layers, estimated, into, graph)
 
 
-def _from_folder(directory: Path, plan: PlanFile, bare: Sequence[Layer]) -> tuple[Layer, ...]:
-    """The layers with the weights that lie in the folder, which are those of its plan."""
-    weighted = [layer for layer in bare if layer.weights_shape]
-    if not weighted:
-        return tuple(bare)
+def _from_folder(directory: Path, plan: PlanFile, bare: Sequence[Layer]) -> tuple[tuple[Layer, ...], Graph | None]:
+    """The layers with the weights that lie in the folder, which are those of its plan; and their graph."""
+    types = {f"{layer.name}/{kind}": one for layer in bare for kind, one in array_types(layer).items()}
+    wanted = {f"{entry['name']}/{kind}": entry.get(kind) for entry in plan.content["layers"] for kind in CONSTANTS}
+    named: dict[str, str] = {}
+    for key, what in (("constants", "value"), ("states", "initial")):
+        for at, entry in enumerate(plan.content.get(key, [])):
+            named[entry["name"]] = f"{key}/{at}"
+            types[f"{key}/{at}"] = (TENSOR_TYPES[entry["dtype"]].dtype.name, tuple(entry["shape"]))
+            wanted[f"{key}/{at}"] = entry.get(what)
+    if not types:
+        return tuple(bare), plan.graph(bare)
     if not plan.has_digests:
         raise FolderError(
             f"{plan.path}: an older version wrote this folder, without the weights to compare with: run cmsisnn-tune "
@@ -200,30 +227,39 @@ def _from_folder(directory: Path, plan: PlanFile, bare: Sequence[Layer]) -> tupl
     if not path.exists():
         raise FolderError(f"{path}: no such file; it holds the weights to compare with: or name the model with --model")
     try:
-        # The archive is read by types that are spelled.
-        found = read_weights(
-            path, [replace(layer, weights_dtype=layer.weights_dtype or layer.dtype) for layer in weighted]
-        )
+        found = read_arrays(path, {name: (shape, np.dtype(dtype)) for name, (dtype, shape) in types.items()})
     except WeightsError as problem:
         raise FolderError(f"{path}: {problem}") from None
-    entries = {entry["name"]: entry for entry in plan.content["layers"]}
-    for layer in found:
-        for kind in ARRAYS:
-            array, wanted = getattr(layer, kind), entries[layer.name][kind]
-            if (array_digest(array) != wanted) if wanted is not None else array.any():
-                what = f"the {kind} that plan.json was written for" if wanted else f"no {kind}, as in plan.json"
-                raise FolderError(f"{path}: layer {layer.name}: expected {what}, got others; run cmsisnn-tune again")
-    arrays = {layer.name: {kind: getattr(layer, kind) for kind in ARRAYS} for layer in found}
-    return tuple(replace(layer, **arrays.get(layer.name, {})) for layer in bare)
+    for name, (dtype, shape) in types.items():
+        owner, _, kind = name.partition("/")
+        about = f"{path}: {name}" if owner in ("constants", "states") else f"{path}: layer {owner}"
+        if name not in found and kind != "bias":
+            raise FolderError(f"{path}: array {name!r} is missing; it holds: {', '.join(sorted(found)) or 'nothing'}")
+        array, digest = found.get(name), wanted[name]
+        if array is None and digest is not None:
+            array = np.zeros(shape, dtype)
+        if array is not None and (array_digest(array) != digest if digest is not None else array.any()):
+            what = f"the {kind} that plan.json was written for" if digest else f"no {kind}, as in plan.json"
+            raise FolderError(f"{about}: expected {what}, got others; run cmsisnn-tune again")
+    layers = []
+    for layer in bare:
+        arrays: dict[str, Any] = {kind: found.get(f"{layer.name}/{kind}") for kind in array_types(layer)}
+        if not layer.type.is_affine and "bias" in arrays and arrays["bias"] is None:
+            arrays["bias"] = np.zeros(layer.bias_shape, layer.bias_dtype)
+        layers.append(replace(layer, **arrays))
+        if wrong := table_problem(layers[-1]):
+            raise FolderError(f"{path}: layer {layer.name}: {wrong}")
+    return tuple(layers), plan.graph(layers, {name: found[key] for name, key in named.items()})
 
 
-def _from_model(source: str, plan: PlanFile, bare: Sequence[Layer]) -> tuple[Layer, ...]:
-    """The layers of a model file, which has the folder's geometry."""
+def _from_model(source: str, plan: PlanFile, bare: Sequence[Layer]) -> tuple[tuple[Layer, ...], Graph | None]:
+    """The layers of a model file, which has the folder's geometry, and their graph."""
     from ..load import load_model
 
-    layers = load_model(source).layers
+    model = load_model(source)
+    layers = model.layers
     for layer, own, entry in zip(bare, layers, plan.content["layers"], strict=False):
-        names = [item.name for item in fields(layer) if item.name in entry and item.name not in (*ARRAYS, "variant")]
+        names = [item.name for item in fields(layer) if item.name in entry and item.name not in (*CONSTANTS, "variant")]
         differs = [name for name in names if getattr(layer, name) != getattr(own, name)]
         if differs:
             expected, got = getattr(layer, differs[0]), getattr(own, differs[0])
@@ -232,7 +268,7 @@ def _from_model(source: str, plan: PlanFile, bare: Sequence[Layer]) -> tuple[Lay
             )
     if len(layers) != len(bare):
         raise FolderError(f"{source}: expected the folder's {len(bare)} layers, got {len(layers)}")
-    return tuple(layers)
+    return tuple(layers), model.wiring
 
 
 # -- running ---------------------------------------------------------------------------------------------------------
@@ -270,27 +306,57 @@ def run_once(
     """
     emulator = Emulator(compile_folder(firmware, toolchain), target)
     source = draw_inputs(firmware, 1)[0]
-    wanted = Network(firmware.layers).run(source)
-    trace, got = _call(emulator, run_function(firmware.model), source, wanted, 0, budget)
-    return trace, next(_compare("the network", 0, got, wanted), None)
+    known = trace_of(firmware, source)
+    wanted = [known[name] for name in firmware.graph.outputs]
+    trace, got = _run(firmware, emulator, source, wanted, 0, budget)
+    return trace, next(_compare_all("the network", 0, got, wanted, firmware.graph.outputs), None)
 
 
-def draw_inputs(firmware: Firmware, samples: int) -> np.ndarray:
+Sample = tuple[np.ndarray, ...]
+"""The network's inputs, in their order."""
+
+
+def draw_inputs(firmware: Firmware, samples: int) -> list[Sample]:
     """Reproducible inputs over the whole range; every second sample has the extremes and zero in abundance."""
-    first = firmware.layers[0]
-    limits = np.iinfo(first.numpy_dtype)
     rng = np.random.default_rng(zlib.crc32(firmware.model.encode()))
-    shape = (samples, *first.input_shape)
-    values = rng.integers(limits.min, limits.max, shape, limits.dtype, endpoint=True)
-    extremes = rng.choice(np.array([limits.min, limits.max, 0, -1], limits.dtype), shape)
+    tensors = [_drawn(rng, firmware.graph.tensors[name], samples) for name in firmware.graph.inputs]
+    return [tuple(values[at] for values in tensors) for at in range(samples)]
+
+
+def _drawn(rng: np.random.Generator, tensor: Tensor, samples: int) -> np.ndarray:
+    own = tensor.type
+    shape = (samples, *tensor.shape)
+    values = rng.integers(own.low, own.high, shape, own.dtype, endpoint=True)
+    ends = [own.low, own.high, 0, -1 if own.low else 128]
+    extremes = rng.choice(np.array(ends, own.dtype), shape)
     values[1::2] = np.where(rng.random(values[1::2].shape) < 0.25, extremes[1::2], values[1::2])
     return values
+
+
+def trace_of(firmware: Firmware, source: Sample) -> dict[str, np.ndarray]:
+    """Every tensor of a first run on the host, by its name."""
+    graph = firmware.graph
+    firmware.network.reset()
+    known = dict(zip(graph.inputs, source, strict=True))
+    for state in graph.states:
+        tensor = graph.tensors[state.read]
+        known[state.read] = np.asarray(state.initial, tensor.type.dtype).reshape(tensor.shape)
+    known |= {tensor.name: tensor.value for tensor in graph.tensors.values() if tensor.value is not None}
+    traced = firmware.network.trace(source[0] if len(source) == 1 else source)
+    outputs = [graph.tensors[output] for node in graph.nodes for output in node.outputs]
+    made = zip(outputs, traced.values(), strict=True)
+    return known | {tensor.name: values.reshape(tensor.shape) for tensor, values in made}
+
+
+def inputs_of(graph: Graph, node: Node, known: Mapping[str, np.ndarray]) -> Sample:
+    """What the function of a node gets, of all tensors by name: constants it knows itself."""
+    return tuple(known[name] for name in node.inputs if graph.tensors[name].value is None)
 
 
 def verify(
     firmware: Firmware,
     toolchain: Toolchain,
-    inputs: np.ndarray,
+    inputs: Sequence[np.ndarray | Sample],
     *,
     target: Target | str | None = None,
     budget: int = DEFAULT_BUDGET,
@@ -307,7 +373,8 @@ def verify(
     ----------
     firmware : Firmware
     toolchain : Toolchain
-    inputs : ndarray, shape (n, *input_shape)
+    inputs : sequence of ndarray, or of tuple of ndarray
+        Samples: the network's input, or all of them.
     target : Target or str, optional
         Whose rules price it; default: the plan's core. Another core needs code that was emitted for one like it.
 
@@ -320,45 +387,75 @@ def verify(
     firmware = replace(firmware, core=target if isinstance(target, str) else target.core)
     code = compile_folder(firmware, toolchain)
     plain, checked = Emulator(code, target), Emulator(code, target, checked=True, memory=False)
-    expected = Network(firmware.layers).trace(inputs)
     mismatches: list[Mismatch] = []
     results: list[LayerResult] = []
-    run, functions = run_function(firmware.model), firmware.functions
-    estimates = dict(zip((layer.name for layer in firmware.layers), firmware.estimated_cycles, strict=True))
+    graph = firmware.graph
     network: Trace | None = None
-    for sample in range(len(inputs)):
-        source = inputs[sample]
-        ran: list[LayerResult] = []
-        for step in firmware.steps:
-            first = source
-            for layer in step.layers:
-                wanted = expected[layer.name][sample]
-                trace, got = _call(plain, layer_function(firmware.model, layer.name), source, wanted, 0, budget)
-                found = list(_compare(f"layer {layer.name}", sample, got, wanted))
-                mismatches += found
-                ran.append(_layer_result(layer, trace, estimates[layer.name], not found))
-                source = wanted
-            if step.pool is not None:
-                trace, got = _call(plain, functions[step.name], first, source, 0, budget)
-                names = f"layers {step.name} and {step.pool.name} as one"
-                found = list(_compare(names, sample, got, source))
-                mismatches += found
-                conv = _layer_result(step.lead, trace, estimates[step.name], ran[-2].exact and not found)
-                nothing = dict.fromkeys(trace.added, 0)
-                ran[-2:] = [conv, replace(ran[-1], instructions=0, cycles=0, added=nothing)]
+    for sample, given in enumerate(inputs):
+        source = given if isinstance(given, tuple) else (given,)
+        known = trace_of(firmware, source)
+        ran, wrong = _each_step(firmware, plain, known, sample, budget)
+        mismatches += wrong
         results = [
             replace(before, exact=before.exact and now.exact) for before, now in zip(results or ran, ran, strict=True)
         ]
-        trace, got = _call(plain, run, inputs[sample], source, 0, budget)
-        mismatches += _compare("the network", sample, got, source)
+        wanted = [known[name] for name in graph.outputs]
+        trace, got = _run(firmware, plain, source, wanted, 0, budget)
+        mismatches += _compare_all("the network", sample, got, wanted, graph.outputs)
         network = network or trace
         # One checked run is enough: addresses do not depend on the data.
-        _, got = _call(plain if sample else checked, run, inputs[sample], source, 1, budget)
-        mismatches += _compare("the network with buffers at odd addresses", sample, got, source)
+        _, got = _run(firmware, plain if sample else checked, source, wanted, 1, budget)
+        mismatches += _compare_all("the network with buffers at odd addresses", sample, got, wanted, graph.outputs)
+    if graph.states:
+        mismatches += _in_sequence(firmware, plain, inputs, budget)
     assert network is not None
     name, clock = (target, None) if isinstance(target, str) else (target.name, target.clock_hz)
     compiler = f"{toolchain.kind}: {toolchain.version}"
     return Verification(firmware, compiler, name, len(inputs), tuple(results), network, tuple(mismatches), clock)
+
+
+def _in_sequence(
+    firmware: Firmware, emulator: Emulator, inputs: Sequence[np.ndarray | Sample], budget: int
+) -> Iterator[Mismatch]:
+    """A network that remembers, run on all samples without forgetting between them."""
+    graph = firmware.graph
+    firmware.network.reset()
+    emulator.call(reset_function(firmware.model))
+    for sample, source in enumerate(inputs):
+        made = firmware.network.run(source[0] if isinstance(source, tuple) and len(source) == 1 else source)
+        wanted = [np.asarray(one) for one in (made if isinstance(made, tuple) else (made,))]
+        given = source if isinstance(source, tuple) else (source,)
+        _, got = _call(emulator, run_function(firmware.model), given, wanted, 0, budget)
+        yield from _compare_all("the network after earlier runs", sample, got, wanted, graph.outputs)
+
+
+def _each_step(
+    firmware: Firmware, emulator: Emulator, known: Mapping[str, np.ndarray], sample: int, budget: int
+) -> tuple[list[LayerResult], list[Mismatch]]:
+    """Every layer, and every pair, by itself on the tensors that the Python kernels made."""
+    graph, functions = firmware.graph, firmware.functions
+    mismatches: list[Mismatch] = []
+    estimates = dict(zip((layer.name for layer in firmware.layers), firmware.estimated_cycles, strict=True))
+    ran: list[LayerResult] = []
+    nodes = iter(graph.nodes)
+    for step in firmware.steps:
+        own = [next(nodes) for _ in step.layers]
+        for node, layer in zip(own, step.layers, strict=True):
+            wanted = [known[name] for name in node.outputs]
+            source = inputs_of(graph, node, known)
+            trace, got = _call(emulator, layer_function(firmware.model, layer.name), source, wanted, 0, budget)
+            found = list(_compare(f"layer {layer.name}", sample, got[0], wanted[0]))
+            mismatches += found
+            ran.append(_layer_result(layer, trace, estimates[layer.name], not found))
+        if step.pool is not None:
+            wanted = [known[name] for name in own[-1].outputs]
+            trace, got = _call(emulator, functions[step.name], inputs_of(graph, own[0], known), wanted, 0, budget)
+            found = list(_compare(f"layers {step.name} and {step.pool.name} as one", sample, got[0], wanted[0]))
+            mismatches += found
+            conv = _layer_result(step.lead, trace, estimates[step.name], ran[-2].exact and not found)
+            nothing = dict.fromkeys(trace.added, 0)
+            ran[-2:] = [conv, replace(ran[-1], instructions=0, cycles=0, added=nothing)]
+    return ran, mismatches
 
 
 def _layer_result(layer: Layer, trace: Trace, estimate: int | None, exact: bool) -> LayerResult:
@@ -366,20 +463,40 @@ def _layer_result(layer: Layer, trace: Trace, estimate: int | None, exact: bool)
     return LayerResult(layer.name, layer.op, layer.macs, *figures, exact, trace.added)
 
 
-def _call(
+def _run(
+    firmware: Firmware,
     emulator: Emulator,
-    symbol: str,
-    source: np.ndarray,
-    wanted: np.ndarray,
+    source: Sample,
+    wanted: Sequence[np.ndarray],
     offset: int,
     budget: int,
-) -> tuple[Trace, np.ndarray]:
-    """Call a layer or the network once, with an output that holds no right element before."""
+) -> tuple[Trace, list[np.ndarray]]:
+    """Call the network once, as if it were for the first time."""
+    if firmware.graph.states:
+        emulator.call(reset_function(firmware.model))
+    return _call(emulator, run_function(firmware.model), source, wanted, offset, budget)
+
+
+def _call(
+    emulator: Emulator, symbol: str, source: Sample, wanted: Sequence[np.ndarray], offset: int, budget: int
+) -> tuple[Trace, list[np.ndarray]]:
+    """Call a layer or the network once, with outputs that hold no right element before."""
     emulator.free_buffers()
-    input_ = emulator.buffer(source, offset=offset, writable=False)
-    output = emulator.buffer((~wanted).tobytes(), offset=3 * offset)
-    trace = emulator.call(symbol, [input_, output], budget=budget)
-    return trace, np.frombuffer(emulator.read(output), wanted.dtype).reshape(wanted.shape)
+    inputs = [emulator.buffer(values, offset=offset, writable=False) for values in source]
+    outputs = [emulator.buffer((~values).tobytes(), offset=3 * offset) for values in wanted]
+    trace = emulator.call(symbol, [*inputs, *outputs], budget=budget)
+    got = [
+        np.frombuffer(emulator.read(output), values.dtype).reshape(values.shape)
+        for output, values in zip(outputs, wanted, strict=True)
+    ]
+    return trace, got
+
+
+def _compare_all(
+    what: str, sample: int, got: Sequence[np.ndarray], wanted: Sequence[np.ndarray], names: Sequence[str]
+) -> Iterator[Mismatch]:
+    for name, one, expected in zip(names, got, wanted, strict=True):
+        yield from _compare(what if len(names) == 1 else f"{what}, output {name}", sample, one, expected)
 
 
 def _compare(what: str, sample: int, got: np.ndarray, wanted: np.ndarray) -> Iterator[Mismatch]:

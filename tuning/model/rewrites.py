@@ -98,7 +98,7 @@ def _is_identity(layer: Layer) -> bool:
 
 
 def _pads_in_windows(graph: Graph) -> Graph:
-    """A frame around an image, of the zero point, is what a convolution puts there itself."""
+    """A frame around an image that its readers put there themselves."""
     nodes = {node.name: node for node in graph.nodes}
     for node in graph.nodes:
         if node.op != "pad" or not _is_own(graph, node.outputs[0]):
@@ -115,14 +115,14 @@ def _pads_in_windows(graph: Graph) -> Graph:
 
 
 def _with_frame(pad: Layer, layer: Layer) -> Layer | None:
-    """A convolution that pads its image as `pad` does; None where it cannot."""
+    """A convolution or pooling that pads its image as `pad` does; None where it cannot."""
     view = pad.view
-    if layer.op not in ("conv2d", "depthwise_conv2d") or view is None or len(view.shape) != 4 or layer.samples != 1:
+    if view is None or len(view.shape) != 4 or layer.samples != 1 or not _puts(layer, pad.requant.fill):
         return None
     height, width, channels = layer.input_shape
     batch, inner_h, inner_w, inner_c = view.shape
     expected = (height * width * channels, width * channels, channels, 1)
-    if view.steps != expected or (batch, inner_c) != (1, channels) or pad.requant.fill != layer.requant.fill:
+    if view.steps != expected or (batch, inner_c) != (1, channels):
         return None
     top, left = view.offset // (width * channels), view.offset % (width * channels) // channels
     if view.offset % channels:
@@ -130,7 +130,20 @@ def _with_frame(pad: Layer, layer: Layer) -> Layer | None:
     (before_y, after_y), (before_x, after_x) = layer.padding
     bottom, right = height - inner_h - top, width - inner_w - left
     padding = ((before_y + top, after_y + bottom), (before_x + left, after_x + right))
+    for axis, size in enumerate((inner_h, inner_w)):  # every window keeps a pixel of the image
+        first = padding[axis][0]
+        if first >= layer.kernel[axis] or (layer.output_shape[axis] - 1) * layer.stride[axis] - first >= size:
+            return None
     return replace(layer, input_shape=(inner_h, inner_w, channels), padding=padding)
+
+
+def _puts(layer: Layer, fill: int) -> bool:
+    """Whether a layer takes pixels of `fill` for padding: a convolution those of the zero point; a maximum any that is
+    never larger than what it gives.
+    """
+    if layer.op in ("conv2d", "depthwise_conv2d"):
+        return fill == layer.requant.fill
+    return layer.op == "max_pool2d" and fill <= max(layer.type.low, layer.requant.low)
 
 
 def _tables_joined(graph: Graph) -> Graph:
@@ -182,7 +195,7 @@ def _clamps_in_producers(graph: Graph) -> Graph:
 
 REWRITES = (
     Rewrite("identities", "a copy of all elements in their order is no work", _without_identities),
-    Rewrite("pad", "padding with the zero point is a convolution's own padding", _pads_in_windows),
+    Rewrite("pad", "a convolution pads with the zero point; no maximum is below the least number", _pads_in_windows),
     Rewrite("tables", "a function of a function of a byte is one table", _tables_joined),
     Rewrite("clamps", "clamping twice is clamping to what both leave", _clamps_in_producers),
     Rewrite(

@@ -7,7 +7,7 @@ import stat
 import warnings
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from lzma import LZMAError
 from math import prod
@@ -49,8 +49,24 @@ def read_weights(path: Path, layers: Sequence[Layer]) -> tuple[Layer, ...]:
     WeightsError
         The file cannot be read, an array is missing, unknown, or of another shape or type. Nothing is unpickled.
     """
-    expected = {f"{layer.name}/{kind}": (layer, kind) for layer in layers for kind in _kinds(layer)}
-    allowed = sum(_bytes(layer, kind) * 16 + HEADER_BYTES for layer, kind in expected.values()) + HEADER_BYTES
+    expected = {
+        f"{layer.name}/{kind}": (_shape(layer, kind), NUMPY_DTYPES[str(layer.weights_dtype)])
+        for layer in layers
+        for kind in _kinds(layer)
+    }
+    arrays = read_arrays(path, expected)
+    return tuple(_with_arrays(layer, arrays) for layer in layers)
+
+
+def read_arrays(path: Path, expected: Mapping[str, tuple[tuple[int, ...], np.dtype]]) -> dict[str, np.ndarray]:
+    """The arrays of the archive at `path`, of those that are expected: name -> shape and type.
+
+    Raises
+    ------
+    WeightsError
+        The file cannot be read, an array is unknown, or of another shape or type. Nothing is unpickled.
+    """
+    allowed = sum(_bytes(*one) * 16 + HEADER_BYTES for one in expected.values()) + HEADER_BYTES
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
@@ -66,14 +82,13 @@ def read_weights(path: Path, layers: Sequence[Layer]) -> tuple[Layer, ...]:
                 if name in members:
                     raise WeightsError(f"{name}: expected one array of that name, got two")
                 members[name] = info
-            arrays = {name: _read_array(archive, info, name, *expected[name]) for name, info in members.items()}
+            return {name: _read_array(archive, info, name, *expected[name]) for name, info in members.items()}
     except FileNotFoundError:
         raise WeightsError("no such file; the path is relative to the model file") from None
     except WeightsError:
         raise
     except DAMAGED as problem:
         raise WeightsError(f"expected an npz archive of integer arrays, got {_damage(problem)}") from None
-    return tuple(_with_arrays(layer, arrays) for layer in layers)
 
 
 def _damage(problem: Exception) -> str:
@@ -89,12 +104,13 @@ def _shape(layer: Layer, kind: str) -> tuple[int, ...]:
     return layer.weights_shape if kind == "weights" else layer.bias_shape
 
 
-def _bytes(layer: Layer, kind: str) -> int:
-    return prod(_shape(layer, kind)) * NUMPY_DTYPES[str(layer.weights_dtype)].itemsize
+def _bytes(shape: tuple[int, ...], dtype: np.dtype) -> int:
+    return prod(shape) * dtype.itemsize
 
 
-def _read_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, layer: Layer, kind: str) -> np.ndarray:
-    shape, dtype = _shape(layer, kind), NUMPY_DTYPES[str(layer.weights_dtype)]
+def _read_array(
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, shape: tuple[int, ...], dtype: np.dtype
+) -> np.ndarray:
     wanted = f"{name}: expected {dtype} of shape {list(shape)}"
     with archive.open(info) as stream:
         try:
@@ -103,7 +119,7 @@ def _read_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, laye
             raise WeightsError(f"{wanted}, got {_damage(problem)}") from None
         if found_shape != shape or found_dtype.newbyteorder("=") != dtype:
             raise WeightsError(f"{wanted}, got {found_dtype} of shape {list(found_shape)}")
-        size = _bytes(layer, kind)
+        size = _bytes(shape, dtype)
         data = stream.read(size)
         # Reading to the end is what makes zipfile compare the checksum.
         if len(data) != size or stream.read(1):

@@ -13,12 +13,12 @@ import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import prod
 from typing import Any
 
-from cmsisnn_x.errors import CmsisnnError
-from cmsisnn_x.layers import NUMPY_DTYPES, Layer
-from cmsisnn_x.op import MODEL_OPS, check_variant
+import numpy as np
+
+from cmsisnn_x.graph import Graph
+from cmsisnn_x.layers import Layer
 from cmsisnn_x.variant import Variant
 
 from ..base.cflags import cflags_problem
@@ -28,23 +28,15 @@ from ..base.names import layer_name_problem, model_name_problem
 from ..base.units import line_problem
 from ..schemas import published
 from ..schemas.check import first_problem
-from .plan import ARRAYS, SCHEMA
+from .graph_fields import graph_problem, read_graph
+from .layer_fields import layers_problem, misfits, read_layer
+from .plan import SCHEMA
 
 SCHEMAS = (SCHEMA, "plan-1")
 """What is read; the first is what is written."""
 
 LARGEST = 2**63
 """No figure of a plan comes near it; sums and ratios of what is smaller are numbers too."""
-
-MAX_DIMENSION = 65535
-EMULATED_TENSOR_BYTES = 1 << 27
-"""Of one tensor: the emulator has no room for more."""
-
-ARRAYS_BYTES = 1 << 29
-"""Of all weights and biases: the architecture's code region, as for model files."""
-
-MAX_BYTES = 1 << 31
-"""Of all tensors of a network together: the Python kernels keep every layer's output."""
 
 _LINES = ("dtype", "target", "core", "compiler", "objective", "score", "strategy")
 
@@ -90,7 +82,28 @@ class PlanFile:
                 raise OptionError(f"{self.path}: layer {entry['name']}: {wrong}") from None
         if problem := layers_problem([layer for layer, _ in read]):
             raise OptionError(f"{self.path}: {problem}")
+        self.graph([layer for layer, _ in read])
         return tuple(read)
+
+    def graph(self, layers: Sequence[Layer], values: Mapping[str, np.ndarray] | None = None) -> Graph | None:
+        """The graph of the layers; None where the plan names no tensors, so that they are a chain.
+
+        Parameters
+        ----------
+        layers : sequence of Layer
+            Those of the plan, with or without arrays.
+        values : mapping, optional
+            Of the tensors that are constants, and what states begin with. Default: zeros.
+
+        Raises
+        ------
+        OptionError
+            Tensors that do not fit the layers.
+        """
+        try:
+            return read_graph(self.content, layers, values or {})
+        except ValueError as wrong:
+            raise OptionError(f"{self.path}: {wrong}") from None
 
 
 def read_plan_file(path: str | os.PathLike[str]) -> PlanFile:
@@ -116,7 +129,9 @@ def read_plan_file(path: str | os.PathLike[str]) -> PlanFile:
     if missing := [key for key in schema["required"] if key not in content]:
         raise OptionError(f"{path}: not a plan that this version can read: {missing[0]}: missing")
     # The schema comes last: the others say more.
-    if problem := plan_problem(content) or first_problem(schema, content) or _steps_problem(content):
+    if problem := (
+        plan_problem(content) or graph_problem(content) or first_problem(schema, content) or _steps_problem(content)
+    ):
         raise OptionError(f"{path}: {problem}")
     return PlanFile(os.fspath(path), content)
 
@@ -145,7 +160,7 @@ def _problems(plan: Mapping[str, Any]) -> Iterator[str]:
         name = entry.get("name")
         yield from _named(f"layers[{index}].name", name, lambda text: layer_name_problem(text, seen))
         seen[name.lower()] = name
-        yield from (f"layer {name}: {problem}" for problem in (*_texts(entry), *_misfits(entry)))
+        yield from (f"layer {name}: {problem}" for problem in (*_texts(entry), *misfits(entry)))
     for before, entry in pairwise([{"name": None}, *layers]):
         into = entry.get("fused_into")
         if into is not None and (into != before["name"] or before.get("fused_into") is not None):
@@ -202,132 +217,3 @@ def _texts(entry: Mapping[str, Any]) -> Iterator[str]:
                 yield f"{which}.{key}: {problem}"
             elif not isinstance(value, str | int | float):
                 yield f"{which}.{key}: expected a number or a text, got {reprlib.repr(value)}"
-
-
-def _misfits(entry: Mapping[str, Any]) -> Iterator[str]:
-    """What of a layer is there and cannot be so; figures that a schema knows are left to it."""
-    for key, (expected, fits) in {**_FIELDS, "cycles": _COUNT}.items():
-        if key in entry and not fits(entry[key]):
-            yield f"{key}: expected {expected}, got {reprlib.repr(entry[key])}"
-
-
-# -- layers that run ---------------------------------------------------------------------------------------------------
-
-
-def _between(low: int, high: int) -> tuple[str, Any]:
-    def fits(value: Any) -> bool:
-        return type(value) is int and low <= value <= high
-
-    return f"an integer in {low}..{high}", fits
-
-
-def _one_of(*legal: str | None) -> tuple[str, Any]:
-    return "one of " + ", ".join(map(repr, legal)), lambda value: any(value == item for item in legal)
-
-
-def _several(least: int, most: int, what: str, item: tuple[str, Any]) -> tuple[str, Any]:
-    expected, fits_one = item
-
-    def fits(value: Any) -> bool:
-        return isinstance(value, list) and least <= len(value) <= most and all(map(fits_one, value))
-
-    return f"{what}, each {expected}", fits
-
-
-_SHAPE = _several(1, 3, "one to three sizes", _between(1, MAX_DIMENSION))
-_PAIR = _several(2, 2, "two numbers", _between(1, MAX_DIMENSION))
-_FIELDS: dict[str, tuple[str, Any]] = {
-    "op": _one_of(*MODEL_OPS),
-    "dtype": _one_of(*NUMPY_DTYPES),
-    "weights_dtype": _one_of(None, *NUMPY_DTYPES),
-    "input_shape": _SHAPE,
-    "output_shape": _SHAPE,
-    "kernel": _PAIR,
-    "stride": _PAIR,
-    "padding": _several(2, 2, "two pairs", _several(2, 2, "two numbers", _between(-MAX_DIMENSION, MAX_DIMENSION))),
-    "bias_shift": _between(0, 31),
-    "out_shift": _between(0, 31),
-    "activation": _one_of(None, "relu"),
-    "int_bits": _between(0, 3),
-    "ceil_mode": ("true or false", lambda value: type(value) is bool),
-}
-"""What the kernels of a layer take for granted: what is expected, and whether a value is that."""
-
-_COUNT: tuple[str, Any] = ("a count", lambda value: type(value) is int and value >= 0)
-_SINCE_2 = ("ceil_mode",)
-
-
-def read_layer(entry: Mapping[str, Any]) -> tuple[Layer, Variant | None]:
-    """A layer of a plan without its arrays, and its variant. What stands in it passed `plan_problem`.
-
-    Raises
-    ------
-    ValueError
-        ``key: expected ..., got ...``
-    """
-    for key in _FIELDS:
-        if key not in entry and key not in _SINCE_2:
-            raise ValueError(f"{key}: missing")
-    known = {key: _as_tuple(entry[key]) for key in _FIELDS if key in entry}
-    pins = entry.get("pins", {})
-    layer = Layer(name=entry["name"], variant=pins, **known)
-    for key, shape in (("input_shape", layer.input_shape), ("output_shape", layer.output_shape)):
-        if (size := prod(shape) * layer.numpy_dtype.itemsize) > EMULATED_TENSOR_BYTES:
-            raise ValueError(f"{key}: expected at most {EMULATED_TENSOR_BYTES} bytes, got {size}")
-    if layer.row.is_windowed:
-        _check_windows(layer)
-    _check_arrays(layer, entry)
-    if any(entry["variant"].get(key) != value for key, value in pins.items()):
-        raise ValueError(f"pins: expected knobs of the variant, got {reprlib.repr(pins)}")
-    return layer, _read_variant(entry["variant"], layer.python_op)
-
-
-def _as_tuple(value: Any) -> Any:
-    return tuple(map(_as_tuple, value)) if isinstance(value, list) else value
-
-
-def _check_arrays(layer: Layer, entry: Mapping[str, Any]) -> None:
-    """The digests of a layer's arrays are of arrays that the layer takes; plan-1 has none."""
-    dtype = layer.weights_type.dtype.name
-    for kind, shape in zip(ARRAYS, (layer.weights_shape, layer.bias_shape), strict=True):
-        found = entry.get(kind)
-        if found is None and (kind not in entry or kind == "bias" or not shape):
-            continue
-        got = "none" if found is None else f"{found['dtype']} of shape {reprlib.repr(found['shape'])}"
-        expected = f"{dtype} of shape {list(shape)}" if shape else "none"
-        if got != expected:
-            raise ValueError(f"{kind}: expected {expected}, got {got}")
-
-
-def _check_windows(layer: Layer) -> None:
-    for axis, key in enumerate(("height", "width")):
-        first, stride = layer.padding[axis][0], layer.stride[axis]
-        if not 0 <= first < layer.kernel[axis]:
-            raise ValueError(f"padding: expected less than the kernel's {key}, {layer.kernel[axis]}, got {first}")
-        if (layer.output_image[axis] - 1) * stride - first >= layer.image[axis]:
-            most = (layer.image[axis] - 1 + first) // stride + 1
-            raise ValueError(f"output_shape: expected a {key} of at most {most}, got {layer.output_image[axis]}")
-
-
-def _read_variant(knobs: Mapping[str, Any], op: str) -> Variant | None:
-    if not knobs:
-        return None
-    try:
-        return check_variant(Variant(**knobs), op)
-    except TypeError:
-        legal = ", ".join(vars(Variant()))
-        raise ValueError(f"variant: expected knobs out of {legal}, got {reprlib.repr(dict(knobs))}") from None
-    except CmsisnnError as problem:
-        raise ValueError(str(problem)) from None
-
-
-def layers_problem(layers: Sequence[Layer]) -> str | None:
-    """What is wrong with the layers of a plan together."""
-    tensors = sum(layer.output_bytes for layer in layers)
-    if tensors > MAX_BYTES:
-        return f"layers: expected tensors of at most {MAX_BYTES} bytes together, got {tensors}"
-    shapes = ((layer, shape) for layer in layers for shape in layer.row.constants(layer).values())
-    arrays = sum(prod(shape) * layer.weights_type.dtype.itemsize for layer, shape in shapes)
-    if arrays > ARRAYS_BYTES:
-        return f"layers: expected weights of at most {ARRAYS_BYTES} bytes together, got {arrays}"
-    return None

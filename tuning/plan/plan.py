@@ -33,6 +33,8 @@ SCHEMA = "plan-2"
 
 ARRAYS = ("weights", "bias")
 """The fields of a layer that a plan file has the digests of."""
+CONSTANTS = (*ARRAYS, "table")
+"""The same with what few layers have."""
 
 
 class Totals(TypedDict):
@@ -295,15 +297,15 @@ class Plan:
             "model": self.model,
             **target,
             **own,
-            **self._border(),
-            "layers": [item.to_dict() | tensors for item, tensors in zip(self.layers, self._tensors(), strict=True)],
+            **self.border(),
+            "layers": [item.to_dict() | tensors for item, tensors in zip(self.layers, self.tensors(), strict=True)],
             "steps": [{"layers": [layer.name for layer in step.layers], "kind": step.kind} for step in self.steps],
             "memory_map": [asdict(region) for region in self.regions],
             **({"pareto": self.pareto} if self.pareto else {}),
             **({"check": self.check.to_dict()} if self.check else {}),
         }
 
-    def _border(self) -> dict[str, Any]:
+    def border(self) -> dict[str, Any]:
         """What a plan says of a graph; nothing of a chain that has none."""
         found: dict[str, Any] = {}
         if self.arithmetic is not None:
@@ -313,9 +315,15 @@ class Plan:
         if self.wiring is not None:
             for key, tensors in (("inputs", self.inputs), ("outputs", self.outputs), ("constants", self.constants)):
                 found[key] = [tensor_to_dict(tensor) for tensor in tensors]
+            if states := self.wiring.states:
+                known = self.wiring.tensors
+                found["states"] = [
+                    {**tensor_to_dict(known[one.read]), "write": one.write, "initial": array_digest(one.initial)}
+                    for one in states
+                ]
         return found
 
-    def _tensors(self) -> list[dict[str, Any]]:
+    def tensors(self) -> list[dict[str, Any]]:
         """Per layer the names of the tensors around it, where they have some."""
         if self.wiring is None:
             return [{}] * len(self.layers)

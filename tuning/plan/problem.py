@@ -87,7 +87,8 @@ class Problem:
     def __init__(self, options: Sequence[Options], other_flash_bytes: int = 0, graph: Graph | None = None) -> None:
         layers = [item.layer for item in options]
         self.graph = graph if graph is not None else Graph.chain(layers)
-        self.caller_bytes = sum(self.graph.tensors[name].bytes for name in (*self.graph.inputs, *self.graph.outputs))
+        outside = (*self.graph.inputs, *self.graph.outputs, *(state.read for state in self.graph.states))
+        self.caller_bytes = sum(self.graph.tensors[name].bytes for name in outside)
         constants = sum(tensor.bytes for tensor in self.graph.tensors.values() if tensor.value is not None)
         self.other_flash_bytes = other_flash_bytes + constants
         self.layers = tuple(layers)

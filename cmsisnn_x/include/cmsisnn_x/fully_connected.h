@@ -16,6 +16,17 @@
  */
 #include "cmsisnn_x/config.h"
 #include "cmsisnn_x/detail/intrinsics.h"
+
+#if CXN_GET(SCHEME) == CXN_SCHEME_AFFINE && CXN_GET(RESCALE) >= CXN_RESCALE_WIDE
+/* A convolution over an image of one pixel. */
+#define CXN_DILATION_Y 1
+#define CXN_DILATION_X 1
+#define CXN_GROUPS 1
+#define CXN_GROUP_IN CXN_GET(IN_CH)
+#define CXN_GROUP_OUT CXN_GET(OUT_CH)
+#define CXN_WIDE_DEPTHWISE 0
+#include "cmsisnn_x/detail/wide.h"
+#else
 #include "cmsisnn_x/detail/lanes.h"
 #include "cmsisnn_x/detail/scheme.h"
 
@@ -408,7 +419,12 @@ CXN_INLINE uint32_t CXN_LOCAL(excess)(const CXN_IN_T *input)
     return 128U * sum;
 }
 
-CXN_INLINE void CXN_LOCAL(finish)(CXN_OUT_T *output, int32_t sum, uint32_t excess, const CXN_CHANNEL_T *channel)
+#if CXN_THUMB1 && CXN_CHANNEL_FIRST
+#define CXN_FC_FINISH CXN_NOINLINE /* long, and inlined four times it takes registers from the loop before it */
+#else
+#define CXN_FC_FINISH CXN_INLINE
+#endif
+CXN_FC_FINISH void CXN_LOCAL(finish)(CXN_OUT_T *output, int32_t sum, uint32_t excess, const CXN_CHANNEL_T *channel)
 {
     const int32_t acc = (int32_t)((uint32_t)CXN_ACC_INIT(channel) + (uint32_t)sum - excess);
     CXN_LOCAL(store_lanes)(output, (uint32_t)CXN_REQUANTISE(acc, CXN_FACTOR(channel)), 1);
@@ -468,6 +484,8 @@ CXN_KERNEL_FN void CXN_KERNEL(
 #undef CXN_FC_WIDENS
 #undef CXN_FC_CUT
 #undef CXN_FC_ASM
+#undef CXN_FC_FINISH
 #undef CXN_FC_W
 #include "cmsisnn_x/detail/lanes_undef.h"
+#endif
 #include "cmsisnn_x/detail/undef.h"

@@ -1,11 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * Product of two tensors, element by element. Powers of two:
  *     out[i] = clamp( (a[i] b[i] + round(OUT_SHIFT)) >> OUT_SHIFT, OUT_MIN, OUT_MAX )              output may be an input
  *     static void CXN_KERNEL(const IN *input, const IN *other, OUT *output, void *scratch);        no scratch
+ * Zero points:
+ *     out[i] = clamp(rescale((a[i] - LEFT_ZERO_POINT) (b[i mod PERIOD] - RIGHT_ZERO_POINT); MULTIPLIER, EXPONENT) + OUTPUT_ZERO_POINT, ..)
  * INPUT_ALIGNED speaks for both inputs.
  */
 #include "cmsisnn_x/config.h"
 #include "cmsisnn_x/detail/intrinsics.h"
+
+#if CXN_GET(SCHEME) == CXN_SCHEME_AFFINE
+#define CXN_IS_SMALL (CXN_GET(IN_BITS) == 8)
+#include "cmsisnn_x/detail/output.h"
+
+CXN_INLINE int32_t CXN_LOCAL(pair)(int32_t a, int32_t b)
+{
+    return CXN_LOCAL(output)((a - CXN_GET(LEFT_ZERO_POINT)) * (b - CXN_GET(RIGHT_ZERO_POINT)));
+}
+
+#include "cmsisnn_x/detail/pair.h"
+#undef CXN_IS_SMALL
+#else
 #include "cmsisnn_x/detail/lanes.h"
 #include "cmsisnn_x/detail/scheme.h"
 
@@ -25,4 +41,5 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, const CXN_IN_T *other, CXN_
 
 #undef CXN_MULTIPLY_COUNT
 #include "cmsisnn_x/detail/lanes_undef.h"
+#endif
 #include "cmsisnn_x/detail/undef.h"

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Softmax to the base 2 over all elements:
+ * Layers with zero points: softmax_affine.h. Powers of two: softmax to the base 2 over all elements:
  *     m = max(x),  e = x - (m - W),  W = 8 or 16;     S = sum of 2^e over the live elements, those with e > 0
  *     Q = floor(2^20 / S) or floor(2^32 / S),   K = 13 or 17;      out = min(Q >> (K - e), 127 or 32767) if live, else 0
  *     static void CXN_KERNEL(const IN *input, OUT *output, void *scratch);        no scratch
  */
 #include "cmsisnn_x/config.h"
-#include "cmsisnn_x/detail/divide.h"
 #include "cmsisnn_x/detail/intrinsics.h"
+
+#if CXN_GET(SCHEME) == CXN_SCHEME_AFFINE
+#include "cmsisnn_x/detail/softmax_affine.h"
+#else
+#include "cmsisnn_x/detail/divide.h"
 #include "cmsisnn_x/detail/lanes.h"
 
 /* Networks have at most 32767 elements here, as Arm's functions count in an int16_t; the sum allows twice as many. */
@@ -67,4 +71,5 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, CXN_OUT_T *CXN
 #undef CXN_SOFTMAX_K
 #undef CXN_SOFTMAX_MAX
 #include "cmsisnn_x/detail/lanes_undef.h"
+#endif
 #include "cmsisnn_x/detail/undef.h"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every operator of `.tflite` files that is taken: as a graph it computes what the oracle says of the file's numbers."""
+"""Every operator of `.tflite` files that is taken computes, as a graph, what the oracle makes of the file."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 import tuning
 from cmsisnn_x.arena import lives, lower_bound
+from cmsisnn_x.described import LATER
 from cmsisnn_x.layers import Layer
 from tuning import InfeasibleError, ModelError, OptionError, Plan
 from tuning.load import load_model
@@ -195,12 +196,13 @@ def test_plan_json_keeps_to_its_schema(plan: Plan, tmp_path: Path) -> None:
 def test_the_schema_knows_every_key_that_is_written_and_no_other(plan: Plan) -> None:
     """So that a field of a plan, of a layer's plan or of a layer cannot be forgotten in it."""
     schema, content = published("plan-2"), plan.to_dict()
-    assert set(content) | {"pareto", "check"} == set(schema["properties"])
+    of_graphs = {"arithmetic", "rewrites", "inputs", "outputs", "constants", "states"}
+    assert set(content) | {"pareto", "check"} | of_graphs == set(schema["properties"])
     layer = schema["$defs"]["layer"]
-    assert [set(entry) for entry in content["layers"]] == [set(layer["properties"])] * len(plan.layers)
-    assert set(layer["required"]) == set(layer["properties"])
+    assert [set(entry) for entry in content["layers"]] == [set(layer["required"])] * len(plan.layers)
+    assert set(layer["required"]) | {*LATER, "inputs", "outputs", "input_offsets"} == set(layer["properties"])
     own = {item.name for kind in (Layer, LayerPlan) for item in fields(kind)} - {"layer"}
-    assert own | {"macs", "pins"} == set(layer["properties"])
+    assert own | {"macs", "pins", "inputs", "outputs"} == set(layer["properties"])
 
 
 def test_plan_2_says_all_that_plan_1_says_where_it_was() -> None:
@@ -211,7 +213,12 @@ def test_plan_2_says_all_that_plan_1_says_where_it_was() -> None:
             assert {**new["properties"][name], **RELAXED.get(name, {})} == item, name
 
 
-RELAXED = {"schema": {"const": "plan-1"}, "evaluations": {"minimum": 1}}
+RELAXED = {
+    "schema": {"const": "plan-1"},
+    "evaluations": {"minimum": 1},
+    "dtype": {"enum": ["q7", "q15"]},
+    "weights_dtype": {"enum": ["q7", "q15", None]},
+}
 
 
 @pytest.mark.parametrize("model", ["cifar10", "mobilenet_v1_025"])

@@ -86,6 +86,8 @@ def price(layer: Layer, variant: Variant | None, features: Features, timing: Tim
         "requantise": (load + alu, requantised),
         "mean": (load + alu, requantised),
         "softmax": (load + EXPONENTIAL * alu + 7 * high, load + (EXPONENTIAL + 8) * alu + 8 * high + store),
+        "sigmoid": (3 * load + 14 * alu + 2 * one.mac, clamped),  # between two points of a table
+        "tanh": (3 * load + 14 * alu + 2 * one.mac, clamped),
         "concat": (load / 2, store / 2),  # by words where they fit
         "copy": (load + 2 * alu, stored),
         "pad": (load + 2 * alu, stored + alu),
@@ -103,7 +105,7 @@ PRIOR = OpCost(PARTS, count, price)
 AFFINE = dict.fromkeys(
     (
         "add", "multiply", "maximum", "minimum", "look_up", "requantise", "mean", "softmax", "concat", "copy", "pad",
-        "resize_nearest",
+        "resize_nearest", "sigmoid", "tanh",
     ),
     PRIOR,
 )  # fmt: skip

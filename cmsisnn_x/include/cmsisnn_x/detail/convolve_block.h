@@ -42,7 +42,7 @@ CXN_INLINE void CXN_LOCAL(block)(const CXN_D_T *const *runs, int32_t offset, con
         CXN_LOCAL(dot)(acc, w + m * CXN_W_RUN_STEP(CXN_BR), runs[m] + offset);
 #if CXN_CHANNEL_FIRST
     for (int32_t r = 0; r < CXN_BR; r++) {
-        const CXN_FACTOR_T factor = CXN_FACTOR(channel + r);
+        CXN_FACTOR_T factor = CXN_FACTOR(channel + r);
         for (int32_t c = 0; c < CXN_BC; c++)
             if (c < pixels)
                 CXN_LOCAL(store)(out + c * CXN_GET(OUT_CH) + r, CXN_REQUANTISE(acc[r * CXN_BC + c], factor));
@@ -68,7 +68,7 @@ CXN_INLINE void CXN_LOCAL(block_left)(const CXN_D_T *const *runs, int32_t offset
 #if CXN_CHANNEL_FIRST
     for (int32_t r = 0; r < CXN_LEFT_ROWS; r++)
         if (r < rows) {
-            const CXN_FACTOR_T factor = CXN_FACTOR(channel + r);
+            CXN_FACTOR_T factor = CXN_FACTOR(channel + r);
             for (int32_t c = 0; c < CXN_BC; c++)
                 if (c < pixels)
                     CXN_LOCAL(store)(out + c * CXN_GET(OUT_CH) + r, CXN_REQUANTISE(acc[r * CXN_BC + c], factor));

@@ -360,7 +360,7 @@ CXN_INLINE void CXN_LOCAL(outputs)(const int32_t *m, int32_t step, int32_t init,
     sum[3] = minus1 + 8 * minus2 + minus3 + last;
 #endif
 #endif
-    const CXN_FACTOR_T factor = CXN_FACTOR(channels + o + r);
+    CXN_FACTOR_T factor = CXN_FACTOR(channels + o + r);
     for (int32_t j = 0; j < CXN_GET(TILE); j++)
         if (CXN_GET(OUT_W) % CXN_GET(TILE) == 0 || j < columns)
             out[j * CXN_OUT_COLUMN] = (CXN_OUT_T)CXN_REQUANTISE(

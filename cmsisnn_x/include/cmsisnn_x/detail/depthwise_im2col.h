@@ -25,7 +25,7 @@ CXN_INLINE void CXN_LOCAL(block)(const int16_t *CXN_RESTRICT columns, const CXN_
     }
 #if CXN_CHANNEL_FIRST
     for (int32_t r = 0; r < rows; r++) {
-        const CXN_FACTOR_T factor = CXN_FACTOR(channel + r);
+        CXN_FACTOR_T factor = CXN_FACTOR(channel + r);
         for (int32_t c = 0; c < CXN_BC; c++)
             if (c < pixels)
                 CXN_LOCAL(store)(out + c * CXN_GET(OUT_CH) + r, CXN_REQUANTISE(acc[r * CXN_BC + c], factor));

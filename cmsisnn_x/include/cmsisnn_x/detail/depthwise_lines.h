@@ -165,7 +165,7 @@ CXN_INLINE void CXN_LOCAL(block)(const int16_t *const *runs, int32_t offset, int
     CXN_LOCAL(dot)(acc, w, runs, offset, pixels);
 #if CXN_CHANNEL_FIRST
     for (int32_t r = 0; r < count; r++) {
-        const CXN_FACTOR_T factor = CXN_FACTOR(channel + r);
+        CXN_FACTOR_T factor = CXN_FACTOR(channel + r);
         for (int32_t c = 0; c < pixels; c++)
             CXN_LOCAL(store)(out + c * CXN_GET(OUT_CH) + r, CXN_REQUANTISE(acc[2 * c + r], factor));
     }

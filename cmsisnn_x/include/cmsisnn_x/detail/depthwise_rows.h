@@ -113,7 +113,7 @@ CXN_INLINE void CXN_LOCAL(columns)(const uint32_t *p, const uint32_t *w, int32_t
             }
         }
     }
-    const CXN_FACTOR_T factor = CXN_FACTOR(channels + c);
+    CXN_FACTOR_T factor = CXN_FACTOR(channels + c);
     CXN_UNROLL_LOOP(8)
     for (int32_t u = 0; u < count; u++)
         for (int32_t r = 0; r < CXN_BC; r++)

@@ -86,4 +86,16 @@ CXN_INLINE int32_t cxn_rescale_right(int32_t x, cxn_right_factor f)
     return (t + f.offset) >> f.shift;
 }
 
+/* Whether a factor that is known when this compiles is of the common case, for |x| <= 2^29. */
+#define CXN_IS_RIGHT(multiplier, exponent) ((multiplier) >= (1 << 30) && (exponent) <= -1 && (exponent) >= -23)
+
+/* rescale with such a factor; `is_small`: |x| <= 2^29 */
+CXN_INLINE int32_t cxn_rescale_by(int32_t x, int32_t multiplier, int32_t exponent, int is_small)
+{
+    if (is_small && CXN_IS_RIGHT(multiplier, exponent)) {
+        return cxn_rescale_right(x, cxn_right_factor_of(multiplier, -exponent - 1, 0)) >> 1;
+    }
+    return cxn_rescale(x, multiplier, exponent);
+}
+
 #endif /* CXN_RESCALE_H */

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Sum or difference of two tensors with scales of their own:
+ *     out[i] = clamp(rescale(left(a[i]) + SIGN right(b[i mod PERIOD]); MULTIPLIER, EXPONENT) + OUTPUT_ZERO_POINT, OUT_MIN, OUT_MAX)
+ *     left(a) = rescale((a - LEFT_ZERO_POINT) 2^LEFT_SHIFT; LEFT_MULTIPLIER, LEFT_EXPONENT), right(b) likewise                  rescale.h
+ *     static void CXN_KERNEL(const IN *input, const IN *other, OUT *output, void *scratch);        no scratch
+ * LEFT_SHIFT is 20 for 8 bits and 15 for 16. INPUT_ALIGNED speaks for both inputs; output may be an input that is as long. One of the two
+ * factors is a half, as the formula scales by twice the larger scale: that side is a shift.
+ */
+#include "cmsisnn_x/config.h"
+#include "cmsisnn_x/detail/intrinsics.h"
+
+#if CXN_GET(SIGN) != 1 && CXN_GET(SIGN) != -1
+#error "SIGN: legal values are 1 and -1"
+#endif
+/* 2^28 from either side */
+#define CXN_IS_SMALL (CXN_GET(IN_BITS) == 8 && CXN_GET(LEFT_EXPONENT) <= 0 && CXN_GET(RIGHT_EXPONENT) <= 0)
+#include "cmsisnn_x/detail/output.h"
+
+CXN_INLINE int32_t CXN_LOCAL(pair)(int32_t a, int32_t b)
+{
+    const int32_t a_shifted = (int32_t)((uint32_t)(a - CXN_GET(LEFT_ZERO_POINT)) << CXN_GET(LEFT_SHIFT));
+    const int32_t b_shifted = (int32_t)((uint32_t)(b - CXN_GET(RIGHT_ZERO_POINT)) << CXN_GET(LEFT_SHIFT));
+    const uint32_t left = (uint32_t)cxn_rescale_by(a_shifted, CXN_GET(LEFT_MULTIPLIER), CXN_GET(LEFT_EXPONENT), CXN_IS_SMALL);
+    const uint32_t right = (uint32_t)cxn_rescale_by(b_shifted, CXN_GET(RIGHT_MULTIPLIER), CXN_GET(RIGHT_EXPONENT), CXN_IS_SMALL);
+    return CXN_LOCAL(output)((int32_t)(CXN_GET(SIGN) > 0 ? left + right : left - right));
+}
+
+#include "cmsisnn_x/detail/pair.h"
+#undef CXN_IS_SMALL
+#include "cmsisnn_x/detail/undef.h"

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Softmax of ROWS rows of COLS bytes, in fixed point as TensorFlow Lite Micro has it:
+ *     E = table[max - x], in Q0.31, 0 for what is too far below; TABLE entries, the others are 0
+ *     sum = sum of D(E, 12) over a row,  h = leading zeros of sum,  R = 1 / (1 + ((sum 2^h) - 2^31) / 2^31) in Q0.31
+ *     out = clamp(D(H(R, E), 43 - h - OUT_BITS) + least)                              H and D: rescale.h
+ *     static void CXN_KERNEL(const IN *input, const int32_t *table, OUT *output, void *scratch);        no scratch
+ * Output may be input where both have 8 bits.
+ */
+#include "cmsisnn_x/detail/element.h"
+#include "cmsisnn_x/detail/rescale.h"
+
+#ifndef CXN_SOFTMAX_AFFINE_H
+#define CXN_SOFTMAX_AFFINE_H
+
+CXN_INLINE int32_t cxn_saturate_shift(int32_t x, int bits)
+{
+    const int32_t most = 0x7fffffff >> bits;
+    return x > most ? 0x7fffffff : x < -most - 1 ? -0x7fffffff - 1 : (int32_t)((uint32_t)x << bits);
+}
+
+/* 1 / (1 + a / 2^31) in Q0.31 for a from 0 on, by three steps of Newton and Raphson. */
+CXN_NOINLINE int32_t cxn_reciprocal(int32_t a)
+{
+    const int32_t half = (int32_t)(((uint32_t)a + 0x80000000U) >> 1);
+    int32_t x = 1515870810 + cxn_high_multiply(half, -1010580540);
+    for (int i = 0; i < 3; i++) {
+        x += cxn_saturate_shift(cxn_high_multiply(x, (1 << 29) - cxn_high_multiply(half, x)), 2);
+    }
+    return cxn_saturate_shift(x, 1);
+}
+
+#endif /* CXN_SOFTMAX_AFFINE_H */
+
+#if CXN_GET(IN_BITS) != 8
+#error "IN_BITS: legal value for a softmax with zero points is 8"
+#endif
+#if CXN_GET(TABLE) < 1 || CXN_GET(TABLE) > 256
+#error "TABLE: legal values are 1..256"
+#endif
+
+CXN_INLINE int32_t CXN_LOCAL(exponential)(const int32_t *table, int32_t distance)
+{
+    return distance < CXN_GET(TABLE) ? table[distance] : 0;
+}
+
+CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, const int32_t *table, CXN_OUT_T *output, void *scratch)
+{
+    (void)scratch;
+    for (int32_t row = 0; row < CXN_GET(ROWS); row++) {
+        int32_t most = input[0], leading = 0, reciprocal, shift;
+        uint32_t sum = 0;
+        for (int32_t c = 1; c < CXN_GET(COLS); c++) {
+            most = input[c] > most ? input[c] : most;
+        }
+        CXN_UNROLL_LOOP(2)
+        for (int32_t c = 0; c < CXN_GET(COLS); c++) {
+            sum += ((uint32_t)CXN_LOCAL(exponential)(table, most - input[c]) + (1U << 11)) >> 12;
+        }
+        for (uint32_t bits = sum; (bits & 0x80000000U) == 0; bits <<= 1) {
+            leading++;
+        }
+        reciprocal = cxn_reciprocal((int32_t)((sum << leading) - 0x80000000U));
+        shift = 43 - leading - CXN_OUT_BITS;
+        for (int32_t c = 0; c < CXN_GET(COLS); c++) {
+            const int32_t scaled = cxn_high_multiply(reciprocal, CXN_LOCAL(exponential)(table, most - input[c]));
+            /* A sum of 2^28 and more leaves less than a half of everything that is shifted so far. */
+            const int32_t y = shift > 31 ? 0 : cxn_rounding_divide(scaled, shift);
+            CXN_LOCAL(store)(output + c, CXN_MIN(y, (1 << CXN_OUT_BITS) - 1) - (1 << (CXN_OUT_BITS - 1)));
+        }
+        input += CXN_GET(COLS);
+        output += CXN_GET(COLS);
+    }
+}

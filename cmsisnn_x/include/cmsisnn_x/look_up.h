@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Any function of a byte:
+ *     out[i] = table[in[i] mod 256]                                                                 output may be input where both have 8 bits
+ *     static void CXN_KERNEL(const IN *input, const OUT *table, OUT *output, void *scratch);        256 entries; no scratch
+ * Entries are in the order of the bytes 0..127, -128..-1; for bytes without a sign, 0..255.
+ */
+#include "cmsisnn_x/config.h"
+#include "cmsisnn_x/detail/intrinsics.h"
+#include "cmsisnn_x/detail/element.h"
+
+#if CXN_GET(IN_BITS) != 8
+#error "IN_BITS: legal value for a table is 8"
+#endif
+#define CXN_LOOK_UP_COUNT (CXN_GET(IN_H) * CXN_GET(IN_W) * CXN_GET(IN_CH))
+
+CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, const CXN_OUT_T *table, CXN_OUT_T *output, void *scratch)
+{
+    int32_t i = 0;
+    (void)scratch;
+    for (; i < CXN_LOOK_UP_COUNT / 4 * 4; i += 4) {
+        const uint8_t t0 = (uint8_t)input[i], t1 = (uint8_t)input[i + 1], t2 = (uint8_t)input[i + 2], t3 = (uint8_t)input[i + 3];
+        const CXN_OUT_T y0 = table[t0], y1 = table[t1], y2 = table[t2], y3 = table[t3];
+        CXN_LOCAL(store)(output + i, y0);
+        CXN_LOCAL(store)(output + i + 1, y1);
+        CXN_LOCAL(store)(output + i + 2, y2);
+        CXN_LOCAL(store)(output + i + 3, y3);
+    }
+    for (; i < CXN_LOOK_UP_COUNT; i++) {
+        CXN_LOCAL(store)(output + i, table[(uint8_t)input[i]]);
+    }
+}
+
+#undef CXN_LOOK_UP_COUNT
+#include "cmsisnn_x/detail/undef.h"

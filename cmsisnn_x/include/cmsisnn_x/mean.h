@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Mean over the axis in the middle of IN_H x IN_W x IN_CH; it requantises, which avg_pool.h does not:
+ *     out[y][c] = clamp(rescale(sum over x of in[y][x][c] - IN_W INPUT_ZERO_POINT; MULTIPLIER, EXPONENT) + OUTPUT_ZERO_POINT, OUT_MIN, OUT_MAX)
+ *     static void CXN_KERNEL(const IN *input, OUT *output, void *scratch);        no scratch
+ * The division by IN_W is in the multiplier.
+ */
+#include "cmsisnn_x/config.h"
+#include "cmsisnn_x/detail/intrinsics.h"
+#include "cmsisnn_x/detail/element.h"
+#define CXN_IS_SMALL (CXN_GET(IN_W) < (CXN_GET(IN_BITS) == 8 ? 1 << 21 : 1 << 13))
+#include "cmsisnn_x/detail/output.h"
+
+#if CXN_GET(COUNT) != CXN_GET(IN_W)
+#error "COUNT: legal value is IN_W"
+#endif
+
+/* `lanes` neighbouring channels, 4 or 1. */
+CXN_INLINE void CXN_LOCAL(channels)(const CXN_IN_T *input, CXN_OUT_T *output, int lanes)
+{
+    const uint32_t start = 0U - (uint32_t)CXN_GET(IN_W) * (uint32_t)(CXN_GET(INPUT_ZERO_POINT));
+    uint32_t sum0 = start, sum1 = start, sum2 = start, sum3 = start;
+    CXN_UNROLL_LOOP(2)
+    for (int32_t x = 0; x < CXN_GET(IN_W); x++) {
+        sum0 += (uint32_t)CXN_LOCAL(load)(input);
+        if (lanes > 1) {
+            sum1 += (uint32_t)CXN_LOCAL(load)(input + 1);
+            sum2 += (uint32_t)CXN_LOCAL(load)(input + 2);
+            sum3 += (uint32_t)CXN_LOCAL(load)(input + 3);
+        }
+        input += CXN_GET(IN_CH);
+    }
+    CXN_LOCAL(store)(output, CXN_LOCAL(output)((int32_t)sum0));
+    if (lanes > 1) {
+        CXN_LOCAL(store)(output + 1, CXN_LOCAL(output)((int32_t)sum1));
+        CXN_LOCAL(store)(output + 2, CXN_LOCAL(output)((int32_t)sum2));
+        CXN_LOCAL(store)(output + 3, CXN_LOCAL(output)((int32_t)sum3));
+    }
+}
+
+CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, CXN_OUT_T *CXN_RESTRICT output, void *scratch)
+{
+    (void)scratch;
+    for (int32_t y = 0; y < CXN_GET(IN_H); y++) {
+        int32_t c = 0;
+        for (; c < CXN_GET(IN_CH) / 4 * 4; c += 4) {
+            CXN_LOCAL(channels)(input + c, output + c, 4);
+        }
+        for (; c < CXN_GET(IN_CH); c++) {
+            CXN_LOCAL(channels)(input + c, output + c, 1);
+        }
+        input += CXN_GET(IN_W) * CXN_GET(IN_CH);
+        output += CXN_GET(IN_CH);
+    }
+}
+
+#undef CXN_IS_SMALL
+#include "cmsisnn_x/detail/undef.h"
