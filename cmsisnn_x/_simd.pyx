@@ -18,7 +18,7 @@ from .errors import CmsisnnError
 
 
 cdef extern from "simd.h" nogil:
-    int SIMD_POW2, SIMD_AFFINE, SIMD_AFFINE_FLOAT
+    int SIMD_POW2, SIMD_AFFINE, SIMD_AFFINE_NEAR, SIMD_AFFINE_FLOAT
     int SIMD_ADD, SIMD_MULTIPLY, SIMD_MAXIMUM, SIMD_MINIMUM
 
     ctypedef struct simd_requant:
@@ -102,6 +102,7 @@ cdef extern from "affine.h" nogil:
         size_t size, out_count
         int32_t fill
 
+    int simd_is_near(const simd_requant *, const int8_t *, const int32_t *, ptrdiff_t, ptrdiff_t, int) noexcept nogil
     void simd_softmax_table(int32_t *, int32_t, int32_t, int32_t) noexcept nogil
 
 
@@ -338,6 +339,14 @@ cdef class Scheme:
             self.kept.append(real)
 
 
+cdef void settle(simd_geometry *g, View weights, View bias, bint depthwise, int groups=1) noexcept:
+    """The faster kind of a scheme of zero points, where sums and shifts allow it: of bytes."""
+    cdef ptrdiff_t depth = <ptrdiff_t>g.kernel_h * g.kernel_w * (1 if depthwise else g.in_ch // groups)
+    if g.requant.kind == SIMD_AFFINE and simd_is_near(&g.requant, <const int8_t *>weights.data,
+                                                      <const int32_t *>bias.data, g.out_ch, depth, depthwise):
+        g.requant.kind = SIMD_AFFINE_NEAR
+
+
 cdef class Prepared:
     """A step with packed weights, and what it points to."""
 
@@ -369,6 +378,8 @@ cdef Prepared prepare(const simd_isa *isa, bint depthwise, bint wide, tuple inpu
     g.weight_bits = 8 * weights.dtype.itemsize
     step.wide = wide
     step.weighted = isa.depthwise[wide] if depthwise else isa.convolve[wide]
+    if not wide:
+        settle(g, plain, biases, depthwise, groups)
     if wide and own.requant.kind != SIMD_POW2:
         step.kind = SIMD_WIDE
         step.of.wide_windows.geometry = g[0]
@@ -427,6 +438,7 @@ cdef weighted(const simd_isa *isa, bint depthwise, x, weights, bias, out, window
         int itemsize = x.dtype.itemsize
         Py_ssize_t samples = x.shape[0]
         Scheme scheme
+        View plain, biases
     if not samples or not out.size:
         return
     if not hasattr(requant, "bias_shift") and itemsize == 2 or not depthwise and (groups > 1 or tuple(dilation) != (1, 1)):
@@ -442,7 +454,9 @@ cdef weighted(const simd_isa *isa, bint depthwise, x, weights, bias, out, window
     g.requant = scheme.requant
     g.weight_bits = 8 * weights.dtype.itemsize
     kernel = isa.depthwise[itemsize - 1] if depthwise else isa.convolve[itemsize - 1]
-    run_weighted(&kernel, &g, View(x), View(weights), View(bias), View(out, True), samples, x.nbytes // samples,
+    plain, biases = View(weights), View(bias)
+    settle(&g, plain, biases, depthwise)
+    run_weighted(&kernel, &g, View(x), plain, biases, View(out, True), samples, x.nbytes // samples,
                  out.nbytes // samples)
 
 
@@ -471,6 +485,7 @@ def fully_connected(x, weights, bias, out, requant, *, isa=None):
     g.requant = scheme.requant
     g.weight_bits = 8 * weights.dtype.itemsize
     if samples >= PACK_SAMPLES:
+        settle(&g, rows, biases, False)
         run_weighted(&table.convolve[itemsize - 1], &g, from_, rows, biases, to, 1, 0, 0)
         return
     wide = Block(g.in_ch * sizeof(int16_t))

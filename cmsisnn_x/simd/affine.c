@@ -3,6 +3,24 @@
 
 #include "common.h"
 
+int simd_is_near(const simd_requant *requant, const int8_t *weights, const int32_t *bias, ptrdiff_t channels,
+                 ptrdiff_t depth, int depthwise)
+{
+    const int64_t most = INT64_C(1) << 30;
+    for (ptrdiff_t c = 0; c < channels; c++) {
+        int64_t reach = bias ? bias[c] < 0 ? -(int64_t)bias[c] : bias[c] : 0;
+        if (requant->left[c] || requant->right[c] < 1 || requant->right[c] > SIMD_NEAR_SHIFT)
+            return 0;
+        for (ptrdiff_t k = 0; k < depth; k++) {
+            const int32_t w = depthwise ? weights[k * channels + c] : weights[c * depth + k];
+            reach += 255 * (w < 0 ? -w : w);
+        }
+        if (reach >= most)
+            return 0;
+    }
+    return 1;
+}
+
 /* ---- to another scale ---- */
 
 #define REQUANTISE(in_t, out_t)                                                                          \

@@ -7,6 +7,10 @@
 
 enum { SIMD_INT8, SIMD_UINT8, SIMD_INT16 };
 
+/* Whether SIMD_AFFINE may be SIMD_AFFINE_NEAR: by the weights of every channel, one row each or, depthwise, one column. */
+int simd_is_near(const simd_requant *requant, const int8_t *weights, const int32_t *bias, ptrdiff_t channels,
+                 ptrdiff_t depth, int depthwise);
+
 /* Every element, of the types in and out. */
 typedef struct {
     simd_rescaling in; /* its zero point is subtracted */
