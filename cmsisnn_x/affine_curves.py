@@ -121,7 +121,8 @@ class AffineCurve:
         return np.where(a >= 0, r - 2**23 + 2**7, 2**23 - r + 2**7 - 1) >> 8
 
     def macros(self) -> Mapping[str, int]:
-        return {"MULTIPLIER": self.multiplier, "EXPONENT": self.shift}
+        bits = 9 if self.kind == "sigmoid" else 8
+        return {"MULTIPLIER": self.multiplier, "EXPONENT": self.shift, "CURVE_BITS": bits}
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import numpy as np
 
 from .._arguments import SOFTMAX_MAX
 from ..affine import MULTIPLIER_MAX, AffineSoftmax, high_multiply
+from ..affine_curves import AffineSoftmax16
 from ..affine_tables import exponential
 from ..errors import GeometryError
 from ..layers import Layer
@@ -36,11 +37,13 @@ def _append(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray]) ->
 
 
 def _macros(layer: Layer) -> dict[str, int | str]:
-    entries = len(_table(layer))
-    return {"ROWS": prod(layer.input_shape[:-1]), "COLS": layer.input_shape[-1], "TABLE": entries}
+    size: dict[str, int | str] = {"ROWS": prod(layer.input_shape[:-1]), "COLS": layer.input_shape[-1]}
+    return size if isinstance(layer.scheme, AffineSoftmax16) else size | {"TABLE": len(_table(layer))}
 
 
 def _operands(layer: Layer, variant: Variant | None) -> dict[str, np.ndarray]:
+    if isinstance(layer.scheme, AffineSoftmax16):
+        return dict(zip(("exponentials", "reciprocals"), layer.scheme.tables, strict=True))
     return {"table": _table(layer)}
 
 
