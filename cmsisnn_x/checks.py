@@ -20,7 +20,7 @@ from .affine import (
     AffineSoftmax,
     AffineSum,
 )
-from .affine_curves import AffineCurve, AffineSoftmax16
+from .affine_curves import AffineCurve, AffineRealSoftmax, AffineSoftmax16
 from .errors import CmsisnnError, DtypeError, ShapeError
 from .layers import NUMPY_DTYPES, Layer, View
 from .op import NETWORK_OPS
@@ -222,7 +222,7 @@ SCHEMES: dict[str, tuple[type | None, ...]] = {
     "convolve": (Affine,), "depthwise_convolve": (Affine,), "fully_connected": (Affine,),
     "max_pool": (AffineClamp,), "avg_pool": (AffineClamp,), "maximum": (AffineClamp,), "minimum": (AffineClamp,),
     "add": (AffineSum,), "multiply": (AffineProduct,), "mean": (AffineMean,), "requantise": (AffineRescale,),
-    "softmax": (AffineSoftmax, AffineSoftmax16), "pad": (AffineClamp,), "sigmoid": (AffineCurve,),
+    "softmax": (AffineSoftmax, AffineSoftmax16, AffineRealSoftmax), "pad": (AffineClamp,), "sigmoid": (AffineCurve,),
     "tanh": (AffineCurve,),
     **dict.fromkeys(("look_up", "concat", "copy", "resize_nearest"), (AffineClamp, None)),
 }  # fmt: skip
