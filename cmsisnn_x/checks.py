@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import prod
+from math import inf, prod
 
 import numpy as np
 
@@ -177,6 +177,12 @@ def _softmax(layer: Layer) -> None:
     if isinstance(layer.scheme, AffineSoftmax16) or layer.dtype == "int16":
         legal = isinstance(layer.scheme, AffineSoftmax16) and layer.dtype == layer.output_type.name == "int16"
         require(layer, legal, "16 bits in and out, or a scheme of 8 bits", (layer.dtype, layer.scheme))
+        return
+    if isinstance(layer.scheme, AffineRealSoftmax):
+        scheme = layer.scheme
+        legal = layer.output_type == layer.type and 0 < scheme.scale < inf and -128 <= scheme.output_zero_point <= 127
+        require(layer, legal, "int8 in and out, a positive scale and a zero point of int8", scheme)
+        require(layer, scheme.columns == layer.input_shape[-1], "the row's columns in the scheme", scheme, ShapeError)
         return
     assert isinstance(layer.scheme, AffineSoftmax)
     bits, shift = layer.output_type.bits, layer.scheme.shift
