@@ -112,6 +112,7 @@ def with_zero_points(layer: Layer) -> Layer:
     factors = generator.uniform(0.5, 2.0, channels) / (60 * products**0.5)
     multiplier, shift = zip(*(quantize_multiplier(float(factor)) for factor in factors), strict=True)
     return replace(
-        layer, dtype="int8", weights_dtype="int8", activation=None, bias=draw("bias", (channels,), "q7").astype(np.int32),
+        layer, dtype="int8", weights_dtype="int8", activation=None,
+        bias=draw("bias", (channels,), "q7").astype(np.int32),
         scheme=Affine(-7, 3, multiplier, shift, -128, 127),
     )  # fmt: skip
