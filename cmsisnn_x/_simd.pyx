@@ -85,6 +85,11 @@ cdef extern from "affine.h" nogil:
         size_t rows, cols
         int bits
 
+    ctypedef struct simd_real_softmax:
+        const int32_t *exponentials
+        size_t rows, cols
+        int32_t zero_point
+
     ctypedef struct simd_wide_softmax:
         const int16_t *exponentials
         const int16_t *reciprocals
@@ -125,7 +130,7 @@ cdef extern from "windows.h" nogil:
 
 cdef extern from "network.h" nogil:
     int SIMD_WEIGHTED, SIMD_GATHERED, SIMD_WIDE, SIMD_POOL, SIMD_RELU, SIMD_LOOK_UP, SIMD_LOOK_UP_BYTES, SIMD_SOFTMAX
-    int SIMD_SOFTMAX_ROWS, SIMD_SOFTMAX_WIDE_ROWS, SIMD_CURVE, SIMD_PAIR, SIMD_REQUANTISE, SIMD_MEAN, SIMD_CONCAT, SIMD_COPY, SIMD_PAD, SIMD_RESIZE
+    int SIMD_SOFTMAX_ROWS, SIMD_SOFTMAX_WIDE_ROWS, SIMD_SOFTMAX_REAL_ROWS, SIMD_CURVE, SIMD_PAIR, SIMD_REQUANTISE, SIMD_MEAN, SIMD_CONCAT, SIMD_COPY, SIMD_PAD, SIMD_RESIZE
     int SIMD_INPUT, SIMD_OUTPUT, SIMD_WORKSPACE, SIMD_CONSTANT
 
     ctypedef struct simd_slot:
@@ -147,6 +152,7 @@ cdef extern from "network.h" nogil:
         simd_mean mean
         const simd_softmax *softmax
         simd_wide_softmax wide_softmax
+        simd_real_softmax real_softmax
         simd_curve curve
         simd_view view
         simd_concat concat
@@ -704,6 +710,13 @@ cdef class Executor:
             simd_wide_softmax *p = &self._append(SIMD_SOFTMAX_WIDE_ROWS).of.wide_softmax
         p.exponentials, p.reciprocals = <const int16_t *>exponentials, <const int16_t *>reciprocals
         p.rows, p.cols, p.scale = rows, cols, rescaling(0, scheme.multiplier, scheme.shift)
+
+    def softmax_real_rows(self, size_t rows, size_t cols, scheme):
+        """Softmax of every row of int8, as that of real numbers."""
+        cdef:
+            const void *exponentials = self._keep(scheme.table)
+            simd_real_softmax *p = &self._append(SIMD_SOFTMAX_REAL_ROWS).of.real_softmax
+        p.exponentials, p.rows, p.cols, p.zero_point = <const int32_t *>exponentials, rows, cols, scheme.output_zero_point
 
     def curve(self, size_t count, points, scheme):
         """Sigmoid or tanh of int16."""

@@ -205,6 +205,10 @@ class Affine:
             return f"expected multipliers in 0..{MULTIPLIER_MAX}"
         if any(not SHIFTS[0] <= one <= SHIFTS[1] for one in self.shift):
             return f"expected shifts in {SHIFTS[0]}..{SHIFTS[1]}"
+        if self.bits == 16 and self.rounding == "double" and any(one > 14 for one in self.shift):
+            return "expected shifts of at most 14 with 16-bit activations"
+        if any(not 0 <= one < 2**20 for one in self.reals):
+            return "expected factors in 0..2^20"
         if self.rounding not in ROUNDINGS or (self.rounding == "float") != bool(self.reals):
             return f"expected rounding 'double', or 'float' with its factors, got {self.rounding!r}"
         return None

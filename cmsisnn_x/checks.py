@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import prod
+from math import inf, prod
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from .affine import (
     AffineSoftmax,
     AffineSum,
 )
-from .affine_curves import AffineCurve, AffineSoftmax16
+from .affine_curves import AffineCurve, AffineRealSoftmax, AffineSoftmax16
 from .errors import CmsisnnError, DtypeError, ShapeError
 from .layers import NUMPY_DTYPES, Layer, View
 from .op import NETWORK_OPS
@@ -178,6 +178,12 @@ def _softmax(layer: Layer) -> None:
         legal = isinstance(layer.scheme, AffineSoftmax16) and layer.dtype == layer.output_type.name == "int16"
         require(layer, legal, "16 bits in and out, or a scheme of 8 bits", (layer.dtype, layer.scheme))
         return
+    if isinstance(layer.scheme, AffineRealSoftmax):
+        scheme = layer.scheme
+        legal = layer.output_type == layer.type and 0 < scheme.scale < inf and -128 <= scheme.output_zero_point <= 127
+        require(layer, legal, "int8 in and out, a positive scale and a zero point of int8", scheme)
+        require(layer, scheme.columns == layer.input_shape[-1], "the row's columns in the scheme", scheme, ShapeError)
+        return
     assert isinstance(layer.scheme, AffineSoftmax)
     bits, shift = layer.output_type.bits, layer.scheme.shift
     legal = layer.output_type.name in ("int8", "int16") and layer.scheme.bits == bits
@@ -222,7 +228,7 @@ SCHEMES: dict[str, tuple[type | None, ...]] = {
     "convolve": (Affine,), "depthwise_convolve": (Affine,), "fully_connected": (Affine,),
     "max_pool": (AffineClamp,), "avg_pool": (AffineClamp,), "maximum": (AffineClamp,), "minimum": (AffineClamp,),
     "add": (AffineSum,), "multiply": (AffineProduct,), "mean": (AffineMean,), "requantise": (AffineRescale,),
-    "softmax": (AffineSoftmax, AffineSoftmax16), "pad": (AffineClamp,), "sigmoid": (AffineCurve,),
+    "softmax": (AffineSoftmax, AffineSoftmax16, AffineRealSoftmax), "pad": (AffineClamp,), "sigmoid": (AffineCurve,),
     "tanh": (AffineCurve,),
     **dict.fromkeys(("look_up", "concat", "copy", "resize_nearest"), (AffineClamp, None)),
 }  # fmt: skip

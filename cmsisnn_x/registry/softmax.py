@@ -11,6 +11,7 @@ import numpy as np
 
 from .._arguments import SOFTMAX_MAX
 from ..affine import MULTIPLIER_MAX, AffineSoftmax, high_multiply
+from ..affine_curves import AffineRealSoftmax, AffineSoftmax16
 from ..affine_tables import exponential
 from ..errors import GeometryError
 from ..layers import Layer
@@ -31,16 +32,22 @@ def _append(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray]) ->
     if layer.scheme is None:
         executor.element_wise("softmax", layer.type.bits == 16, prod(layer.input_shape))
         return
-    append = executor.softmax_wide_rows if layer.type.bits == 16 else executor.softmax_rows
+    kinds = {AffineSoftmax: executor.softmax_rows, AffineSoftmax16: executor.softmax_wide_rows}
+    append = kinds.get(type(layer.scheme), executor.softmax_real_rows)
     append(layer.samples * prod(layer.input_shape[:-1]), layer.input_shape[-1], layer.scheme)
 
 
 def _macros(layer: Layer) -> dict[str, int | str]:
-    entries = len(_table(layer))
-    return {"ROWS": prod(layer.input_shape[:-1]), "COLS": layer.input_shape[-1], "TABLE": entries}
+    size: dict[str, int | str] = {"ROWS": prod(layer.input_shape[:-1]), "COLS": layer.input_shape[-1]}
+    size["IS_REAL"] = int(isinstance(layer.scheme, AffineRealSoftmax))
+    return size | {"TABLE": len(_table(layer))} if isinstance(layer.scheme, AffineSoftmax) else size
 
 
 def _operands(layer: Layer, variant: Variant | None) -> dict[str, np.ndarray]:
+    if isinstance(layer.scheme, AffineRealSoftmax):
+        return {"table": layer.scheme.table}
+    if isinstance(layer.scheme, AffineSoftmax16):
+        return dict(zip(("exponentials", "reciprocals"), layer.scheme.tables, strict=True))
     return {"table": _table(layer)}
 
 

@@ -201,6 +201,22 @@ void simd_softmax_rows(const simd_softmax *p, const int8_t *in, void *out)
     }
 }
 
+void simd_softmax_real_rows(const simd_real_softmax *p, const int8_t *in, int8_t *out)
+{
+    for (size_t r = 0; r < p->rows; r++, in += p->cols, out += p->cols) {
+        int32_t most = in[0];
+        uint32_t sum = 0;
+        for (size_t i = 1; i < p->cols; i++)
+            most = in[i] > most ? in[i] : most;
+        for (size_t i = 0; i < p->cols; i++)
+            sum += (uint32_t)p->exponentials[most - in[i]];
+        for (size_t i = 0; i < p->cols; i++) {
+            const uint32_t y = (((uint32_t)p->exponentials[most - in[i]] << 8) + sum / 2) / sum;
+            out[i] = (int8_t)clamp((int32_t)y + p->zero_point, INT8_MIN, INT8_MAX);
+        }
+    }
+}
+
 /* The line between the points around 256 + x / 128. */
 static int32_t between(const int16_t *points, int32_t x)
 {

@@ -40,6 +40,14 @@ typedef struct {
 void simd_softmax_table(int32_t *exponentials, int32_t multiplier, int32_t left, int32_t diff_min);
 void simd_softmax_rows(const simd_softmax *p, const int8_t *in, void *out);
 
+/* Rows of int8; the exponentials of the distances 0 .. 255 from the maximum are so small that their sums fit, and 256 of them. */
+typedef struct {
+    const int32_t *exponentials;
+    size_t rows, cols;
+    int32_t zero_point;
+} simd_real_softmax;
+void simd_softmax_real_rows(const simd_real_softmax *p, const int8_t *in, int8_t *out);
+
 /* Sigmoid or tanh of int16 between `points`, 256 of them; `multiplier` and the right shift take x to their steps. */
 typedef struct {
     const uint16_t *points;

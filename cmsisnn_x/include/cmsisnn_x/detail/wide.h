@@ -21,6 +21,7 @@
 #endif
 
 #define CXN_WIDE_PRODUCTS 511
+#define CXN_WIDE_FITS (CXN_GET(KERNEL_H) * CXN_GET(KERNEL_W) * CXN_WIDE_DEPTH <= CXN_WIDE_PRODUCTS)
 #if CXN_WIDE_DEPTHWISE
 #define CXN_WIDE_ROW 1
 #define CXN_WIDE_STEP CXN_GET(IN_CH)
@@ -72,6 +73,7 @@ CXN_INLINE void CXN_LOCAL(rows)(const CXN_IN_T *input, int32_t top, int32_t left
                                 CXN_OUT_T *output, int rows)
 {
     uint64_t acc[4];
+    int32_t sum[4] = {0, 0, 0, 0};
     for (int r = 0; r < rows; r++) {
         acc[r] = (uint64_t)(uint32_t)channels[r].start_high << 32 | (uint32_t)channels[r].start_low;
     }
@@ -89,7 +91,7 @@ CXN_INLINE void CXN_LOCAL(rows)(const CXN_IN_T *input, int32_t top, int32_t left
             }
             for (int32_t first = 0; first < CXN_WIDE_DEPTH; first += CXN_WIDE_PRODUCTS) {
                 const int32_t count = CXN_MIN(CXN_WIDE_PRODUCTS, CXN_WIDE_DEPTH - first);
-                int32_t sum[4] = {0, 0, 0, 0};
+                CXN_UNROLL_LOOP(4)
                 for (int32_t c = 0; c < count; c++) {
                     const int32_t element = CXN_LOCAL(load)(from);
                     sum[0] += element * w[0];
@@ -101,13 +103,17 @@ CXN_INLINE void CXN_LOCAL(rows)(const CXN_IN_T *input, int32_t top, int32_t left
                     from++;
                     w++;
                 }
-                for (int r = 0; r < rows; r++) {
-                    acc[r] += (uint64_t)(int64_t)sum[r];
+                if (!CXN_WIDE_FITS) {
+                    for (int r = 0; r < rows; r++) {
+                        acc[r] += (uint64_t)(int64_t)sum[r];
+                        sum[r] = 0;
+                    }
                 }
             }
         }
     }
     for (int r = 0; r < rows; r++) {
+        acc[r] += (uint64_t)(int64_t)sum[r];
         CXN_LOCAL(store)(output + r, CXN_LOCAL(requantise)(acc[r], channels + r));
     }
 }
@@ -136,6 +142,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const int8_t *
 }
 
 #undef CXN_WIDE_PRODUCTS
+#undef CXN_WIDE_FITS
 #undef CXN_WIDE_ROW
 #undef CXN_WIDE_STEP
 #undef CXN_WIDE_DEPTH
