@@ -38,10 +38,11 @@ def check_plan(plan: Plan) -> None:
     if plan.wiring is not None:
         _check_wiring(plan, plan.wiring)
     for node, item in zip(graph.nodes, plan.layers, strict=True):
-        reader = graph.sole_reader(node)
-        following = None if reader is None else plan.layers[graph.index(reader)]
         if len(item.all_inputs) != len(node.inputs):
             raise _error(f"layer {item.layer.name}: input_offsets", f"{len(node.inputs)} places", len(item.all_inputs))
+    for node, item in zip(graph.nodes, plan.layers, strict=True):
+        reader = graph.sole_reader(node)
+        following = None if reader is None else plan.layers[graph.index(reader)]
         _check_fusion(item, following)
         if item.takes_in_next and reader is not None and graph.index(reader) != graph.index(node) + 1:
             raise _error(f"layer {item.layer.name}: variant.fused_pool", "the pooling to run next", reader.name)
