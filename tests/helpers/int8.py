@@ -22,7 +22,7 @@ from cmsisnn_x.affine import (
     quantize_multiplier,
 )
 from cmsisnn_x.affine_curves import Scheme
-from cmsisnn_x.graph import Graph, Node, Tensor
+from cmsisnn_x.graph import Graph, Node, State, Tensor
 from cmsisnn_x.layers import Layer, View
 from cmsisnn_x.scheme import TENSOR_TYPES
 
@@ -39,6 +39,8 @@ class Builder:
         self.tensors: dict[str, Tensor] = {}
         self.nodes: list[Node] = []
         self.inputs: list[str] = []
+        self.states: list[State] = []
+        self.initial: dict[str, np.ndarray] = {}
 
     def input(self, name: str, shape: tuple[int, ...], dtype: str = "int8", **about: Any) -> str:
         self.inputs.append(self._tensor(name, shape, dtype, **about))
@@ -192,8 +194,18 @@ class Builder:
     def softmax(self, name: str, x: str) -> str:
         return self._layer(name, "softmax", x, self.tensors[x].shape, AffineSoftmax.of(0.08))
 
+    def state(self, name: str, shape: tuple[int, ...], *, drawn: bool = False) -> str:
+        """A tensor that the network remembers: `remember` says what it becomes."""
+        self._tensor(name, shape, "int8")
+        values = _rng(name).integers(-128, 127, shape, np.int8, endpoint=True) if drawn else np.full(shape, 5, np.int8)
+        self.initial[name] = values
+        return name
+
+    def remember(self, name: str, write: str) -> None:
+        self.states.append(State(name, write, self.initial[name]))
+
     def graph(self, *outputs: str) -> Graph:
-        made = Graph(self.tensors.values(), self.nodes, self.inputs, outputs)
+        made = Graph(self.tensors.values(), self.nodes, self.inputs, outputs, self.states)
         made.verify()
         return made
 
@@ -308,6 +320,18 @@ def batch() -> Graph:
     return b.graph(b.dense("second", x, 4, samples=3))
 
 
+def states() -> Graph:
+    """States that layers write, the initial values of one alike, of the other not; and an output asked for twice."""
+    b = Builder()
+    x = b.input("row", (6,))
+    last, older = b.state("last", (4,)), b.state("older", (4,), drawn=True)
+    now = b.dense("mix", b.dense("first", x, 4), 4)
+    both = b.dense("second", older, 4)
+    b.remember(last, now)
+    b.remember(older, b.dense("age", last, 4))
+    return b.graph(b.dense("head", last, 3), both, now, both)
+
+
 def moves() -> Graph:
     """Elements that only move."""
     b = Builder()
@@ -329,5 +353,6 @@ def types() -> Graph:
 
 
 GRAPHS: dict[str, Callable[[], Graph]] = {
-    made.__name__: made for made in (chain, products, residual, two_inputs, two_outputs, constants, batch, moves, types)
+    made.__name__: made
+    for made in (chain, products, residual, two_inputs, two_outputs, constants, batch, states, moves, types)
 }

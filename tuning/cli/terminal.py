@@ -10,6 +10,7 @@ from rich.console import Console
 
 from ..base.console import console, make_table
 from ..base.units import shape_text, show_size
+from ..emit.names import numbered
 from ..load import load_model
 from ..model import list_models
 from ..plan import LayerPlan, Plan
@@ -118,9 +119,10 @@ def print_plan(plan: Plan, directory: Path, *, no_color: bool = False, verbose: 
     out.print(
         f"Next: `cmsisnn-verify {directory}` compiles and emulates it and compares every layer with the Python kernels;"
     )
+    sides = (("input", plan.graph.inputs), ("output", plan.graph.outputs))
+    arguments = ", ".join(name for side, tensors in sides for name in numbered(side, len(tensors)))
     out.print(
-        f"      then copy the folder into your firmware, compile {plan.model}.c and call "
-        f"{plan.model}_run(input, output)."
+        f"      then copy the folder into your firmware, compile {plan.model}.c and call {plan.model}_run({arguments})."
     )
 
 

@@ -14,22 +14,12 @@ from cmsisnn_x.scheme import TensorType
 from tuning.plan import Plan
 
 from .cgen import C_TYPES
+from .names import numbered
 
 
 def element(own: TensorType) -> str:
     """The C type of a tensor's elements."""
     return C_TYPES[own.dtype]
-
-
-def numbered(word: str, count: int) -> list[str]:
-    """Names for `count` things: the word alone for one.
-
-    Examples
-    --------
-    >>> numbered("input", 1), numbered("input", 2)
-    (['input'], ['input_0', 'input_1'])
-    """
-    return [word] if count == 1 else [f"{word}_{at}" for at in range(count)]
 
 
 def shape_text(shape: tuple[int, ...]) -> str:

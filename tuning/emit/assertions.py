@@ -12,8 +12,9 @@ from itertools import combinations
 from cmsisnn_x.graph import Node
 from tuning.plan import LayerPlan, Plan
 
-from .arguments import element, numbered
+from .arguments import element
 from .check import is_in_place
+from .names import numbered
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from tuning.base.errors import TuningError
 from tuning.base.names import layer_name_problem, model_name_problem
 from tuning.plan import LayerPlan, Plan
 
-RESET = "reset"
+from .names import RESET
 
 
 class EmitError(TuningError):
@@ -38,10 +38,11 @@ def check_plan(plan: Plan) -> None:
     if plan.wiring is not None:
         _check_wiring(plan, plan.wiring)
     for node, item in zip(graph.nodes, plan.layers, strict=True):
-        reader = graph.sole_reader(node)
-        following = None if reader is None else plan.layers[graph.index(reader)]
         if len(item.all_inputs) != len(node.inputs):
             raise _error(f"layer {item.layer.name}: input_offsets", f"{len(node.inputs)} places", len(item.all_inputs))
+    for node, item in zip(graph.nodes, plan.layers, strict=True):
+        reader = graph.sole_reader(node)
+        following = None if reader is None else plan.layers[graph.index(reader)]
         _check_fusion(item, following)
         if item.takes_in_next and reader is not None and graph.index(reader) != graph.index(node) + 1:
             raise _error(f"layer {item.layer.name}: variant.fused_pool", "the pooling to run next", reader.name)
@@ -92,6 +93,10 @@ def _check_wiring(plan: Plan, graph: Graph) -> None:
     for name in held:
         if name in graph.inputs or held.count(name) > 1:
             raise _error(f"tensor {name!r}", "to be the memory of one state", "another use too")
+    for state in graph.states:
+        read, write = graph.tensors[state.read], graph.tensors[state.write]
+        if (read.bytes, read.type) != (write.bytes, write.type) or state.write in held:
+            raise _error(f"state {state.read!r}", "a tensor of its own size and type", repr(state.write))
     if graph.states and any(item.layer.name.lower() == RESET for item in plan.layers):
         raise EmitError(
             f"layer name: {RESET!r} is the function that forgets what the network remembers; choose another"

@@ -7,6 +7,9 @@ from collections.abc import Iterable, Sequence
 
 from cmsisnn_x.steps import Step
 
+RESET = "reset"
+"""What no layer of a network with states may be called."""
+
 
 class Names:
     """Names of static objects that stay clear of the external ones, whatever the layers are called.
@@ -29,9 +32,25 @@ class Names:
         return name
 
 
+def numbered(word: str, count: int) -> list[str]:
+    """Names for `count` things: the word alone for one.
+
+    Examples
+    --------
+    >>> numbered("input", 1), numbered("input", 2)
+    (['input'], ['input_0', 'input_1'])
+    """
+    return [word] if count == 1 else [f"{word}_{at}" for at in range(count)]
+
+
 def run_function(model: str) -> str:
     """The function that runs the network."""
     return f"{model}_run"
+
+
+def reset_function(model: str) -> str:
+    """The function that forgets what the network remembers between runs."""
+    return f"{model}_{RESET}"
 
 
 def layer_function(model: str, layer: str) -> str:

@@ -20,12 +20,12 @@ from cmsisnn_x.operands import operands_of
 from cmsisnn_x.steps import Step
 from tuning.plan import LayerPlan, Plan
 
-from .arguments import Border, body, borders, element, numbered, parameters, shape_text, sizes, taken
+from .arguments import Border, body, borders, element, parameters, shape_text, sizes, taken
 from .assertions import Check, checks, input_sides
 from .cgen import WHOLE_FUNCTION, array_declare, comment_text, macros, plain_text
-from .check import RESET, EmitError, check_plan
+from .check import EmitError, check_plan
 from .kernel_text import Kernel, kernel_of
-from .names import Names, layer_function, run_function, step_functions
+from .names import Names, layer_function, numbered, reset_function, run_function, step_functions
 from .states import Held, held_states
 from .weights import activation_table
 
@@ -188,7 +188,7 @@ def project(plan: Plan) -> Project:
         checks=tuple(checks(plan, writer.operands)),
         states=states,
         copies=copies,
-        reset=f"{name}_{RESET}",
+        reset=reset_function(name),
         ready=writer.names.new(f"{name}_is_ready"),
     )
 
@@ -201,7 +201,7 @@ class _Writer:
         self.functions = [layer_function(plan.model, item.layer.name) for item in plan.layers]
         # External names are taken before any other.
         self.steps = step_functions(plan.model, plan.steps)
-        own = [run_function(plan.model), *([f"{plan.model}_{RESET}"] if self.graph.states else [])]
+        own = [run_function(plan.model), *([reset_function(plan.model)] if self.graph.states else [])]
         self.names = Names([*own, *self.functions, *self.steps.values()])
         self.arena = self.names.new(f"{plan.model}_arena")
         self.arrays: list[Array] = []

@@ -9,10 +9,9 @@ from math import prod
 
 import numpy as np
 
-from cmsisnn_x.graph import Graph, State
+from cmsisnn_x.graph import Graph
 
 from .arguments import element
-from .check import EmitError
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +40,7 @@ class Held:
 def held_states(
     graph: Graph, names: dict[str, str], array: Callable[[str, str, np.ndarray], str], source: Callable[[str], str]
 ) -> tuple[Held, ...]:
-    """The states in an order in which they can be brought up to date one after the other.
+    """The states of a network.
 
     Parameters
     ----------
@@ -54,7 +53,7 @@ def held_states(
         The expression for a tensor that a run leaves.
     """
     found = []
-    for state in _in_order(graph.states):
+    for state in graph.states:
         tensor, name = graph.tensors[state.read], names[state.read]
         values = np.ascontiguousarray(state.initial, tensor.type.dtype).reshape(-1)
         is_plain = bool((values == values[0]).all())
@@ -62,15 +61,3 @@ def held_states(
         own = element(tensor.type)
         found.append(Held(name, own, prod(tensor.shape), initial, int(values[0]), source(state.write)))
     return tuple(found)
-
-
-def _in_order(states: tuple[State, ...]) -> list[State]:
-    """What one state takes from another's buffer it takes before that one changes."""
-    left, found = list(states), []
-    while left:
-        ready = next((one for one in left if all(other is one or other.write != one.read for other in left)), None)
-        if ready is None:
-            raise EmitError(f"tensor {left[0].read!r}: states that take each other's values need a copy between them")
-        left.remove(ready)
-        found.append(ready)
-    return found

@@ -32,6 +32,7 @@ from .tflite_common import (
 )
 from .tflite_context import MOST_ELEMENTS, Context, Curve
 from .tflite_file import FileOp
+from .tflite_reduce import quantise_probabilities
 
 # ---------------------------------------------------------------- element by element
 
@@ -161,7 +162,9 @@ def _requantise(walk: Context, op: FileOp) -> None:
     """QUANTIZE of integers, or of what is a function of integers, or of a float input of the network."""
     index = walk.source(op)
     out = walk.output(op)
-    if index in walk.floats:
+    if index in walk.softmaxes:
+        quantise_probabilities(walk, op, walk.softmaxes[index], out)
+    elif index in walk.floats:
         curve = walk.floats[index]
         numbers = numbers_of(out)
         if not curve.values.size:

@@ -101,11 +101,14 @@ def _about(plan: Plan, compiler: str) -> dict[str, Any]:
     kernels = sorted({step.header for step in plan.steps})
     places = ("input_offset", "output_offset", "scratch_offset", "scratch_bytes", "fused_into")
     layers = [shape_of(item.layer) | {name: getattr(item, name) for name in places} for item in plan.layers]
+    about: dict[str, Any] = {"name": plan.model, "kernels": kernels, "arena_bytes": plan.arena_bytes, "layers": layers}
+    if plan.wiring is not None:
+        about["graph"] = [plan.border(), plan.tensors()]
     content = {
         "op": "network",
         "kernels": firmware_digest(kernels),
         "tools": tools_digest(),
-        "layer": {"name": plan.model, "kernels": kernels, "arena_bytes": plan.arena_bytes, "layers": layers},
+        "layer": about,
         "parameters": parameters_of(*(item.layer for item in plan.layers)),
         "variant": {item.layer.name: item.variant and asdict(item.variant) for item in plan.layers},
         "aligned": (True, True),

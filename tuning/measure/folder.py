@@ -34,7 +34,7 @@ from cmsisnn_x.steps import Step, steps_of
 from ..base.cflags import cflags_problem
 from ..base.errors import OptionError, TuningError
 from ..base.names import model_name_problem
-from ..emit.names import archive_name, layer_function, run_function, step_functions
+from ..emit.names import archive_name, layer_function, reset_function, run_function, step_functions
 from ..emulate.emulator import DEFAULT_BUDGET, Emulator
 from ..emulate.toolchain import Toolchain
 from ..emulate.trace import Trace
@@ -308,7 +308,7 @@ def run_once(
     source = draw_inputs(firmware, 1)[0]
     known = trace_of(firmware, source)
     wanted = [known[name] for name in firmware.graph.outputs]
-    trace, got = _call(emulator, run_function(firmware.model), source, wanted, 0, budget)
+    trace, got = _run(firmware, emulator, source, wanted, 0, budget)
     return trace, next(_compare_all("the network", 0, got, wanted, firmware.graph.outputs), None)
 
 
@@ -334,9 +334,13 @@ def _drawn(rng: np.random.Generator, tensor: Tensor, samples: int) -> np.ndarray
 
 
 def trace_of(firmware: Firmware, source: Sample) -> dict[str, np.ndarray]:
-    """Every tensor of a run on the host, by its name."""
+    """Every tensor of a first run on the host, by its name."""
     graph = firmware.graph
+    firmware.network.reset()
     known = dict(zip(graph.inputs, source, strict=True))
+    for state in graph.states:
+        tensor = graph.tensors[state.read]
+        known[state.read] = np.asarray(state.initial, tensor.type.dtype).reshape(tensor.shape)
     known |= {tensor.name: tensor.value for tensor in graph.tensors.values() if tensor.value is not None}
     traced = firmware.network.trace(source[0] if len(source) == 1 else source)
     outputs = [graph.tensors[output] for node in graph.nodes for output in node.outputs]
@@ -385,7 +389,7 @@ def verify(
     plain, checked = Emulator(code, target), Emulator(code, target, checked=True, memory=False)
     mismatches: list[Mismatch] = []
     results: list[LayerResult] = []
-    run, graph = run_function(firmware.model), firmware.graph
+    graph = firmware.graph
     network: Trace | None = None
     for sample, given in enumerate(inputs):
         source = given if isinstance(given, tuple) else (given,)
@@ -396,16 +400,33 @@ def verify(
             replace(before, exact=before.exact and now.exact) for before, now in zip(results or ran, ran, strict=True)
         ]
         wanted = [known[name] for name in graph.outputs]
-        trace, got = _call(plain, run, source, wanted, 0, budget)
+        trace, got = _run(firmware, plain, source, wanted, 0, budget)
         mismatches += _compare_all("the network", sample, got, wanted, graph.outputs)
         network = network or trace
         # One checked run is enough: addresses do not depend on the data.
-        _, got = _call(plain if sample else checked, run, source, wanted, 1, budget)
+        _, got = _run(firmware, plain if sample else checked, source, wanted, 1, budget)
         mismatches += _compare_all("the network with buffers at odd addresses", sample, got, wanted, graph.outputs)
+    if graph.states:
+        mismatches += _in_sequence(firmware, plain, inputs, budget)
     assert network is not None
     name, clock = (target, None) if isinstance(target, str) else (target.name, target.clock_hz)
     compiler = f"{toolchain.kind}: {toolchain.version}"
     return Verification(firmware, compiler, name, len(inputs), tuple(results), network, tuple(mismatches), clock)
+
+
+def _in_sequence(
+    firmware: Firmware, emulator: Emulator, inputs: Sequence[np.ndarray | Sample], budget: int
+) -> Iterator[Mismatch]:
+    """A network that remembers, run on all samples without forgetting between them."""
+    graph = firmware.graph
+    firmware.network.reset()
+    emulator.call(reset_function(firmware.model))
+    for sample, source in enumerate(inputs):
+        made = firmware.network.run(source[0] if isinstance(source, tuple) and len(source) == 1 else source)
+        wanted = [np.asarray(one) for one in (made if isinstance(made, tuple) else (made,))]
+        given = source if isinstance(source, tuple) else (source,)
+        _, got = _call(emulator, run_function(firmware.model), given, wanted, 0, budget)
+        yield from _compare_all("the network after earlier runs", sample, got, wanted, graph.outputs)
 
 
 def _each_step(
@@ -440,6 +461,20 @@ def _each_step(
 def _layer_result(layer: Layer, trace: Trace, estimate: int | None, exact: bool) -> LayerResult:
     figures = trace.instructions, trace.cycles, estimate
     return LayerResult(layer.name, layer.op, layer.macs, *figures, exact, trace.added)
+
+
+def _run(
+    firmware: Firmware,
+    emulator: Emulator,
+    source: Sample,
+    wanted: Sequence[np.ndarray],
+    offset: int,
+    budget: int,
+) -> tuple[Trace, list[np.ndarray]]:
+    """Call the network once, as if it were for the first time."""
+    if firmware.graph.states:
+        emulator.call(reset_function(firmware.model))
+    return _call(emulator, run_function(firmware.model), source, wanted, offset, budget)
 
 
 def _call(

@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 
 import cmsisnn_x
-from cmsisnn_x.layers import NUMPY_DTYPES, Layer
+from cmsisnn_x.graph import Graph
+from cmsisnn_x.layers import Layer
+from cmsisnn_x.operands import operands_of
 from cmsisnn_x.steps import Step
 
 from ..emulate.emulator import Emulator
@@ -26,7 +28,7 @@ class Evaluation:
     """What one call of a layer's function cost.
 
     `code_bytes` is the size of the function with everything that was inlined into it, constants of its own included;
-    `output` is what it wrote for the input that `draw_input` gives.
+    `output` is what it wrote for the input that `draw_inputs` gives.
     """
 
     step: Step
@@ -93,9 +95,9 @@ def evaluate_many(
     found = []
     for index, step in enumerate(steps):
         emulator.reset()
-        input_ = emulator.buffer(draw_input(step.lead))
+        inputs = [emulator.buffer(values) for values in draw_inputs(step.lead)]
         output = emulator.buffer(step.last.output_bytes)
-        trace = emulator.call(f"candidate{index}", [input_, output])
+        trace = emulator.call(f"candidate{index}", [*inputs, output])
         # What the compiler kept out of line belongs to it: its helpers are called after it.
         own = re.compile(rf"candidate{index}(_\w+)?(\.\w+)*")
         size = sum(function.size for function in emulator.image.functions if own.fullmatch(function.name))
@@ -108,18 +110,18 @@ def layer_unit(step: Step, name: str, input_aligned: bool, output_aligned: bool)
     """The C of one function `name`, as ``<model>.c`` has it: constants with their values beside the kernel, a
     static scratch buffer, a function that stays whole. How the compiler reaches them decides what it spills.
     """
-    from ..emit.cgen import C_TYPES, WHOLE_FUNCTION, array_declare, macros
+    from ..emit.arguments import body, parameters
+    from ..emit.cgen import WHOLE_FUNCTION, array_declare, macros
     from ..emit.kernel_text import kernel_of
-    from ..emit.weights import activation_table, bias, packed_weights
+    from ..emit.project import record_type
+    from ..emit.weights import activation_table
 
-    layer = step.lead
-    element, prefix = C_TYPES[layer.numpy_dtype], name.upper()
+    layer, prefix = step.lead, name.upper()
     table: dict[str, np.ndarray] = {}
-    if layer.row.has_table:
+    if layer.row.has_table and not layer.type.is_affine:
         table = {f"{name}_table": activation_table(layer.python_op, layer.dtype)}
-    constants: dict[str, np.ndarray] = {}
-    if layer.weights is not None:
-        constants = {f"{name}_weights": packed_weights(layer, step.variant), f"{name}_bias": bias(layer)}
+    constants = {f"{name}_{kind}": values for kind, values in operands_of(layer, step.variant).items()}
+    records = {f"{name}_channels": record_type(layer)} if f"{name}_channels" in constants else {}
     kernel = kernel_of(
         step,
         tuple(constants.values()),
@@ -131,23 +133,28 @@ def layer_unit(step: Step, name: str, input_aligned: bool, output_aligned: bool)
     configuration = kernel.macros(*prefixes)
     scratch = step.scratch_bytes
     arena = [f"static unsigned char {name}_arena[{scratch}] CXN_ALIGNED;"] if scratch else []
-    operands = ", ".join(["input", *constants, "output", f"{name}_arena" if scratch else "NULL"])
+    graph = Graph.chain(step.layers)
+    node, last = graph.nodes[0], graph.nodes[-1]
+    given = parameters(graph, node, last)
+    lines = body(graph, node, f"{name}_kernel", list(constants), f"{name}_arena" if scratch else "NULL", {})
     return "\n".join(
         [
             *("#include <stddef.h>", "#include <stdint.h>", '#include "cmsisnn_x/config.h"'),
             *("#define CXN_ALIGNED __attribute__((aligned(4)))", WHOLE_FUNCTION),
             macros(configuration),
-            *(array_declare(*item) for item in {**table, **constants}.items()),
+            *(array_declare(key, values, records.get(key)) for key, values in {**table, **constants}.items()),
             kernel.inclusion(f"{name}_kernel", *prefixes, table=next(iter(table), None)),
             *arena,
-            f"CXN_WHOLE void {name}(const {element} *input, {element} *output);",
-            f"void {name}(const {element} *input, {element} *output) {{ {name}_kernel({operands}); }}\n",
+            f"CXN_WHOLE void {name}({given});",
+            f"void {name}({given}) {{ {' '.join(lines)} }}\n",
         ]
     )
 
 
-def draw_input(layer: Layer) -> np.ndarray:
-    """The input of every evaluation of `layer`."""
-    rng = np.random.default_rng(zlib.crc32(layer.name.encode()))
-    limits = np.iinfo(NUMPY_DTYPES[layer.dtype])
-    return rng.integers(limits.min, limits.max, layer.input_shape, limits.dtype, endpoint=True)
+def draw_inputs(layer: Layer) -> tuple[np.ndarray, ...]:
+    """The inputs of every evaluation of `layer`, all samples."""
+    rng, own = np.random.default_rng(zlib.crc32(layer.name.encode())), layer.type
+    apart = (layer.samples,) if layer.samples > 1 else ()
+    return tuple(
+        rng.integers(own.low, own.high, (*apart, *shape), own.dtype, endpoint=True) for shape in layer.input_shapes
+    )

@@ -297,15 +297,15 @@ class Plan:
             "model": self.model,
             **target,
             **own,
-            **self._border(),
-            "layers": [item.to_dict() | tensors for item, tensors in zip(self.layers, self._tensors(), strict=True)],
+            **self.border(),
+            "layers": [item.to_dict() | tensors for item, tensors in zip(self.layers, self.tensors(), strict=True)],
             "steps": [{"layers": [layer.name for layer in step.layers], "kind": step.kind} for step in self.steps],
             "memory_map": [asdict(region) for region in self.regions],
             **({"pareto": self.pareto} if self.pareto else {}),
             **({"check": self.check.to_dict()} if self.check else {}),
         }
 
-    def _border(self) -> dict[str, Any]:
+    def border(self) -> dict[str, Any]:
         """What a plan says of a graph; nothing of a chain that has none."""
         found: dict[str, Any] = {}
         if self.arithmetic is not None:
@@ -323,7 +323,7 @@ class Plan:
                 ]
         return found
 
-    def _tensors(self) -> list[dict[str, Any]]:
+    def tensors(self) -> list[dict[str, Any]]:
         """Per layer the names of the tensors around it, where they have some."""
         if self.wiring is None:
             return [{}] * len(self.layers)

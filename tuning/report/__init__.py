@@ -5,7 +5,7 @@ facts.py     per layer: the values that tables and figures show
 ranges.py    how much of their integers' range the tensors use
 words.py     the summary in sentences
 svg.py       elements, widths of text, round numbers for axes
-figures.py   values -> SVG, each for a wide page and for a phone
+figures.py   values -> SVG, each for a wide page and for a phone; graph_figure.py: networks that are no chain
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from tuning.plan.frontier import steps
 
 from . import figures
 from .facts import AIMS, core_limit, load_limit, rows_of, term_color, term_names
+from .graph_figure import graph_figure
 from .ranges import ranges_of
 from .words import cards, findings, origin
 
@@ -70,6 +71,7 @@ def render_report(plan: Plan) -> str:
         "gain": sized(lambda w: figures.gain_figure(rows, w)) if knobs else None,
         "rate": sized(lambda w: figures.rate_figure(rows, roof, w), beside) if plan.totals["macs"] else None,
         "roofline": sized(lambda w: figures.roofline_figure(rows, roof, loads, w), beside),
+        "graph": sized(lambda w: graph_figure(plan, rows, w)),
         "memory": sized(lambda w: figures.memory_figure(plan, rows, w)) if plan.arena_bytes else None,
         "sram": sized(lambda w: figures.pareto_figure(plan, "sram", w), HALF),
         "flash": sized(lambda w: figures.pareto_figure(plan, "flash", w), HALF),

@@ -63,7 +63,7 @@ def _activations(tensor: TensorCheck) -> Range:
 def range_of(name: str, kind: str, values: np.ndarray, fraction: int | None = None) -> Range:
     """The range of one integer array."""
     bits = values.dtype.itemsize * 8
-    magnitudes = np.abs(values.astype(np.int32).ravel())
+    magnitudes = np.abs(values.astype(np.int64).ravel())
     largest = int(magnitudes.max(initial=0))
     nonzero = magnitudes[magnitudes > 0]
     quartiles = (0.0, 0.0, 0.0)

@@ -12,6 +12,12 @@
  */
 #include "cmsisnn_x/config.h"
 #include "cmsisnn_x/detail/intrinsics.h"
+
+#if CXN_GET(SCHEME) == CXN_SCHEME_AFFINE && CXN_GET(RESCALE) >= CXN_RESCALE_WIDE
+#include "cmsisnn_x/detail/window.h"
+#define CXN_WIDE_DEPTHWISE 0
+#include "cmsisnn_x/detail/wide.h"
+#else
 #include "cmsisnn_x/detail/scheme.h"
 #include "cmsisnn_x/detail/element.h"
 #include "cmsisnn_x/detail/window.h"
@@ -114,4 +120,5 @@
 #undef CXN_BAND_KEEP
 #undef CXN_BAND_BYTES
 #undef CXN_LOWERING_BYTES
+#endif
 #include "cmsisnn_x/detail/undef.h"

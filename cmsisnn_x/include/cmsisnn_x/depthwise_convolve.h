@@ -9,6 +9,12 @@
  */
 #include "cmsisnn_x/config.h"
 #include "cmsisnn_x/detail/intrinsics.h"
+
+#if CXN_GET(SCHEME) == CXN_SCHEME_AFFINE && CXN_GET(RESCALE) >= CXN_RESCALE_WIDE
+#include "cmsisnn_x/detail/window.h"
+#define CXN_WIDE_DEPTHWISE 1
+#include "cmsisnn_x/detail/wide.h"
+#else
 #include "cmsisnn_x/detail/scheme.h"
 #include "cmsisnn_x/detail/element.h"
 #include "cmsisnn_x/detail/window.h"
@@ -65,4 +71,5 @@
 
 #undef CXN_BR
 #undef CXN_BC
+#endif
 #include "cmsisnn_x/detail/undef.h"

@@ -16,6 +16,17 @@
  */
 #include "cmsisnn_x/config.h"
 #include "cmsisnn_x/detail/intrinsics.h"
+
+#if CXN_GET(SCHEME) == CXN_SCHEME_AFFINE && CXN_GET(RESCALE) >= CXN_RESCALE_WIDE
+/* A convolution over an image of one pixel. */
+#define CXN_DILATION_Y 1
+#define CXN_DILATION_X 1
+#define CXN_GROUPS 1
+#define CXN_GROUP_IN CXN_GET(IN_CH)
+#define CXN_GROUP_OUT CXN_GET(OUT_CH)
+#define CXN_WIDE_DEPTHWISE 0
+#include "cmsisnn_x/detail/wide.h"
+#else
 #include "cmsisnn_x/detail/lanes.h"
 #include "cmsisnn_x/detail/scheme.h"
 
@@ -476,4 +487,5 @@ CXN_KERNEL_FN void CXN_KERNEL(
 #undef CXN_FC_FINISH
 #undef CXN_FC_W
 #include "cmsisnn_x/detail/lanes_undef.h"
+#endif
 #include "cmsisnn_x/detail/undef.h"

@@ -12,6 +12,7 @@
  */
 #include "cmsisnn_x/detail/clamp.h"
 #include "cmsisnn_x/detail/rescale.h"
+#include "cmsisnn_x/detail/wide_integers.h"
 
 #ifndef CXN_SCHEME_AFFINE_H
 #define CXN_SCHEME_AFFINE_H
@@ -64,6 +65,19 @@ CXN_INLINE int32_t CXN_LOCAL(requantise)(int32_t acc, cxn_affine_channel factor)
 {
     return CXN_LOCAL(clamp)(cxn_rescale(acc, factor.multiplier, factor.shift) + CXN_GET(OUTPUT_ZERO_POINT));
 }
+#elif CXN_GET(RESCALE) == CXN_RESCALE_REAL
+#define CXN_CHANNEL_T cxn_real_channel
+#define CXN_FACTOR_T cxn_real_channel
+#define CXN_FACTOR(channel) (*(channel))
+CXN_INLINE int32_t CXN_LOCAL(requantise)(int32_t acc, cxn_real_channel factor)
+{
+    const uint32_t magnitude = acc < 0 ? 0U - (uint32_t)acc : (uint32_t)acc;
+    const uint64_t product =
+        cxn_multiply_u32(magnitude, (uint32_t)factor.high) + (cxn_multiply_u32(magnitude, (uint32_t)factor.low) >> 32);
+    const uint64_t quotient = cxn_shift_right_u64(product, factor.shift - 32) + cxn_bit_u64(product, factor.shift - 33);
+    const int32_t scaled = quotient < 0x10000U ? (int32_t)quotient : 0x10000; /* more is all the same */
+    return CXN_LOCAL(clamp)((acc < 0 ? -scaled : scaled) + CXN_GET(OUTPUT_ZERO_POINT));
+}
 #else
-#error "RESCALE: legal values with 32-bit accumulators are CXN_RESCALE_RIGHT and CXN_RESCALE_ANY"
+#error "RESCALE: legal values with 32-bit accumulators are CXN_RESCALE_RIGHT, CXN_RESCALE_ANY and CXN_RESCALE_REAL"
 #endif
