@@ -18,7 +18,7 @@ from .errors import CmsisnnError
 
 
 cdef extern from "simd.h" nogil:
-    int SIMD_POW2, SIMD_AFFINE, SIMD_AFFINE_FLOAT
+    int SIMD_POW2, SIMD_AFFINE, SIMD_AFFINE_NEAR, SIMD_AFFINE_FLOAT
     int SIMD_ADD, SIMD_MULTIPLY, SIMD_MAXIMUM, SIMD_MINIMUM
 
     ctypedef struct simd_requant:
@@ -85,6 +85,11 @@ cdef extern from "affine.h" nogil:
         size_t rows, cols
         int bits
 
+    ctypedef struct simd_real_softmax:
+        const int32_t *exponentials
+        size_t rows, cols
+        int32_t zero_point
+
     ctypedef struct simd_wide_softmax:
         const int16_t *exponentials
         const int16_t *reciprocals
@@ -102,6 +107,7 @@ cdef extern from "affine.h" nogil:
         size_t size, out_count
         int32_t fill
 
+    int simd_is_near(const simd_requant *, const int8_t *, const int32_t *, ptrdiff_t, ptrdiff_t, int) noexcept nogil
     void simd_softmax_table(int32_t *, int32_t, int32_t, int32_t) noexcept nogil
 
 
@@ -124,7 +130,7 @@ cdef extern from "windows.h" nogil:
 
 cdef extern from "network.h" nogil:
     int SIMD_WEIGHTED, SIMD_GATHERED, SIMD_WIDE, SIMD_POOL, SIMD_RELU, SIMD_LOOK_UP, SIMD_LOOK_UP_BYTES, SIMD_SOFTMAX
-    int SIMD_SOFTMAX_ROWS, SIMD_SOFTMAX_WIDE_ROWS, SIMD_CURVE, SIMD_PAIR, SIMD_REQUANTISE, SIMD_MEAN, SIMD_CONCAT, SIMD_COPY, SIMD_PAD, SIMD_RESIZE
+    int SIMD_SOFTMAX_ROWS, SIMD_SOFTMAX_WIDE_ROWS, SIMD_SOFTMAX_REAL_ROWS, SIMD_CURVE, SIMD_PAIR, SIMD_REQUANTISE, SIMD_MEAN, SIMD_CONCAT, SIMD_COPY, SIMD_PAD, SIMD_RESIZE
     int SIMD_INPUT, SIMD_OUTPUT, SIMD_WORKSPACE, SIMD_CONSTANT
 
     ctypedef struct simd_slot:
@@ -146,6 +152,7 @@ cdef extern from "network.h" nogil:
         simd_mean mean
         const simd_softmax *softmax
         simd_wide_softmax wide_softmax
+        simd_real_softmax real_softmax
         simd_curve curve
         simd_view view
         simd_concat concat
@@ -338,6 +345,14 @@ cdef class Scheme:
             self.kept.append(real)
 
 
+cdef void settle(simd_geometry *g, View weights, View bias, bint depthwise, int groups=1) noexcept:
+    """The faster kind of a scheme of zero points, where sums and shifts allow it: of bytes."""
+    cdef ptrdiff_t depth = <ptrdiff_t>g.kernel_h * g.kernel_w * (1 if depthwise else g.in_ch // groups)
+    if g.requant.kind == SIMD_AFFINE and simd_is_near(&g.requant, <const int8_t *>weights.data,
+                                                      <const int32_t *>bias.data, g.out_ch, depth, depthwise):
+        g.requant.kind = SIMD_AFFINE_NEAR
+
+
 cdef class Prepared:
     """A step with packed weights, and what it points to."""
 
@@ -369,6 +384,8 @@ cdef Prepared prepare(const simd_isa *isa, bint depthwise, bint wide, tuple inpu
     g.weight_bits = 8 * weights.dtype.itemsize
     step.wide = wide
     step.weighted = isa.depthwise[wide] if depthwise else isa.convolve[wide]
+    if not wide:
+        settle(g, plain, biases, depthwise, groups)
     if wide and own.requant.kind != SIMD_POW2:
         step.kind = SIMD_WIDE
         step.of.wide_windows.geometry = g[0]
@@ -427,6 +444,7 @@ cdef weighted(const simd_isa *isa, bint depthwise, x, weights, bias, out, window
         int itemsize = x.dtype.itemsize
         Py_ssize_t samples = x.shape[0]
         Scheme scheme
+        View plain, biases
     if not samples or not out.size:
         return
     if not hasattr(requant, "bias_shift") and itemsize == 2 or not depthwise and (groups > 1 or tuple(dilation) != (1, 1)):
@@ -442,7 +460,9 @@ cdef weighted(const simd_isa *isa, bint depthwise, x, weights, bias, out, window
     g.requant = scheme.requant
     g.weight_bits = 8 * weights.dtype.itemsize
     kernel = isa.depthwise[itemsize - 1] if depthwise else isa.convolve[itemsize - 1]
-    run_weighted(&kernel, &g, View(x), View(weights), View(bias), View(out, True), samples, x.nbytes // samples,
+    plain, biases = View(weights), View(bias)
+    settle(&g, plain, biases, depthwise)
+    run_weighted(&kernel, &g, View(x), plain, biases, View(out, True), samples, x.nbytes // samples,
                  out.nbytes // samples)
 
 
@@ -471,6 +491,7 @@ def fully_connected(x, weights, bias, out, requant, *, isa=None):
     g.requant = scheme.requant
     g.weight_bits = 8 * weights.dtype.itemsize
     if samples >= PACK_SAMPLES:
+        settle(&g, rows, biases, False)
         run_weighted(&table.convolve[itemsize - 1], &g, from_, rows, biases, to, 1, 0, 0)
         return
     wide = Block(g.in_ch * sizeof(int16_t))
@@ -689,6 +710,13 @@ cdef class Executor:
             simd_wide_softmax *p = &self._append(SIMD_SOFTMAX_WIDE_ROWS).of.wide_softmax
         p.exponentials, p.reciprocals = <const int16_t *>exponentials, <const int16_t *>reciprocals
         p.rows, p.cols, p.scale = rows, cols, rescaling(0, scheme.multiplier, scheme.shift)
+
+    def softmax_real_rows(self, size_t rows, size_t cols, scheme):
+        """Softmax of every row of int8, as that of real numbers."""
+        cdef:
+            const void *exponentials = self._keep(scheme.table)
+            simd_real_softmax *p = &self._append(SIMD_SOFTMAX_REAL_ROWS).of.real_softmax
+        p.exponentials, p.rows, p.cols, p.zero_point = <const int32_t *>exponentials, rows, cols, scheme.output_zero_point
 
     def curve(self, size_t count, points, scheme):
         """Sigmoid or tanh of int16."""

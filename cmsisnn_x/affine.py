@@ -92,20 +92,6 @@ def rescale(x: np.ndarray, multiplier: np.ndarray | int, shift: np.ndarray | int
     return rounding_divide(high_multiply(wrapped(np.asarray(x, np.int64) << left), multiplier), right)
 
 
-def exponential(a: np.ndarray) -> np.ndarray:
-    """exp of numbers up to 0 in Q5.26, in Q0.31: a polynomial of the last quarter, times powers of e; int64."""
-    a = np.asarray(a, np.int64)
-    last = (a & (2**24 - 1)) - 2**24
-    rest = last - a
-    x = (last << 5) + 2**28
-    square = high_multiply(x, x)
-    y = high_multiply(rounding_divide(high_multiply(square, square), 2) + high_multiply(square, x), 715827883) + square
-    result = 1895147668 + high_multiply(np.full_like(a, 1895147668), x + rounding_divide(y, 1))
-    for bit, power in enumerate((1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242), start=24):
-        result = np.where(rest >> bit & 1, high_multiply(result, power), result)
-    return np.where(a == 0, MULTIPLIER_MAX, result)
-
-
 def activation_range(activation: str | None, dtype: str, scale: float, zero_point: int) -> tuple[int, int]:
     """The integers that a fused activation leaves of an output.
 
@@ -219,6 +205,10 @@ class Affine:
             return f"expected multipliers in 0..{MULTIPLIER_MAX}"
         if any(not SHIFTS[0] <= one <= SHIFTS[1] for one in self.shift):
             return f"expected shifts in {SHIFTS[0]}..{SHIFTS[1]}"
+        if self.bits == 16 and self.rounding == "double" and any(one > 14 for one in self.shift):
+            return "expected shifts of at most 14 with 16-bit activations"
+        if any(not 0 <= one < 2**20 for one in self.reals):
+            return "expected factors in 0..2^20"
         if self.rounding not in ROUNDINGS or (self.rounding == "float") != bool(self.reals):
             return f"expected rounding 'double', or 'float' with its factors, got {self.rounding!r}"
         return None
@@ -499,14 +489,6 @@ class AffineSoftmax:
     @property
     def high(self) -> int:
         return (1 << self.bits - 1) - 1
-
-    @cached_property
-    def table(self) -> np.ndarray:
-        """exp of every distance below the maximum that counts, 0, 1, .., in Q0.31; int32. The others are 0."""
-        distance = np.arange(256, dtype=np.int64)
-        scaled = high_multiply(np.minimum(distance << max(self.shift, 0), MULTIPLIER_MAX) * -1, self.multiplier)
-        values = np.where(-distance >= self.diff_min, exponential(scaled), 0)
-        return values[: int(np.flatnonzero(values)[-1]) + 1].astype(np.int32)
 
     def macros(self) -> Mapping[str, int]:
         return {"MULTIPLIER": self.multiplier, "EXPONENT": self.shift, "DIFF_MIN": self.diff_min, "OUT_BITS": self.bits}

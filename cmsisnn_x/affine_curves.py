@@ -121,7 +121,8 @@ class AffineCurve:
         return np.where(a >= 0, r - 2**23 + 2**7, 2**23 - r + 2**7 - 1) >> 8
 
     def macros(self) -> Mapping[str, int]:
-        return {"MULTIPLIER": self.multiplier, "EXPONENT": self.shift}
+        bits = 9 if self.kind == "sigmoid" else 8
+        return {"MULTIPLIER": self.multiplier, "EXPONENT": self.shift, "CURVE_BITS": bits}
 
 
 @dataclass(frozen=True)
@@ -162,12 +163,55 @@ class AffineSoftmax16:
         return {"MULTIPLIER": self.multiplier, "EXPONENT": self.shift}
 
 
+@dataclass(frozen=True)
+class AffineRealSoftmax:
+    """Softmax of floats between DEQUANTIZE and QUANTIZE, of rows of int8; the output is in steps of 2^-8::
+
+        E = table[max - x],   out = clamp(floor(256 E / SUM E + 1/2) + output_zero_point)
+
+    The exponentials of all distances are rounded to as many bits as a sum of `columns` leaves, 23 at most: what floats
+    of 24 bits give, up to numbers that lie as near to a half as they can tell.
+
+    Attributes
+    ----------
+    scale : float
+        Of the input, times beta.
+    columns : int
+        Elements of a row.
+    output_zero_point : int
+    """
+
+    scale: float
+    columns: int
+    output_zero_point: int
+    fill: ClassVar[int] = 0
+    low: ClassVar[int] = -128
+    high: ClassVar[int] = 127
+    problem: ClassVar[None] = None
+
+    @property
+    def table(self) -> np.ndarray:
+        """Exponentials of 0, -1, .. -255 steps below the maximum, int32."""
+        bits = min(23, 31 - (self.columns - 1).bit_length())
+        return np.floor(np.exp(-self.scale * np.arange(256)) * 2.0**bits + 0.5).astype(np.int32)
+
+    def apply(self, x: np.ndarray) -> np.ndarray:
+        """Of rows, the last axis; int64."""
+        each = self.table.astype(np.int64)[np.max(x, -1, keepdims=True).astype(np.int64) - x]
+        total = each.sum(-1, keepdims=True)
+        return np.clip((256 * each + total // 2) // total + self.output_zero_point, self.low, self.high)
+
+    def macros(self) -> Mapping[str, int]:
+        return {"OUTPUT_ZERO_POINT": self.output_zero_point}
+
+
 Scheme = (
     Affine
     | AffineClamp
     | AffineCurve
     | AffineMean
     | AffineProduct
+    | AffineRealSoftmax
     | AffineRescale
     | AffineSoftmax
     | AffineSoftmax16

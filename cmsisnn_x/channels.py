@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 MOST_RIGHT, LARGEST = 23, 2**29
 """Most bits that the fast way shifts, and the largest accumulator that it takes."""
+WIDEST = 2**43
+"""Beyond what accumulators of 64 bits have."""
 HALF = 2**30
 """The least multiplier that the fast way takes: that of a factor which is a power of two."""
 RECORDS = {
@@ -30,6 +32,7 @@ RECORDS = {
     "any": "cxn_affine_channel",
     "real": "cxn_real_channel",
     "wide": "cxn_wide_channel",
+    "wide_real": "cxn_wide_real_channel",
 }
 
 
@@ -39,7 +42,7 @@ class Channels:
 
     Attributes
     ----------
-    rescale : {"right", "any", "real", "wide"}
+    rescale : {"right", "any", "real", "wide", "wide_real"}
         How a kernel makes outputs of accumulators, the macro `RESCALE` in lower case.
     records : ndarray of int32, shape (channels, words)
     """
@@ -61,10 +64,10 @@ def channels_of(layer: Layer) -> Channels:
     flat = np.moveaxis(weights, layer.row.channel_axis, 0).reshape(weights.shape[layer.row.channel_axis], -1)
     flat = flat.astype(np.int64)
     start = scheme.start(layer.bias, flat)
-    if scheme.bits == 16:
-        return _wide(scheme, start)
     if scheme.rounding == "float":
         return _real(scheme, start)
+    if scheme.bits == 16:
+        return _wide(scheme, start)
     low, high = layer.type.low, layer.type.high
     up, down = np.maximum(flat, 0).sum(1), np.minimum(flat, 0).sum(1)
     reach = np.maximum(
@@ -97,15 +100,19 @@ def _wide(scheme: Affine, start: np.ndarray) -> Channels:
 
 
 def _real(scheme: Affine, start: np.ndarray) -> Channels:
-    factors = [_exact_factor(float(real)) for real in np.broadcast_to(scheme.reals, len(start))]
+    is_wide = scheme.bits == 16
+    most, reach = (2**16, WIDEST) if is_wide else (2**8, 2**31)
+    factors = [_exact_factor(float(real), most, reach) for real in np.broadcast_to(scheme.reals, len(start))]
     mantissa, shift = (np.array(column, np.int64) for column in zip(*factors, strict=True))
+    if is_wide:
+        return Channels("wide_real", _words(start, start >> 32, mantissa >> 32, mantissa, shift))
     return Channels("real", _words(start, mantissa >> 32, mantissa, shift))
 
 
 @lru_cache(maxsize=4096)
-def _exact_factor(real: float) -> tuple[int, int]:
-    """A mantissa and a shift: ``(|acc| * mantissa + 2^(shift - 1)) >> shift`` is what rounding the product of `real` and
-    an accumulator of 32 bits in double precision gives, up to the 255 that an output can lie from its zero point.
+def _exact_factor(real: float, most: int = 2**8, reach: int = 2**31) -> tuple[int, int]:
+    """A mantissa and a shift: ``(|acc| * mantissa + 2^(shift - 1)) >> shift`` is what rounding the product of `real`
+    and an accumulator up to `reach` in double precision gives, as far as an output can lie from its zero point, `most`.
 
     The product in double precision is rounded itself: where that makes halves of what was just less, the mantissa is a
     little more than that of `real`.
@@ -114,10 +121,10 @@ def _exact_factor(real: float) -> tuple[int, int]:
     mantissa, shift = int(fraction * 2**53), 53 - exponent
     if shift > 95:
         return 0, 95
-    halves = [(2 * k - 1) << (shift - 1) for k in range(1, 257)]
-    least = [-(-half // mantissa) if mantissa else 2**32 for half in halves]
+    halves = [(2 * k - 1) << (shift - 1) for k in range(1, most + 1)]
+    least = [-(-half // mantissa) if mantissa else 2 * reach for half in halves]
     reached = [at - (float(at - 1) * real >= k + 0.5) for k, at in enumerate(least)]
-    pairs = [(half, at) for half, at in zip(halves, reached, strict=True) if at <= 2**31]
+    pairs = [(half, at) for half, at in zip(halves, reached, strict=True) if at <= reach]
     factor = max([mantissa, *(-(-half // at) for half, at in pairs)])
     assert all((at - 1) * factor < half <= at * factor for half, at in pairs)
     return factor, shift

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import prod
+from math import inf, prod
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from .affine import (
     AffineSoftmax,
     AffineSum,
 )
-from .affine_curves import AffineCurve, AffineSoftmax16
+from .affine_curves import AffineCurve, AffineRealSoftmax, AffineSoftmax16
 from .errors import CmsisnnError, DtypeError, ShapeError
 from .layers import NUMPY_DTYPES, Layer, View
 from .op import NETWORK_OPS
@@ -116,7 +116,7 @@ def _check_scheme(layer: Layer) -> None:
     parts = [scheme, *(getattr(scheme, name) for name in ("left", "right") if hasattr(scheme, name))]
     for part in parts:
         multiplier, shift = getattr(part, "multiplier", 0), getattr(part, "shift", 0)
-        if isinstance(multiplier, int) and not isinstance(scheme, AffineCurve):
+        if isinstance(multiplier, int) and not isinstance(scheme, AffineCurve | AffineSoftmax):
             legal = 0 <= multiplier <= MULTIPLIER_MAX and SHIFTS[0] <= shift <= SHIFTS[1]
             require(layer, legal, f"a multiplier in 0..{MULTIPLIER_MAX} and a shift in {SHIFTS}", (multiplier, shift))
     if isinstance(scheme, AffineRescale) and scheme.below is not None:
@@ -178,11 +178,19 @@ def _softmax(layer: Layer) -> None:
         legal = isinstance(layer.scheme, AffineSoftmax16) and layer.dtype == layer.output_type.name == "int16"
         require(layer, legal, "16 bits in and out, or a scheme of 8 bits", (layer.dtype, layer.scheme))
         return
+    if isinstance(layer.scheme, AffineRealSoftmax):
+        scheme = layer.scheme
+        legal = layer.output_type == layer.type and 0 < scheme.scale < inf and -128 <= scheme.output_zero_point <= 127
+        require(layer, legal, "int8 in and out, a positive scale and a zero point of int8", scheme)
+        require(layer, scheme.columns == layer.input_shape[-1], "the row's columns in the scheme", scheme, ShapeError)
+        return
     assert isinstance(layer.scheme, AffineSoftmax)
     bits, shift = layer.output_type.bits, layer.scheme.shift
     legal = layer.output_type.name in ("int8", "int16") and layer.scheme.bits == bits
     require(layer, legal, f"an output of {layer.scheme.bits} bits", layer.output_type.name, DtypeError)
-    require(layer, shift >= 0, "a scale of at least 2^-26: a shift of at least 0", shift)
+    require(layer, 0 <= shift <= 31, "a scale of at least 2^-26: a shift in 0..31", shift)
+    multiplier = layer.scheme.multiplier
+    require(layer, 0 <= multiplier <= MULTIPLIER_MAX, f"a multiplier in 0..{MULTIPLIER_MAX}", multiplier)
 
 
 def _concat(layer: Layer) -> None:
@@ -220,7 +228,7 @@ SCHEMES: dict[str, tuple[type | None, ...]] = {
     "convolve": (Affine,), "depthwise_convolve": (Affine,), "fully_connected": (Affine,),
     "max_pool": (AffineClamp,), "avg_pool": (AffineClamp,), "maximum": (AffineClamp,), "minimum": (AffineClamp,),
     "add": (AffineSum,), "multiply": (AffineProduct,), "mean": (AffineMean,), "requantise": (AffineRescale,),
-    "softmax": (AffineSoftmax, AffineSoftmax16), "pad": (AffineClamp,), "sigmoid": (AffineCurve,),
+    "softmax": (AffineSoftmax, AffineSoftmax16, AffineRealSoftmax), "pad": (AffineClamp,), "sigmoid": (AffineCurve,),
     "tanh": (AffineCurve,),
     **dict.fromkeys(("look_up", "concat", "copy", "resize_nearest"), (AffineClamp, None)),
 }  # fmt: skip

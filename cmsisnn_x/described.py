@@ -17,7 +17,7 @@ from .affine import (
     AffineSum,
     Rescale,
 )
-from .affine_curves import AffineCurve, AffineSoftmax16, Scheme
+from .affine_curves import AffineCurve, AffineRealSoftmax, AffineSoftmax16, Scheme
 from .layers import Layer, View
 
 KINDS: dict[str, type[Any]] = {
@@ -28,6 +28,7 @@ KINDS: dict[str, type[Any]] = {
     "product": AffineProduct,
     "mean": AffineMean,
     "rescale": AffineRescale,
+    "real_softmax": AffineRealSoftmax,
     "softmax": AffineSoftmax,
     "softmax16": AffineSoftmax16,
 }

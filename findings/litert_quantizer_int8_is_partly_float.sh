@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# litert-quantizer's static int8 recipe leaves common activations in float, and makes int8 operators that TFLM does not have
+# litert-quantizer's static int8 recipe leaves common activations in float and makes int8 ones that TFLM lacks
 # litert-quantizer 0.11.0, tflite-micro 0.dev20261023182759, ai-edge-litert 2.3.0 (Python 3.11, x86-64 Linux)
 #
 # Expected: the recipe static_wi8_ai8 ("int8 weights and int8 activations") makes an integer network, or warns.

@@ -4,15 +4,15 @@
 # tflite-micro 0.dev20261023182759, ai-edge-litert 2.3.0 (Python 3.11, x86-64 Linux)
 #
 # Expected: sigmoid and tanh of 256 possible inputs, each rounded once, as LiteRT has them (a table computed in floating point).
-# Seen: TFLM computes in fixed point with 4 integer bits and, before that, sends every input at or beyond an integer
-# "radius" of 15 / input scale, rounded down twice, to the least or the greatest output.
+# Seen: TFLM computes in fixed point with 4 integer bits and, before that, sends every input at or beyond an integer "radius"
+# to the least or the greatest output. The radius is 15 divided by the power of two above the input scale, rounded down.
 # - Input scale 4: the radius is 1, so one step from the zero point, where sigmoid(4) = 0.982, is already 0.996, and
 #   sigmoid(-4) = 0.018 is 0.
 # - Input scale 8 or more: the radius is 0 and the comparison with the lower end comes first, so the zero point itself,
 #   a real input of exactly 0, gives the least output: sigmoid(0) = 0 in place of 0.5, tanh(0) = -1 in place of 0.
-# - Small power-of-two scales: two entries differ by 1, at sigmoid(+-1/64 ... 1/128) and tanh(+-1/256).
+# - Small power-of-two scales: two entries differ by 1, sigmoid(+-1/128) and tanh(+-1/256).
 # Why it matters: scales of 4 and 8 are ranges of +-512 and +-1024, which one outlier in the calibration data of a logit makes.
-# The desktop then shows 0.5 for "don't know", and the board 0. TFLM has no optimised LOGISTIC for Cortex-M: this is what a board runs.
+# The desktop then shows 0.5 for "don't know", and this code 0.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

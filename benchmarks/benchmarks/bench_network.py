@@ -9,7 +9,7 @@ from cmsisnn_x import _simd
 from cmsisnn_x.network import Network
 
 from .bench_kernels import seconds
-from .paper import draw, exact, macs, paper_network
+from .paper import convolution, depthwise, draw, exact, macs, paper_network, with_zero_points
 
 
 class PaperNetwork:
@@ -46,6 +46,39 @@ class PaperNetwork:
             same &= np.array_equal(out, exact(layer, x))
             x = out
         return int(same)
+
+    track_bit_exact.unit = "1 = every bit"
+
+
+class ZeroPoints:
+    """Packed layers of int8 beside the same weights in q7: what zero points and factors per channel cost."""
+
+    params = (("conv2", "pointwise", "depthwise"), ("q7", "int8"), _simd.built())
+    param_names = ("layer", "dtype", "isa")
+
+    def setup(self, layer: str, dtype: str, isa: str) -> None:
+        if isa not in _simd.available():
+            raise NotImplementedError(f"{isa} is not supported by this processor")
+        made = {
+            "conv2": convolution("conv2", 16, 32, 32, 5),
+            "pointwise": convolution("pointwise", 16, 64, 64, 1),
+            "depthwise": depthwise("depthwise", 16, 64, 3),
+        }[layer]
+        self.layer = made if dtype == "q7" else with_zero_points(made)
+        self.network = Network([self.layer], isa=isa)
+        self.x = draw("x", (16, *made.input_shape), dtype)
+
+    def time_batch(self, layer: str, dtype: str, isa: str) -> None:
+        self.network.run(self.x)
+
+    def track_gmacs(self, layer: str, dtype: str, isa: str) -> float:
+        return len(self.x) * self.layer.macs / seconds(lambda: self.network.run(self.x), 0.1) * 1e-9
+
+    track_gmacs.unit = "GMAC/s"
+
+    def track_bit_exact(self, layer: str, dtype: str, isa: str) -> int:
+        """Of every instruction set, those of portable C."""
+        return int(np.array_equal(self.network.run(self.x), Network([self.layer], isa="portable").run(self.x)))
 
     track_bit_exact.unit = "1 = every bit"
 

@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
+from math import prod
 
 import numpy as np
 
+from cmsisnn_x.affine import Affine, quantize_multiplier
 from cmsisnn_x.layers import NUMPY_DTYPES, Layer
 
 
@@ -99,3 +102,17 @@ def exact(layer: Layer, x: np.ndarray) -> np.ndarray:
     total = total + (layer.bias.astype(np.int64) << layer.bias_shift) + (1 << layer.out_shift >> 1)
     total = (total + 2**31) % 2**32 - 2**31 >> layer.out_shift
     return np.clip(total, 0 if layer.activation == "relu" else -limit, limit - 1).astype(layer.numpy_dtype)
+
+
+def with_zero_points(layer: Layer) -> Layer:
+    """The same q7 weights in a layer of int8, with a factor per channel."""
+    channels = layer.output_shape[-1]
+    generator = np.random.default_rng(zlib.crc32(f"{layer.name}/factors".encode()))
+    products = layer.macs // prod(layer.output_shape)
+    factors = generator.uniform(0.5, 2.0, channels) / (60 * products**0.5)
+    multiplier, shift = zip(*(quantize_multiplier(float(factor)) for factor in factors), strict=True)
+    return replace(
+        layer, dtype="int8", weights_dtype="int8", activation=None,
+        bias=draw("bias", (channels,), "q7").astype(np.int32),
+        scheme=Affine(-7, 3, multiplier, shift, -128, 127),
+    )  # fmt: skip

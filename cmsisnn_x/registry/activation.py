@@ -13,6 +13,7 @@ from .._tables import activation_table
 from ..affine_curves import sigmoid_points
 from ..layers import Layer
 from ..op import Op, Shape
+from ..variant import Variant
 from ._shared import ALIKE, same_shape
 
 
@@ -26,6 +27,11 @@ def _look_up(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray]) -
         return
     table = activation_table(layer.op, layer.dtype)
     executor.element_wise("look_up", layer.type.bits == 16, prod(layer.input_shape), table, layer.int_bits)
+
+
+def _points(layer: Layer, variant: Variant | None) -> dict[str, np.ndarray]:
+    """Of a curve with a scale: unsigned, as bits."""
+    return {"points": sigmoid_points().view(np.int16)}
 
 
 def _infer(shape: Shape, attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -53,6 +59,7 @@ SIGMOID, TANH = (
         infer=_infer,
         in_place=(0,),
         is_nonnegative=is_nonnegative,
+        operands=_points,
         append=_look_up,
     )
     for name, is_nonnegative in (("sigmoid", True), ("tanh", False))

@@ -3,6 +3,24 @@
 
 #include "common.h"
 
+int simd_is_near(const simd_requant *requant, const int8_t *weights, const int32_t *bias, ptrdiff_t channels,
+                 ptrdiff_t depth, int depthwise)
+{
+    const int64_t most = INT64_C(1) << 30;
+    for (ptrdiff_t c = 0; c < channels; c++) {
+        int64_t reach = bias ? bias[c] < 0 ? -(int64_t)bias[c] : bias[c] : 0;
+        if (requant->left[c] || requant->right[c] < 1 || requant->right[c] > SIMD_NEAR_SHIFT)
+            return 0;
+        for (ptrdiff_t k = 0; k < depth; k++) {
+            const int32_t w = depthwise ? weights[k * channels + c] : weights[c * depth + k];
+            reach += 255 * (w < 0 ? -w : w);
+        }
+        if (reach >= most)
+            return 0;
+    }
+    return 1;
+}
+
 /* ---- to another scale ---- */
 
 #define REQUANTISE(in_t, out_t)                                                                          \
@@ -179,6 +197,22 @@ void simd_softmax_rows(const simd_softmax *p, const int8_t *in, void *out)
                 ((int8_t *)out)[r * p->cols + i] = (int8_t)y;
             else
                 ((int16_t *)out)[r * p->cols + i] = (int16_t)y;
+        }
+    }
+}
+
+void simd_softmax_real_rows(const simd_real_softmax *p, const int8_t *in, int8_t *out)
+{
+    for (size_t r = 0; r < p->rows; r++, in += p->cols, out += p->cols) {
+        int32_t most = in[0];
+        uint32_t sum = 0;
+        for (size_t i = 1; i < p->cols; i++)
+            most = in[i] > most ? in[i] : most;
+        for (size_t i = 0; i < p->cols; i++)
+            sum += (uint32_t)p->exponentials[most - in[i]];
+        for (size_t i = 0; i < p->cols; i++) {
+            const uint32_t y = (((uint32_t)p->exponentials[most - in[i]] << 8) + sum / 2) / sum;
+            out[i] = (int8_t)clamp((int32_t)y + p->zero_point, INT8_MIN, INT8_MAX);
         }
     }
 }

@@ -7,6 +7,10 @@
 
 enum { SIMD_INT8, SIMD_UINT8, SIMD_INT16 };
 
+/* Whether SIMD_AFFINE may be SIMD_AFFINE_NEAR: by the weights of every channel, one row each or, depthwise, one column. */
+int simd_is_near(const simd_requant *requant, const int8_t *weights, const int32_t *bias, ptrdiff_t channels,
+                 ptrdiff_t depth, int depthwise);
+
 /* Every element, of the types in and out. */
 typedef struct {
     simd_rescaling in; /* its zero point is subtracted */
@@ -35,6 +39,14 @@ typedef struct {
 } simd_softmax;
 void simd_softmax_table(int32_t *exponentials, int32_t multiplier, int32_t left, int32_t diff_min);
 void simd_softmax_rows(const simd_softmax *p, const int8_t *in, void *out);
+
+/* Rows of int8; the exponentials of the distances 0 .. 255 from the maximum are so small that their sums fit, and 256 of them. */
+typedef struct {
+    const int32_t *exponentials;
+    size_t rows, cols;
+    int32_t zero_point;
+} simd_real_softmax;
+void simd_softmax_real_rows(const simd_real_softmax *p, const int8_t *in, int8_t *out);
 
 /* Sigmoid or tanh of int16 between `points`, 256 of them; `multiplier` and the right shift take x to their steps. */
 typedef struct {

@@ -49,6 +49,10 @@ ALWAYS_INLINE void amx_store(const amx_job *job, const int32_t (*spill)[LANES], 
     if (job->requant.kind == SIMD_POW2) {
         for (int p = 0; p < pixels; p++)
             store_q7(out + p * job->out_ch, shift_and_floor(_mm512_load_si512(spill[p]), &job->requant), channels);
+    } else if (job->requant.kind == SIMD_AFFINE_NEAR) {
+        const near_rescaling r = load_near(&job->requant, channel);
+        for (int p = 0; p < pixels; p++)
+            store_q7(out + p * job->out_ch, rescale_near(_mm512_load_si512(spill[p]), &r), channels);
     } else if (job->requant.kind == SIMD_AFFINE) {
         const rescaling r = load_rescaling(&job->requant, channel);
         for (int p = 0; p < pixels; p++)

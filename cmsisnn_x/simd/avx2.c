@@ -77,6 +77,36 @@ ALWAYS_INLINE __m256i rescale_lanes(__m256i acc, const rescaling *r)
     const __m256i v = _mm256_sub_epi32(_mm256_srav_epi32(product, r->right), _mm256_cmpgt_epi32(rest, most));
     return _mm256_add_epi32(_mm256_min_epi32(_mm256_max_epi32(v, r->low), r->high), r->zero_point);
 }
+
+/* SIMD_AFFINE_NEAR: the double of a sum makes the product one of whole dwords, and the zero point goes into what rounds. */
+typedef struct {
+    __m256i even, odd, right, rounding, low, high;
+} near_rescaling;
+
+ALWAYS_INLINE near_rescaling load_near(const simd_requant *requant, ptrdiff_t channel)
+{
+    near_rescaling r;
+    r.even = _mm256_load_si256((const __m256i *)(requant->multiplier + channel));
+    r.odd = _mm256_srli_epi64(r.even, 32);
+    r.right = _mm256_load_si256((const __m256i *)(requant->right + channel));
+    const __m256i twice = _mm256_set1_epi32(2 * requant->zero_point + 1);
+    r.rounding = _mm256_srai_epi32(_mm256_sllv_epi32(twice, r.right), 1);
+    r.low = _mm256_set1_epi32(requant->low);
+    r.high = _mm256_set1_epi32(requant->high);
+    return r;
+}
+
+ALWAYS_INLINE __m256i rescale_near(__m256i acc, const near_rescaling *r)
+{
+    const __m256i half = _mm256_set1_epi64x(INT64_C(1) << 31), x = _mm256_slli_epi32(acc, 1);
+    const __m256i even = _mm256_add_epi64(_mm256_mul_epi32(x, r->even), half);
+    const __m256i odd = _mm256_add_epi64(_mm256_mul_epi32(_mm256_srli_epi64(x, 32), r->odd), half);
+    const __m256i product = _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa);
+    const __m256i sum = _mm256_add_epi32(_mm256_add_epi32(product, r->rounding), _mm256_srai_epi32(product, 31));
+    return _mm256_min_epi32(_mm256_max_epi32(_mm256_srav_epi32(sum, r->right), r->low), r->high);
+}
+#define NEAR near_rescaling
+#define LOAD_NEAR(requant, channel) load_near(requant, channel)
 #define RESCALING rescaling
 #define LOAD_RESCALING(requant, channel) load_rescaling(requant, channel)
 
@@ -106,7 +136,10 @@ ALWAYS_INLINE __m256i words_of(__m256i acc) { return _mm256_permute4x64_epi64(_m
 /* Depthwise: pairs of taps interleaved by 16-bit unpacks, which keep 128-bit lanes apart; packing sums undoes it. */
 #define DW_SUMS depthwise_sums
 #define DW_STORE(out, acc, requant, n) depthwise_store(out, acc, requant, n, (int)sizeof(T))
-#define DW_STORE_AFFINE(out, acc, rescalings, n) depthwise_store_affine(out, acc, rescalings, n)
+#define DW_STORE_AFFINE(out, acc, r, n) \
+    depthwise_store_bytes(out, rescale_lanes((acc)[0], r), rescale_lanes((acc)[1], (r) + 1), n)
+#define DW_STORE_NEAR(out, acc, r, n) \
+    depthwise_store_bytes(out, rescale_near((acc)[0], r), rescale_near((acc)[1], (r) + 1), n)
 #define DW_LANES 16
 #define DW_TAPS 2
 #define DW_PIXELS 4
@@ -140,9 +173,9 @@ ALWAYS_INLINE void depthwise_store(void *out, const __m256i *acc, const simd_req
     store_some(out, size == 1 ? bytes_of(words) : words, n, DW_LANES, size);
 }
 
-ALWAYS_INLINE void depthwise_store_affine(int8_t *out, const __m256i *acc, const rescaling *r, int n)
+ALWAYS_INLINE void depthwise_store_bytes(int8_t *out, __m256i first, __m256i second, int n)
 {
-    store_some(out, bytes_of(_mm256_packs_epi32(rescale_lanes(acc[0], r), rescale_lanes(acc[1], r + 1))), n, DW_LANES, 1);
+    store_some(out, bytes_of(_mm256_packs_epi32(first, second)), n, DW_LANES, 1);
 }
 
 ALWAYS_INLINE void widen_bytes(int16_t *restrict to, const int8_t *restrict from, ptrdiff_t n)
@@ -157,6 +190,7 @@ ALWAYS_INLINE void widen_bytes(int16_t *restrict to, const int8_t *restrict from
 #define HAS_AFFINE 1
 #define STORE(out, acc, requant, n) store_some(out, bytes_of(words_of(shift_and_floor(acc, requant))), n, LANES, 1)
 #define STORE_AFFINE(out, acc, r, n) store_some(out, bytes_of(words_of(rescale_lanes(acc, r))), n, LANES, 1)
+#define STORE_NEAR(out, acc, r, n) store_some(out, bytes_of(words_of(rescale_near(acc, r))), n, LANES, 1)
 #ifdef __AVXVNNI__
 /* Inputs plus 128, so that they are unsigned; -128 * (sum of weights) goes into the sums. */
 #define LT uint8_t

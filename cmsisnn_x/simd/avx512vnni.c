@@ -77,6 +77,36 @@ ALWAYS_INLINE __m512i rescale_lanes(__m512i acc, const rescaling *r)
     const __m512i v = _mm512_mask_sub_epi32(down, up, down, _mm512_set1_epi32(-1));
     return _mm512_add_epi32(_mm512_min_epi32(_mm512_max_epi32(v, r->low), r->high), r->zero_point);
 }
+
+/* SIMD_AFFINE_NEAR: the double of a sum makes the product one of whole dwords, and the zero point goes into what rounds. */
+typedef struct {
+    __m512i even, odd, right, rounding, low, high;
+} near_rescaling;
+
+ALWAYS_INLINE near_rescaling load_near(const simd_requant *requant, ptrdiff_t channel)
+{
+    near_rescaling r;
+    r.even = _mm512_load_si512(requant->multiplier + channel);
+    r.odd = _mm512_srli_epi64(r.even, 32);
+    r.right = _mm512_load_si512(requant->right + channel);
+    const __m512i twice = _mm512_set1_epi32(2 * requant->zero_point + 1);
+    r.rounding = _mm512_srai_epi32(_mm512_sllv_epi32(twice, r.right), 1);
+    r.low = _mm512_set1_epi32(requant->low);
+    r.high = _mm512_set1_epi32(requant->high);
+    return r;
+}
+
+ALWAYS_INLINE __m512i rescale_near(__m512i acc, const near_rescaling *r)
+{
+    const __m512i half = _mm512_set1_epi64(INT64_C(1) << 31), x = _mm512_slli_epi32(acc, 1);
+    const __m512i even = _mm512_add_epi64(_mm512_mul_epi32(x, r->even), half);
+    const __m512i odd = _mm512_add_epi64(_mm512_mul_epi32(_mm512_srli_epi64(x, 32), r->odd), half);
+    const __m512i product = _mm512_mask_shuffle_epi32(odd, 0x5555, even, (_MM_PERM_ENUM)0xf5);
+    const __m512i sum = _mm512_add_epi32(_mm512_add_epi32(product, r->rounding), _mm512_srai_epi32(product, 31));
+    return _mm512_min_epi32(_mm512_max_epi32(_mm512_srav_epi32(sum, r->right), r->low), r->high);
+}
+#define NEAR near_rescaling
+#define LOAD_NEAR(requant, channel) load_near(requant, channel)
 #define RESCALING rescaling
 #define LOAD_RESCALING(requant, channel) load_rescaling(requant, channel)
 
@@ -130,6 +160,7 @@ ALWAYS_INLINE __mmask32 first_channels(int n) { return n >= 32 ? 0xffffffff : ((
 #define HAS_AFFINE 1
 #define STORE(out, acc, requant, n) store_q7(out, shift_and_floor(acc, requant), n)
 #define STORE_AFFINE(out, acc, r, n) store_q7(out, rescale_lanes(acc, r), n)
+#define STORE_NEAR(out, acc, r, n) store_q7(out, rescale_near(acc, r), n)
 
 ALWAYS_INLINE void offset_bytes(uint8_t *restrict to, const int8_t *restrict from, ptrdiff_t n)
 {
@@ -167,6 +198,10 @@ ALWAYS_INLINE void store_q7(int8_t *out, __m512i result, int n)
 #define LT int16_t
 #define LOWER_FILL(dst, fill, n) fill_words(dst, fill, n)
 #define LOWER_ROW(dst, src, n) widen_bytes(dst, src, n)
+#define DW_STORE_NEAR(out, acc, r, n)                          \
+    _mm256_mask_storeu_epi8(out, first_channels(n),            \
+                            _mm512_cvtsepi16_epi8(_mm512_packs_epi32(rescale_near((acc)[0], r), \
+                                                                     rescale_near((acc)[1], (r) + 1))))
 #define DW_STORE_AFFINE(out, acc, r, n)                        \
     _mm256_mask_storeu_epi8(out, first_channels(n),            \
                             _mm512_cvtsepi16_epi8(_mm512_packs_epi32(rescale_lanes((acc)[0], r), \

@@ -85,7 +85,7 @@ ALWAYS_INLINE int32_t requantise_as(uint32_t sum, const simd_requant *requant, p
 
 ALWAYS_INLINE size_t constants_bytes(const simd_requant *requant, size_t sums_bytes)
 {
-    return sums_bytes * (requant->kind == SIMD_POW2 ? 1 : requant->kind == SIMD_AFFINE ? 4 : 6);
+    return sums_bytes * (requant->kind == SIMD_POW2 ? 1 : requant->kind == SIMD_AFFINE_FLOAT ? 6 : 4);
 }
 
 /* Those of `channel` to their place. */

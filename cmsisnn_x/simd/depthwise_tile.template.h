@@ -4,7 +4,7 @@
  * DW_STORE(out, acc, requant, n), which requantises and stores the first n of DW_LANES channels.
  *
  * Where there are zero points, HAS_AFFINE: RESCALING and LOAD_RESCALING as tile.template.h has them, and
- * DW_STORE_AFFINE(out, acc, rescalings, n) with those of both vectors. */
+ * DW_STORE_AFFINE(out, acc, rescalings, n) with those of both vectors; NEAR, LOAD_NEAR, DW_STORE_NEAR likewise. */
 ALWAYS_INLINE void FN(dw_tile)(const FN(dw_job) *job, const int kind, const int16_t *in, const ptrdiff_t *offsets,
                                const int16_t *weights, const int32_t *sums, T *out, int pixels, int channels)
 {
@@ -20,6 +20,16 @@ ALWAYS_INLINE void FN(dw_tile)(const FN(dw_job) *job, const int kind, const int1
             if (p >= pixels)
                 break;
             DW_STORE_AFFINE(out + p * job->ch, acc[p], rescalings, channels);
+        }
+        return;
+    }
+    if (kind == SIMD_AFFINE_NEAR) {
+        const NEAR nears[2] = {LOAD_NEAR(&job->requant, channel), LOAD_NEAR(&job->requant, channel + DW_LANES / 2)};
+        UNROLL
+        for (int p = 0; p < DW_PIXELS; p++) {
+            if (p >= pixels)
+                break;
+            DW_STORE_NEAR(out + p * job->ch, acc[p], nears, channels);
         }
         return;
     }
@@ -52,6 +62,7 @@ ALWAYS_INLINE void FN(dw_tile)(const FN(dw_job) *job, const int kind, const int1
 DW_TILE(SIMD_POW2, dw_tile_pow2)
 #if HAS_AFFINE
 DW_TILE(SIMD_AFFINE, dw_tile_affine)
+DW_TILE(SIMD_AFFINE_NEAR, dw_tile_near)
 DW_TILE(SIMD_AFFINE_FLOAT, dw_tile_float)
 #endif
 #undef DW_TILE
@@ -60,7 +71,9 @@ static FN(dw_tile_function) FN(dw_tile_of)(int kind)
 {
 #if HAS_AFFINE
     if (kind != SIMD_POW2)
-        return kind == SIMD_AFFINE ? FN(dw_tile_affine) : FN(dw_tile_float);
+        return kind == SIMD_AFFINE        ? FN(dw_tile_affine)
+               : kind == SIMD_AFFINE_NEAR ? FN(dw_tile_near)
+                                          : FN(dw_tile_float);
 #endif
     (void)kind;
     return FN(dw_tile_pow2);

@@ -52,6 +52,8 @@ ALWAYS_INLINE int32x4_t rescale_lanes(int32x4_t acc, const rescaling *r)
     const int32x4_t v = vrshlq_s32(vqaddq_s32(product, nudge), r->right);
     return vaddq_s32(vminq_s32(vmaxq_s32(v, r->low), r->high), r->zero_point);
 }
+#define NEAR rescaling
+#define LOAD_NEAR(requant, channel) load_rescaling(requant, channel)
 #define RESCALING rescaling
 #define LOAD_RESCALING(requant, channel) load_rescaling(requant, channel)
 
@@ -115,6 +117,7 @@ ALWAYS_INLINE void depthwise_sums(const ptrdiff_t *taps, ptrdiff_t steps, const 
 #define HAS_AFFINE 1
 #define STORE(out, acc, requant, n) store_q7(out, shift_and_floor(acc, requant), n)
 #define STORE_AFFINE(out, acc, r, n) store_q7(out, rescale_lanes(acc, r), n)
+#define STORE_NEAR STORE_AFFINE
 #ifdef __ARM_FEATURE_DOTPROD
 #define LT int8_t
 #define PW int8_t
@@ -167,6 +170,7 @@ ALWAYS_INLINE int32x4_t broadcast_dword(const int8_t *p)
 #define DW_STORE(out, acc, requant, n)                     \
     (store_q7(out, shift_and_floor((acc)[0], requant), n), \
      store_q7((out) + 4, shift_and_floor((acc)[1], requant), (n) - 4))
+#define DW_STORE_NEAR DW_STORE_AFFINE
 #define DW_STORE_AFFINE(out, acc, r, n) \
     (store_q7(out, rescale_lanes((acc)[0], r), n), store_q7((out) + 4, rescale_lanes((acc)[1], (r) + 1), (n) - 4))
 #include "lower.template.h"

@@ -119,6 +119,9 @@ static void run_sample(const simd_step *step, const void *const *in, void *out, 
     case SIMD_SOFTMAX_WIDE_ROWS:
         simd_softmax_wide_rows(&step->of.wide_softmax, in[0], out);
         break;
+    case SIMD_SOFTMAX_REAL_ROWS:
+        simd_softmax_real_rows(&step->of.real_softmax, in[0], out);
+        break;
     case SIMD_CURVE:
         simd_curve_of(&step->of.curve, in[0], out, step->count);
         break;

@@ -28,6 +28,7 @@ enum {
     SIMD_SOFTMAX,
     SIMD_SOFTMAX_ROWS,
     SIMD_SOFTMAX_WIDE_ROWS,
+    SIMD_SOFTMAX_REAL_ROWS,
     SIMD_CURVE,
     SIMD_PAIR,
     SIMD_REQUANTISE,
@@ -73,6 +74,7 @@ typedef struct {
         simd_mean mean;
         const simd_softmax *softmax;
         simd_wide_softmax wide_softmax;
+        simd_real_softmax real_softmax;
         simd_curve curve;
         simd_view view;
         struct {

@@ -15,7 +15,7 @@
 #define SIMD_ALIGNMENT 64
 
 /* How a sum becomes an output. */
-enum { SIMD_POW2, SIMD_AFFINE, SIMD_AFFINE_FLOAT };
+enum { SIMD_POW2, SIMD_AFFINE, SIMD_AFFINE_NEAR, SIMD_AFFINE_FLOAT };
 
 /* A scheme (cmsisnn_x.scheme, cmsisnn_x.affine) as the kernels see it. Of powers of two, where a channel has no
  * constants but its bias, of the weights' type:
@@ -24,8 +24,10 @@ enum { SIMD_POW2, SIMD_AFFINE, SIMD_AFFINE_FLOAT };
  * Of zero points, with a bias of 32 bits; x is as it lies in memory and padding holds the zero point:
  *     start(bias) = bias - fill * (sum of the channel's weights)
  *     requantise(sum) = clamp(rescale(sum, multiplier, left, right) + zero_point, low, high)
- * where the last kind takes the nearest integer of sum * real, halves away from zero, in place of rescale, and wraps.
+ * SIMD_AFFINE_NEAR: the same where no sum reaches 2^30 and every shift goes 1 to SIMD_NEAR_SHIFT bits to the right, which
+ * takes fewer instructions. SIMD_AFFINE_FLOAT: the nearest integer of sum * real, halves away from zero, and it wraps.
  */
+#define SIMD_NEAR_SHIFT 22
 typedef struct {
     int32_t bias_shift, out_shift;
     int32_t low, high; /* of the outputs; of powers of two `high` is the highest of their type */

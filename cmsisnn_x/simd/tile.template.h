@@ -8,7 +8,7 @@
  *
  * Where there are zero points, HAS_AFFINE: RESCALING, the constants of LANES channels in registers,
  * LOAD_RESCALING(requant, channel), `channel` being the place of the first among the sums, and
- * STORE_AFFINE(out, acc, rescaling, n).
+ * STORE_AFFINE(out, acc, rescaling, n). NEAR, LOAD_NEAR and STORE_NEAR are the same for SIMD_AFFINE_NEAR.
  */
 
 /* Results of a scheme that no vectors are made for. */
@@ -84,14 +84,18 @@ ALWAYS_INLINE void FN(tile)(const FN(job) *job, const int kind, const int pixels
         for (int v = 0; v < vectors; v++) {
             const ptrdiff_t channel = sums - job->sums + v * LANES;
             /* Loaded once: a store to `out` might change anything, as far as the compiler knows. */
-            const RESCALING rescaling = LOAD_RESCALING(&job->requant, channel);
+            const RESCALING any = LOAD_RESCALING(&job->requant, channel);
+            const NEAR near = LOAD_NEAR(&job->requant, channel);
+            (void)any, (void)near;
             UNROLL
             for (int p = 0; p < pixels; p++) {
                 T *to = out + p * job->out_ch + v * LANES;
                 if (p >= valid_pixels)
                     break;
-                if (kind == SIMD_AFFINE)
-                    STORE_AFFINE(to, acc[0][p][v], &rescaling, valid_channels - v * LANES);
+                if (kind == SIMD_AFFINE_NEAR)
+                    STORE_NEAR(to, acc[0][p][v], &near, valid_channels - v * LANES);
+                else if (kind == SIMD_AFFINE)
+                    STORE_AFFINE(to, acc[0][p][v], &any, valid_channels - v * LANES);
                 else
                     FN(store_lanes)(to, &acc[0][p][v], &job->requant, channel, valid_channels - v * LANES);
             }
@@ -124,6 +128,9 @@ TILES(TILE)
 #define TILE(pixels, vectors, split) TILE_OF(SIMD_AFFINE, affine_tile_, pixels, vectors, split)
 TILES(TILE)
 #undef TILE
+#define TILE(pixels, vectors, split) TILE_OF(SIMD_AFFINE_NEAR, near_tile_, pixels, vectors, split)
+TILES(TILE)
+#undef TILE
 /* Fully connected layers alone have factors: one pixel. */
 TILE_OF(SIMD_AFFINE_FLOAT, float_tile_, 1, 1, SPLITS)
 static void FN(float_tile)(const FN(job) *job, const ptrdiff_t *offsets, const PW *weights, const int32_t *sums,
@@ -145,7 +152,9 @@ static FN(tile_function) FN(choose_tile)(int kind, ptrdiff_t pixels, int vectors
 #if HAS_AFFINE
 #define TILE(p, v, split)            \
     if (pixels <= p && vectors == v) \
-        return kind == SIMD_POW2 ? CXN_CAT(FN(tile_), p##x##v) : CXN_CAT(FN(affine_tile_), p##x##v);
+        return kind == SIMD_POW2          ? CXN_CAT(FN(tile_), p##x##v)      \
+               : kind == SIMD_AFFINE_NEAR ? CXN_CAT(FN(near_tile_), p##x##v) \
+                                          : CXN_CAT(FN(affine_tile_), p##x##v);
     if (kind == SIMD_AFFINE_FLOAT)
         return FN(float_tile);
 #else

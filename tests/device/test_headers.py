@@ -13,11 +13,15 @@ import pytest
 
 from cmsisnn_x.op import device_variant_problem, device_variants
 from cmsisnn_x.variant import BASELINE, Variant, replace
+from helpers.affine_layers import pooling, weighted
 from helpers.device import INCLUDE, Case, c_source, compilers, draw
 from helpers.layers import make_layer
 from helpers.qemu import BOARDS, Board, check_in_qemu
 from tuning.emulate import ToolchainError, find_toolchain
 from tuning.target.cores import CORES
+
+from .test_int8_elements import KINDS
+from .test_int8_layers import real
 
 
 def one_of_each() -> list[Case]:
@@ -45,7 +49,24 @@ def one_of_each() -> list[Case]:
         found.append(
             Case(make_layer("multiply", (9,), dtype=dtype, out_shift=7), other=draw((9,), dtype, "other"), **offsets)
         )
-    return found
+    return found + with_zero_points()
+
+
+def with_zero_points() -> list[Case]:
+    """Of kernels that have zero points: every way to make outputs, and every operation."""
+    conv = weighted("conv2d", (6, 7, 3), out_channels=5, kernel=3, padding=1)
+    found = [
+        Case(conv, BASELINE),
+        Case(weighted("conv2d", (6, 7, 3), out_channels=5, kernel=3, padding=1, kind="left"), BASELINE),
+        Case(weighted("conv2d", (6, 7, 4), out_channels=6, kernel=3, padding=2, groups=2, dilation=(2, 2)), BASELINE),
+        Case(weighted("depthwise_conv2d", (6, 5, 6), kernel=3, padding=1), Variant(1, 1, 1, 1)),
+        Case(weighted("depthwise_conv2d", (6, 5, 6), kernel=3, padding=1, wide=True), BASELINE, output_offset=1),
+        Case(weighted("fully_connected", (33,), out_channels=7), Variant(2, 2, 1, 1, lowering="direct")),
+    ]
+    behind = pooling("avg_pool2d", conv.output_shape, kernel=3, stride=2, limits=(-99, 100))
+    found.append(Case(conv, Variant(8, 2, 2, 2, fused_pool=True), behind=behind))
+    others = [case for make in KINDS.values() for case in make() if not case.in_place and case.x.nbytes <= 200]
+    return [*found, *real()[::3], *others[::6]]
 
 
 def syntax_check(command: list[str], source: Path, text: str) -> None:

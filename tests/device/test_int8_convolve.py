@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Convolution kernels with zero points: the variants of q7, around every block, tile and border, and every kind of factor."""
+"""Convolution kernels with zero points: the variants of q7, every block, tile and border, every kind of factor."""
 
 from __future__ import annotations
 
@@ -45,9 +45,10 @@ def test_every_variant_equals_the_definition(build: Build, full: bool) -> None:
     if full:
         assert_kernel(build, cases(dsp=build.dsp, first=build.index))
     else:
-        assert_kernel(build, some_of_each_family(cases(dsp=build.dsp, first=7 * build.index), build))
+        found = some_of_each_family(cases(dsp=build.dsp, first=7 * build.index), build)
+        assert_kernel(build, found[build.index // 2 % 2 :: 2])
 
 
 def test_host_build_is_clean_under_sanitizers(full: bool) -> None:
     chosen = [case for dsp in (True, False) for case in cases(dsp=dsp)]
-    check_on_host(chosen if full else chosen[::23], host_compiler())
+    check_on_host(chosen if full else chosen[::61], host_compiler())

@@ -18,6 +18,10 @@ REALS = (2.0**-1, 2.0**-7, 2.0**-12, 0.75, 1.0, 0.999999, 1.5, 200.5, 2.0**20, 1
 """Powers of two meet exact halves; factors above 1 shift to the left, and far to the left wrap."""
 
 
+KINDS = ("pow2", "any", "near", "float")
+"""How simd.h numbers the ends of sums."""
+
+
 @dataclass
 class AffineCase:
     """A call of a function of ``_simd``; `weights` is None for pooling."""
@@ -45,12 +49,24 @@ class AffineCase:
                 self.x, self.weights, self.bias, out, *self.stride, *self.first, self.scheme, *more, isa=isa
             )
 
+    @property
+    def is_near(self) -> bool:
+        """Whether no sum reaches 2^30, and every shift goes 1 to 22 bits to the right."""
+        if self.weights is None or not isinstance(self.scheme, Affine):
+            return False
+        channels = np.moveaxis(self.weights, -1 if self.op == "depthwise_convolve" else 0, 0)
+        reach = 255 * np.abs(channels.reshape(len(channels), -1).astype(np.int64)).sum(1)
+        reach += 0 if self.bias is None else np.abs(self.bias.astype(np.int64))
+        return -22 <= min(self.scheme.shift) <= max(self.scheme.shift) <= -1 and int(reach.max()) < 2**30
+
     def message(self) -> bytes:
         """The case as simd_main.c reads it: one sample of int8, one group; dilation of depthwise convolutions only."""
         shapes = (self.x.shape[1:], self.expected.shape[1:])
         if self.op == "fully_connected":
             shapes = ((1, 1, self.x.shape[1]), (1, 1, self.expected.shape[1]))
-        kind = 2 if isinstance(self.scheme, Affine) and self.scheme.rounding == "float" else 1
+        kind = KINDS.index(
+            "float" if getattr(self.scheme, "rounding", "") == "float" else "near" if self.is_near else "any"
+        )
         zero_point = self.scheme.output_zero_point if isinstance(self.scheme, Affine) else 0
         numbers = (OPS.index(self.op), 0, *shapes[0], *shapes[1], *self.kernel, *self.stride, *self.first,
                    *self.dilation, 8, 0, 0, self.scheme.low, self.scheme.high, self.scheme.fill, kind,
@@ -62,7 +78,7 @@ class AffineCase:
             multiplier, shift = self.scheme.per_channel(channels)
             arrays += [self.weights, np.zeros(channels, np.int32) if self.bias is None else self.bias, multiplier]
             arrays += [np.maximum(shift, 0), np.maximum(-shift, 0)]
-            if kind == 2:
+            if KINDS[kind] == "float":
                 arrays.append(np.array(np.broadcast_to(self.scheme.reals, channels), np.float64))
         return np.array(numbers, np.int32).tobytes() + b"".join(array.tobytes() for array in arrays)
 

@@ -64,9 +64,16 @@ def weighted(
     multiplier, shift = zip(*map(quantize_multiplier, reals.tolist()), strict=True)
     scheme = Affine(*zero, multiplier, shift, low, high, bits=own.bits)
     return replace(
-        layer, dtype=own.name, weights_dtype="int8", weights=weights, bias=bias.astype(np.int64 if wide else np.int32), scheme=scheme,
-        groups=groups, dilation=dilation, padding=_reached(layer, dilation),
-    )  # fmt: skip
+        layer,
+        dtype=own.name,
+        weights_dtype="int8",
+        weights=weights,
+        bias=bias.astype(np.int64 if wide else np.int32),
+        scheme=scheme,
+        groups=groups,
+        dilation=dilation,
+        padding=_reached(layer, dilation),
+    )
 
 
 def _reached(layer: Layer, dilation: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -100,9 +107,13 @@ def _windows(layer: Layer) -> dict[str, object]:
 def _factors(layer: Layer) -> dict[str, object]:
     scheme = layer.scheme
     return {
-        "input_zero_point": scheme.input_zero_point, "output_zero_point": scheme.output_zero_point, "multiplier": np.array(scheme.multiplier),
-        "shift": np.array(scheme.shift), "activation_min": scheme.low, "activation_max": scheme.high,
-    }  # fmt: skip
+        "input_zero_point": scheme.input_zero_point,
+        "output_zero_point": scheme.output_zero_point,
+        "multiplier": np.array(scheme.multiplier),
+        "shift": np.array(scheme.shift),
+        "activation_min": scheme.low,
+        "activation_max": scheme.high,
+    }
 
 
 def _dense(layer: Layer, x: np.ndarray) -> np.ndarray:
@@ -110,7 +121,8 @@ def _dense(layer: Layer, x: np.ndarray) -> np.ndarray:
     acc = (x.reshape(-1).astype(np.int64) - scheme.input_zero_point) @ layer.weights.astype(np.int64).T
     if scheme.rounding == "float":
         total = acc + layer.bias.astype(np.int64)
-        scaled = oracle.round_half_away(oracle.wrap32(total).astype(np.float64) * np.array(scheme.reals))
+        total = total if scheme.bits == 16 else oracle.wrap32(total)
+        scaled = oracle.round_half_away(total.astype(np.float64) * np.array(scheme.reals))
         return oracle.clamp(scaled + scheme.output_zero_point, x.dtype, scheme.low, scheme.high)
     return oracle.requantize(
         acc,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -217,6 +218,40 @@ def _weights(name: str, shape: tuple[int, ...], out: int, wide: bool) -> tuple[n
     rng = _rng(f"{name} weights")
     bias = rng.integers(-2000, 2000, out, np.int64 if wide else np.int32)
     return rng.integers(-127, 127, shape, np.int8, endpoint=True), bias
+
+
+def valid_conv(
+    b: Builder, name: str, x: str, out: int, kernel: int, stride: int = 1, *, depthwise: bool = False
+) -> str:
+    """A convolution without padding of its own."""
+    writes = b.conv(name, x, out, kernel, stride, depthwise=depthwise)
+    node = b.nodes[-1]
+    height, width, _ = b.tensors[x].shape
+    sizes = tuple((size - kernel) // stride + 1 for size in (height, width))
+    shape = (*sizes, node.layer.output_shape[2])
+    far = [(0, (n - 1) * stride + kernel - whole) for n, whole in zip(sizes, (height, width), strict=True)]
+    layer = replace(node.layer, output_shape=shape, padding=(far[0], far[1]))
+    b.nodes[-1] = replace(node, layer=layer)
+    b.tensors[writes] = replace(b.tensors[writes], shape=shape)
+    return writes
+
+
+def killed(b: Builder, channels: list[int], value: int | None = None) -> None:
+    """Filters of the last node become zeros; with a bias that gives `value`."""
+    node = b.nodes[-1]
+    layer, axis = node.layer, node.layer.row.channel_axis
+    assert layer.weights is not None
+    assert layer.bias is not None
+    weights, bias = layer.weights.copy(), layer.bias.copy()
+    np.moveaxis(weights, axis, 0)[channels] = 0
+    if value is not None:
+        every = np.arange(-200_000, 200_000, dtype=np.int64)[:, None].repeat(len(bias), 1)
+        made = layer.scheme.apply(every)  # type: ignore[union-attr]
+        for channel in channels:
+            fits = np.flatnonzero(made[:, channel] == value)
+            assert fits.size, "a value in the layer's range"
+            bias[channel] = every[fits[len(fits) // 2], 0]
+    b.nodes[-1] = replace(node, layer=replace(layer, weights=weights, bias=bias))
 
 
 # ---------------------------------------------------------------- the graphs that tests share

@@ -11,7 +11,7 @@ import numpy as np
 
 from cmsisnn_x import Network
 from cmsisnn_x.affine import Affine, AffineClamp, AffineMean, AffineProduct, AffineRescale, AffineSoftmax, AffineSum
-from cmsisnn_x.affine_curves import AffineCurve, AffineSoftmax16
+from cmsisnn_x.affine_curves import AffineCurve, AffineRealSoftmax, AffineSoftmax16
 from cmsisnn_x.graph import Graph
 from cmsisnn_x.layers import Layer, View
 from helpers import int8_oracle as oracle
@@ -68,9 +68,8 @@ RUNNERS: dict[str, Callable[[Graph], Runner]] = {"interpreter": Interpreter, "ne
 
 
 def runners(graph: Graph) -> dict[str, Runner]:
-    """All that can run a graph; the host's network has no variables and no curves of int16 yet."""
-    narrow = bool(graph.states) or any(isinstance(n.layer.scheme, AffineCurve | AffineSoftmax16) for n in graph.nodes)
-    return {name: make(graph) for name, make in RUNNERS.items() if name != "network" or not narrow}
+    """All of them, ready to run a graph."""
+    return {name: make(graph) for name, make in RUNNERS.items()}
 
 
 def _samples(layer: Layer, x: np.ndarray) -> np.ndarray:
@@ -204,6 +203,10 @@ def _softmax(layer: Layer, inputs: list[np.ndarray]) -> np.ndarray:
     x = inputs[0].reshape(-1, layer.input_shape[-1]).astype(np.int64)
     if isinstance(s, AffineSoftmax16):
         return tables.softmax_int16_of(x, s.multiplier, s.shift, "litert" if s.arithmetic == "litert" else "tflm")
+    if isinstance(s, AffineRealSoftmax):
+        real = np.exp(s.scale * (x - x.max(axis=-1, keepdims=True)))
+        share = 256 * real / real.sum(axis=-1, keepdims=True)
+        return clamp(oracle.round_half_away(share).astype(np.int64) + s.output_zero_point, np.int8)
     assert isinstance(s, AffineSoftmax)
     d = x - x.max(axis=-1, keepdims=True)
     counts = d >= s.diff_min

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from helpers.int8_oracle import Arithmetic, activation_range
 from helpers.tflite_files import G, O, T, build
+from tuning import ModelError, load_model
 
 Values = Mapping[str, np.ndarray]
 Expected = Callable[[Values, Arithmetic], Mapping[str, np.ndarray] | np.ndarray]
@@ -133,3 +135,22 @@ def limited(out: T, activation: str) -> dict[str, int]:
     """The clamps of a fused activation."""
     low, high = activation_range(activation, scale(out), int(out.zero_point), TYPES[str(out.dtype or "INT8")])
     return {"activation_min": low, "activation_max": high}
+
+
+def network(
+    tensors: list[T], ops: list[O], inputs: tuple[str, ...] = ("x",), outputs: tuple[str, ...] = ("y",)
+) -> Case:
+    """A file of which nobody asks what it computes."""
+    return Case(tensors, ops, inputs, outputs, lambda values, _: values)
+
+
+def refusal_of(path: Path, case: Case) -> str:
+    """What `load_model` says, without the path, of a file that it refuses."""
+    case.write(path)
+    with pytest.raises(ModelError) as raised:
+        load_model(path, arithmetic=case.arithmetics[0])
+    text = str(raised.value)
+    assert raised.value.exit_status == 2
+    assert text.startswith(f"{path}: ")
+    assert text.isprintable()
+    return text.removeprefix(f"{path}: ")

@@ -4,6 +4,7 @@
     python tests/hostile/fuzz.py models --minutes 10     model files, targets and weights, mutated
     python tests/hostile/fuzz.py names --minutes 10      random networks with awkward names, emitted and compiled
     python tests/hostile/fuzz.py tflite --minutes 10 --files DIR    .tflite files, small ones and those of a folder
+    python tests/hostile/fuzz.py import --minutes 10 --files DIR    the same as networks: imported, rewritten, run
 
 Prints every input that ends in anything but a TuningError, takes too long, or gives C that does not compile.
 """
@@ -32,9 +33,11 @@ import yaml
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from helpers.tflite_files import damage, examples
+from helpers.tflite_mutants import CASES, mutant, run_all
 from tuning import load_model, load_target
 from tuning.base.errors import TuningError
 from tuning.importers import tflite_file
+from tuning.importers.tflite_walk import import_tflite
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 SCALARS: tuple[Any, ...] = (
@@ -235,17 +238,51 @@ def check_tflite(folder: Path) -> None:
                 raise AssertionError(op)
 
 
+def fuzz_import(rng: random.Random, folder: Path, sources: list[bytes]) -> tuple[str, bytes]:
+    """A network whose numbers are others, or whose bytes are."""
+    kind = rng.random()
+    if kind < 0.2:
+        data = damage(rng, rng.choice(sources))
+    else:
+        case = CASES[rng.choice(sorted(CASES))]
+        try:
+            data = mutant(rng, case).content()
+        except (TypeError, ValueError, OverflowError):  # no file can say that
+            data = case.content()
+        data = damage(rng, data) if kind > 0.8 else data
+    (folder / "m.tflite").write_bytes(data)
+    return "import", data
+
+
+def check_import(rng: random.Random, folder: Path) -> bool:
+    """Whether it was run."""
+    try:
+        found = import_tflite(folder / "m.tflite", rng.choice(("tflm", "litert")))
+    except TuningError as error:
+        if not (text := str(error)).isprintable() or len(text) > 8000 or any(word in text for word in UNPLANNED):
+            raise AssertionError(text) from None
+        raise
+    return run_all(found, rng.getrandbits(32))
+
+
+UNPLANNED = ("not enough values", "too many values", "out of range for", "has no attribute", "object is not", "Layer(")
+"""Of errors that nobody meant."""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("models", "names", "tflite"))
+    parser.add_argument("what", choices=("models", "names", "tflite", "import"))
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--files", type=Path, help="a folder with .tflite files, however deep")
     options = parser.parse_args()
     sources = list(examples().values())
+    if options.what == "import":
+        sources = [case.content() for case in CASES.values()]
     sources += [path.read_bytes() for path in sorted(options.files.rglob("*.tflite"))] if options.files else []
     resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
     end, seen, rejected, number = time.monotonic() + options.minutes * 60, Counter[str](), 0, options.seed
+    ran, before = 0, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         while time.monotonic() < end:
@@ -253,6 +290,8 @@ def main() -> None:
             rng = random.Random(number)
             if options.what == "tflite":
                 kind, data = fuzz_tflite(rng, folder, sources)
+            elif options.what == "import":
+                kind, data = fuzz_import(rng, folder, sources)
             else:
                 kind, data = (fuzz_models if options.what == "models" else fuzz_names)(rng, folder)
             start = time.process_time()
@@ -261,6 +300,8 @@ def main() -> None:
                     check_names(rng, folder)
                 elif kind == "tflite":
                     check_tflite(folder)
+                elif kind == "import":
+                    ran += check_import(rng, folder)
                 elif kind == "targets":
                     load_target(folder / "m.yaml")
                 else:
@@ -274,9 +315,15 @@ def main() -> None:
                 seen[key] += 1
                 if seen[key] <= 2:
                     print(f"--- {number} {kind}: {problem!r} at {key}\n{data[:1500]!r}", flush=True)
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            if peak - before > 1 << 20:  # KiB
+                print(f"--- {number} {kind}: {peak >> 10} MiB\n{data[:1500]!r}", flush=True)
+                before = peak
             if (took := time.process_time() - start) > 3:
                 print(f"--- {number} {kind}: {took:.1f} s\n{data[:1500]!r}", flush=True)
-    print(f"{number - options.seed} inputs, {rejected} refused, {sum(seen.values())} findings of {len(seen)} kinds")
+    print(
+        f"{number - options.seed} inputs, {rejected} refused, {ran} run, {sum(seen.values())} findings of {len(seen)} kinds"
+    )
     sys.exit(bool(seen))
 
 

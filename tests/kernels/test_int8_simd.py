@@ -92,6 +92,36 @@ def test_accumulators_of_32_bits_are_rescaled_exactly(isa: str, left: int) -> No
 
 
 @pytest.mark.parametrize("isa", _simd.available())
+@pytest.mark.parametrize("point", [-128, -1, 0, 127])
+def test_accumulators_below_2_to_the_30_are_rescaled_exactly(isa: str, point: int) -> None:
+    """Shifts of 1 to 22 bits to the right: the kernels then take another way, and any other channel ends it."""
+    rng = np.random.default_rng(point + 128)
+    most = 2**30 - 1
+    halves = np.array([sign * (2 * odd + 1) << n for sign in (1, -1) for odd in range(3) for n in range(28)])
+    near = np.array([sign * most - sign * back for sign in (1, -1) for back in range(8)])
+    bias = np.concatenate([near, np.arange(-40, 40), halves, rng.integers(-most, most, 336)]).astype(np.int32)
+    count = len(bias)
+    assert count % 16 == 8
+    multiplier = rng.choice(np.array([2**30, 2**31 - 1, 0, 1, 1518500250]), count)
+    shift = -np.resize(np.arange(1, 23), count)
+    expected = np.clip(rescale(bias.astype(np.int64), multiplier, shift) + point, -100, 127).astype(np.int8)
+    x, weights = np.zeros((1, 1, 1, 1), np.int8), np.zeros((count, 1, 1, 1), np.int8)
+    for other in (None, (most + 1, 2**31 - 1, -22), (5, 2**30, 0), (5, 2**30, -23)):
+        numbers = np.stack([bias, multiplier, shift])
+        if other is not None:
+            numbers[:, 7] = other
+            expected[7] = np.clip(int(rescale(*(np.array(n) for n in other))) + point, -100, 127)
+        scheme = Affine(3, point, tuple(numbers[1].tolist()), tuple(numbers[2].tolist()), -100, 127)
+        out, memory = guarded((1, 1, 1, count), np.int8)
+        _simd.convolve(x, weights, numbers[0].astype(np.int32), out, 1, 1, 0, 0, scheme, isa=isa)
+        assert_bit_exact(out[0, 0, 0], expected, f"{isa} {other}")
+        assert_untouched(memory)
+        images, taps = np.zeros((1, 1, 1, count), np.int8), np.zeros((1, 1, count), np.int8)
+        _simd.depthwise_convolve(images, taps, numbers[0].astype(np.int32), out, 1, 1, 0, 0, scheme, isa=isa)
+        assert_bit_exact(out[0, 0, 0], expected, f"{isa} depthwise {other}")
+
+
+@pytest.mark.parametrize("isa", _simd.available())
 @pytest.mark.parametrize("dtype", [np.int8, np.int16])
 def test_averages_round_halves_away_from_zero(isa: str, dtype: type) -> None:
     """Every sum of seven elements, and of eight, that a quotient in single precision could round wrongly."""

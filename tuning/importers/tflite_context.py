@@ -43,6 +43,14 @@ class Curve:
     is_border: bool
 
 
+@dataclass(frozen=True)
+class Probabilities:
+    """A float tensor that is the softmax of the floats that integers stand for."""
+
+    item: Quantised
+    beta: float
+
+
 class Context:
     """What is known of a file while its operators are read one after the other; converters read and write it."""
 
@@ -64,6 +72,8 @@ class Context:
         """What stands for a tensor in the graph."""
         self.floats: dict[int, Curve] = {}
         """Float tensors that are a function of an integer one."""
+        self.softmaxes: dict[int, Probabilities] = {}
+        """Float tensors that are a softmax of an integer one."""
         self.border: dict[int, int] = {}
         """Float inputs of the network, and the integers that QUANTIZE makes of them."""
         self.handles: dict[int, str] = {}

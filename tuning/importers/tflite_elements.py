@@ -32,6 +32,7 @@ from .tflite_common import (
 )
 from .tflite_context import MOST_ELEMENTS, Context, Curve
 from .tflite_file import FileOp
+from .tflite_reduce import quantise_probabilities
 
 # ---------------------------------------------------------------- element by element
 
@@ -45,6 +46,8 @@ def _sum(sign: int) -> Converter:
         _check_broadcast(a, b, out)
         if a.type == "int16" and walk.arithmetic == "litert" and _shifts_in_litert(op, a, b, out):
             raise Refused("LiteRT adds int16 of power-of-two scales in shifts of its own (pot_scale_int16)")
+        if a.type == "int16":
+            require_zero(a, b, out)
         scheme = AffineSum.of(
             (a.scale, b.scale, out.scale), (a.zero_point, b.zero_point, out.zero_point), limits_of(op, out),
             sign=sign, dtype=a.type,
@@ -159,7 +162,9 @@ def _requantise(walk: Context, op: FileOp) -> None:
     """QUANTIZE of integers, or of what is a function of integers, or of a float input of the network."""
     index = walk.source(op)
     out = walk.output(op)
-    if index in walk.floats:
+    if index in walk.softmaxes:
+        quantise_probabilities(walk, op, walk.softmaxes[index], out)
+    elif index in walk.floats:
         curve = walk.floats[index]
         numbers = numbers_of(out)
         if not curve.values.size:

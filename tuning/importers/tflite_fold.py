@@ -43,7 +43,7 @@ def fold(walk: Context, op: FileOp) -> None:
     """Compute the outputs of an operator whose inputs are known."""
     if op.code == "SHAPE":
         shape = walk.shape(walk.file_tensor(walk.source(op)))
-        walk.known[op.outputs[0]] = np.array(shape, np.int32)
+        _remember(walk, op.outputs[0], np.array(shape, np.int64))
         return
     inputs = [walk.known[index] for index in op.inputs if index >= 0]
     if op.options.get("fused_activation_function", "NONE") != "NONE":
@@ -56,12 +56,17 @@ def fold(walk: Context, op: FileOp) -> None:
     except (ValueError, IndexError, TypeError, ArithmeticError) as problem:
         raise Refused(f"constants that do not fit together: {problem}") from None
     for index, value in zip(op.outputs, result, strict=False):
-        expected = walk.file_tensor(index)
-        if expected.dtype is not None and value.dtype != expected.dtype:
-            value = value.astype(expected.dtype)
-        if expected.scale.size and value.shape != walk.shape(expected):
-            raise Refused(f"constants that give {value.shape}, the file has {expected.shape}")
-        walk.known[index] = value
+        _remember(walk, index, value)
+
+
+def _remember(walk: Context, index: int, value: np.ndarray) -> None:
+    """The value of a tensor, in the type that the file gives it."""
+    expected = walk.file_tensor(index)
+    if expected.dtype is not None and value.dtype != expected.dtype:
+        value = value.astype(expected.dtype)
+    if expected.scale.size and value.shape != walk.shape(expected):
+        raise Refused(f"constants that give {value.shape}, the file has {expected.shape}")
+    walk.known[index] = value
 
 
 def _elements(op: FileOp, inputs: Arrays) -> int:
@@ -69,7 +74,7 @@ def _elements(op: FileOp, inputs: Arrays) -> int:
     if op.code == "FILL":
         return prod(int(size) for size in inputs[0].reshape(-1))
     if op.code == "RANGE":
-        first, last, step = (float(one.reshape(-1)[0]) for one in inputs[:3])
+        first, last, step = (float(inputs[at].reshape(-1)[0]) for at in range(3))
         return int(abs((last - first) / step)) + 1
     if op.code == "GATHER":
         return inputs[0].size * inputs[1].size
@@ -81,13 +86,14 @@ def _elements(op: FileOp, inputs: Arrays) -> int:
 
 
 def _slice(options: Any, inputs: Arrays) -> Arrays:
-    begin, size = (tuple(int(value) for value in one.reshape(-1)) for one in inputs[1:3])
+    begin, size = (tuple(int(value) for value in inputs[at].reshape(-1)) for at in (1, 2))
     ends = [None if count < 0 else at + count for at, count in zip(begin, size, strict=True)]
     return [inputs[0][tuple(slice(at, end) for at, end in zip(begin, ends, strict=True))]]
 
 
 def _strided_slice(options: Any, inputs: Arrays) -> Arrays:
-    index = strided_index(options, inputs[0].shape, *(tuple(map(int, one.reshape(-1))) for one in inputs[1:4]))
+    begin, end, step = (tuple(map(int, inputs[at].reshape(-1))) for at in (1, 2, 3))
+    index = strided_index(options, inputs[0].shape, begin, end, step)
     return [np.asarray(inputs[0][index])]
 
 

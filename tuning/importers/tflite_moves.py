@@ -47,6 +47,9 @@ def _reshape(walk: Context, op: FileOp) -> None:
     if index in walk.floats:
         walk.floats[op.outputs[0]] = walk.floats[index]
         return
+    if index in walk.softmaxes:
+        walk.softmaxes[op.outputs[0]] = walk.softmaxes[index]
+        return
     if walk.file_tensor(index).type == "FLOAT32" and index in walk.subgraph.inputs:
         raise Refused("a float input of the network that is reshaped before it is quantised")
     x, out = walk.input(op), walk.output(op)

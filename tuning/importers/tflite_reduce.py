@@ -14,11 +14,11 @@ from cmsisnn_x.affine import (
     AffineSoftmax,
     kernel_multiplier,
 )
-from cmsisnn_x.affine_curves import AffineSoftmax16
+from cmsisnn_x.affine_curves import AffineRealSoftmax, AffineSoftmax16
 from cmsisnn_x.layers import View
 from cmsisnn_x.scheme import TENSOR_TYPES
 
-from .integer_graph import Refused, strides_of
+from .integer_graph import Quantised, Refused, strides_of
 from .tflite_common import (
     Converter,
     limits_of,
@@ -27,7 +27,7 @@ from .tflite_common import (
     require_zero,
     windows_of,
 )
-from .tflite_context import Context
+from .tflite_context import Context, Probabilities
 from .tflite_file import FileOp
 
 # ---------------------------------------------------------------- windows and reductions without weights
@@ -87,6 +87,13 @@ def _mean(walk: Context, op: FileOp) -> None:
 
 
 def _softmax(walk: Context, op: FileOp) -> None:
+    beta = float(op.options["beta"])
+    if not (np.isfinite(beta) and beta > 0):
+        raise Refused(f"beta: expected a positive number, got {beta}")
+    index = walk.source(op)
+    if index in walk.floats and walk.floats[index].is_border:
+        walk.softmaxes[op.outputs[0]] = Probabilities(walk.floats[index].item, beta)
+        return
     x, out = walk.input(op), walk.output(op)
     require_type(x, "int8", "int16")
     fixed = {"int8": (2.0**-8, -128), "int16": (2.0**-16, -(2**15))}
@@ -97,9 +104,6 @@ def _softmax(walk: Context, op: FileOp) -> None:
         got = f"{out.type} {out.scale:g}, {out.zero_point}"
         legal = " or ".join(f"{name} {scale:g}, {zero_point}" for name, (scale, zero_point) in fixed.items())
         raise Refused(f"expected an output of {legal}, got {got}")
-    beta = float(op.options["beta"])
-    if not (np.isfinite(beta) and beta > 0):
-        raise Refused(f"beta: expected a positive number, got {beta}")
     if x.type == "int16":
         kernel_multiplier(x.scale * beta * 65535 / 10)
     columns = x.shape[-1] if x.shape else 1
@@ -113,6 +117,23 @@ def _softmax(walk: Context, op: FileOp) -> None:
         walk.name(op, "softmax"), "softmax", [x], out, input_shape=shape, output_shape=shape, scheme=scheme
     )  # fmt: skip
     walk.become(op, out)
+
+
+def quantise_probabilities(walk: Context, op: FileOp, found: Probabilities, out: Quantised) -> None:
+    """QUANTIZE behind a softmax of floats behind DEQUANTIZE."""
+    x = found.item
+    require_type(x, "int8")
+    require_type(out, "int8")
+    if out.scale != 2.0**-8:
+        raise Refused(f"a softmax of floats: expected an output of int8 in steps of 2^-8, got {out.scale:g}")
+    columns = x.shape[-1] if x.shape else 1
+    if columns > LONGEST_ROW:
+        raise Refused(f"expected rows of at most {LONGEST_ROW} elements, whose sum fits 32 bits, got {columns}")
+    shape = (x.size // columns, columns)
+    scheme = AffineRealSoftmax(x.scale * found.beta, columns, out.zero_point)
+    walk.builder.add(
+        walk.name(op, "softmax"), "softmax", [x], out, input_shape=shape, output_shape=shape, scheme=scheme
+    )  # fmt: skip
 
 
 CONVERTERS: dict[str, Converter] = {

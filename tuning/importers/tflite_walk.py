@@ -228,7 +228,10 @@ class Walk(Context):
         elif index in self.items:
             item = self.items[index]
         else:
-            raise ModelError(f"{self.path}: output {quoted(tensor.name)}: expected integers or their DEQUANTIZE")
+            expected = "expected integers or their DEQUANTIZE"
+            if index in self.known:
+                expected = "expected what depends on an input, got a constant"
+            raise ModelError(f"{self.path}: output {quoted(tensor.name)}: {expected}")
         try:
             if item.value is not None:
                 raise Refused("expected what depends on an input, got a constant")

@@ -26,7 +26,9 @@ _SHIFT = between(*SHIFTS)
 
 
 def _is_factor(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and _MULTIPLIER[1](value[0]) and _SHIFT[1](value[1])
+    """A multiplier, negative where a leaky ReLU falls, and a shift."""
+    multiplier = between(-MULTIPLIER_MAX, MULTIPLIER_MAX)
+    return isinstance(value, list) and len(value) == 2 and multiplier[1](value[0]) and _SHIFT[1](value[1])
 
 
 _SCHEMES: dict[str, Expected] = {
@@ -46,6 +48,8 @@ _SCHEMES: dict[str, Expected] = {
     "sign": one_of(-1, 1),
     "left_shift": one_of(15, 20),
     "count": between(1, MAX_ELEMENTS),
+    "columns": between(1, MAX_ELEMENTS),
+    "scale": real(0, 2.0**31),
     "diff_min": between(-(2**31), 0),
     "function": one_of("sigmoid", "tanh"),
     "arithmetic": one_of("tflm", "litert"),
@@ -81,13 +85,16 @@ def affine_fields(layer: Layer, entry: Mapping[str, Any]) -> Layer:
 
 def _scheme(layer: Layer, content: Any) -> Scheme | None:
     op = layer.op
-    kind = _KIND_OF.get(op, "clamp") + ("16" if op == "softmax" and layer.type.bits == 16 else "")
+    kinds = (_KIND_OF.get(op, "clamp"),)
+    if op == "softmax":
+        kinds = ("softmax16",) if layer.type.bits == 16 else ("softmax", "real_softmax")
     if content is None and op in _MAY_LACK:
         return None
     found = content.get("kind") if isinstance(content, dict) else content
-    if found != kind:
-        raise ValueError(f"scheme: expected one of kind {kind!r}, got {reprlib.repr(found)}")
-    for name, problem in _number_problems(content, kind, KINDS[kind]):
+    if found not in kinds:
+        expected = " or ".join(map(repr, kinds))
+        raise ValueError(f"scheme: expected one of kind {expected}, got {reprlib.repr(found)}")
+    for name, problem in _number_problems(content, found, KINDS[found]):
         raise ValueError(f"scheme.{name}: {problem}")
     return scheme_from_dict(content)
 

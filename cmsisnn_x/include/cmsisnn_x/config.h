@@ -38,6 +38,7 @@
 #define CXN_RESCALE_ANY 2   /* two roundings, any multiplier and shift */
 #define CXN_RESCALE_REAL 3  /* one rounding of a product by 53 bits */
 #define CXN_RESCALE_WIDE 4  /* accumulators of 64 bits, one rounding of a product by 15 bits */
+#define CXN_RESCALE_WIDE_REAL 5 /* the same, of a product by 53 bits */
 
 #define CXN_PASTE2_(a, b) a##b
 #define CXN_PASTE2(a, b) CXN_PASTE2_(a, b)
@@ -111,8 +112,12 @@ typedef struct {
 } cxn_real_channel;
 
 typedef struct {
-    int32_t low, high, multiplier, shift;
+    int32_t start_low, start_high, multiplier, shift;
 } cxn_wide_channel;
+
+typedef struct {
+    int32_t start_low, start_high, high, low, shift;
+} cxn_wide_real_channel;
 
 #endif /* CXN_CONFIG_H */
 

@@ -10,7 +10,7 @@
 #include "cmsisnn_x/config.h"
 #include "cmsisnn_x/detail/intrinsics.h"
 
-#if CXN_GET(SCHEME) == CXN_SCHEME_AFFINE && CXN_GET(RESCALE) == CXN_RESCALE_WIDE
+#if CXN_GET(SCHEME) == CXN_SCHEME_AFFINE && CXN_GET(RESCALE) >= CXN_RESCALE_WIDE
 #include "cmsisnn_x/detail/window.h"
 #define CXN_WIDE_DEPTHWISE 1
 #include "cmsisnn_x/detail/wide.h"

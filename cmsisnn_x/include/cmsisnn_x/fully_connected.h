@@ -17,7 +17,7 @@
 #include "cmsisnn_x/config.h"
 #include "cmsisnn_x/detail/intrinsics.h"
 
-#if CXN_GET(SCHEME) == CXN_SCHEME_AFFINE && CXN_GET(RESCALE) == CXN_RESCALE_WIDE
+#if CXN_GET(SCHEME) == CXN_SCHEME_AFFINE && CXN_GET(RESCALE) >= CXN_RESCALE_WIDE
 /* A convolution over an image of one pixel. */
 #define CXN_DILATION_Y 1
 #define CXN_DILATION_X 1

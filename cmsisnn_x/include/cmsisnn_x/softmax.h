@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Layers with zero points: softmax_affine.h. Powers of two: softmax to the base 2 over all elements:
+ * Layers with zero points: softmax_affine.h, of 16 bits softmax_wide.h, of real numbers softmax_real.h. Powers of two: softmax to the base 2 over all elements:
  *     m = max(x),  e = x - (m - W),  W = 8 or 16;     S = sum of 2^e over the live elements, those with e > 0
  *     Q = floor(2^20 / S) or floor(2^32 / S),   K = 13 or 17;      out = min(Q >> (K - e), 127 or 32767) if live, else 0
  *     static void CXN_KERNEL(const IN *input, OUT *output, void *scratch);        no scratch
@@ -9,7 +9,13 @@
 #include "cmsisnn_x/detail/intrinsics.h"
 
 #if CXN_GET(SCHEME) == CXN_SCHEME_AFFINE
+#if CXN_GET(IS_REAL)
+#include "cmsisnn_x/detail/softmax_real.h"
+#elif CXN_GET(IN_BITS) == 8
 #include "cmsisnn_x/detail/softmax_affine.h"
+#else
+#include "cmsisnn_x/detail/softmax_wide.h"
+#endif
 #else
 #include "cmsisnn_x/detail/divide.h"
 #include "cmsisnn_x/detail/lanes.h"

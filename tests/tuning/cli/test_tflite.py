@@ -13,6 +13,7 @@ from helpers.commands import run_tune
 from helpers.tflite_files import O, T, build
 from tuning.base.errors import ModelError
 from tuning.load import load_model, own_name
+from tuning.plan.file import read_plan_file
 
 SIXTEEN = np.arange(16, dtype=np.int8).reshape(4, 4)
 
@@ -105,6 +106,28 @@ def test_without_rewrites_the_bytes_are_the_same(tmp_path: Path) -> None:
     assert plain.rewrites == ()
     x = np.random.default_rng(0).integers(-128, 128, (32, 1, 4)).astype(np.int8)
     np.testing.assert_array_equal(whole.network().run(x), plain.network().run(x))
+
+
+def test_a_softmax_of_floats_between_integers_is_taken(run, tmp_path: Path) -> None:
+    """DEQUANTIZE, SOFTMAX, QUANTIZE: what floats of 24 bits give, on the host and from a plan that was read back."""
+    tensors = [
+        T("x", (5, 10), "INT8", 0.1, 5), T("f", (5, 10), "FLOAT32"), T("p", (5, 10), "FLOAT32"),
+        T("y", (5, 10), "INT8", 2**-8, -128),
+    ]  # fmt: skip
+    ops = [O("DEQUANTIZE", ["x"], ["f"]), O("SOFTMAX", ["f"], ["p"], {"beta": 2.0}), O("QUANTIZE", ["p"], ["y"])]
+    path = tmp_path / "soft.tflite"
+    path.write_bytes(build(tensors, ops, ["x"], ["y"]))
+    model = load_model(path)
+    x = np.random.default_rng(1).integers(-128, 128, (40, 5, 10)).astype(np.int8)
+    x[1::2] //= 8
+    exact = np.exp(np.float64(np.float32(0.1)) * 2 * x)
+    share = np.floor(256 * exact / exact.sum(-1, keepdims=True) + 0.5)
+    np.testing.assert_array_equal(model.network().run(x), np.minimum(share - 128, 127))
+    assert run("soft.tflite", "-q").status == 0
+    plan = read_plan_file(tmp_path / "build" / "soft" / "plan.json")
+    assert plan.layers()[0][0].scheme == model.layers[0].scheme
+    path.write_bytes(build(tensors[:3], ops[:2], ["x"], ["p"]))
+    assert "expected integers or their DEQUANTIZE" in run("soft.tflite").err
 
 
 def test_inputs_and_outputs_are_as_the_file_has_them(tmp_path: Path) -> None:

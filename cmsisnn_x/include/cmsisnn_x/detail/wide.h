@@ -3,23 +3,25 @@
  * Convolution, depthwise convolution and fully connected layers of 16-bit activations and 8-bit weights, without zero points:
  *     acc = bias + sum                                                          64 bits
  *     out = clamp((acc multiplier + 2^(shift-1)) >> shift, OUT_MIN, OUT_MAX)    multiplier of 15 bits, one rounding half up, shift = 1 .. 46
- * A channel's record is { low, high, multiplier, shift }, the first two its bias. Plain weights, no scratch; pixels outside the image are left
+ * A channel's record is { start_low, start_high, multiplier, shift }, the first two its bias. With CXN_RESCALE_WIDE_REAL it is
+ * { start_low, start_high, high, low, shift }, and outputs are what scheme_affine.h says of CXN_RESCALE_REAL, for |acc| < 2^43. Plain weights, no scratch; pixels outside the image are left
  * out. Products are summed in 32 bits as long as they fit, 511 of them. CXN_WIDE_DEPTHWISE, defined before the include, is 1 where output
  * channel c sees input channel c alone and weights are [kernel_h][kernel_w][channel].
- *     static void CXN_KERNEL(const int16_t *input, const int8_t *weights, const cxn_wide_channel *channels, int16_t *output, void *scratch)
+ *     static void CXN_KERNEL(const int16_t *input, const int8_t *weights, const CHANNEL *channels, int16_t *output, void *scratch)
  */
 #include "cmsisnn_x/detail/clamp.h"
 #include "cmsisnn_x/detail/element.h"
 #include "cmsisnn_x/detail/wide_integers.h"
 
 #if CXN_GET(IN_BITS) != 16 || CXN_OUT_BITS != 16 || CXN_GET(WEIGHT_BITS) != 8 || CXN_GET(INPUT_ZERO_POINT) || CXN_GET(OUTPUT_ZERO_POINT)
-#error "RESCALE: CXN_RESCALE_WIDE needs IN_BITS 16, OUT_BITS 16, WEIGHT_BITS 8 and zero points of 0"
+#error "RESCALE: CXN_RESCALE_WIDE and _WIDE_REAL need IN_BITS 16, OUT_BITS 16, WEIGHT_BITS 8 and zero points of 0"
 #endif
 #if CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_PLAIN || CXN_GET(INNER) != CXN_INNER_C || CXN_GET(FUSED_POOL)
-#error "WEIGHT_LAYOUT, INNER, FUSED_POOL: legal values with CXN_RESCALE_WIDE are CXN_WEIGHT_LAYOUT_PLAIN, CXN_INNER_C and 0"
+#error "WEIGHT_LAYOUT, INNER, FUSED_POOL: legal values with 64-bit accumulators are CXN_WEIGHT_LAYOUT_PLAIN, CXN_INNER_C and 0"
 #endif
 
 #define CXN_WIDE_PRODUCTS 511
+#define CXN_WIDE_FITS (CXN_GET(KERNEL_H) * CXN_GET(KERNEL_W) * CXN_WIDE_DEPTH <= CXN_WIDE_PRODUCTS)
 #if CXN_WIDE_DEPTHWISE
 #define CXN_WIDE_ROW 1
 #define CXN_WIDE_STEP CXN_GET(IN_CH)
@@ -34,6 +36,24 @@
 #define CXN_WIDE_GROUPS CXN_GROUPS
 #endif
 
+#if CXN_GET(RESCALE) == CXN_RESCALE_WIDE_REAL
+#define CXN_CHANNEL_T cxn_wide_real_channel
+
+CXN_INLINE int32_t CXN_LOCAL(requantise)(uint64_t acc, const cxn_wide_real_channel *channel)
+{
+    const int is_negative = (int32_t)(uint32_t)(acc >> 32) < 0;
+    const uint64_t magnitude = is_negative ? 0U - acc : acc;
+    const uint32_t above = (uint32_t)(magnitude >> 32), below = (uint32_t)magnitude;
+    const uint32_t high = (uint32_t)channel->high, low = (uint32_t)channel->low;
+    const uint64_t product = ((uint64_t)(above * high) << 32) + cxn_multiply_u32(above, low) + cxn_multiply_u32(below, high) +
+                             (cxn_multiply_u32(below, low) >> 32);
+    const uint64_t quotient = cxn_shift_right_u64(product, channel->shift - 32) + cxn_bit_u64(product, channel->shift - 33);
+    const int32_t scaled = quotient < 0x20000U ? (int32_t)quotient : 0x20000; /* more is all the same */
+    return CXN_LOCAL(clamp)(is_negative ? -scaled : scaled);
+}
+#else
+#define CXN_CHANNEL_T cxn_wide_channel
+
 CXN_INLINE int32_t CXN_LOCAL(requantise)(uint64_t acc, const cxn_wide_channel *channel)
 {
     const uint32_t factor = (uint32_t)channel->multiplier;
@@ -46,14 +66,16 @@ CXN_INLINE int32_t CXN_LOCAL(requantise)(uint64_t acc, const cxn_wide_channel *c
         shift < 32 ? (low >> shift) | (high << (32 - shift)) : (uint32_t)((int32_t)high >> (shift - 32));
     return CXN_LOCAL(clamp)((int32_t)(quotient + cxn_bit_u64(product, shift - 1)));
 }
+#endif
 
 /* `rows` output channels of one pixel, up to four. */
-CXN_INLINE void CXN_LOCAL(rows)(const CXN_IN_T *input, int32_t top, int32_t left, const int8_t *weights, const cxn_wide_channel *channels,
+CXN_INLINE void CXN_LOCAL(rows)(const CXN_IN_T *input, int32_t top, int32_t left, const int8_t *weights, const CXN_CHANNEL_T *channels,
                                 CXN_OUT_T *output, int rows)
 {
     uint64_t acc[4];
+    int32_t sum[4] = {0, 0, 0, 0};
     for (int r = 0; r < rows; r++) {
-        acc[r] = (uint64_t)(uint32_t)channels[r].high << 32 | (uint32_t)channels[r].low;
+        acc[r] = (uint64_t)(uint32_t)channels[r].start_high << 32 | (uint32_t)channels[r].start_low;
     }
     for (int32_t m = 0; m < CXN_GET(KERNEL_H); m++) {
         const int32_t y = top + m * CXN_DILATION_Y;
@@ -69,7 +91,7 @@ CXN_INLINE void CXN_LOCAL(rows)(const CXN_IN_T *input, int32_t top, int32_t left
             }
             for (int32_t first = 0; first < CXN_WIDE_DEPTH; first += CXN_WIDE_PRODUCTS) {
                 const int32_t count = CXN_MIN(CXN_WIDE_PRODUCTS, CXN_WIDE_DEPTH - first);
-                int32_t sum[4] = {0, 0, 0, 0};
+                CXN_UNROLL_LOOP(4)
                 for (int32_t c = 0; c < count; c++) {
                     const int32_t element = CXN_LOCAL(load)(from);
                     sum[0] += element * w[0];
@@ -81,26 +103,30 @@ CXN_INLINE void CXN_LOCAL(rows)(const CXN_IN_T *input, int32_t top, int32_t left
                     from++;
                     w++;
                 }
-                for (int r = 0; r < rows; r++) {
-                    acc[r] += (uint64_t)(int64_t)sum[r];
+                if (!CXN_WIDE_FITS) {
+                    for (int r = 0; r < rows; r++) {
+                        acc[r] += (uint64_t)(int64_t)sum[r];
+                        sum[r] = 0;
+                    }
                 }
             }
         }
     }
     for (int r = 0; r < rows; r++) {
+        acc[r] += (uint64_t)(int64_t)sum[r];
         CXN_LOCAL(store)(output + r, CXN_LOCAL(requantise)(acc[r], channels + r));
     }
 }
 
 CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const int8_t *CXN_RESTRICT weights,
-                              const cxn_wide_channel *CXN_RESTRICT channels, CXN_OUT_T *CXN_RESTRICT output, void *scratch)
+                              const CXN_CHANNEL_T *CXN_RESTRICT channels, CXN_OUT_T *CXN_RESTRICT output, void *scratch)
 {
     (void)scratch;
     for (int32_t y = 0; y < CXN_GET(OUT_H); y++) {
         for (int32_t x = 0; x < CXN_GET(OUT_W); x++) {
             const int32_t top = y * CXN_GET(STRIDE_Y) - CXN_GET(PAD_TOP), left = x * CXN_GET(STRIDE_X) - CXN_GET(PAD_LEFT);
             const int8_t *w = weights;
-            const cxn_wide_channel *channel = channels;
+            const CXN_CHANNEL_T *channel = channels;
             for (int32_t group = 0; group < CXN_WIDE_GROUPS; group++) {
                 const CXN_IN_T *const from = input + group * CXN_WIDE_DEPTH;
                 int32_t o = 0;
@@ -116,6 +142,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const int8_t *
 }
 
 #undef CXN_WIDE_PRODUCTS
+#undef CXN_WIDE_FITS
 #undef CXN_WIDE_ROW
 #undef CXN_WIDE_STEP
 #undef CXN_WIDE_DEPTH
