@@ -342,10 +342,11 @@ REFUSED: dict[str, tuple[Case, str]] = {
         network([FLOAT, X, Y], [O("QUANTIZE", ["f"], ["x"]), O("QUANTIZE", ["f"], ["y"])], ("f",), ("x", "y")),
         "an input that is quantised in two ways",
     ),
-    "an input that is reshaped before it is quantised": (
-        network([FLOAT, T("g", (32,), "FLOAT32"), q("y", (32,))],
-                [O("RESHAPE", ["f"], ["g"]), O("QUANTIZE", ["g"], ["y"])], ("f",)),
-        "a float input of the network that is reshaped before it is quantised",
+    "an input that is quantised in two ways, one of them reshaped": (
+        network([FLOAT, T("g", (32,), "FLOAT32"), q("x", (32,)), q("y", (32,))],
+                [O("QUANTIZE", ["f"], ["x"]), O("RESHAPE", ["f"], ["g"]), O("QUANTIZE", ["g"], ["y"])],
+                ("f",), ("x", "y")),
+        "an input that is quantised in two ways",
     ),
     # Constants.
     "shapes that do not fit together": (
