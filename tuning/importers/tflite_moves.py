@@ -86,9 +86,8 @@ def _transpose(walk: Context, op: FileOp) -> None:
         raise Refused(f"expected a permutation of {len(shape)} axes, got {order}")
     steps = strides_of(shape)
     view = View(tuple(shape[axis] for axis in order), tuple(steps[axis] for axis in order))
-    if prod(walk.shape(walk.file_tensor(op.outputs[0]))) != prod(shape) or not _moves_floats(
-        walk, op, view, "transpose"
-    ):
+    fits = prod(walk.shape(walk.file_tensor(op.outputs[0]))) == prod(shape)
+    if not (fits and _moves_floats(walk, op, view, "transpose")):
         _view(walk, op, view, kind="transpose")
 
 
