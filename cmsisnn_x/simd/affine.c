@@ -190,8 +190,10 @@ void simd_softmax_rows(const simd_softmax *p, const int8_t *in, void *out)
         while (zeros < 12 && !(sum << zeros >> 31))
             zeros++;
         const int32_t scale = reciprocal((int32_t)((sum << zeros) - (UINT32_C(1) << 31)));
+        const int shift = 43 - zeros - p->bits; /* beyond 31, from a sum of 2^28 on, nothing reaches a half */
         for (size_t i = 0; i < p->cols; i++) {
-            const int32_t v = rounding_divide(high_product(scale, p->exponentials[most - in[i]]), 43 - zeros - p->bits);
+            const int32_t scaled = high_product(scale, p->exponentials[most - in[i]]);
+            const int32_t v = shift > 31 ? 0 : rounding_divide(scaled, shift);
             const int32_t y = clamp(wrapped_sum(v, lowest), lowest, highest);
             if (p->bits == 8)
                 ((int8_t *)out)[r * p->cols + i] = (int8_t)y;

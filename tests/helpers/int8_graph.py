@@ -68,9 +68,8 @@ RUNNERS: dict[str, Callable[[Graph], Runner]] = {"interpreter": Interpreter, "ne
 
 
 def runners(graph: Graph) -> dict[str, Runner]:
-    """All that can run a graph; the host's network has no variables and no curves of int16 yet."""
-    narrow = bool(graph.states) or any(isinstance(n.layer.scheme, AffineCurve | AffineSoftmax16) for n in graph.nodes)
-    return {name: make(graph) for name, make in RUNNERS.items() if name != "network" or not narrow}
+    """All of them, ready to run a graph."""
+    return {name: make(graph) for name, make in RUNNERS.items()}
 
 
 def _samples(layer: Layer, x: np.ndarray) -> np.ndarray:

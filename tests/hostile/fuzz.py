@@ -321,9 +321,8 @@ def main() -> None:
                 before = peak
             if (took := time.process_time() - start) > 3:
                 print(f"--- {number} {kind}: {took:.1f} s\n{data[:1500]!r}", flush=True)
-    print(
-        f"{number - options.seed} inputs, {rejected} refused, {ran} run, {sum(seen.values())} findings of {len(seen)} kinds"
-    )
+    findings = f"{sum(seen.values())} findings of {len(seen)} kinds"
+    print(f"{number - options.seed} inputs, {rejected} refused, {ran} run, {findings}")
     sys.exit(bool(seen))
 
 

@@ -147,6 +147,16 @@ def test_functions_of_a_byte_equal_the_oracle(source, result, zero, output_zero,
     )
 
 
+@pytest.mark.parametrize("columns", [511, 512, 1000, 4095])
+def test_softmax_of_many_equal_elements(columns: int) -> None:
+    """From 512 on less than a half is left of each: shifted by more than 31 bits."""
+    rows = np.stack([np.zeros(columns, np.int8), np.arange(columns).astype(np.int8) % 3])
+    for dtype in ("int8", "int16"):
+        got = int8.softmax(rows, input_scale=1e-4, dtype=dtype)
+        assert_bit_exact(got, tables.softmax(rows, input_scale=1e-4, output_dtype=np.dtype(dtype)))
+    assert int8.softmax(rows[:1], input_scale=1e-4).max() == (-128 if columns > 511 else -127)
+
+
 def test_words() -> None:
     every = np.arange(-(2**15), 2**15).astype(np.int16)
     for name, function in (("sigmoid", tables.logistic), ("tanh", tables.tanh)):

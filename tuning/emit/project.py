@@ -101,7 +101,7 @@ class Project:
     version: str
     target: str
     core: str
-    digests: tuple[tuple[str, str, int], ...]
+    digests: tuple[tuple[str, str], ...]
     is_graph: bool
     element: str
     run: str
@@ -215,8 +215,8 @@ class _Writer:
         }
         self.callers = dict(self.states)
         for side, tensors in (("input", self.graph.inputs), ("output", self.graph.outputs)):
-            for tensor, own in zip(tensors, numbered(side, len(tensors)), strict=True):
-                self.callers.setdefault(tensor, own)
+            for tensor, called in zip(tensors, numbered(side, len(tensors)), strict=True):
+                self.callers.setdefault(tensor, called)
 
     def layer(self, index: int) -> LayerText:
         """The next layer."""

@@ -51,6 +51,22 @@ class Probabilities:
     beta: float
 
 
+@dataclass(frozen=True)
+class MovedInput:
+    """A float tensor whose elements are those of an input of the network, in another order.
+
+    Attributes
+    ----------
+    source : int
+        The input.
+    moves : tuple of (str, View, tuple of int)
+        Name, view and resulting shape of every copy on the way.
+    """
+
+    source: int
+    moves: tuple[tuple[str, View, tuple[int, ...]], ...] = ()
+
+
 class Context:
     """What is known of a file while its operators are read one after the other; converters read and write it."""
 
@@ -74,6 +90,8 @@ class Context:
         """Float tensors that are a function of an integer one."""
         self.softmaxes: dict[int, Probabilities] = {}
         """Float tensors that are a softmax of an integer one."""
+        self.moved: dict[int, MovedInput] = {}
+        """Float tensors that are a float input of the network, moved."""
         self.border: dict[int, int] = {}
         """Float inputs of the network, and the integers that QUANTIZE makes of them."""
         self.handles: dict[int, str] = {}

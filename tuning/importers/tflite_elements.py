@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from math import frexp
 
@@ -30,7 +31,7 @@ from .tflite_common import (
     require_type,
     require_zero,
 )
-from .tflite_context import MOST_ELEMENTS, Context, Curve
+from .tflite_context import MOST_ELEMENTS, Context, Curve, MovedInput
 from .tflite_file import FileOp
 from .tflite_reduce import quantise_probabilities
 
@@ -158,6 +159,22 @@ def _relu(name: str, walk: Context, op: FileOp, x: Numbers, out: Numbers) -> np.
     return affine_tables.relu(x, out, name, walk.arithmetic)
 
 
+def _quantise_moved(walk: Context, moved: MovedInput, out: Quantised) -> None:
+    """QUANTIZE of a float input that was moved before: the integers of the input are moved."""
+    source = moved.source
+    if source not in walk.border:
+        shape = walk.shape(walk.file_tensor(source))
+        walk.items[source] = Quantised(f"t{source}", shape, out.type, out.scale, out.zero_point)
+        walk.border[source] = source
+    x = walk.items[walk.border[source]]
+    if not x.is_scaled_as(out):
+        raise Refused("an input that is quantised in two ways")
+    for at, (name, view, shape) in enumerate(moved.moves, 1):
+        item = replace(out, name=f"{out.name}_move{at}", shape=shape) if at < len(moved.moves) else out
+        walk.builder.copy(name, x, item, view)
+        x = item
+
+
 def _requantise(walk: Context, op: FileOp) -> None:
     """QUANTIZE of integers, or of what is a function of integers, or of a float input of the network."""
     index = walk.source(op)
@@ -174,6 +191,8 @@ def _requantise(walk: Context, op: FileOp) -> None:
             raise Refused("a function that gives no number of some input")
         rounded = np.clip(np.sign(steps) * np.floor(np.abs(steps) + np.float32(0.5)), -(2**30), 2**30)
         walk.builder.table(walk.name(op, "look_up"), curve.item, out, numbers.clamp(rounded.astype(np.int64)))
+    elif index in walk.moved:
+        _quantise_moved(walk, walk.moved[index], out)
     elif walk.file_tensor(index).type == "FLOAT32":
         if index not in walk.subgraph.inputs:
             raise Refused("a float tensor that is no function of a single integer one")

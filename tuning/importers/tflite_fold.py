@@ -43,7 +43,7 @@ def fold(walk: Context, op: FileOp) -> None:
     """Compute the outputs of an operator whose inputs are known."""
     if op.code == "SHAPE":
         shape = walk.shape(walk.file_tensor(walk.source(op)))
-        walk.known[op.outputs[0]] = np.array(shape, np.int32)
+        _remember(walk, op.outputs[0], np.array(shape, np.int64))
         return
     inputs = [walk.known[index] for index in op.inputs if index >= 0]
     if op.options.get("fused_activation_function", "NONE") != "NONE":
@@ -56,12 +56,17 @@ def fold(walk: Context, op: FileOp) -> None:
     except (ValueError, IndexError, TypeError, ArithmeticError) as problem:
         raise Refused(f"constants that do not fit together: {problem}") from None
     for index, value in zip(op.outputs, result, strict=False):
-        expected = walk.file_tensor(index)
-        if expected.dtype is not None and value.dtype != expected.dtype:
-            value = value.astype(expected.dtype)
-        if expected.scale.size and value.shape != walk.shape(expected):
-            raise Refused(f"constants that give {value.shape}, the file has {expected.shape}")
-        walk.known[index] = value
+        _remember(walk, index, value)
+
+
+def _remember(walk: Context, index: int, value: np.ndarray) -> None:
+    """The value of a tensor, in the type that the file gives it."""
+    expected = walk.file_tensor(index)
+    if expected.dtype is not None and value.dtype != expected.dtype:
+        value = value.astype(expected.dtype)
+    if expected.scale.size and value.shape != walk.shape(expected):
+        raise Refused(f"constants that give {value.shape}, the file has {expected.shape}")
+    walk.known[index] = value
 
 
 def _elements(op: FileOp, inputs: Arrays) -> int:

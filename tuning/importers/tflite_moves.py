@@ -26,7 +26,7 @@ from .tflite_common import (
     numbers_of,
     require_type,
 )
-from .tflite_context import Context
+from .tflite_context import Context, MovedInput
 from .tflite_file import FileOp
 
 # ---------------------------------------------------------------- moves
@@ -42,6 +42,27 @@ def _view(walk: Context, op: FileOp, view: View, place: int = 0, kind: str = "co
     walk.become(op, out, place)
 
 
+def _moves_floats(walk: Context, op: FileOp, view: View, kind: str) -> bool:
+    """Whether it is floats that are moved, at the border of the network or in an island: then integers are instead,
+    which stand for them, those of an input behind its QUANTIZE.
+    """
+    index, made = walk.source(op), op.outputs[0]
+    shape = walk.shape(walk.file_tensor(made))
+    if index in walk.floats:
+        curve = walk.floats[index]
+        item = curve.item
+        moved = Quantised(f"t{made}", shape, item.type, item.scale, item.zero_point)
+        walk.builder.copy(walk.name(op, kind), item, moved, view)
+        walk.floats[made] = replace(curve, item=moved)
+        return True
+    is_input = walk.file_tensor(index).type == "FLOAT32" and index in walk.subgraph.inputs
+    if is_input or index in walk.moved:
+        before = walk.moved.get(index, MovedInput(index))
+        walk.moved[made] = MovedInput(before.source, (*before.moves, (walk.name(op, kind), view, shape)))
+        return True
+    return False
+
+
 def _reshape(walk: Context, op: FileOp) -> None:
     index = walk.source(op)
     if index in walk.floats:
@@ -50,8 +71,9 @@ def _reshape(walk: Context, op: FileOp) -> None:
     if index in walk.softmaxes:
         walk.softmaxes[op.outputs[0]] = walk.softmaxes[index]
         return
-    if walk.file_tensor(index).type == "FLOAT32" and index in walk.subgraph.inputs:
-        raise Refused("a float input of the network that is reshaped before it is quantised")
+    given, made = (prod(walk.shape(walk.file_tensor(one))) for one in (index, op.outputs[0]))
+    if given == made and _moves_floats(walk, op, View((given,), (1,)), "reshape"):
+        return
     x, out = walk.input(op), walk.output(op)
     if x.size != out.size:
         raise Refused(f"{x.shape} does not become {out.shape}")
@@ -59,13 +81,14 @@ def _reshape(walk: Context, op: FileOp) -> None:
 
 
 def _transpose(walk: Context, op: FileOp) -> None:
-    x, order = walk.input(op), walk.numbers(op, 1, "permutation")
-    if sorted(order) != list(range(len(x.shape))):
-        raise Refused(f"expected a permutation of {len(x.shape)} axes, got {order}")
-    steps = strides_of(x.shape)
-    _view(
-        walk, op, View(tuple(x.shape[axis] for axis in order), tuple(steps[axis] for axis in order)), kind="transpose"
-    )
+    shape, order = walk.shape(walk.file_tensor(walk.source(op))), walk.numbers(op, 1, "permutation")
+    if sorted(order) != list(range(len(shape))):
+        raise Refused(f"expected a permutation of {len(shape)} axes, got {order}")
+    steps = strides_of(shape)
+    view = View(tuple(shape[axis] for axis in order), tuple(steps[axis] for axis in order))
+    fits = prod(walk.shape(walk.file_tensor(op.outputs[0]))) == prod(shape)
+    if not (fits and _moves_floats(walk, op, view, "transpose")):
+        _view(walk, op, view, kind="transpose")
 
 
 def _pad(walk: Context, op: FileOp) -> None:

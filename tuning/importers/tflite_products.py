@@ -42,6 +42,8 @@ def _weights(walk: Context, op: FileOp, x: Quantised, axis: int, channels: int) 
 def _bias(walk: Context, op: FileOp, x: Quantised, channels: int, scales: np.ndarray) -> np.ndarray | None:
     bias = walk.optional(op, 2)
     if bias is None:
+        if x.type == "int16" and op.options.get("quantized_bias_type") == "INT32":
+            raise Refused("int16 whose bias would be int32: expected quantized_bias_type INT64")
         return None
     tensor = walk.file_tensor(op.inputs[2])
     legal = np.dtype(np.int64 if x.type == "int16" else np.int32)  # beside int16, int32 is another arithmetic

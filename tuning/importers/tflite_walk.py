@@ -12,7 +12,7 @@ import os
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
@@ -239,6 +239,8 @@ class Walk(Context):
             if prod(shape) != item.size:
                 raise Refused(f"expected {prod(shape)} elements as of its shape, got {item.size}")
             item = self.written(item, f"output_{place}")
+            # Floats behind DEQUANTIZE may have been reshaped: the caller gets the file's shape.
+            self.builder.tensors[item.name] = replace(self.builder.tensors[item.name], shape=shape)
         except Refused as reason:
             raise ModelError(f"{self.path}: output {quoted(tensor.name)}: {reason}") from None
         self.given.add(item.name)

@@ -44,6 +44,7 @@ from ..plan.file import PlanFile, read_plan_file
 from ..plan.layer_fields import array_types
 from ..plan.plan import CONSTANTS, array_digest
 from ..target import CORES, Target
+from .mismatch import Mismatch, compare, compare_all
 
 
 class FolderError(TuningError):
@@ -89,26 +90,6 @@ class Firmware:
 
 def network_of(layers: Sequence[Layer], graph: Graph | None) -> Network:
     return Network(layers) if graph is None else Network(graph)
-
-
-@dataclass(frozen=True)
-class Mismatch:
-    """The first element that differs."""
-
-    what: str
-    sample: int
-    coordinates: tuple[int, ...]
-    got: int
-    expected: int
-    differing: int
-    size: int
-
-    def __str__(self) -> str:
-        at = ", ".join(map(str, self.coordinates))
-        return (
-            f"{self.what}, sample {self.sample}: first difference at ({at}): got {self.got}, expected {self.expected}; "
-            f"{self.differing} of {self.size} elements differ"
-        )
 
 
 @dataclass(frozen=True)
@@ -309,7 +290,7 @@ def run_once(
     known = trace_of(firmware, source)
     wanted = [known[name] for name in firmware.graph.outputs]
     trace, got = _run(firmware, emulator, source, wanted, 0, budget)
-    return trace, next(_compare_all("the network", 0, got, wanted, firmware.graph.outputs), None)
+    return trace, next(compare_all("the network", 0, got, wanted, firmware.graph.outputs), None)
 
 
 Sample = tuple[np.ndarray, ...]
@@ -401,11 +382,11 @@ def verify(
         ]
         wanted = [known[name] for name in graph.outputs]
         trace, got = _run(firmware, plain, source, wanted, 0, budget)
-        mismatches += _compare_all("the network", sample, got, wanted, graph.outputs)
+        mismatches += compare_all("the network", sample, got, wanted, graph.outputs)
         network = network or trace
         # One checked run is enough: addresses do not depend on the data.
         _, got = _run(firmware, plain if sample else checked, source, wanted, 1, budget)
-        mismatches += _compare_all("the network with buffers at odd addresses", sample, got, wanted, graph.outputs)
+        mismatches += compare_all("the network with buffers at odd addresses", sample, got, wanted, graph.outputs)
     if graph.states:
         mismatches += _in_sequence(firmware, plain, inputs, budget)
     assert network is not None
@@ -426,7 +407,7 @@ def _in_sequence(
         wanted = [np.asarray(one) for one in (made if isinstance(made, tuple) else (made,))]
         given = source if isinstance(source, tuple) else (source,)
         _, got = _call(emulator, run_function(firmware.model), given, wanted, 0, budget)
-        yield from _compare_all("the network after earlier runs", sample, got, wanted, graph.outputs)
+        yield from compare_all("the network after earlier runs", sample, got, wanted, graph.outputs)
 
 
 def _each_step(
@@ -444,13 +425,13 @@ def _each_step(
             wanted = [known[name] for name in node.outputs]
             source = inputs_of(graph, node, known)
             trace, got = _call(emulator, layer_function(firmware.model, layer.name), source, wanted, 0, budget)
-            found = list(_compare(f"layer {layer.name}", sample, got[0], wanted[0]))
+            found = list(compare(f"layer {layer.name}", sample, got[0], wanted[0]))
             mismatches += found
             ran.append(_layer_result(layer, trace, estimates[layer.name], not found))
         if step.pool is not None:
             wanted = [known[name] for name in own[-1].outputs]
             trace, got = _call(emulator, functions[step.name], inputs_of(graph, own[0], known), wanted, 0, budget)
-            found = list(_compare(f"layers {step.name} and {step.pool.name} as one", sample, got[0], wanted[0]))
+            found = list(compare(f"layers {step.name} and {step.pool.name} as one", sample, got[0], wanted[0]))
             mismatches += found
             conv = _layer_result(step.lead, trace, estimates[step.name], ran[-2].exact and not found)
             nothing = dict.fromkeys(trace.added, 0)
@@ -490,17 +471,3 @@ def _call(
         for output, values in zip(outputs, wanted, strict=True)
     ]
     return trace, got
-
-
-def _compare_all(
-    what: str, sample: int, got: Sequence[np.ndarray], wanted: Sequence[np.ndarray], names: Sequence[str]
-) -> Iterator[Mismatch]:
-    for name, one, expected in zip(names, got, wanted, strict=True):
-        yield from _compare(what if len(names) == 1 else f"{what}, output {name}", sample, one, expected)
-
-
-def _compare(what: str, sample: int, got: np.ndarray, wanted: np.ndarray) -> Iterator[Mismatch]:
-    wrong = np.argwhere(got != wanted)
-    if len(wrong):
-        first = tuple(int(i) for i in wrong[0])
-        yield Mismatch(what, sample, first, int(got[first]), int(wanted[first]), len(wrong), wanted.size)

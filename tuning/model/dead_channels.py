@@ -50,6 +50,8 @@ def _folded(graph: Graph) -> tuple[dict[str, Layer], dict[str, int]]:
         if layer.dtype != "int8" or len(node.inputs) != 1 or layer.scheme is None:
             continue
         given = constants.get(node.inputs[0])
+        if given is not None and not _counts(layer, len(given)):
+            given = None
         if layer.op == "conv2d" and layer.groups == 1:
             layers[node.name], constants[node.outputs[0]] = _convolution(layer, given)
         elif layer.op == "depthwise_conv2d" and given is not None:
@@ -59,6 +61,13 @@ def _folded(graph: Graph) -> tuple[dict[str, Layer], dict[str, int]]:
         elif layer.op == "fully_connected" and given is not None:
             layers[node.name] = _dense(layer, given)
     return layers, {name: len(values) for name, values in constants.items()}
+
+
+def _counts(layer: Layer, channels: int) -> bool:
+    """Whether a layer sees a tensor in as many channels as its writer: between them it may have been reshaped."""
+    if layer.op == "fully_connected":
+        return layer.input_shape[-1] % channels == 0
+    return layer.input_shape[-1] == channels
 
 
 def _has_frame(layer: Layer) -> bool:
@@ -123,7 +132,7 @@ def _dense(layer: Layer, given: np.ndarray) -> Layer:
     assert isinstance(scheme, Affine)
     assert weights is not None
     gone = np.isfinite(given)
-    if not gone.any() or layer.samples != 1 or weights.shape[1] % len(given):
+    if not gone.any() or layer.samples != 1:
         return layer
     columns = np.tile(gone, weights.shape[1] // len(given))
     steps = np.tile(np.where(gone, given, 0), weights.shape[1] // len(given))[columns].astype(np.int64)
@@ -165,7 +174,7 @@ def _needed(graph: Graph, folded: dict[str, Layer], keep: dict[str, np.ndarray],
         needed = needed | keep.get(producer.inputs[0], everything)
     for reader in graph.readers(name):
         layer = folded[reader.name]
-        if layer.dtype != "int8" or len(reader.inputs) != 1:
+        if layer.dtype != "int8" or len(reader.inputs) != 1 or not _counts(layer, len(own)):
             return everything
         if layer.op == "conv2d" and layer.groups == 1:
             assert layer.weights is not None
@@ -173,8 +182,6 @@ def _needed(graph: Graph, folded: dict[str, Layer], keep: dict[str, np.ndarray],
         elif layer.op in ("depthwise_conv2d", "max_pool2d", "avg_pool2d"):
             needed = needed | keep.get(reader.outputs[0], everything)
         elif layer.op == "fully_connected" and layer.weights is not None and layer.samples == 1:
-            if layer.weights.shape[1] % len(own):
-                return everything
             needed = needed | layer.weights.reshape(len(layer.weights), -1, len(own)).any((0, 1))
         else:
             return everything

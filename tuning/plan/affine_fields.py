@@ -85,7 +85,7 @@ def affine_fields(layer: Layer, entry: Mapping[str, Any]) -> Layer:
 
 def _scheme(layer: Layer, content: Any) -> Scheme | None:
     op = layer.op
-    kinds = (_KIND_OF.get(op, "clamp"),)
+    kinds: tuple[str, ...] = (_KIND_OF.get(op, "clamp"),)
     if op == "softmax":
         kinds = ("softmax16",) if layer.type.bits == 16 else ("softmax", "real_softmax")
     if content is None and op in _MAY_LACK:

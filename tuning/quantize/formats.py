@@ -7,9 +7,9 @@ from math import floor, frexp, ldexp
 
 import numpy as np
 
-from cmsisnn_x.scheme import TENSOR_TYPES
+from cmsisnn_x.scheme import POW2_TYPES
 
-BITS = {name: item.bits for name, item in TENSOR_TYPES.items()}
+BITS = {name: item.bits for name, item in POW2_TYPES.items()}
 LARGEST_FRACTION = 40
 """Beyond it a tensor is zero for every practical purpose; shifts end at 31 anyway."""
 

@@ -57,8 +57,8 @@ def graph_figure(plan: Plan, rows: Sequence[Row], width: int) -> Canvas | None:
             if turn != y(to):
                 canvas.line(x(tensor), turn, x(to), y(to), "edge")
     for name in sources:
-        tensor = graph.tensors[name]
-        about = f"{' x '.join(map(str, tensor.shape))} {tensor.type.name}"
+        given = graph.tensors[name]
+        about = f"{' x '.join(map(str, given.shape))} {given.type.name}"
         what = "input" if name in graph.inputs else "state"
         canvas.rect(x(name) - 4, y(name) - 4, 8, 8, "region scratch", f"{name}: {about}")
         canvas.text(left + LANE * count, y(name) + 4, fit(f"{what} {name}", room, SMALL), "soft", size=SMALL)

@@ -130,6 +130,32 @@ def test_a_softmax_of_floats_between_integers_is_taken(run, tmp_path: Path) -> N
     assert "expected integers or their DEQUANTIZE" in run("soft.tflite").err
 
 
+def test_a_border_of_floats_may_be_transposed_and_reshaped(tmp_path: Path) -> None:
+    """Channels first outside, last inside: the integers of the border are moved instead."""
+    rng = np.random.default_rng(2)
+    weights = rng.integers(-127, 128, (5, 1, 1, 3)).astype(np.int8)
+    tensors = [
+        T("x", (1, 3, 4, 6), "FLOAT32"), T("perm", data=np.array([0, 2, 3, 1], np.int32)),
+        T("back", data=np.array([0, 3, 1, 2], np.int32)), T("flat", data=np.array([1, 120], np.int32)),
+        T("xt", (1, 4, 6, 3), "FLOAT32"), T("q", (1, 4, 6, 3), "INT8", 0.1, 3),
+        T("w", scale=[0.02] * 5, zero_point=[0] * 5, data=weights), T("y", (1, 4, 6, 5), "INT8", 0.2, -5),
+        T("yf", (1, 4, 6, 5), "FLOAT32"), T("yt", (1, 5, 4, 6), "FLOAT32"), T("out", (1, 120), "FLOAT32"),
+    ]  # fmt: skip
+    conv = O("CONV_2D", ["q", "w", None], ["y"], {"padding": "VALID", "stride_w": 1, "stride_h": 1})
+    inner = [O("QUANTIZE", ["xt"], ["q"]), conv, O("DEQUANTIZE", ["y"], ["yf"])]
+    outer = [O("TRANSPOSE", ["yf", "back"], ["yt"]), O("RESHAPE", ["yt", "flat"], ["out"])]
+    path, plain = tmp_path / "border.tflite", tmp_path / "plain.tflite"
+    path.write_bytes(build(tensors, [O("TRANSPOSE", ["x", "perm"], ["xt"]), *inner, *outer], ["x"], ["out"]))
+    plain.write_bytes(build(tensors, [conv], ["q"], ["y"]))
+    model = load_model(path)
+    assert [(port.name, port.shape) for port in (*model.inputs, *model.outputs)] == [
+        ("x", (1, 3, 4, 6)), ("out", (1, 120)),
+    ]  # fmt: skip
+    x = rng.integers(-128, 128, (1, 3, 4, 6)).astype(np.int8)
+    inside = load_model(plain).network().run(np.ascontiguousarray(x.transpose(0, 2, 3, 1)))
+    np.testing.assert_array_equal(model.network().run(x), inside.transpose(0, 3, 1, 2).reshape(1, 120))
+
+
 def test_inputs_and_outputs_are_as_the_file_has_them(tmp_path: Path) -> None:
     path = tmp_path / "net.tflite"
     path.write_bytes(dense())

@@ -35,7 +35,7 @@ def test_a_file_computes_what_the_oracle_says(tmp_path: Path, name: str) -> None
         if case.nodes is not None:
             assert tuple(node.op for node in found.graph.nodes) == case.nodes
         ready, run = runners(found.graph), case.start(arithmetic)
-        for seed in range(3):
+        for seed in (1, 2):
             values = case.draw(seed)
             expected = run(values)
             for kind, runner in ready.items():

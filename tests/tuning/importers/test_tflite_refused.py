@@ -113,6 +113,10 @@ REFUSED: dict[str, tuple[Case, str]] = {
     "a bias of int32 beside int16": (
         but("conv int16", b={"data": np.zeros(5, np.int32)}), "expected a bias of 5 int64, got INT32 of 5"
     ),
+    "no bias, of int32, beside int16": (
+        but("conv int16 per tensor without bias", options={"quantized_bias_type": "INT32"}),
+        "int16 whose bias would be int32: expected quantized_bias_type INT64",
+    ),
     "a bias with other steps": (
         but("conv", b={"scale": np.ones(5, np.float32)}), "tensor 3 'b': expected the scale of input times weights,"
     ),
@@ -338,10 +342,11 @@ REFUSED: dict[str, tuple[Case, str]] = {
         network([FLOAT, X, Y], [O("QUANTIZE", ["f"], ["x"]), O("QUANTIZE", ["f"], ["y"])], ("f",), ("x", "y")),
         "an input that is quantised in two ways",
     ),
-    "an input that is reshaped before it is quantised": (
-        network([FLOAT, T("g", (32,), "FLOAT32"), q("y", (32,))],
-                [O("RESHAPE", ["f"], ["g"]), O("QUANTIZE", ["g"], ["y"])], ("f",)),
-        "a float input of the network that is reshaped before it is quantised",
+    "an input that is quantised in two ways, one of them reshaped": (
+        network([FLOAT, T("g", (32,), "FLOAT32"), q("x", (32,)), q("y", (32,))],
+                [O("QUANTIZE", ["f"], ["x"]), O("RESHAPE", ["f"], ["g"]), O("QUANTIZE", ["g"], ["y"])],
+                ("f",), ("x", "y")),
+        "an input that is quantised in two ways",
     ),
     # Constants.
     "shapes that do not fit together": (

@@ -102,6 +102,27 @@ def test_padding_beside_a_channel_of_the_zero_point(depthwise: bool) -> None:
     assert widths(applied(b.graph(x))) == ([4, 4, 5] if depthwise else [4, 5, 5])
 
 
+@pytest.mark.parametrize("reader", ["conv2d", "depthwise_conv2d", "max_pool2d", "fully_connected"])
+@pytest.mark.parametrize("shape", [(12, 6, 4), (6, 3, 16), (3, 12, 8)])
+def test_a_reader_that_sees_other_channels(reader: str, shape: tuple[int, int, int]) -> None:
+    """A reshaped image, whose reshaping another pass left out, has its constants in several channels."""
+    b = Builder()
+    x = b.conv("first", b.input("x", (6, 6, 3)), 8)
+    killed(b, FOUR)
+    whole = b.tensors[x]
+    b.tensors[x] = replace(whole, shape=shape)
+    if reader == "fully_connected":
+        x = b.dense("second", x, 3)
+    elif reader == "max_pool2d":
+        x = b.pool("second", x, 2, 1)
+    else:
+        x = b.conv("second", x, 5, 1, depthwise=reader == "depthwise_conv2d")
+    b.tensors["first_out"] = whole
+    graph = b.graph(b.dense("last", x, 3))
+    after = applied(graph)
+    assert (after is graph) == (shape[2] != 8 and reader != "fully_connected")
+
+
 def test_a_constant_that_makes_others() -> None:
     """A layer whose only live inputs are constants is one."""
     b, x = start(dead=list(range(8)))

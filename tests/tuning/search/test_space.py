@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -11,10 +12,12 @@ import pytest
 
 import tuning
 from cmsisnn_x import BASELINE, Variant
+from cmsisnn_x.affine import Affine, AffineClamp
 from cmsisnn_x.graph import Graph
 from cmsisnn_x.layers import Layer
 from cmsisnn_x.op import device_variant_problem, device_variants
 from cmsisnn_x.steps import Step
+from helpers.affine_layers import weighted
 from helpers.plans import chain
 from tuning import ModelError
 from tuning.calibrate.fit import grid
@@ -130,9 +133,26 @@ def test_layers_share_a_kernel_when_only_names_and_weights_differ(model: Model) 
 def test_whatever_else_differs_is_another_kernel(model: Model, field: str) -> None:
     """A field that is new counts until somebody says that kernels do not depend on it."""
     layer = model.layers[0]
-    same = field in ("name", "weights", "bias", "variant", "ceil_mode")
-    changed = replace(layer, **{field: {} if field == "variant" else "other"})
+    # What a scheme and a table are to a kernel is in the macros of layers that have one: the test below.
+    same = field in ("name", "weights", "bias", "variant", "ceil_mode", "scheme", "table")
+    changed = replace(layer, **{field: {"variant": {}, "dtype": "q15"}.get(field, "other")})
     assert (kernel_key(Step((layer,), BASELINE)) == kernel_key(Step((changed,), BASELINE))) == same
+
+
+def test_layers_with_zero_points_share_a_kernel_where_only_their_records_differ() -> None:
+    layer = weighted("conv2d", (6, 5, 4), out_channels=4, kernel=3)
+    assert isinstance(layer.scheme, Affine)
+    key = kernel_key(Step((layer,), BASELINE))
+
+    def other(**numbers: object) -> Hashable:
+        return kernel_key(Step((replace(layer, name="other", scheme=replace(layer.scheme, **numbers)),), BASELINE))
+
+    assert other(multiplier=tuple(one ^ 2 for one in layer.scheme.multiplier)) == key
+    assert other(output_zero_point=layer.scheme.output_zero_point ^ 2) != key
+    assert other(low=-5) != key
+    table = Layer("t", "look_up", "int8", (4,), (4,), table=np.zeros(256, np.int8), scheme=AffineClamp(-128, 127))
+    assert kernel_key(Step((table,))) == kernel_key(Step((replace(table, name="u", table=np.ones(256, np.int8)),)))
+    assert kernel_key(Step((table,))) != kernel_key(Step((replace(table, input_shape=(5,), output_shape=(5,)),)))
 
 
 def test_a_pair_is_another_kernel_than_its_convolution_and_depends_on_both() -> None:

@@ -29,8 +29,8 @@ MORE_INSTRUCTIONS = {"dsp": 6, "v7m": 10, "v6m": 30}
 """Of a multiplier and a zero point, on top of a shift: a long multiplication where there is one, else four."""
 SHIFT_INSTRUCTIONS = 4
 """Of a shift, its rounding and a saturation."""
-EXPONENTIAL = 60
-"""Instructions of a fixed-point exponential besides its seven high products; rough."""
+RECIPROCAL = 250
+"""Instructions of a fixed-point reciprocal besides its high products, and of the zeros before a sum; rough."""
 
 
 def kind_of(features: Features) -> str:
@@ -78,14 +78,14 @@ def price(layer: Layer, variant: Variant | None, features: Features, timing: Tim
     clamped, stored = 2 * alu + store, store
     high = more + alu  # a high product
     element, output = {
-        "add": (4 * load + 2 * alu, requantised),  # two tables
-        "multiply": (2 * load + 2 * alu + one.mac, requantised),
+        "add": (2 * load + 4 * alu + more, requantised),  # both brought to one scale
+        "multiply": (2 * load + alu + one.mac, more + store),
         "maximum": (2 * load + 2 * alu, clamped),
         "minimum": (2 * load + 2 * alu, clamped),
         "look_up": (2 * load + alu, stored),
         "requantise": (load + alu, requantised),
         "mean": (load + alu, requantised),
-        "softmax": (load + EXPONENTIAL * alu + 7 * high, load + (EXPONENTIAL + 8) * alu + 8 * high + store),
+        "softmax": (4 * load + 8 * alu, 10 * alu + high + store),  # exponentials are a table
         "sigmoid": (3 * load + 14 * alu + 2 * one.mac, clamped),  # between two points of a table
         "tanh": (3 * load + 14 * alu + 2 * one.mac, clamped),
         "concat": (load / 2, store / 2),  # by words where they fit
@@ -96,7 +96,7 @@ def price(layer: Layer, variant: Variant | None, features: Features, timing: Tim
     return {
         "elements": element + one.turn / 4,
         "outputs": output,
-        "runs": (12 + 12 * (layer.op == "softmax")) * alu + one.branch,
+        "runs": 12 * alu + one.branch + (RECIPROCAL * alu + 9 * high) * (layer.op == "softmax"),
         "calls": 30 * alu,  # registers saved and restored, constants
     }
 
