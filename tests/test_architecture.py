@@ -243,7 +243,11 @@ def test_the_floor_plan_names_every_room() -> None:
     named = {name.removesuffix("/").removesuffix(".py") for name in re.findall(r"`([\w./]+)`", plan)}
     rooms = {room for room in (*KERNELS, *TUNER) if not room.startswith("_")}
     assert rooms - named == set()
-    files = {path.name for top in ("cmsisnn_x", "tuning", "tests", "configs") for path in ROOT.glob(f"{top}/**/*")}
+    files = {
+        path.name
+        for top in ("benchmarks", "cmsisnn_x", "tuning", "tests", "configs")
+        for path in ROOT.glob(f"{top}/**/*")
+    }
     mentioned = {Path(name).name for name in re.findall(r"`([\w./]+\.(?:py|pyx|h|c|json|md|yaml))`", text)}
     assert mentioned - files == set()
 
