@@ -108,7 +108,9 @@ def reductions() -> list[Case]:
 def softmaxes() -> list[Case]:
     turns = cycle(OFFSETS)
     found = []
-    for (rows, columns), scale, bits in product(((1, 10), (3, 5), (1, 1), (2, 300), (1, 600)), (0.1, 0.0039, 1.3, 0.05), (8, 16)):
+    for (rows, columns), scale, bits in product(
+        ((1, 10), (3, 5), (1, 1), (2, 300), (1, 600)), (0.1, 0.0039, 1.3, 0.05), (8, 16)
+    ):
         name = f"softmax{scale}"
         SOFTMAX_SCALES[name] = scale
         shape = (rows, columns)
