@@ -13,7 +13,7 @@ import pytest
 
 from helpers.tflite_cases import Case, ints, network, q, refusal_of
 from helpers.tflite_cases_elements import ELEMENTS, pair
-from helpers.tflite_cases_layers import LAYERS, softmax
+from helpers.tflite_cases_layers import LAYERS, pool, softmax
 from helpers.tflite_cases_moves import MOVES
 from helpers.tflite_cases_networks import NETWORKS
 from helpers.tflite_files import G, O, T
@@ -202,6 +202,10 @@ REFUSED: dict[str, tuple[Case, str]] = {
     ),
     "beta of 0": (but("softmax", options={"beta": 0.0}), "beta: expected a positive number, got 0.0"),
     "beta NaN": (but("softmax", options={"beta": float("nan")}), "beta: expected a positive number, got nan"),
+    "an average of too many": (
+        pool("AVERAGE_POOL_2D", "many", (1, 256, 257, 1), (256, 257), dtype="INT16"),
+        "expected a window of at most 65535 elements, whose sum fits 32 bits, got 65792",
+    ),
     "a softmax of long rows": (softmax("long", (1, 4096)), "expected rows of at most 4095 elements, whose sum fits 32"),
     "a softmax of no steps": (softmax("tiny", own=1e-9), "expected a scale of at least 2^-26"),
     "a logistic to another scale": (
