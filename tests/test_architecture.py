@@ -236,6 +236,22 @@ def test_only_the_emulator_and_its_workers_run_programs() -> None:
             assert "os.system" not in path.read_text(encoding="utf-8"), module
 
 
+def test_the_floor_plan_names_every_room() -> None:
+    """And nothing in CONTRIBUTING is the name of a file that is not there, but what an example would add."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    plan = text[text.index("## The floor plan") : text.index("One word per idea")]
+    named = {name.removesuffix("/").removesuffix(".py") for name in re.findall(r"`([\w./]+)`", plan)}
+    rooms = {room for room in (*KERNELS, *TUNER) if not room.startswith("_")}
+    assert rooms - named == set()
+    files = {
+        path.name
+        for top in ("benchmarks", "cmsisnn_x", "tuning", "tests", "configs")
+        for path in ROOT.glob(f"{top}/**/*")
+    }
+    mentioned = {Path(name).name for name in re.findall(r"`([\w./]+\.(?:py|pyx|h|c|json|md|yaml))`", text)}
+    assert mentioned - files == set()
+
+
 def test_no_module_is_longer_than_it_needs() -> None:
     lengths = {module: path.read_text(encoding="utf-8").count("\n") for module, path in modules().items()}
     assert {module: length for module, length in lengths.items() if length > LONGEST} == {}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ReLU, sigmoid and tanh on the device: every value of the input type, in place, any alignment and length."""
+"""ReLU and what looks a table up on the device: every value of the input type, in place, any alignment and length."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from itertools import product
 
 import numpy as np
 
+from cmsisnn_x.op import MODEL_OPS
 from helpers.device import Build, Case, assert_kernel, check_on_host, host_compiler, sample
 from helpers.layers import make_layer
 
+TABLED = [name for name, row in MODEL_OPS.items() if row.has_table]
 OFFSETS = ((None, None), (1, 3), (2, None), (None, 1))
 SHAPES = ((1,), (3,), (4,), (3, 5, 7), (64,))
 
@@ -19,7 +21,7 @@ def cases() -> list[Case]:
     for dtype, shape, (input_offset, output_offset), in_place in product(("q7", "q15"), SHAPES, OFFSETS, (False, True)):
         if in_place and input_offset != output_offset:
             output_offset = input_offset
-        for op, int_bits in (("relu", 0), ("sigmoid", len(found) % 4), ("tanh", len(found) % 4)):
+        for op, int_bits in (("relu", 0), *((op, len(found) % 4) for op in TABLED)):
             layer = make_layer(op, shape, dtype=dtype, int_bits=int_bits)
             found.append(Case(layer, input_offset=input_offset, output_offset=output_offset, in_place=in_place))
     return found
@@ -30,9 +32,7 @@ def whole_range(dtype: str, step: int = 1) -> list[Case]:
     info = np.iinfo(np.int8 if dtype == "q7" else np.int16)
     values = np.unique(np.r_[np.arange(info.min, info.max + 1, step), info.max])
     layers = [make_layer("relu", values.shape, dtype=dtype)]
-    layers += [
-        make_layer(op, values.shape, dtype=dtype, int_bits=bits) for op in ("sigmoid", "tanh") for bits in range(4)
-    ]
+    layers += [make_layer(op, values.shape, dtype=dtype, int_bits=bits) for op in TABLED for bits in range(4)]
     return [Case(layer, input=values) for layer in layers]
 
 

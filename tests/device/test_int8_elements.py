@@ -19,6 +19,8 @@ from cmsisnn_x.affine import (
     quantize_multiplier,
 )
 from cmsisnn_x.layers import Layer, View
+from cmsisnn_x.op import OPS
+from cmsisnn_x.scheme import AFFINE_TYPES
 from helpers.affine_layers import SOFTMAX_SCALES
 from helpers.device import Build, Case, assert_kernel, check_on_host, draw, host_compiler, sample
 
@@ -108,7 +110,8 @@ def reductions() -> list[Case]:
 def softmaxes() -> list[Case]:
     turns = cycle(OFFSETS)
     found = []
-    for (rows, columns), scale, bits in product(((1, 10), (3, 5), (1, 1), (2, 300), (1, 600)), (0.1, 0.0039, 1.3, 0.05), (8, 16)):
+    shapes = ((1, 10), (3, 5), (1, 1), (2, 300), (1, 600))
+    for (rows, columns), scale, bits in product(shapes, (0.1, 0.0039, 1.3, 0.05), (8, 16)):
         name = f"softmax{scale}"
         SOFTMAX_SCALES[name] = scale
         shape = (rows, columns)
@@ -181,6 +184,13 @@ def moves() -> list[Case]:
 
 
 KINDS = {"pairs": pairs, "curves": curves, "reductions": reductions, "softmaxes": softmaxes, "moves": moves}
+
+
+def test_every_operation_of_elements_is_here() -> None:
+    """All others multiply weights or slide windows, or are curves: `test_int8_layers`."""
+    rows = [row for row in OPS.values() if any(types[0] in AFFINE_TYPES for types in row.types)]
+    wanted = {row.name for row in rows if not row.is_weighted and not row.is_windowed and not row.has_table}
+    assert {case.op for make in KINDS.values() for case in make()} == wanted
 
 
 @pytest.mark.emulated

@@ -162,12 +162,16 @@ def test_c99_without_a_warning(name: str, compiler: str, plans: dict[str, Plan],
     assert compile_for(core, compiler, *flags, "-c", tmp_path / f"{name}.c", "-o", tmp_path / "o") == ""
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Graphs on cores: every other pair, with ``--full`` all of them."""
+    if {"name", "core"} <= set(metafunc.fixturenames):
+        step = 1 if metafunc.config.getoption("--full") else 2
+        every = [(name, core) for name in int8.GRAPHS for core in CORES]
+        metafunc.parametrize(("name", "core"), every[::step])
+
+
 @pytest.mark.emulated
-@pytest.mark.parametrize("core", CORES)
-@GRAPH
-def test_every_tensor_has_the_python_kernels_bytes(name: str, core: str, full: bool, tmp_path: Path) -> None:
-    if not full and (list(int8.GRAPHS).index(name) + CORES.index(core)) % 2:
-        pytest.skip("a sample; --full runs all")
+def test_every_tensor_has_the_python_kernels_bytes(name: str, core: str, tmp_path: Path) -> None:
     tuning.emit(plan_of(name, core), tmp_path)
     firmware = folder.load(tmp_path)
     found = folder.verify(firmware, find_toolchain(), folder.draw_inputs(firmware, 2))

@@ -200,7 +200,7 @@ def _case_source(number: int, case: Case) -> list[str]:
     own = {f"{prefixes[0]}_{key}": value for key, value in case.macros.items()}
     lines = [f"/* {case} */", macros(kernel.macros(*prefixes) | own)]
     table = None
-    if case.op in ("sigmoid", "tanh"):
+    if layer.row.has_table:
         table = f"{name}_table"
         lines.append(array_declare(table, activation_table(case.op, layer.dtype)))
     lines.append(kernel.inclusion(f"{name}_kernel", *prefixes, table=table))

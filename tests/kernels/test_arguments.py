@@ -10,6 +10,7 @@ import pytest
 import cmsisnn_x
 from cmsisnn_x import Variant
 from cmsisnn_x.errors import CmsisnnError, DtypeError, ShapeError, ShiftError, VariantError
+from cmsisnn_x.op import OPS
 from helpers.arrays import assert_bit_exact, poisoned, random_array
 
 RNG = np.random.default_rng(12)
@@ -45,6 +46,12 @@ CALLS = {
 }
 every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 same_shape = pytest.mark.parametrize("name", [name for name in CALLS if not name.startswith("fully")])
+
+
+def test_every_operation_is_called_here():
+    names = {row.name for row in OPS.values() if row.is_pow2}
+    assert names <= CALLS.keys()
+    assert names <= SIGNATURES.keys()
 
 
 @every_call

@@ -11,11 +11,15 @@ from collections import Counter
 from dataclasses import fields, replace
 from pathlib import Path
 from types import ModuleType
+from typing import get_args
 
 import pytest
 
 import cmsisnn_x
 from cmsisnn_x import _simd, int8
+from cmsisnn_x.affine_curves import Scheme
+from cmsisnn_x.checks import SCHEMES
+from cmsisnn_x.described import KINDS
 from cmsisnn_x.isa import Features, Isa
 from cmsisnn_x.layers import Layer
 from cmsisnn_x.op import MODEL_OPS, NETWORK_OPS, OPS, TYPES, Op, device_variant_problem, device_variants, variants
@@ -28,7 +32,9 @@ from tuning.check.accumulators import SUMS
 from tuning.cost import ops as costs
 from tuning.emit import render
 from tuning.model import schema
+from tuning.plan.affine_fields import affine_fields, affine_problem
 from tuning.quantize import forward
+from tuning.schemas import published
 from tuning.target.cores import CORES
 
 INCLUDE = Path(cmsisnn_x.__file__).parent / "include"
@@ -51,6 +57,7 @@ def lacking() -> dict[str, set[str]]:
     tables = {
         "host functions, cmsisnn_x": (pow2, {name for name in pow2 if hasattr(cmsisnn_x, name)}),
         "host functions, cmsisnn_x.int8": (affine - MOVES, {name for name in affine if hasattr(int8, name)} - MOVES),
+        "schemes, cmsisnn_x/checks.py": (affine, set(SCHEMES)),
         "oracles, tests/helpers/int8_graph.py": (affine, {NETWORK_OPS[name].name for name in int8_graph.OPS}),
         "device headers": (set(OPS), {name for name, row in OPS.items() if (INCLUDE / row.header).is_file()}),
         "oracles, tests/helpers/reference.py": (pow2, set(reference.ORACLES)),
@@ -70,18 +77,20 @@ def _names(table: dict[str, object]) -> set[str]:
 
 
 def test_every_table_has_every_operation() -> None:
-    assert lacking() == {}
+    found = [f"{table}: {', '.join(sorted(names))}" for table, names in lacking().items()]
+    assert not found, "\n".join(["tables that lack an operation, or have one too many:", *found])
 
 
 def test_a_table_without_an_operation_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """The test above cannot pass by not looking: an operation that has nothing but a row is missing everywhere."""
+    before = lacking()
     row = replace(OPS["fully_connected"], name="scaled", model_name="scaled")
     monkeypatch.setitem(OPS, "scaled", row)
     for table in (MODEL_OPS, NETWORK_OPS):
         monkeypatch.setitem(table, "scaled", row)
     found = lacking()
-    assert len(found) == 11
-    assert all(names == {"scaled"} for names in found.values())
+    assert len(found) == 12
+    assert all(names - before.get(table, set()) == {"scaled"} for table, names in found.items())
 
 
 @ROWS
@@ -127,6 +136,33 @@ def test_emission_calls_every_operation_of_a_network(row: Op) -> None:
     files = render(make_plan("net", chain((4, 4, 4), "q7", {"op": row.model_name, **own})))
     assert f'#include "{row.header}"' in files["net.c"]
     assert ("#define CXN_TABLE" in files["net.c"]) == row.has_table
+
+
+# ---------------------------------------------------------------- schemes with zero points
+
+
+def test_every_scheme_has_a_name_in_files() -> None:
+    assert set(KINDS.values()) == set(get_args(Scheme)) == {one for some in SCHEMES.values() for one in some if one}
+    scheme = published("plan-2")["$defs"]["layer"]["properties"]["scheme"]
+    assert scheme["properties"] == {"kind": {"enum": list(KINDS)}}
+
+
+@pytest.mark.parametrize("row", AFFINE, ids=lambda row: row.name)
+def test_plan_files_take_the_schemes_of_an_operation(row: Op) -> None:
+    """They look at its numbers, by name, and do not refuse its kind; nor the second tensor of two."""
+    kind_of = {made: name for name, made in KINDS.items()}
+    types = [types[0] for types in row.types if types[0] in AFFINE_TYPES]
+    for scheme in filter(None, SCHEMES[row.name]):
+        names = [{"kind": "function"}.get(item.name, item.name) for item in fields(scheme)]
+        entry = {"scheme": {"kind": kind_of[scheme], **dict.fromkeys(names)}}
+        said = []
+        for dtype in types:
+            with pytest.raises(ValueError, match="scheme") as problem:
+                affine_fields(Layer("x", row.model_name, dtype, (4, 4, 4), (4, 4, 4)), entry)
+            said.append(str(problem.value))
+        assert any(text.startswith("scheme.") for text in said), said
+    if row.roles == ("a", "b"):
+        assert affine_problem(Layer("x", row.model_name, types[0], (4,), (4,), more_inputs=((2,),))) is None
 
 
 # ---------------------------------------------------------------- variants

@@ -272,7 +272,8 @@ def with_curves(converter: Converter) -> Converter:
     return convert
 
 
-def _no_integers(walk: Context, op: FileOp) -> None:
+@with_curves
+def of_floats_alone(walk: Context, op: FileOp) -> None:
     x = walk.input(op)
     raise Refused(f"expected floats between DEQUANTIZE and QUANTIZE, got {x.type}")
 
@@ -281,7 +282,7 @@ def _of_bytes(kind: str, values: Callable[..., np.ndarray], fixed: tuple[float, 
     return with_curves(_table(kind, values, fixed))
 
 
-CONVERTERS: dict[str, Converter] = {code: with_curves(_no_integers) for code in FLOAT_CURVES} | {
+CONVERTERS: dict[str, Converter] = dict.fromkeys(FLOAT_CURVES, of_floats_alone) | {
     "ADD": _sum(1),
     "DEQUANTIZE": _dequantize,
     "HARD_SWISH": _of_bytes("hard_swish", lambda walk, op, x, out: affine_tables.hard_swish(x, out)),

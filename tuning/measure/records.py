@@ -15,6 +15,7 @@ import reprlib
 import sqlite3
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -131,6 +132,19 @@ class Records:
             return self._connect()
 
     def _connect(self) -> sqlite3.Connection:
+        """Open the file, once more where another process is making it: of that SQLite tells at once, timeout or not."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while True:
+            try:
+                return self._connect_once()
+            except sqlite3.OperationalError as problem:
+                # Python 3.11 and later have the code; the low byte is the primary one.
+                busy = getattr(problem, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+                if not busy or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.02)
+
+    def _connect_once(self) -> sqlite3.Connection:
         database = sqlite3.connect(self.path, timeout=WAIT_SECONDS, check_same_thread=False)
         try:
             version = database.execute("PRAGMA user_version").fetchone()[0]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from helpers.tflite_cases_elements import ELEMENTS
 from helpers.tflite_cases_layers import LAYERS
 from helpers.tflite_cases_moves import MOVES
 from helpers.tflite_cases_networks import NETWORKS
+from tuning.importers.tflite_elements import FLOAT_CURVES, of_floats_alone
 from tuning.importers.tflite_ops import CONVERTERS
 from tuning.importers.tflite_walk import import_tflite
 from tuning.model.rewrites import rewritten
@@ -44,5 +46,17 @@ def test_a_file_computes_what_the_oracle_says(tmp_path: Path, name: str) -> None
 
 
 def test_every_operator_has_a_case() -> None:
-    used = {op.code for case in CASES.values() for op in case.ops}
+    """Of floats between DEQUANTIZE and QUANTIZE, and of integers where those are taken too."""
+    used, of_integers = set(), set()
+    for case in CASES.values():
+        floats = {tensor.name for tensor in case.tensors if tensor.dtype == "FLOAT32"}
+        used |= {op.code for op in case.ops}
+        of_integers |= {op.code for op in case.ops if not floats & set(op.inputs)}
     assert used >= CONVERTERS.keys()
+    assert of_integers >= {code for code in FLOAT_CURVES if CONVERTERS[code] is not of_floats_alone}
+
+
+def test_every_operator_is_in_the_guide() -> None:
+    guide = (Path(__file__).resolve().parents[3] / "configs" / "models" / "TFLITE.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"[A-Z][A-Z0-9_]+", guide))
+    assert {code for code, convert in CONVERTERS.items() if convert is not of_floats_alone} <= named
