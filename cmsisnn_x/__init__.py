@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CMSIS-NN's q7 and q15 kernels for Python: fast, and bit for bit what a Cortex-M computes.
+"""CMSIS-NN's kernels for Python: fast, and bit for bit what a Cortex-M computes.
 
 Overview
 --------
-int8 is q7, int16 is q15; images are ``(h, w, c)`` or ``(n, h, w, c)``. The scheme is powers of two: a layer multiplies
-and adds in 32 bits that wrap, shifts right and saturates. Nothing is rounded before the end, so the order of additions
-never shows, and every kernel variant, on the host or on a device, gives the same bytes.
+Functions of this module are of q7 (int8 arrays) and q15 (int16); :mod:`cmsisnn_x.int8` has those of tensors with zero
+points, as ``.tflite`` files have them. Images are ``(h, w, c)`` or ``(n, h, w, c)``. The scheme of q7 and q15 is powers
+of two: a layer multiplies and adds in 32 bits that wrap, shifts right and saturates. Nothing is rounded before the end,
+so the order of additions never shows, and every kernel variant, on the host or on a device, gives the same bytes.
 
 What flows where
 ----------------
@@ -32,9 +33,9 @@ What flows where
         +---> _activation, _softmax, _support ---> out
 
     registry/     one row per operation: all that differs by it; op.py holds the table, variant.py the knobs
-    layers.py     a layer with all shapes resolved        network.py  layers one after the other, weights packed once
+    layers.py     a layer with all shapes resolved        network.py  a network of layers, weights packed once
     scheme.py     the arithmetic of powers of two         buffers.py  scratch bytes: host, search and firmware
-    int8.py       zero points and multipliers, as LiteRT and TFLM have them; its arithmetic is in affine.py
+    int8/         zero points and multipliers, as LiteRT and TFLM have them; its arithmetic is in affine.py
     cmsis/        Arm's 31 functions of release 5.4.0, quirks included
     include/      the same kernels as C headers for firmware, configured by macros
 

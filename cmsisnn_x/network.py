@@ -218,7 +218,7 @@ class Network:
             if not isinstance(array, np.ndarray) or not array.flags.c_contiguous:
                 arrays[at] = array = np.ascontiguousarray(array)
             if array.dtype != tensor.type.dtype:
-                expected = f"{tensor.type.dtype} for a {tensor.type.name} network"
+                expected = f"{tensor.type.dtype} for an input of {tensor.type.name}"
                 raise DtypeError(f"{self._input_name(at)}: expected {expected}, got {array.dtype}")
         for is_short in (False, True) if isinstance(self._given, Graph) else (False,):
             shapes = [_short(tensor.shape) if is_short else tensor.shape for tensor in self.inputs]

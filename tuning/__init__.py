@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An offline autotuner for q7/q15 networks on Cortex-M: the fastest kernel variant of every layer, inside SRAM
-and flash.
+"""An offline autotuner for int8, q7 and q15 networks on Cortex-M: the fastest kernel variant of every layer, inside
+SRAM and flash.
 
 ::
 
-    model.yaml -> Model -> per layer SearchSpace -> Variant -> Estimate -> Plan -> firmware files
-    target.yaml -> Target ----------------------------^
+    model.yaml, .tflite -> Model -> per layer SearchSpace -> Variant -> Estimate -> Plan -> firmware files
+    target.yaml -> Target -------------------------------------^
 
-    load_model(path)                    a model file, or a shipped model (list_models) -> Model
+    load_model(path)                    a YAML or .tflite file, or a shipped model     -> Model
     load_target(name)                   a core or board (list_targets), or a file      -> Target
     tune(model, target, sram_bytes=...) the best variant of every layer                -> Plan
     emit(plan, directory)               the firmware folder                            -> its files

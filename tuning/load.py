@@ -12,6 +12,15 @@ from .base.names import model_name_problem
 from .model import Model, find_model, read_model
 
 TFLITE = ".tflite"
+FOREIGN = {
+    ".onnx": "an ONNX file; cmsisnn-quantize makes a model file of a float one, a quantised one (QDQ) is not taken yet",
+    ".h5": "a Keras file; convert it to an int8 .tflite file",
+    ".keras": "a Keras file; convert it to an int8 .tflite file",
+    ".pb": "a TensorFlow file; convert it to an int8 .tflite file",
+    ".pt": "a PyTorch file; convert it to an int8 .tflite file with litert-torch",
+    ".pth": "a PyTorch file; convert it to an int8 .tflite file with litert-torch",
+}
+"""Other files that people try, and what to do with them."""
 
 
 def load_model(
@@ -52,8 +61,12 @@ def load_model(
     <Model cifar10: 8 layers, 12,298,240 MAC, q7 (32, 32, 3) -> (10,)>
     """
     path = find_model(source)
-    if path.suffix.lower() == TFLITE:
+    if _is_tflite(path):
         return _tflite_model(path, name, arithmetic or "tflm", rewrites)
+    if path.is_dir():
+        raise ModelError(f"{path}: expected a YAML or .tflite file, got a directory")
+    if path.suffix.lower() in FOREIGN:
+        raise ModelError(f"{path}: expected a YAML or .tflite file, got {FOREIGN[path.suffix.lower()]}")
     if arithmetic is not None:
         raise ModelError(f"{path}: arithmetic: expected a .tflite file, got powers of two, which have one arithmetic")
     return read_model(path, name)
@@ -62,9 +75,26 @@ def load_model(
 def require_tflite(source: str | os.PathLike[str]) -> Path:
     """The path of a ``.tflite`` file; a `ModelError` where it is another model."""
     path = find_model(source)
-    if path.suffix.lower() != TFLITE:
+    if path.suffix.lower() in FOREIGN:
+        raise ModelError(f"{path}: --operations: expected a .tflite file, got {FOREIGN[path.suffix.lower()]}")
+    if not _is_tflite(path):
         raise ModelError(f"{path}: --operations: expected a .tflite file, got a model of powers of two")
     return path
+
+
+def _is_tflite(path: Path) -> bool:
+    """By its name, or by its first bytes under another one."""
+    if path.suffix.lower() == TFLITE:
+        return True
+    from .importers.tflite_schema import IDENTIFIER
+
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as stream:
+            return stream.read(8)[4:] == IDENTIFIER
+    except OSError:
+        return False
 
 
 def _tflite_model(path: Path, name: str | None, arithmetic: str, rewrites: bool) -> Model:

@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 
 import tuning
+from cmsisnn_x.graph import Graph, State
 from helpers import int8
 from helpers.folders import CORES, WARNINGS
 from helpers.plans import with_layer
 from tuning.emit import EmitError
 from tuning.emit.project import project, sources
+from tuning.emit.weights import weights_archive
 from tuning.emulate import find_toolchain
 from tuning.firmware import render
 from tuning.measure import folder
@@ -80,6 +82,19 @@ def test_samples_are_a_loop_and_not_word_aligned(plans: dict[str, Plan]) -> None
     assert "for (int32_t sample = 0; sample < 3; sample++) {" in texts["batch.c"]
     assert "batch_first_kernel(input + sample * 7, " in texts["batch.c"]
     assert re.search(r"#define BATCH_SECOND_INPUT_ALIGNED +0\n", texts["batch_config.h"])
+
+
+def test_what_is_remembered_has_the_shape_of_its_tensor_in_the_folder(plans: dict[str, Plan]) -> None:
+    """Importers give it in another one: in files it has that of the tensor, else a folder cannot be read back."""
+    plan = plans["states"]
+    graph = plan.graph
+    other = [State(one.read, one.write, one.initial.reshape(1, -1)) for one in graph.states]
+    same = replace(plan, wiring=Graph(graph.tensors.values(), graph.nodes, graph.inputs, graph.outputs, other))
+    assert weights_archive(same) == weights_archive(plan)
+    assert same.to_json() == plan.to_json()
+    readme = render(plan)["README.md"]
+    assert "`states_reset()` makes it forget" in readme
+    assert f"| states: what it remembers between runs | {plan.state_bytes} |" in readme
 
 
 def test_what_is_remembered_can_be_forgotten(plans: dict[str, Plan]) -> None:

@@ -258,7 +258,7 @@ def test_wrong_inputs_are_named() -> None:
         network.run(x)
     with pytest.raises(ShapeError, match="x: expected a tuple of 2 arrays, got 3 of them"):
         network.run((x, x, x))
-    with pytest.raises(CmsisnnError, match=r"x\[1\]: expected int8 for a int8 network, got int16"):
+    with pytest.raises(CmsisnnError, match=r"x\[1\]: expected int8 for an input of int8, got int16"):
         network.run((x, x.astype(np.int16)))
     with pytest.raises(ShapeError, match=r"x\[1\]: expected shape \(4, 4, 3\) or \(n, 4, 4, 3\), got \(4, 4\)"):
         network.run((x, x[..., 0]))

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -87,9 +88,10 @@ def print_plan(plan: Plan, directory: Path, *, no_color: bool = False, verbose: 
     out.print(table)
     if verbose:
         _print_terms(out, plan)
+    states = f"what it remembers between runs {plan.state_bytes:,}, " if plan.state_bytes else ""
     out.print(
-        f"SRAM   {_against(totals['sram_bytes'], plan.budget['sram'])}: arena {totals['arena_bytes']:,}, "
-        f"the caller's input and output {totals['sram_bytes'] - totals['arena_bytes']:,}"
+        f"SRAM   {_against(totals['sram_bytes'], plan.budget['sram'])}: arena {totals['arena_bytes']:,}, {states}"
+        f"the caller's input and output {totals['sram_bytes'] - totals['arena_bytes'] - plan.state_bytes:,}"
     )
     if totals.get("stack_bytes") is not None:
         out.print(f"Stack  {totals['stack_bytes']:,} bytes, not counted above")
@@ -206,7 +208,9 @@ def print_comparison(file_a: PlanFile, file_b: PlanFile, *, no_color: bool = Fal
             for k in item["variant"].keys() | other["variant"].keys()
             if item["variant"].get(k) != other["variant"].get(k)
         ]
-        changes = [f"{k}: {item['variant'].get(k)} -> {other['variant'].get(k)}" for k in sorted(keys)]
+        shapes = [_shapes(one) for one in (item, other)]
+        changes = [f"shape: {shapes[0]} -> {shapes[1]}"] if all(shapes) and shapes[0] != shapes[1] else []
+        changes += [f"{k}: {item['variant'].get(k)} -> {other['variant'].get(k)}" for k in sorted(keys)]
         changes += [
             f"{k}: {item[k]:,} -> {other[k]:,}" for k in ("scratch_bytes", "flash_bytes") if item[k] != other[k]
         ]
@@ -224,6 +228,12 @@ def print_comparison(file_a: PlanFile, file_b: PlanFile, *, no_color: bool = Fal
         x, y = a["totals"][key], b["totals"][key]
         table.add_row(key, f"{x:,}", f"{y:,}", _change(x, y), "", style="bold")
     out.print(table)
+
+
+def _shapes(entry: Mapping[str, Any]) -> str:
+    """Of a layer's input and output; plans of plan-1 do not say them."""
+    found = [entry.get(key) for key in ("input_shape", "output_shape")]
+    return " to ".join(shape_text(tuple(one)) for one in found if one)
 
 
 def _ratio(macs: int, cycles: int) -> str:

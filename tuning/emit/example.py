@@ -54,7 +54,11 @@ def build(plan: Plan) -> Build:
         sram_length=machine.sram_length,
         memory=(
             ("arena: intermediate tensors and scratch", plan.arena_bytes),
-            ("all SRAM: arena, your input and your output", totals["sram_bytes"]),
+            *([("states: what it remembers between runs", plan.state_bytes)] if plan.state_bytes else []),
+            (
+                f"all SRAM: arena,{' states,' if plan.state_bytes else ''} your input and your output",
+                totals["sram_bytes"],
+            ),
             ("flash: weights and code (estimated)", totals["flash_bytes"]),
         ),
         time=time,

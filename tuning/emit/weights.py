@@ -57,7 +57,7 @@ def weights_archive(plan: Plan) -> bytes | None:
         assert tensor.value is not None
         arrays[f"constants/{at}.npy"] = tensor.value
     for at, state in enumerate(plan.graph.states):
-        arrays[f"states/{at}.npy"] = state.initial
+        arrays[f"states/{at}.npy"] = state.initial.reshape(plan.graph.tensors[state.read].shape)
     if not arrays:
         return None
     file = io.BytesIO()

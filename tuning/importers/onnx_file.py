@@ -19,7 +19,7 @@ MOST_ELEMENTS = 1 << 26
 """Of a sample: well above what a microcontroller holds."""
 LARGEST_FILE = 2**31 - 1
 FOREIGN = {
-    ".tflite": "a TensorFlow Lite file; convert the Keras model with tf2onnx",
+    ".tflite": "a TensorFlow Lite file, which cmsisnn-tune takes if it is quantised; for a float one use tf2onnx",
     ".h5": "a Keras file; convert it with tf2onnx",
     ".keras": "a Keras file; convert it with tf2onnx",
     ".pb": "a TensorFlow file; convert it with tf2onnx",
@@ -109,6 +109,8 @@ def read(source: str | os.PathLike[str] | Any) -> OnnxGraph:
     MissingToolError
         The package `onnx` is not installed.
     """
+    if isinstance(source, (str, os.PathLike)):
+        _refuse_others(Path(source))
     try:
         import onnx
     except ImportError:
@@ -119,16 +121,20 @@ def read(source: str | os.PathLike[str] | Any) -> OnnxGraph:
     return _Reader(_inlined(_load(path)), path.name).graph()
 
 
-def _load(path: Path) -> Any:
-    import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-
+def _refuse_others(path: Path) -> None:
+    """What needs no look inside, and no package."""
     if not path.exists():
         raise ModelError(f"{path}: no such file")
     if path.is_dir():
         raise ModelError(f"{path}: expected an ONNX file, got a folder")
     if path.suffix.lower() in FOREIGN:
         raise ModelError(f"{path}: expected an ONNX file, got {FOREIGN[path.suffix.lower()]}")
+
+
+def _load(path: Path) -> Any:
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
     if not path.is_file():
         raise ModelError(f"{path}: expected an ONNX file, got something that is no regular file")
     if path.stat().st_size > LARGEST_FILE:
@@ -262,7 +268,10 @@ class _Reader:
         if not node.outputs:
             raise self.error(f"{node}: expected an output, got none")
         if op in QUANTISED or op.startswith("QLinear"):
-            raise self.error(f"{node}: the network is quantised already; give the float model")
+            raise self.error(
+                f"{node}: the network is quantised already, which is not taken yet: give the float model here, or a "
+                "quantised .tflite file to cmsisnn-tune"
+            )
         return node
 
     def sorted(self, nodes: list[Node], output: str) -> list[Node]:

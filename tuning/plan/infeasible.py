@@ -30,7 +30,7 @@ def infeasible(problem: Problem, sram: int | None, flash: int | None) -> Infeasi
             f"decides: "
             f"{max(tensors, 0):,} bytes of tensors in the arena, at least {scratch:,} bytes of scratch, and "
             f"{problem.caller_bytes:,} bytes of the "
-            f"network's own input and output.\n"
+            f"network's own input{', output and states' if problem.graph.states else ' and output'}.\n"
             f"The smallest budget that works is --sram {floor} ({show_size(floor)}).{too}\n"
             f"Try: --sram {floor}; fewer channels or a smaller image at {layer.name!r}; "
             + ("removing the pins of its variant" if layer.variant else "pooling, or a stride of 2, before it"),

@@ -267,6 +267,11 @@ class Plan:
         """Tensors that are known beforehand: operands of some layer."""
         return tuple(tensor for tensor in self.graph.tensors.values() if tensor.value is not None)
 
+    @property
+    def state_bytes(self) -> int:
+        """SRAM of what the network remembers between runs."""
+        return sum(self.graph.tensors[state.read].bytes for state in self.graph.states)
+
     @cached_property
     def steps(self) -> tuple[Step, ...]:
         """The kernel calls of one inference, in order."""
@@ -318,7 +323,11 @@ class Plan:
             if states := self.wiring.states:
                 known = self.wiring.tensors
                 found["states"] = [
-                    {**tensor_to_dict(known[one.read]), "write": one.write, "initial": array_digest(one.initial)}
+                    {
+                        **tensor_to_dict(known[one.read]),
+                        "write": one.write,
+                        "initial": array_digest(one.initial.reshape(known[one.read].shape)),
+                    }
                     for one in states
                 ]
         return found

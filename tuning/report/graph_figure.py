@@ -61,12 +61,14 @@ def graph_figure(plan: Plan, rows: Sequence[Row], width: int) -> Canvas | None:
         about = f"{' x '.join(map(str, given.shape))} {given.type.name}"
         what = "input" if name in graph.inputs else "state"
         canvas.rect(x(name) - 4, y(name) - 4, 8, 8, "region scratch", f"{name}: {about}")
-        canvas.text(left + LANE * count, y(name) + 4, fit(f"{what} {name}", room, SMALL), "soft", size=SMALL)
+        label = name if name.startswith(what) else f"{what} {name}"
+        canvas.text(left + LANE * count, y(name) + 4, fit(label, room, SMALL), "soft", size=SMALL)
     for node, row in zip(graph.nodes, rows, strict=True):
         name = node.outputs[0]
         tip = f"{row.name}: {row.op} {row.shape}, {row.cycles:,} cycles"
         canvas.circle(x(name), y(name), 5, "dot", tip)
         end = " · output" if name in graph.outputs else ""
+        end += "".join(f" · next {state.read}" for state in graph.states if state.write == name)
         label = fit(f"{row.name}{end}", room, SMALL)
         canvas.text(left + LANE * count, y(name) + 4, label, "ink", size=SMALL)
         beside = text_width(label, SMALL) + 12

@@ -78,11 +78,12 @@ def findings(plan: Plan, rows: Sequence[Row]) -> list[str]:
     if plan.arena_bytes:
         live = [sum(r.bytes for r in plan.regions if r.first <= row.index <= r.last) for row in rows]
         at = max(range(len(rows)), key=lambda index: live[index])
-        outside = plan.totals["sram_bytes"] - plan.arena_bytes
+        outside = plan.totals["sram_bytes"] - plan.arena_bytes - plan.state_bytes
+        states = f", what is remembered between runs {plan.state_bytes:,}" if plan.state_bytes else ""
         parts = ", ".join(f"{r.name.replace('.', ' ')} {r.bytes:,}" for r in plan.regions if r.first <= at <= r.last)
         said.append(
             f"{rows[at].name} decides the arena of {plan.arena_bytes:,} bytes ({parts}). The caller's input and output "
-            f"take {outside:,} more."
+            f"take {outside:,} more{states}."
         )
     bar = network_error_bar(plan)
     if bar:

@@ -83,6 +83,20 @@ def test_a_file_with_an_operator_that_nobody_has_is_refused_whole(run, tmp_path:
     assert not (tmp_path / "build").exists()
 
 
+def test_files_of_other_programs_are_told_where_to_go(run, tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").write_bytes(b"\x08\x08")
+    for arguments in (["net.onnx"], ["net.onnx", "--operations"]):
+        refused = run(*arguments)
+        assert (refused.status, refused.err.count("\n")) == (2, 1)
+        assert "got an ONNX file; cmsisnn-quantize" in refused.err
+
+
+def test_a_file_is_known_by_its_first_bytes_too(run, tmp_path: Path) -> None:
+    (tmp_path / "dense.lite").write_bytes(dense())
+    assert load_model(tmp_path / "dense.lite").arithmetic == "tflm"
+    assert run("dense.lite", "--operations").status == 0
+
+
 def test_the_arithmetic_is_named_and_changes_fully_connected_layers(tmp_path: Path) -> None:
     path = tmp_path / "dense.tflite"
     path.write_bytes(dense())

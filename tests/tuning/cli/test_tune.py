@@ -32,8 +32,11 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
     return partial(run_tune, monkeypatch, capfd)
 
 
-def test_what_a_kernel_refuses_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_a_kernel_refuses_is_one_sentence(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No error of the kernels' package reaches a user as a traceback, wherever a command meets it."""
+    monkeypatch.setattr("sys.argv", ["command"])
     app = typer.Typer()
 
     @app.command()
@@ -164,7 +167,7 @@ def test_completion_is_no_option_of_the_hidden_command(run) -> None:
     [
         (["missing.yaml"], "missing.yaml: no such file"),
         (["cifar1O"], "did you mean 'cifar10'?"),
-        (["."], "expected a YAML file, got a directory"),
+        (["."], "expected a YAML or .tflite file, got a directory"),
         (["net.yaml", "--target", "cortexm33"], "did you mean 'cortex-m33'?"),
         (["net.yaml", "--sram", "lots"], "--sram: expected a size such as 65536, 64K, 64KiB or 1M, got 'lots'"),
         (["net.yaml", "--flash", "0"], "--flash: expected"),
