@@ -76,6 +76,10 @@ CXN_INLINE int32_t CXN_LOCAL(requantise)(int32_t acc, cxn_real_channel factor)
         cxn_multiply_u32(magnitude, (uint32_t)factor.high) + (cxn_multiply_u32(magnitude, (uint32_t)factor.low) >> 32);
     const uint64_t quotient = cxn_shift_right_u64(product, factor.shift - 32) + cxn_bit_u64(product, factor.shift - 33);
     const int32_t scaled = quotient < 0x10000U ? (int32_t)quotient : 0x10000; /* more is all the same */
+    if (quotient > 0x80000000U || (quotient == 0x80000000U && acc >= 0)) {
+        /* What 32 bits do not hold is -2^31 to LiteRT, on either side, and the sum with a zero point below 0 wraps. */
+        return CXN_GET(OUTPUT_ZERO_POINT) < 0 ? CXN_OUT_MAX : CXN_OUT_MIN;
+    }
     return CXN_LOCAL(clamp)((acc < 0 ? -scaled : scaled) + CXN_GET(OUTPUT_ZERO_POINT));
 }
 #else

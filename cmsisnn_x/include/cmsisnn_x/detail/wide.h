@@ -49,7 +49,8 @@ CXN_INLINE int32_t CXN_LOCAL(requantise)(uint64_t acc, const cxn_wide_real_chann
                              (cxn_multiply_u32(below, low) >> 32);
     const uint64_t quotient = cxn_shift_right_u64(product, channel->shift - 32) + cxn_bit_u64(product, channel->shift - 33);
     const int32_t scaled = quotient < 0x20000U ? (int32_t)quotient : 0x20000; /* more is all the same */
-    return CXN_LOCAL(clamp)(is_negative ? -scaled : scaled);
+    /* What 32 bits do not hold is -2^31 to LiteRT, on either side. */
+    return CXN_LOCAL(clamp)(is_negative || quotient >= 0x80000000U ? -scaled : scaled);
 }
 #else
 #define CXN_CHANNEL_T cxn_wide_channel
