@@ -123,7 +123,10 @@ def _dense(layer: Layer, x: np.ndarray) -> np.ndarray:
         total = acc + layer.bias.astype(np.int64)
         total = total if scheme.bits == 16 else oracle.wrap32(total)
         scaled = oracle.round_half_away(total.astype(np.float64) * np.array(scheme.reals))
-        return oracle.clamp(scaled + scheme.output_zero_point, x.dtype, scheme.low, scheme.high)
+        # As LiteRT on the processors that it is held against: what 32 bits do not hold is -2^31, and sums wrap.
+        whole = np.where(np.abs(scaled + 0.5) > 2**31, -(2.0**31), scaled).astype(np.int64)
+        shifted = oracle.wrap32(whole + scheme.output_zero_point)
+        return oracle.clamp(shifted, x.dtype, scheme.low, scheme.high)
     return oracle.requantize(
         acc,
         layer.bias,
