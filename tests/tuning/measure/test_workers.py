@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +159,11 @@ def stop(command: list[str], records: Path, folder: Path, number: int, after: in
     temporary.mkdir()
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     environment = {**os.environ, "TMPDIR": str(temporary)}
-    process = subprocess.Popen(command, cwd=folder, text=True, start_new_session=True, env=environment, **pipes)
+    # Whoever runs the tests in the background may have SIGINT ignored, which a child would inherit.
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(
+        command, cwd=folder, text=True, start_new_session=True, env=environment, preexec_fn=heed, **pipes
+    )
     deadline = time.monotonic() + 120
     while (known := count(records)) < after:
         assert process.poll() is None, process.communicate()
