@@ -28,7 +28,7 @@ def limits_of(op: FileOp, out: Quantised) -> tuple[int, int]:
     return activation_range(activation_of(op), out.type, out.scale, out.zero_point)
 
 
-def require_alike(op: FileOp, *items: Quantised) -> None:
+def require_alike(*items: Quantised) -> None:
     """Integers that are compared or moved as they are have one scale and zero point."""
     if any(not item.is_scaled_as(items[0]) for item in items[1:]):
         got = " and ".join(f"{item.type} {item.scale:g}, {item.zero_point}" for item in items)

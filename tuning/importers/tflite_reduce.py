@@ -43,7 +43,7 @@ def _pool(kind: str) -> Converter:
     def convert(walk: Context, op: FileOp) -> None:
         x, out = walk.input(op), walk.output(op)
         require_type(x, "int8", "int16")
-        require_alike(op, x, out)
+        require_alike(x, out)
         kernel = (op.options["filter_height"], op.options["filter_width"])
         if min(kernel) < 1:
             raise Refused(f"expected a window from 1x1 on, got {kernel}")

@@ -11,6 +11,7 @@ from typing import Any
 
 from cmsisnn_x.affine import MULTIPLIER_MAX, ROUNDINGS, SHIFTS, Affine, AffineClamp, AffineMean
 from cmsisnn_x.affine_curves import Scheme
+from cmsisnn_x.checks import reach
 from cmsisnn_x.described import KINDS, scheme_from_dict
 from cmsisnn_x.layers import Layer, View
 
@@ -19,7 +20,6 @@ from .values import Expected, between, one_of, real, several
 MAX_ELEMENTS = 1 << 27
 MAX_CHANNELS = 1 << 24
 
-_INT32 = between(-(2**31), 2**31 - 1)
 _ELEMENT = between(-32768, 32767)
 _MULTIPLIER = between(0, MULTIPLIER_MAX)
 _SHIFT = between(*SHIFTS)
@@ -225,9 +225,7 @@ def _view_problem(layer: Layer) -> str | None:
         addressed, other = other, addressed
     if prod(view.shape) != other:
         return f"view.shape: expected {other} elements, got {prod(view.shape)}"
-    ways = [(size - 1) * step for size, step in zip(view.shape, view.steps, strict=True)]
-    least = view.offset + sum(min(way, 0) for way in ways)
-    most = view.offset + sum(max(way, 0) for way in ways)
+    least, most = reach(view)
     if least < 0 or most >= addressed:
         return f"view: expected elements 0..{addressed - 1}, got {least}..{most}"
     return None
