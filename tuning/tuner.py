@@ -339,6 +339,7 @@ def _plan(
         arithmetic=model.arithmetic,
         rewrites=model.rewrites,
         source=model.source,
+        source_names=model.source_names,
         **how,
     )
 

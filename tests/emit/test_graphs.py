@@ -25,7 +25,11 @@ from tuning.measure import folder
 from tuning.measure.layers import evaluate
 from tuning.model import graph_model
 from tuning.plan import Plan
+from tuning.plan.file import plan_problem, read_plan_file
+from tuning.plan.graph_fields import graph_problem
 from tuning.report import render_report
+from tuning.schemas import published
+from tuning.schemas.check import first_problem
 
 from .test_compile import COMPILERS, compile_for
 
@@ -66,6 +70,35 @@ def test_what_integers_stand_for_is_in_the_header(plans: dict[str, Plan]) -> Non
         assert np.float32(found[1]) == np.float32(tensor.scale)
         assert re.search(rf"#define TWO_OUTPUTS_{prefix}_ZERO_POINT +\(?{tensor.zero_point}\)?\n", config)
     assert re.search(r'#define TWO_OUTPUTS_ARITHMETIC +"tflm"\n', config)
+
+
+def test_names_of_the_file_stand_beside_pointers_and_scales(plans: dict[str, Plan]) -> None:
+    plan = replace(plans["two_outputs"], source_names=(("in:0",), ("boxes", "")))
+    texts = sources(project(plan))
+    assert re.search(r'\n \* input .*; not changed; the file\'s "in:0"\n', texts["two_outputs.h"])
+    assert re.search(r'\n \* output_0 .*; the file\'s "boxes"\n', texts["two_outputs.h"])
+    assert re.search(r"\n \* output_1 .*; must not overlap the others\n", texts["two_outputs.h"])
+    assert re.search(r'#define TWO_OUTPUTS_OUTPUT_0_SCALE +\S+f /\* "boxes" \*/\n', texts["two_outputs_config.h"])
+    assert '; the file\'s "in:0" */' in render(plan)["README.md"]
+    content = plan.to_dict()
+    assert [one.get("source_name") for one in (*content["inputs"], *content["outputs"])] == ["in:0", "boxes", None]
+    assert first_problem(published("plan-2"), content) is None
+    assert texts == sources(project(replace(plan)))
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_names_of_a_file_end_no_comment(compiler: str, plans: dict[str, Plan], tmp_path: Path) -> None:
+    nasty = ("*/ #error \"a\" /*", "??/\n#error b\\\n#error c\r", "\u2028\x1b[31m \ud800 /" + "*/" * 3000)
+    plan = replace(plans["two_outputs"], source_names=((nasty[0],), nasty[1:]))
+    content = plan.to_dict()
+    assert plan_problem(content) is graph_problem(content) is first_problem(published("plan-2"), content) is None
+    (tmp_path / "plan.json").write_text(plan.to_json(), encoding="utf-8")
+    read_plan_file(tmp_path / "plan.json")
+    tuning.emit(plan, tmp_path / "fw")
+    for file in ("two_outputs.h", "two_outputs_config.h", "README.md"):
+        assert (tmp_path / "fw" / file).read_text(encoding="ascii").replace("\n", "").isprintable()
+    flags = (*WARNINGS, "-Wcomment", "-trigraphs", "-O0", "-I", tmp_path / "fw")
+    assert compile_for("cortex-m4", compiler, *flags, "-c", tmp_path / "fw/two_outputs.c", "-o", tmp_path / "o") == ""
 
 
 def test_a_constant_is_an_array_and_no_parameter(plans: dict[str, Plan]) -> None:

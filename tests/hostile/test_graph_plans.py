@@ -44,6 +44,9 @@ def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
 
 STEM, JOIN, ACT, MEAN = 0, 3, 4, 5
 PAD, COPY, CAT, GROW = 0, 2, 4, 6
+SOURCE_NAME = {
+    "name": "x", "shape": [8, 6, 4], "dtype": "int8", "scale": 0.1, "zero_point": 0, "source_name": "\x1b[31m"
+}  # fmt: skip
 EDITS: dict[str, tuple[str, tuple[str | int, ...], Any, str]] = {
     "no scheme": ("residual", ("layers", STEM, "scheme"), None, "scheme: expected object, got None"),
     "a scheme of another kind": ("residual", ("layers", STEM, "scheme", "kind"), "sum", "one of kind 'affine', got"),
@@ -85,6 +88,7 @@ EDITS: dict[str, tuple[str, tuple[str | int, ...], Any, str]] = {
     "a shape of gigabytes": ("residual", ("inputs", 0, "shape"), [1 << 20, 1 << 20], "at most 134217728 elements"),
     "a type of nobody": ("residual", ("inputs", 0, "dtype"), "int4", "inputs[0].dtype: expected one of"),
     "a name of two lines": ("residual", ("inputs", 0, "name"), "a\nb", "inputs[0].name: expected a line"),
+    "a file's name that commands": ("residual", ("inputs", 0), SOURCE_NAME, "inputs[0].source_name: expected a line"),
     "an output that nobody writes": ("residual", ("outputs", 0, "name"), "x", "expected outputs that a node writes"),
     "an arithmetic of nobody": ("residual", ("arithmetic",), "mine", "arithmetic: expected 'tflm' or 'litert'"),
     "rewrites that command": ("residual", ("rewrites",), ["\x1b"], "rewrites: expected lines of printable text"),

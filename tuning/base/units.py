@@ -80,6 +80,18 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
+def one_line(text: str) -> str:
+    """A stranger's text as `line_problem` lets it pass: escaped where it would not print, and cut.
+
+    >>> one_line("two" + chr(10) + "lines")
+    'two\\\\nlines'
+    """
+    said = text if text.isprintable() else "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:LONGEST_LINE]
+    )
+    return said if len(said) <= LONGEST_LINE else f"{said[: LONGEST_LINE - 3]}..."
+
+
 def line_problem(value: object) -> str | None:
     """What is wrong with a text that is printed: it must not command a terminal, or begin a line of its own.
 

@@ -13,8 +13,11 @@ from cmsisnn_x.graph import Graph, Node, Tensor
 from cmsisnn_x.scheme import TensorType
 from tuning.plan import Plan
 
-from .cgen import C_TYPES
+from .cgen import C_TYPES, comment_text
 from .names import numbered
+
+LONGEST_NAME = 64
+"""Characters of a file's name for a tensor that a comment has room for."""
 
 
 def element(own: TensorType) -> str:
@@ -58,6 +61,8 @@ class Border:
         The C type.
     shape, order : str
         As C writes it, and what the axes are, in words.
+    called : str
+        What the model's file calls it, fit for a comment; empty where it does not.
     """
 
     name: str
@@ -66,6 +71,7 @@ class Border:
     shape: str
     order: str
     tensor: Tensor
+    called: str
 
     @property
     def size(self) -> str:
@@ -84,22 +90,44 @@ class Border:
             return {}
         return {f"{self.prefix}_SCALE": float_text(tensor.scale), f"{self.prefix}_ZERO_POINT": tensor.zero_point}
 
+    def notes(self) -> dict[str, str]:
+        """What stands beside the macro of its scale."""
+        name = f"{self.prefix}_SCALE"
+        return {name: self.called} if self.called and name in self.macros() else {}
+
 
 def borders(plan: Plan) -> tuple[tuple[Border, ...], tuple[Border, ...]]:
     """The network's inputs and its outputs."""
     found = []
-    for side, tensors in (("input", plan.inputs), ("output", plan.outputs)):
+    is_image = plan.wiring is None  # three axes of a file may be anything
+    called = plan.source_names or (("",) * len(plan.inputs), ("",) * len(plan.outputs))
+    for side, tensors, theirs in zip(("input", "output"), (plan.inputs, plan.outputs), called, strict=True):
         names = numbered(side, len(tensors))
         found.append(
             tuple(
                 Border(
                     name, f"{plan.model}_{name}".upper(), element(tensor.type), shape_text(tensor.shape),
-                    "height, width, channels" if len(tensor.shape) == 3 else "in order", tensor,
+                    "height, width, channels" if is_image and len(tensor.shape) == 3 else "in order", tensor,
+                    _called(own),
                 )
-                for name, tensor in zip(names, tensors, strict=True)
+                for name, tensor, own in zip(names, tensors, theirs, strict=True)
             )
         )  # fmt: skip
     return found[0], found[1]
+
+
+def _called(name: str) -> str:
+    """A name of anybody's file inside a comment.
+
+    Examples
+    --------
+    >>> _called("serving_default_input:0"), _called("x */ int y; //" + "z" * 99)
+    ('"serving_default_input:0"', '"x * / int y; / /zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz..."')
+    """
+    text = comment_text(name)
+    if not text:
+        return ""
+    return f'"{text}"' if len(text) <= LONGEST_NAME else f'"{text[: LONGEST_NAME - 3]}..."'
 
 
 def sizes(sides: Sequence[Border]) -> dict[str, int | str]:

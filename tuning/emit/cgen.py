@@ -70,20 +70,21 @@ def macro(name: str, value: int | str) -> str:
     return f"#define {check_identifier(name, 'macro')} {text}"
 
 
-def macros(values: Mapping[str, int | str]) -> str:
-    """The macros of a mapping, in its order, values in one column.
+def macros(values: Mapping[str, int | str], notes: Mapping[str, str] | None = None) -> str:
+    """The macros of a mapping, in its order, values in one column; `notes`, fit for a comment, stand behind some.
 
     Examples
     --------
-    >>> print(macros({"A_IN_H": 8, "A_STRIDE_X": 2}))
-    #define A_IN_H     8
+    >>> print(macros({"A_IN_H": 8, "A_STRIDE_X": 2}, {"A_IN_H": "rows"}))
+    #define A_IN_H     8 /* rows */
     #define A_STRIDE_X 2
     """
     width = max(map(len, values), default=0)
     lines = []
     for name, value in values.items():
         head, _, text = macro(name, value).rpartition(f"{name} ")
-        lines.append(f"{head}{name:<{width}} {text}")
+        note = f" /* {notes[name]} */" if notes and name in notes else ""
+        lines.append(f"{head}{name:<{width}} {text}{note}")
     return "\n".join(lines)
 
 

@@ -131,6 +131,11 @@ class Project:
         return [*found, "OUTPUT"]
 
     @property
+    def notes(self) -> dict[str, str]:
+        """What stands beside macros of the network."""
+        return {name: text for side in (*self.inputs, *self.outputs) for name, text in side.notes().items()}
+
+    @property
     def has_in_place(self) -> bool:
         return any(layer.can_be_in_place for layer in self.layers)
 

@@ -114,6 +114,14 @@ class Model:
         """What it gives."""
         return self.ports[1] if self.ports else _ports(self.graph, self.graph.outputs)
 
+    @property
+    def source_names(self) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+        """What the file calls inputs and outputs; None where it says no more than the graph."""
+        if self.ports is None:
+            return None
+        inputs, outputs = (tuple(port.name for port in side) for side in self.ports)
+        return inputs, outputs
+
     def network(self) -> cmsisnn_x.Network:
         """The same layers, with the same weights, on the host.
 

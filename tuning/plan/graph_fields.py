@@ -52,6 +52,8 @@ def _problems(plan: Mapping[str, Any]) -> Iterator[str]:
             return
         for at, tensor in enumerate(tensors):
             yield from (f"{key}[{at}].{problem}" for problem in _tensor_problems(tensor))
+            if "source_name" in tensor and (problem := line_problem(tensor["source_name"])):
+                yield f"{key}[{at}].source_name: {problem}"
     for at, state in enumerate(plan.get("states", [])):
         if problem := line_problem(state.get("write")):
             yield f"states[{at}].write: {problem}"

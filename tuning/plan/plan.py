@@ -23,6 +23,7 @@ from cmsisnn_x.variant import Variant
 from ..base.files import write_atomically
 from ..base.html import table
 from ..base.options import Budget
+from ..base.units import one_line
 from ..target import Target
 
 if TYPE_CHECKING:
@@ -246,6 +247,8 @@ class Plan:
     """What was rewritten between the model's file and this graph, without changing a byte of the outputs."""
     source: bytes | None = field(default=None, repr=False, compare=False)
     """The ``.tflite`` file, which the folder gets a copy of; of plan.json only its digest is part."""
+    source_names: tuple[tuple[str, ...], tuple[str, ...]] | None = None
+    """What that file calls the inputs and the outputs; empty where it has no name."""
 
     @cached_property
     def graph(self) -> Graph:
@@ -293,7 +296,7 @@ class Plan:
         """The content of plan.json."""
         elsewhere = (
             "target", "layers", "arena_bytes", "regions", "pareto", "check", "paper", "tables",
-            "wiring", "arithmetic", "rewrites", "source",
+            "wiring", "arithmetic", "rewrites", "source", "source_names",
         )  # fmt: skip
         own = {f.name: as_json(getattr(self, f.name)) for f in fields(self) if f.name not in elsewhere}
         target = {"target": self.target.name, "core": self.target.core, "clock_hz": self.target.clock_hz}
@@ -320,6 +323,9 @@ class Plan:
         if self.wiring is not None:
             for key, tensors in (("inputs", self.inputs), ("outputs", self.outputs), ("constants", self.constants)):
                 found[key] = [tensor_to_dict(tensor) for tensor in tensors]
+            for key, names in zip(("inputs", "outputs"), self.source_names or (), strict=False):
+                for entry, name in zip(found[key], names, strict=True):
+                    entry |= {"source_name": one_line(name)} if name else {}
             if states := self.wiring.states:
                 known = self.wiring.tensors
                 found["states"] = [

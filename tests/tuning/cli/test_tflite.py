@@ -58,7 +58,9 @@ def test_a_network_is_called_after_its_file(file: str, name: str) -> None:
 def test_a_name_of_ones_own_is_that_of_all_symbols(run, tmp_path: Path) -> None:
     assert run("dense.tflite", "--name", "other", "-q").status == 0
     assert (tmp_path / "build" / "other" / "other.h").is_file()
-    assert "other_run(" in (tmp_path / "build" / "other" / "other.h").read_text(encoding="utf-8")
+    header = (tmp_path / "build" / "other" / "other.h").read_text(encoding="utf-8")
+    assert "other_run(" in header
+    assert 'the file\'s "x"' in header
     refused = run("dense.tflite", "--name", "in t")
     assert (refused.status, refused.err.count("\n")) == (2, 1)
     assert "name: expected a C identifier" in refused.err
