@@ -187,6 +187,24 @@ def test_input_may_be_strided_or_read_only(layers: list[Layer], batch: np.ndarra
     assert_bit_exact(network.run(frozen), expected)
 
 
+def test_one_sample_in_any_guise(layers: list[Layer], batch: np.ndarray) -> None:
+    """What the short way for one contiguous sample does not take goes the long way."""
+    network, x = Network(layers), batch[0]
+    expected = network.run(batch[:1])[0]
+    frozen = x.copy()
+    frozen.flags.writeable = False
+    wide = np.stack([x, x], axis=-1)
+    for same in (x, frozen, wide[..., 0], np.asfortranarray(x), memoryview(x.copy())):
+        assert_bit_exact(network.run(same), expected)
+    if x.dtype == np.int16:
+        with pytest.raises(DtypeError):
+            network.run(x.byteswap().view(x.dtype.newbyteorder()))
+    with pytest.raises(DtypeError):
+        network.run(x.view(f"u{x.dtype.itemsize}"))
+    with pytest.raises(ShapeError):
+        network.run(x[None, None])
+
+
 def test_missing_bias_is_zero() -> None:
     layer = conv("c", "q7", (5, 5, 4), 6, (3, 3))
     x = random_array(np.random.default_rng(2), (5, 5, 4), np.int8)
