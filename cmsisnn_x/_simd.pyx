@@ -51,7 +51,7 @@ cdef extern from "simd.h" nogil:
 
     ctypedef struct simd_pair:
         simd_rescaling a, b, out
-        int32_t left_shift, sign, low, high
+        int32_t left_shift, sign, low, high, is_line
 
     ctypedef struct simd_isa:
         const char *name
@@ -62,6 +62,8 @@ cdef extern from "simd.h" nogil:
         simd_pool avg_pool[2]
         void (*relu[2])(const void *, void *, size_t) noexcept nogil
         void (*pair[2])(int, const simd_pair *, const void *, const void *, void *, size_t, size_t) noexcept nogil
+
+    void simd_find_line(simd_pair *, void (*)(int, const simd_pair *, const void *, const void *, void *, size_t, size_t) noexcept nogil) noexcept nogil
 
     int SIMD_ALIGNMENT
     const char *const *simd_built() noexcept nogil
@@ -203,6 +205,10 @@ cdef extern from "network.h" nogil:
 
 # A fully connected layer packs its weights from this many samples on; below, packing costs more than it saves.
 cdef Py_ssize_t PACK_SAMPLES = 4
+
+
+# A sum of so many bytes is worth looking for its line, which takes as long as 65536.
+cdef size_t LINE_ELEMENTS = 1024
 
 
 def built():
@@ -657,8 +663,11 @@ cdef class Executor:
             step.packed = data
             step.int_bits = int_bits
 
-    def pair(self, str op, bint wide, size_t count, size_t period, scheme, size_t samples=1):
-        """add, multiply, maximum, minimum; the second tensor has `period` elements and is repeated."""
+    def pair(self, str op, bint wide, size_t count, size_t period, scheme, size_t samples=1, bint once=True):
+        """add, multiply, maximum, minimum; the second tensor has `period` elements and is repeated.
+
+        One that runs more than `once` is worth what makes it fast.
+        """
         cdef:
             simd_step *step = self._append(SIMD_PAIR, wide, count, samples)
             simd_pair *p = &step.of.pair
@@ -674,6 +683,8 @@ cdef class Executor:
             p.a.zero_point, p.b.zero_point = scheme.left_zero_point, scheme.right_zero_point
         if op in ("add", "multiply"):
             p.out = rescaling(scheme.output_zero_point, scheme.multiplier, scheme.shift)
+        if op == "add" and not wide and not once and count * samples >= LINE_ELEMENTS:
+            simd_find_line(p, step.pair_of)
 
     def look_up(self, size_t count, table):
         """Every byte through a table of 256 entries."""

@@ -21,7 +21,7 @@ from ._shared import AFFINE_ALIKE, ALIKE, same_shape
 def _pair(kind: str) -> Callable[[Any, Layer, Mapping[str, np.ndarray]], None]:
     def append(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray]) -> None:
         sizes = [prod(shape) for shape in layer.input_shapes]
-        executor.pair(kind, layer.type.bits == 16, *sizes, layer.scheme, layer.samples)
+        executor.pair(kind, layer.type.bits == 16, *sizes, layer.scheme, layer.samples, once=False)
 
     return append
 

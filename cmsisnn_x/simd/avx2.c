@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* AVX2: PMADDWD for both widths, int8 widened while it is lowered. PMADDUBSW saturates and is of no use here; a pair of
- * -32768 * -32768 makes PMADDWD return 0x80000000, which is exact modulo 2^32.
+/* AVX2: PMADDWD for both widths, int8 widened while it is lowered; a pair of -32768 * -32768 makes it return 0x80000000,
+ * which is exact modulo 2^32. PMADDUBSW saturates: of use for one pixel alone, see gemv.h. What trained networks would
+ * need besides, for pairs of weights beyond 128 in size (2 to 10 % of the pairs, half of all vectors), costs what it saves.
  * Compiled a second time with AVX-VNNI: VPDPBUSD for int8 convolution, VPDPWSSD elsewhere. */
 #include <immintrin.h>
 
 #include "common.h"
 #include "four_rows.h"
+#include "line.h"
 
 #define UNROLL _Pragma("GCC unroll 16")
 #define VEC __m256i
@@ -28,7 +30,9 @@
 #define PIXELS 6
 #define SPLITS 4
 #define TILES(TILE) \
-    TILE(1, 1, 4) TILE(2, 1, 4) TILE(4, 1, 2) TILE(6, 1, 1) TILE(1, 2, 4) TILE(2, 2, 2) TILE(4, 2, 1) TILE(6, 2, 1)
+    TILE(1, 1, 4) TILE(2, 1, 4) TILE(4, 1, 2) TILE(6, 1, 1) \
+    TILE(1, 2, 4) TILE(2, 2, 2) TILE(3, 2, 1) TILE(4, 2, 1) TILE(5, 2, 1) TILE(6, 2, 1)
+#define EVEN_TILES 1
 
 ALWAYS_INLINE __m256i broadcast_dword(const void *p)
 {
@@ -188,9 +192,12 @@ ALWAYS_INLINE void widen_bytes(int16_t *restrict to, const int8_t *restrict from
 #define FN(name) q7_##name
 #define T int8_t
 #define HAS_AFFINE 1
-#define STORE(out, acc, requant, n) store_some(out, bytes_of(words_of(shift_and_floor(acc, requant))), n, LANES, 1)
-#define STORE_AFFINE(out, acc, r, n) store_some(out, bytes_of(words_of(rescale_lanes(acc, r))), n, LANES, 1)
-#define STORE_NEAR(out, acc, r, n) store_some(out, bytes_of(words_of(rescale_near(acc, r))), n, LANES, 1)
+#define Q7_STORE(out, acc, requant, n) store_some(out, bytes_of(words_of(shift_and_floor(acc, requant))), n, LANES, 1)
+#define Q7_STORE_AFFINE(out, acc, r, n) store_some(out, bytes_of(words_of(rescale_lanes(acc, r))), n, LANES, 1)
+#define Q7_STORE_NEAR(out, acc, r, n) store_some(out, bytes_of(words_of(rescale_near(acc, r))), n, LANES, 1)
+#define STORE Q7_STORE
+#define STORE_AFFINE Q7_STORE_AFFINE
+#define STORE_NEAR Q7_STORE_NEAR
 #ifdef __AVXVNNI__
 /* Inputs plus 128, so that they are unsigned; -128 * (sum of weights) goes into the sums. */
 #define LT uint8_t
@@ -230,6 +237,33 @@ ALWAYS_INLINE void offset_bytes(uint8_t *restrict to, const int8_t *restrict fro
 #undef LOWER_ROW
 #undef DOT
 #undef STORE
+
+#ifndef __AVXVNNI__
+#include "gemv.h"
+#undef T
+#undef HAS_AFFINE
+#include "winograd.h"
+
+static size_t q7_any_packed_bytes(const simd_geometry *g)
+{
+    return gemv_pays(g) ? gemv_all_packed_bytes(g) : wino_pays(g) ? wino_packed_bytes(g) : q7_packed_bytes(g);
+}
+static size_t q7_any_scratch_bytes(const simd_geometry *g)
+{
+    return gemv_pays(g) ? gemv_scratch_bytes(g) : wino_pays(g) ? wino_scratch_bytes(g) : q7_scratch_bytes(g);
+}
+static void q7_any_pack(const simd_geometry *g, const void *weights, const void *bias, void *packed)
+{
+    (gemv_pays(g) ? gemv_all_pack : wino_pays(g) ? wino_pack : q7_pack)(g, weights, bias, packed);
+}
+static void q7_any_run(const simd_geometry *g, const void *packed, const void *in, void *out, void *scratch)
+{
+    (gemv_pays(g) ? gemv_all_run : wino_pays(g) ? wino_run : q7_run)(g, packed, in, out, scratch);
+}
+#define CONVOLVE_Q7(name) q7_any_##name
+#define T int8_t
+#define HAS_AFFINE 1
+#endif
 
 /* ---- q7 depthwise, widened ---- */
 #define FN(name) q7w_##name

@@ -5,6 +5,7 @@
 
 #include "common.h"
 #include "four_rows.h"
+#include "line.h"
 
 #define UNROLL _Pragma("GCC unroll 16")
 #define VEC int32x4_t

@@ -3,7 +3,9 @@
 
 #include "common.h"
 
-#define SHARE_SAMPLES 4
+/* Samples that a thread takes at once: few, so that none works on alone for long at the end. */
+#define SHARE_SAMPLES_MAX 4
+#define SHARE_TURNS 128
 
 /* T has 256 entries and is indexed by a byte: -1 is entry 255. */
 void simd_look_up_q7(const int8_t *x, const int8_t *table, int int_bits, int8_t *out, size_t count)
@@ -202,10 +204,11 @@ void simd_network_run(const simd_network *network, const void *const *in, void *
 void simd_network_share(const simd_network *network, const void *const *in, void *const *out, ptrdiff_t samples,
                         simd_counter *counter, void *workspace)
 {
+    const ptrdiff_t turn = min_ptrdiff(samples / SHARE_TURNS + 1, SHARE_SAMPLES_MAX);
     for (;;) {
-        const ptrdiff_t first = SIMD_FETCH_ADD(&counter->next, SHARE_SAMPLES);
+        const ptrdiff_t first = SIMD_FETCH_ADD(&counter->next, turn);
         if (first >= samples)
             return;
-        simd_network_run(network, in, out, first, min_ptrdiff(first + SHARE_SAMPLES, samples), workspace);
+        simd_network_run(network, in, out, first, min_ptrdiff(first + turn, samples), workspace);
     }
 }

@@ -36,6 +36,17 @@ PAIR(minimum, clamp(x < y ? x : y, p.low, p.high))
 #undef OUTPUT
 #undef PAIR
 
+NEVER_INLINE void FN(line_all)(const simd_pair *p, const T *a, const T *b, T *out, ptrdiff_t count, ptrdiff_t period)
+{
+    /* Of bytes alone. */
+    for (ptrdiff_t i = 0; i < count; i += period == 1 ? count : period)
+        if (period == 1)
+            line_run(&p->line, (const int8_t *)a, (const int8_t *)b, (int8_t *)out, count, 0);
+        else
+            line_run(&p->line, (const int8_t *)a + i, (const int8_t *)b, (int8_t *)out + i,
+                     min_ptrdiff(period, count - i), 1);
+}
+
 static void FN(pair)(int op, const simd_pair *p, const void *a, const void *b, void *out, size_t count, size_t period)
 {
     static void (*const functions[SIMD_PAIRS])(const simd_pair *, const T *, const T *, T *, ptrdiff_t, ptrdiff_t) = {
@@ -44,5 +55,9 @@ static void FN(pair)(int op, const simd_pair *p, const void *a, const void *b, v
         [SIMD_MAXIMUM] = FN(maximum_all),
         [SIMD_MINIMUM] = FN(minimum_all),
     };
+    if (op == SIMD_ADD && p->is_line) {
+        FN(line_all)(p, a, b, out, (ptrdiff_t)count, (ptrdiff_t)period);
+        return;
+    }
     functions[op](p, a, b, out, (ptrdiff_t)count, (ptrdiff_t)period);
 }

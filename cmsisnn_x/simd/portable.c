@@ -3,6 +3,7 @@
  * shape that compilers turn into their target's multiply-add (PMADDWD on any x86-64). */
 #include "common.h"
 #include "four_rows.h"
+#include "line.h"
 
 #define LT int16_t
 #define PW int16_t

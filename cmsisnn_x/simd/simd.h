@@ -67,11 +67,20 @@ typedef struct {
     int32_t zero_point, multiplier, left, right;
 } simd_rescaling;
 
+/* Factors of a sum of bytes as line.h has them: words of a below and of b above. */
+#define SIMD_LINE_BITS 12
+typedef struct {
+    int32_t high, low, c_high, c_low;
+    int32_t shift, lowest, highest;
+} simd_line;
+
 /* Two tensors, element by element; `out.zero_point` is added. */
 typedef struct {
     simd_rescaling a, b, out;
     int32_t left_shift, sign; /* of sums */
     int32_t low, high;
+    int32_t is_line; /* `line` gives the same bytes */
+    simd_line line;
 } simd_pair;
 
 enum { SIMD_ADD, SIMD_MULTIPLY, SIMD_MAXIMUM, SIMD_MINIMUM, SIMD_PAIRS };
@@ -91,6 +100,10 @@ typedef struct {
     /* `b` has `period` elements and is repeated. */
     void (*pair[2])(int op, const simd_pair *p, const void *a, const void *b, void *out, size_t count, size_t period);
 } simd_isa;
+
+/* Whether a sum of bytes is a line: `pair_of` is a table's function, which is asked for all pairs. */
+void simd_find_line(simd_pair *p, void (*pair_of)(int op, const simd_pair *p, const void *a, const void *b, void *out,
+                                                  size_t count, size_t period));
 
 /* Names of the tables that were built, best first; NULL ends the list. */
 const char *const *simd_built(void);

@@ -11,6 +11,11 @@
  * STORE_AFFINE(out, acc, rescaling, n). NEAR, LOAD_NEAR and STORE_NEAR are the same for SIMD_AFFINE_NEAR.
  */
 
+/* Whether tiles of every size are there, so that the last two of a strip are best alike. */
+#ifndef EVEN_TILES
+#define EVEN_TILES 0
+#endif
+
 /* Results of a scheme that no vectors are made for. */
 ALWAYS_INLINE void FN(store_lanes)(T *out, const void *acc, const simd_requant *requant, ptrdiff_t channel, int n)
 {
@@ -179,10 +184,12 @@ static void FN(strip)(const FN(job) *job, T *out, ptrdiff_t pixels)
         const int32_t *sums = job->sums + oc;
         T *to = out + oc;
         FN(tile_function) tile = FN(choose_tile)(job->requant.kind, PIXELS, vectors);
-        for (ptrdiff_t i = 0; i < pixels; i += PIXELS) {
-            const ptrdiff_t valid = min_ptrdiff(pixels - i, PIXELS);
-            if (valid < PIXELS)
+        for (ptrdiff_t i = 0, valid = PIXELS; i < pixels; i += valid) {
+            const ptrdiff_t left = pixels - i;
+            if (left < (EVEN_TILES ? 2 : 1) * PIXELS && left != PIXELS) {
+                valid = left > PIXELS ? (left + 1) / 2 : left;
                 tile = FN(choose_tile)(job->requant.kind, valid, vectors);
+            }
             tile(job, job->offsets + i, weights, sums, to + i * job->out_ch, (int)valid, (int)channels);
         }
     }

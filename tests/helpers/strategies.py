@@ -27,6 +27,10 @@ def filled(fill: str, rng: np.random.Generator, shape, dtype) -> np.ndarray:
         return rng.integers(-3, 4, shape, dtype)
     if fill in ("lowest", "highest"):
         return np.full(shape, info.min if fill == "lowest" else info.max, dtype)
+    if fill == "ends":
+        return rng.choice(np.array([info.min, info.max], dtype), shape)
+    if fill == "symmetric":
+        return rng.integers(info.min + 1, info.max, shape, dtype, endpoint=True)
     return random_array(rng, shape, dtype)
 
 

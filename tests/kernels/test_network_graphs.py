@@ -106,6 +106,23 @@ def test_sums_of_any_scales(seed, a, b, out, za, zb, zo, period, wide) -> None:
         check(single(layer), np.random.default_rng(seed), isa, 1)
 
 
+@ISAS
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(
+    "numbers", [(0.05, 0.05, 0.05), (0.05, 0.05, 0.1), (0.02, 0.07, 0.06), (0.1, 0.004, 0.3), (0.5, 0.003, 0.002)]
+)
+def test_sums_of_all_pairs_of_bytes(numbers: tuple[float, float, float], sign: int, isa: str) -> None:
+    """Long sums run another way where that gives the same bytes: equal scales have many halves to round."""
+    bytes_of = np.arange(-128, 128, dtype=np.int8)
+    x, y = np.repeat(bytes_of, 256), np.tile(bytes_of, 256)
+    for points, limits in (((-128, -128, -128), (-128, 127)), ((3, -7, 5), (5, 100))):
+        scheme = AffineSum.of(numbers, points, limits, sign=sign)
+        for period in (65536, 256, 1):
+            layer = Layer("sum", "add", "int8", x.shape, x.shape, more_inputs=((period,),), scheme=scheme)
+            expected = scheme.apply(x, np.resize(y[:period], x.shape)).astype(np.int8)
+            assert_bit_exact(Network(single(layer), isa=isa).run((x, y[:period].copy())), expected)
+
+
 @given(seeds, st.sampled_from(("maximum", "minimum")), st.sampled_from((1, 5, 40)), st.booleans())
 def test_extremes(seed, op, period, wide) -> None:
     layer = Layer(

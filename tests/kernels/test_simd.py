@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -49,6 +50,32 @@ def test_every_instruction_set_equals_the_oracle(op: str, data: st.DataObject) -
 @pytest.mark.parametrize("out_w", [1, 5, 8, 13, 16, 17, 31, 33])
 def test_tile_edges(dtype: str, out_ch: int, out_w: int) -> None:
     check(fixed_case("convolve", dtype, (3, out_w, 5), out_ch, (3, 3), (1, 1), (1, 1), (3, out_w)))
+
+
+@pytest.mark.parametrize("fixed", [partial(fixed_case, dtype="q7"), fixed_affine_case], ids=["q7", "int8"])
+@pytest.mark.parametrize("fill", ["random", "lowest", "highest", "ends"])
+@pytest.mark.parametrize("kernel", [(3, 3), (5, 5), (3, 5), (4, 3), (1, 5)])
+def test_windows_of_three_and_five(fixed, fill: str, kernel: tuple[int, int]) -> None:
+    """Where Winograd's algorithm is used: every width up to some tiles, strides along columns, several strips."""
+    first = (kernel[0] // 2, kernel[1] // 2)
+    for width in range(1, 11):
+        check(fixed("convolve", shape=(4, width, 48), out_ch=21, kernel=kernel, stride=(1, 1), first=first,
+                    size=(4, width), fill=fill))  # fmt: skip
+    for stride, size in ((1, (33, 29)), (2, (17, 29))):
+        check(fixed("convolve", shape=(33, 29, 16), out_ch=24, kernel=kernel, stride=(stride, 1), first=first,
+                    size=size, fill=fill))  # fmt: skip
+
+
+@pytest.mark.parametrize("fixed", [partial(fixed_case, dtype="q7"), fixed_affine_case], ids=["q7", "int8"])
+@pytest.mark.parametrize("fill", ["random", "lowest", "highest", "ends", "symmetric"])
+@pytest.mark.parametrize("in_ch", [1, 5, 31, 32, 33, 640])
+def test_one_output_pixel(fixed, fill: str, in_ch: int) -> None:
+    """As fully connected layers of one sample are."""
+    for out_ch in (1, 7, 8, 9, 16, 17, 24, 31, 32, 41):
+        check(fixed("convolve", shape=(1, 1, in_ch), out_ch=out_ch, kernel=(1, 1), stride=(1, 1), first=(0, 0),
+                    size=(1, 1), fill=fill))  # fmt: skip
+        check(fixed("convolve", shape=(3, 2, in_ch), out_ch=out_ch, kernel=(3, 3), stride=(2, 2), first=(0, 1),
+                    size=(1, 1), fill=fill))  # fmt: skip
 
 
 @pytest.mark.parametrize("op", ["convolve", "depthwise_convolve"])
@@ -184,6 +211,11 @@ def sample_cases() -> list[SimdCase | AffineCase]:
     cases.append(fixed_case("convolve", "q7", (9, 17, 20), 37, (3, 3), (1, 1), (1, 1), (9, 17)))
     cases.append(fixed_case("convolve", "q15", (9, 17, 20), 37, (3, 3), (1, 1), (1, 1), (9, 17)))
     cases.append(fixed_affine_case("convolve", (9, 17, 20), 37, (3, 3), (1, 1), (1, 1), (9, 17)))
+    for fill in ("ends", "symmetric"):
+        cases.append(fixed_affine_case("convolve", (1, 1, 37), 19, (1, 1), (1, 1), (0, 0), (1, 1), fill))
+        for kernel in ((3, 3), (5, 5)):
+            cases.append(fixed_case("convolve", "q7", (9, 17, 16), 19, kernel, (1, 1), (1, 2), (9, 17), fill))
+            cases.append(fixed_affine_case("convolve", (9, 17, 16), 19, kernel, (1, 1), (1, 2), (9, 17), fill))
     return cases
 
 
