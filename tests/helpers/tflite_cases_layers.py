@@ -42,7 +42,8 @@ def conv(
     name: str, x: Sequence[int] = (1, 6, 5, 3), kernel: tuple[int, int] = (3, 3), channels: int = 5, *,
     depthwise: bool = False, depth: int | None = None, padding: str = "SAME", stride: tuple[int, int] = (1, 1),
     dilation: tuple[int, int] = (1, 1), activation: str = "NONE", dtype: str = "INT8", per_channel: bool = True,
-    bias: bool = True, zero_point: int | None = None, explicit_none: bool = False, **bias_fields: Any,
+    bias: bool = True, zero_point: int | None = None, explicit_none: bool = False, scales: float = 1.0,
+    **bias_fields: Any,
 ) -> Case:  # fmt: skip
     """`depth` of a filter tells the groups; of a depthwise one `channels` tells the multiplier."""
     source = q(f"{name} x", x, dtype)
@@ -50,6 +51,7 @@ def conv(
     shape = (1, *kernel, channels) if depthwise else (channels, *kernel, depth or x[3])
     w = weights_of(name, shape, channels, 3 if depthwise else 0, per_channel, source)
     assert isinstance(w.data, np.ndarray)
+    w = replace(w, scale=np.asarray(w.scale) * np.float32(scales))
     assert padding in ("SAME", "VALID")
     own: Any = padding
     size, _ = oracle.window_geometry((x[1], x[2]), kernel, stride, dilation, own)
@@ -80,7 +82,7 @@ def conv(
 def dense(
     name: str, x: Sequence[int] = (2, 12), rows: int = 5, *, columns: int | None = None, out: Sequence[int] = (2, 5),
     activation: str = "NONE", dtype: str = "INT8", per_channel: bool = False, bias: str = "there", version: int = 4,
-    keep: bool = False, scales: float = 1.0, **bias_fields: Any,
+    keep: bool = False, scales: float = 1.0, output_zero_point: int | None = None, **bias_fields: Any,
 ) -> Case:  # fmt: skip
     """`bias` is there, none (-1), or not even an operand."""
     source = replace(q(f"{name} x", x, dtype), name="x")
@@ -88,6 +90,8 @@ def dense(
     w = weights_of(name, (rows, columns), rows, 0, per_channel, source)
     w = replace(w, scale=np.asarray(w.scale) * np.float32(scales))
     result = replace(q(f"{name} y", out, dtype, scale=1.5 if dtype == "INT8" else 0.05), name="y")
+    if output_zero_point is not None:
+        result = replace(result, zero_point=output_zero_point)
     b = replace(bias_of(name, rows, source, w), **bias_fields)
     inputs = ["x", "w", *({"there": ["b"], "none": [None], "absent": []}[bias])]
     options = {"fused_activation_function": activation, "keep_num_dims": keep}
@@ -128,12 +132,14 @@ def pool(
 
 
 def mean(
-    name: str, x: Sequence[int], axes: Sequence[int], *, keep: bool = True, dtype: str = "INT8", same: bool = False
-) -> Case:
+    name: str, x: Sequence[int], axes: Sequence[int], *, keep: bool = True, dtype: str = "INT8", same: bool = False,
+    output_scale: float | None = None,
+) -> Case:  # fmt: skip
     source = replace(q(f"{name} x", x, dtype), name="x")
     gone = {axis % len(x) for axis in axes}
     shape = [1 if axis in gone else size for axis, size in enumerate(x) if keep or axis not in gone]
     out = replace(source if same else q(f"{name} y", None, dtype), name="y", shape=shape)
+    out = replace(out, scale=output_scale or out.scale)
 
     def expect(values: Values, arithmetic: Arithmetic) -> np.ndarray:
         return np.asarray(oracle.mean(values["x"], axis=axes, keep_dims=keep, **between(source, out)))

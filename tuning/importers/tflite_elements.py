@@ -53,6 +53,9 @@ def _sum(sign: int) -> Converter:
             (a.scale, b.scale, out.scale), (a.zero_point, b.zero_point, out.zero_point), limits_of(op, out),
             sign=sign, dtype=a.type,
         )  # fmt: skip
+        least = 2 * max(a.scale, b.scale) / 2**scheme.left_shift
+        if out.scale <= least:
+            raise Refused(f"expected an output scale above {least:g}, where TFLM and LiteRT abort, got {out.scale:g}")
         walk.builder.pair(walk.name(op, "add" if sign > 0 else "sub"), "add", a, b, out, scheme)
         walk.become(op, out)
 

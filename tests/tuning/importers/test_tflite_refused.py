@@ -221,7 +221,14 @@ REFUSED: dict[str, tuple[Case, str]] = {
         replace(but("MUL alike", a={"scale": 1e30}, b={"scale": 1e30}), arithmetics=("litert",)),
         "real: expected a finite factor of at least 0, got inf",
     ),
-    "a sum whose factor is too large": (but("ADD alike", a={"scale": 1e30}), "expected a multiplier in 0..2147483647"),
+    "a sum whose factor is too large": (
+        but("ADD alike", a={"scale": 1e30}),
+        "expected an output scale above 1.90735e+24, where TFLM and LiteRT abort, got 0.0"
+    ),
+    "a difference of int16 whose factor is 1": (
+        pair("SUB", "one", dtype="INT16", own=(0.5, 0.25, 2.0**-15)),
+        "expected an output scale above 3.05176e-05, where TFLM and LiteRT abort, got 3.05176e-05"
+    ),
     "an alpha that is no number": (
         but("LEAKY_RELU 0.1", options={"alpha": float("nan")}), "expected a finite factor of at least 0, got nan"
     ),

@@ -66,7 +66,8 @@ CXN_NOINLINE void CXN_LOCAL(band_pool)(CXN_LOCAL(band) *band, int32_t done)
         const int32_t start = band->pooled * CXN_BAND_STRIDE - CXN_BAND_PAD;
         const int32_t low = CXN_MAX(start, 0);
         const int32_t end = CXN_MIN(start + CXN_BAND_KERNEL, CXN_BAND_COUNT);
-        if (end > done) {
+        /* One step that is all lines leaves none for later, which GCC does not see, and warns of what it makes of them. */
+        if (CXN_BAND_STEP < CXN_BAND_COUNT && end > done) {
             const int32_t first = low < done ? low : low - low % CXN_BAND_STEP;
             if (first != band->first)
                 for (int32_t line = low; line < done; line++)
