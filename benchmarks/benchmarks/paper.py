@@ -116,3 +116,16 @@ def with_zero_points(layer: Layer) -> Layer:
         bias=draw("bias", (channels,), "q7").astype(np.int32),
         scheme=Affine(-7, 3, multiplier, shift, -128, 127),
     )  # fmt: skip
+
+
+def trained(layer: Layer) -> Layer:
+    """A layer of int8 with weights as training leaves them, normal and within -127..127, and ReLU in the zero point."""
+    layer = with_zero_points(layer)
+    assert isinstance(layer.scheme, Affine)
+    assert layer.weights is not None
+    drawn = np.random.default_rng(zlib.crc32(f"{layer.name}/trained".encode())).normal(0, 36, layer.weights.shape)
+    multiplier, shift = layer.scheme.multiplier, layer.scheme.shift
+    return replace(
+        layer, weights=np.clip(np.rint(drawn), -127, 127).astype(np.int8),
+        scheme=Affine(-7, -128, multiplier, shift, -128, 127),
+    )  # fmt: skip

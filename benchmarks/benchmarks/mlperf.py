@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The five networks of MLPerf Tiny by their published dimensions, as `.tflite` files with weights drawn at random.
+
+Append only: results are compared over time.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from .tflite_writer import Writer
+
+SCALE = 0.05
+
+
+@dataclass(frozen=True)
+class Value:
+    """A tensor of the file; `scale` and `zero` are its quantisation."""
+
+    index: int
+    shape: tuple[int, ...]
+    zero: int
+    scale: float = SCALE
+
+
+class Network:
+    """A file in the making; convolutions are followed by ReLU where nothing else is said."""
+
+    def __init__(self, name: str, shape: tuple[int, ...]) -> None:
+        self.name, self.writer, self.count = name, Writer(), 0
+        self.input = self.value((1, *shape), 3)
+
+    def value(self, shape: tuple[int, ...], zero: int, scale: float = SCALE) -> Value:
+        self.count += 1
+        return Value(self.writer.tensor(f"t{self.count}", shape, [scale], zero), shape, zero, scale)
+
+    def weights(self, x: Value, shape: tuple[int, ...], axis: int, channels: int) -> list[int]:
+        """Normal, the largest along `axis` 127, -1 of all, and a bias; factors that keep activations in their range."""
+        rng = np.random.default_rng(zlib.crc32(f"{self.name}/{self.count}".encode()))
+        drawn = rng.normal(size=shape)
+        others = tuple(at for at in range(len(shape)) if at != axis)
+        integers = np.rint(drawn / np.abs(drawn).max(axis=others, keepdims=True) * 127).astype(np.int8)
+        products = np.prod(shape) / channels
+        scales = rng.uniform(0.7, 1.4, channels if axis >= 0 else 1) / (35 * products**0.5)
+        name = f"w{self.count}"
+        data = self.writer.tensor(name, shape, list(scales), axis=max(axis, 0), data=integers)
+        bias = rng.integers(-2000, 2000, channels, dtype=np.int32)
+        return [data, self.writer.tensor(f"{name}_bias", (channels,), list(scales * x.scale), data=bias)]
+
+    def convolution(self, x: Value, out_ch: int, kernel: tuple[int, int], stride: int = 1, *, relu: bool = True,
+                    depthwise: bool = False, same: bool = True) -> Value:  # fmt: skip
+        _, height, width, in_ch = x.shape
+        padded = (0, 0) if same else (kernel[0] - 1, kernel[1] - 1)
+        size = [-(-(n - p) // stride) for n, p in zip((height, width), padded, strict=True)]
+        out = self.value((1, size[0], size[1], out_ch), -128 if relu else 5)
+        shape = (1, *kernel, in_ch) if depthwise else (out_ch, *kernel, in_ch)
+        fields = {"padding": 0 if same else 1, "strideH": stride, "strideW": stride,
+                  "dilationHFactor": 1, "dilationWFactor": 1, "fusedActivationFunction": int(relu)}  # fmt: skip
+        operator = ("DEPTHWISE_CONV_2D", "DepthwiseConv2D") if depthwise else ("CONV_2D", "Conv2D")
+        if depthwise:
+            fields["depthMultiplier"] = 1
+        inputs = [x.index, *self.weights(x, shape, 3 if depthwise else 0, out_ch)]
+        self.writer.operator(operator[0], inputs, out.index, operator[1], **fields)
+        return out
+
+    def separable(self, x: Value, out_ch: int, kernel: tuple[int, int] = (3, 3), stride: int = 1, *,
+                  same: bool = True) -> Value:  # fmt: skip
+        x = self.convolution(x, x.shape[3], kernel, stride, depthwise=True, same=same)
+        return self.convolution(x, out_ch, (1, 1))
+
+    def dense(self, x: Value, rows: int, *, relu: bool = False) -> Value:
+        cols = int(np.prod(x.shape))
+        out = self.value((1, rows), -128 if relu else 5)
+        if len(x.shape) > 2:
+            flat = self.value((1, cols), x.zero, x.scale)
+            shape = self.writer.tensor(f"shape{self.count}", (2,), data=np.array([1, cols], np.int32))
+            self.writer.operator("RESHAPE", [x.index, shape], flat.index, "Reshape", newShape=[1, cols])
+            x = flat
+        inputs = [x.index, *self.weights(x, (rows, cols), -1, rows)]
+        fields = {"fusedActivationFunction": int(relu)}
+        self.writer.operator("FULLY_CONNECTED", inputs, out.index, "FullyConnected", **fields)
+        return out
+
+    def add(self, a: Value, b: Value) -> Value:
+        out = self.value(a.shape, -128, 1.4 * SCALE)
+        self.writer.operator("ADD", [a.index, b.index], out.index, "Add", fusedActivationFunction=1)
+        return out
+
+    def average(self, x: Value) -> Value:
+        _, height, width, channels = x.shape
+        out = self.value((1, 1, 1, channels), x.zero, x.scale)
+        self.writer.operator("AVERAGE_POOL_2D", [x.index], out.index, "Pool2D", padding=1, strideH=height,
+                             strideW=width, filterHeight=height, filterWidth=width)  # fmt: skip
+        return out
+
+    def softmax(self, x: Value) -> Value:
+        out = self.value(x.shape, -128, 1 / 256)
+        self.writer.operator("SOFTMAX", [x.index], out.index, "Softmax", beta=1.0)
+        return out
+
+    def file(self, x: Value) -> bytes:
+        return self.writer.file([self.input.index], [x.index])
+
+
+def image_classification() -> bytes:
+    """ResNet-8 on 32x32x3."""
+    net = Network("resnet8", (32, 32, 3))
+    x = net.convolution(net.input, 16, (3, 3))
+    for out_ch, stride in ((16, 1), (32, 2), (64, 2)):
+        y = net.convolution(x, out_ch, (3, 3), stride)
+        y = net.convolution(y, out_ch, (3, 3), relu=False)
+        x = net.add(x if stride == 1 else net.convolution(x, out_ch, (1, 1), stride, relu=False), y)
+    return net.file(net.softmax(net.dense(net.average(x), 10)))
+
+
+def keyword_spotting() -> bytes:
+    """DS-CNN on 49x10."""
+    net = Network("ds_cnn", (49, 10, 1))
+    x = net.convolution(net.input, 64, (10, 4), 2)
+    for _ in range(4):
+        x = net.separable(x, 64)
+    return net.file(net.softmax(net.dense(net.average(x), 12)))
+
+
+def person_detection() -> bytes:
+    """MobileNet v1 of width 0.25 on 96x96x3."""
+    net = Network("mobilenet", (96, 96, 3))
+    x = net.convolution(net.input, 8, (3, 3), 2)
+    for out_ch, stride in ((16, 1), (32, 2), (32, 1), (64, 2), (64, 1), (128, 2), *[(128, 1)] * 5, (256, 2), (256, 1)):
+        x = net.separable(x, out_ch, stride=stride)
+    return net.file(net.softmax(net.dense(net.average(x), 2)))
+
+
+def anomaly_detection() -> bytes:
+    """An autoencoder of ten dense layers on 640 values."""
+    net = Network("autoencoder", (640,))
+    x = net.input
+    for rows in (128, 128, 128, 128, 8, 128, 128, 128, 128):
+        x = net.dense(x, rows, relu=True)
+    return net.file(net.dense(x, 640))
+
+
+def streaming_wake_word() -> bytes:
+    """A 1-D DS-CNN on 30 frames of 40 features."""
+    net = Network("wake_word", (30, 1, 40))
+    x = net.input
+    for out_ch, taps in ((128, 3), (128, 5), (128, 10), (32, 15)):
+        x = net.separable(x, out_ch, (taps, 1), same=False)
+    return net.file(net.softmax(net.dense(x, 3)))
+
+
+NETWORKS: dict[str, Callable[[], bytes]] = {
+    network.__name__: network
+    for network in (image_classification, keyword_spotting, person_detection, anomaly_detection, streaming_wake_word)
+}
