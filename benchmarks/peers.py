@@ -25,19 +25,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from benchmarks.mlperf import NETWORKS
 from benchmarks.onnx_writer import OnnxWriter
-from benchmarks.paper import convolution, dense, depthwise, draw, macs, max_pool, paper_network, trained
+from benchmarks.paper import LAYERS, POOLS, draw, macs, of_bytes, paper_network, trained
 from benchmarks.tflite_writer import Writer
 
 import tuning
 from cmsisnn_x import Network, _simd
-from cmsisnn_x.affine import Affine, AffineClamp
+from cmsisnn_x.affine import Affine
 from cmsisnn_x.layers import Layer
 
 Run = Callable[[], np.ndarray]
@@ -114,7 +114,7 @@ def tflite_chain(layers: list[Layer]) -> bytes:
     writer, first = Writer(), layers[0]
 
     def tensor(shape: tuple[int, ...], zero: int, scale: float) -> int:
-        return writer.tensor(f"t{len(writer.graph.tensors)}", (1, *shape), [scale], zero)
+        return writer.tensor(f"t{len(writer.tensors)}", (1, *shape), [scale], zero)
 
     zero = first.scheme.input_zero_point if isinstance(first.scheme, Affine) else 0
     value = source = tensor(first.input_shape, zero, 1 / 128)
@@ -134,23 +134,17 @@ def tflite_chain(layers: list[Layer]) -> bytes:
             bias = layer.bias.astype(np.int32) << layer.bias_shift
             inputs.append(writer.tensor(f"w{out}", weights.shape, scales, axis=3 if spread else 0, data=weights))
             inputs.append(writer.tensor(f"b{out}", (channels,), [scale / 128 for scale in scales], data=bias))
-        code, options = {
-            "conv2d": ("CONV_2D", "Conv2D"), "depthwise_conv2d": ("DEPTHWISE_CONV_2D", "DepthwiseConv2D"),
-            "max_pool2d": ("MAX_POOL_2D", "Pool2D"), "avg_pool2d": ("AVERAGE_POOL_2D", "Pool2D"),
-            "fully_connected": ("FULLY_CONNECTED", "FullyConnected"), "softmax": ("SOFTMAX", "Softmax"),
-        }[layer.op]  # fmt: skip
         fields: dict[str, object] = {"beta": 1.0} if layer.op == "softmax" else {}
         if layer.op.endswith("2d"):
-            fields = {"padding": 0, "strideH": layer.stride[0], "strideW": layer.stride[1]}
-            if layer.weights is None:
-                fields |= {"filterHeight": layer.kernel[0], "filterWidth": layer.kernel[1]}
-            else:
-                fields |= {"dilationHFactor": 1, "dilationWFactor": 1}
-            if layer.op == "depthwise_conv2d":
-                fields["depthMultiplier"] = 1
+            fields = {"padding": "SAME", "stride_h": layer.stride[0], "stride_w": layer.stride[1]}
+        if layer.op in ("max_pool2d", "avg_pool2d"):
+            fields |= {"filter_height": layer.kernel[0], "filter_width": layer.kernel[1]}
+        if layer.op == "depthwise_conv2d":
+            fields["depth_multiplier"] = 1
         if layer.activation == "relu":
-            fields["fusedActivationFunction"] = 1
-        writer.operator(code, inputs, out, options, **fields)
+            fields["fused_activation_function"] = "RELU"
+        code = {"max_pool2d": "MAX_POOL_2D", "avg_pool2d": "AVERAGE_POOL_2D"}.get(layer.op, layer.op.upper())
+        writer.operator(code.replace("CONV2D", "CONV_2D"), inputs, out, **fields)
         value = out
     return writer.file([source], [value])
 
@@ -191,33 +185,6 @@ PEERS: dict[str, Callable[[Case], Run | None]] = {
     "NumPy f32": by_numpy,
 }
 
-def of_bytes(layer: Layer) -> Layer:
-    return replace(layer, dtype="int8", scheme=AffineClamp(-128, 127))
-
-
-LAYERS = {
-    "conv1 5x5 3->32, 32x32": convolution("conv1", 32, 3, 32, 5),
-    "conv2 5x5 32->32, 16x16": convolution("conv2", 16, 32, 32, 5),
-    "conv3 5x5 32->64, 8x8": convolution("conv3", 8, 32, 64, 5),
-    "3x3 64->64, 8x8": convolution("conv64", 8, 64, 64, 3),
-    "3x3 3->16, 32x32": convolution("resnet1", 32, 3, 16, 3),
-    "3x3 16->16, 32x32": convolution("resnet2", 32, 16, 16, 3),
-    "3x3 1->8, 28x28": convolution("grey", 28, 1, 8, 3),
-    "1x1 8->16, 48x48": convolution("pointwise8", 48, 8, 16, 1),
-    "1x1 32->32, 16x16": convolution("pointwise", 16, 32, 32, 1),
-    "1x1 256->256, 7x7": convolution("pointwise256", 7, 256, 256, 1),
-    "depthwise 3x3, 16x16x32": depthwise("depthwise", 16, 32, 3),
-    "depthwise 3x3, 48x48x8": depthwise("depthwise8", 48, 8, 3),
-    "depthwise 5x5, 25x25x64": depthwise("depthwise25", 25, 64, 5),
-    "depthwise 3x3, 48x48x64": depthwise("depthwise48", 48, 64, 3),
-    "FC 1024->10": dense("fc1", (4, 4, 64), 10),
-    "FC 640->128": dense("fc128", (640,), 128),
-    "FC 1024->512": dense("fc512", (1024,), 512),
-}
-POOLS = {
-    "max pool 3x3 s2, 32x32x32": max_pool("pool", 32, 32),
-    "avg pool 3x3 s2, 32x32x32": max_pool("pool", 32, 32, op="avg_pool2d"),
-}
 # Functions: a network is built where it is asked for.
 CASES: dict[str, Callable[[], Case]] = (
     {f"q7 {name}": lambda layer=layer: Case([layer]) for name, layer in (LAYERS | POOLS).items()}

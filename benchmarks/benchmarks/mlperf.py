@@ -58,13 +58,12 @@ class Network:
         size = [-(-(n - p) // stride) for n, p in zip((height, width), padded, strict=True)]
         out = self.value((1, size[0], size[1], out_ch), -128 if relu else 5)
         shape = (1, *kernel, in_ch) if depthwise else (out_ch, *kernel, in_ch)
-        fields = {"padding": 0 if same else 1, "strideH": stride, "strideW": stride,
-                  "dilationHFactor": 1, "dilationWFactor": 1, "fusedActivationFunction": int(relu)}  # fmt: skip
-        operator = ("DEPTHWISE_CONV_2D", "DepthwiseConv2D") if depthwise else ("CONV_2D", "Conv2D")
+        fields = {"padding": "SAME" if same else "VALID", "stride_h": stride, "stride_w": stride,
+                  "fused_activation_function": "RELU" if relu else "NONE"}  # fmt: skip
         if depthwise:
-            fields["depthMultiplier"] = 1
+            fields["depth_multiplier"] = 1
         inputs = [x.index, *self.weights(x, shape, 3 if depthwise else 0, out_ch)]
-        self.writer.operator(operator[0], inputs, out.index, operator[1], **fields)
+        self.writer.operator("DEPTHWISE_CONV_2D" if depthwise else "CONV_2D", inputs, out.index, **fields)
         return out
 
     def separable(self, x: Value, out_ch: int, kernel: tuple[int, int] = (3, 3), stride: int = 1, *,
@@ -78,28 +77,28 @@ class Network:
         if len(x.shape) > 2:
             flat = self.value((1, cols), x.zero, x.scale)
             shape = self.writer.tensor(f"shape{self.count}", (2,), data=np.array([1, cols], np.int32))
-            self.writer.operator("RESHAPE", [x.index, shape], flat.index, "Reshape", newShape=[1, cols])
+            self.writer.operator("RESHAPE", [x.index, shape], flat.index, new_shape=[1, cols])
             x = flat
         inputs = [x.index, *self.weights(x, (rows, cols), -1, rows)]
-        fields = {"fusedActivationFunction": int(relu)}
-        self.writer.operator("FULLY_CONNECTED", inputs, out.index, "FullyConnected", **fields)
+        activation = "RELU" if relu else "NONE"
+        self.writer.operator("FULLY_CONNECTED", inputs, out.index, fused_activation_function=activation)
         return out
 
     def add(self, a: Value, b: Value) -> Value:
         out = self.value(a.shape, -128, 1.4 * SCALE)
-        self.writer.operator("ADD", [a.index, b.index], out.index, "Add", fusedActivationFunction=1)
+        self.writer.operator("ADD", [a.index, b.index], out.index, fused_activation_function="RELU")
         return out
 
     def average(self, x: Value) -> Value:
         _, height, width, channels = x.shape
         out = self.value((1, 1, 1, channels), x.zero, x.scale)
-        self.writer.operator("AVERAGE_POOL_2D", [x.index], out.index, "Pool2D", padding=1, strideH=height,
-                             strideW=width, filterHeight=height, filterWidth=width)  # fmt: skip
+        self.writer.operator("AVERAGE_POOL_2D", [x.index], out.index, padding="VALID", stride_h=height,
+                             stride_w=width, filter_height=height, filter_width=width)  # fmt: skip
         return out
 
     def softmax(self, x: Value) -> Value:
         out = self.value(x.shape, -128, 1 / 256)
-        self.writer.operator("SOFTMAX", [x.index], out.index, "Softmax", beta=1.0)
+        self.writer.operator("SOFTMAX", [x.index], out.index, beta=1.0)
         return out
 
     def file(self, x: Value) -> bytes:

@@ -9,7 +9,7 @@ from math import prod
 
 import numpy as np
 
-from cmsisnn_x.affine import Affine, quantize_multiplier
+from cmsisnn_x.affine import Affine, AffineClamp, quantize_multiplier
 from cmsisnn_x.layers import NUMPY_DTYPES, Layer
 
 
@@ -129,3 +129,33 @@ def trained(layer: Layer) -> Layer:
         layer, weights=np.clip(np.rint(drawn), -127, 127).astype(np.int8),
         scheme=Affine(-7, -128, multiplier, shift, -128, 127),
     )  # fmt: skip
+
+
+def of_bytes(layer: Layer) -> Layer:
+    """A pooling of int8."""
+    return replace(layer, dtype="int8", scheme=AffineClamp(-128, 127))
+
+
+LAYERS = {
+    "conv1 5x5 3->32, 32x32": convolution("conv1", 32, 3, 32, 5),
+    "conv2 5x5 32->32, 16x16": convolution("conv2", 16, 32, 32, 5),
+    "conv3 5x5 32->64, 8x8": convolution("conv3", 8, 32, 64, 5),
+    "3x3 64->64, 8x8": convolution("conv64", 8, 64, 64, 3),
+    "3x3 3->16, 32x32": convolution("resnet1", 32, 3, 16, 3),
+    "3x3 16->16, 32x32": convolution("resnet2", 32, 16, 16, 3),
+    "3x3 1->8, 28x28": convolution("grey", 28, 1, 8, 3),
+    "1x1 8->16, 48x48": convolution("pointwise8", 48, 8, 16, 1),
+    "1x1 32->32, 16x16": convolution("pointwise", 16, 32, 32, 1),
+    "1x1 256->256, 7x7": convolution("pointwise256", 7, 256, 256, 1),
+    "depthwise 3x3, 16x16x32": depthwise("depthwise", 16, 32, 3),
+    "depthwise 3x3, 48x48x8": depthwise("depthwise8", 48, 8, 3),
+    "depthwise 5x5, 25x25x64": depthwise("depthwise25", 25, 64, 5),
+    "depthwise 3x3, 48x48x64": depthwise("depthwise48", 48, 64, 3),
+    "FC 1024->10": dense("fc1", (4, 4, 64), 10),
+    "FC 640->128": dense("fc128", (640,), 128),
+    "FC 1024->512": dense("fc512", (1024,), 512),
+}
+POOLS = {
+    "max pool 3x3 s2, 32x32x32": max_pool("pool", 32, 32),
+    "avg pool 3x3 s2, 32x32x32": max_pool("pool", 32, 32, op="avg_pool2d"),
+}
