@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import frexp
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from .affine import Affine, rescale
 from .scheme import wrapped
+from .single_rounding import single_line
 
 if TYPE_CHECKING:
     from .layers import Layer
@@ -28,6 +30,7 @@ WIDEST = 2**43
 HALF = 2**30
 """The least multiplier that the fast way takes: that of a factor which is a power of two."""
 RECORDS = {
+    "single": "cxn_single_channel",
     "right": "cxn_affine_channel",
     "any": "cxn_affine_channel",
     "real": "cxn_real_channel",
@@ -42,13 +45,16 @@ class Channels:
 
     Attributes
     ----------
-    rescale : {"right", "any", "real", "wide", "wide_real"}
+    rescale : {"single", "right", "any", "real", "wide", "wide_real"}
         How a kernel makes outputs of accumulators, the macro `RESCALE` in lower case.
     records : ndarray of int32, shape (channels, words)
+    shift : int or None
+        What is shifted for every channel, the macro `RESCALE_SHIFT`, where records do not say.
     """
 
     rescale: str
     records: np.ndarray
+    shift: int | None = None
 
     @property
     def record_type(self) -> str:
@@ -56,8 +62,18 @@ class Channels:
         return RECORDS[self.rescale]
 
 
+_FOUND: WeakKeyDictionary[Layer, Channels] = WeakKeyDictionary()
+
+
 def channels_of(layer: Layer) -> Channels:
     """The records of a layer with weights and a scheme of zero points."""
+    found = _FOUND.get(layer)
+    if found is None:
+        found = _FOUND[layer] = _channels(layer)
+    return found
+
+
+def _channels(layer: Layer) -> Channels:
     scheme, weights = layer.scheme, layer.weights
     assert isinstance(scheme, Affine)
     assert weights is not None
@@ -70,27 +86,30 @@ def channels_of(layer: Layer) -> Channels:
         return _wide(scheme, start)
     low, high = layer.type.low, layer.type.high
     up, down = np.maximum(flat, 0).sum(1), np.minimum(flat, 0).sum(1)
-    reach = np.maximum(
-        np.abs(start), np.maximum(np.abs(start + up * high + down * low), np.abs(start + up * low + down * high))
-    )
+    reach = np.stack([start + up * low + down * high, start + up * high + down * low])
     return _narrow(scheme, start, reach, np.asarray(~flat.any(1)))
 
 
 def _narrow(scheme: Affine, start: np.ndarray, reach: np.ndarray, is_constant: np.ndarray) -> Channels:
+    """`reach`: the least and the largest accumulator of each channel."""
     multiplier, shift = (array.astype(np.int64) for array in scheme.per_channel(len(start)))
     constant = np.clip(rescale(start, multiplier, shift) + scheme.output_zero_point, scheme.low, scheme.high)
     # Four times the distance from the zero point, halved twice.
     start = np.where(is_constant, 4 * (constant - scheme.output_zero_point), start)
-    reach = np.where(is_constant, np.abs(start), reach)
+    reach = np.where(is_constant, start, reach)
+    largest = np.maximum(np.abs(start), np.abs(reach).max(0))
     # Halved once and shifted by the most bits, accumulators below 2^23 - 2 leave nothing.
     weakest = np.where(multiplier == 0, 2**23, np.int64(1) << np.maximum(-shift - 1, 0))
-    is_weak = ~is_constant & ((multiplier == 0) | (shift < -MOST_RIGHT)) & (reach < np.minimum(weakest, 2**23 - 2))
+    is_weak = ~is_constant & ((multiplier == 0) | (shift < -MOST_RIGHT)) & (largest < np.minimum(weakest, 2**23 - 2))
     multiplier = np.where(is_constant | is_weak, HALF, multiplier)
     shift = np.where(is_constant, -1, np.where(is_weak, -MOST_RIGHT, shift))
-    is_right = (multiplier >= HALF) & (shift >= -MOST_RIGHT) & (shift <= -1) & (reach <= LARGEST)
-    if is_right.all():
+    is_right = (multiplier >= HALF) & (shift >= -MOST_RIGHT) & (shift <= -1) & (largest <= LARGEST)
+    if not is_right.all():
+        return Channels("any", _words(start, multiplier, shift))
+    line = single_line(multiplier, -shift, scheme.output_zero_point, (scheme.low, scheme.high), reach)
+    if line is None or (largest + np.abs(line.more) > LARGEST).any():
         return Channels("right", _words(start, multiplier, -shift - 1))
-    return Channels("any", _words(start, multiplier, shift))
+    return Channels("single", _words(start + line.more, line.factor, line.offset), line.shift)
 
 
 def _wide(scheme: Affine, start: np.ndarray) -> Channels:

@@ -20,9 +20,9 @@ ROOT = Path(__file__).resolve().parents[1]
 # in a function, for type checkers. Rooms are the folders and modules right below `tuning` and `cmsisnn_x`.
 KERNELS = (
     "errors", "_version", "_checkout", "_tables", "isa", "scheme", "affine", "affine_tables", "affine_curves",
-    "variant", "op", "layers", "described", "_arguments", "packing_dense", "packing", "channels", "operands", "buffers",
-    "graph", "steps", "arena", "registry", "checks", "interleave", "study", "network", "ops", "int8", "cmsis",
-    "_config", "_build", "__init__",
+    "variant", "op", "layers", "described", "_arguments", "packing_dense", "packing", "single_rounding", "channels",
+    "operands", "buffers", "graph", "steps", "arena", "registry", "checks", "interleave", "study", "network", "ops",
+    "int8", "cmsis", "_config", "_build", "__init__",
 )  # fmt: skip
 TUNER = (
     "base", "target", "model", "schemas", "importers", "load", "quantize", "cost", "emulate", "plan", "emit", "measure",

@@ -85,7 +85,9 @@ def nothing(case: Case, variant: Variant) -> int:
 
 def channel_macros(layer: Layer) -> dict[str, int | str]:
     """How the kernel of a layer with weights makes outputs of accumulators."""
-    return {"RESCALE": f"CXN_RESCALE_{channels_of(layer).rescale.upper()}"}
+    channels = channels_of(layer)
+    shift = {} if channels.shift is None else {"RESCALE_SHIFT": channels.shift}
+    return {"RESCALE": f"CXN_RESCALE_{channels.rescale.upper()}", **shift}
 
 
 def window_macros(layer: Layer) -> dict[str, int | str]:

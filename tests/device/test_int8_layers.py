@@ -61,7 +61,8 @@ def dilated() -> list[Layer]:
             kind="clamped",
         ),
     ]
-    for kind, (groups, out_channels) in zip(KINDS, ((1, 5), (2, 6), (6, 6), (6, 12), (3, 3), (2, 2)), strict=True):
+    counts = ((1, 5), (2, 6), (6, 6), (6, 12), (3, 3), (2, 2), (1, 7))
+    for kind, (groups, out_channels) in zip(KINDS, counts, strict=True):
         shape = (8, 7, 6)
         found += [
             weighted("conv2d", shape, out_channels=out_channels, kernel=3, padding=1, groups=groups, kind=kind),

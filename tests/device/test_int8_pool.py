@@ -70,7 +70,8 @@ def fused(*, dsp: bool) -> list[Case]:
             turn += 1
             (shape, channels, kernel, options), (window, stride, padding, ceil_mode) = pairs[turn * 7 % len(pairs)]
             kept = {name: options[name] for name in ("stride", "padding") if name in options}
-            layer = weighted("conv2d", shape, kind=KINDS[turn % 6], out_channels=channels, kernel=kernel, **kept)
+            kind = KINDS[turn % len(KINDS)]
+            layer = weighted("conv2d", shape, kind=kind, out_channels=channels, kernel=kernel, **kept)
             op = ("max_pool2d", "avg_pool2d")[turn % 2]
             if min(layer.output_shape[:2]) < 3:
                 continue

@@ -17,9 +17,9 @@ from . import int8_oracle as oracle
 from . import int8_tables as tables
 from .layers import make_layer
 
-KINDS = ("common", "wide", "halves", "left", "weak", "clamped")
+KINDS = ("common", "wide", "halves", "left", "weak", "clamped", "relu")
 """Factors: such as networks have; some without a shift to the right; powers of two, which meet exact halves; above 1;
-channels without weights, without a factor, with the least one; a range cut at both ends.
+channels without weights, without a factor, with the least one; a range cut at both ends; cut at the zero point.
 """
 
 
@@ -61,6 +61,8 @@ def weighted(
         )
     own = TENSOR_TYPES["int16" if wide else "int8"]
     low, high = (own.low + 40, own.high - 30) if kind == "clamped" else (own.low, own.high)
+    if kind == "relu":
+        low = zero[1]
     multiplier, shift = zip(*map(quantize_multiplier, reals.tolist()), strict=True)
     scheme = Affine(*zero, multiplier, shift, low, high, bits=own.bits)
     return replace(

@@ -11,6 +11,7 @@ from math import prod
 
 import numpy as np
 
+from cmsisnn_x.channels import channels_of
 from cmsisnn_x.layers import Layer
 from cmsisnn_x.variant import Variant
 
@@ -57,7 +58,8 @@ def estimate_affine(
     """The estimates of `layer`: its twin's, `groups` and `samples` times, and the outputs' share of the scheme."""
     found = estimate(twin_of(layer), variants, target)
     terms = found.terms * (layer.groups * layer.samples)
-    more = more_cycles(target.features, target.timing) * (1.0 if layer.row.is_weighted else 0.5)
+    is_single = layer.row.is_weighted and layer.weights is not None and channels_of(layer).rescale == "single"
+    more = more_cycles(target.features, target.timing, is_single=is_single) * (1.0 if layer.row.is_weighted else 0.5)
     terms[:, TERMS.index("requantise")] += round(layer.samples * prod(layer.output_shape) * more)
     records = RECORD_BYTES * layer.output_image[2] if layer.row.is_weighted else 0
     return replace(

@@ -34,11 +34,12 @@
 #define CXN_SCHEME_AFFINE 1 /* numbers with a scale and a zero point: int8, and int16 with int8 weights */
 
 /* How accumulators of an affine layer become outputs (scheme_affine.h, wide.h). */
-#define CXN_RESCALE_RIGHT 1 /* two roundings, shifts to the right alone, accumulators within 2^29 */
-#define CXN_RESCALE_ANY 2   /* two roundings, any multiplier and shift */
-#define CXN_RESCALE_REAL 3  /* one rounding of a product by 53 bits */
-#define CXN_RESCALE_WIDE 4  /* accumulators of 64 bits, one rounding of a product by 15 bits */
-#define CXN_RESCALE_WIDE_REAL 5 /* the same, of a product by 53 bits */
+#define CXN_RESCALE_SINGLE 1 /* two roundings that were proven to be one, accumulators within 2^29 */
+#define CXN_RESCALE_RIGHT 2  /* two roundings, shifts to the right alone, accumulators within 2^29 */
+#define CXN_RESCALE_ANY 3    /* two roundings, any multiplier and shift */
+#define CXN_RESCALE_REAL 4   /* one rounding of a product by 53 bits */
+#define CXN_RESCALE_WIDE 5   /* accumulators of 64 bits, one rounding of a product by 15 bits */
+#define CXN_RESCALE_WIDE_REAL 6 /* the same, of a product by 53 bits */
 
 #define CXN_PASTE2_(a, b) a##b
 #define CXN_PASTE2(a, b) CXN_PASTE2_(a, b)
@@ -105,6 +106,10 @@
 typedef struct {
     int32_t start, multiplier, shift;
 } cxn_affine_channel;
+
+typedef struct {
+    int32_t start, factor, offset;
+} cxn_single_channel;
 
 /* The same where the factor has 53 bits, or the accumulator 64. */
 typedef struct {

@@ -86,6 +86,24 @@ CXN_INLINE int32_t cxn_rescale_right(int32_t x, cxn_right_factor f)
     return (t + f.offset) >> f.shift;
 }
 
+/* (x factor >> 32) + more, for |x| <= 2^29 and 0 <= factor < 2^31 */
+CXN_INLINE int32_t cxn_multiply_add_high(int32_t x, int32_t factor, int32_t more)
+{
+#if CXN_DSP
+    int32_t t;
+    __asm__("smmla %0, %1, %2, %3" : "=r"(t) : "r"(x), "r"(factor), "r"(more));
+    return t;
+#elif CXN_THUMB1
+    /* Pieces as in cxn_rescale_right. */
+    const int32_t xl = (int16_t)(uint16_t)x, xh = (x + 0x8000) >> 16;
+    const int32_t fl = factor & 0xffff, fh = factor >> 16;
+    const int32_t middle = xl * fh + xh * fl + ((xl * fl) >> 16);
+    return xh * fh + (middle >> 16) + more;
+#else
+    return (int32_t)(((int64_t)x * factor) >> 32) + more;
+#endif
+}
+
 /* Whether a factor that is known when this compiles is of the common case, for |x| <= 2^29. */
 #define CXN_IS_RIGHT(multiplier, exponent) ((multiplier) >= (1 << 30) && (exponent) <= -1 && (exponent) >= -23)
 

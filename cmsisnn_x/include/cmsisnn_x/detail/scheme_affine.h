@@ -4,6 +4,8 @@
  *     acc = start + sum                                    modulo 2^32; start = bias - INPUT_ZERO_POINT * sum of the channel's weights
  *     out = clamp(rescale(acc; multiplier, e) + OUTPUT_ZERO_POINT, OUT_MIN, OUT_MAX)                 rescale.h
  * A channel's record is { start, multiplier, shift }. RESCALE says what its shift is, and what holds for every channel:
+ *     CXN_RESCALE_SINGLE  { start, factor, offset }: out = clamp(((acc factor >> 32) + offset) >> RESCALE_SHIFT, OUT_MIN, OUT_MAX), which
+ *                         cmsisnn_x/single_rounding.py found to give the same for every acc of the channel, |acc| <= 2^29
  *     CXN_RESCALE_RIGHT   shift = -e - 1 = 0 .. 22, multiplier >= 2^30, |acc| <= 2^29
  *     CXN_RESCALE_ANY     shift = e
  *     CXN_RESCALE_REAL    { start, high, low, shift }: out = clamp(sign(acc) ((|acc| m + 2^(shift-1)) >> shift) + OUTPUT_ZERO_POINT, ..),
@@ -49,7 +51,29 @@ CXN_NOINLINE void cxn_fill_s16(int16_t *to, int32_t value, size_t count)
 #define CXN_REQUANTISE(acc, factor) CXN_LOCAL(requantise)(acc, factor)
 #define CXN_CHANNEL_FIRST 1
 
-#if CXN_GET(RESCALE) == CXN_RESCALE_RIGHT
+#if CXN_GET(RESCALE) == CXN_RESCALE_SINGLE
+#if CXN_GET(RESCALE_SHIFT) < 1 || CXN_GET(RESCALE_SHIFT) > 22
+#error "RESCALE_SHIFT: legal values are 1..22"
+#endif
+#define CXN_CHANNEL_T cxn_single_channel
+#define CXN_FACTOR_T cxn_single_channel
+#define CXN_FACTOR(channel) (*(channel))
+/* clamp(x >> RESCALE_SHIFT) */
+CXN_INLINE int32_t CXN_LOCAL(clamp_line)(int32_t x)
+{
+#if CXN_SATURATE && CXN_FULL_RANGE
+    __asm__("ssat %0, #8, %0, asr #" CXN_STRING(CXN_GET(RESCALE_SHIFT)) : "+r"(x));
+    return x;
+#else
+    return CXN_LOCAL(clamp)(x >> CXN_GET(RESCALE_SHIFT));
+#endif
+}
+
+CXN_INLINE int32_t CXN_LOCAL(requantise)(int32_t acc, cxn_single_channel factor)
+{
+    return CXN_LOCAL(clamp_line)(cxn_multiply_add_high(acc, factor.factor, factor.offset));
+}
+#elif CXN_GET(RESCALE) == CXN_RESCALE_RIGHT
 #define CXN_CHANNEL_T cxn_affine_channel
 #define CXN_FACTOR_T cxn_right_factor
 #define CXN_FACTOR(channel) cxn_right_factor_of((channel)->multiplier, (channel)->shift, CXN_GET(OUTPUT_ZERO_POINT))
@@ -83,5 +107,5 @@ CXN_INLINE int32_t CXN_LOCAL(requantise)(int32_t acc, cxn_real_channel factor)
     return CXN_LOCAL(clamp)((acc < 0 ? -scaled : scaled) + CXN_GET(OUTPUT_ZERO_POINT));
 }
 #else
-#error "RESCALE: legal values with 32-bit accumulators are CXN_RESCALE_RIGHT, CXN_RESCALE_ANY and CXN_RESCALE_REAL"
+#error "RESCALE: legal values with 32-bit accumulators are CXN_RESCALE_SINGLE, CXN_RESCALE_RIGHT, CXN_RESCALE_ANY and CXN_RESCALE_REAL"
 #endif
