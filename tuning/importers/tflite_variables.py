@@ -17,11 +17,19 @@ from .tflite_file import FileOp
 
 
 def _handle(walk: Context, op: FileOp) -> None:
-    walk.handles[op.outputs[0]] = str(op.options["shared_name"])
+    walk.handles[op.outputs[0]] = variable(op)
+
+
+def variable(op: FileOp) -> str:
+    """The variable that a handle is of: those of different containers are different."""
+    container, name = str(op.options["container"] or ""), str(op.options["shared_name"])
+    return f"{container}/{name}" if container else name
 
 
 def _call_once(walk: Context, op: FileOp) -> None:
     """Its subgraph is read where a variable is assigned."""
+    if walk.reads:
+        raise Refused("expected one before every READ_VARIABLE: the first run would read what nothing filled")
 
 
 def _initial(walk: Context) -> dict[str, np.ndarray]:
@@ -38,7 +46,7 @@ def _initial(walk: Context) -> dict[str, np.ndarray]:
         for op in other.ops:
             given = other.tensors[op.inputs[1]].data if len(op.inputs) == 2 and op.inputs[1] >= 0 else None
             if op.code == "VAR_HANDLE" and op.outputs:
-                handles[op.outputs[0]] = str(op.options["shared_name"])
+                handles[op.outputs[0]] = variable(op)
             elif op.code == "ASSIGN_VARIABLE" and given is not None and op.inputs[0] in handles:
                 found[handles[op.inputs[0]]] = given
             else:

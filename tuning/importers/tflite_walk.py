@@ -29,6 +29,7 @@ from .tflite_context import TYPES, Context
 from .tflite_file import FileModel, FileOp, quoted
 from .tflite_fold import can_fold, fold
 from .tflite_ops import CONVERTERS
+from .tflite_variables import variable
 
 _FLOATS = ("FLOAT16", "FLOAT32", "FLOAT64", "BFLOAT16")
 _MOST_KINDS = 12
@@ -177,13 +178,25 @@ class Walk(Context):
             converter(self, op)
 
     def _live(self) -> set[int]:
-        """Operators that the outputs depend on, or that remember something."""
-        wanted, live = set(self.subgraph.outputs), set()
-        for op in reversed(self.subgraph.ops):
-            if wanted & set(op.outputs) or op.code in _WITHOUT_OUTPUT:
-                live.add(op.index)
-                wanted |= set(op.inputs)
-        return live
+        """Operators that the outputs depend on, also by what is remembered."""
+        handles = {op.outputs[0]: variable(op) for op in self.subgraph.ops if op.code == "VAR_HANDLE" and op.outputs}
+        makers: dict[int | str, list[FileOp]] = {}
+        """Of a tensor, or of a variable."""
+        todo = []
+        for op in self.subgraph.ops:
+            for index in op.outputs:
+                makers.setdefault(index, []).append(op)
+            if op.code == "ASSIGN_VARIABLE" and op.inputs and op.inputs[0] in handles:
+                makers.setdefault(handles[op.inputs[0]], []).append(op)
+            elif op.code in _WITHOUT_OUTPUT:
+                todo.append(op)
+        todo += [op for index in dict.fromkeys(self.subgraph.outputs) for op in makers.pop(index, ())]
+        for op in todo:
+            needed: list[int | str] = [*op.inputs]
+            if op.code == "READ_VARIABLE" and op.inputs:
+                needed.append(handles.get(op.inputs[0], ""))
+            todo += [maker for one in needed for maker in makers.pop(one, ())]
+        return {op.index for op in todo}
 
     # ------------------------------------------------------------ the result
 

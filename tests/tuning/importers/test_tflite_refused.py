@@ -388,6 +388,10 @@ REFUSED: dict[str, tuple[Case, str]] = {
         replace(VARIABLES, ops=[O("CALL_ONCE", options={"init_subgraph_index": 7}), *VARIABLES.ops[1:]]),
         "CALL_ONCE: expected another subgraph of the file, got 7",
     ),
+    "a variable that is read before anything fills it": (
+        replace(VARIABLES, ops=[*VARIABLES.ops[1:4], VARIABLES.ops[0], *VARIABLES.ops[4:]]),
+        "CALL_ONCE (1x, first ''): expected one before every READ_VARIABLE",
+    ),
     "a variable that is read after it was assigned": (
         replace(VARIABLES, ops=[*VARIABLES.ops[:-1], O("READ_VARIABLE", ["h"], ["top"]), VARIABLES.ops[-1]],
                 outputs=("top",)),
