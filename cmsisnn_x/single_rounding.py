@@ -25,6 +25,8 @@ NEIGHBOURS = (0, 1, -1, 2, -2, 3, -3, 4, -4)
 FARTHEST = 2**20
 """The most that is added to an accumulator."""
 _FAR = np.int64(2**62)
+_NOWHERE = np.int64(2**31)
+"""No accumulator, and small enough for what it is multiplied by."""
 
 
 class Line(NamedTuple):
@@ -66,34 +68,42 @@ def single_line(
     least, most = reach[:, :, None]
     is_reached = (at > least) & (at <= most)
     floor = low + (at <= least).sum(1)
-    at = np.where(is_reached, at, 0)
+    # Beyond what is reached a line must not go up, though it would a little farther on: both ends count as well.
+    up = np.where(at <= most, np.maximum(at, least), _NOWHERE)
+    down = np.where(at > least, np.minimum(at - 1, most), _NOWHERE)
     for shift in SHIFTS:
         power = shift + 1 - exponent
         rounded = np.where(
             power >= 0, multiplier << np.maximum(power, 0), ((multiplier >> np.maximum(-power - 1, 0)) + 1) >> 1
         )
         if (rounded[is_reached.any(1)] < 2**31 - len(NEIGHBOURS)).all():
-            line = _line(steps << (32 + shift), at, is_reached, rounded, floor, shift)
+            line = _line(steps << (32 + shift), up, down, is_reached.any(1), rounded, floor, shift)
             if line is not None:
                 return line
     return None
 
 
 def _line(
-    heights: np.ndarray, at: np.ndarray, is_reached: np.ndarray, rounded: np.ndarray, floor: np.ndarray, shift: int
+    heights: np.ndarray,
+    up: np.ndarray,
+    down: np.ndarray,
+    is_reached: np.ndarray,
+    rounded: np.ndarray,
+    floor: np.ndarray,
+    shift: int,
 ) -> Line | None:
-    """A line that is first as high as one of `heights` at accumulator `at`, with a factor near `rounded`; where no step
-    is reached, the output is `floor`.
+    """A line that is as high as one of `heights` at accumulator `up` and not yet at `down`, with a factor near `rounded`.
+    Where no step is reached, the output is `floor`.
     """
     more, factor, offset = np.zeros_like(rounded), np.zeros_like(rounded), floor << shift
-    left = np.flatnonzero(is_reached.any(1))
+    left = np.flatnonzero(is_reached)
     for neighbour in NEIGHBOURS:
         if len(left) == 0:
             break
         factors = rounded[left] + neighbour
-        ends = heights - at[left] * factors[:, None]
-        first = np.where(is_reached[left], ends, -_FAR).max(1)
-        last = np.where(is_reached[left], ends, _FAR).min(1) + factors - 1
+        rises, stays = (heights - at[left] * factors[:, None] for at in (up, down))
+        first = np.where(up[left] != _NOWHERE, rises, -_FAR).max(1)
+        last = np.where(down[left] != _NOWHERE, stays, _FAR).min(1) - 1
         is_open = np.zeros(len(left), bool)
         for i, channel in enumerate(left):
             start, end, step = int(first[i]), int(last[i]), int(factors[i])

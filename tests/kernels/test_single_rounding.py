@@ -50,6 +50,25 @@ def test_every_accumulator_gives_the_same(zero_point: int, limits: tuple[int, in
     assert found == 3
 
 
+def test_the_least_and_the_largest_accumulator_give_the_same_too() -> None:
+    """Where they lie right beside one at which the output changes, which no accumulator then reaches."""
+    rng = np.random.default_rng(5)
+    found = 0
+    for _ in range(3000):
+        real, zero_point = float(2.0 ** rng.uniform(-10, -1)), int(rng.integers(-128, 127))
+        multiplier, shift = quantize_multiplier(real)
+        beside = int((rng.integers(0, 127 - zero_point, endpoint=True) - 0.5) / real)
+        least = beside + int(rng.integers(-2, 3)) - int(rng.integers(0, 2)) * int(rng.integers(0, 2000))
+        most = max(beside + int(rng.integers(-2, 3)), least)
+        line, _ = line_of([real], zero_point, (zero_point, 127), np.array([[least], [most]]))
+        acc = np.arange(least, most + 1)
+        if line is not None:
+            found += 1
+            expected = np.clip(rescale(acc, multiplier, shift) + zero_point, zero_point, 127)
+            assert np.array_equal(outputs(line, 0, acc, (zero_point, 127)), expected), (real, zero_point, least, most)
+    assert found > 2500
+
+
 def test_outputs_below_the_zero_point_round_twice() -> None:
     line, _ = line_of([0.003], -5, (-128, 127), np.array([[-90_000], [90_000]]))
     assert line is None
