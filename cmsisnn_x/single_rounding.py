@@ -92,7 +92,8 @@ def _line(
     floor: np.ndarray,
     shift: int,
 ) -> Line | None:
-    """A line that is as high as one of `heights` at accumulator `up` and not yet at `down`, with a factor near `rounded`.
+    """A line as high as one of `heights` at accumulator `up` and not yet at `down`, with a factor near `rounded`.
+
     Where no step is reached, the output is `floor`.
     """
     more, factor, offset = np.zeros_like(rounded), np.zeros_like(rounded), floor << shift
