@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -126,10 +126,11 @@ def tune(
 
     where = places(model.graph)
     spaces = [search_space(place.layer, target, place.follower) for place in where]
-    estimates = [
+    likely = [
         estimate_space(place.layer, space.variants, target, place.follower)
         for place, space in zip(where, spaces, strict=True)
     ]
+    estimates = [_longest_code(table, len(likely)) for table in likely]
     if score == "emulate":
         from .search.layerwise import Request, search_emulated
 
@@ -170,6 +171,7 @@ def tune(
             baselines,
             problem,
             choice,
+            likely,
             objective=objective,
             score=score,
             strategy=chosen_strategy,
@@ -275,6 +277,7 @@ def _plan(
     baselines: Sequence[int],
     problem: Problem,
     choice: Choice,
+    likely: Sequence[Estimates],
     **how: Any,
 ) -> Plan:
     chosen = [table[row] for table, row in zip(tables, choice.rows, strict=True)]
@@ -319,7 +322,8 @@ def _plan(
         "arena_bytes": arena.bytes,
         "scratch_bytes": max(item.scratch_bytes for item in chosen),
         "flash_bytes": choice.flash_bytes,
-        "stack_bytes": None if None in (stacks := [item.stack_bytes for item in chosen]) else max(stacks),  # type: ignore[type-var]
+        "likely_flash_bytes": choice.flash_bytes - _longer_code(where, tables, likely, choice),
+        "stack_bytes": _stack_bytes(chosen, into),
     }
     return Plan(
         model=model.name,
@@ -342,6 +346,43 @@ def _plan(
         source_names=model.source_names,
         **how,
     )
+
+
+CODE_DEVIATIONS = 2.2
+"""Standard deviations of the code of a whole network beyond which no more than 3 % should lie."""
+
+
+def _longest_code(table: Estimates, layers: int) -> Estimates:
+    """The table with code as long as the compiler may make it: the deviations of `layers` kernels partly cancel."""
+    longest = table.code_bytes + CODE_DEVIATIONS * table.code_spread / layers**0.5
+    return replace(table, code_bytes=np.ceil(longest).astype(np.int64))
+
+
+def _longer_code(
+    where: Sequence[Place], tables: Sequence[Estimates], likely: Sequence[Estimates], choice: Choice
+) -> int:
+    """Bytes by which the code that was planned for is longer than it is likely to be, shared kernels once."""
+    longer: dict[Hashable, int] = {}
+    taken = False
+    for place, table, own, row in zip(where, tables, likely, choice.rows, strict=True):
+        variant = table.variants[row]
+        step = place.step(variant)
+        if not taken and table.code_spread[row]:
+            code = int(own.code_bytes[own.variants.index(variant)])
+            longer[kernel_key(step, place.aligned(variant))] = int(table.code_bytes[row]) - code
+        taken = step.pool is not None
+    return sum(longer.values())
+
+
+RUN_STACK_BYTES = 24
+"""Of ``<model>_run`` around its calls: the registers that it saves."""
+
+
+def _stack_bytes(chosen: Sequence[Estimate], into: Sequence[str | None]) -> int | None:
+    """The deepest call, and the one around it; None where that of a kernel is not known."""
+    stacks = [item.stack_bytes for item, taken in zip(chosen, into, strict=True) if taken is None]
+    known = [stack for stack in stacks if stack is not None]
+    return max(known) + RUN_STACK_BYTES if len(known) == len(stacks) else None
 
 
 def _taken_in(item: Estimate) -> Estimate:

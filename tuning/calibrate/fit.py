@@ -14,8 +14,8 @@ What the fit leaves over on a convolution corrects the estimates of others that 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,13 @@ from cmsisnn_x.layers import Layer
 from cmsisnn_x.steps import Step
 from cmsisnn_x.variant import Variant
 
-from ..cost import fitted, ops
-from ..cost.fitted import Coefficients
+from ..cost import estimate_space, fitted, ops
+from ..cost.fitted import Coefficients, Sizes
 from ..cost.neighbours import Neighbours
-from ..measure.bench import Bench, Measurement
-from ..search.space import search_space
+from ..measure.bench import Bench
 from ..target import Target
-from .grid import LARGE, confirm, grid, make_layer, unseen
+from .grid import confirm, grid, make_layer, unseen
+from .runs import Report, Sample, emulate, emulate_pairs, to_fit, to_judge
 
 __all__ = ["Sample", "calibrate", "confirm", "fit", "grid", "judge", "make_layer", "unseen", "write_coefficients"]
 
@@ -48,26 +48,14 @@ NOISE, LEAST_NOISE = 0.05, 0.005
 OUTLIER = 2.0
 """Times the noise from which on a run weighs less."""
 ROUNDS = 3
+ENOUGH_SIZES = 16
+"""Runs of a family from which on the spread of its code and its deepest stack are known by themselves."""
 NEAR = 1.25
 """Variants that take up to so many times the cycles of the fastest: those that a plan chooses among."""
-FAVOURITES, OTHERS = 6, 6
-"""First choices of the estimate that are emulated on layers that were not fitted; of its other kernels, in assembly and
-in C, so many each.
+BOUND, MARGIN = 0.985, 1.15
+"""Of the errors of such variants on held-out layers the quantile, and how much further a printed bound lies: layers of
+other networks are not drawn from the same hat.
 """
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One emulated run."""
-
-    layer: Layer
-    variant: Variant | None
-    cycles: int
-    code_bytes: int
-    stack_bytes: int = 0
-
-
-Report = Callable[[str], None]
 
 
 def calibrate(
@@ -77,7 +65,9 @@ def calibrate(
     bench: Bench,
     layers: Sequence[Layer] | None = None,
     held_out: Mapping[str, Sequence[Layer]] | None = None,
+    held_out_pairs: Sequence[tuple[Layer, Layer]] = (),
     alike: Bench | None = None,
+    before: Coefficients | None = None,
     report: Report = lambda text: None,
 ) -> Coefficients:
     """Emulate layers on a core, fit, and measure the error on layers of other shapes.
@@ -92,84 +82,34 @@ def calibrate(
         Default: `grid`.
     held_out : mapping of str to sequence of Layer, optional
         Sets of layers to judge by. Default: `unseen` and `confirm`.
+    held_out_pairs : sequence of (Layer, Layer)
+        Convolutions with the pooling behind them, to judge what both cost as one.
     alike : Bench, optional
         Of the core that `Core.alike` names: its runs stand for this core's. The errors are this core's own.
+    before : Coefficients, optional
+        What is kept of operations and types that no layer here has, and of families that no run is of.
     report : callable
         Called with a line of text per layer.
     """
     chosen = list(layers or grid())
     fitted_on = alike or bench
-    samples = _emulate(fitted_on, fitted_on.target, _plan(chosen, fitted_on.target), report)
+    samples = emulate(fitted_on, to_fit(chosen, fitted_on.target), report)
     found = coefficients(samples, target, bench.toolchain.version, cflags)
+    if before is not None:
+        found = found.over(before)
     sets = held_out if held_out is not None else {"unseen": unseen(), "confirm": confirm()}
-    errors = {name: judge(found, target, _judged(bench, target, found, each, report)) for name, each in sets.items()}
-    return Coefficients(**{**vars(found), "errors": errors})
 
+    def estimated(layer: Layer, variants: Sequence[Variant | None]) -> np.ndarray:
+        return _estimated(found, layer, variants, target)
 
-def _emulate(
-    bench: Bench, target: Target, plan: Iterable[tuple[Layer, Sequence[Variant | None]]], report: Report
-) -> list[Sample]:
-    samples: list[Sample] = []
-    for layer, variants in plan:
-        results: list[Measurement] = bench.measure([Step((layer,), variant) for variant in variants])
-        broken = [item.problem for item in results if item.problem]
-        report(
-            f"{target.core} {layer.dtype} {layer.name}: {len(results)} kernels"
-            + (f", {len(broken)} failed: {broken[0]}" if broken else "")
-        )
-        samples += [
-            Sample(layer, variant, item.cycles, item.code_bytes, item.stack_bytes)
-            for variant, item in zip(variants, results, strict=True)
-            if not item.problem
-        ]
-    return samples
-
-
-def _variants(layer: Layer, target: Target) -> tuple[Variant | None, ...]:
-    return search_space(layer, target).variants if layer.row.has_knobs else (None,)
-
-
-def _plan(layers: Sequence[Layer], target: Target) -> list[tuple[Layer, list[Variant | None]]]:
-    """Every family on some of the layers that it can run, spread over them; those that may be the fastest on all
-    large ones too.
-    """
-    members: dict[str, dict[int, list[Variant | None]]] = {}
-    for number, layer in enumerate(layers):
-        for variant in _variants(layer, target):
-            members.setdefault(_family(layer, variant, target), {}).setdefault(number, []).append(variant)
-    chosen: dict[int, list[Variant | None]] = {}
-    for position, found in enumerate(members.values()):
-        numbers = sorted(found)
-        op, first = layers[numbers[0]].python_op, found[numbers[0]][0]
-        large = [number for number in numbers if layers[number].name.startswith(LARGE)]
-        if first is not None:
-            numbers = [number for number in numbers if number not in large]
-            effort = ops.OPS[op].effort
-            assert effort is not None, f"{op} has knobs, and calibration does not know how many layers they take"
-            count = min(effort.layers(first, target.features), len(numbers))
-            spread = [(position * 7 + at * len(numbers) // count) % len(numbers) for at in range(count)]
-            numbers = [numbers[at] for at in spread] + (
-                large if effort.rank(first, target.features) != "hardly" else []
-            )
-        for number in numbers:
-            # The number of im2col columns rotates with the layer: it belongs to no family.
-            chosen.setdefault(number, []).append(found[number][(number + position) % len(found[number])])
-    return [(layers[number], list(dict.fromkeys(variants))) for number, variants in sorted(chosen.items())]
-
-
-def _judged(bench: Bench, target: Target, found: Coefficients, layers: Sequence[Layer], report: Report) -> list[Sample]:
-    """Of each layer the estimate's favourites, and some of the rest, evenly."""
-    plan = []
-    for layer in layers:
-        space = _variants(layer, target)
-        order = np.argsort(_estimated(found, layer, space, target), kind="stable")
-        picked = [space[i] for i in order[:FAVOURITES]]
-        rest = [v for i in order[FAVOURITES:] if (v := space[i]) is not None]
-        for inner_is_c in (True, False):
-            same = [v for v in rest if (v.inner == "c") == inner_is_c]
-            picked += same[:: max(len(same) // OTHERS, 1)][:OTHERS]
-        plan.append((layer, picked))
-    return _emulate(bench, target, plan, report)
+    judged = {name: emulate(bench, to_judge(each, target, estimated), report) for name, each in sets.items()}
+    judged = {name: runs for name, runs in judged.items() if runs}
+    errors = {name: judge(found, target, runs) for name, runs in judged.items()}
+    together = [run for runs in judged.values() for run in runs] + emulate_pairs(bench, held_out_pairs, report)
+    errors["held out"] = judge(found, target, together)
+    kept = {} if before is None else before.errors
+    merged = {name: {**kept.get(name, {}), **errors.get(name, {})} for name in {**kept, **errors}}
+    return replace(found, errors=merged)
 
 
 # ---------------------------------------------------------------- the fit
@@ -185,6 +125,7 @@ def coefficients(
     of_family: dict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
         of_family[_family(sample.layer, sample.variant, target)].append(sample)
+    sizes, code = _sizes([sample for sample in samples if sample.code_bytes], target)
     residuals = {}
     for name, found in of_family.items():
         wrong = np.array([abs(_cycles(families[name], s, target) / s.cycles - 1) for s in found])
@@ -195,11 +136,41 @@ def coefficients(
         tuple(cflags),
         families,
         groups,
-        {name: int(np.median([s.code_bytes for s in found])) for name, found in of_family.items()},
-        {name: max(s.stack_bytes for s in found) for name, found in of_family.items()},
+        sizes,
         residuals,
         neighbours=neighbours,
+        code=code,
     )
+
+
+def _sizes(samples: Sequence[Sample], target: Target) -> tuple[dict[str, Sizes], Neighbours]:
+    """Bytes of families and of their groups. How long the code of a family is differs by shape, as the compiler writes
+    short loops out: what near shapes tell corrects the median, each sample's without itself, and what is left over then
+    is the spread.
+    """
+    found: dict[str, list[int]] = defaultdict(list)
+    names = [_family(sample.layer, sample.variant, target) for sample in samples]
+    for at, name in enumerate(names):
+        for each in (name, *fitted.ancestors(name)):
+            found[each].append(at)
+    logs = np.log([sample.code_bytes for sample in samples])
+    stack = np.array([sample.stack_bytes for sample in samples])
+    centre = {name: float(np.median(logs[rows])) for name, rows in found.items()}
+    left = logs - np.array([centre[name] for name in names])
+    ratios = np.exp(left).tolist()
+    near = Neighbours.of((s.layer, name, ratio) for s, name, ratio in zip(samples, names, ratios, strict=True))
+    rest = left - np.array([near.without(s.layer, name) for s, name in zip(samples, names, strict=True)])
+    sizes: dict[str, Sizes] = {}
+    for name in sorted(found, key=lambda name: -len(found[name])):  # groups come before what is in them
+        rows = found[name]
+        spread, deepest = float(np.sqrt(np.mean(rest[rows] ** 2))), int(stack[rows].max())
+        above = next((sizes[each] for each in fitted.ancestors(name) if each in sizes and each != name), None)
+        if above is not None and len(rows) < ENOUGH_SIZES:
+            share = len(rows) / ENOUGH_SIZES
+            spread = share * spread + (1 - share) * above.spread
+            deepest = max(deepest, round(above.most_stack * (1 - share)))
+        sizes[name] = Sizes(round(float(np.exp(centre[name]))), round(spread, 3), deepest)
+    return sizes, near
 
 
 def fit(samples: Sequence[Sample], target: Target) -> tuple[dict[str, tuple[float, ...]], dict[str, tuple[float, ...]]]:
@@ -213,7 +184,8 @@ def fit(samples: Sequence[Sample], target: Target) -> tuple[dict[str, tuple[floa
         of_kind[fitted.ancestors(_family(sample.layer, sample.variant, target))[-1]].append(sample)
     families: dict[str, tuple[float, ...]] = {}
     groups: dict[str, tuple[float, ...]] = {}
-    for each in of_kind.values():
+    # Kernels with zero points start from what was fitted for their twins.
+    for _, each in sorted(of_kind.items(), key=lambda item: item[1][0].layer.type.is_affine):
         _fit_kind(each, target, families, groups)
     return families, groups
 
@@ -226,7 +198,8 @@ def _fit_kind(
 ) -> None:
     """Fit the samples of one operation and its types."""
     cycles = np.array([s.cycles for s in samples], float)
-    prices = np.array([ops.price(s.layer, s.variant, target.features, target.timing) for s in samples])
+    before = Coefficients(target.core, families=dict(families), groups=dict(groups))
+    prices = np.array([fitted.prior(s.layer, s.variant, before, target.features, target.timing) for s in samples])
     shares = np.concatenate([_count(s, target) for s in samples]) * prices / cycles[:, None]
     names = [_family(s.layer, s.variant, target) for s in samples]
     lines = [(*fitted.ancestors(name)[::-1], name) for name in names]
@@ -291,19 +264,11 @@ def _cycles(cost: Sequence[float], sample: Sample, target: Target) -> float:
 # ---------------------------------------------------------------- how good it is
 
 
-def _estimated(found: Coefficients, layer: Layer, variants: Sequence[Variant | None], target: Target) -> np.ndarray:
+def _estimated(
+    found: Coefficients, layer: Layer, variants: Sequence[Variant | None], target: Target, pool: Layer | None = None
+) -> np.ndarray:
     """Cycles that these coefficients give."""
-    counts = ops.count(layer, variants, target.features)
-    costs: dict[str, np.ndarray] = {}
-    cycles = np.zeros(len(variants))
-    for row, variant in enumerate(variants):
-        name = _family(layer, variant, target)
-        if name not in costs:
-            known = found.families.get(name)
-            price = ops.price(layer, variant, target.features, target.timing)
-            costs[name] = np.array(known) if known else price * np.array(found.factors(name) or 1.0)
-        cycles[row] = counts[row] @ costs[name]
-    return cycles * found.neighbours.factors(layer, [_family(layer, variant, target) for variant in variants])
+    return estimate_space(layer, variants, target, pool, found).cycles.astype(float)
 
 
 def judge(found: Coefficients, target: Target, samples: Sequence[Sample]) -> dict[str, dict[str, float]]:
@@ -314,7 +279,9 @@ def judge(found: Coefficients, target: Target, samples: Sequence[Sample]) -> dic
     dict
         ``"conv2d q7"`` -> ``median``, ``p90``, ``worst`` relative error over all runs; ``near_...`` over the variants
         that take up to a quarter more than the fastest that was emulated; ``choice_...`` over the estimate's first
-        choice of each layer, and ``regret_...``: what that choice takes beyond the fastest; ``runs`` and ``layers``.
+        choice of each layer, and ``regret_...``: what that choice takes beyond the fastest; ``bound``: what is
+        printed as the worst; ``runs`` and ``layers``. Convolutions that take in their pooling are a kind of their own,
+        ``fused``.
     """
     kinds: dict[str, dict[tuple[Any, ...], list[Sample]]] = {}
     for sample in samples:
@@ -322,6 +289,8 @@ def judge(found: Coefficients, target: Target, samples: Sequence[Sample]) -> dic
         kind = f"{layer.op} {layer.dtype}"
         if layer.weights_dtype not in (None, layer.dtype):
             kind += f" {layer.weights_dtype}"
+        if sample.pool is not None:
+            kind += " fused"
         key = (layer.name, layer.input_shape, layer.kernel)
         kinds.setdefault(kind, {}).setdefault(key, []).append(sample)
     return {kind: _judge_kind(found, target, list(layers.values())) for kind, layers in kinds.items()}
@@ -330,19 +299,21 @@ def judge(found: Coefficients, target: Target, samples: Sequence[Sample]) -> dic
 def _judge_kind(found: Coefficients, target: Target, layers: Sequence[Sequence[Sample]]) -> dict[str, float]:
     every, near, choices, regrets = [], [], [], []
     for samples in layers:
-        estimated = _estimated(found, samples[0].layer, [s.variant for s in samples], target)
+        first = samples[0]
+        estimated = _estimated(found, first.layer, [s.variant for s in samples], target, first.pool)
         cycles = np.array([s.cycles for s in samples], float)
         wrong = np.abs(estimated / cycles - 1)
         # Of equals the one with the least scratch, as the planner does.
-        scratch = [Step((s.layer,), s.variant).scratch_bytes for s in samples]
-        first = int(np.lexsort((scratch, np.rint(estimated)))[0])
+        scratch = [Step.of(s.layer, s.variant, s.pool).scratch_bytes for s in samples]
+        choice = int(np.lexsort((scratch, np.rint(estimated)))[0])
         every += wrong.tolist()
         near += wrong[cycles <= NEAR * cycles.min()].tolist()
-        choices.append(wrong[first])
-        regrets.append(cycles[first] / cycles.min() - 1)
+        choices.append(wrong[choice])
+        regrets.append(cycles[choice] / cycles.min() - 1)
     figures: dict[str, float] = {"median": np.median(every), "p90": np.quantile(every, 0.9), "worst": max(every)}
     for name, values in (("near", near), ("choice", choices), ("regret", regrets)):
         figures |= {f"{name}_median": np.median(values), f"{name}_worst": max(values)}
+    figures["bound"] = max(np.ceil(100 * MARGIN * np.quantile(near, BOUND)) / 100, 0.01)
     rounded = {name: round(float(value), 4) for name, value in figures.items()}
     return {**rounded, "layers": len(layers), "runs": len(every)}
 

@@ -23,7 +23,11 @@ def calibrate(
         list[str] | None, typer.Option(metavar="CORE", help="Core to calibrate; may be repeated. Default: all.")
     ] = None,
     dtype: Annotated[
-        list[str] | None, typer.Option(metavar="q7|q15", help="Types to calibrate; may be repeated. Default: both.")
+        list[str] | None, typer.Option(metavar="q7|q15|int8", help="Types to calibrate; may be repeated. Default: all.")
+    ] = None,
+    op: Annotated[
+        list[str] | None,
+        typer.Option(metavar="OP", help="Operations to calibrate, conv2d ..; may be repeated. Default: all."),
     ] = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Where the coefficient files go.")
@@ -58,8 +62,8 @@ def calibrate(
         ),
     ] = None,
 ) -> None:
-    """Fit the cost model anew: compile and emulate a grid of layers under every kernel, and write each core's
-    coefficients.
+    """Fit the cost model anew: compile and emulate layers under the kernels that plans choose among, and write each
+    core's coefficients. Of other types and operations than those named, what is known stays.
 
     Measurements are kept in the user's cache directory: what did not change is not emulated again.
     """
@@ -71,15 +75,18 @@ def calibrate(
     from contextlib import closing
 
     from ..base.cflags import CFLAGS
+    from ..calibrate import sets
     from ..calibrate.fit import calibrate as fit
-    from ..calibrate.fit import confirm, grid, unseen, write_coefficients
+    from ..calibrate.fit import write_coefficients
+    from ..cost.fitted import coefficients
     from ..measure.bench import BATCH, Bench
     from ..measure.records import Records
     from ..target import load_target
     from ..target.cores import CORES
 
-    cores, dtypes = target or list(CORES), dtype or ["q7", "q15"]
-    for given, legal, option in ((cores, CORES, "--target"), (dtypes, ("q7", "q15"), "--dtype")):
+    cores, dtypes, chosen_ops = target or list(CORES), dtype or list(sets.TYPES), op or list(sets.OPERATIONS)
+    legal_values = ((cores, CORES, "--target"), (dtypes, sets.TYPES, "--dtype"), (chosen_ops, sets.OPERATIONS, "--op"))
+    for given, legal, option in legal_values:
         if wrong := [name for name in given if name not in legal]:
             raise OptionError(f"{option}: expected one of {', '.join(legal)}, got {wrong[0]!r}")
     with closing(Records()) as records:
@@ -94,8 +101,10 @@ def calibrate(
                 chosen,
                 CFLAGS,
                 bench=benches[0],
-                layers=grid(dtypes),
-                held_out={"unseen": unseen(dtypes), "confirm": confirm(dtypes)},
+                layers=sets.to_fit(dtypes, chosen_ops),
+                held_out=sets.held_out(dtypes, chosen_ops),
+                held_out_pairs=sets.held_out_pairs(dtypes, chosen_ops),
+                before=coefficients(core) if dtype or op else None,
                 alike=benches[1] if len(benches) > 1 else None,
                 report=lambda text: print(text, file=sys.stderr),
             )

@@ -41,7 +41,7 @@ def _print_head(out: Console, found: Explanation) -> None:
     shape = f"{shape_text(layer.input_shape)} -> {shape_text(layer.output_shape)}"
     out.print(f"\n{layer.name}: {layer.op} {window}{' ' if window else ''}{shape} {layer.dtype}{macs}", style="bold")
     known = error_bar(found.plan, item)
-    bar = f" (median error {known[0] * 100:.0f} %, worst {known[1] * 100:.0f} %)" if known else ""
+    bar = f" (median error {max(known[0] * 100, 1):.0f} %, worst {known[1] * 100:.0f} %)" if known else ""
     speed = f", {layer.macs / item.cycles:.3f} MAC/cycle" if layer.macs and item.cycles else ""
     variant = f"{item.variant}: " if item.variant else ""
     bar += f", {found.pool} included" if item.takes_in_next else ""

@@ -94,8 +94,10 @@ def print_plan(plan: Plan, directory: Path, *, no_color: bool = False, verbose: 
         f"the caller's input and output {totals['sram_bytes'] - totals['arena_bytes'] - plan.state_bytes:,}"
     )
     if totals.get("stack_bytes") is not None:
-        out.print(f"Stack  {totals['stack_bytes']:,} bytes, not counted above")
-    out.print(f"Flash  {_against(totals['flash_bytes'], plan.budget['flash'])}: weights and code")
+        out.print(f"Stack  at most {totals['stack_bytes']:,} bytes, not counted above")
+    else:
+        out.print("Stack  not known: a kernel was never compiled for calibration")
+    out.print(f"Flash  {_against(totals['flash_bytes'], plan.budget['flash'])}: weights and code{flash_note(plan)}")
     if totals.get("energy_uj") is not None:
         out.print(f"Energy {totals['energy_uj']:,.1f} uJ per inference: {ENERGY_LIMITS}")
     if "error" in shown:
@@ -103,12 +105,12 @@ def print_plan(plan: Plan, directory: Path, *, no_color: bool = False, verbose: 
         unknown = [item for item in unknown if error_bar(plan, item) is None]
         if len(unknown) < len(plan.layers):
             out.print(
-                "Error is the median (worst) difference between estimated and emulated cycles on layers that the model "
-                "was not fitted on, without wait states; the network's is the layers' added up, as if all erred to "
-                "one side."
+                "Error is the median difference between estimated and emulated cycles on layers that the model was not "
+                "fitted on, without wait states, and (worst) what hardly any layer exceeds; the network's is the "
+                "layers' added up, as if all erred to one side."
             )
         if unknown:
-            out.print("Error -: nothing was fitted for this operation and type, its estimate counts instructions.")
+            out.print("Error not known: nothing like it was emulated; its estimate counts instructions.")
     out.print(
         "Gain is against the paper's configuration (2x2 block, unroll 1, two im2col columns) of the same kernels."
     )
@@ -126,6 +128,14 @@ def print_plan(plan: Plan, directory: Path, *, no_color: bool = False, verbose: 
     out.print(
         f"      then copy the folder into your firmware, compile {plan.model}.c and call {plan.model}_run({arguments})."
     )
+
+
+def flash_note(plan: Plan) -> str:
+    """How far the stated flash may be relied on."""
+    if plan.cycles_are == "emulated":
+        return ", as compiled"
+    most, likely = plan.totals["flash_bytes"], plan.totals["likely_flash_bytes"]
+    return f"; code is estimated, at its longest: likely {likely:,} in all" if likely < most else ""
 
 
 def _left_out(plan: Plan, out: Console) -> set[str]:
@@ -150,7 +160,7 @@ def _row(plan: Plan, item: LayerPlan) -> dict[str, str]:
         "shape": f"{shape_text(layer.input_shape)} -> {shape_text(layer.output_shape)}",
         "variant": str(item.variant) if item.variant else f"runs inside {item.fused_into}" if item.fused_into else "-",
         "cycles": f"{item.cycles:,}",
-        "error": _error_text(None if item.fused_into else error_bar(plan, item)),
+        "error": "-" if item.fused_into else _error_text(error_bar(plan, item)),
         "MAC/cycle": _ratio(layer.macs, item.cycles),
         "ms": _ms(plan.target.milliseconds(item.cycles)),
         "uJ": _uj(plan.target.energy_uj(item.cycles)),
@@ -161,7 +171,7 @@ def _row(plan: Plan, item: LayerPlan) -> dict[str, str]:
 
 
 def _error_text(known: tuple[float, float] | None) -> str:
-    return f"{known[0] * 100:.0f} % ({known[1] * 100:.0f} %)" if known else "-"
+    return f"{max(known[0] * 100, 1):.0f} % ({known[1] * 100:.0f} %)" if known else "not known"
 
 
 def _print_terms(out: Console, plan: Plan) -> None:

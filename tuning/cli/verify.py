@@ -291,6 +291,13 @@ def _verify(
         raise SystemExit(1)
 
 
+def _beside_plan(found: int, planned: int | None) -> str:
+    """Bytes, and what the plan said of them."""
+    if planned is None:
+        return f"{found:,} bytes"
+    return f"{found:,} bytes, {'MORE than' if found > planned else 'at most'} the plan's {planned:,}"
+
+
 def _memory_note(trace: Trace) -> str:
     if not trace.added:
         return " Memory without wait states."
@@ -362,7 +369,13 @@ def _print_verification(result: Verification, no_color: bool) -> None:
     )
     out.print(table)
     time = f"{result.milliseconds:.3f} ms at {result.clock_hz / 1e6:g} MHz. " if result.clock_hz else ""
-    out.print(f"{time}Stack {trace.stack_bytes:,} bytes.{_memory_note(trace)}")
+    stack = _beside_plan(trace.stack_bytes, firmware.planned.get("stack_bytes"))
+    out.print(f"{time}Stack {stack}.{_memory_note(trace)}")
+    if (taken := result.footprint) is not None:
+        flash = _beside_plan(taken.linked_bytes, firmware.planned.get("flash_bytes"))
+        apart = taken.object_bytes - taken.linked_bytes
+        unused = f"; {apart:,} more in the object, which linking with --gc-sections drops" if apart else ""
+        out.print(f"Flash {flash}: code and weights that {firmware.model}_run needs{unused}.")
     if result.exact:
         samples = f"{result.samples} input{'s' if result.samples != 1 else ''}"
         out.print(f"Every layer and the network give the Python kernels' bytes on {samples}.")

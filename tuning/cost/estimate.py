@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
-from functools import cache
+from functools import cache, partial
 from math import prod
 from operator import attrgetter
 
@@ -17,8 +17,8 @@ from cmsisnn_x.variant import Variant
 
 from ..target import Target
 from . import board, fitted, ops
-from .affine import estimate_affine, has_twin
 from .fused import estimate_fused
+from .ops.twins import RECORD_BYTES
 from .table import TERMS, Estimate, Estimates
 
 PASSES = ("steps", "straight_steps")
@@ -31,6 +31,10 @@ TIMING_SHARE = 0.4
 """Of the cycles that a board's other instruction timing adds by the instruction mix, the share that emulation finds:
 compilers seldom place loads side by side (the RP2040's, on the paper's network).
 """
+CALL_BYTES = 14
+"""Code in ``<model>_run`` of a layer's call: its arguments, their literals, the branch."""
+UNKNOWN_SPREAD = 0.6
+"""Of the logarithm of the size of code that was never compiled."""
 NOT_IN_BYTES = ("unroll", "column_layout", "inner", "fused_pool")
 """Knobs that change neither scratch nor packed weights; the band of a fused pooling is counted in `fused`."""
 
@@ -51,10 +55,15 @@ def estimate(layer: Layer, variant: Variant | None, target: Target, follower: La
 
 
 def estimate_space(
-    layer: Layer, variants: Sequence[Variant | None], target: Target, follower: Layer | None = None
+    layer: Layer,
+    variants: Sequence[Variant | None],
+    target: Target,
+    follower: Layer | None = None,
+    found: fitted.Coefficients | None = None,
 ) -> Estimates:
     """Estimate many variants of one layer at once; an empty sequence stands for the single kernel of an
-    operation without knobs. Those with `fused_pool` take in `follower`.
+    operation without knobs. Those with `fused_pool` take in `follower`. `found` are the coefficients to estimate with.
+    Default: those of the target's core.
 
     Cycles = sum over the parts of a kernel of (how often it runs, `ops.count`) x (what one run costs). That cost was
     fitted on emulated runs of this kernel on this core; what the fit left over on layers that are alike corrects the
@@ -64,18 +73,17 @@ def estimate_space(
     """
     chosen: tuple[Variant | None, ...] = tuple(variants) or (None,)
     if any(variant is not None and variant.fused_pool for variant in chosen):
-        return estimate_fused([Step.of(layer, variant, follower) for variant in chosen], target, estimate_space)
-    if has_twin(layer):
-        return estimate_affine(layer, chosen, target, estimate_space)
-    features = target.features
+        steps = [Step.of(layer, variant, follower) for variant in chosen]
+        return estimate_fused(steps, target, partial(estimate_space, found=found))
+    features, found = target.features, found or fitted.coefficients(target.core)
     counts = ops.count(layer, chosen, features)
     names = fitted.families(layer, chosen, features)
     families: dict[str, Variant | None] = {}
     for name, variant in zip(names, chosen, strict=True):
         families.setdefault(name, variant)
     position = {name: at for at, name in enumerate(families)}
-    of_part = counts * _coefficients(layer, families, target)[[position[name] for name in names]]
-    of_part *= fitted.coefficients(target.core).neighbours.factors(layer, names)[:, None]
+    of_part = counts * _coefficients(layer, families, target, found)[[position[name] for name in names]]
+    of_part *= found.neighbours.factors(layer, names)[:, None]
 
     owner = list(ops.parts_of(layer).values())
     terms = np.zeros((len(chosen), len(TERMS)))
@@ -84,46 +92,44 @@ def estimate_space(
         if parts:
             terms[:, column] = of_part[:, parts].sum(axis=1)
     scratch, weights = _footprints(layer, chosen)
-    known = fitted.coefficients(target.core).code_bytes
-    stack = fitted.coefficients(target.core).stack_bytes
-    code = np.array(
-        [known.get(name) or _code_bytes(variant) for name, variant in zip(names, chosen, strict=True)], np.int64
-    )
+    known = {name: found.size_of(name) or _size(variant) for name, variant in families.items()}
+    longer = found.code.factors(layer, names)
+    code = np.rint([known[name].code for name in names] * longer).astype(np.int64) + CALL_BYTES
+    spread = code * np.array([known[name].spread for name in names])
     terms[:, TERMS.index("memory")] = board.added_cycles(layer, chosen, counts, weights, code, target)
-    stacks = tuple(stack.get(name) for name in names)
+    stacks = tuple(known[name].most_stack or None for name in names)
     # Rounded twice: the order of a sum depends on how many variants there are, and must not decide a half.
     whole = np.rint(np.round(terms, 6)).astype(np.int64)
-    return Estimates(chosen, whole, scratch, weights, code, stack_bytes=stacks)
+    return Estimates(chosen, whole, scratch, weights, code, spread, stack_bytes=stacks)
 
 
 def expected_error(op: str, target: Target, dtype: str = "q7") -> tuple[float, float] | None:
-    """Median and worst relative error of estimates of `op` on `dtype`, on layers that were not fitted, of the variants
-    that a plan chooses among: those within a quarter of the fastest. None where no such kernel was judged.
+    """Median relative error of estimates of `op` on `dtype`, and a bound that hardly any layer exceeds, by layers that
+    were not fitted, of the variants that a plan chooses among: those within a quarter of the fastest. None where no
+    such kernel was judged. `dtype` is followed by that of the weights, where it is another, and by ``fused``, where a
+    convolution takes in its pooling.
     """
-    found = fitted.coefficients(target.core).errors.get("unseen", {}).get(f"{op} {dtype}")
-    return (found["near_median"], found["near_worst"]) if found else None
+    found = fitted.coefficients(target.core).errors.get("held out", {}).get(f"{op} {dtype}")
+    return (found["near_median"], found["bound"]) if found else None
 
 
-def _coefficients(layer: Layer, families: Mapping[str, Variant | None], target: Target) -> np.ndarray:
+def _coefficients(
+    layer: Layer, families: Mapping[str, Variant | None], target: Target, found: fitted.Coefficients
+) -> np.ndarray:
     """Cycles of one run of each part, a row per family; of each, one variant stands for all."""
     core, features = target.core_timing or target.timing, target.features
     own = target.timing == core
-    found = fitted.coefficients(target.core)
     prices = np.array([ops.price(layer, variant, features, core) for variant in families.values()])
     priors = prices
     if not own:
         priors = np.array([ops.price(layer, variant, features, target.timing) for variant in families.values()])
-    fits = [found.families.get(name) for name in families]
-    # What was not fitted costs what its relatives make of the instruction mix.
-    factors = [(found.factors(name) or 1.0) if fit is None else 1.0 for name, fit in zip(families, fits, strict=True)]
-    table = np.array([prior * np.array(factor) for prior, factor in zip(priors, factors, strict=True)])
-    if rows := [row for row, fit in enumerate(fits) if fit is not None]:
-        known = np.array([fits[row] for row in rows], float)
-        # Passes and loop turns often grow together: least squares may charge all of it to the one or the other.
-        steps = [at for at, part in enumerate(ops.parts_of(layer)) if part.removeprefix("left_") in PASSES]
-        known[:, steps] = np.maximum(known[:, steps], LEAST_STEP * prices[rows][:, steps])
-        table[rows] = known if own else known * (1 + TIMING_SHARE * (priors[rows] / prices[rows] - 1))
-    return table
+    table = np.array(
+        [found.of(name, fitted.prior(layer, variant, found, features, core)) for name, variant in families.items()]
+    )
+    # Passes and loop turns often grow together: least squares may charge all of it to the one or the other.
+    steps = [at for at, part in enumerate(ops.parts_of(layer)) if part.removeprefix("left_") in PASSES]
+    table[:, steps] = np.maximum(table[:, steps], LEAST_STEP * prices[:, steps])
+    return table if own else table * (1 + TIMING_SHARE * (priors / prices - 1))
 
 
 def _footprints(layer: Layer, variants: tuple[Variant | None, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -143,7 +149,11 @@ def _footprints(layer: Layer, variants: tuple[Variant | None, ...]) -> tuple[np.
             continue
         if (held := scratch_knobs(v)) not in scratch:
             scratch[held] = layer_scratch_bytes(layer, v)
-        if (packed := packing_knobs(v)) not in weights and layer.type.is_affine:
+        if (packed := packing_knobs(v)) not in weights and ops.has_twin(layer):
+            twin = ops.twin_of(layer)
+            size = pack_device_weights(twin, v).nbytes if twin.weights is not None else 0
+            weights[packed] = size * layer.groups + RECORD_BYTES * layer.output_image[2]
+        elif packed not in weights and layer.type.is_affine:
             weights[packed] = _operand_bytes(layer, v)
         elif packed not in weights:
             weights[packed] = (pack_device_weights(layer, v).nbytes if layer.weights is not None else 0) + bias
@@ -174,6 +184,7 @@ def _operand_bytes(layer: Layer, variant: Variant | None) -> int:
     return sum(array.nbytes for array in operands_of(layer, variant).values())
 
 
-def _code_bytes(variant: Variant | None) -> int:
-    """Of kernels that were never compiled for calibration."""
-    return 400 if variant is None else 600 + 24 * variant.unroll * variant.block_rows * variant.block_cols
+def _size(variant: Variant | None) -> fitted.Sizes:
+    """Of kernels that were never compiled for calibration; their stack is not known."""
+    code = 400 if variant is None else 600 + 24 * variant.unroll * variant.block_rows * variant.block_cols
+    return fitted.Sizes(code, UNKNOWN_SPREAD, 0)

@@ -8,20 +8,39 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from cmsisnn_x.isa import Features
 from cmsisnn_x.layers import Layer
 from cmsisnn_x.variant import Variant
 
 from .neighbours import Neighbours
-from .ops import cost_of
+from .op_cost import Timing
+from .ops import cost_of, has_twin, price, twin_of
 
-SCHEMA = "coefficients-3"
+SCHEMA = "coefficients-4"
+BEFORE = "coefficients-3"
+SPREAD_BEFORE = 0.4
+"""Of the logarithm of code sizes, where a file of before does not say."""
 NOT_IN_FAMILY = ("im2col_cols",)
 """Knobs whose effect the counts hold entirely."""
+
+
+class Sizes(NamedTuple):
+    """Bytes of a compiled kernel with the function around it.
+
+    `code` is the median, `spread` the standard deviation of its logarithm, once shapes that are alike have told;
+    `most_stack` is a bound.
+    """
+
+    code: int
+    spread: float
+    most_stack: int
 
 
 @dataclass(frozen=True)
@@ -35,15 +54,16 @@ class Coefficients:
     groups : mapping
         Groups of families, as `ancestors` names them -> factors on the instruction mix that they share: for families
         that were not fitted by themselves.
-    code_bytes, stack_bytes : mapping
-        Family -> bytes of machine code, and the deepest stack that was seen; families without are unknown.
+    sizes : mapping
+        Family or group of them -> bytes of machine code, and of stack.
     residuals : mapping
         Family -> median and worst relative error on the runs that it was fitted on, and their number.
     errors : mapping
         Set of layers -> operation and types -> figures: relative errors on layers that were not fitted, see
         `tuning.calibrate.judge`.
-    neighbours : Neighbours
-        What the fit left over on the layers that it saw, to correct estimates of those near to them.
+    neighbours, code : Neighbours
+        What the fit of cycles, and the medians of code, left over on the layers that were seen, to correct estimates of
+        those near to them.
     """
 
     core: str
@@ -51,11 +71,33 @@ class Coefficients:
     cflags: tuple[str, ...] = ()
     families: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     groups: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    code_bytes: Mapping[str, int] = field(default_factory=dict)
-    stack_bytes: Mapping[str, int] = field(default_factory=dict)
+    sizes: Mapping[str, Sizes] = field(default_factory=dict)
     residuals: Mapping[str, tuple[float, float, int]] = field(default_factory=dict)
     errors: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
     neighbours: Neighbours = field(default_factory=Neighbours)
+    code: Neighbours = field(default_factory=Neighbours)
+
+    def over(self, before: Coefficients) -> Coefficients:
+        """These, and of `before` what is not here: kinds that were not fitted, families that were not emulated."""
+        kept = {name: cycles for name, cycles in before.families.items() if name not in self.families}
+        return replace(
+            self,
+            families={**kept, **self.families},
+            groups={**before.groups, **self.groups},
+            sizes={**before.sizes, **self.sizes},
+            residuals={**before.residuals, **self.residuals},
+            neighbours=self.neighbours.over(before.neighbours),
+            code=self.code.over(before.code),
+        )
+
+    def of(self, name: str, prior: np.ndarray) -> np.ndarray:
+        """Cycles of one run of each part of a family: as fitted, else what its relatives make of `prior`."""
+        known = self.families.get(name)
+        return np.array(known) if known is not None else prior * np.array(self.factors(name) or 1.0)
+
+    def size_of(self, name: str) -> Sizes | None:
+        """Bytes of a family, or of its nearest relatives; None where nothing like it was compiled."""
+        return next((self.sizes[each] for each in (name, *ancestors(name)) if each in self.sizes), None)
 
     def factors(self, name: str) -> tuple[float, ...] | None:
         """What the nearest relatives of a family that was not fitted have in common."""
@@ -79,9 +121,24 @@ def family(layer: Layer, variant: Variant | None, features: Features) -> str:
 def families(layer: Layer, variants: Sequence[Variant | None], features: Features) -> list[str]:
     """`family` of each of many variants of one layer."""
     op = cost_of(layer)
-    head = f"{layer.op} {layer.dtype} {layer.weights_dtype or '-'}"
+    is_byte = layer.type.is_affine and layer.type.bits == 8  # unsigned ones become signed at the border
+    head = f"{layer.op} {'int8' if is_byte else layer.dtype} {layer.weights_dtype or '-'}"
     compiled = [op.as_compiled(layer, variant) for variant in variants]
     return [f"{head}{_knobs(variant)}{op.sizes(layer, variant, features)}" for variant in compiled]
+
+
+def prior(
+    layer: Layer, variant: Variant | None, found: Coefficients, features: Features, timing: Timing
+) -> np.ndarray:
+    """Cycles of one run of each part, before anything of the family itself is known: the instruction mix; of layers
+    with zero points what was fitted for their twin, and by the mix what they do more.
+    """
+    own = price(layer, variant, features, timing)
+    if not has_twin(layer):
+        return own
+    twin = twin_of(layer)
+    mix = price(twin, variant, features, timing)
+    return np.asarray(found.of(family(twin, variant, features), mix) + (own - mix), float)
 
 
 def ancestors(name: str) -> tuple[str, str, str]:
@@ -94,7 +151,7 @@ def ancestors(name: str) -> tuple[str, str, str]:
     ('conv2d q7 q7 lowering=direct weight_layout=interleaved', 'conv2d q7 q7 lowering=direct *', 'conv2d q7 q7 **')
     """
     group = re.sub(r" (unroll|block_rows|block_cols|kernel|stride)=\w+", "", name)
-    return group, re.sub(r" weight_layout=\w+", "", group) + " *", " ".join(name.split()[:3]) + " **"
+    return group, re.sub(r" (weight_layout|rescale)=\w+", "", group) + " *", " ".join(name.split()[:3]) + " **"
 
 
 @cache
@@ -120,6 +177,8 @@ def coefficients(core: str) -> Coefficients:
 
 def from_json(text: str) -> Coefficients:
     content = json.loads(text)
+    if content.get("schema") == BEFORE:
+        content = _upgraded(content)
     if content.get("schema") != SCHEMA:
         raise ValueError(f"coefficients: expected schema {SCHEMA!r}, got {content.get('schema')!r}")
     entries = content["families"]
@@ -129,14 +188,36 @@ def from_json(text: str) -> Coefficients:
         tuple(content["cflags"]),
         {name: tuple(entry["cycles"]) for name, entry in entries.items()},
         {name: tuple(factors) for name, factors in content["groups"].items()},
-        {name: entry["code_bytes"] for name, entry in entries.items() if "code_bytes" in entry},
-        {name: entry["stack_bytes"] for name, entry in entries.items() if "stack_bytes" in entry},
+        {name: Sizes(*bytes_) for name, bytes_ in content["sizes"].items()},
         {name: tuple(entry["residuals"]) for name, entry in entries.items() if "residuals" in entry},
         content["errors"],
-        Neighbours(
-            tuple(tuple(place) for place in content["places"]),
-            {name: tuple(entry["left"]) for name, entry in entries.items() if "left" in entry},
-        ),
+        _neighbours(content["places"], entries, "left"),
+        _neighbours(content["code_places"], entries, "code"),
+    )
+
+
+def _upgraded(content: dict[str, Any]) -> dict[str, Any]:
+    """A file of before: places of convolutions alone, sizes of families alone."""
+    found: dict[str, list[tuple[int, int]]] = {}
+    for name, entry in content["families"].items():
+        if "code_bytes" in entry:
+            for each in (name, *ancestors(name)):
+                found.setdefault(each, []).append((entry["code_bytes"], entry.get("stack_bytes", 0)))
+    sizes = {
+        name: [sorted(code for code, _ in seen)[len(seen) // 2], SPREAD_BEFORE, max(stack for _, stack in seen)]
+        for name, seen in found.items()
+    }
+    places = {"conv2d": [[*place, 0.0, 0.0, 0.0, 0.0] for place in content["places"]]}
+    judged = content["errors"].get("unseen", {})
+    errors = {kind: {**known, "bound": known["near_worst"]} for kind, known in judged.items()}
+    added = {"places": places, "code_places": {}, "sizes": sizes, "errors": {**content["errors"], "held out": errors}}
+    return {**content, "schema": SCHEMA, **added}
+
+
+def _neighbours(places: Mapping[str, Any], entries: Mapping[str, Any], key: str) -> Neighbours:
+    return Neighbours(
+        {op: tuple(tuple(place) for place in known) for op, known in places.items()},
+        {name: tuple(entry[key]) for name, entry in entries.items() if key in entry},
     )
 
 
@@ -150,29 +231,38 @@ def to_json(found: Coefficients) -> str:
         "errors": found.errors,
     }
     lines = json.dumps(head, indent=1)[:-2]
-    places = [f"  {json.dumps(list(place))}" for place in found.neighbours.places]
     groups = [f"  {json.dumps(name)}: {json.dumps(list(found.groups[name]))}" for name in sorted(found.groups)]
+    sizes = [f"  {json.dumps(name)}: {json.dumps(list(found.sizes[name]))}" for name in sorted(found.sizes)]
     rows = []
     for name in sorted(found.families):
         entry: dict[str, object] = {}
-        for key, sizes in (("code_bytes", found.code_bytes), ("stack_bytes", found.stack_bytes)):
-            if name in sizes:
-                entry[key] = sizes[name]
         if name in found.residuals:
             entry["residuals"] = list(found.residuals[name])
         entry["cycles"] = list(found.families[name])
-        if name in found.neighbours.left:
-            entry["left"] = list(found.neighbours.left[name])
+        for key, left in (("left", found.neighbours.left), ("code", found.code.left)):
+            if name in left:
+                entry[key] = list(left[name])
         rows.append(f"  {json.dumps(name)}: {json.dumps(entry)}")
     return (
-        f'{lines},\n "places": [\n'
-        + ",\n".join(places)
-        + '\n ],\n "groups": {\n'
+        f"{lines},\n"
+        + _places("places", found.neighbours)
+        + _places("code_places", found.code)
+        + ' "groups": {\n'
         + ",\n".join(groups)
+        + '\n },\n "sizes": {\n'
+        + ",\n".join(sizes)
         + '\n },\n "families": {\n'
         + ",\n".join(rows)
         + "\n }\n}\n"
     )
+
+
+def _places(key: str, found: Neighbours) -> str:
+    rows = [
+        f"  {json.dumps(op)}: [\n   " + ",\n   ".join(json.dumps(list(place)) for place in known) + "\n  ]"
+        for op, known in found.places.items()
+    ]
+    return f' "{key}": {{\n' + ",\n".join(rows) + "\n },\n"
 
 
 def figure(core: str, kind: str, name: str, layers: str = "unseen") -> float | None:

@@ -17,6 +17,7 @@ from .table import TERMS, Estimates
 
 CODE_BYTES = 170
 """Of the band's walk, beside the two kernels' own code: the median of emulated pairs on four cores, 26 to 280."""
+CODE_SPREAD = 70.0
 STACK_BYTES = 44
 """Of the band and the call that pools, on top of both kernels' own."""
 INSTRUCTIONS_PER_TURN = 40
@@ -62,6 +63,7 @@ def estimate_fused(
         terms=np.rint(terms).astype(np.int64),
         scratch_bytes=scratch,
         code_bytes=alone.code_bytes + fused * (int(pool.code_bytes[0]) + CODE_BYTES),
+        code_spread=np.hypot(alone.code_spread, fused * np.hypot(pool.code_spread[0], CODE_SPREAD)),
         stack_bytes=stacks,
     )
 

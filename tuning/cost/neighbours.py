@@ -9,10 +9,10 @@ sizes on a logarithmic scale (Nadaraya-Watson), with `PRIOR` runs on which nothi
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import log2
+from math import log2, prod
 
 import numpy as np
 
@@ -23,15 +23,13 @@ SCALE = 0.3
 PRIOR = 0.4
 WRITTEN_OUT = 100
 """Products of an output row and channel up to which GCC writes them all out; found by trying widths."""
-OPERATIONS = ("conv2d",)
-"""Where the nearest layers tell: first choices of depthwise and fully connected kernels become no better by them."""
+Place = tuple[float, ...]
 
 
-def place(layer: Layer) -> tuple[float, ...]:
-    """Coordinates of a convolution: what decides about loops, registers and edges weighs most."""
+def _of_convolution(layer: Layer) -> Iterable[float]:
     (_, _, channels), (_, out_w, out_ch) = layer.image, layer.output_image
     kernel_h, kernel_w = layer.kernel
-    found = (
+    return (
         log2(kernel_w * channels),
         0.7 * log2(kernel_h),
         0.7 * log2(channels),
@@ -44,58 +42,136 @@ def place(layer: Layer) -> tuple[float, ...]:
         0.3 * (out_w % 2),
         0.3 * (channels & (channels - 1) == 0),
         kernel_h * kernel_w * channels * out_w <= WRITTEN_OUT,
+        *_lines(layer),
     )
-    return tuple(round(float(value), 3) for value in found)
+
+
+def _lines(layer: Layer) -> Iterable[float]:
+    """Images of one row, or of one column: loops that turn once are none."""
+    (in_h, in_w, _), (out_h, out_w, _) = layer.image, layer.output_image
+    return 0.4 * (in_h == 1), 0.4 * (in_w == 1), 0.4 * (out_h == 1), 0.4 * (out_w == 1)
+
+
+def _of_windows(layer: Layer) -> Iterable[float]:
+    """Depthwise convolutions and pools."""
+    channels, (out_h, out_w, _) = layer.image[2], layer.output_image
+    clipped = any(before or after for before, after in layer.padding)
+    return (
+        0.7 * log2(channels),
+        log2(layer.kernel[0]),
+        log2(layer.kernel[1]),
+        0.5 * log2(out_w),
+        0.3 * log2(out_h),
+        0.5 * (channels % 2),
+        0.7 * (channels % 4 == 0),
+        0.7 * (layer.stride[1] > 1),
+        0.3 * (layer.stride[0] > 1),
+        0.5 * clipped,
+        *_lines(layer),
+    )
+
+
+def _of_rows(layer: Layer) -> Iterable[float]:
+    """Fully connected layers."""
+    size, out = prod(layer.input_shape), prod(layer.output_shape)
+    return 0.7 * log2(size), 0.7 * log2(out), 0.5 * (size % 4 == 0), 0.5 * (size % 2), 0.4 * (out % 4), 0.5 * (out == 1)
+
+
+def _of_elements(layer: Layer) -> Iterable[float]:
+    size, channels = prod(layer.output_shape), layer.output_shape[-1]
+    return 0.5 * log2(size), 0.5 * (size % 4 == 0), 0.5 * (channels % 4 == 0), 0.3 * log2(channels)
+
+
+_PLACES: dict[str, Callable[[Layer], Iterable[float]]] = {
+    "conv2d": _of_convolution,
+    "depthwise_conv2d": _of_windows,
+    "max_pool2d": _of_windows,
+    "avg_pool2d": _of_windows,
+    "fully_connected": _of_rows,
+}
+
+
+def place(layer: Layer) -> Place:
+    """Coordinates of a layer among those of its operation: what decides about loops and registers weighs most."""
+    return tuple(round(float(value), 3) for value in _PLACES.get(layer.op, _of_elements)(layer))
 
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Emulated layers by their coordinates, and what a fit left over on them.
+    """Layers by their coordinates, and what a fit of cycles, or of bytes of code, left over on them.
 
     Attributes
     ----------
-    places : tuple
-        `place` of every layer.
+    places : mapping
+        Operation -> `place` of every layer.
     left : mapping
         Family -> index of a layer, thousandths of the logarithm left over on it, index, thousandths, ...
     """
 
-    places: tuple[tuple[float, ...], ...] = ()
+    places: Mapping[str, tuple[Place, ...]] = field(default_factory=dict)
     left: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, runs: Iterable[tuple[Layer, str, float]]) -> Neighbours:
-        """From runs: a layer, a family, emulated by estimated cycles. Several of a family on a layer are averaged."""
-        places: dict[tuple[float, ...], int] = {}
+        """From runs: a layer, a family, found by estimated. Several of a family on a layer are averaged."""
+        places: dict[str, dict[Place, int]] = defaultdict(dict)
         found: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
         for layer, family, ratio in runs:
-            if layer.op in OPERATIONS:
-                index = places.setdefault(place(layer), len(places))
-                found[family][index].append(1000 * float(np.log(ratio)))
+            known = places[layer.op]
+            index = known.setdefault(place(layer), len(known))
+            found[family][index].append(1000 * float(np.log(ratio)))
         left = {
             family: tuple(item for at in sorted(rows) for item in (at, round(float(np.mean(rows[at])))))
             for family, rows in found.items()
         }
-        return cls(tuple(places), left)
+        return cls({op: tuple(known) for op, known in places.items()}, left)
+
+    def over(self, before: Neighbours) -> Neighbours:
+        """These, and of `before` those of families that none is of here."""
+        places = {op: dict.fromkeys(known) for op, known in self.places.items()}
+        for op, known in before.places.items():
+            places.setdefault(op, {}).update(dict.fromkeys(known))
+        index = {op: {place: at for at, place in enumerate(known)} for op, known in places.items()}
+        left = dict(self.left)
+        for family, flat in before.left.items():
+            op = family.split(" ", 1)[0]
+            if family not in left:
+                moved = [index[op][before.places[op][at]] for at in flat[::2]]
+                left[family] = tuple(item for pair in zip(moved, flat[1::2], strict=True) for item in pair)
+        return Neighbours({op: tuple(known) for op, known in places.items()}, left)
 
     @cached_property
-    def _tables(self) -> tuple[np.ndarray, dict[str, int], np.ndarray, np.ndarray]:
-        """Coordinates; the row of each family; what was left over, and where there was a run, layer by layer."""
-        rows = {family: row for row, family in enumerate(self.left)}
-        values = np.zeros((len(rows) + 1, len(self.places)))
-        present = np.zeros_like(values)
-        for family, flat in self.left.items():
-            at = list(flat[::2])
-            values[rows[family], at] = np.array(flat[1::2]) / 1000
-            present[rows[family], at] = 1
-        return np.array(self.places), rows, values, present
+    def _tables(self) -> dict[str, tuple[np.ndarray, dict[str, int], np.ndarray, np.ndarray]]:
+        """Of each operation coordinates; the row of each family; what was left over, and where there was a run, layer
+        by layer.
+        """
+        found = {}
+        for op, places in self.places.items():
+            names = [family for family in self.left if family.split(" ", 1)[0] == op]
+            values = np.zeros((len(names) + 1, len(places)))
+            present = np.zeros_like(values)
+            for row, family in enumerate(names):
+                flat = self.left[family]
+                at = list(flat[::2])
+                values[row, at] = np.array(flat[1::2]) / 1000
+                present[row, at] = 1
+            found[op] = np.array(places), {name: row for row, name in enumerate(names)}, values, present
+        return found
 
     def factors(self, layer: Layer, families: Sequence[str]) -> np.ndarray:
-        """Factors on the cycles that were fitted for `families`; 1 where no layer near was emulated."""
-        if layer.op not in OPERATIONS or not self.places:
+        """Factors on what was fitted for `families`; 1 where no layer near was seen."""
+        if layer.op not in self.places:
             return np.ones(len(families))
-        places, rows, values, present = self._tables
+        places, rows, values, present = self._tables[layer.op]
         weights = np.exp(-((places - place(layer)) ** 2).sum(axis=1) / SCALE)
         at = [rows.get(family, len(rows)) for family in families]
         mean = (values @ weights) / (PRIOR + present @ weights)
         return np.exp(mean[at])
+
+    def without(self, layer: Layer, family: str) -> float:
+        """The logarithm of the factor on `family` that all layers but `layer` itself tell."""
+        places, rows, values, present = self._tables[layer.op]
+        weights = np.exp(-((places - (own := place(layer))) ** 2).sum(axis=1) / SCALE)
+        weights[(places == own).all(axis=1)] = 0
+        row = rows[family]
+        return float(values[row] @ weights / (PRIOR + present[row] @ weights))

@@ -33,7 +33,7 @@ class Estimate:
 @dataclass(frozen=True)
 class Estimates:
     """A column per quantity, a row per variant of a space. `emulated_cycles`, where given, replace the sum of
-    the terms.
+    the terms; `code_spread` is the standard deviation of `code_bytes`, in bytes, where these are an estimate.
     """
 
     variants: tuple[Variant | None, ...]
@@ -41,6 +41,7 @@ class Estimates:
     scratch_bytes: np.ndarray
     weights_bytes: np.ndarray
     code_bytes: np.ndarray
+    code_spread: np.ndarray
     emulated_cycles: np.ndarray | None = None
     stack_bytes: tuple[int | None, ...] = ()
 
@@ -55,11 +56,11 @@ class Estimates:
     def take(self, rows: Sequence[int]) -> Estimates:
         """Some of the rows."""
         at = np.asarray(rows, int)
-        columns = (self.terms, self.scratch_bytes, self.weights_bytes, self.code_bytes)
+        columns = (self.terms, self.scratch_bytes, self.weights_bytes, self.code_bytes, self.code_spread)
         emulated = None if self.emulated_cycles is None else self.emulated_cycles[at]
         stack = tuple(self.stack_bytes[i] for i in rows)
-        terms, scratch, weights, code = (column[at] for column in columns)
-        return Estimates(tuple(self.variants[i] for i in rows), terms, scratch, weights, code, emulated, stack)
+        terms, scratch, weights, code, spread = (column[at] for column in columns)
+        return Estimates(tuple(self.variants[i] for i in rows), terms, scratch, weights, code, spread, emulated, stack)
 
     def _terms(self, index: int) -> list[int]:
         """The terms of a row; where cycles were emulated, the estimate's shares of them."""

@@ -36,6 +36,7 @@ from ..base.errors import OptionError, TuningError
 from ..base.names import model_name_problem
 from ..emit.names import archive_name, layer_function, reset_function, run_function, step_functions
 from ..emulate.emulator import DEFAULT_BUDGET, Emulator
+from ..emulate.footprint import Footprint, footprint
 from ..emulate.toolchain import Toolchain
 from ..emulate.trace import Trace
 from ..model.weights import WeightsError, read_arrays
@@ -66,6 +67,8 @@ class Firmware:
     estimated_cycles: tuple[int | None, ...]
     fused_into: tuple[str | None, ...] = ()
     wiring: Graph | None = None
+    planned: Mapping[str, int | None] = field(default_factory=dict)
+    """Totals of the plan."""
 
     @cached_property
     def graph(self) -> Graph:
@@ -118,6 +121,7 @@ class Verification:
     trace: Trace
     mismatches: tuple[Mismatch, ...] = field(default=())
     clock_hz: int | None = None
+    footprint: Footprint | None = None
 
     @property
     def milliseconds(self) -> float | None:
@@ -146,6 +150,9 @@ class Verification:
             "clock_hz": self.clock_hz,
             "ms": self.milliseconds,
             "stack_bytes": self.trace.stack_bytes,
+            "flash_bytes": None if self.footprint is None else self.footprint.linked_bytes,
+            "object_bytes": None if self.footprint is None else self.footprint.object_bytes,
+            "planned": {name: self.firmware.planned.get(name) for name in ("flash_bytes", "stack_bytes")},
             "layers": [{f.name: getattr(layer, f.name) for f in fields(layer)} for layer in self.layers],
             "mismatch": None if first is None else {f.name: getattr(first, f.name) for f in fields(first)},
         }
@@ -184,7 +191,8 @@ def load(directory: Path, *, model: str | None = None) -> Firmware:
     estimated = tuple(entry["cycles"] for entry in content["layers"])
     cflags = tuple(content["cflags"])
     into = plan.fused_into
-    return Firmware(directory, content["model"], core, content["target"], cflags, layers, estimated, into, graph)
+    about = (directory, content["model"], core, content["target"], cflags, layers, estimated, into, graph)
+    return Firmware(*about, planned=content["totals"])
 
 
 def _from_folder(directory: Path, plan: PlanFile, bare: Sequence[Layer]) -> tuple[tuple[Layer, ...], Graph | None]:
@@ -273,6 +281,16 @@ def compile_folder(firmware: Firmware, toolchain: Toolchain) -> bytes:
             [source], output, firmware.core, cflags=firmware.cflags, include=[firmware.directory], foreign=True
         )
         return output.read_bytes()
+
+
+def footprint_of(firmware: Firmware, toolchain: Toolchain) -> Footprint:
+    """The flash that a folder's code and constants take."""
+    source = firmware.directory / f"{firmware.model}.c"
+    with tempfile.TemporaryDirectory(prefix="cmsisnn-x-") as folder:
+        output = Path(folder) / "firmware.o"
+        include = [firmware.directory]
+        toolchain.compile(source, output, firmware.core, cflags=firmware.cflags, include=include, foreign=True)
+        return footprint(output.read_bytes(), run_function(firmware.model))
 
 
 def run_once(
@@ -392,7 +410,8 @@ def verify(
     assert network is not None
     name, clock = (target, None) if isinstance(target, str) else (target.name, target.clock_hz)
     compiler = f"{toolchain.kind}: {toolchain.version}"
-    return Verification(firmware, compiler, name, len(inputs), tuple(results), network, tuple(mismatches), clock)
+    found = (firmware, compiler, name, len(inputs), tuple(results), network, tuple(mismatches), clock)
+    return Verification(*found, footprint=footprint_of(firmware, toolchain))
 
 
 def _in_sequence(

@@ -40,7 +40,8 @@ CONSTANTS = (*ARRAYS, "table")
 
 class Totals(TypedDict):
     """What one inference of the network takes, under the keys of plan.json; milliseconds and energy where the target
-    says enough, the stack where all layers know theirs.
+    says enough, the stack where all layers know theirs. Flash and stack are bounds; what the flash is likely to be is
+    less where code was not compiled.
     """
 
     cycles: int
@@ -51,6 +52,7 @@ class Totals(TypedDict):
     arena_bytes: int
     scratch_bytes: int
     flash_bytes: int
+    likely_flash_bytes: int
     stack_bytes: int | None
 
 
@@ -200,7 +202,8 @@ class Plan:
     arena_bytes : int
     totals : Totals
         ``cycles``, ``ms``, ``energy_uj``, ``macs`` of one inference; ``sram_bytes`` (arena, input and output),
-        ``arena_bytes``, ``scratch_bytes`` (inside the arena), ``flash_bytes``, ``stack_bytes`` (on top of the SRAM).
+        ``arena_bytes``, ``scratch_bytes`` (inside the arena), ``flash_bytes``, ``likely_flash_bytes``, and
+        ``stack_bytes`` (on top of the SRAM).
     budget : Budget
         ``{"sram": bytes or None, "flash": bytes or None}``.
     digests : dict of str to str

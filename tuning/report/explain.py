@@ -219,13 +219,21 @@ def multiplier_limit(layer: Layer, variant: Variant | None, target: Target) -> L
 
 
 def error_bar(plan: Plan, item: LayerPlan) -> tuple[float, float] | None:
-    """Median and worst relative error of the model on layers like this one that it was not fitted on.
+    """Median relative error of the model on layers like this one that it was not fitted on, and a bound that hardly any
+    exceeds.
 
     None where that is not known, and for emulated cycles, which have none.
     """
     if item.emulated_cycles is not None:
         return None
-    return expected_error(item.layer.op, plan.target, item.layer.dtype)
+    return expected_error(item.layer.op, plan.target, _types(item))
+
+
+def _types(item: LayerPlan) -> str:
+    """The types of a layer as errors are told apart by."""
+    layer = item.layer
+    weights = f" {layer.weights_dtype}" if layer.weights_dtype not in (None, layer.dtype) else ""
+    return f"{layer.dtype}{weights}{' fused' if item.takes_in_next else ''}"
 
 
 def network_error_bar(plan: Plan) -> tuple[float, float] | None:
@@ -270,7 +278,7 @@ class _Candidates:
             cycles *= scale
             cycles[rows] = table.emulated_cycles
             self.known[rows] = True
-            code[rows] = table.code_bytes
+        code[rows] = table.code_bytes  # as compiled, or as long as it may be
         self.cycles = np.rint(cycles).astype(np.int64)
         self.full = replace(full, code_bytes=code)
         self.sram, self.flash = self._totals(where, index)

@@ -26,6 +26,7 @@ from cmsisnn_x.variant import Variant
 
 from ..base.errors import TuningError
 from ..cost import Estimates, estimate
+from ..cost.estimate import CALL_BYTES
 from ..measure.bench import Bench, Measurement
 from ..measure.records import Records, key_of
 from ..measure.workers import Task, Workers
@@ -296,11 +297,15 @@ class _LayerSearch:
         taken = self.table.take(rows)
         found = [self.results[i] for i in rows]
         cycles = np.array([item.cycles for item in found], np.int64)
-        code = [item.code_bytes or int(self.table.code_bytes[i]) for i, item in zip(rows, found, strict=True)]
+        code = [
+            item.code_bytes + CALL_BYTES if item.code_bytes else int(self.table.code_bytes[i])
+            for i, item in zip(rows, found, strict=True)
+        ]
         emulated = replace(
             taken,
             emulated_cycles=cycles,
             code_bytes=np.array(code, np.int64),
+            code_spread=np.zeros(len(code)),
             stack_bytes=tuple(item.stack_bytes for item in found),
         )
         return Emulated(emulated, int(cycles[0]) if baseline is None else baseline)

@@ -100,14 +100,28 @@ def test_what_was_left_over_on_near_layers_corrects() -> None:
     near = make_layer("l", "conv2d", "q7", (16, 16, 1), 8, (3, 3), (1, 1), 1)
     alike = make_layer("l", "conv2d", "q7", (18, 18, 1), 10, (3, 3), (1, 1), 1)
     far = make_layer("l", "conv2d", "q7", (8, 8, 64), 32, (1, 1), (1, 1), 0)
-    runs = [(near, "a", 1.2), (near, "a", 1.2), (far, "b", 0.5)]
+    runs = [(near, "conv2d a", 1.2), (near, "conv2d a", 1.2), (far, "conv2d b", 0.5)]
     found = Neighbours.of(runs)
-    a, b, unknown = found.factors(alike, ["a", "b", "c"])
+    a, b, unknown = found.factors(alike, ["conv2d a", "conv2d b", "conv2d c"])
     assert 1.1 < a < 1.2
     assert b == pytest.approx(1, abs=1e-6)
     assert unknown == 1
     dense = make_layer("l", "fully_connected", "q7", (64,), 10)
-    assert Neighbours.of([(dense, "a", 2.0)]).factors(dense, ["a"]).tolist() == [1]
+    assert found.factors(dense, ["fully_connected a"]).tolist() == [1]
+    assert found.without(near, "conv2d a") == 0
+
+
+def test_what_is_not_fitted_again_stays_as_it_was() -> None:
+    layer = make_layer("l", "conv2d", "q7", (16, 16, 1), 8, (3, 3), (1, 1), 1)
+    other = make_layer("l", "conv2d", "q7", (8, 8, 64), 32, (1, 1), (1, 1), 0)
+    before = Neighbours.of([(layer, "conv2d a", 1.2), (other, "conv2d a", 0.8), (other, "conv2d b", 1.1)])
+    again = Neighbours.of([(other, "conv2d b", 1.3)]).over(before)
+    assert again.factors(layer, ["conv2d a"]) == before.factors(layer, ["conv2d a"])
+    assert again.factors(other, ["conv2d a"]) == before.factors(other, ["conv2d a"])
+    assert again.factors(other, ["conv2d b"]) > before.factors(other, ["conv2d b"])
+    old = fitted.Coefficients("cortex-m4", families={"a": (1.0,), "b": (1.0,)})
+    new = fitted.Coefficients("cortex-m4", families={"a": (2.0,), "c": (2.0,)})
+    assert new.over(old).families == {"a": (2.0,), "b": (1.0,), "c": (2.0,)}
 
 
 def test_bigger_layers_cost_more() -> None:
@@ -173,10 +187,14 @@ def test_shipped_coefficients_are_complete_and_say_how_they_were_made(core: str)
             name = fitted.family(layer, variant, target.features)
             assert name in found.families or found.factors(name) is not None, (layer.name, variant)
     for name, cycles in found.families.items():
-        assert len(cycles) == len(ops.OPS[row_of(name.split()[0]).name].parts)
+        op, dtype, _ = name.split()[:3]
+        table = ops.AFFINE if dtype == "int8" and row_of(op).name in ops.AFFINE else ops.OPS
+        assert len(cycles) == len(table[row_of(op).name].parts)
         assert all(value >= 0 for value in cycles)
         assert sum(cycles) > 0
-        assert found.code_bytes.get(name, 100) >= 20  # unknown, or a plausible size: never a stub's
+        size = found.size_of(name)
+        assert size is not None
+        assert size.code >= 20  # never a stub's
         assert set(fitted.ancestors(name)) <= set(found.groups)
         median, worst, runs = found.residuals[name]
         assert 0 <= median <= worst
@@ -234,11 +252,12 @@ def test_sets_of_layers_share_no_shape() -> None:
 
 def test_coefficients_survive_their_file() -> None:
     errors = {"unseen": {"conv2d q7": {"median": 0.01}}}
-    sizes, residuals = ({"a": 10}, {"a": 64}), {"a": (0.01, 0.02, 3)}
+    sizes, residuals = {"a": fitted.Sizes(10, 0.25, 64)}, {"a": (0.01, 0.02, 3)}
     families = {"a": (1.0, 2.5)}
-    left = Neighbours(((1.0, 0.5), (2.0, 0.0)), {"a": (0, -12, 1, 7)})
+    left = Neighbours({"conv2d": ((1.0, 0.5), (2.0, 0.0))}, {"a": (0, -12, 1, 7)})
+    code = Neighbours({"conv2d": ((1.0, 0.5),)}, {"a": (0, 3)})
     found = fitted.Coefficients(
-        "cortex-m4", "gcc 1", ("-O3",), families, {"b": (0.5, 1.0)}, *sizes, residuals, errors, left
+        "cortex-m4", "gcc 1", ("-O3",), families, {"b": (0.5, 1.0)}, sizes, residuals, errors, left, code
     )
     text = fitted.to_json(found)
     assert fitted.from_json(text) == found

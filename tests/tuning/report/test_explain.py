@@ -202,7 +202,8 @@ def test_a_pooling_that_a_convolution_runs_is_compared_with_both_layers(capsys: 
     others = [item.candidate for item in found.neighbours if not item.candidate.variant.fused_pool]
     assert others
     for candidate in others:
-        said = estimate_row(plan, found.item.layer, candidate.variant)
+        table = plan.tables[plan.layers.index(found.item)]
+        said = table[table.variants.index(candidate.variant)]
         assert candidate.cycles == said.cycles + apart.cycles
         assert candidate.flash_bytes == said.flash_bytes + apart.flash_bytes
         assert sum(candidate.terms.values()) == candidate.cycles
@@ -247,18 +248,18 @@ def test_errors_are_per_type_and_unknown_where_nothing_was_fitted(monkeypatch: p
     def errors(**found: dict[str, float]) -> Coefficients:
         families = {"conv2d q7 q7 unroll=1": (1.0,), "relu q7 -": (1.0,)}
         return Coefficients(
-            "cortex-m4", families=families, errors={"unseen": {k.replace("_on_", " "): v for k, v in found.items()}}
+            "cortex-m4", families=families, errors={"held out": {k.replace("_on_", " "): v for k, v in found.items()}}
         )
 
     core = tuning.load_target("cortex-m4")
     monkeypatch.setattr(
-        "tuning.cost.fitted.coefficients", lambda name: errors(conv2d_on_q7={"near_median": 0.1, "near_worst": 0.3})
+        "tuning.cost.fitted.coefficients", lambda name: errors(conv2d_on_q7={"near_median": 0.1, "bound": 0.3})
     )
     assert expected_error("conv2d", core, "q7") == (0.1, 0.3)
     assert expected_error("conv2d", core, "q15") is None
     assert expected_error("relu", core, "q7") is None
     both = errors(
-        conv2d_on_q7={"near_median": 0.1, "near_worst": 0.3}, conv2d_on_q15={"near_median": 0.2, "near_worst": 0.5}
+        conv2d_on_q7={"near_median": 0.1, "bound": 0.3}, conv2d_on_q15={"near_median": 0.2, "bound": 0.5}
     )
     monkeypatch.setattr("tuning.cost.fitted.coefficients", lambda name: both)
     assert expected_error("conv2d", core, "q15") == (0.2, 0.5)
@@ -267,15 +268,15 @@ def test_errors_are_per_type_and_unknown_where_nothing_was_fitted(monkeypatch: p
 
 def test_the_table_says_where_no_error_is_known(monkeypatch, capsys: pytest.CaptureFixture[str], tmp_path) -> None:
     print_plan(tuned(), tmp_path)
-    assert "nothing was fitted" not in capsys.readouterr().out
+    assert "not known" not in capsys.readouterr().out
     known = expected_error
     monkeypatch.setattr(
         "tuning.report.explain.expected_error", lambda op, *rest: None if op == "softmax" else known(op, *rest)
     )
     print_plan(tuned(), tmp_path)
     out = capsys.readouterr().out
-    assert "Error -: nothing was fitted" in out
-    assert "Error is the median (worst)" in out
+    assert "Error not known: nothing like it" in out
+    assert "Error is the median difference" in out
     monkeypatch.setattr("tuning.report.explain.expected_error", lambda *rest: None)
     print_plan(tuned(), tmp_path)
     assert "Error is the median" not in capsys.readouterr().out

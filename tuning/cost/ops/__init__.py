@@ -22,8 +22,9 @@ from .convolution import CONVOLVE
 from .dense import FULLY_CONNECTED
 from .depthwise import DEPTHWISE_CONVOLVE
 from .pooling import POOL
+from .twins import EPILOGUES, has_twin, twin_of, twinned
 
-__all__ = ["AFFINE", "OPS", "as_compiled", "cost_of", "count", "parts_of", "price"]
+__all__ = ["AFFINE", "OPS", "as_compiled", "cost_of", "count", "has_twin", "parts_of", "price", "twin_of"]
 
 OPS: dict[str, OpCost] = {
     "convolve": CONVOLVE,
@@ -37,6 +38,8 @@ OPS: dict[str, OpCost] = {
     "softmax": ACTIVATION,
 }
 """Name of the Python function -> its cost."""
+TWINS = {name: twinned(OPS[name], epilogue) for name, epilogue in EPILOGUES.items()}
+"""The same with zero points, of what has a twin."""
 
 ALWAYS_POSITIVE = 0.25
 """Cycles that the cheapest part costs, so that every price is positive."""
@@ -44,6 +47,8 @@ ALWAYS_POSITIVE = 0.25
 
 def cost_of(layer: Layer) -> OpCost:
     """What the cost model knows of a layer's operation on its types."""
+    if has_twin(layer):
+        return TWINS[layer.python_op]
     if layer.type.is_affine:
         return AFFINE.get(layer.python_op, PRIOR)
     return OPS[layer.python_op]

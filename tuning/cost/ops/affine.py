@@ -113,5 +113,5 @@ AFFINE = dict.fromkeys(
     PRIOR,
 )  # fmt: skip
 """Name of the Python function -> its cost with zero points; what multiplies weights or slides windows costs what its
-twin does, and more: `tuning.cost.affine`.
+twin does, and more: `twins`.
 """

@@ -124,10 +124,19 @@ def price(layer: Layer, variant: Variant | None, features: Features, timing: Tim
     }
 
 
+def _slides(layer: Layer) -> bool:
+    """Whether windows slide along a row; else they are walked one by one."""
+    before, width = layer.padding[1][0], layer.image[1]
+    (kernel_h, kernel_w), stride = layer.kernel, layer.stride[1]
+    low = (before + stride - 1) // stride
+    high = min((width + before - kernel_w) // stride + 1, layer.output_image[1]) if width + before >= kernel_w else 0
+    return kernel_h <= 4 and kernel_w <= 4 and high > low
+
+
 def _sizes(layer: Layer, variant: Variant | None, features: Features) -> str:
-    """Windows, which are unrolled, and whether lanes are filled."""
+    """How windows are gone through, and whether lanes are filled."""
     lanes = " lanes=1" if lane_groups(layer, features) == layer.image[2] else ""
-    return f" kernel={layer.kernel[0]}x{layer.kernel[1]} stride={layer.stride[0]}x{layer.stride[1]}{lanes}"
+    return f" windows={'slide' if _slides(layer) else 'walk'}{lanes}"
 
 
 POOL = OpCost(PARTS, count, price, sizes=_sizes)

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Layers with zero points that multiply weights or slide windows: their loops are those of their twins with powers of
+two, which count them; what ends an output is their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+
+from cmsisnn_x.channels import channels_of
+from cmsisnn_x.isa import Features
+from cmsisnn_x.layers import Layer
+from cmsisnn_x.variant import Variant
+
+from ..op_cost import OpCost, Timing, Variants
+from .affine import more_cycles
+
+RECORD_BYTES = 12
+"""Of a channel: where its sums start, its multiplier, its shift."""
+EPILOGUES: dict[str, dict[str, float]] = {
+    "convolve": {"stores": 1},
+    "depthwise_convolve": {"stores": 1},
+    "fully_connected": {"pair_blocks": 2, "last_blocks": 1},  # and a block's rows in `blocks`
+    "max_pool": {"outputs": 0.5, "windows": 0.5},
+    "avg_pool": {"averages": 0.5},
+}
+"""Of every kernel the parts that end outputs, and how many multipliers one run applies."""
+
+
+def has_twin(layer: Layer) -> bool:
+    """Whether a kernel of powers of two runs the same loops."""
+    return layer.type.is_affine and layer.type.bits == 8 and (layer.row.is_weighted or layer.row.is_windowed)
+
+
+@lru_cache(maxsize=64)
+def twin_of(layer: Layer) -> Layer:
+    """The layer with powers of two that runs the same loops, one of `groups`, without a bias."""
+    height, width, channels = layer.input_shape if layer.groups > 1 else (0, 0, 0)
+    weights, shapes = layer.weights, (layer.input_shape, layer.output_shape)
+    if layer.groups > 1:
+        out = layer.output_shape[2] // layer.groups
+        shapes = ((height, width, channels // layer.groups), (*layer.output_shape[:2], out))
+        weights = None if weights is None else weights[:out]
+    padding = layer.padding
+    if layer.dilation != (1, 1):  # less of it lies under a kernel whose taps lie side by side
+        (top, bottom), (left, right) = padding
+        padding = ((min(top, layer.kernel[0] - 1), bottom), (min(left, layer.kernel[1] - 1), right))
+    return replace(
+        layer, dtype=layer.type.twin, weights_dtype=layer.type.twin if layer.row.is_weighted else None, scheme=None,
+        input_shape=shapes[0], output_shape=shapes[1], padding=padding, weights=weights, bias=None, groups=1,
+        dilation=(1, 1), samples=1,
+    )  # fmt: skip
+
+
+def is_single(layer: Layer) -> bool:
+    """Whether every output is rounded once."""
+    return layer.row.is_weighted and layer.weights is not None and channels_of(layer).rescale == "single"
+
+
+def twinned(op: OpCost, epilogue: Mapping[str, float]) -> OpCost:
+    """The cost of an operation with zero points by that of its twin `op`, `groups` and `samples` times."""
+
+    def count(layer: Layer, variants: Variants, features: Features) -> np.ndarray:
+        return op.count(twin_of(layer), variants, features) * (layer.groups * layer.samples)
+
+    def price(layer: Layer, variant: Variant | None, features: Features, timing: Timing) -> dict[str, float]:
+        twin = op.price(twin_of(layer), variant, features, timing)
+        more = more_cycles(features, timing, is_single=is_single(layer))
+        ends = dict(epilogue)
+        if "pair_blocks" in ends:
+            compiled = op.as_compiled(twin_of(layer), variant)
+            ends["blocks"] = compiled.block_rows if compiled is not None else 1
+        return {name: cycles + more * ends.get(name, 0) for name, cycles in twin.items()}
+
+    def as_compiled(layer: Layer, variant: Variant | None) -> Variant | None:
+        return op.as_compiled(twin_of(layer), variant)
+
+    def sizes(layer: Layer, variant: Variant | None, features: Features) -> str:
+        return op.sizes(twin_of(layer), variant, features) + (" rescale=single" if is_single(layer) else "")
+
+    return OpCost(op.parts, count, price, as_compiled, sizes, op.not_in_packing, op.effort)
