@@ -15,10 +15,12 @@ from .isa import Features, Isa
 
 UNROLLS = (1, 2, 4, 8)
 BLOCKS = ((1, 1), (1, 2), (2, 1), (2, 2), (2, 4), (4, 2))
+DEVICE_BLOCKS = ((2, 3),)
+"""Besides those: of packed columns, that the device has alone; the host runs them as 2x2."""
 IM2COL_COLS_MAX = 16
 LOWERINGS = ("im2col", "line_buffer", "direct", "winograd")
 WEIGHT_LAYOUTS = ("plain", "interleaved", "widened")
-COLUMN_LAYOUTS = ("sequential", "interleaved")
+COLUMN_LAYOUTS = ("sequential", "interleaved", "packed")
 INNERS = ("c", "asm", "asm_dual")
 TILES = (1, 2, 4)
 
@@ -32,7 +34,8 @@ class Variant:
     unroll : {1, 2, 4, 8}
         Steps of the inner product per loop iteration.
     block_rows, block_cols : int
-        Output channels x output pixels that are accumulated together: 1x1, 1x2, 2x1, 2x2, 2x4 or 4x2.
+        Output channels x output pixels that are accumulated together: 1x1, 1x2, 2x1, 2x2, 2x4 or 4x2, on the device
+        2x3 too.
         In a fully connected layer the columns are the samples of a batch, in a depthwise one the rows are channels.
     im2col_cols : int
         Columns that the im2col buffer holds: a multiple of `block_cols`, at most 16.
@@ -41,8 +44,9 @@ class Variant:
         ``tile + kernel_w - 1`` products per kernel row and channel instead of ``tile * kernel_w``, exactly.
     weight_layout : {"plain", "interleaved", "widened"}
         Device only: how the emitter packs the weights in flash.
-    column_layout : {"sequential", "interleaved"}
-        Device only: whether the columns of a block lie behind each other or interleaved in the buffer.
+    column_layout : {"sequential", "interleaved", "packed"}
+        Device only: whether the columns of a block lie behind each other or interleaved in the buffer, or three of them
+        share two words.
     inner : {"c", "asm", "asm_dual"}
         Device only: inner block in C or in assembly, scheduled for single-issue or for dual-issue cores.
     tile : {1, 2, 4}
@@ -79,6 +83,8 @@ class Variant:
 
     def on_host(self) -> Variant:
         """This variant with the device-only knobs at their neutral default."""
+        if (self.block_rows, self.block_cols) in DEVICE_BLOCKS:
+            return _on_host(self.unroll, 2, 2, 2)
         return _on_host(self.unroll, self.block_rows, self.block_cols, self.im2col_cols)
 
 
@@ -159,8 +165,8 @@ DEVICE_VALUES: dict[str, tuple[object, ...]] = {
 
 KNOBS: dict[str, tuple[Any, ...]] = {
     "unroll": UNROLLS,
-    "block_rows": tuple(sorted({rows for rows, _ in BLOCKS})),
-    "block_cols": tuple(sorted({cols for _, cols in BLOCKS})),
+    "block_rows": tuple(sorted({rows for rows, _ in BLOCKS + DEVICE_BLOCKS})),
+    "block_cols": tuple(sorted({cols for _, cols in BLOCKS + DEVICE_BLOCKS})),
     "im2col_cols": tuple(range(1, IM2COL_COLS_MAX + 1)),
     **DEVICE_VALUES,
 }
@@ -175,8 +181,8 @@ def check_knobs(variant: Variant) -> Variant:
         variant = replace(variant, **integers)
     if variant.unroll not in UNROLLS:
         raise VariantError(f"variant.unroll: expected one of {UNROLLS}, got {variant.unroll}")
-    if (variant.block_rows, variant.block_cols) not in BLOCKS:
-        legal = ", ".join(f"{r}x{c}" for r, c in BLOCKS)
+    if (variant.block_rows, variant.block_cols) not in BLOCKS + DEVICE_BLOCKS:
+        legal = ", ".join(f"{r}x{c}" for r, c in BLOCKS + DEVICE_BLOCKS)
         raise VariantError(
             f"variant.block_rows x variant.block_cols: expected one of {legal}, "
             f"got {variant.block_rows}x{variant.block_cols}"

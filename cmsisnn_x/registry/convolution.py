@@ -77,6 +77,13 @@ def _unfused() -> Iterator[Family]:
         yield small("1x1 kernels and large windows on M0+", column_layout="interleaved")
         yield small("strided kernels and few channels on M0+", lowering="line_buffer")
 
+    packed_columns = partial(
+        Family, "q7", (8,), ((2, 3),), im2col_cols=(3,), weight_layout="interleaved", column_layout="packed", inner="asm",
+        most=Isa.SCALAR,
+    )  # fmt: skip
+    for schedules in (("v7m",), ("v6m",)):
+        yield packed_columns(f"1x1 and strided kernels of 8 bits on {cores_of(schedules)}", schedules=schedules)
+
     winograd = partial(Family, "q7", lowering="winograd", tiles=(2, 4))
     for layout, price in (("widened", "for 2 to 3.2 times the flash"), ("plain", "and the flash of q7, slower")):
         own = partial(winograd, weight_layout=layout)
@@ -169,6 +176,14 @@ def _even_channels(layer: Layer, variant: Variant) -> str | None:
     return f"column_layout 'interleaved' needs an even number of input channels, got {layer.image[2]}"
 
 
+def _three_pixels(layer: Layer, variant: Variant) -> str | None:
+    """`column_layout: packed` needs three output pixels or more."""
+    pixels = prod(layer.output_image[:2])
+    if variant.column_layout != "packed" or pixels >= 3:
+        return None
+    return f"column_layout 'packed' needs an output of at least 3 pixels, got {pixels}"
+
+
 def _wide_output(layer: Layer, variant: Variant) -> str | None:
     """`lowering: line_buffer` and `direct` need an output at least `block_cols` wide."""
     out_w = layer.output_image[1]
@@ -258,7 +273,7 @@ def _assembly_length(layer: Layer, variant: Variant) -> str | None:
 
 def _is_by_offset(variant: Variant) -> bool:
     """Whether assembly reaches its columns by offsets; that of M0 and M0+, two columns, keeps an address of each."""
-    return variant.inner != "c" and variant.block_cols != 2
+    return variant.inner != "c" and variant.block_cols == 4
 
 
 def _run_and_step(layer: Layer, variant: Variant) -> tuple[int, int]:
@@ -294,6 +309,11 @@ def _winograd(case: Case, variant: Variant) -> int:
 FOOTPRINTS = {"im2col": columns, "line_buffer": _line_buffer, "direct": nothing, "winograd": _winograd}
 
 
+def _packed_columns(case: Case) -> int:
+    """Three columns in two words of each element, and a kernel row of padding."""
+    return round_up_even(case.depth) * 8 + case.kernel[1] * case.image[2]
+
+
 def _band(case: Case, variant: Variant) -> int:
     """Lines of a convolution's output that lie in scratch when the pooling behind it is fused: rows, or with Winograd
     columns, of which `tile` are made at a time; and those of them that windows share with the ones after.
@@ -312,6 +332,8 @@ def _band(case: Case, variant: Variant) -> int:
 
 
 def _scratch(case: Case, variant: Variant) -> int:
+    if variant.column_layout == "packed":
+        return _packed_columns(case)
     return scratch_of(FOOTPRINTS, case, variant) + (_band(case, variant) if variant.fused_pool else 0)
 
 
@@ -342,7 +364,7 @@ CONVOLVE = Op(
     macs=_macs,
     device_families=_families,
     constraints=(
-        _plain_windows, _wide_accumulator, _even_channels, _wide_output, _no_padding,
+        _plain_windows, _wide_accumulator, _even_channels, _three_pixels, _wide_output, _no_padding,
         _winograd_stride, _winograd_width, _winograd_height, _winograd_range,
         _assembly_run, _assembly_reach, _assembly_length,
     ),
