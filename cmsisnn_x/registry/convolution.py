@@ -78,8 +78,8 @@ def _unfused() -> Iterator[Family]:
         yield small("strided kernels and few channels on M0+", lowering="line_buffer")
 
     packed_columns = partial(
-        Family, "q7", (8,), ((2, 3),), im2col_cols=(3,), weight_layout="interleaved", column_layout="packed", inner="asm",
-        most=Isa.SCALAR,
+        Family, "q7", (8,), ((2, 3),), im2col_cols=(3,), weight_layout="interleaved", column_layout="packed",
+        inner="asm", most=Isa.SCALAR,
     )  # fmt: skip
     for schedules in (("v7m",), ("v6m",)):
         yield packed_columns(f"1x1 and strided kernels of 8 bits on {cores_of(schedules)}", schedules=schedules)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from math import prod
 from typing import Any
@@ -37,7 +38,8 @@ def _families() -> Iterator[Family]:
         lines = partial(
             Family, dtype, (4,), ((2, 2),), lowering="line_buffer", weight_layout=layout, most=Isa.SCALAR
         )  # fmt: skip
-        yield lines("M3; kernels higher or wider than 7 on M0+")
+        yield lines("M3, kernels not 3 wide; kernels higher or wider than 7 on M0+")
+        yield replace(lines("M3, kernels 3 wide", inner="asm", schedules=("v7m",)), blocks=((2, 4),))
         yield lines("M0+", inner="asm", schedules=("v6m",))
 
 
@@ -60,6 +62,19 @@ def _small_kernel(layer: Layer, variant: Variant) -> str | None:
     if variant.inner == "c" or max(layer.kernel) <= 7:
         return None
     return f"inner 'asm' takes kernels up to 7x7, got {layer.kernel}"
+
+
+def _three_wide(layer: Layer, variant: Variant) -> str | None:
+    """`lowering: line_buffer` in blocks of 2x4 needs a kernel 3 wide at stride 1 or 2 along x, and four pixels within
+    reach of a load's 12-bit offset.
+    """
+    if variant.lowering != "line_buffer" or variant.block_cols != 4:
+        return None
+    width, stride_x = layer.kernel[1], layer.stride[1]
+    if width == 3 and stride_x <= 2 and (3 * stride_x + 2) * round_up_even(layer.image[2]) * 2 <= 4095:
+        return None
+    got = f"width {width}, stride {stride_x}, {layer.image[2]} channels"
+    return f"block_cols 4 needs kernels 3 wide at stride 1 or 2 and few enough channels; got {got}"
 
 
 def _pairs_of_rows(layer: Layer, variant: Variant) -> str | None:
@@ -112,7 +127,7 @@ DEPTHWISE_CONVOLVE = Op(
     channel_axis=-1,
     macs=_macs,
     device_families=_families,
-    constraints=(_plain_windows, _wide_accumulator, _small_kernel, _pairs_of_rows),
+    constraints=(_plain_windows, _wide_accumulator, _small_kernel, _three_wide, _pairs_of_rows),
     scratch=partial(scratch_of, FOOTPRINTS),
     macros=window_macros,
     operands=channel_operands,

@@ -118,6 +118,28 @@ def test_sums_at_the_ends_of_their_range(build: Build, full: bool) -> None:
 
 
 @pytest.mark.emulated
+@pytest.mark.parametrize("core", ["cortex-m3", "cortex-m0plus"])
+def test_packed_columns_hold_the_largest_sums(full: bool, core: str) -> None:
+    """Segments of 64 elements, whole and not, of products that all have the largest magnitude, of either sign."""
+    found = []
+    for channels in (63, 64, 66, 130):
+        shape = (2, 4, channels)
+        for weight, rest in ((-128, -128), (127, -128), (-128, 127)):
+            layer = convolution(shape, 3, 1, out_shift=15)
+            layer.weights[:] = rest
+            layer.weights[0] = weight
+            columns = np.arange(4)[None, :, None]
+            patterns = [np.full(shape, value) for value in (-128, 127)]
+            patterns += [np.broadcast_to(np.where(columns % 3 == at, 127, -128), shape) for at in range(3)]
+            variants = device_variants("convolve", "q7", CORES[core].features)
+            packed = [variant for variant in variants if variant.column_layout == "packed"]
+            found += [Case(layer, variant, input=pattern) for variant in packed for pattern in patterns]
+    assert found
+    for compiler in compilers():
+        compile_cases(found if full else found[::3], core, compiler, ["-O2", "-O3", "-Os"] if full else ["-O3"]).check()
+
+
+@pytest.mark.emulated
 def test_q15_accumulators_wrap(build: Build, full: bool) -> None:
     layer = convolution((4, 4, 4), 4, 3, "q15", padding=1, out_shift=31, bias_shift=31, extreme=True)
     found = [

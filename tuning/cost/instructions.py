@@ -84,6 +84,10 @@ def inner_pass(layer: Layer, variant: Variant, rows: int, cols: int, features: F
 
     Two elements of every row and column, an SMLAD for both where there is one; four from plain rows of 8 bits.
     """
+    if variant.column_layout == "packed":
+        # Two columns of words for three; with Thumb-1, a widened weight and a copy for each.
+        extra = 7 * one.alu if features.schedule == "v6m" else 0.0
+        return 2 * rows * 2 * one.mac + (2 * rows + 4) * one.load + one.first_load + extra
     if features.isa < Isa.DSP:
         return 2 * element(variant, rows, cols, one)
     spills = spilled(variant, rows, cols, one)

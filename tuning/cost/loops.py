@@ -8,6 +8,7 @@ the same code for every shape; what one run of a part costs is a coefficient of 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
 
 import numpy as np
 
@@ -27,11 +28,12 @@ def by_lowering(
     features: Features,
     parts: Iterable[str],
     counters: Mapping[str, Callable[[Layer, Knobs, Features], Counts]],
+    lowering_of: Callable[[Variant], str] = attrgetter("lowering"),
 ) -> np.ndarray:
     """A table of counts, a row per variant and a column per part; each variant is counted by its lowering's counter."""
     chosen = [variant for variant in variants if variant is not None]
     assert len(chosen) == len(variants), "an operation with knobs has no kernel without"
-    lowering = np.array([variant.lowering for variant in chosen])
+    lowering = np.array([lowering_of(variant) for variant in chosen])
     column = {name: at for at, name in enumerate(parts)}
     table = np.zeros((len(chosen), len(column)))
     for kind in dict.fromkeys(lowering.tolist()):

@@ -126,6 +126,36 @@ def _dot(seen: Seen, layer: Layer, variant: Variant, features: Features, run: in
     seen["runs"] += 1
 
 
+def packed(layer: Layer, variant: Variant, features: Features) -> Seen:
+    """convolve_packed.h: three windows at a time, kernel rows that the image cuts tap by tap."""
+    (in_h, in_w, channels), (out_h, out_w, out_ch) = layer.image, layer.output_image
+    (kernel_h, kernel_w), (top, _), (left, _) = layer.kernel, *layer.padding
+    column = kernel_h * kernel_w * channels
+    seen, pixel = Seen(calls=1), 0
+    while pixel < out_h * out_w:
+        pixel = min(pixel, out_h * out_w - 3)
+        places = [divmod(pixel + at, out_w) for at in range(3)]
+        for m in range(kernel_h):
+            cut = False
+            for y, x in places:
+                begin = x * layer.stride[1] - left
+                inside = 0 <= y * layer.stride[0] - top + m < in_h
+                cut |= inside and not 0 <= begin <= in_w - kernel_w
+            seen["cuts" if cut else "segments"] += kernel_w if cut else 1
+        seen["ragged"] += column
+        seen["pixels"] += 3
+        seen["fills"] += 1
+        for kind, rows in whole_and_left(out_ch, 2, pairs=True):
+            seen[kind] += 1
+            run = column + column % 2
+            while run:
+                _dot(seen, layer, variant, features, min(run, 64))
+                run -= min(run, 64)
+            seen["stores"] += rows * 3
+        pixel += 3
+    return seen
+
+
 def lines(layer: Layer, variant: Variant, features: Features) -> Seen:
     """convolve_rows.h: a ring of lines, or the input itself."""
     (in_h, in_w, channels), (out_h, out_w, out_ch) = layer.image, layer.output_image
@@ -228,6 +258,15 @@ def test_counts_of_lines_are_what_the_kernel_does(core: str) -> None:
         _check_convolution(layer, variant, features, lines(layer, variant, features))
         met += 1
     assert met > 100
+
+
+@pytest.mark.parametrize("core", ["cortex-m3", "cortex-m0plus"])
+def test_counts_of_packed_columns_are_what_the_kernel_does(core: str) -> None:
+    features, met = load_target(core).features, 0
+    for layer, variant in _spread(lambda v: v.column_layout == "packed", "conv2d", core, 1):
+        _check_convolution(layer, variant, features, packed(layer, variant, features))
+        met += 1
+    assert met > 20
 
 
 @pytest.mark.parametrize("core", CORES)

@@ -53,6 +53,10 @@ PARTS = {
 }
 
 
+SEGMENT = 64
+"""Elements of packed columns whose sums share words."""
+
+
 def _written_turns(passes: np.ndarray, unroll: np.ndarray) -> np.ndarray:
     """Turns of a loop in assembly: a single one is no loop."""
     turns = passes // unroll
@@ -110,6 +114,47 @@ def _blocks(knob: Knobs, products: Counts, whole: np.ndarray, left: np.ndarray, 
         "runs": products["runs"] * every,
         "blocks": one,
         "left_blocks": other,
+    }
+
+
+def _packed(layer: Layer, knob: Knobs, features: Features) -> Counts:
+    """im2col into packed columns: three windows at a time, element by element, padding like the rest."""
+    (in_h, in_w, channels), (out_h, out_w, out_ch) = layer.image, layer.output_image
+    (kernel_h, kernel_w), (stride_y, stride_x) = layer.kernel, layer.stride
+    (top, _), (left, _) = layer.padding
+    unroll, cols, pixels = knob("unroll"), knob("block_cols"), out_h * out_w
+    groups = -(-pixels // 3)
+    column = kernel_h * kernel_w * channels
+    column += column % 2
+    segments = -(-column // SEGMENT)
+    last = column - (segments - 1) * SEGMENT
+    turns = [_written_turns(np.full(unroll.shape, run // 2), unroll) for run in (SEGMENT, last)]
+    written = last // 2 * (turns[1] == 0)
+    products = {
+        "steps": (segments - 1) * (SEGMENT // 2) + last // 2 - written,
+        "straight_steps": written,
+        "singles": 0 * unroll,
+        "turns": (segments - 1) * turns[0] + turns[1],
+        "loops": segments - 1 + (turns[1] > 0),
+        "runs": segments + 0 * unroll,
+    }
+    # Kernel rows of three windows that go tap by tap, as the image cuts one of them at its left or right.
+    first = np.minimum(np.arange(groups) * 3, pixels - 3)[:, None] + np.arange(3)
+    begin = first % out_w * stride_x - left
+    cut_window = (begin < 0) | (begin > in_w - kernel_w)
+    rows = (first // out_w * stride_y - top)[:, :, None] + np.arange(kernel_h)
+    cut = int((((rows >= 0) & (rows < in_h)) & cut_window[:, :, None]).any(axis=1).sum())
+    row_blocks, left_blocks = _row_blocks(layer, knob, False)
+    return {
+        **_blocks(knob, products, row_blocks, left_blocks, groups + 0 * unroll),
+        "ragged": groups * (kernel_h * kernel_w * channels),
+        "segments": groups * kernel_h - cut,
+        "cuts": cut * kernel_w,
+        "pixels": groups * cols,
+        "stores": groups * cols * out_ch,
+        "fills": groups,
+        "rows": groups,
+        "calls": 1,
     }
 
 
@@ -252,12 +297,16 @@ def _winograd(layer: Layer, knob: Knobs, features: Features) -> Counts:
     }
 
 
-_LOWERINGS = {"im2col": _im2col, "line_buffer": _lines, "direct": _lines, "winograd": _winograd}
+_LOWERINGS = {"im2col": _im2col, "packed": _packed, "line_buffer": _lines, "direct": _lines, "winograd": _winograd}
 
 
 def count(layer: Layer, variants: Variants, features: Features) -> np.ndarray:
     compiled = [as_compiled(layer, variant) for variant in variants]
-    return by_lowering(layer, compiled, features, PARTS, _LOWERINGS)
+    return by_lowering(layer, compiled, features, PARTS, _LOWERINGS, _lowering)
+
+
+def _lowering(variant: Variant) -> str:
+    return "packed" if variant.column_layout == "packed" else variant.lowering
 
 
 def price(layer: Layer, variant: Variant | None, features: Features, timing: Timing) -> dict[str, float]:

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Depthwise convolution from lines, for cores without the DSP extension: KERNEL_H input rows, each widened once per image between its padding,
- * in a ring. A block is two channels, which share a word of every pixel and of every tap, of two neighbouring pixels.
+ * in a ring. A block is two channels, which share a word of every pixel and of every tap, of two neighbouring pixels; or, with four BLOCK_COLS,
+ * one channel after the other, of up to four pixels (depthwise_strips.h).
  *
  * Weights: [pair of channels][tap][2], 16 bits, a zero beside the last of an odd number of channels.
  * Scratch: KERNEL_H * CXN_LINE * 2 bytes, CXN_LINE = ((OUT_W - 1) * STRIDE_X + KERNEL_W) * IN_CH rounded up to even.
@@ -13,8 +14,8 @@
 #define CXN_LINE (CXN_SPAN * CXN_LINE_CHANNELS)
 #define CXN_TAPS (CXN_GET(KERNEL_H) * CXN_GET(KERNEL_W))
 
-#if CXN_BR != 2 || CXN_BC != 2
-#error "BLOCK_ROWS x BLOCK_COLS: legal value with CXN_LOWERING_LINE_BUFFER and two rows is 2x2"
+#if CXN_BR != 2 || (CXN_BC != 2 && CXN_BC != 4)
+#error "BLOCK_ROWS x BLOCK_COLS: legal values with CXN_LOWERING_LINE_BUFFER and two rows are 2x2 and 2x4"
 #endif
 #if CXN_GET(INNER) != CXN_INNER_C && CXN_THUMB1 && (CXN_GET(KERNEL_H) > 7 || CXN_GET(KERNEL_W) > 7)
 #error "INNER: the assembly block takes kernels of up to 7x7; legal here: CXN_INNER_C"
@@ -23,6 +24,9 @@ CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_GET(KERNEL_H) * CXN_LINE * 2, de
 
 #include "cmsisnn_x/detail/line.h"
 
+#if CXN_BC == 4
+#include "cmsisnn_x/detail/depthwise_strips.h"
+#else
 /*
  * acc[2 * c + r] += sum over the taps of weight(r) * element r of pixel c, for one pixel or two; pixel c of kernel row m lies
  * STRIDE_X * CXN_LINE_CHANNELS * c elements behind runs[m] + offset.
@@ -190,6 +194,7 @@ CXN_INLINE void CXN_LOCAL(row)(const int16_t *const *runs, int32_t offset, int32
     CXN_LOCAL(block)(runs, offset, 1, w, init, channel, out, count);
 #endif
 }
+#endif
 
 CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T *CXN_RESTRICT weights,
                               const CXN_CHANNEL_T *CXN_RESTRICT channels, CXN_OUT_T *CXN_RESTRICT output, void *CXN_RESTRICT scratch)
