@@ -77,12 +77,11 @@ def _unfused() -> Iterator[Family]:
         yield small("1x1 kernels and large windows on M0+", column_layout="interleaved")
         yield small("strided kernels and few channels on M0+", lowering="line_buffer")
 
-    packed_columns = partial(
-        Family, "q7", (8,), ((2, 3),), im2col_cols=(3,), weight_layout="interleaved", column_layout="packed",
-        inner="asm", most=Isa.SCALAR,
+    scalar = ("v7m", "v6m")
+    yield Family(
+        "q7", (8,), ((2, 3),), f"1x1 and strided kernels of 8 bits on {cores_of(scalar)}", im2col_cols=(3,),
+        weight_layout="interleaved", column_layout="packed", inner="asm", most=Isa.SCALAR, schedules=scalar,
     )  # fmt: skip
-    for schedules in (("v7m",), ("v6m",)):
-        yield packed_columns(f"1x1 and strided kernels of 8 bits on {cores_of(schedules)}", schedules=schedules)
 
     winograd = partial(Family, "q7", lowering="winograd", tiles=(2, 4))
     for layout, price in (("widened", "for 2 to 3.2 times the flash"), ("plain", "and the flash of q7, slower")):

@@ -322,7 +322,7 @@ def depthwise_im2col(layer: Layer, variant: Variant, features: Features) -> Seen
 
 
 def depthwise_lines(layer: Layer, variant: Variant, features: Features) -> Seen:
-    """depthwise_lines.h: pairs of channels, pairs of pixels, from a ring of lines."""
+    """depthwise_lines.h: pairs of channels, pairs of pixels, or strips of one channel, from a ring of lines."""
     (in_h, in_w, channels), (out_h, out_w, _) = layer.image, layer.output_image
     (kernel_h, kernel_w), (stride_y, stride_x) = layer.kernel, layer.stride
     (top, _), (left, _) = layer.padding
@@ -344,7 +344,17 @@ def depthwise_lines(layer: Layer, variant: Variant, features: Features) -> Seen:
                     seen.widen(layer, features, elements)
                 seen.memset((span - left - inside) * even)
             next_row += 1
-        for channel in range(0, channels, 2):
+        for _ in range(channels if variant.block_cols == 4 else 0):
+            seen["groups"] += 1
+            seen["stores"] += out_w
+            count = -(-out_w // 4)
+            for strip in range(count):
+                pixels = out_w // count + (strip < out_w % count)
+                seen["blocks"] += 1
+                for _ in range(kernel_h):
+                    seen["loads"] += kernel_w + len({p * stride_x + n for p in range(pixels) for n in range(kernel_w)})
+                    seen["steps"] += pixels * kernel_w
+        for channel in range(0, channels if variant.block_cols == 2 else 0, 2):
             seen["groups"] += 1
             for x in range(0, out_w, 2):
                 pixels = min(2, out_w - x)

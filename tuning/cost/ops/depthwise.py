@@ -25,7 +25,7 @@ PARTS = {
     "taps": "multiply_accumulate",  # words of weights read ahead
     "reloads": "multiply_accumulate",  # words of weights read again in every block, where its loop is not written out
     "loads": "multiply_accumulate",  # words of input read, or kernel rows begun
-    "steps": "multiply_accumulate",  # taps of a block, or multiplications of pairs
+    "steps": "multiply_accumulate",  # taps of a block, or multiplications, of pairs or in strips
     "left_steps": "multiply_accumulate",
     "left_loads": "multiply_accumulate",
     "blocks": "requantise",
@@ -87,7 +87,7 @@ def _im2col(layer: Layer, knob: Knobs, features: Features) -> Counts:
 
 
 def _lines(layer: Layer, knob: Knobs, features: Features) -> Counts:
-    """Blocks of two channels x two pixels from lines that are copied once."""
+    """Blocks of two channels x two pixels, or strips of one channel, from lines that are copied once."""
     (in_h, in_w, channels), (out_h, out_w, _) = layer.image, layer.output_image
     (kernel_h, kernel_w), (_stride_y, stride_x) = layer.kernel, layer.stride
     left = layer.padding[1][0]
@@ -105,6 +105,10 @@ def _lines(layer: Layer, knob: Knobs, features: Features) -> Counts:
     pairs = channels // 2 + channels % 2
     blocks, singles = out_h * (out_w // 2) * pairs, out_h * (out_w % 2) * pairs
     turns = loop_turns(np.full_like(knob("unroll"), kernel_w), knob("unroll")) * (knob("inner") == "c")
+    in_strips = knob("block_cols") == 4
+    lines, strips = out_h * channels, -(-out_w // 4)
+    # Of a kernel row a strip takes its weights, and the pixels that any of its outputs sees.
+    loads = lines * kernel_h * (strips * (2 * kernel_w - stride_x) + out_w * stride_x)
     return {
         "words": copied // 4 * runs * real,
         "ragged": copied % 4 * runs * real,
@@ -113,14 +117,14 @@ def _lines(layer: Layer, knob: Knobs, features: Features) -> Counts:
         "outside": len(needed) - real,
         "zero_lines": sum(item["zero_lines"] for item in padding),
         "zero_bytes": sum(item["zero_bytes"] for item in padding),
-        "steps": blocks * kernel_h * kernel_w,
-        "left_steps": singles * kernel_h * kernel_w,
-        "loads": (blocks + singles) * kernel_h,
-        "turns": (blocks + singles) * kernel_h * turns,
-        "blocks": blocks,
-        "left_blocks": singles,
+        "steps": np.where(in_strips, lines * out_w, blocks) * kernel_h * kernel_w,
+        "left_steps": np.where(in_strips, 0, singles) * kernel_h * kernel_w,
+        "loads": np.where(in_strips, loads, (blocks + singles) * kernel_h),
+        "turns": np.where(in_strips, 0, (blocks + singles) * kernel_h * turns),
+        "blocks": np.where(in_strips, lines * strips, blocks),
+        "left_blocks": np.where(in_strips, 0, singles),
         "stores": out_h * out_w * channels,
-        "groups": out_h * pairs,
+        "groups": np.where(in_strips, lines, out_h * pairs),
         "fills": out_h,
         "rows": out_h,
         "calls": 1,
@@ -215,6 +219,8 @@ def price(layer: Layer, variant: Variant | None, features: Features, timing: Tim
         "rows": 12 * alu + branch,  # a turn of the outer loop; rough
         "calls": 30 * alu,  # registers saved and restored, constants; rough
     }
+    if variant.lowering == "line_buffer" and variant.block_cols == 4:
+        costs |= {"steps": one.mac, "loads": load + one.first_load / 3, "blocks": 8 * alu + branch}
     if woven:
         costs |= {
             "words": 2 * load + 6 * alu + 4 * store + branch,  # `weave`: of two rows two PKH, four SXTB16, four stores
