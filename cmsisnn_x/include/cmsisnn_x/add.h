@@ -19,10 +19,17 @@
 
 CXN_INLINE int32_t CXN_LOCAL(pair)(int32_t a, int32_t b)
 {
+#if CXN_GET(LEFT_SHIFT) == 20
+    const uint32_t left =
+        (uint32_t)cxn_rescale_byte_by(a - CXN_GET(LEFT_ZERO_POINT), CXN_GET(LEFT_MULTIPLIER), CXN_GET(LEFT_EXPONENT), CXN_IS_SMALL);
+    const uint32_t right =
+        (uint32_t)cxn_rescale_byte_by(b - CXN_GET(RIGHT_ZERO_POINT), CXN_GET(RIGHT_MULTIPLIER), CXN_GET(RIGHT_EXPONENT), CXN_IS_SMALL);
+#else
     const int32_t a_shifted = (int32_t)((uint32_t)(a - CXN_GET(LEFT_ZERO_POINT)) << CXN_GET(LEFT_SHIFT));
     const int32_t b_shifted = (int32_t)((uint32_t)(b - CXN_GET(RIGHT_ZERO_POINT)) << CXN_GET(LEFT_SHIFT));
     const uint32_t left = (uint32_t)cxn_rescale_by(a_shifted, CXN_GET(LEFT_MULTIPLIER), CXN_GET(LEFT_EXPONENT), CXN_IS_SMALL);
     const uint32_t right = (uint32_t)cxn_rescale_by(b_shifted, CXN_GET(RIGHT_MULTIPLIER), CXN_GET(RIGHT_EXPONENT), CXN_IS_SMALL);
+#endif
     return CXN_LOCAL(output)((int32_t)(CXN_GET(SIGN) > 0 ? left + right : left - right));
 }
 

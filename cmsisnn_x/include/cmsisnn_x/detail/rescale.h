@@ -116,4 +116,21 @@ CXN_INLINE int32_t cxn_rescale_by(int32_t x, int32_t multiplier, int32_t exponen
     return cxn_rescale(x, multiplier, exponent);
 }
 
+/* rescale(d 2^20) with such a factor, |d| <= 2^9: what 2^20 shifts out of the product is known to be zero. */
+CXN_INLINE int32_t cxn_rescale_byte_by(int32_t d, int32_t multiplier, int32_t exponent, int is_small)
+{
+    const int32_t x = (int32_t)((uint32_t)d << 20);
+    if (multiplier == 1 << 30 && exponent == 0) {
+        return (int32_t)((uint32_t)d << 19);
+    }
+#if CXN_THUMB1
+    if (is_small && CXN_IS_RIGHT(multiplier, exponent)) {
+        /* H = (d q + 2^10) >> 11 */
+        const int32_t t = (int32_t)((uint32_t)(d * (multiplier >> 16)) << 5) + ((d * (multiplier & 0xffff) + (1 << 10)) >> 11);
+        return (t + (t >> 31) + (int32_t)((1U << -exponent) >> 1)) >> -exponent;
+    }
+#endif
+    return cxn_rescale_by(x, multiplier, exponent, is_small);
+}
+
 #endif /* CXN_RESCALE_H */
