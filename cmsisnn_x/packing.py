@@ -11,7 +11,7 @@ block, per run, per pair of elements ``(k, k+1)``:
   row, SXTB16 with ROR #8 the second.
 
 ``lowering="winograd"``, ``"widened"``: the same 16-bit order over transformed kernels, one run per point
-(:func:`winograd_weights`).
+(:func:`winograd_weights`); ``"winograd_2d"`` likewise (:func:`winograd_2d_weights`).
 
 ``"plain"`` is the order of the Python functions, untouched.
 """
@@ -55,6 +55,8 @@ def pack_convolution(layer: Layer, variant: Variant) -> np.ndarray:
     rows = weights.shape[0]
     if variant.lowering == "winograd":
         return pack_rows(winograd_weights(weights, variant.tile), variant.block_rows)
+    if variant.lowering == "winograd_2d":
+        return pack_rows(winograd_2d_weights(weights), variant.block_rows)
     runs = weights.reshape(rows, 1 if variant.lowering == "im2col" else weights.shape[1], -1)
     if variant.weight_layout == "widened":
         runs = runs.astype(np.int16)
@@ -108,9 +110,33 @@ def winograd_weights(weights: np.ndarray, tile: int) -> np.ndarray:
     """
     rows, _, kernel_w, channels = weights.shape
     u = np.einsum("ik,omkc->oimc", winograd_transform(tile, kernel_w), weights.astype(np.int64))
-    if channels % 4 == 0:
-        u = u.reshape(*u.shape[:3], channels // 4, 4)[..., [0, 2, 1, 3]]
-    return u.astype(np.int16).reshape(rows, u.shape[1], -1)
+    return _as_paired(u, channels).astype(np.int16).reshape(rows, u.shape[1], -1)
+
+
+def winograd_2d_weights(weights: np.ndarray) -> np.ndarray:
+    """3x3 kernels in the Winograd domain of both directions, one run per point.
+
+    Parameters
+    ----------
+    weights : ndarray of int8, shape (out_ch, 3, 3, in_ch)
+        `in_ch` is a multiple of four.
+
+    Returns
+    -------
+    ndarray of int16, shape (out_ch, 36, in_ch)
+        Points row by row, a fourth of `winograd_transform` at infinity in each direction, which the device's output
+        transform makes up for: 24 * 24 * 128 would leave 16 bits. Channels as in `winograd_weights`.
+    """
+    rows, _, _, channels = weights.shape
+    transform = winograd_transform(4, 3)
+    transform[-1] //= 4
+    u = np.einsum("im,jn,omnc->oijc", transform, transform, weights.astype(np.int64))
+    return _as_paired(u, channels).astype(np.int16).reshape(rows, 36, channels)
+
+
+def _as_paired(u: np.ndarray, channels: int) -> np.ndarray:
+    """Channels, the last axis, in the order in which words of four bytes give pairs."""
+    return u.reshape(*u.shape[:-1], channels // 4, 4)[..., [0, 2, 1, 3]] if channels % 4 == 0 else u
 
 
 def pack_rows(runs: np.ndarray, block_rows: int) -> np.ndarray:

@@ -18,7 +18,8 @@ BLOCKS = ((1, 1), (1, 2), (2, 1), (2, 2), (2, 4), (4, 2))
 DEVICE_BLOCKS = ((2, 3),)
 """Besides those: of packed columns, that the device has alone; the host runs them as 2x2."""
 IM2COL_COLS_MAX = 16
-LOWERINGS = ("im2col", "line_buffer", "direct", "winograd")
+LOWERINGS = ("im2col", "line_buffer", "direct", "winograd", "winograd_2d")
+WINOGRAD = ("winograd", "winograd_2d")
 WEIGHT_LAYOUTS = ("plain", "interleaved", "widened")
 COLUMN_LAYOUTS = ("sequential", "interleaved", "packed")
 INNERS = ("c", "asm", "asm_dual")
@@ -39,9 +40,10 @@ class Variant:
         In a fully connected layer the columns are the samples of a batch, in a depthwise one the rows are channels.
     im2col_cols : int
         Columns that the im2col buffer holds: a multiple of `block_cols`, at most 16.
-    lowering : {"im2col", "line_buffer", "direct", "winograd"}
+    lowering : {"im2col", "line_buffer", "direct", "winograd", "winograd_2d"}
         Device only: how the input reaches the inner product. ``"winograd"`` computes `tile` output columns from
-        ``tile + kernel_w - 1`` products per kernel row and channel instead of ``tile * kernel_w``, exactly.
+        ``tile + kernel_w - 1`` products per kernel row and channel instead of ``tile * kernel_w``, exactly;
+        ``"winograd_2d"`` 4x4 outputs of a 3x3 kernel from 36 products per channel instead of 144.
     weight_layout : {"plain", "interleaved", "widened"}
         Device only: how the emitter packs the weights in flash.
     column_layout : {"sequential", "interleaved", "packed"}
@@ -50,7 +52,7 @@ class Variant:
     inner : {"c", "asm", "asm_dual"}
         Device only: inner block in C or in assembly, scheduled for single-issue or for dual-issue cores.
     tile : {1, 2, 4}
-        Device only: output columns of one Winograd tile; 1 elsewhere.
+        Device only: output columns of one Winograd tile, with ``"winograd_2d"`` rows too; 1 elsewhere.
     fused_pool : bool
         Device only: whether the kernel of a convolution also runs the pooling layer right behind it, band by band, so
         that the image between them never lies in memory as a whole.

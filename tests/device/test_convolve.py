@@ -49,6 +49,7 @@ SHAPES = (
     ((4, 5, 16), 1, (3, 5), {"padding": (1, 2), "out_shift": 10}),
     ((5, 9, 12), 8, (1, 3), {"out_shift": 8}),
     ((10, 6, 4), 6, (5, 3), {"stride": (2, 1), "padding": (4, 1), "out_shift": 9}),
+    ((6, 13, 12), 5, 3, {"padding": (1, 2), "out_shift": 8}),
 )
 
 
@@ -210,6 +211,7 @@ def test_the_header_compiles_as_cplusplus(tmp_path) -> None:
         ("OUT_SHIFT", 32, "OUT_SHIFT: legal values are 0..31"),
         ("LOWERING", 3, "LOWERING: CXN_LOWERING_DIRECT needs windows inside the image"),
         ("LOWERING", 4, "TILE: legal values with CXN_LOWERING_WINOGRAD"),
+        ("LOWERING", 5, "TILE: legal value with CXN_LOWERING_WINOGRAD_2D is 4"),
     ],
 )
 def test_an_impossible_macro_stops_with_the_legal_values(tmp_path, macro: str, value: int, message: str) -> None:
@@ -231,7 +233,8 @@ def test_an_impossible_macro_stops_with_the_legal_values(tmp_path, macro: str, v
 
 def test_scratch_of_the_wrong_size_does_not_compile(tmp_path) -> None:
     layer = convolution((8, 8, 4), 4, 3, padding=1, out_shift=7)
-    for variant in (Variant(), Variant(4, 2, 2, 2, "line_buffer"), Variant(4, 2, 4, 4, "winograd", "widened", tile=2)):
+    for variant in (Variant(), Variant(4, 2, 2, 2, "line_buffer"), Variant(4, 2, 4, 4, "winograd", "widened", tile=2),
+                    Variant(4, 2, 4, 4, "winograd_2d", "widened", tile=4)):
         exact = Case(layer, variant)
         short = Case(layer, variant, scratch_bytes=exact.scratch - 1)
         for case, accepted in ((exact, True), (short, False)):
@@ -265,6 +268,7 @@ def test_the_baseline_is_legal_everywhere() -> None:
         ),
         (Variant(4, 2, 4, 4, "line_buffer"), "at least block_cols=4 wide"),
         (Variant(4, 2, 2, 2, "winograd", "widened", tile=4), "needs stride 1 along x"),
+        (Variant(4, 2, 4, 4, "winograd_2d", "widened", inner="asm", tile=4), "needs 3x3 kernels at stride 1"),
         (Variant(4, 4, 4, 4), "is registered as"),
     ],
 )

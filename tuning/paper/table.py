@@ -14,7 +14,7 @@ import numpy as np
 
 from cmsisnn_x.layers import Layer
 from cmsisnn_x.steps import Step, steps_of
-from cmsisnn_x.variant import Variant
+from cmsisnn_x.variant import WINOGRAD, Variant
 
 from ..base.cflags import CFLAGS
 from ..base.errors import TuningError
@@ -284,7 +284,7 @@ def _differences(table: PaperTable) -> tuple[str, ...]:
         "The weights are drawn, not the paper's: no kernel's cycles depend on them, but for branches of ReLU and max "
         "pooling in the plain loops.",
     ]
-    tuned = [item for item in table.plan.layers if item.variant is not None and item.variant.lowering == "winograd"]
+    tuned = [item for item in table.plan.layers if item.variant is not None and item.variant.lowering in WINOGRAD]
     if tuned:
         names = ", ".join(item.layer.name for item in tuned)
         said.append(f"The tuned {names} use exact integer Winograd filters: fewer multiplies than the paper's method.")

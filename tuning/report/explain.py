@@ -215,6 +215,8 @@ def multiplier_limit(layer: Layer, variant: Variant | None, target: Target) -> L
     if variant is not None and variant.lowering == "winograd":
         products = (variant.tile + layer.kernel[1] - 1) / (variant.tile * layer.kernel[1])
         return Limit(cost * products, f"{why}, Winograd leaves {products:.2f} products per MAC")
+    if variant is not None and variant.lowering == "winograd_2d":
+        return Limit(cost / 4, f"{why}, Winograd leaves 0.25 products per MAC")
     return Limit(cost, why)
 
 

@@ -34,8 +34,9 @@
 #endif
 #endif
 #if CXN_GET(LOWERING) != CXN_LOWERING_IM2COL && CXN_GET(LOWERING) != CXN_LOWERING_LINE_BUFFER && \
-    CXN_GET(LOWERING) != CXN_LOWERING_DIRECT && CXN_GET(LOWERING) != CXN_LOWERING_WINOGRAD
-#error "LOWERING: legal values are CXN_LOWERING_IM2COL, _LINE_BUFFER, _DIRECT and _WINOGRAD"
+    CXN_GET(LOWERING) != CXN_LOWERING_DIRECT && CXN_GET(LOWERING) != CXN_LOWERING_WINOGRAD && \
+    CXN_GET(LOWERING) != CXN_LOWERING_WINOGRAD_2D
+#error "LOWERING: legal values are CXN_LOWERING_IM2COL, _LINE_BUFFER, _DIRECT, _WINOGRAD and _WINOGRAD_2D"
 #endif
 #if CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_PLAIN && CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_INTERLEAVED && \
     CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_WIDENED
@@ -83,9 +84,11 @@
 
 #if CXN_GET(LOWERING) == CXN_LOWERING_WINOGRAD
 #include "cmsisnn_x/detail/convolve_winograd.h"
+#elif CXN_GET(LOWERING) == CXN_LOWERING_WINOGRAD_2D
+#include "cmsisnn_x/detail/convolve_winograd_2d.h"
 #else
 #if CXN_GET(TILE) != 1
-#error "TILE: legal value is 1, except with CXN_LOWERING_WINOGRAD"
+#error "TILE: legal value is 1, except with CXN_LOWERING_WINOGRAD and _WINOGRAD_2D"
 #endif
 
 /* Packed weights: element type, and elements of one run of one row. */

@@ -234,6 +234,26 @@ def winograd(layer: Layer, variant: Variant, features: Features) -> Seen:
     return seen
 
 
+def winograd_2d(layer: Layer, variant: Variant, features: Features) -> Seen:
+    """convolve_winograd_2d.h: the tiles of a block, transformed, then all their products and outputs."""
+    (out_h, out_w, out_ch), channels = layer.output_image, layer.image[2]
+    tiles = [(y, x) for y in range(0, out_h, 4) for x in range(0, out_w, 4)]
+    seen = Seen(calls=1)
+    for first in range(0, len(tiles), variant.block_cols):
+        block = tiles[first : first + variant.block_cols]
+        seen["fills"] += 1
+        seen["segments"] += len(block)
+        seen["words"] += len(block) * channels // 4
+        for kind, rows in whole_and_left(out_ch, variant.block_rows, pairs=True):
+            seen[kind] += 1
+            for _ in range(36):
+                _dot(seen, layer, variant, features, channels)
+            for y, x in block:
+                seen["groups"] += rows
+                seen["stores"] += rows * min(4, out_h - y) * min(4, out_w - x)
+    return seen
+
+
 def _check_convolution(layer: Layer, variant: Variant, features: Features, expected: Seen) -> None:
     found = counted(layer, variant, features)
     passes = [f"{left}{straight}steps" for left in ("", "left_") for straight in ("", "straight_")]
@@ -281,6 +301,15 @@ def test_counts_of_winograd_are_what_the_kernel_does(core: str) -> None:
         _check_convolution(layer, variant, features, expected)
         met += 1
     assert met > 20
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_counts_of_winograd_in_both_directions_are_what_the_kernel_does(core: str) -> None:
+    features, met = load_target(core).features, 0
+    for layer, variant in _spread(lambda v: v.lowering == "winograd_2d", "conv2d", core, 1):
+        _check_convolution(layer, variant, features, winograd_2d(layer, variant, features))
+        met += 1
+    assert met > 8
 
 
 # ---------------------------------------------------------------- depthwise convolutions

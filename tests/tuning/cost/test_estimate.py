@@ -16,6 +16,7 @@ from cmsisnn_x.isa import Features, Isa
 from cmsisnn_x.op import row_of
 from cmsisnn_x.packing import pack_device_weights
 from cmsisnn_x.steps import Step
+from cmsisnn_x.variant import WINOGRAD
 from tuning.calibrate.fit import Sample, confirm, fit, grid, judge, make_layer, unseen
 from tuning.cost import TERMS, estimate, estimate_space, expected_error, fitted, ops
 from tuning.cost.neighbours import Neighbours
@@ -34,7 +35,7 @@ def test_multiplies_are_all_there(core: str) -> None:
     """Passes x products per pass cover every multiply-accumulate; blocks that reach over an edge compute a few more."""
     target = load_target(core)
     for layer in [item for item in LAYERS if item.op == "conv2d"]:
-        chosen = [v for v in search_space(layer, target) if v.lowering != "winograd"][::17]
+        chosen = [v for v in search_space(layer, target) if v.lowering not in WINOGRAD][::17]
         counts = dict(zip(ops.parts_of(layer), ops.count(layer, chosen, target.features).T, strict=True))
         narrow = layer.weights_dtype == "q7"
         for at, v in enumerate(chosen):

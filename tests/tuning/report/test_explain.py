@@ -147,6 +147,9 @@ def test_winograd_lowers_the_limit_by_its_products() -> None:
     assert limit is not None
     assert limit.per_mac == pytest.approx(0.5 * 8 / 20)
     assert "0.40 products per MAC" in bottleneck_text(replace(explain(tuned(), "conv2"), limit=limit))
+    both = multiplier_limit(item.layer, replace(tiled, lowering="winograd_2d"), tuning.load_target("cortex-m4"))
+    assert both is not None
+    assert both.per_mac == pytest.approx(0.5 * 36 / 144)
 
 
 def test_an_operation_without_knobs_has_its_terms_and_no_choice(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,6 +17,7 @@ from cmsisnn_x.graph import Graph
 from cmsisnn_x.layers import Layer
 from cmsisnn_x.op import device_variant_problem, device_variants
 from cmsisnn_x.steps import Step
+from cmsisnn_x.variant import WINOGRAD
 from helpers.affine_layers import weighted
 from helpers.plans import chain
 from tuning import ModelError
@@ -115,7 +116,7 @@ def test_pins_that_no_kernel_satisfies_name_the_layer(model: Model, pins: dict[s
 def test_cores_without_dsp_have_no_dsp_kernels(model: Model) -> None:
     dsp, plain = (set(search_space(model.layers[0], load_target(core))) for core in ("cortex-m4", "cortex-m3"))
     assert "asm_dual" not in {v.inner for v in dsp | plain}, "the dual-issue schedule is for M7"
-    assert {v.weight_layout for v in plain if v.lowering != "winograd"} <= {"plain", "interleaved"}
+    assert {v.weight_layout for v in plain if v.lowering not in WINOGRAD} <= {"plain", "interleaved"}
     assert dsp - plain
 
 

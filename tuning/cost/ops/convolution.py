@@ -66,7 +66,7 @@ def _written_turns(passes: np.ndarray, unroll: np.ndarray) -> np.ndarray:
 def _products(layer: Layer, knob: Knobs, features: Features, run: np.ndarray | int, runs: np.ndarray | int) -> Counts:
     """The inner products of one block, times 1: `run` elements, `runs` times."""
     unroll, packed, c = knob("unroll"), knob("weight_layout") != "plain", knob("inner") == "c"
-    tiled = knob("lowering") == "winograd"
+    tiled = (knob("lowering") == "winograd") | (knob("lowering") == "winograd_2d")
     narrow = is_narrow(layer)
     wide = (knob("lowering") != "direct") | (layer.dtype == "q15")
     run = np.broadcast_to(run, unroll.shape)
@@ -297,7 +297,31 @@ def _winograd(layer: Layer, knob: Knobs, features: Features) -> Counts:
     }
 
 
-_LOWERINGS = {"im2col": _im2col, "packed": _packed, "line_buffer": _lines, "direct": _lines, "winograd": _winograd}
+def _winograd_2d(layer: Layer, knob: Knobs, features: Features) -> Counts:
+    """A word group is one of a tile, a segment a tile, a group the outputs of a tile in one channel."""
+    (out_h, out_w, out_ch), channels = layer.output_image, layer.image[2]
+    tiles, cols = -(-out_h // 4) * -(-out_w // 4), knob("block_cols")
+    columns = -(-tiles // cols)
+    row_blocks, left_blocks = _row_blocks(layer, knob, True)
+    return {
+        **_blocks(knob, _products(layer, knob, features, channels, 36), row_blocks, left_blocks, columns),
+        "words": tiles * channels // 4,
+        "segments": tiles,
+        "stores": out_h * out_w * out_ch,
+        "groups": tiles * out_ch,
+        "fills": columns,
+        "calls": 1,
+    }
+
+
+_LOWERINGS = {
+    "im2col": _im2col,
+    "packed": _packed,
+    "line_buffer": _lines,
+    "direct": _lines,
+    "winograd": _winograd,
+    "winograd_2d": _winograd_2d,
+}
 
 
 def count(layer: Layer, variants: Variants, features: Features) -> np.ndarray:
@@ -323,8 +347,14 @@ def price(layer: Layer, variant: Variant | None, features: Features, timing: Tim
     per_tile = 4 * tile + 24
     ragged = per_tile / 2 * (load + alu + store) if tiled else load + alu + store + branch / 2
     words = per_tile * (load + 2 * alu + store) if tiled else load + 4 * alu + 2 * store
-    blocks, runs = block_ends(rows, cols, one), 4 * alu
-    if tiled:
+    blocks, runs, groups, segments = block_ends(rows, cols, one), 4 * alu, 6 * alu + branch, 12 * alu + branch
+    if variant.lowering == "winograd_2d":
+        # 24 transforms of six values in twelve additions; half of them widen, the others part pairs.
+        words = 24 * (6 * load + 12 * alu + 6 * store) + 12 * (6 + 12) * alu
+        groups = 10 * (6 * load + 10 * alu + 4 * store) + 6 * alu + branch
+        segments = 36 * (6 * alu + store)
+        runs += rows * cols * (alu + store)
+    elif tiled:
         # The output transform takes sums from memory; and each point's products leave theirs there.
         blocks += (tile + cols) * rows * cols * (alu + load)
         runs += rows * cols * (alu + store)
@@ -336,7 +366,7 @@ def price(layer: Layer, variant: Variant | None, features: Features, timing: Tim
         "cut_ragged": ragged + branch / 2,
         "zero_lines": 4 * store + 2 * alu + branch,  # memset: four words a turn
         "zero_bytes": store / 2 + branch / 4,  # memset: words before bytes
-        "segments": 12 * alu + branch,  # addresses and bounds of a run; rough
+        "segments": segments,  # addresses and bounds of a run; rough
         # A run between two memsets; in tiles every column is tested instead, which is not priced apart.
         "cuts": 10 * alu + 2 * one.call if not tiled else 10 * alu,
         "outside": one.call,  # a memset
@@ -358,7 +388,7 @@ def price(layer: Layer, variant: Variant | None, features: Features, timing: Tim
         "left_turns": one.turn,
         "loops": 3 * alu + branch,  # a counter set, the last branch not taken
         "runs": runs,  # addresses of weights and columns
-        "groups": 6 * alu + branch,  # the loop over the pixels of a group entered; rough
+        "groups": groups,  # the loop over the pixels of a group entered; rough
         "partial": 4 * alu + branch,  # how far a block reaches over; rough
         "flushes": 2 * alu + branch,  # a branch the other way
         "fills": 8 * alu + branch,  # counters and addresses of a group, a row or a tile; rough

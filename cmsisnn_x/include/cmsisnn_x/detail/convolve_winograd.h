@@ -18,7 +18,7 @@
  * A strip is one tile wide and as high as the image, so the window of one point is contiguous, [row][channel], and the next output row
  * starts STRIDE_Y * IN_CH elements later: the columns of a block are neighbouring output rows. OUT_H must be at least BLOCK_COLS.
  * With an odd IN_CH every other column is not word aligned, which LDR and LDRSH allow where these blocks use them; padding the channels
- * instead costs a quarter more products at IN_CH 3. Filtering along y as well leaves 16 bits: u of a 5x5 kernel reach 31 * 31 * 128.
+ * instead costs a quarter more products at IN_CH 3. Filtering along y as well: convolve_winograd_2d.h, 3x3 alone.
  * TILE 4 beats 2 wherever OUT_W is 4 or more, for a third more flash (M4, 16x16x32, 5x5: 3.0 against 4.4 M cycles).
  * Weights: widened, transformed offline; or plain, where each block of rows is transformed in scratch once per tile: the flash of q7
  * weights for 10 to 60 % more time, the more the fewer rows an image has.
@@ -86,52 +86,10 @@ CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_LOWERING_BYTES + CXN_BAND_BYTES,
 #define CXN_D_LOAD(p) (*(p))
 #define CXN_COL_STEP (CXN_GET(STRIDE_Y) * CXN_GET(IN_CH))
 
-/* All points of one block: products(m, w, d) and, for the rows left over, products_left(m, w, d). */
-#if CXN_GET(INNER) != CXN_INNER_C && ((CXN_THUMB2 && CXN_BC == 4) || (CXN_THUMB1 && CXN_BC == 2)) && CXN_BR == 2
-#define CXN_B_POINTS CXN_N
-#define CXN_B_POINT_STEP CXN_PLANE
-#define CXN_B_NAME CXN_LOCAL(products)
-#define CXN_B_ROWS 2
-#define CXN_B_COLS CXN_BC
-#if CXN_THUMB2
-#include "cmsisnn_x/detail/asm/dot.h"
-#else
-#include "cmsisnn_x/detail/asm/dot_v6m.h"
-#endif
-#undef CXN_B_POINTS
-#undef CXN_B_POINT_STEP
-#define CXN_PRODUCTS_LEFT CXN_LOCAL(products)
-#else
-#define CXN_B_NAME CXN_LOCAL(dot)
-#define CXN_B_ROWS CXN_BR
-#define CXN_B_COLS CXN_BC
-#include "cmsisnn_x/detail/dot_block.h"
-CXN_INLINE void CXN_LOCAL(products)(int32_t *m, const CXN_W_T *w, const CXN_D_T *d)
-{
-    for (int32_t i = 0; i < CXN_N; i++, w += CXN_BR * CXN_RUN, d += CXN_PLANE) {
-        int32_t acc[CXN_BR * CXN_BC] = {0};
-        CXN_LOCAL(dot)(acc, w, d);
-        for (int32_t k = 0; k < CXN_BR * CXN_BC; k++)
-            *m++ = acc[k];
-    }
-}
-#if CXN_GET(OUT_CH) % CXN_BR
-#define CXN_B_NAME CXN_LOCAL(dot_left)
-#define CXN_B_ROWS 2
-#define CXN_B_COLS CXN_BC
-#include "cmsisnn_x/detail/dot_block.h"
-CXN_INLINE void CXN_LOCAL(products_left)(int32_t *m, const CXN_W_T *w, const CXN_D_T *d)
-{
-    for (int32_t i = 0; i < CXN_N; i++, w += 2 * CXN_RUN, d += CXN_PLANE) {
-        int32_t acc[2 * CXN_BC] = {0};
-        CXN_LOCAL(dot_left)(acc, w, d);
-        for (int32_t k = 0; k < 2 * CXN_BC; k++)
-            *m++ = acc[k];
-    }
-}
-#define CXN_PRODUCTS_LEFT CXN_LOCAL(products_left)
-#endif
-#endif
+#define CXN_POINTS CXN_N
+#define CXN_POINT_STEP CXN_PLANE
+#include "cmsisnn_x/detail/winograd_products.h"
+#include "cmsisnn_x/detail/winograd.h"
 
 /* v = B d for one channel, or for two in one word as high * 2^16 + low: the arithmetic is linear, so both ride on it. */
 CXN_INLINE void CXN_LOCAL(transform)(const int32_t *d, int32_t *v)
@@ -142,14 +100,7 @@ CXN_INLINE void CXN_LOCAL(transform)(const int32_t *d, int32_t *v)
     v[2] = d[2] - d[1];
     v[3] = d[3] - d[1];
 #elif CXN_N == 6
-    const int32_t even1 = d[4] - 4 * d[2], odd1 = d[3] - 4 * d[1];
-    const int32_t even2 = d[4] - d[2], odd2 = d[3] - d[1];
-    v[0] = even2 + 4 * (d[0] - d[2]);
-    v[1] = even1 + odd1;
-    v[2] = even1 - odd1;
-    v[3] = even2 + 2 * odd2;
-    v[4] = even2 - 2 * odd2;
-    v[5] = d[5] - d[3] - 4 * odd2;
+    cxn_winograd_6(d, v);
 #else
     const int32_t even1 = 4 * (d[6] + d[2]) - 17 * d[4], odd1 = 4 * (d[5] + d[1]) - 17 * d[3];
     const int32_t even2 = d[2] + 4 * d[6] - 5 * d[4], odd2 = d[1] + 4 * d[5] - 5 * d[3];
@@ -163,12 +114,6 @@ CXN_INLINE void CXN_LOCAL(transform)(const int32_t *d, int32_t *v)
     v[6] = 2 * even3 - odd3;
     v[7] = 21 * (d[3] - d[5]) + 4 * (d[7] - d[1]);
 #endif
-}
-
-/* high * 2^16 + low, |low| < 2^15: the borrow of a negative low half is given back. */
-CXN_INLINE uint32_t CXN_LOCAL(halves)(int32_t x)
-{
-    return (uint32_t)x + (((uint32_t)x & 0x8000U) << 1);
 }
 
 /* Bytes 0 and 2 of a word, as a pair for `transform`; called with the word shifted for bytes 1 and 3. */
@@ -203,14 +148,14 @@ CXN_INLINE void CXN_LOCAL(strip_row)(int16_t *CXN_RESTRICT to, const int8_t *CXN
         CXN_LOCAL(transform)(d, v);
         CXN_UNROLL_LOOP(8)
         for (int32_t i = 0; i < CXN_N; i++)
-            cxn_store_u32_aligned(to + i * CXN_PLANE + c, CXN_LOCAL(halves)(v[i]));
+            cxn_store_u32_aligned(to + i * CXN_PLANE + c, cxn_halves(v[i]));
         CXN_UNROLL_LOOP(8)
         for (int32_t j = 0; j < CXN_N; j++)
             d[j] = CXN_LOCAL(pair)(x[j] >> 8);
         CXN_LOCAL(transform)(d, v);
         CXN_UNROLL_LOOP(8)
         for (int32_t i = 0; i < CXN_N; i++)
-            cxn_store_u32_aligned(to + i * CXN_PLANE + c + 2, CXN_LOCAL(halves)(v[i]));
+            cxn_store_u32_aligned(to + i * CXN_PLANE + c + 2, cxn_halves(v[i]));
     }
 #else
     for (; c < CXN_GET(IN_CH); c++) {
@@ -288,14 +233,14 @@ CXN_NOINLINE void CXN_LOCAL(pack)(int16_t *CXN_RESTRICT to, const int8_t *CXN_RE
                 CXN_LOCAL(transform_weights)(g, u);
                 CXN_UNROLL_LOOP(8)
                 for (int32_t i = 0; i < CXN_N; i++)
-                    cxn_store_u32_aligned(at + i * block * CXN_RUN, CXN_LOCAL(halves)(u[i]));
+                    cxn_store_u32_aligned(at + i * block * CXN_RUN, cxn_halves(u[i]));
                 CXN_UNROLL_LOOP(8)
                 for (int32_t k = 0; k < CXN_GET(KERNEL_W); k++)
                     g[k] = CXN_LOCAL(pair)(x[k] >> 8);
                 CXN_LOCAL(transform_weights)(g, u);
                 CXN_UNROLL_LOOP(8)
                 for (int32_t i = 0; i < CXN_N; i++)
-                    cxn_store_u32_aligned(at + i * block * CXN_RUN + 2 * block, CXN_LOCAL(halves)(u[i]));
+                    cxn_store_u32_aligned(at + i * block * CXN_RUN + 2 * block, cxn_halves(u[i]));
             }
 #else
             for (int32_t c = 0; c < CXN_GET(IN_CH); c++) {
@@ -461,6 +406,8 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_STOR
 #undef CXN_D_LOAD
 #undef CXN_COL_STEP
 #undef CXN_PRODUCTS_LEFT
+#undef CXN_POINTS
+#undef CXN_POINT_STEP
 #undef CXN_STORED_T
 #undef CXN_ROW_OF
 #undef CXN_OUT_COLUMN

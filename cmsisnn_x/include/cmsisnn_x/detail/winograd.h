@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What Winograd's filters share, whatever the instance. */
+#ifndef CXN_WINOGRAD_H
+#define CXN_WINOGRAD_H
+
+#include "cmsisnn_x/config.h"
+#include "cmsisnn_x/detail/intrinsics.h"
+
+/* high * 2^16 + low, |low| < 2^15: the borrow of a negative low half is given back. */
+CXN_INLINE uint32_t cxn_halves(int32_t x)
+{
+    return (uint32_t)x + (((uint32_t)x & 0x8000U) << 1);
+}
+
+/* v = B d at the points 0, 1, -1, 2, -2 and infinity, for one channel, or for two in one word as high * 2^16 + low: linear, so both ride on
+   it. Only row 1 of B does not add up to zero: -6. */
+CXN_INLINE void cxn_winograd_6(const int32_t *d, int32_t *v)
+{
+    const int32_t even1 = d[4] - 4 * d[2], odd1 = d[3] - 4 * d[1];
+    const int32_t even2 = d[4] - d[2], odd2 = d[3] - d[1];
+    v[0] = even2 + 4 * (d[0] - d[2]);
+    v[1] = even1 + odd1;
+    v[2] = even1 - odd1;
+    v[3] = even2 + 2 * odd2;
+    v[4] = even2 - 2 * odd2;
+    v[5] = d[5] - d[3] - 4 * odd2;
+}
+
+#endif /* CXN_WINOGRAD_H */

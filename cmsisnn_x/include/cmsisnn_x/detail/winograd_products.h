@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * All points of a Winograd tile for one block: CXN_POINTS runs of CXN_RUN elements, each a block of inner products of its own (dot_block.h),
+ *     m[i][r][c] = sum_k weight(i, r, k) * column(i, c, k)
+ * Weights follow each other; columns start CXN_POINT_STEP elements further at each point. Defines products(m, w, d) and, for the rows left
+ * over, CXN_PRODUCTS_LEFT(m, w, d).
+ */
+#if CXN_GET(INNER) != CXN_INNER_C && ((CXN_THUMB2 && CXN_BC == 4) || (CXN_THUMB1 && CXN_BC == 2)) && CXN_BR == 2
+#define CXN_B_POINTS CXN_POINTS
+#define CXN_B_POINT_STEP CXN_POINT_STEP
+#define CXN_B_NAME CXN_LOCAL(products)
+#define CXN_B_ROWS 2
+#define CXN_B_COLS CXN_BC
+#if CXN_THUMB2
+#include "cmsisnn_x/detail/asm/dot.h"
+#else
+#include "cmsisnn_x/detail/asm/dot_v6m.h"
+#endif
+#undef CXN_B_POINTS
+#undef CXN_B_POINT_STEP
+#define CXN_PRODUCTS_LEFT CXN_LOCAL(products)
+#else
+#define CXN_B_NAME CXN_LOCAL(dot)
+#define CXN_B_ROWS CXN_BR
+#define CXN_B_COLS CXN_BC
+#include "cmsisnn_x/detail/dot_block.h"
+CXN_INLINE void CXN_LOCAL(products)(int32_t *m, const CXN_W_T *w, const CXN_D_T *d)
+{
+    for (int32_t i = 0; i < CXN_POINTS; i++, w += CXN_BR * CXN_RUN, d += CXN_POINT_STEP) {
+        int32_t acc[CXN_BR * CXN_BC] = {0};
+        CXN_LOCAL(dot)(acc, w, d);
+        for (int32_t k = 0; k < CXN_BR * CXN_BC; k++)
+            *m++ = acc[k];
+    }
+}
+#if CXN_GET(OUT_CH) % CXN_BR
+#define CXN_B_NAME CXN_LOCAL(dot_left)
+#define CXN_B_ROWS 2
+#define CXN_B_COLS CXN_BC
+#include "cmsisnn_x/detail/dot_block.h"
+CXN_INLINE void CXN_LOCAL(products_left)(int32_t *m, const CXN_W_T *w, const CXN_D_T *d)
+{
+    for (int32_t i = 0; i < CXN_POINTS; i++, w += 2 * CXN_RUN, d += CXN_POINT_STEP) {
+        int32_t acc[2 * CXN_BC] = {0};
+        CXN_LOCAL(dot_left)(acc, w, d);
+        for (int32_t k = 0; k < 2 * CXN_BC; k++)
+            *m++ = acc[k];
+    }
+}
+#define CXN_PRODUCTS_LEFT CXN_LOCAL(products_left)
+#endif
+#endif
