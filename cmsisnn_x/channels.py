@@ -32,6 +32,7 @@ HALF = 2**30
 RECORDS = {
     "single": "cxn_single_channel",
     "right": "cxn_affine_channel",
+    "far": "cxn_affine_channel",
     "any": "cxn_affine_channel",
     "real": "cxn_real_channel",
     "wide": "cxn_wide_channel",
@@ -45,7 +46,7 @@ class Channels:
 
     Attributes
     ----------
-    rescale : {"single", "right", "any", "real", "wide", "wide_real"}
+    rescale : {"single", "right", "far", "any", "real", "wide", "wide_real"}
         How a kernel makes outputs of accumulators, the macro `RESCALE` in lower case.
     records : ndarray of int32, shape (channels, words)
     shift : int or None
@@ -94,21 +95,21 @@ def _narrow(scheme: Affine, start: np.ndarray, reach: np.ndarray, is_constant: n
     """`reach`: the least and the largest accumulator of each channel."""
     multiplier, shift = (array.astype(np.int64) for array in scheme.per_channel(len(start)))
     constant = np.clip(rescale(start, multiplier, shift) + scheme.output_zero_point, scheme.low, scheme.high)
-    # Four times the distance from the zero point, halved twice.
-    start = np.where(is_constant, 4 * (constant - scheme.output_zero_point), start)
+    # Eight times the distance from the zero point, halved and divided by four.
+    start = np.where(is_constant, 8 * (constant - scheme.output_zero_point), start)
     reach = np.where(is_constant, start, reach)
     largest = np.maximum(np.abs(start), np.abs(reach).max(0))
     # Halved once and shifted by the most bits, accumulators below 2^23 - 2 leave nothing.
     weakest = np.where(multiplier == 0, 2**23, np.int64(1) << np.maximum(-shift - 1, 0))
     is_weak = ~is_constant & ((multiplier == 0) | (shift < -MOST_RIGHT)) & (largest < np.minimum(weakest, 2**23 - 2))
     multiplier = np.where(is_constant | is_weak, HALF, multiplier)
-    shift = np.where(is_constant, -1, np.where(is_weak, -MOST_RIGHT, shift))
+    shift = np.where(is_constant, -2, np.where(is_weak, -MOST_RIGHT, shift))
     is_right = (multiplier >= HALF) & (shift >= -MOST_RIGHT) & (shift <= -1) & (largest <= LARGEST)
     if not is_right.all():
         return Channels("any", _words(start, multiplier, shift))
     line = single_line(multiplier, -shift, scheme.output_zero_point, (scheme.low, scheme.high), reach)
     if line is None or (largest + np.abs(line.more) > LARGEST).any():
-        return Channels("right", _words(start, multiplier, -shift - 1))
+        return Channels("far" if (shift <= -2).all() else "right", _words(start, multiplier, -shift - 1))
     return Channels("single", _words(start + line.more, line.factor, line.offset), line.shift)
 
 

@@ -87,7 +87,7 @@ def test_layers_with_a_relu_have_records_of_one_rounding() -> None:
     assert channels.shift is not None
     assert channels_of(layer) is channels
     plain = weighted("depthwise_conv2d", (9, 9, 12), kernel=3, zero=(-128, 3))
-    assert (channels_of(plain).rescale, channels_of(plain).shift) == ("right", None)
+    assert (channels_of(plain).rescale, channels_of(plain).shift) == ("far", None)
 
 
 def test_channels_without_weights_are_constants() -> None:

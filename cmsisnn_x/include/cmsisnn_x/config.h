@@ -38,10 +38,11 @@
 /* How accumulators of an affine layer become outputs (scheme_affine.h, wide.h). */
 #define CXN_RESCALE_SINGLE 1 /* two roundings that were proven to be one, accumulators within 2^29 */
 #define CXN_RESCALE_RIGHT 2  /* two roundings, shifts to the right alone, accumulators within 2^29 */
-#define CXN_RESCALE_ANY 3    /* two roundings, any multiplier and shift */
-#define CXN_RESCALE_REAL 4   /* one rounding of a product by 53 bits */
-#define CXN_RESCALE_WIDE 5   /* accumulators of 64 bits, one rounding of a product by 15 bits */
-#define CXN_RESCALE_WIDE_REAL 6 /* the same, of a product by 53 bits */
+#define CXN_RESCALE_FAR 3    /* the same, by two bits or more */
+#define CXN_RESCALE_ANY 4    /* two roundings, any multiplier and shift */
+#define CXN_RESCALE_REAL 5   /* one rounding of a product by 53 bits */
+#define CXN_RESCALE_WIDE 6   /* accumulators of 64 bits, one rounding of a product by 15 bits */
+#define CXN_RESCALE_WIDE_REAL 7 /* the same, of a product by 53 bits */
 
 #define CXN_PASTE2_(a, b) a##b
 #define CXN_PASTE2(a, b) CXN_PASTE2_(a, b)

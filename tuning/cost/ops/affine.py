@@ -29,6 +29,8 @@ MORE_INSTRUCTIONS = {"dsp": 6, "v7m": 10, "v6m": 30}
 """Of a multiplier and a zero point, on top of a shift: a long multiplication where there is one, else four."""
 SINGLE_INSTRUCTIONS = {"dsp": 2, "v7m": 4, "v6m": 20}
 """The same where two roundings are one, and the shift is what powers of two shift too."""
+MORE_BY_FOUR = 4
+"""The same where assembly of the DSP extension finishes four outputs of a channel side by side."""
 SHIFT_INSTRUCTIONS = 4
 """Of a shift, its rounding and a saturation."""
 RECIPROCAL = 250
@@ -42,10 +44,15 @@ def kind_of(features: Features) -> str:
     return "v7m" if features.unaligned else "v6m"
 
 
-def more_cycles(features: Features, timing: Timing, *, is_single: bool = False) -> float:
-    """Of an output with a multiplier, on top of what one with a shift takes; `is_single`: rounded once."""
-    instructions = SINGLE_INSTRUCTIONS if is_single else MORE_INSTRUCTIONS
-    return instructions[kind_of(features)] * Cycles.of(timing, features).alu
+def more_cycles(features: Features, timing: Timing, *, is_single: bool = False, by_four: bool = False) -> float:
+    """Of an output with a multiplier, on top of what one with a shift takes; `is_single`: rounded once; `by_four`: of
+    a block of four columns.
+    """
+    kind = kind_of(features)
+    instructions = (SINGLE_INSTRUCTIONS if is_single else MORE_INSTRUCTIONS)[kind]
+    if by_four and kind == "dsp" and not is_single:
+        instructions = MORE_BY_FOUR
+    return instructions * Cycles.of(timing, features).alu
 
 
 def _count(layer: Layer) -> Counts:

@@ -58,9 +58,9 @@ SEGMENT = 64
 
 
 def _written_turns(passes: np.ndarray, unroll: np.ndarray) -> np.ndarray:
-    """Turns of a loop in assembly: a single one is no loop."""
+    """Turns of a loop in assembly: a single one is no loop, nor are two of sixteen pairs."""
     turns = passes // unroll
-    return np.where(turns > 1, turns, 0)
+    return np.where(turns > np.where(unroll == 16, 2, 1), turns, 0)
 
 
 def _products(layer: Layer, knob: Knobs, features: Features, run: np.ndarray | int, runs: np.ndarray | int) -> Counts:

@@ -69,7 +69,8 @@ def twinned(op: OpCost, epilogue: Mapping[str, float]) -> OpCost:
 
     def price(layer: Layer, variant: Variant | None, features: Features, timing: Timing) -> dict[str, float]:
         twin = op.price(twin_of(layer), variant, features, timing)
-        more = more_cycles(features, timing, is_single=is_single(layer))
+        by_four = layer.op == "conv2d" and variant is not None and variant.block_cols == 4
+        more = more_cycles(features, timing, is_single=is_single(layer), by_four=by_four)
         ends = dict(epilogue)
         if "pair_blocks" in ends:
             compiled = op.as_compiled(twin_of(layer), variant)

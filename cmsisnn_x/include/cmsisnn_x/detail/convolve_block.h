@@ -30,6 +30,11 @@
 #include "cmsisnn_x/detail/dot_block.h"
 #endif
 
+#if CXN_BC == 4 && CXN_CHANNEL_FIRST
+#define CXN_FINISH_STEP CXN_GET(OUT_CH)
+#include "cmsisnn_x/detail/finish.h"
+#endif
+
 /* `runs` holds the address of each run for pixel 0; pixels at and beyond `pixels` are computed and dropped. */
 CXN_INLINE void CXN_LOCAL(block)(const CXN_D_T *const *runs, int32_t offset, const CXN_W_T *w, const CXN_CHANNEL_T *channel,
                                  CXN_OUT_T *out, int32_t pixels)
@@ -43,6 +48,12 @@ CXN_INLINE void CXN_LOCAL(block)(const CXN_D_T *const *runs, int32_t offset, con
 #if CXN_CHANNEL_FIRST
     for (int32_t r = 0; r < CXN_BR; r++) {
         CXN_FACTOR_T factor = CXN_FACTOR(channel + r);
+#if CXN_BC == 4
+        if (pixels >= 4) {
+            CXN_LOCAL(finish)(acc[r * 4], acc[r * 4 + 1], acc[r * 4 + 2], acc[r * 4 + 3], factor, out + r);
+            continue;
+        }
+#endif
         for (int32_t c = 0; c < CXN_BC; c++)
             if (c < pixels)
                 CXN_LOCAL(store)(out + c * CXN_GET(OUT_CH) + r, CXN_REQUANTISE(acc[r * CXN_BC + c], factor));
@@ -69,6 +80,12 @@ CXN_INLINE void CXN_LOCAL(block_left)(const CXN_D_T *const *runs, int32_t offset
     for (int32_t r = 0; r < CXN_LEFT_ROWS; r++)
         if (r < rows) {
             CXN_FACTOR_T factor = CXN_FACTOR(channel + r);
+#if CXN_BC == 4
+            if (pixels >= 4) {
+                CXN_LOCAL(finish)(acc[r * 4], acc[r * 4 + 1], acc[r * 4 + 2], acc[r * 4 + 3], factor, out + r);
+                continue;
+            }
+#endif
             for (int32_t c = 0; c < CXN_BC; c++)
                 if (c < pixels)
                     CXN_LOCAL(store)(out + c * CXN_GET(OUT_CH) + r, CXN_REQUANTISE(acc[r * CXN_BC + c], factor));
@@ -93,11 +110,12 @@ CXN_INLINE void CXN_LOCAL(pixels)(const CXN_D_T *const *runs, int32_t block_step
 #if CXN_GROUP_OUT >= CXN_BR
     for (; o <= CXN_GROUP_OUT - CXN_BR; o += CXN_BR) {
         for (int32_t x = 0, offset = 0; x < pixels; x += CXN_BC, offset += block_step) {
-            if (overlap && x > pixels - CXN_BC) {
+            if (overlap && pixels % CXN_BC && x > pixels - CXN_BC) {
                 offset -= (x - (pixels - CXN_BC)) * (block_step / CXN_BC);
                 x = pixels - CXN_BC;
             }
-            CXN_LOCAL(block)(runs, offset, w, channels + o, out + x * CXN_GET(OUT_CH) + o, pixels - x);
+            CXN_LOCAL(block)(runs, offset, w, channels + o, out + x * CXN_GET(OUT_CH) + o,
+                             overlap ? CXN_BC : pixels - x);
         }
         w += CXN_W_BLOCK_STEP(CXN_BR);
     }
@@ -106,11 +124,12 @@ CXN_INLINE void CXN_LOCAL(pixels)(const CXN_D_T *const *runs, int32_t block_step
     for (; o < CXN_GROUP_OUT; o += CXN_LEFT_ROWS) {
         const int32_t rows = CXN_MIN(CXN_LEFT_ROWS, CXN_GROUP_OUT - o);
         for (int32_t x = 0, offset = 0; x < pixels; x += CXN_BC, offset += block_step) {
-            if (overlap && x > pixels - CXN_BC) {
+            if (overlap && pixels % CXN_BC && x > pixels - CXN_BC) {
                 offset -= (x - (pixels - CXN_BC)) * (block_step / CXN_BC);
                 x = pixels - CXN_BC;
             }
-            CXN_LOCAL(block_left)(runs, offset, w, channels + o, out + x * CXN_GET(OUT_CH) + o, pixels - x, rows);
+            CXN_LOCAL(block_left)(runs, offset, w, channels + o, out + x * CXN_GET(OUT_CH) + o,
+                                  overlap ? CXN_BC : pixels - x, rows);
         }
         w += CXN_W_BLOCK_STEP(CXN_LEFT_ROWS);
     }
@@ -121,3 +140,4 @@ CXN_INLINE void CXN_LOCAL(pixels)(const CXN_D_T *const *runs, int32_t block_step
 #undef CXN_W_RUN_STEP
 #undef CXN_W_BLOCK_STEP
 #undef CXN_LEFT_ROWS
+#undef CXN_FINISH_STEP

@@ -278,6 +278,13 @@ CXN_INLINE int32_t CXN_LOCAL(descale)(uint32_t sum)
     return (int32_t)sum >> CXN_SCALE_SHIFT;
 }
 
+/* Four at a time where two instructions run in a cycle; elsewhere they only want registers that the sums have. */
+#if CXN_GET(TILE) == 4 && CXN_GET(INNER) == CXN_INNER_ASM_DUAL
+#define CXN_FINISH_STEP CXN_OUT_COLUMN
+#include "cmsisnn_x/detail/finish.h"
+#undef CXN_FINISH_STEP
+#endif
+
 /* TILE output columns of channel o + r, whose CXN_ACC_INIT is `init`. */
 CXN_INLINE void CXN_LOCAL(outputs)(const int32_t *m, int32_t step, int32_t init, const CXN_CHANNEL_T *channels, int32_t o, int32_t r,
                                    CXN_OUT_T *out, int32_t columns)
@@ -306,10 +313,17 @@ CXN_INLINE void CXN_LOCAL(outputs)(const int32_t *m, int32_t step, int32_t init,
 #endif
 #endif
     CXN_FACTOR_T factor = CXN_FACTOR(channels + o + r);
+#define CXN_SUM(j) ((int32_t)((uint32_t)init + (uint32_t)CXN_LOCAL(descale)(sum[j])))
+#if CXN_GET(TILE) == 4 && CXN_GET(INNER) == CXN_INNER_ASM_DUAL
+    if (CXN_GET(OUT_W) % 4 == 0 || columns >= 4) {
+        CXN_LOCAL(finish)(CXN_SUM(0), CXN_SUM(1), CXN_SUM(2), CXN_SUM(3), factor, out);
+        return;
+    }
+#endif
     for (int32_t j = 0; j < CXN_GET(TILE); j++)
         if (CXN_GET(OUT_W) % CXN_GET(TILE) == 0 || j < columns)
-            out[j * CXN_OUT_COLUMN] = (CXN_OUT_T)CXN_REQUANTISE(
-                (int32_t)((uint32_t)init + (uint32_t)CXN_LOCAL(descale)(sum[j])), factor);
+            out[j * CXN_OUT_COLUMN] = (CXN_OUT_T)CXN_REQUANTISE(CXN_SUM(j), factor);
+#undef CXN_SUM
 }
 
 CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_STORED_T *CXN_RESTRICT weights,

@@ -117,6 +117,10 @@ CXN_INLINE void CXN_LOCAL(sums)(const uint32_t *m, int32_t step, uint32_t *sum)
     sum[3] = minus1 + 8 * minus2 + 4 * m[5 * step];
 }
 
+#define CXN_FINISH_STEP CXN_GET(OUT_CH)
+#include "cmsisnn_x/detail/finish.h"
+#undef CXN_FINISH_STEP
+
 /* Up to 4x4 outputs of one channel, whose CXN_ACC_INIT is `init`; m is that of the channel and tile. */
 CXN_INLINE void CXN_LOCAL(outputs)(const uint32_t *m, int32_t init, CXN_FACTOR_T factor, CXN_OUT_T *out, int32_t rows, int32_t columns)
 {
@@ -136,10 +140,17 @@ CXN_INLINE void CXN_LOCAL(outputs)(const uint32_t *m, int32_t init, CXN_FACTOR_T
             break;
         CXN_LOCAL(sums)(points + 6 * i, 1, sum);
         CXN_UNROLL_LOOP(4)
-        for (int32_t j = 0; j < 4; j++)
-            if (CXN_GET(OUT_W) % 4 == 0 || j < columns) /* 0x38e38e39 = 1/9 modulo 2^32 */
-                out[(i * CXN_GET(OUT_W) + j) * CXN_GET(OUT_CH)] = (CXN_OUT_T)CXN_REQUANTISE(
-                    (int32_t)((uint32_t)init + (uint32_t)((int32_t)(sum[j] * 0x38e38e39U) >> 6)), factor);
+        for (int32_t j = 0; j < 4; j++) /* 0x38e38e39 = 1/9 modulo 2^32 */
+            sum[j] = (uint32_t)init + (uint32_t)((int32_t)(sum[j] * 0x38e38e39U) >> 6);
+        CXN_OUT_T *const to = out + i * CXN_GET(OUT_W) * CXN_GET(OUT_CH);
+        if (CXN_GET(INNER) == CXN_INNER_ASM_DUAL && (CXN_GET(OUT_W) % 4 == 0 || columns >= 4)) {
+            CXN_LOCAL(finish)((int32_t)sum[0], (int32_t)sum[1], (int32_t)sum[2], (int32_t)sum[3], factor, to);
+        } else {
+            CXN_UNROLL_LOOP(4)
+            for (int32_t j = 0; j < 4; j++)
+                if (CXN_GET(OUT_W) % 4 == 0 || j < columns)
+                    CXN_LOCAL(store)(to + j * CXN_GET(OUT_CH), CXN_REQUANTISE((int32_t)sum[j], factor));
+        }
     }
 }
 

@@ -104,6 +104,36 @@ CXN_INLINE int32_t cxn_multiply_add_high(int32_t x, int32_t factor, int32_t more
 #endif
 }
 
+#if CXN_DSP
+/*
+ * The same for n = 2 .. 23, where the second rounding is one instruction too:
+ *     D(t, n) + zero point = (zero point 2^32 + (t + (t >> 31)) 2^(32-n) + 2^31) >> 32
+ */
+typedef struct {
+    int32_t factor;     /* 2 q - 2^32 */
+    int32_t power;      /* 2^(32-n) */
+    int32_t zero_point;
+} cxn_far_factor;
+
+CXN_INLINE cxn_far_factor cxn_far_factor_of(int32_t multiplier, int32_t shift, int32_t zero_point)
+{
+    cxn_far_factor f;
+    f.factor = (int32_t)((uint32_t)multiplier << 1);
+    f.power = (int32_t)(0x80000000U >> shift);
+    f.zero_point = zero_point;
+    return f;
+}
+
+CXN_INLINE int32_t cxn_rescale_far(int32_t x, cxn_far_factor f)
+{
+    int32_t t;
+    __asm__("smmlar %0, %1, %2, %1" : "=r"(t) : "r"(x), "r"(f.factor));
+    t += t >> 31;
+    __asm__("smmlar %0, %1, %2, %3" : "=r"(t) : "r"(t), "r"(f.power), "r"(f.zero_point));
+    return t;
+}
+#endif
+
 /* Whether a factor that is known when this compiles is of the common case, for |x| <= 2^29. */
 #define CXN_IS_RIGHT(multiplier, exponent) ((multiplier) >= (1 << 30) && (exponent) <= -1 && (exponent) >= -23)
 

@@ -7,6 +7,7 @@
  *     CXN_RESCALE_SINGLE  { start, factor, offset }: out = clamp(((acc factor >> 32) + offset) >> RESCALE_SHIFT, OUT_MIN, OUT_MAX), which
  *                         cmsisnn_x/single_rounding.py found to give the same for every acc of the channel, |acc| <= 2^29
  *     CXN_RESCALE_RIGHT   shift = -e - 1 = 0 .. 22, multiplier >= 2^30, |acc| <= 2^29
+ *     CXN_RESCALE_FAR     the same, and shift = 1 .. 22
  *     CXN_RESCALE_ANY     shift = e
  *     CXN_RESCALE_REAL    { start, high, low, shift }: out = clamp(sign(acc) ((|acc| m + 2^(shift-1)) >> shift) + OUTPUT_ZERO_POINT, ..),
  *                         m = high 2^32 + low < 2^53, 33 <= shift < 96: LiteRT's product of double precision, rounded half away from zero
@@ -73,7 +74,15 @@ CXN_INLINE int32_t CXN_LOCAL(requantise)(int32_t acc, cxn_single_channel factor)
 {
     return CXN_LOCAL(clamp_line)(cxn_multiply_add_high(acc, factor.factor, factor.offset));
 }
-#elif CXN_GET(RESCALE) == CXN_RESCALE_RIGHT
+#elif CXN_GET(RESCALE) == CXN_RESCALE_FAR && CXN_DSP
+#define CXN_CHANNEL_T cxn_affine_channel
+#define CXN_FACTOR_T cxn_far_factor
+#define CXN_FACTOR(channel) cxn_far_factor_of((channel)->multiplier, (channel)->shift, CXN_GET(OUTPUT_ZERO_POINT))
+CXN_INLINE int32_t CXN_LOCAL(requantise)(int32_t acc, cxn_far_factor factor)
+{
+    return CXN_LOCAL(clamp)(cxn_rescale_far(acc, factor));
+}
+#elif CXN_GET(RESCALE) == CXN_RESCALE_RIGHT || CXN_GET(RESCALE) == CXN_RESCALE_FAR
 #define CXN_CHANNEL_T cxn_affine_channel
 #define CXN_FACTOR_T cxn_right_factor
 #define CXN_FACTOR(channel) cxn_right_factor_of((channel)->multiplier, (channel)->shift, CXN_GET(OUTPUT_ZERO_POINT))
@@ -107,5 +116,5 @@ CXN_INLINE int32_t CXN_LOCAL(requantise)(int32_t acc, cxn_real_channel factor)
     return CXN_LOCAL(clamp)((acc < 0 ? -scaled : scaled) + CXN_GET(OUTPUT_ZERO_POINT));
 }
 #else
-#error "RESCALE: legal values with 32-bit accumulators are CXN_RESCALE_SINGLE, CXN_RESCALE_RIGHT, CXN_RESCALE_ANY and CXN_RESCALE_REAL"
+#error "RESCALE: legal values with 32-bit accumulators are CXN_RESCALE_SINGLE, _RIGHT, _FAR, _ANY and _REAL"
 #endif
