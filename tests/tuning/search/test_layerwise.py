@@ -16,7 +16,7 @@ from tuning.target import load_target
 from tuning.tuner import network_options
 
 pytestmark = pytest.mark.emulated
-MODEL, TARGET, TRIALS_HERE = "digits", "cortex-m7", 4
+MODEL, TARGET, TRIALS_HERE = "digits", "cortex-m7", 6
 
 
 @pytest.mark.parametrize(
