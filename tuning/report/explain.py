@@ -212,6 +212,8 @@ def multiplier_limit(layer: Layer, variant: Variant | None, target: Target) -> L
     else:
         cost = min(timing["multiply_accumulate"], timing["multiply"] + timing["alu"])
         why = "a multiply and an add per product"
+        if variant is not None and variant.column_layout == "packed":
+            return Limit(cost * 2 / 3, f"{why}, packed columns take two for three")
     if variant is not None and variant.lowering == "winograd":
         products = (variant.tile + layer.kernel[1] - 1) / (variant.tile * layer.kernel[1])
         return Limit(cost * products, f"{why}, Winograd leaves {products:.2f} products per MAC")

@@ -152,6 +152,15 @@ def test_winograd_lowers_the_limit_by_its_products() -> None:
     assert both.per_mac == pytest.approx(0.5 * 36 / 144)
 
 
+def test_packed_columns_lower_the_limit_by_a_third() -> None:
+    item = layer_named(tuned(), "conv2")
+    assert item.variant is not None
+    packed = replace(item.variant, column_layout="packed", block_cols=3, im2col_cols=3)
+    limit = multiplier_limit(item.layer, packed, tuning.load_target("cortex-m3"))
+    assert limit is not None
+    assert limit.per_mac == pytest.approx(2 * 2 / 3)
+
+
 def test_an_operation_without_knobs_has_its_terms_and_no_choice(capsys: pytest.CaptureFixture[str]) -> None:
     found = explain(tuned(), "pool1")
     assert (found.runner_up, found.neighbours, found.unlocked, found.limit) == (None, (), (), None)
