@@ -114,24 +114,32 @@ def winograd_weights(weights: np.ndarray, tile: int) -> np.ndarray:
 
 
 def winograd_2d_weights(weights: np.ndarray) -> np.ndarray:
-    """3x3 kernels in the Winograd domain of both directions, one run per point.
+    """Kernels in the Winograd domain of both directions, one run per point.
 
     Parameters
     ----------
-    weights : ndarray of int8, shape (out_ch, 3, 3, in_ch)
-        `in_ch` is a multiple of four.
+    weights : ndarray of int8, shape (out_ch, k, k, in_ch)
+        k is 3 or 5, `in_ch` a multiple of four.
 
     Returns
     -------
-    ndarray of int16, shape (out_ch, 36, in_ch)
-        Points row by row, a fourth of `winograd_transform` at infinity in each direction, which the device's output
-        transform makes up for: 24 * 24 * 128 would leave 16 bits. Channels as in `winograd_weights`.
+    ndarray of int16, shape (out_ch, 36 or 56, in_ch)
+        Points row by row. Along x those of `winograd_transform` for tiles of 4, some without a power of two that the
+        device's output transform makes up for: the products of both directions have to fit 16 bits. Along y the same
+        where k is 3; else rows 0 to 2 at four points, then 3 and 4 at three. Channels as in `winograd_weights`.
     """
-    rows, _, _, channels = weights.shape
-    transform = winograd_transform(4, 3)
-    transform[-1] //= 4
-    u = np.einsum("im,jn,omnc->oijc", transform, transform, weights.astype(np.int64))
-    return _as_paired(u, channels).astype(np.int16).reshape(rows, 36, channels)
+    rows, _, kernel, channels = weights.shape
+    along_x = winograd_transform(4, kernel)
+    if kernel == 3:
+        along_x[-1] //= 4
+        along_y = along_x
+    else:
+        along_x //= np.array([2, 4, 4, 1, 1, 1, 1, 2])[:, None]
+        along_y = np.zeros((7, 5), np.int64)
+        along_y[:4, :3] = winograd_transform(2, 3)
+        along_y[4:, 3:] = 2 * np.array([[1, 0], [1, 1], [0, 1]])
+    u = np.einsum("im,jn,omnc->oijc", along_y, along_x, weights.astype(np.int64))
+    return _as_paired(u, channels).astype(np.int16).reshape(rows, -1, channels)
 
 
 def _as_paired(u: np.ndarray, channels: int) -> np.ndarray:

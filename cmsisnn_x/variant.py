@@ -43,7 +43,8 @@ class Variant:
     lowering : {"im2col", "line_buffer", "direct", "winograd", "winograd_2d"}
         Device only: how the input reaches the inner product. ``"winograd"`` computes `tile` output columns from
         ``tile + kernel_w - 1`` products per kernel row and channel instead of ``tile * kernel_w``, exactly;
-        ``"winograd_2d"`` 4x4 outputs of a 3x3 kernel from 36 products per channel instead of 144.
+        ``"winograd_2d"`` 4x4 outputs of a 3x3 kernel from 36 products per channel instead of 144, or 2x4 of a 5x5
+        kernel from 56 instead of 200.
     weight_layout : {"plain", "interleaved", "widened"}
         Device only: how the emitter packs the weights in flash.
     column_layout : {"sequential", "interleaved", "packed"}
@@ -52,7 +53,7 @@ class Variant:
     inner : {"c", "asm", "asm_dual"}
         Device only: inner block in C or in assembly, scheduled for single-issue or for dual-issue cores.
     tile : {1, 2, 4}
-        Device only: output columns of one Winograd tile, with ``"winograd_2d"`` rows too; 1 elsewhere.
+        Device only: output columns of one Winograd tile; 1 elsewhere.
     fused_pool : bool
         Device only: whether the kernel of a convolution also runs the pooling layer right behind it, band by band, so
         that the image between them never lies in memory as a whole.

@@ -97,7 +97,7 @@ def _unfused() -> Iterator[Family]:
             yield own((2, 4, 8), ((2, 4),), where, inner=inner, least=Isa.DSP, schedules=schedules)
 
     both = partial(Family, "q7", lowering="winograd_2d", weight_layout="widened", tiles=(4,))
-    wins = "3x3 at stride 1, many channels: 4 times fewer products for 8 times the flash"
+    wins = "3x3 and 5x5 at stride 1, many channels: 4 times fewer products for 5 to 8 times the flash"
     yield both((4, 8), ((2, 4),), f"{wins}, on {cores_of(('v7m',))}", inner="asm", most=Isa.SCALAR, schedules=("v7m",))
     yield both((4, 8), ((2, 2),), f"{wins}, on {cores_of(('v6m',))}", inner="asm", most=Isa.SCALAR, schedules=("v6m",))
     for inner, schedules in SCHEDULES:
@@ -244,16 +244,17 @@ def _winograd_range(layer: Layer, variant: Variant) -> str | None:
 
 
 def _winograd_2d(layer: Layer, variant: Variant) -> str | None:
-    """`lowering: winograd_2d` needs a 3x3 kernel at stride 1, input channels in fours, and so few products per output
-    that its 32 bits hold 64 times their sum: fewer than 2^11.
+    """`lowering: winograd_2d` needs a 3x3 or 5x5 kernel at stride 1, input channels in fours, and so few products per
+    output that its 32 bits hold the scaled sums: fewer than 2^11 where the kernel is 3x3, else 2^13.
     """
     if variant.lowering != "winograd_2d":
         return None
-    channels = layer.image[2]
-    if layer.kernel == (3, 3) and layer.stride == (1, 1) and channels % 4 == 0 and 9 * channels < 2**11:
+    channels, (height, width) = layer.image[2], layer.kernel
+    is_few = height * width * channels < (2**11 if width == 3 else 2**13)
+    if height == width in (3, 5) and layer.stride == (1, 1) and channels % 4 == 0 and is_few:
         return None
     got = f"{layer.kernel} at stride {layer.stride} with {channels} channels"
-    return f"lowering 'winograd_2d' needs 3x3 kernels at stride 1 and a multiple of 4 channels up to 224, got {got}"
+    return f"lowering 'winograd_2d' needs 3x3 or 5x5 kernels at stride 1 and a multiple of 4 channels, few, got {got}"
 
 
 def _points(layer: Layer, variant: Variant) -> int:
@@ -328,8 +329,13 @@ def _winograd(case: Case, variant: Variant) -> int:
 
 
 def _winograd_2d_bytes(case: Case, variant: Variant) -> int:
-    """36 planes of the tiles of a block, transformed; 36 sums of each of its outputs; a pixel of padding."""
-    return 36 * variant.block_cols * (case.image[2] * 2 + variant.block_rows * 4) + case.image[2]
+    """A plane per point of the tiles of a block, transformed; the sums of each of its outputs; its inputs along x, of
+    four channels; a pixel of padding.
+    """
+    points, high, wide = (36, 4, 6) if case.kernel[1] == 3 else (56, 2, 8)
+    cols, channels = variant.block_cols, case.image[2]
+    along = 2 * (high * cols + case.kernel[0] - 1) * wide
+    return points * cols * (channels * 2 + variant.block_rows * 4) + along * 4 + channels
 
 
 FOOTPRINTS = {

@@ -50,6 +50,7 @@ SHAPES = (
     ((5, 9, 12), 8, (1, 3), {"out_shift": 8}),
     ((10, 6, 4), 6, (5, 3), {"stride": (2, 1), "padding": (4, 1), "out_shift": 9}),
     ((6, 13, 12), 5, 3, {"padding": (1, 2), "out_shift": 8}),
+    ((7, 9, 8), 3, 5, {"padding": (1, 2), "out_shift": 9}),
 )
 
 
@@ -268,7 +269,7 @@ def test_the_baseline_is_legal_everywhere() -> None:
         ),
         (Variant(4, 2, 4, 4, "line_buffer"), "at least block_cols=4 wide"),
         (Variant(4, 2, 2, 2, "winograd", "widened", tile=4), "needs stride 1 along x"),
-        (Variant(4, 2, 4, 4, "winograd_2d", "widened", inner="asm", tile=4), "needs 3x3 kernels at stride 1"),
+        (Variant(4, 2, 4, 4, "winograd_2d", "widened", inner="asm", tile=4), "needs 3x3 or 5x5 kernels at stride 1"),
         (Variant(4, 4, 4, 4), "is registered as"),
     ],
 )

@@ -218,7 +218,8 @@ def multiplier_limit(layer: Layer, variant: Variant | None, target: Target) -> L
         products = (variant.tile + layer.kernel[1] - 1) / (variant.tile * layer.kernel[1])
         return Limit(cost * products, f"{why}, Winograd leaves {products:.2f} products per MAC")
     if variant is not None and variant.lowering == "winograd_2d":
-        return Limit(cost / 4, f"{why}, Winograd leaves 0.25 products per MAC")
+        products = 36 / 144 if layer.kernel == (3, 3) else 56 / 200
+        return Limit(cost * products, f"{why}, Winograd leaves {products:.2f} products per MAC")
     return Limit(cost, why)
 
 

@@ -18,7 +18,7 @@
 #define CXN_LOWERING_LINE_BUFFER 2 /* kernel_h input rows, each widened once per image */
 #define CXN_LOWERING_DIRECT 3      /* no scratch: the window is read from the input */
 #define CXN_LOWERING_WINOGRAD 4    /* `tile` output columns from tile + kernel_w - 1 products */
-#define CXN_LOWERING_WINOGRAD_2D 5 /* `tile` x `tile` outputs from 36 products */
+#define CXN_LOWERING_WINOGRAD_2D 5 /* 4 rows too, or 2 of a 5x5 kernel */
 
 #define CXN_WEIGHT_LAYOUT_PLAIN 1       /* [out_ch][kernel_h][kernel_w][in_ch] */
 #define CXN_WEIGHT_LAYOUT_INTERLEAVED 2 /* packed offline in the order of use */

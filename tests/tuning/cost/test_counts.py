@@ -236,21 +236,26 @@ def winograd(layer: Layer, variant: Variant, features: Features) -> Seen:
 
 def winograd_2d(layer: Layer, variant: Variant, features: Features) -> Seen:
     """convolve_winograd_2d.h: the tiles of a block, transformed, then all their products and outputs."""
-    (out_h, out_w, out_ch), channels = layer.output_image, layer.image[2]
-    tiles = [(y, x) for y in range(0, out_h, 4) for x in range(0, out_w, 4)]
+    (out_h, out_w, out_ch), channels, kernel = layer.output_image, layer.image[2], layer.kernel[0]
+    high, points = (4, 36) if kernel == 3 else (2, 56)
+    tiles = [(y, x) for x in range(0, out_w, 4) for y in range(0, out_h, high)]
     seen = Seen(calls=1)
     for first in range(0, len(tiles), variant.block_cols):
         block = tiles[first : first + variant.block_cols]
         seen["fills"] += 1
-        seen["segments"] += len(block)
-        seen["words"] += len(block) * channels // 4
+        for at, (y, x) in enumerate(block):
+            below = at > 0 and block[at - 1] == (y - high, x)
+            fresh = high if below else high + kernel - 1
+            seen["segments"] += fresh
+            seen["rows"] += fresh * channels // 4
+            seen["words"] += channels // 4
         for kind, rows in whole_and_left(out_ch, variant.block_rows, pairs=True):
             seen[kind] += 1
-            for _ in range(36):
+            for _ in range(points):
                 _dot(seen, layer, variant, features, channels)
             for y, x in block:
                 seen["groups"] += rows
-                seen["stores"] += rows * min(4, out_h - y) * min(4, out_w - x)
+                seen["stores"] += rows * min(high, out_h - y) * min(4, out_w - x)
     return seen
 
 

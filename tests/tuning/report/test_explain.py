@@ -149,7 +149,7 @@ def test_winograd_lowers_the_limit_by_its_products() -> None:
     assert "0.40 products per MAC" in bottleneck_text(replace(explain(tuned(), "conv2"), limit=limit))
     both = multiplier_limit(item.layer, replace(tiled, lowering="winograd_2d"), tuning.load_target("cortex-m4"))
     assert both is not None
-    assert both.per_mac == pytest.approx(0.5 * 36 / 144)
+    assert both.per_mac == pytest.approx(0.5 * 56 / 200)
 
 
 def test_packed_columns_lower_the_limit_by_a_third() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from cmsisnn_x.isa import Features, Isa
 from cmsisnn_x.layers import Layer
-from cmsisnn_x.variant import Variant
+from cmsisnn_x.variant import WINOGRAD, Variant
 
 from ..instructions import Cycles, block_ends, element, inner_pass, is_narrow, is_plain
 from ..loops import Counts, Knobs, by_lowering, copy_turns, lane_count, lines_needed, loop_turns, taps_inside, zero_runs
@@ -298,20 +298,35 @@ def _winograd(layer: Layer, knob: Knobs, features: Features) -> Counts:
 
 
 def _winograd_2d(layer: Layer, knob: Knobs, features: Features) -> Counts:
-    """A word group is one of a tile, a segment a tile, a group the outputs of a tile in one channel."""
-    (out_h, out_w, out_ch), channels = layer.output_image, layer.image[2]
-    tiles, cols = -(-out_h // 4) * -(-out_w // 4), knob("block_cols")
+    """A row is one of a word group of inputs along x, a word one of a tile along y, a segment one of a tile's pixels in
+    a row, a group the outputs of a tile in one channel.
+    """
+    (out_h, out_w, out_ch), channels, kernel = layer.output_image, layer.image[2], layer.kernel[0]
+    high = 4 if kernel == 3 else 2
+    tall, wide = -(-out_h // high), -(-out_w // 4)
+    tiles, cols = tall * wide, knob("block_cols")
     columns = -(-tiles // cols)
+    # Tiles below each other share rows, where one block holds them.
+    shares = np.array([_stacks(tall, tiles, int(c)) for c in cols])
+    rows = tiles * high + shares * (kernel - 1)
     row_blocks, left_blocks = _row_blocks(layer, knob, True)
+    products = _products(layer, knob, features, channels, 36 if kernel == 3 else 56)
     return {
-        **_blocks(knob, _products(layer, knob, features, channels, 36), row_blocks, left_blocks, columns),
+        **_blocks(knob, products, row_blocks, left_blocks, columns),
         "words": tiles * channels // 4,
-        "segments": tiles,
+        "rows": rows * (channels // 4),
+        "segments": rows,
         "stores": out_h * out_w * out_ch,
         "groups": tiles * out_ch,
         "fills": columns,
         "calls": 1,
     }
+
+
+def _stacks(tall: int, tiles: int, cols: int) -> int:
+    """Runs of tiles below each other in blocks of `cols`, of columns of `tall` each."""
+    starts = {*range(0, tiles, cols), *range(0, tiles, tall)}
+    return len(starts)
 
 
 _LOWERINGS = {
@@ -348,11 +363,15 @@ def price(layer: Layer, variant: Variant | None, features: Features, timing: Tim
     ragged = per_tile / 2 * (load + alu + store) if tiled else load + alu + store + branch / 2
     words = per_tile * (load + 2 * alu + store) if tiled else load + 4 * alu + 2 * store
     blocks, runs, groups, segments = block_ends(rows, cols, one), 4 * alu, 6 * alu + branch, 12 * alu + branch
+    rows_of_words = 12 * alu + branch
     if variant.lowering == "winograd_2d":
-        # 24 transforms of six values in twelve additions; half of them widen, the others part pairs.
-        words = 24 * (6 * load + 12 * alu + 6 * store) + 12 * (6 + 12) * alu
-        groups = 10 * (6 * load + 10 * alu + 4 * store) + 6 * alu + branch
-        segments = 36 * (6 * alu + store)
+        # Transforms of pairs, additions between loads and stores: two of a row, which widen; two of each column of a
+        # tile, which part the pairs; the outputs' from the points along y, and from those of their rows along x.
+        wide, points, sums = (6, 6, 10) if layer.kernel[1] == 3 else (8, 7, 8)
+        rows_of_words = 2 * wide * (2 * load + 5 * alu + store)
+        words = 2 * wide * (6 * load + 12 * alu + points * (2 * alu + store))
+        groups = wide * (points * load + sums * alu + 2 * store) + 4 * (wide * load + 16 * alu) + 6 * alu + branch
+        segments = wide * (6 * alu + store)
         runs += rows * cols * (alu + store)
     elif tiled:
         # The output transform takes sums from memory; and each point's products leave theirs there.
@@ -392,7 +411,7 @@ def price(layer: Layer, variant: Variant | None, features: Features, timing: Tim
         "partial": 4 * alu + branch,  # how far a block reaches over; rough
         "flushes": 2 * alu + branch,  # a branch the other way
         "fills": 8 * alu + branch,  # counters and addresses of a group, a row or a tile; rough
-        "rows": 12 * alu + branch,  # a turn of the outer loop; rough
+        "rows": rows_of_words,  # a turn of the outer loop; rough
         "calls": 30 * alu,  # registers saved and restored, constants; rough
     }
 
@@ -407,7 +426,7 @@ def as_compiled(layer: Layer, variant: Variant | None) -> Variant | None:
 
 def _sizes(layer: Layer, variant: Variant | None, features: Features) -> str:
     """The width of a Winograd kernel."""
-    return f" kernel_w={layer.kernel[1]}" if variant is not None and variant.lowering == "winograd" else ""
+    return f" kernel_w={layer.kernel[1]}" if variant is not None and variant.lowering in WINOGRAD else ""
 
 
 def _rank(variant: Variant, features: Features) -> str:

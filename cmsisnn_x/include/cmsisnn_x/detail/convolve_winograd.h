@@ -102,17 +102,7 @@ CXN_INLINE void CXN_LOCAL(transform)(const int32_t *d, int32_t *v)
 #elif CXN_N == 6
     cxn_winograd_6(d, v);
 #else
-    const int32_t even1 = 4 * (d[6] + d[2]) - 17 * d[4], odd1 = 4 * (d[5] + d[1]) - 17 * d[3];
-    const int32_t even2 = d[2] + 4 * d[6] - 5 * d[4], odd2 = d[1] + 4 * d[5] - 5 * d[3];
-    const int32_t even3 = d[6] + 4 * d[2] - 5 * d[4], odd3 = d[5] + 4 * d[1] - 5 * d[3];
-    v[0] = 21 * (d[2] - d[4]) + 4 * (d[6] - d[0]);
-    v[1] = even1 + odd1;
-    v[2] = even1 - odd1;
-    v[3] = even2 + 2 * odd2;
-    v[4] = even2 - 2 * odd2;
-    v[5] = 2 * even3 + odd3;
-    v[6] = 2 * even3 - odd3;
-    v[7] = 21 * (d[3] - d[5]) + 4 * (d[7] - d[1]);
+    cxn_winograd_8(d, v);
 #endif
 }
 

@@ -1,35 +1,50 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Convolution with 3x3 kernels at stride 1 by Winograd's minimal filtering along x and y, in integers and exact: 4x4 outputs from 36 products
- * per input channel instead of 144 (convolve_winograd.h has 72).
+ * Convolution with 3x3 or 5x5 kernels at stride 1 by Winograd's minimal filtering along x and y, in integers and exact.
  *
- *     tile      for 6x6 inputs of every channel:                  v = B d B'                        16 bits
+ *     tile      for the inputs of a tile, every channel:          v = B d B'                              16 bits
  *     products  per point (i, j) and output channel:              m[i][j] = sum_channel u[i][j] v[i][j]   32 bits, wrapping
- *     outputs   576 * sum = A m A', 576 = 2^6 * 9:                times the inverse of 9 modulo 2^32, then >> 6
+ *     outputs   SCALE * sum = A m A', SCALE = 2^s * odd:          times the inverse of odd modulo 2^32, then >> s
  *
- * The points are 0, 1, -1, 2, -2 and infinity. The u are packed offline (cmsisnn_x.packing): a fourth of what the one dimension has at
- * infinity, which A makes up for, so that |u| <= 144 * 128 fits 16 bits; |v| <= 100 * 128. Everything is a linear map modulo 2^32, and 2^6
- * times a sum of q7 products fits 32 bits as long as there are fewer than 2^11 of them.
- * 5x5 kernels would need 31 * 31 * 128 in 16 bits, or 50 * 50 * 128 on the input's side.
+ *     kernel  outputs  products, of   along y                         largest |v|, |u|   SCALE      products per output
+ *     3x3     4x4      36, of 144     as along x, six points          12800, 18432       2^6 * 9    less than 2^11
+ *     5x5     2x4      56, of 200     rows 0 to 2 of the kernel by    12800, 23040       2^4 * 45   less than 2^13
+ *                                     four points, 3 and 4 by three
  *
- * Tiles are numbered row by row; BLOCK_COLS of them are the columns of a block, all of them are computed and those behind the last dropped.
- * Scratch: 36 planes of BLOCK_COLS * IN_CH elements, [tile][channel]; the sums m of a block; a pixel of padding.
+ * Along x the points are those of convolve_winograd.h. Where its u leave 16 bits here, they are packed (cmsisnn_x.packing) without a power of
+ * two, which A makes up for. Six points along y of a 5x5 kernel would need u of 31 * 31 * 128, and v of 50 * 10 * 128.
+ *
+ * Tiles are numbered column by column, so that those of a block share rows of their inputs; BLOCK_COLS of them are the columns of a block,
+ * all of them are computed and those behind the last dropped.
+ * Scratch: a plane per point of BLOCK_COLS * IN_CH elements, [tile][channel]; the sums m of a block; its inputs along x, of four
+ * channels; a pixel of padding.
  */
 #define CXN_RUN (CXN_GET(IN_CH))
+#if CXN_GET(KERNEL_H) == 3
 #define CXN_POINTS 36
+#define CXN_TILE_H 4
+#define CXN_TILE_N 6
+#else
+#define CXN_POINTS 56
+#define CXN_TILE_H 2
+#define CXN_TILE_N 8
+#endif
 #define CXN_POINT_STEP (CXN_BC * CXN_GET(IN_CH))
-#define CXN_TILES_X ((CXN_GET(OUT_W) + 3) / 4)
-#define CXN_TILES (CXN_TILES_X * ((CXN_GET(OUT_H) + 3) / 4))
+#define CXN_TILES_Y ((CXN_GET(OUT_H) + CXN_TILE_H - 1) / CXN_TILE_H)
+#define CXN_TILES (CXN_TILES_Y * ((CXN_GET(OUT_W) + 3) / 4))
+#define CXN_ROWS(tiles) ((tiles)*CXN_TILE_H + CXN_GET(KERNEL_H) - 1)
 #define CXN_SUMS (CXN_POINTS * 2 * CXN_BC)
 
 #if CXN_GET(TILE) != 4
 #error "TILE: legal value with CXN_LOWERING_WINOGRAD_2D is 4"
 #endif
-#if CXN_GET(KERNEL_H) != 3 || CXN_GET(KERNEL_W) != 3 || CXN_GET(STRIDE_Y) != 1 || CXN_GET(STRIDE_X) != 1
-#error "LOWERING: CXN_LOWERING_WINOGRAD_2D needs KERNEL_H and KERNEL_W 3, STRIDE_Y and STRIDE_X 1"
+#if (CXN_GET(KERNEL_H) != 3 && CXN_GET(KERNEL_H) != 5) || CXN_GET(KERNEL_W) != CXN_GET(KERNEL_H) || CXN_GET(STRIDE_Y) != 1 || \
+    CXN_GET(STRIDE_X) != 1
+#error "LOWERING: CXN_LOWERING_WINOGRAD_2D needs KERNEL_H and KERNEL_W 3, or both 5, STRIDE_Y and STRIDE_X 1"
 #endif
-#if CXN_GET(IN_BITS) != 8 || CXN_GET(WEIGHT_BITS) != 8 || CXN_GET(IN_CH) % 4 || 9 * CXN_GET(IN_CH) >= 2048
-#error "LOWERING: CXN_LOWERING_WINOGRAD_2D needs 8-bit input and weights, IN_CH in fours, and fewer than 2^11 products per output"
+#if CXN_GET(IN_BITS) != 8 || CXN_GET(WEIGHT_BITS) != 8 || CXN_GET(IN_CH) % 4 || \
+    CXN_GET(KERNEL_H) * CXN_GET(KERNEL_W) * CXN_GET(IN_CH) >= (CXN_GET(KERNEL_H) == 3 ? 2048 : 8192)
+#error "LOWERING: CXN_LOWERING_WINOGRAD_2D needs 8-bit input and weights, IN_CH in fours, fewer than 2^11 products per output (5x5: 2^13)"
 #endif
 #if CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_WIDENED
 #error "WEIGHT_LAYOUT: legal value with CXN_LOWERING_WINOGRAD_2D is CXN_WEIGHT_LAYOUT_WIDENED"
@@ -37,7 +52,7 @@
 #if CXN_BR != 2 || CXN_BC == 1 || CXN_GET(FUSED_POOL)
 #error "LOWERING: CXN_LOWERING_WINOGRAD_2D needs blocks of 2x2 or 2x4, and FUSED_POOL 0"
 #endif
-#define CXN_LOWERING_BYTES (CXN_POINTS * CXN_POINT_STEP * 2 + CXN_SUMS * 4 + CXN_GET(IN_CH))
+#define CXN_LOWERING_BYTES (CXN_POINTS * CXN_POINT_STEP * 2 + (CXN_SUMS + 2 * CXN_ROWS(CXN_BC) * CXN_TILE_N) * 4 + CXN_GET(IN_CH))
 CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_LOWERING_BYTES, winograd_2d_scratch);
 
 #define CXN_W_T int16_t
@@ -50,98 +65,139 @@ CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_LOWERING_BYTES, winograd_2d_scra
 #define CXN_COL_STEP (CXN_GET(IN_CH))
 #include "cmsisnn_x/detail/winograd.h"
 #include "cmsisnn_x/detail/winograd_products.h"
+#if CXN_GET(KERNEL_H) == 3
+#define CXN_ALONG_X cxn_winograd_6
+#else
+#define CXN_ALONG_X cxn_winograd_8
+#endif
 
-/* The 6x6 pixels at `top`, `left` into one column of every plane. */
-CXN_NOINLINE void CXN_LOCAL(tile)(int16_t *CXN_RESTRICT to, const int8_t *CXN_RESTRICT input, const int8_t *padding, int32_t top, int32_t left)
+/* The inputs of `tiles` tiles below each other, from `top`, `left` on, into as many columns of every plane; `rows` has room for one word group. */
+CXN_NOINLINE void CXN_LOCAL(transform)(int16_t *CXN_RESTRICT to, const int8_t *CXN_RESTRICT input, const int8_t *padding,
+                                       int32_t *CXN_RESTRICT rows, int32_t top, int32_t left, int32_t tiles)
 {
-    const int8_t *pixel[36];
+    const int8_t *pixel[CXN_ROWS(CXN_BC) * CXN_TILE_N];
+    const int32_t height = CXN_ROWS(tiles);
     CXN_UNROLL_LOOP(1)
-    for (int32_t i = 0; i < 6; i++) {
+    for (int32_t i = 0; i < height; i++) {
         const int32_t outside = top + i < 0 || top + i >= CXN_GET(IN_H);
         const int8_t *const row = input + ((top + i) * CXN_GET(IN_W) + left) * CXN_GET(IN_CH);
         CXN_UNROLL_LOOP(1)
-        for (int32_t j = 0; j < 6; j++)
-            pixel[6 * i + j] = outside || left + j < 0 || left + j >= CXN_GET(IN_W) ? padding : row + j * CXN_GET(IN_CH);
+        for (int32_t j = 0; j < CXN_TILE_N; j++)
+            pixel[CXN_TILE_N * i + j] =
+                outside || left + j < 0 || left + j >= CXN_GET(IN_W) ? padding : row + j * CXN_GET(IN_CH);
     }
     CXN_UNROLL_LOOP(1)
-    for (int32_t c = 0; c < CXN_GET(IN_CH); c += 4, to += 4) {
+    for (int32_t c = 0; c < CXN_GET(IN_CH); c += 4) {
         /* In offset binary bytes 0 and 2 of a word are a pair of channels without more ado, and bytes 1 and 3 the other. */
-        int32_t rows[2][36];
+        int32_t *along = rows;
         CXN_UNROLL_LOOP(1)
-        for (int32_t i = 0; i < 36; i += 6) {
-            uint32_t x[6];
-            int32_t d[6], v[6];
+        for (int32_t i = 0; i < height; i++, along += 2 * CXN_TILE_N) {
+            uint32_t x[CXN_TILE_N];
+            int32_t d[CXN_TILE_N];
             CXN_UNROLL_LOOP(8)
-            for (int32_t j = 0; j < 6; j++) {
-                x[j] = cxn_load_u32_single(pixel[i + j] + c) ^ 0x80808080U;
+            for (int32_t j = 0; j < CXN_TILE_N; j++) {
+                x[j] = cxn_load_u32_single(pixel[CXN_TILE_N * i + j] + c) ^ 0x80808080U;
                 d[j] = (int32_t)(x[j] & 0x00ff00ffU);
             }
-            cxn_winograd_6(d, v);
+            CXN_ALONG_X(d, along);
             CXN_UNROLL_LOOP(8)
-            for (int32_t j = 0; j < 6; j++) {
-                rows[0][i + j] = v[j];
+            for (int32_t j = 0; j < CXN_TILE_N; j++)
                 d[j] = (int32_t)((x[j] >> 8) & 0x00ff00ffU);
-            }
-            cxn_winograd_6(d, v);
-            CXN_UNROLL_LOOP(8)
-            for (int32_t j = 0; j < 6; j++)
-                rows[1][i + j] = v[j];
+            CXN_ALONG_X(d, along + CXN_TILE_N);
         }
         CXN_UNROLL_LOOP(1)
-        for (int32_t half = 0; half < 2; half++) {
+        for (int32_t t = 0; t < tiles; t++) {
+            const int32_t *const tile = rows + t * (CXN_TILE_H * 2 * CXN_TILE_N);
+            int16_t *at = to + t * CXN_GET(IN_CH) + c;
             CXN_UNROLL_LOOP(1)
-            for (int32_t j = 0; j < 6; j++) {
-                int32_t d[6], v[6];
-                CXN_UNROLL_LOOP(8)
-                for (int32_t i = 0; i < 6; i++)
-                    d[i] = rows[half][6 * i + j];
-                cxn_winograd_6(d, v);
-                if (j == 1)
-                    v[1] -= 36 * 128 * 0x10001; /* the offset, in the only point where B does not add up to zero */
-                CXN_UNROLL_LOOP(8)
-                for (int32_t i = 0; i < 6; i++)
-                    cxn_store_u32_aligned(to + (6 * i + j) * CXN_POINT_STEP + 2 * half, cxn_halves(v[i]));
+            for (int32_t half = 0; half < 2; half++) {
+                CXN_UNROLL_LOOP(1)
+                for (int32_t j = 0; j < CXN_TILE_N; j++) {
+                    int32_t d[6], v[CXN_POINTS / CXN_TILE_N];
+                    CXN_UNROLL_LOOP(8)
+                    for (int32_t i = 0; i < 6; i++)
+                        d[i] = tile[2 * CXN_TILE_N * i + CXN_TILE_N * half + j];
+                    /* The offset is left over in the points where neither B adds up to zero. */
+#if CXN_GET(KERNEL_H) == 3
+                    cxn_winograd_6(d, v);
+                    if (j == 1)
+                        v[1] -= 36 * 128 * 0x10001;
+#else
+                    v[0] = d[2] - d[0];
+                    v[1] = d[2] + d[1];
+                    v[2] = d[2] - d[1];
+                    v[3] = d[3] - d[1];
+                    v[4] = d[3] - d[4];
+                    v[5] = d[4];
+                    v[6] = d[5] - d[4];
+                    if (j == 1) {
+                        v[1] += 2 * 18 * 128 * 0x10001;
+                        v[5] += 18 * 128 * 0x10001;
+                    }
+#endif
+                    CXN_UNROLL_LOOP(8)
+                    for (int32_t i = 0; i < CXN_POINTS / CXN_TILE_N; i++)
+                        cxn_store_u32_aligned(at + (CXN_TILE_N * i + j) * CXN_POINT_STEP + 2 * half, cxn_halves(v[i]));
+                }
             }
         }
     }
 }
 
-/* 4 sums from 6 points, `step` apart. */
+/* 4 sums from the points along x, or along y of a 3x3 kernel, `step` apart. */
 CXN_INLINE void CXN_LOCAL(sums)(const uint32_t *m, int32_t step, uint32_t *sum)
 {
     const uint32_t plus1 = m[step] + m[2 * step], minus1 = m[step] - m[2 * step];
     const uint32_t plus2 = m[3 * step] + m[4 * step], minus2 = m[3 * step] - m[4 * step];
+#if CXN_GET(KERNEL_H) == 3
     sum[0] = m[0] + plus1 + plus2;
     sum[1] = minus1 + 2 * minus2;
     sum[2] = plus1 + 4 * plus2;
     sum[3] = minus1 + 8 * minus2 + 4 * m[5 * step];
+#else
+    const uint32_t plus3 = m[5 * step] + m[6 * step], minus3 = m[5 * step] - m[6 * step];
+    sum[0] = 2 * m[0] + 4 * plus1 + plus2 + 8 * plus3;
+    sum[1] = 4 * minus1 + 2 * minus2 + 4 * minus3;
+    sum[2] = 4 * plus1 + 4 * plus2 + 2 * plus3;
+    sum[3] = 4 * minus1 + 8 * minus2 + minus3 + 2 * m[7 * step];
+#endif
 }
 
 #define CXN_FINISH_STEP CXN_GET(OUT_CH)
 #include "cmsisnn_x/detail/finish.h"
 #undef CXN_FINISH_STEP
 
-/* Up to 4x4 outputs of one channel, whose CXN_ACC_INIT is `init`; m is that of the channel and tile. */
+/* The outputs of a tile in one channel, whose CXN_ACC_INIT is `init`; m is that of the channel and tile. */
 CXN_INLINE void CXN_LOCAL(outputs)(const uint32_t *m, int32_t init, CXN_FACTOR_T factor, CXN_OUT_T *out, int32_t rows, int32_t columns)
 {
-    uint32_t points[24];
+    uint32_t points[CXN_TILE_H * CXN_TILE_N];
     CXN_UNROLL_LOOP(8)
-    for (int32_t j = 0; j < 6; j++) {
+    for (int32_t j = 0; j < CXN_TILE_N; j++) {
+        const uint32_t *const at = m + j * 2 * CXN_BC;
+#define CXN_AT(i) at[(i) * CXN_TILE_N * 2 * CXN_BC]
+#if CXN_GET(KERNEL_H) == 3
         uint32_t sum[4];
-        CXN_LOCAL(sums)(m + j * 2 * CXN_BC, 6 * 2 * CXN_BC, sum);
+        CXN_LOCAL(sums)(at, 6 * 2 * CXN_BC, sum);
         CXN_UNROLL_LOOP(4)
         for (int32_t i = 0; i < 4; i++)
             points[6 * i + j] = sum[i];
+#else
+        const uint32_t both = CXN_AT(5);
+        points[j] = CXN_AT(0) + CXN_AT(1) + CXN_AT(2) + CXN_AT(4) + both;
+        points[8 + j] = CXN_AT(1) - CXN_AT(2) + CXN_AT(3) + both + CXN_AT(6);
+#endif
+#undef CXN_AT
     }
     CXN_UNROLL_LOOP(4)
-    for (int32_t i = 0; i < 4; i++) {
+    for (int32_t i = 0; i < CXN_TILE_H; i++) {
         uint32_t sum[4];
-        if (CXN_GET(OUT_H) % 4 && i >= rows)
+        if (CXN_GET(OUT_H) % CXN_TILE_H && i >= rows)
             break;
-        CXN_LOCAL(sums)(points + 6 * i, 1, sum);
+        CXN_LOCAL(sums)(points + CXN_TILE_N * i, 1, sum);
         CXN_UNROLL_LOOP(4)
-        for (int32_t j = 0; j < 4; j++) /* 0x38e38e39 = 1/9 modulo 2^32 */
-            sum[j] = (uint32_t)init + (uint32_t)((int32_t)(sum[j] * 0x38e38e39U) >> 6);
+        for (int32_t j = 0; j < 4; j++) /* 0x38e38e39 = 1/9, 0xa4fa4fa5 = 1/45 modulo 2^32 */
+            sum[j] = (uint32_t)init + (uint32_t)(CXN_GET(KERNEL_H) == 3 ? (int32_t)(sum[j] * 0x38e38e39U) >> 6
+                                                                        : (int32_t)(sum[j] * 0xa4fa4fa5U) >> 4);
         CXN_OUT_T *const to = out + i * CXN_GET(OUT_W) * CXN_GET(OUT_CH);
         if (CXN_GET(INNER) == CXN_INNER_ASM_DUAL && (CXN_GET(OUT_W) % 4 == 0 || columns >= 4)) {
             CXN_LOCAL(finish)((int32_t)sum[0], (int32_t)sum[1], (int32_t)sum[2], (int32_t)sum[3], factor, to);
@@ -159,28 +215,31 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T 
 {
     int16_t *const planes = (int16_t *)scratch;
     int32_t *const m = (int32_t *)(void *)(planes + CXN_POINTS * CXN_POINT_STEP);
-    int8_t *const padding = (int8_t *)(m + CXN_SUMS);
+    int32_t *const rows = m + CXN_SUMS;
+    int8_t *const padding = (int8_t *)(rows + 2 * CXN_ROWS(CXN_BC) * CXN_TILE_N);
     CXN_MEMSET(padding, CXN_PAD_FILL, CXN_GET(IN_CH));
     int32_t x = 0, y = 0;
     for (int32_t first = 0; first < CXN_TILES; first += CXN_BC) {
         int32_t xs[CXN_BC], ys[CXN_BC];
         const int32_t tiles = CXN_MIN(CXN_BC, CXN_TILES - first);
-        CXN_UNROLL_LOOP(1)
-        for (int32_t c = 0; c < tiles; c++) {
-            xs[c] = x;
-            ys[c] = y;
-            CXN_LOCAL(tile)(planes + c * CXN_GET(IN_CH), input, padding, y - CXN_GET(PAD_TOP), x - CXN_GET(PAD_LEFT));
-            x += 4;
-            if (x >= CXN_GET(OUT_W)) {
-                x = 0;
-                y += 4;
+        for (int32_t c = 0; c < tiles;) {
+            const int32_t below = CXN_MIN(tiles - c, CXN_TILES_Y - y / CXN_TILE_H);
+            CXN_LOCAL(transform)(planes + c * CXN_GET(IN_CH), input, padding, rows, y - CXN_GET(PAD_TOP), x - CXN_GET(PAD_LEFT), below);
+            for (const int32_t end = c + below; c < end; c++, y += CXN_TILE_H) {
+                xs[c] = x;
+                ys[c] = y;
+            }
+            if (y >= CXN_GET(OUT_H)) {
+                y = 0;
+                x += 4;
             }
         }
         const CXN_W_T *w = weights;
         for (int32_t o = 0; o < CXN_GET(OUT_CH); o += 2, w += CXN_POINTS * 2 * CXN_RUN) {
             CXN_LOCAL(products)(m, w, planes);
-            CXN_UNROLL_LOOP(1)
-            for (int32_t r = 0; r < CXN_MIN(2, CXN_GET(OUT_CH) - o); r++) {
+            for (int32_t r = 0; r < 2; r++) {
+                if (CXN_GET(OUT_CH) % 2 && o + r >= CXN_GET(OUT_CH))
+                    break;
                 const int32_t init = CXN_ACC_INIT(&channels[o + r]);
                 CXN_FACTOR_T factor = CXN_FACTOR(channels + o + r);
                 CXN_UNROLL_LOOP(1)
@@ -195,8 +254,12 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T 
 
 #undef CXN_RUN
 #undef CXN_POINTS
+#undef CXN_TILE_H
+#undef CXN_TILE_N
+#undef CXN_ALONG_X
 #undef CXN_POINT_STEP
-#undef CXN_TILES_X
+#undef CXN_TILES_Y
+#undef CXN_ROWS
 #undef CXN_TILES
 #undef CXN_SUMS
 #undef CXN_W_T

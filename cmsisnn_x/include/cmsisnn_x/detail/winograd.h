@@ -26,4 +26,20 @@ CXN_INLINE void cxn_winograd_6(const int32_t *d, int32_t *v)
     v[5] = d[5] - d[3] - 4 * odd2;
 }
 
+/* The same at 1/2 and -1/2 too; row 1 adds up to -18. */
+CXN_INLINE void cxn_winograd_8(const int32_t *d, int32_t *v)
+{
+    const int32_t even1 = 4 * (d[6] + d[2]) - 17 * d[4], odd1 = 4 * (d[5] + d[1]) - 17 * d[3];
+    const int32_t even2 = d[2] + 4 * d[6] - 5 * d[4], odd2 = d[1] + 4 * d[5] - 5 * d[3];
+    const int32_t even3 = d[6] + 4 * d[2] - 5 * d[4], odd3 = d[5] + 4 * d[1] - 5 * d[3];
+    v[0] = 21 * (d[2] - d[4]) + 4 * (d[6] - d[0]);
+    v[1] = even1 + odd1;
+    v[2] = even1 - odd1;
+    v[3] = even2 + 2 * odd2;
+    v[4] = even2 - 2 * odd2;
+    v[5] = 2 * even3 + odd3;
+    v[6] = 2 * even3 - odd3;
+    v[7] = 21 * (d[3] - d[5]) + 4 * (d[7] - d[1]);
+}
+
 #endif /* CXN_WINOGRAD_H */
