@@ -9,6 +9,8 @@
  * Where there are zero points, HAS_AFFINE: RESCALING, the constants of LANES channels in registers,
  * LOAD_RESCALING(requant, channel), `channel` being the place of the first among the sums, and
  * STORE_AFFINE(out, acc, rescaling, n). NEAR, LOAD_NEAR and STORE_NEAR are the same for SIMD_AFFINE_NEAR.
+ * RESCALE_NEAR(acc, rescaling) and STORE_BOTH(out, first, second, requant, n), if there, do it for two vectors together,
+ * with bounds applied where they are narrow.
  */
 
 /* Whether tiles of every size are there, so that the last two of a strip are best alike. */
@@ -84,6 +86,24 @@ ALWAYS_INLINE void FN(tile)(const FN(job) *job, const int kind, const int pixels
             for (int s = 1; s < split; s++)
                 acc[0][p][v] = ADD(acc[0][p][v], acc[s][p][v]);
 #if HAS_AFFINE
+#ifdef STORE_BOTH
+    if (kind == SIMD_AFFINE_NEAR && vectors == 2) {
+        UNROLL
+        for (int v = 0; v < 2; v++) {
+            const NEAR near = LOAD_NEAR(&job->requant, sums - job->sums + v * LANES);
+            UNROLL
+            for (int p = 0; p < pixels; p++)
+                acc[0][p][v] = RESCALE_NEAR(acc[0][p][v], &near);
+        }
+        UNROLL
+        for (int p = 0; p < pixels; p++) {
+            if (p >= valid_pixels)
+                break;
+            STORE_BOTH(out + p * job->out_ch, acc[0][p][0], acc[0][p][1], &job->requant, valid_channels);
+        }
+        return;
+    }
+#endif
     if (kind != SIMD_POW2) {
         UNROLL
         for (int v = 0; v < vectors; v++) {

@@ -174,37 +174,54 @@ ALWAYS_INLINE void wino_outputs(const int32_t *sums, ptrdiff_t step, const int o
     y[outputs - 1] = ADD(y[outputs - 1], m[POINTS - 1]);
 }
 
+/* One or two vectors of channels of a row; `channels` are those that are there. */
 ALWAYS_INLINE void wino_row(const simd_geometry *g, const wino_plan *p, const simd_requant *requant, const int kind,
-                            const int outputs, const int32_t *start, const int32_t *sums, ptrdiff_t step, int8_t *out)
+                            const int outputs, const int vectors, ptrdiff_t channel, const int32_t *start,
+                            const int32_t *sums, ptrdiff_t step, int8_t *out)
 {
-    for (ptrdiff_t oc = 0; oc < g->out_ch; oc += LANES) {
-        const __m256i from = LOAD_SUMS(start + oc);
-        rescaling any;
-        near_rescaling near;
+    const int channels = (int)min_ptrdiff(g->out_ch - channel, vectors * LANES);
+    __m256i from[2];
+    rescaling any[2];
+    near_rescaling near[2];
+    UNROLL
+    for (int v = 0; v < vectors; v++) {
+        from[v] = LOAD_SUMS(start + channel + v * LANES);
         if (kind == SIMD_AFFINE)
-            any = load_rescaling(requant, oc);
+            any[v] = load_rescaling(requant, channel + v * LANES);
         if (kind == SIMD_AFFINE_NEAR)
-            near = load_near(requant, oc);
-        const int channels = (int)min_ptrdiff(g->out_ch - oc, LANES);
-        for (ptrdiff_t t = 0; t < p->tiles; t++) {
-            __m256i y[4];
-            const ptrdiff_t x = t * outputs;
-            wino_outputs(sums + t * p->channels + oc, step, outputs, y);
+            near[v] = load_near(requant, channel + v * LANES);
+    }
+    for (ptrdiff_t t = 0; t < p->tiles; t++) {
+        __m256i y[2][4];
+        const ptrdiff_t x = t * outputs;
+        UNROLL
+        for (int v = 0; v < vectors; v++) {
+            wino_outputs(sums + t * p->channels + channel + v * LANES, step, outputs, y[v]);
             UNROLL
             for (int i = 0; i < outputs; i++) {
-                int8_t *to = out + (x + i) * g->out_ch + oc;
-                if (x + i >= g->out_w)
-                    break;
-                y[i] = ADD(y[i], from);
-                if (kind == SIMD_POW2)
-                    Q7_STORE(to, y[i], requant, channels);
-                else if (kind == SIMD_AFFINE_NEAR)
-                    Q7_STORE_NEAR(to, y[i], &near, channels);
-                else
-                    Q7_STORE_AFFINE(to, y[i], &any, channels);
+                y[v][i] = ADD(y[v][i], from[v]);
+                y[v][i] = kind == SIMD_POW2          ? shift_and_floor(y[v][i], requant)
+                          : kind == SIMD_AFFINE_NEAR ? rescale_only(y[v][i], &near[v])
+                                                     : rescale_lanes(y[v][i], &any[v]);
             }
         }
+        UNROLL
+        for (int i = 0; i < outputs; i++) {
+            if (x + i >= g->out_w)
+                break;
+            store_both(out + (x + i) * g->out_ch + channel, y[0][i], y[vectors - 1][i], requant, channels);
+        }
     }
+}
+
+ALWAYS_INLINE void wino_row_of(const simd_geometry *g, const wino_plan *p, const simd_requant *requant, const int kind,
+                               const int outputs, const int32_t *start, const int32_t *sums, ptrdiff_t step, int8_t *out)
+{
+    ptrdiff_t oc = 0;
+    for (; oc < g->out_ch - LANES; oc += 2 * LANES)
+        wino_row(g, p, requant, kind, outputs, 2, oc, start, sums, step, out);
+    if (oc < g->out_ch)
+        wino_row(g, p, requant, kind, outputs, 1, oc, start, sums, step, out);
 }
 
 static void wino_rows(const simd_geometry *g, const wino_plan *p, const simd_requant *requant, const int32_t *start,
@@ -212,11 +229,11 @@ static void wino_rows(const simd_geometry *g, const wino_plan *p, const simd_req
 {
     const ptrdiff_t step = rows * p->tiles * p->channels;
     for (ptrdiff_t y = 0; y < rows; y++, sums += p->tiles * p->channels, out += (ptrdiff_t)g->out_w * g->out_ch) {
-#define ROW(of_kind) \
-    if (requant->kind == of_kind && p->outputs == 4) \
-        wino_row(g, p, requant, of_kind, 4, start, sums, step, out); \
-    else if (requant->kind == of_kind) \
-        wino_row(g, p, requant, of_kind, 2, start, sums, step, out)
+#define ROW(of_kind)                                                                                              \
+    if (requant->kind == of_kind && p->outputs == 4)                                                             \
+        wino_row_of(g, p, requant, of_kind, 4, start, sums, step, out);                                          \
+    else if (requant->kind == of_kind)                                                                           \
+        wino_row_of(g, p, requant, of_kind, 2, start, sums, step, out)
         ROW(SIMD_POW2);
         ROW(SIMD_AFFINE);
         ROW(SIMD_AFFINE_NEAR);
