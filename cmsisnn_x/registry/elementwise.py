@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from ..affine import AffineSum
+from ..affine_linear import NOT_LINEAR, linear_of
 from ..layers import Layer
 from ..op import Op, Shape
 from ..variant import Variant
@@ -28,6 +30,12 @@ def _pair(kind: str) -> Callable[[Any, Layer, Mapping[str, np.ndarray]], None]:
 
 def _period(layer: Layer) -> dict[str, int | str]:
     return {"PERIOD": prod(layer.more_inputs[0])}
+
+
+def _sum(layer: Layer) -> dict[str, int | str]:
+    assert isinstance(layer.scheme, AffineSum)
+    linear = linear_of(layer.scheme) if layer.type.bits == 8 else NOT_LINEAR
+    return {**_period(layer), **linear.macros()}
 
 
 def _byte_table(layer: Layer, variant: Variant | None) -> dict[str, np.ndarray]:
@@ -54,7 +62,7 @@ MULTIPLY = Op(
     macros=_period, append=_pair("multiply"),
 )  # fmt: skip
 ADD = Op(
-    "add", "add", roles=("a", "b"), types=AFFINE_ALIKE, infer=same_shape, in_place=(0, 1), macros=_period,
+    "add", "add", roles=("a", "b"), types=AFFINE_ALIKE, infer=same_shape, in_place=(0, 1), macros=_sum,
     append=_pair("add"),
 )  # fmt: skip
 """Difference too: the sign is the scheme's."""

@@ -18,6 +18,7 @@ from cmsisnn_x.affine import (
     Rescale,
     quantize_multiplier,
 )
+from cmsisnn_x.affine_linear import NOT_LINEAR, linear_of
 from cmsisnn_x.layers import Layer, View
 from cmsisnn_x.op import OPS
 from cmsisnn_x.scheme import AFFINE_TYPES
@@ -63,6 +64,33 @@ def pairs() -> list[Case]:
                     in_place=is_in_place,
                 )
             )  # fmt: skip
+    return found
+
+
+def sums() -> list[Case]:
+    """Every pair of bytes, and lengths around a turn of the loop, where factors and a shift do for a sum."""
+    turns = cycle(OFFSETS)
+    found = []
+    every = np.arange(-128, 128, dtype=np.int8)
+    left, right = np.repeat(every, 256).reshape(256, 256), np.tile(every, 256).reshape(256, 256)
+    for turn, ((scales, zeros), sign) in enumerate(
+        product((((0.05, 0.02, 0.07), (-128, 127, 0)), ((0.002, 0.9, 0.8), (4, -7, -128))), (1, -1))
+    ):
+        for low, high in ((-128, 127), (-128, 77)):
+            scheme = AffineSum.of(scales, zeros, (low, high), sign=sign)
+            assert linear_of(scheme) is not NOT_LINEAR
+            offset, behind = next(turns)
+            at = 64 * turn
+            layer = Layer("every", "add", "int8", (64, 256), (64, 256), scheme=scheme, more_inputs=((64, 256),))
+            own, other = left[at : at + 64], right[at : at + 64]
+            found.append(Case(layer, input=own, other=other, input_offset=offset, output_offset=behind))
+            for size, period in ((40, 8), (39, 13), (7, 7), (16, 16), (46, 23), (12, 4)):
+                offset, _ = next(turns)
+                layer = Layer("short", "add", "int8", (size,), (size,), scheme=scheme, more_inputs=((period,),))
+                other = draw((period,), "int8", f"other {size}")
+                found.append(
+                    Case(layer, other=other, input_offset=offset, output_offset=offset, in_place=size % 2 == 0)
+                )
     return found
 
 
@@ -183,7 +211,9 @@ def moves() -> list[Case]:
     return found
 
 
-KINDS = {"pairs": pairs, "curves": curves, "reductions": reductions, "softmaxes": softmaxes, "moves": moves}
+KINDS = {
+    "pairs": pairs, "sums": sums, "curves": curves, "reductions": reductions, "softmaxes": softmaxes, "moves": moves
+}  # fmt: skip
 
 
 def test_every_operation_of_elements_is_here() -> None:

@@ -10,6 +10,8 @@ from math import prod
 
 import numpy as np
 
+from cmsisnn_x.affine import AffineSum
+from cmsisnn_x.affine_linear import NOT_LINEAR, linear_of
 from cmsisnn_x.isa import Features, Isa
 from cmsisnn_x.layers import Layer
 from cmsisnn_x.variant import Variant
@@ -111,10 +113,31 @@ def price(layer: Layer, variant: Variant | None, features: Features, timing: Tim
     }
 
 
+def sum_price(layer: Layer, variant: Variant | None, features: Features, timing: Timing) -> dict[str, float]:
+    """A sum of bytes: two products, a shift and a saturation where factors do (`cmsisnn_x.affine_linear`)."""
+    found = price(layer, variant, features, timing)
+    scheme = layer.scheme
+    assert isinstance(scheme, AffineSum)
+    if layer.type.bits != 8 or linear_of(scheme) is NOT_LINEAR:
+        return found
+    one, kind = Cycles.of(timing, features), kind_of(features)
+    alu, store, load = one.alu, one.store, one.load
+    if kind == "dsp":  # four bytes a load; the dual issue waits for products
+        element, output = load / 2 + one.first_load / 4 + alu + 2 * one.mac, alu + store + (0.5 if alu < 1 else 0)
+    elif kind == "v7m":
+        element, output = 2 * load + one.first_load / 2 + 2 * one.mac, alu + store
+    else:
+        element, output = 2 * (load + one.first_load) + 2 * one.mac, 6 * alu + store + one.first_load
+    if (scheme.low, scheme.high) != (layer.type.low, layer.type.high):  # compared in C
+        output += 4 * alu
+    return {**found, "elements": element + (alu + one.branch) / (4 if kind == "v6m" else 8), "outputs": output}
+
+
 PRIOR = OpCost(PARTS, count, price)
-AFFINE = dict.fromkeys(
+SUM = OpCost(PARTS, count, sum_price)
+AFFINE = {"add": SUM} | dict.fromkeys(
     (
-        "add", "multiply", "maximum", "minimum", "look_up", "requantise", "mean", "softmax", "concat", "copy", "pad",
+        "multiply", "maximum", "minimum", "look_up", "requantise", "mean", "softmax", "concat", "copy", "pad",
         "resize_nearest", "sigmoid", "tanh",
     ),
     PRIOR,
