@@ -88,7 +88,7 @@ def test_names_of_the_file_stand_beside_pointers_and_scales(plans: dict[str, Pla
 
 @pytest.mark.parametrize("compiler", COMPILERS)
 def test_names_of_a_file_end_no_comment(compiler: str, plans: dict[str, Plan], tmp_path: Path) -> None:
-    nasty = ("*/ #error \"a\" /*", "??/\n#error b\\\n#error c\r", "\u2028\x1b[31m \ud800 /" + "*/" * 3000)
+    nasty = ('*/ #error "a" /*', "??/\n#error b\\\n#error c\r", "\u2028\x1b[31m \ud800 /" + "*/" * 3000)
     plan = replace(plans["two_outputs"], source_names=((nasty[0],), nasty[1:]))
     content = plan.to_dict()
     assert plan_problem(content) is graph_problem(content) is first_problem(published("plan-2"), content) is None

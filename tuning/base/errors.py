@@ -26,6 +26,17 @@ class MissingToolError(TuningError):
     """Something that `--score emulate` needs is not installed."""
 
 
+def install(extra: str) -> str:
+    """What to type for the packages of an extra; this package is on no index.
+
+    Examples
+    --------
+    >>> install("firmware")
+    'pip install ".[firmware]" in a checkout of cmsisnn-x'
+    """
+    return f'pip install ".[{extra}]" in a checkout of cmsisnn-x'
+
+
 class InfeasibleError(TuningError):
     """No choice of variants fits the budgets.
 

@@ -50,14 +50,14 @@ def parse_hertz(value: object) -> int:
 
 
 def show_size(size: int) -> str:
-    """Bytes with thousands separators, and in KiB where that is shorter to read.
+    """Bytes, or KiB: with a decimal unless they are whole.
 
-    >>> show_size(512), show_size(65536), show_size(43321)
-    ('512 B', '64 KiB', '42.3 KiB')
+    >>> show_size(512), show_size(65536), show_size(43321), show_size(8233)
+    ('512 B', '64 KiB', '42.3 KiB', '8.0 KiB')
     """
     if size < 1024:
         return f"{size} B"
-    return f"{size / 1024:.1f}".removesuffix(".0") + " KiB"
+    return f"{size // 1024} KiB" if size % 1024 == 0 else f"{size / 1024:.1f} KiB"
 
 
 def shape_text(shape: Sequence[int]) -> str:
@@ -86,9 +86,8 @@ def one_line(text: str) -> str:
     >>> one_line("two" + chr(10) + "lines")
     'two\\\\nlines'
     """
-    said = text if text.isprintable() else "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:LONGEST_LINE]
-    )
+    cut = text[: LONGEST_LINE + 1]
+    said = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
     return said if len(said) <= LONGEST_LINE else f"{said[: LONGEST_LINE - 3]}..."
 
 

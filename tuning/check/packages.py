@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..base.errors import MissingToolError, TuningError
+from ..base.errors import MissingToolError, TuningError, install
 from ..base.options import Arithmetic
 from ..base.units import printable
 
@@ -141,7 +141,7 @@ def _imported(module: str, package: str, option: Arithmetic) -> Any:
         return import_module(module)
     except ImportError:
         raise MissingToolError(
-            f"--against {option}: the package {package} is not installed: pip install 'cmsisnn-x[against]'"
+            f"--against {option}: the package {package} is not installed: {install('against')}"
         ) from None
 
 

@@ -13,6 +13,9 @@ from ..base.options import Arithmetic
 if TYPE_CHECKING:
     from ..importers.tflite_walk import Operation
 
+MOST_REASONS = 3
+"""Of an operator, that the table has lines for."""
+
 
 def print_operations(source: str, arithmetic: Arithmetic | None, *, no_color: bool) -> int:
     """Print a line per operator; the exit status: 1 if some are not taken."""
@@ -25,10 +28,21 @@ def print_operations(source: str, arithmetic: Arithmetic | None, *, no_color: bo
     for code, uses in _by_code(found).items():
         refused = [use for use in uses if use.problem]
         kinds = sorted({_kind(node) for use in uses for node in use.nodes})
-        reason = f"{refused[0].tensor!r}: {refused[0].problem}" if refused else ""
-        table.add_row(code, str(len(uses)), str(len(uses) - len(refused)), ", ".join(kinds), reason)
+        table.add_row(code, str(len(uses)), str(len(uses) - len(refused)), ", ".join(kinds), operation_reasons(refused))
     console(no_color).print(table)
     return 1 if any(use.problem for use in found) else 0
+
+
+def operation_reasons(refused: Sequence[Operation]) -> str:
+    """Why operators of a kind are not taken: each reason once, with the first tensor that has it."""
+    from ..importers.tflite_file import quoted
+
+    first: dict[str, str] = {}
+    for use in refused:
+        first.setdefault(use.problem or "", use.tensor)
+    lines = [f"{quoted(tensor)}: {problem}" for problem, tensor in first.items()]
+    more = len(lines) - MOST_REASONS
+    return "\n".join([*lines[:MOST_REASONS], *([f"and {more} more reasons"] if more > 0 else [])])
 
 
 def _by_code(found: Sequence[Operation]) -> dict[str, list[Operation]]:

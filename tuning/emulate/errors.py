@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ..base.errors import MissingToolError, TuningError
+from ..base.errors import MissingToolError, TuningError, install
 
 Failure = Literal["compile error", "fault", "timeout"]
 
@@ -54,4 +54,4 @@ class EmulationError(DeviceError):
 
 
 def missing_extra(package: str) -> MissingToolError:
-    return MissingToolError(f"{package} is not installed; emulation needs it: pip install 'cmsisnn-x[firmware]'")
+    return MissingToolError(f"{package} is not installed; emulation needs it: {install('firmware')}")

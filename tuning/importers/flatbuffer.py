@@ -193,7 +193,8 @@ class Flatbuffer:
         """Refuse `what`, of `size` bytes at byte `at`, unless the file has them."""
         if at < 0 or at + size > len(self.content):
             total = f"{len(self.content):,} bytes"
-            raise self.error(where, f"expected {what} inside the file of {total}, got {size:,} bytes at {at:,}")
+            why = "the file is cut off, or damaged" if at >= 0 else "the file is damaged"
+            raise self.error(where, f"expected {what} inside the file of {total}, got {size:,} bytes at {at:,}: {why}")
 
 
 @dataclass(frozen=True, eq=False)

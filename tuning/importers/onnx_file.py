@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..base.errors import MissingToolError, ModelError
+from ..base.errors import MissingToolError, ModelError, install
 
 OLDEST_OPSET = 7
 MOST_ELEMENTS = 1 << 26
@@ -114,7 +114,7 @@ def read(source: str | os.PathLike[str] | Any) -> OnnxGraph:
     try:
         import onnx
     except ImportError:
-        raise MissingToolError("reading ONNX needs the package onnx: pip install 'cmsisnn-x[quantize]'") from None
+        raise MissingToolError(f"reading ONNX needs the package onnx: {install('quantize')}") from None
     if isinstance(source, onnx.ModelProto):
         return _Reader(_inlined(source), source.graph.name or "model").graph()
     path = Path(source)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from cmsisnn_x.steps import Step
 
-from ..base.errors import MissingToolError, OptionError, TuningError
+from ..base.errors import MissingToolError, OptionError, TuningError, install
 from .bench import Bench, Measurement
 from .records import key_of
 
@@ -275,9 +275,7 @@ def _connect(address: str) -> Any:
     try:
         from distributed import Client
     except ImportError:
-        raise MissingToolError(
-            "--dask: the distributed package is not installed: pip install 'cmsisnn-x[cluster]'"
-        ) from None
+        raise MissingToolError(f"--dask: the distributed package is not installed: {install('cluster')}") from None
     wrong = f"--dask: expected the address of a running scheduler such as tcp://host:8786, got {address!r}"
     parts = re.fullmatch(r"(\w+)://(\[[^]]+\]|[^:/]+):(\d+)/?", address)
     if parts is None:

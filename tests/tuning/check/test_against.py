@@ -417,7 +417,7 @@ def test_a_package_that_is_missing_is_said_with_what_to_type(
     done = CliRunner().invoke(app, [str(folder), "--against", package])
     assert isinstance(done.exception, tuning.TuningError)
     assert done.exception.exit_status == 2
-    assert str(done.exception).endswith(" is not installed: pip install 'cmsisnn-x[against]'")
+    assert str(done.exception).endswith(' is not installed: pip install ".[against]" in a checkout of cmsisnn-x')
 
 
 def test_what_native_code_prints_is_the_reason_and_not_on_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
@@ -438,7 +438,7 @@ def test_what_native_code_prints_is_the_reason_and_not_on_the_terminal(capfd: py
     ("package", "module"), [(Arithmetic.LITERT, "ai_edge_litert"), (Arithmetic.TFLM, "tflite_micro")]
 )
 def test_the_kernels_that_define_an_arithmetic_give_its_bytes(path: Path, package: Arithmetic, module: str) -> None:
-    pytest.importorskip(module, reason=f"{module} comes with the extra: pip install 'cmsisnn-x[against]'")
+    pytest.importorskip(module, reason=f'{module} comes with the extra: pip install ".[against]"')
     result = compare(path, packages.runner(package), arithmetic=package, samples=20)
     own = OWN[package]
     for op in result.operators:

@@ -12,6 +12,8 @@ import pytest
 from helpers.commands import run_tune
 from helpers.tflite_files import O, T, build
 from tuning.base.errors import ModelError
+from tuning.cli.operations import operation_reasons
+from tuning.importers.tflite_walk import Operation
 from tuning.load import load_model, own_name
 from tuning.plan.file import read_plan_file
 
@@ -64,6 +66,13 @@ def test_a_name_of_ones_own_is_that_of_all_symbols(run, tmp_path: Path) -> None:
     refused = run("dense.tflite", "--name", "in t")
     assert (refused.status, refused.err.count("\n")) == (2, 1)
     assert "name: expected a C identifier" in refused.err
+
+
+def test_every_reason_of_an_operator_is_listed_once() -> None:
+    uses = [Operation(at, "COS", f"t{at}\x1b", f"reason {at // 2}", ()) for at in range(10)]
+    lines = operation_reasons(uses).splitlines()
+    assert lines == ["'t0\\x1b': reason 0", "'t2\\x1b': reason 1", "'t4\\x1b': reason 2", "and 2 more reasons"]
+    assert operation_reasons([]) == ""
 
 
 def test_operations_are_listed_with_those_that_are_not_taken(run) -> None:
