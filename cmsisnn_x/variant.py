@@ -22,7 +22,7 @@ LOWERINGS = ("im2col", "line_buffer", "direct", "winograd", "winograd_2d")
 WINOGRAD = ("winograd", "winograd_2d")
 WEIGHT_LAYOUTS = ("plain", "interleaved", "widened")
 COLUMN_LAYOUTS = ("sequential", "interleaved", "packed")
-INNERS = ("c", "asm", "asm_dual")
+INNERS = ("c", "asm", "asm_dual", "c_rolled")
 TILES = (1, 2, 4)
 
 
@@ -50,8 +50,9 @@ class Variant:
     column_layout : {"sequential", "interleaved", "packed"}
         Device only: whether the columns of a block lie behind each other or interleaved in the buffer, or three of them
         share two words.
-    inner : {"c", "asm", "asm_dual"}
-        Device only: inner block in C or in assembly, scheduled for single-issue or for dual-issue cores.
+    inner : {"c", "asm", "asm_dual", "c_rolled"}
+        Device only: inner block in C or in assembly, scheduled for single-issue or for dual-issue cores; or in C with
+        loops that are not written out, for small instruction caches.
     tile : {1, 2, 4}
         Device only: output columns of one Winograd tile; 1 elsewhere.
     fused_pool : bool

@@ -24,7 +24,8 @@ AFFINE_WEIGHTS = (("int8", "int8"), ("int16", "int8"))
 AFFINE_ANY = (*AFFINE_ALIKE, ("uint8",))
 """Types of operations that only move elements."""
 
-SCHEDULES = (("asm", ("single",)), ("asm_dual", ("dual",)))
+SINGLE = ("single",)
+SCHEDULES = (("asm", SINGLE), ("asm_dual", ("dual",)))
 """Assembly with the DSP extension: the knob `inner`, and what it is scheduled for."""
 _CORES = {"v6m": "M0+", "v7m": "M3", "single": "M4 and M33", "dual": "M7"}
 

@@ -16,10 +16,12 @@ from ..packing import pack_depthwise
 from ..variant import BASELINE, BLOCKS, Family, Variant
 from ._shared import (
     AFFINE_WEIGHTS,
+    SINGLE,
     WEIGHTS_ALIKE,
     append_windows,
     channel_operands,
     columns,
+    cores_of,
     round_up_even,
     scratch_of,
     window_macros,
@@ -34,6 +36,10 @@ def _families() -> Iterator[Family]:
         yield row(
             ((1, 1), (1, 2)), "M4, M7 and M33: 1x2 at stride 1 with an odd kernel height, 1x1 otherwise",
             lowering="line_buffer", weight_layout=layout, least=Isa.DSP,
+        )  # fmt: skip
+        yield Family(
+            dtype, (2, 4), ((1, 1), (1, 2)), f"instruction caches of 1 KB, lines up to 16 wide, on {cores_of(SINGLE)}",
+            lowering="line_buffer", weight_layout=layout, inner="c_rolled", least=Isa.DSP, schedules=SINGLE,
         )  # fmt: skip
         lines = partial(
             Family, dtype, (4,), ((2, 2),), lowering="line_buffer", weight_layout=layout, most=Isa.SCALAR
@@ -59,7 +65,7 @@ def _wide_accumulator(layer: Layer, variant: Variant) -> str | None:
 
 def _small_kernel(layer: Layer, variant: Variant) -> str | None:
     """`inner: asm` takes kernels up to 7x7."""
-    if variant.inner == "c" or max(layer.kernel) <= 7:
+    if variant.inner != "asm" or max(layer.kernel) <= 7:
         return None
     return f"inner 'asm' takes kernels up to 7x7, got {layer.kernel}"
 

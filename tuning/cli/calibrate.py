@@ -53,6 +53,10 @@ def calibrate(
             show_default=False,
         ),
     ] = None,
+    fetch: Annotated[
+        bool,
+        typer.Option("--fetch", help="Only observe how much code loops run through, for boards with small caches."),
+    ] = False,
     model: Annotated[
         str | None,
         typer.Option(
@@ -67,6 +71,11 @@ def calibrate(
 
     Measurements are kept in the user's cache directory: what did not change is not emulated again.
     """
+    if fetch:
+        if any((measured, plan, compiler, model, dtype)) or not target:
+            raise OptionError("--fetch: goes with --target and -o only, and needs --target")
+        _fetch(target, output)
+        return
     if measured is not None or plan is not None:
         _board(measured, plan, target or [], dtype, output, compiler, model)
         return
@@ -112,6 +121,20 @@ def calibrate(
             for layers, errors in found.errors.items():
                 for kind, error in errors.items():
                     print(f"  {layers}: {kind}: {_figures(error)}")
+
+
+def _fetch(cores: list[str], output: Path) -> None:
+    """``cmsisnn-tune calibrate --fetch``: the loops of kernels in code."""
+    from ..base.cflags import CFLAGS
+    from ..calibrate.fetch import observe, write
+    from ..target import load_target
+    from ..target.cores import CORES
+
+    if wrong := [name for name in cores if name not in CORES]:
+        raise OptionError(f"--target: expected one of {', '.join(CORES)}, got {wrong[0]!r}")
+    for core in cores:
+        found = observe(load_target(core), CFLAGS, report=lambda text: print(text, file=sys.stderr))
+        print(f"{write(found, output)}: {len(found.families)} kernels, {found.compiler}")
 
 
 def _figures(error: Mapping[str, float]) -> str:

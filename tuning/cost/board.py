@@ -14,12 +14,15 @@ from cmsisnn_x.layers import Layer
 from cmsisnn_x.variant import Variant
 
 from ..target import Target
+from . import fetch
 from .ops import parts_of
 
 RUNS_PER_BLOCK = {"c": 0.33, "asm": 0.65}
 """Share of a blocked kernel's code that runs for every block, the way around its special cases left out; found in
 emulation on the paper's network. What does not fit into the instruction cache is read from the flash each time.
 """
+LITERALS = 16
+"""Bytes of a cache of constants that a kernel's own, between its instructions, take from those of a block of rows."""
 CROWDED = 0.85
 """Share of an instruction cache that such code may fill before its lines begin to drive each other out."""
 
@@ -31,6 +34,7 @@ def added_cycles(
     weights_bytes: np.ndarray,
     code_bytes: np.ndarray,
     target: Target,
+    types: str | None = None,
 ) -> np.ndarray:
     """Cycles that wait states and unaligned accesses add, one number per variant.
 
@@ -43,6 +47,8 @@ def added_cycles(
     weights_bytes, code_bytes : ndarray
         Of each variant, as emitted.
     target : Target
+    types : str, optional
+        `fetch.types_of` a layer with zero points, which its twin stands for.
 
     Notes
     -----
@@ -64,14 +70,23 @@ def added_cycles(
 
     again = code * np.array([RUNS_PER_BLOCK["c" if v is None or v.inner == "c" else "asm"] for v in variants])
     over = np.maximum(0, again - CROWDED * target.instruction_cache_bytes)
-    added = (code + np.minimum(again, 3 * over) * blocks) / line * following
+    anew = np.minimum(again, 3 * over) * blocks
+    if not target.shared_cache:
+        # Sets that fill up before others take their share of a cache.
+        capacity = target.instruction_cache_bytes * (CROWDED if target.instruction_cache_ways else 1.0)
+        seen = fetch.fetched_bytes(
+            layer, variants, counts, types or fetch.types_of(layer), capacity, target.core, target.features
+        )
+        anew = np.where(np.isnan(seen), anew, seen)
+    added = (code + anew) / line * following
     if layer.weights is not None and miss:
         weights = np.asarray(weights_bytes, float)
         rows = np.array([v.block_rows if v else 1 for v in variants])
         row_blocks = np.maximum(1, -(-layer.output_shape[-1] // rows))
         held = np.maximum(0, target.instruction_cache_bytes - code) if target.shared_cache else target.flash_cache_bytes
         groups = np.maximum(1, part("groups") / row_blocks)
-        passes = np.where(weights <= held, 1, np.where(weights / row_blocks <= held, groups, blocks / row_blocks))
+        of_block = weights / row_blocks + LITERALS
+        passes = np.where(weights <= held, 1, np.where(of_block <= held, groups, blocks / row_blocks))
         # Without a cache, rows that are read in turns drive each other's line out of the only buffer.
         plain = np.array([v is None or v.weight_layout == "plain" for v in variants]) & (rows > 1) & (held == 0)
         added += passes * weights / np.where(plain, 4, line) * miss

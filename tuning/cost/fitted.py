@@ -124,7 +124,7 @@ def families(layer: Layer, variants: Sequence[Variant | None], features: Feature
     is_byte = layer.type.is_affine and layer.type.bits == 8  # unsigned ones become signed at the border
     head = f"{layer.op} {'int8' if is_byte else layer.dtype} {layer.weights_dtype or '-'}"
     compiled = [op.as_compiled(layer, variant) for variant in variants]
-    return [f"{head}{_knobs(variant)}{op.sizes(layer, variant, features)}" for variant in compiled]
+    return [f"{head}{knobs_of(variant)}{op.sizes(layer, variant, features)}" for variant in compiled]
 
 
 def prior(
@@ -155,7 +155,8 @@ def ancestors(name: str) -> tuple[str, str, str]:
 
 
 @cache
-def _knobs(variant: Variant | None) -> str:
+def knobs_of(variant: Variant | None) -> str:
+    """A variant's part in the name of a family."""
     if variant is None:
         return ""
     always = ("unroll", "block_rows", "block_cols")
@@ -169,10 +170,14 @@ def _knobs(variant: Variant | None) -> str:
 @cache
 def coefficients(core: str) -> Coefficients:
     """The fitted coefficients of a core; empty if there are none."""
-    file = Path(__file__).parent / "coefficients" / f"{core}.json"
-    if not file.is_file():
-        return Coefficients(core)
-    return from_json(file.read_text(encoding="utf-8"))
+    text = stored(core)
+    return Coefficients(core) if text is None else from_json(text)
+
+
+def stored(name: str) -> str | None:
+    """Text of a file of coefficients; None where there is none of that name."""
+    file = Path(__file__).parent / "coefficients" / f"{name}.json"
+    return file.read_text(encoding="utf-8") if file.is_file() else None
 
 
 def from_json(text: str) -> Coefficients:

@@ -74,29 +74,33 @@ cdef struct MemoryState:
     bint shared
     Cache instructions
     Cache data
+    uint64_t *reuse  # per line of a fully associative instruction cache, hits at that depth of its order of use
     uint32_t position
     uint32_t previous_address
     bint previous_load
     bint it_blocks
 
 
-cdef bint lookup(Cache *cache, uint32_t address) noexcept nogil:
-    """Whether the line of an address is there; it is afterwards."""
+cdef uint32_t use(Cache *cache, uint32_t address) noexcept nogil:
+    """How many lines of its set were used since the line of an address was; the number of ways if it is not there. It
+    is afterwards.
+    """
     cdef uint32_t number = address >> cache.shift
     cdef uint32_t *line = cache.lines + (number % cache.sets) * cache.ways
     cdef uint32_t way = 0
     number += 1
     if line[0] == number:
-        return True
+        return 0
     while way < cache.ways and line[way] != number:
         way += 1
-    if way < cache.ways:
-        memmove(line + 1, line, way * sizeof(uint32_t))
-        line[0] = number
-        return True
-    memmove(line + 1, line, (cache.ways - 1) * sizeof(uint32_t))
+    memmove(line + 1, line, (way if way < cache.ways else cache.ways - 1) * sizeof(uint32_t))
     line[0] = number
-    return False
+    return way
+
+
+cdef bint lookup(Cache *cache, uint32_t address) noexcept nogil:
+    """Whether the line of an address is there; it is afterwards."""
+    return use(cache, address) < cache.ways
 
 
 cdef Region *region_of(MemoryState *state, uint32_t address) noexcept nogil:
@@ -121,11 +125,19 @@ cdef void fetch(MemoryState *state, uint32_t address, uint32_t size) noexcept no
     cdef uint32_t line = address >> state.line_shift
     cdef uint32_t last = (address + size - 1) >> state.line_shift
     cdef Region *region = region_of(state, address)
+    cdef uint32_t depth
+    cdef bint held
     if region == NULL or region.kind != FLASH:
         return
     while line <= last:
         if line != state.fetched_line:
-            if state.instructions.lines == NULL or not lookup(&state.instructions, line << state.line_shift):
+            held = False
+            if state.instructions.lines != NULL:
+                depth = use(&state.instructions, line << state.line_shift)
+                held = depth < state.instructions.ways
+                if held and state.reuse != NULL:
+                    state.reuse[depth] += 1
+            if not held:
                 region.misses += 1
                 if line == state.fetched_line + 1:
                     state.block.fetched_next += 1
@@ -236,6 +248,7 @@ cdef class MemoryProbe:
         free(self.state.blocks)
         free(self.state.instructions.lines)
         free(self.state.data.lines)
+        free(self.state.reuse)
 
     @property
     def block_callback(self):
@@ -309,6 +322,12 @@ cdef class MemoryProbe:
         if not warm:
             self._cache(&state.instructions, instruction_cache)
             self._cache(&state.data, data_cache)
+        free(state.reuse)
+        state.reuse = NULL
+        if state.instructions.lines != NULL and state.instructions.sets == 1:
+            state.reuse = <uint64_t *>calloc(state.instructions.ways, sizeof(uint64_t))
+            if state.reuse == NULL:
+                raise MemoryError()
 
     def regions(self):
         """List of ``(start, end, kind, reads, writes, bytes read, bytes written, misses)``."""
@@ -318,6 +337,14 @@ cdef class MemoryProbe:
             r = &self.state.regions[i]
             found.append((r.start, r.end, r.kind, r.reads, r.writes, r.bytes_read, r.bytes_written, r.misses))
         return found
+
+    def reuse(self):
+        """Of a fully associative instruction cache: hits by how many other lines were fetched since the line was, which
+        a cache of no more lines than that would have missed.
+        """
+        if self.state.reuse == NULL:
+            return ()
+        return tuple([self.state.reuse[i] for i in range(self.state.instructions.ways)])
 
     def blocks(self):
         """Block address -> (fetched, fetched next, constants, sram, unaligned loads, unaligned stores, same bank)."""

@@ -263,6 +263,7 @@ class Emulator:
             added=tally.added,
             regions=waits.summary(ran.memories),
             counted=waits.totals(ran.counted),
+            reuse=tuple(ran.reuse),
         )
 
     def disassemble(self, address: int, size: int) -> tuple[Instruction, ...]:

@@ -85,6 +85,8 @@ class Outcome:
         ``(start, end, bytes read, bytes written)`` of each region (`Watch.sizes`).
     counted : mapping
         Address of a block -> what its runs waited for; `memories` is the same by span (`Watch.memories`).
+    reuse : sequence of int
+        Hits of a fully associative instruction cache: `Trace.reuse`.
     """
 
     pc: int
@@ -99,6 +101,7 @@ class Outcome:
     touched: Sequence[tuple[int, int, int, int]] = ()
     counted: Mapping[int, BlockCounts] = field(default_factory=dict)
     memories: Sequence[tuple[int, int, int, int, int, int, int, int]] = ()
+    reuse: Sequence[int] = ()
 
 
 class Engine(Protocol):

@@ -84,6 +84,9 @@ class Trace:
     counted : dict of str to int
         What the prices of memories are multiplied with: lines of flash `fetched` after a jump and `fetched_next` to the
         one before, `constants` and `sram` waited for, `unaligned_loads` and `unaligned_stores`.
+    reuse : tuple of int
+        Hits of an instruction cache that is fully associative, by how many other lines were fetched since the line was:
+        ``reuse[n]`` would be misses of a cache of `n` lines. So one run tells the misses of all smaller caches.
     """
 
     symbol: str
@@ -100,6 +103,7 @@ class Trace:
     added: Mapping[str, int] = field(default_factory=dict)
     regions: tuple[RegionTrace, ...] = ()
     counted: Mapping[str, int] = field(default_factory=dict)
+    reuse: tuple[int, ...] = ()
 
     @property
     def core_cycles(self) -> int:

@@ -217,6 +217,7 @@ class UnicornEngine:
             touched=self._accesses.touched() if self._watch.sizes else (),
             counted=self._memory.blocks() if self._watch.memories else {},
             memories=self._memory.regions() if self._watch.memories else (),
+            reuse=self._memory.reuse() if self._watch.memories else (),
         )
 
     def _on_exception(self, engine: Any, number: int, data: Any) -> None:

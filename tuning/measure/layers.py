@@ -28,7 +28,7 @@ class Evaluation:
     """What one call of a layer's function cost.
 
     `code_bytes` is the size of the function with everything that was inlined into it, constants of its own included;
-    `output` is what it wrote for the input that `draw_inputs` gives.
+    `output` is what it wrote for the input that `draw_inputs` gives, `reuse` is `Trace.reuse`.
     """
 
     step: Step
@@ -37,6 +37,7 @@ class Evaluation:
     code_bytes: int
     stack_bytes: int
     output: bytes = field(default=b"", repr=False, compare=False)
+    reuse: tuple[int, ...] = field(default=(), repr=False)
 
 
 def evaluate(
@@ -102,7 +103,7 @@ def evaluate_many(
         own = re.compile(rf"candidate{index}(_\w+)?(\.\w+)*")
         size = sum(function.size for function in emulator.image.functions if own.fullmatch(function.name))
         written = emulator.read(output)
-        found.append(Evaluation(step, trace.instructions, trace.cycles, size, trace.stack_bytes, written))
+        found.append(Evaluation(step, trace.instructions, trace.cycles, size, trace.stack_bytes, written, trace.reuse))
     return found
 
 

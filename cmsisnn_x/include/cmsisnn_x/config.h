@@ -31,6 +31,7 @@
 #define CXN_INNER_C 1
 #define CXN_INNER_ASM 2      /* loads in groups, for single-issue cores with the DSP extension */
 #define CXN_INNER_ASM_DUAL 3 /* a load beside every multiply, for dual-issue cores */
+#define CXN_INNER_C_ROLLED 4 /* loops that the compiler must not write out, for small instruction caches */
 
 #define CXN_SCHEME_POW2 0   /* numbers times powers of two: q7 and q15; layers that do not say SCHEME */
 #define CXN_SCHEME_AFFINE 1 /* numbers with a scale and a zero point: int8, and int16 with int8 weights */

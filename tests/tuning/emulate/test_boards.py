@@ -247,3 +247,18 @@ def test_a_networks_accesses_are_those_that_the_checked_emulator_counts(elf):
     counted = Emulator(elf, "cortex-m4", count_accesses=True).call("words", [100, "constants"])
     regions = {r.name: r for r in Emulator(elf, target).call("words", [100, "constants"]).regions}
     assert sum(a.bytes_read for a in counted.accesses) == regions["flash"].bytes_read == 400
+
+
+@pytest.mark.parametrize("size", [128, 512, 960, 1024, 1032, 2048])
+def test_one_run_tells_the_misses_of_all_smaller_caches(elf, size):
+    slow = {"flash_wait_states": 1, "flash_line_bytes": 8}
+    for symbol, args in (("long", (5,)), ("words", (64, "data")), ("pairs", (20, 0x2000_0000, 0x2000_0000))):
+        seen = Emulator(elf, board(**slow, instruction_cache_bytes=4096)).call(symbol, args)
+        small = Emulator(elf, board(**slow, instruction_cache_bytes=size)).call(symbol, args)
+        misses, missed = (sum(trace.counted[name] for name in ("fetched", "fetched_next")) for trace in (seen, small))
+        assert missed == misses + sum(seen.reuse[size // 8 :])
+
+
+def test_caches_with_sets_tell_nothing_of_other_sizes(elf):
+    target = board(flash_wait_states=1, flash_line_bytes=8, instruction_cache_bytes=1024, instruction_cache_ways=2)
+    assert Emulator(elf, target).call("long", (3,)).reuse == ()

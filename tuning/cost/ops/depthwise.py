@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from cmsisnn_x.isa import Features, Isa
@@ -149,7 +151,8 @@ def _line_buffer(layer: Layer, knob: Knobs, features: Features) -> Counts:
     columns = strips * channels
     per_row = np.array([2 if each == 2 else 1 for each in cols])
     loads, products = ((unroll - 1) * stride_x + kernel_w) * pairs, unroll * kernel_w * pairs * per_row
-    rolled = (blocks > 1) & (((loads + products) * blocks > WRITTEN_OUT) | (blocks > 16))
+    long = ((loads + products) * blocks > WRITTEN_OUT) | (blocks > 16)
+    rolled = (blocks > 1) & (long | (knob("inner") == "c_rolled"))
     # Pairs whose rows both lie outside, or one of them.
     outside = np.zeros_like(cols)
     for at, each in enumerate(cols):
@@ -233,6 +236,11 @@ def price(layer: Layer, variant: Variant | None, features: Features, timing: Tim
     return costs
 
 
+def _as_compiled(layer: Layer, variant: Variant | None) -> Variant | None:
+    """Loops that are kept rolled cost what they cost where they are long: counts tell the one from the other."""
+    return replace(variant, inner="c") if variant is not None and variant.inner == "c_rolled" else variant
+
+
 def _sizes(layer: Layer, variant: Variant | None, features: Features) -> str:
     """Windows, which are unrolled."""
     return f" kernel={layer.kernel[0]}x{layer.kernel[1]} stride={layer.stride[0]}x{layer.stride[1]}"
@@ -244,4 +252,4 @@ def _rank(variant: Variant, features: Features) -> str:
     return "often" if variant.lowering == "line_buffer" else "hardly"
 
 
-DEPTHWISE_CONVOLVE = OpCost(PARTS, count, price, sizes=_sizes, effort=Effort(40, 30, 10, _rank))
+DEPTHWISE_CONVOLVE = OpCost(PARTS, count, price, _as_compiled, _sizes, effort=Effort(40, 30, 10, _rank))

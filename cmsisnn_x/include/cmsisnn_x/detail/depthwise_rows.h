@@ -7,6 +7,8 @@
  *     row 0   {w0 w1} {w2 w3} .. w_last         row 1   w0 {w1 w2} {w3 w4} ..
  * where a lone w0 or w_last is the half of a word that the other row has (SMLATB, SMLABT). UNROLL output columns share their loads; four
  * of them spill some taps and are still the fastest (M4, 16x16x32, 3x3: 176 k cycles against 189 k for two, 696 k for CMSIS-NN).
+ * GCC writes the loops over a narrow line out, 1.2 to 1.7 KB; CXN_INNER_C_ROLLED forbids it, for caches of 1 KB (NUCLEO-L4R5ZI, 25x5x64,
+ * 3x3: 261 k cycles against 427 k).
  *
  * Weights: [channel][n][word], words of 16-bit pairs: BLOCK_COLS 1: {w0 w1} {w2 w3} .., the last filled up with zero;
  * BLOCK_COLS 2 (odd KERNEL_H from 3 on, STRIDE_Y 1): {w0 w1} {w2 w3} .. then {w1 w2} {w3 w4} ..
@@ -74,6 +76,9 @@ CXN_INLINE void CXN_LOCAL(gather)(uint32_t *pairs, const CXN_IN_T *input, int32_
         const CXN_IN_T *b = has_b ? input + (row + 1) * (CXN_GET(IN_W) * CXN_GET(IN_CH)) : zero;
         const int32_t step_a = has_a ? CXN_GET(IN_CH) : 0, step_b = has_b ? CXN_GET(IN_CH) : 0;
         uint32_t *to = pairs + CXN_GET(PAD_LEFT) * CXN_PAIRS + i;
+#if CXN_GET(INNER) == CXN_INNER_C_ROLLED
+        CXN_UNROLL_LOOP(1)
+#endif
         for (int32_t x = 0; x < inside; x++, to += CXN_PAIRS, a += step_a, b += step_b)
             CXN_LOCAL(weave)(to, a, b, channels);
     }
@@ -141,6 +146,9 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T 
                 for (int32_t k = 0; k < CXN_GET(KERNEL_W) * CXN_WORDS; k++)
                     tap[k] = cxn_load_u32_aligned(w + 2 * k);
                 int32_t x = 0;
+#if CXN_GET(INNER) == CXN_INNER_C_ROLLED
+                CXN_UNROLL_LOOP(1)
+#endif
                 for (; x <= CXN_GET(OUT_W) - CXN_U; x += CXN_U, p += CXN_U * CXN_GET(STRIDE_X) * CXN_PAIRS, out += CXN_U * CXN_GET(OUT_CH))
                     CXN_LOCAL(columns)(p, tap, init, channels, c, out, CXN_U);
 #if CXN_GET(OUT_W) % CXN_U
