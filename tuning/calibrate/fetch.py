@@ -23,7 +23,6 @@ from cmsisnn_x.variant import Variant
 
 from ..base.files import write_atomically
 from ..cost import fetch, ops
-from ..cost.affine import twin_of
 from ..cost.fetch import Nests, Size
 from ..cost.ops import OPS
 from ..emulate import find_toolchain
@@ -126,10 +125,9 @@ def observe(
             part = steps[at : at + BATCH]
             for step, result in zip(part, evaluate_many(part, board, cflags), strict=True):
                 name = fetch.family(layer, step.variant, target.features, types)
-                twin = twin_of(layer) if layer.type.is_affine else layer
-                counts = ops.count(twin, [step.variant], target.features)
-                about = fetch.features_of(twin, [step.variant], counts)[0]
-                for level, size in loop_bytes(result.reuse, fetch.turns(twin, counts)).items():
+                counts = ops.count(layer, [step.variant], target.features)
+                about = fetch.features_of(layer, [step.variant], counts)[0]
+                for level, size in loop_bytes(result.reuse, fetch.turns(layer, counts)).items():
                     seen[name][level].append((about, size))
         report(f"{target.core} {types} {layer.name}: {len(steps)} kernels")
     families = {name: {level: _line(found) for level, found in levels.items()} for name, levels in seen.items()}

@@ -34,7 +34,6 @@ def added_cycles(
     weights_bytes: np.ndarray,
     code_bytes: np.ndarray,
     target: Target,
-    types: str | None = None,
 ) -> np.ndarray:
     """Cycles that wait states and unaligned accesses add, one number per variant.
 
@@ -47,8 +46,6 @@ def added_cycles(
     weights_bytes, code_bytes : ndarray
         Of each variant, as emitted.
     target : Target
-    types : str, optional
-        `fetch.types_of` a layer with zero points, which its twin stands for.
 
     Notes
     -----
@@ -74,9 +71,7 @@ def added_cycles(
     if not target.shared_cache:
         # Sets that fill up before others take their share of a cache.
         capacity = target.instruction_cache_bytes * (CROWDED if target.instruction_cache_ways else 1.0)
-        seen = fetch.fetched_bytes(
-            layer, variants, counts, types or fetch.types_of(layer), capacity, target.core, target.features
-        )
+        seen = fetch.fetched_bytes(layer, variants, counts, capacity, target.core, target.features)
         anew = np.where(np.isnan(seen), anew, seen)
     added = (code + anew) / line * following
     if layer.weights is not None and miss:
@@ -112,7 +107,7 @@ def _unaligned(layer: Layer, variants: Sequence[Variant | None], steps: np.ndarr
             features.isa >= Isa.DSP
             and v.weight_layout == "plain"
             and v.lowering != "winograd"
-            and (layer.weights_dtype or layer.dtype) == "q7"
+            and (layer.weights_dtype or layer.dtype) in ("q7", "int8")
         ):
             loads[at] += steps[at] * v.block_rows * crossing
     return loads

@@ -15,13 +15,13 @@ from functools import cache
 
 import numpy as np
 
-from cmsisnn_x.channels import channels_of
 from cmsisnn_x.isa import Features
 from cmsisnn_x.layers import Layer
 from cmsisnn_x.variant import Variant
 
 from .fitted import knobs_of, stored
 from .ops import OPS
+from .ops.twins import is_single
 
 SCHEMA = "fetch-1"
 LEVELS = {
@@ -53,8 +53,7 @@ class Nests:
 
 def types_of(layer: Layer) -> str:
     """What of a layer's types its loops depend on: how outputs are made, where there are zero points."""
-    is_single = layer.type.is_affine and layer.weights is not None and channels_of(layer).rescale == "single"
-    return f"{layer.dtype} single" if is_single else layer.dtype
+    return f"{layer.dtype} single" if layer.type.is_affine and is_single(layer) else layer.dtype
 
 
 def family(layer: Layer, variant: Variant | None, features: Features, types: str) -> str:
@@ -101,7 +100,6 @@ def fetched_bytes(
     layer: Layer,
     variants: Sequence[Variant | None],
     counts: np.ndarray,
-    types: str,
     capacity: float,
     core: str,
     features: Features,
@@ -111,17 +109,22 @@ def fetched_bytes(
     known = nests(core).families
     if layer.python_op not in LEVELS or not known:
         return found
-    often, about = turns(layer, counts), features_of(layer, variants, counts)
+    often = {level: values.tolist() for level, values in turns(layer, counts).items()}
+    about = features_of(layer, variants, counts).tolist()
+    types = types_of(layer)
+    unsure = max(UNSURE * capacity, 1)
     for at, variant in enumerate(variants):
-        sizes = known.get(family(layer, variant, features, types))
+        # Outputs of a single rounding have less code: the rest stands for what was not observed.
+        names = (family(layer, variant, features, each) for each in (types, types.split()[0]))
+        sizes = next((known[name] for name in names if name in known), None)
         if sizes is None:
             continue
         total = inner = 0.0
         for level, values in often.items():
             if level not in sizes or not values[at]:
                 continue
-            size = max(float(about[at] @ sizes[level]), inner)
-            missed = float(np.clip(0.5 + (size - capacity) / (UNSURE * capacity), 0, 1))
+            size = max(sum(a * b for a, b in zip(about[at], sizes[level], strict=True)), inner)
+            missed = min(max(0.5 + (size - capacity) / unsure, 0), 1)
             # A turn fetches its own code, and what is within: at least once.
             every = values[at] * (size - inner) + max(total, values[at] * inner)
             total += missed * (every - total)
