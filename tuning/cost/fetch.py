@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from math import inf
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from .ops.twins import is_single
 
 SCHEMA = "fetch-1"
 LEVELS = {
-    "convolve": ("blocks", "groups", "fills"),
+    "convolve": ("runs", "blocks", "groups", "fills"),
     "depthwise_convolve": ("blocks", "channels", "fills"),
     "fully_connected": ("blocks",),
 }
@@ -119,10 +120,11 @@ def fetched_bytes(
         sizes = next((known[name] for name in names if name in known), None)
         if sizes is None:
             continue
-        total = inner = 0.0
+        total, inner, turned = 0.0, 0.0, inf
         for level, values in often.items():
-            if level not in sizes or not values[at]:
-                continue
+            if level not in sizes or not 0 < values[at] <= turned:
+                continue  # what turns more often is not around it
+            turned = values[at]
             size = max(sum(a * b for a, b in zip(about[at], sizes[level], strict=True)), inner)
             missed = min(max(0.5 + (size - capacity) / unsure, 0), 1)
             # A turn fetches its own code, and what is within: at least once.

@@ -81,8 +81,6 @@ def test_every_kernel_in_assembly_of_the_board_is_known() -> None:
         if layer.op != "conv2d":
             continue
         for variant in search_space(layer, BOARD).variants:
-            if variant.column_layout == "packed" or variant.lowering == "winograd_2d":
-                continue  # not observed yet
             assert variant.inner == "c" or fetch.family(layer, variant, BOARD.features, "int8") in known
 
 
