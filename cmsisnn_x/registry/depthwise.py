@@ -16,6 +16,7 @@ from ..packing import pack_depthwise
 from ..variant import BASELINE, BLOCKS, Family, Variant
 from ._shared import (
     AFFINE_WEIGHTS,
+    SCHEDULES,
     SINGLE,
     WEIGHTS_ALIKE,
     append_windows,
@@ -27,6 +28,9 @@ from ._shared import (
     window_macros,
     windows,
 )
+
+STORES_REACH = 4095
+"""Bytes from an address to the last output that a store reaches."""
 
 
 def _families() -> Iterator[Family]:
@@ -47,6 +51,11 @@ def _families() -> Iterator[Family]:
         yield lines("M3, kernels not 3 wide; kernels higher or wider than 7 on M0+")
         yield replace(lines("M3, kernels 3 wide", inner="asm", schedules=("v7m",)), blocks=((2, 4),))
         yield lines("M0+", inner="asm", schedules=("v6m",))
+    for inner, schedules in SCHEDULES:
+        yield Family(
+            "q7", (4,), ((1, 1), (1, 2)), f"3x3 on {cores_of(schedules)}: 1x2 at stride 1, 1x1 at stride 2",
+            lowering="line_buffer", weight_layout="widened", inner=inner, least=Isa.DSP, schedules=schedules,
+        )  # fmt: skip
 
 
 def _plain_windows(layer: Layer, variant: Variant) -> str | None:
@@ -65,7 +74,7 @@ def _wide_accumulator(layer: Layer, variant: Variant) -> str | None:
 
 def _small_kernel(layer: Layer, variant: Variant) -> str | None:
     """`inner: asm` takes kernels up to 7x7."""
-    if variant.inner != "asm" or max(layer.kernel) <= 7:
+    if variant.inner != "asm" or variant.block_rows == 1 or max(layer.kernel) <= 7:
         return None
     return f"inner 'asm' takes kernels up to 7x7, got {layer.kernel}"
 
@@ -81,6 +90,21 @@ def _three_wide(layer: Layer, variant: Variant) -> str | None:
         return None
     got = f"width {width}, stride {stride_x}, {layer.image[2]} channels"
     return f"block_cols 4 needs kernels 3 wide at stride 1 or 2 and few enough channels; got {got}"
+
+
+def _three_by_three(layer: Layer, variant: Variant) -> str | None:
+    """`inner: asm` and `asm_dual` in blocks of one channel take kernels of 3x3, with stride 1 along x in blocks of 1x2
+    and 2 in blocks of 1x1, and rows of outputs that stores reach.
+    """
+    if variant.inner not in ("asm", "asm_dual") or variant.block_rows != 1:
+        return None
+    cols, (_, width, channels) = variant.block_cols, layer.output_image
+    if layer.kernel == (3, 3) and layer.stride[1] == 3 - cols and ((cols - 1) * width + 4) * channels <= STORES_REACH:
+        return None
+    return (
+        f"assembly in blocks of 1x{cols} takes 3x3 with stride {3 - cols} along x and rows of up to {STORES_REACH} "
+        f"bytes, got {layer.kernel} with stride {layer.stride[1]} and {width} x {channels} outputs"
+    )
 
 
 def _pairs_of_rows(layer: Layer, variant: Variant) -> str | None:
@@ -133,7 +157,14 @@ DEPTHWISE_CONVOLVE = Op(
     channel_axis=-1,
     macs=_macs,
     device_families=_families,
-    constraints=(_plain_windows, _wide_accumulator, _small_kernel, _three_wide, _pairs_of_rows),
+    constraints=(
+        _plain_windows,
+        _wide_accumulator,
+        _small_kernel,
+        _three_wide,
+        _three_by_three,
+        _pairs_of_rows,
+    ),
     scratch=partial(scratch_of, FOOTPRINTS),
     macros=window_macros,
     operands=channel_operands,

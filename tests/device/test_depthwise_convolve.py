@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 
 from cmsisnn_x.op import device_variant_problem, device_variants
 from cmsisnn_x.packing import pack_device_weights
 from cmsisnn_x.variant import Variant, replace
+from helpers.affine_layers import weighted
 from helpers.device import Build, Case, assert_kernel, check_on_host, compile_cases, compilers, host_compiler, sample
 from helpers.layers import features, make_layer
 from tuning.target.cores import CORES
@@ -74,6 +77,28 @@ def test_sums_at_the_ends_of_their_range(build: Build, full: bool) -> None:
     assert_kernel(build, sample(some(build, full, extreme=True), build, full, most=6))
 
 
+@pytest.mark.emulated
+def test_rows_of_every_width_in_assembly(build: Build, full: bool) -> None:
+    """Blocks of one to four columns, at both strides, of both schemes; whole and partial groups of channels, odd and
+    even heights. Not every layer with zero points has outputs that assembly makes: others run in C.
+    """
+    if not build.dsp:
+        pytest.skip("cores without the DSP extension have other rows")
+    found = []
+    for turn, (width, stride) in enumerate(product((*range(1, 10), 13), (1, 2))):
+        inner = "asm" if turn % 2 else "asm_dual"
+        variant = Variant(4, 1, 3 - stride, 3 - stride, "line_buffer", "widened", inner=inner)
+        shape = (stride * (3 + turn % 2), stride * width - turn % stride, (4, 5, 11)[turn % 3])
+        options = {"kernel": 3, "stride": stride, "padding": 1}
+        shift, activation = (0, 7, 9)[turn % 3], (None, "relu")[turn // 3 % 2]
+        kind = "common" if turn % 5 == 4 else "relu"
+        pow2 = make_layer("depthwise_conv2d", shape, out_shift=shift, activation=activation, **options)
+        line = weighted("depthwise_conv2d", shape, kind=kind, zero=(turn - 9, -128), **options)
+        offsets = {"input_offset": OFFSETS[turn % 4], "output_offset": OFFSETS[turn // 4 % 4]}
+        found += [Case(layer, variant, **offsets) for layer in (pow2, line)]
+    assert_kernel(build, sample(found, build, full, most=10))
+
+
 def test_host_build_is_clean_under_sanitizers(full: bool) -> None:
     chosen = cases(dsp=True) + [case for case in cases(dsp=False) if case.variant.lowering == "line_buffer"]
     check_on_host(chosen if full else chosen[::17], host_compiler())
@@ -100,6 +125,18 @@ def test_words_pair_neighbouring_channels() -> None:
     (a, b, c), (d, e, f) = layer.weights[0].tolist()
     packed = pack_device_weights(layer, Variant(4, 2, 2, 2, "line_buffer", "widened"))
     assert packed.tolist() == [a, b, d, e, c, 0, f, 0]
+
+
+def test_assembly_of_rows_is_of_three_by_three() -> None:
+    rows, single = (Variant(4, 1, cols, cols, "line_buffer", "widened", inner="asm") for cols in (2, 1))
+    for shape, options, variant, fits in (
+        ((6, 6, 4), {}, rows, True), ((6, 6, 4), {"stride": 2}, single, True), ((6, 6, 4), {}, single, False),
+        ((6, 6, 4), {"kernel": 5}, rows, False), ((6, 200, 20), {}, rows, True), ((6, 205, 20), {}, rows, False),
+    ):  # fmt: skip
+        layer = make_layer("depthwise_conv2d", shape, out_shift=5, **{"kernel": 3, "padding": 1, **options})
+        problem = device_variant_problem(layer, variant, features(dsp=True))
+        assert (problem is None) == fits, (shape, options)
+        assert fits or "assembly in blocks of" in problem or "block_cols 2 needs" in problem
 
 
 def test_assembly_of_lines_is_written_out() -> None:

@@ -409,31 +409,37 @@ def depthwise_rows(layer: Layer, variant: Variant, features: Features) -> Seen:
     words = kernel_h - 1 if cols == 2 else pairs
     inside = sum(0 <= x < in_w for x in range(-left, span - left))
     seen = Seen(calls=1, zero_lines=group * span * pairs * 4 // 16)
-    for y in range(0, out_h, cols):
+    asm = variant.inner in ("asm", "asm_dual")
+    blocks = -(-out_w // unroll)
+    widths = [out_w // blocks + (i < out_w % blocks) for i in range(blocks)] if asm else [unroll] * (out_w // unroll)
+    lone = [] if asm else [1] * (out_w % unroll)
+    for first in range(0, channels, group):
         seen["rows"] += 1
-        y = min(y, out_h - cols)
-        for first in range(0, channels, group):
-            taken = min(group, channels - first)
+        taken = min(group, channels - first)
+        ring: list[int] = []
+        for y in range(0, out_h, cols):
+            top_row = min(y, out_h - cols) * stride_y - top
+            window = [top_row + 2 * pair for pair in range(pairs)]
+            # What is kept lies in the window from its first pair on: the last rows of an odd number do not.
+            ring = ring if y + cols <= out_h else []
             seen["fills"] += 1
-            for pair in range(pairs):
-                row = y * stride_y - top + 2 * pair
+            for row in window:
+                if row in ring:
+                    continue
                 seen["segments"] += 1
                 seen["outside"] += not (0 <= row < in_h and 0 <= row + 1 < in_h)
-                for _ in range(inside):
-                    seen["words" if taken == group else "ragged"] += 1 if taken == group else taken
+                seen["words" if taken == group else "ragged"] += inside * (1 if taken == group else taken)
+            ring = window
             for _ in range(taken):
                 seen["channels"] += 1
-                seen["taps"] += kernel_w * words
-                x = 0
-                while x < out_w:
-                    pixels, kind = (unroll, "") if x + unroll <= out_w else (1, "left_")
+                seen["reloads" if asm else "taps"] += kernel_w * words * (blocks if asm else 1)
+                for pixels, kind in [*((width, "") for width in widths), *((1, "left_") for _ in lone)]:
                     seen[f"{kind}blocks"] += 1
                     for column in range((pixels - 1) * stride_x + kernel_w):
                         seen[f"{kind}loads"] += pairs
                         used = sum(0 <= column - u * stride_x < kernel_w for u in range(pixels))
                         seen[f"{kind}steps"] += pairs * used * cols
                     seen["stores"] += pixels * cols
-                    x += pixels
     return seen
 
 

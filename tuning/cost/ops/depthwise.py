@@ -137,8 +137,7 @@ def _line_buffer(layer: Layer, knob: Knobs, features: Features) -> Counts:
     if features.isa < Isa.DSP:
         return _lines(layer, knob, features)
     (in_h, in_w, channels), (out_h, out_w, _) = layer.image, layer.output_image
-    (kernel_h, kernel_w), (stride_y, stride_x) = layer.kernel, layer.stride
-    (top, _), (left, _) = layer.padding
+    (kernel_h, kernel_w), stride_x, left = layer.kernel, layer.stride[1], layer.padding[1][0]
     cols, unroll = knob("block_cols"), knob("unroll")
     group = 4 if layer.dtype == "q7" else 2
     span = (out_w - 1) * stride_x + kernel_w
@@ -147,40 +146,58 @@ def _line_buffer(layer: Layer, knob: Knobs, features: Features) -> Counts:
     words = np.where(cols == 2, kernel_h - 1, pairs)
     strips = -(-out_h // cols)
     whole, rest = channels // group, channels % group
-    blocks, left_blocks = out_w // unroll, out_w % unroll
+    asm = np.isin(knob("inner"), ("asm", "asm_dual"))
+    # Blocks of `unroll` columns and single ones; in assembly as few as it takes, as wide as each other.
+    blocks = np.where(asm, -(-out_w // unroll), out_w // unroll)
+    left_blocks = np.where(asm, 0, out_w % unroll)
     columns = strips * channels
     per_row = np.array([2 if each == 2 else 1 for each in cols])
     loads, products = ((unroll - 1) * stride_x + kernel_w) * pairs, unroll * kernel_w * pairs * per_row
     long = ((loads + products) * blocks > WRITTEN_OUT) | (blocks > 16)
-    rolled = (blocks > 1) & (long | (knob("inner") == "c_rolled"))
-    # Pairs whose rows both lie outside, or one of them.
-    outside = np.zeros_like(cols)
+    rolled = (blocks > 1) & (long | (knob("inner") == "c_rolled")) & ~asm
+    row_loads = np.where(asm, ((out_w - blocks) * stride_x + blocks * kernel_w) * pairs, blocks * loads)
+    row_products = np.where(asm, out_w * kernel_w * pairs * per_row, blocks * products)
+    reloads = np.where(asm | rolled, blocks, 0) * kernel_w * words
+    # Pairs that are woven, and those whose rows both lie outside, or one of them.
+    woven, outside = np.zeros_like(cols), np.zeros_like(cols)
     for at, each in enumerate(cols):
-        starts = [min(y, out_h - int(each)) * stride_y - top for y in range(0, out_h, int(each))]
-        rows = [y + 2 * i for y in starts for i in range(int(pairs[at]))]
-        outside[at] = sum(not (y >= 0 and y + 1 < in_h) for y in rows)
+        rows = _woven_rows(layer, int(each), int(pairs[at]))
+        woven[at], outside[at] = len(rows), sum(not (y >= 0 and y + 1 < in_h) for y in rows)
     return {
-        "words": strips * pairs * inside * whole,
-        "ragged": strips * pairs * inside * rest,
+        "words": woven * inside * whole,
+        "ragged": woven * inside * rest,
         "zero_lines": group * span * pairs * 4 // 16,
-        "segments": strips * pairs * (whole + (rest > 0)),
+        "segments": woven * (whole + (rest > 0)),
         "outside": outside * (whole + (rest > 0)),
-        "taps": columns * kernel_w * words,
-        "loads": columns * blocks * loads,
-        "steps": columns * blocks * products,
+        "taps": columns * np.where(asm, 0, kernel_w * words),
+        "loads": columns * row_loads,
+        "steps": columns * row_products,
         "left_loads": columns * left_blocks * kernel_w * pairs,
         "left_steps": columns * left_blocks * kernel_w * pairs * per_row,
         "blocks": columns * blocks,
         "left_blocks": columns * left_blocks,
         "stores": columns * out_w * cols,
         "turns": columns * np.where(rolled, blocks, 0),
-        "reloads": columns * np.where(rolled, blocks, 0) * kernel_w * words,
+        "reloads": columns * reloads,
         "channels": columns,
         "groups": columns * rolled,
         "fills": strips * (whole + (rest > 0)),
-        "rows": strips,
+        "rows": whole + (rest > 0),
         "calls": 1,
     }
+
+
+def _woven_rows(layer: Layer, cols: int, pairs: int) -> list[int]:
+    """The first row of every pair of rows that a group of channels weaves, as `depthwise_rows.h` keeps its ring."""
+    (stride_y, _), (top, _), out_h = layer.stride, layer.padding[0], layer.output_image[0]
+    new = 1 if cols == 2 else min(stride_y // 2, pairs) if stride_y % 2 == 0 else pairs
+    rows, held = [], 0
+    for y in range(0, out_h, cols):
+        if cols == 2 and y == out_h - 1:
+            y, held = y - 1, 0
+        rows += [y * stride_y - top + 2 * i for i in range(held, pairs)]
+        held = pairs - new
+    return rows
 
 
 def count(layer: Layer, variants: Variants, features: Features) -> np.ndarray:
@@ -230,7 +247,8 @@ def price(layer: Layer, variant: Variant | None, features: Features, timing: Tim
             "ragged": 2 * load + alu + store + branch,  # the same of one channel, in a loop
             "steps": one.mac,  # a product of pairs
             "left_steps": one.mac,
-            "blocks": 4 * alu,  # all of it is written out: accumulators set, addresses; rough
+            # All of it is written out: accumulators set, addresses, in assembly constants too; rough.
+            "blocks": (10 if variant.inner in ("asm", "asm_dual") else 4) * alu,
             "left_blocks": 4 * alu,
         }
     return costs

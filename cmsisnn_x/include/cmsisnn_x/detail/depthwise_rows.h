@@ -2,8 +2,9 @@
 /*
  * Depthwise convolution over pairs of rows. SMLAD needs two products of one channel, and in HWC two elements of a channel are a row or a
  * pixel apart: a few channels at a time (four of 8 bits, two of 16: one word per pixel), neighbouring input rows are woven into
- *     pairs[channel][x][i] = { in[top + 2i][x], in[top + 2i + 1][x] }         i = 0 .. CXN_PAIRS - 1
- * between their left and right padding. Each pair then serves KERNEL_W output columns and, with BLOCK_COLS 2, two output rows:
+ *     pairs[i][channel][x] = { in[top + 2i][x], in[top + 2i + 1][x] }         i = 0 .. CXN_PAIRS - 1
+ * between their left and right padding, in a ring: from one output row, or two, to the next the channels stay, and where the window moves
+ * by whole pairs only those that come in are woven. Each pair then serves KERNEL_W output columns and, with BLOCK_COLS 2, two output rows:
  *     row 0   {w0 w1} {w2 w3} .. w_last         row 1   w0 {w1 w2} {w3 w4} ..
  * where a lone w0 or w_last is the half of a word that the other row has (SMLATB, SMLABT). UNROLL output columns share their loads; four
  * of them spill some taps and are still the fastest (M4, 16x16x32, 3x3: 176 k cycles against 189 k for two, 696 k for CMSIS-NN).
@@ -12,7 +13,7 @@
  *
  * Weights: [channel][n][word], words of 16-bit pairs: BLOCK_COLS 1: {w0 w1} {w2 w3} .., the last filled up with zero;
  * BLOCK_COLS 2 (odd KERNEL_H from 3 on, STRIDE_Y 1): {w0 w1} {w2 w3} .. then {w1 w2} {w3 w4} ..
- * Scratch: CXN_GROUP * CXN_SPAN * CXN_PAIRS * 4 bytes, CXN_GROUP = 4 (8 bits) or 2, CXN_SPAN = (OUT_W - 1) * STRIDE_X + KERNEL_W.
+ * Scratch: CXN_PAIRS * CXN_SLOT * 4 bytes, CXN_SLOT = CXN_GROUP * CXN_SPAN, CXN_GROUP = 4 (8 bits) or 2, CXN_SPAN = (OUT_W - 1) * STRIDE_X + KERNEL_W.
  */
 #if CXN_GET(IN_BITS) == 8
 #define CXN_GROUP 4
@@ -22,8 +23,9 @@
 #define CXN_W_T int16_t
 #define CXN_SPAN ((CXN_GET(OUT_W) - 1) * CXN_GET(STRIDE_X) + CXN_GET(KERNEL_W))
 #define CXN_PAIRS ((CXN_GET(KERNEL_H) + CXN_BC) / 2)
-#define CXN_LINE (CXN_SPAN * CXN_PAIRS)
+#define CXN_SLOT (CXN_GROUP * CXN_SPAN) /* a pair of rows */
 #define CXN_U CXN_GET(UNROLL)
+#define CXN_IS_ASM (CXN_GET(INNER) == CXN_INNER_ASM || CXN_GET(INNER) == CXN_INNER_ASM_DUAL)
 
 #if CXN_BR != 1 || CXN_BC > 2
 #error "BLOCK_ROWS x BLOCK_COLS: legal values with CXN_LOWERING_LINE_BUFFER are 1x1, 1x2 and 2x2"
@@ -31,7 +33,12 @@
 #if CXN_BC == 2 && (CXN_GET(STRIDE_Y) != 1 || CXN_GET(KERNEL_H) % 2 == 0 || CXN_GET(KERNEL_H) == 1 || CXN_GET(OUT_H) < 2)
 #error "BLOCK_COLS: 2 needs STRIDE_Y 1, an odd KERNEL_H from 3 on and OUT_H of at least 2; legal here: 1"
 #endif
-CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_GROUP * CXN_LINE * 4, depthwise_rows_scratch);
+#if CXN_IS_ASM && \
+    (CXN_GET(KERNEL_H) != 3 || CXN_GET(KERNEL_W) != 3 || CXN_GET(STRIDE_X) != 3 - CXN_BC || CXN_U != 4 || CXN_GET(IN_BITS) != 8 || \
+     ((CXN_BC - 1) * CXN_GET(OUT_W) + 4) * CXN_GET(OUT_CH) > 4095)
+#error "INNER: assembly takes 8 bits, 3x3, STRIDE_X 1 with BLOCK_COLS 2 and 2 with BLOCK_COLS 1, UNROLL 4, rows of outputs up to 4095 bytes; legal here: CXN_INNER_C"
+#endif
+CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_PAIRS * CXN_SLOT * 4, depthwise_rows_scratch);
 
 #if CXN_BC == 2
 #define CXN_WORDS (CXN_GET(KERNEL_H) - 1)
@@ -39,7 +46,23 @@ CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_GROUP * CXN_LINE * 4, depthwise_
 #define CXN_WORDS CXN_PAIRS
 #endif
 
-/* Rows a and b of one pixel, `channels` of them, into pairs `i` of the group. */
+/* What a row takes of its channel: with powers of two, assembly takes starts. */
+#if CXN_IS_ASM && CXN_DSP && CXN_GET(SCHEME) != CXN_SCHEME_AFFINE
+#define CXN_RECORD_T int32_t
+#else
+#define CXN_RECORD_T CXN_CHANNEL_T
+#endif
+
+/* Pairs of rows that come in with the next output rows: the others are in the ring. */
+#if CXN_BC == 2
+#define CXN_NEW 1
+#elif CXN_GET(STRIDE_Y) % 2 == 0
+#define CXN_NEW CXN_MIN(CXN_GET(STRIDE_Y) / 2, CXN_PAIRS)
+#else
+#define CXN_NEW CXN_PAIRS
+#endif
+
+/* Rows a and b of one pixel, `channels` of them. */
 CXN_INLINE void CXN_LOCAL(weave)(uint32_t *to, const CXN_IN_T *a, const CXN_IN_T *b, int32_t channels)
 {
     if (channels == CXN_GROUP) {
@@ -47,21 +70,21 @@ CXN_INLINE void CXN_LOCAL(weave)(uint32_t *to, const CXN_IN_T *a, const CXN_IN_T
         const uint32_t low = cxn_pkhbt(x, y), high = cxn_pkhtb(y, x);
 #if CXN_GET(IN_BITS) == 8
         to[0] = cxn_sxtb16(low);
-        to[CXN_LINE] = cxn_sxtb16_ror8(low);
-        to[2 * CXN_LINE] = cxn_sxtb16(high);
-        to[3 * CXN_LINE] = cxn_sxtb16_ror8(high);
+        to[CXN_SPAN] = cxn_sxtb16_ror8(low);
+        to[2 * CXN_SPAN] = cxn_sxtb16(high);
+        to[3 * CXN_SPAN] = cxn_sxtb16_ror8(high);
 #else
         to[0] = low;
-        to[CXN_LINE] = high;
+        to[CXN_SPAN] = high;
 #endif
     } else {
         for (int32_t c = 0; c < channels; c++)
-            to[c * CXN_LINE] = cxn_pkhbt((uint32_t)CXN_LOCAL(load)(a + c), (uint32_t)CXN_LOCAL(load)(b + c));
+            to[c * CXN_SPAN] = cxn_pkhbt((uint32_t)CXN_LOCAL(load)(a + c), (uint32_t)CXN_LOCAL(load)(b + c));
     }
 }
 
-/* The pairs of output row `y` for the channels from `input` on. */
-CXN_INLINE void CXN_LOCAL(gather)(uint32_t *pairs, const CXN_IN_T *input, int32_t y, int32_t channels)
+/* Input rows `row` and `row + 1`, which may lie outside the image, of the channels from `input` on. */
+CXN_INLINE void CXN_LOCAL(gather)(uint32_t *to, const CXN_IN_T *input, int32_t row, int32_t channels)
 {
     enum { inside = CXN_MIN(CXN_GET(IN_W), CXN_SPAN - CXN_GET(PAD_LEFT)) };
 #if CXN_GROUP == 4
@@ -69,23 +92,41 @@ CXN_INLINE void CXN_LOCAL(gather)(uint32_t *pairs, const CXN_IN_T *input, int32_
 #else
     static const CXN_IN_T zero[CXN_GROUP] = {CXN_PAD_FILL, CXN_PAD_FILL};
 #endif
-    for (int32_t i = 0; i < CXN_PAIRS; i++) {
-        const int32_t row = y * CXN_GET(STRIDE_Y) - CXN_GET(PAD_TOP) + 2 * i;
-        const int32_t has_a = row >= 0 && row < CXN_GET(IN_H), has_b = row + 1 >= 0 && row + 1 < CXN_GET(IN_H);
-        const CXN_IN_T *a = has_a ? input + row * (CXN_GET(IN_W) * CXN_GET(IN_CH)) : zero;
-        const CXN_IN_T *b = has_b ? input + (row + 1) * (CXN_GET(IN_W) * CXN_GET(IN_CH)) : zero;
+    const int32_t has_a = row >= 0 && row < CXN_GET(IN_H), has_b = row + 1 >= 0 && row + 1 < CXN_GET(IN_H);
+    const CXN_IN_T *a = has_a ? input + row * (CXN_GET(IN_W) * CXN_GET(IN_CH)) : zero;
+    const CXN_IN_T *b = has_b ? input + (row + 1) * (CXN_GET(IN_W) * CXN_GET(IN_CH)) : zero;
+    to += CXN_GET(PAD_LEFT);
+    if (has_a && has_b) {
+#if CXN_GET(INNER) == CXN_INNER_C_ROLLED
+        CXN_UNROLL_LOOP(1)
+#else
+        CXN_UNROLL_LOOP(4)
+#endif
+        for (int32_t x = 0; x < inside; x++, to++, a += CXN_GET(IN_CH), b += CXN_GET(IN_CH))
+            CXN_LOCAL(weave)(to, a, b, channels);
+    } else {
         const int32_t step_a = has_a ? CXN_GET(IN_CH) : 0, step_b = has_b ? CXN_GET(IN_CH) : 0;
-        uint32_t *to = pairs + CXN_GET(PAD_LEFT) * CXN_PAIRS + i;
 #if CXN_GET(INNER) == CXN_INNER_C_ROLLED
         CXN_UNROLL_LOOP(1)
 #endif
-        for (int32_t x = 0; x < inside; x++, to += CXN_PAIRS, a += step_a, b += step_b)
+        for (int32_t x = 0; x < inside; x++, to++, a += step_a, b += step_b)
             CXN_LOCAL(weave)(to, a, b, channels);
     }
 }
 
-/* `count` output columns of one channel; out0 and out1 are the first element of the output rows. */
-CXN_INLINE void CXN_LOCAL(columns)(const uint32_t *p, const uint32_t *w, int32_t init, const CXN_CHANNEL_T *channels, int32_t c,
+/* In assembly where the core has the instructions and an output takes no more of them than a high product, a shift and a saturation. */
+#if CXN_GET(SCHEME) == CXN_SCHEME_AFFINE
+#define CXN_IS_LINE (CXN_GET(RESCALE) == CXN_RESCALE_SINGLE && CXN_FULL_RANGE)
+#else
+#define CXN_IS_LINE 1
+#endif
+#if CXN_IS_ASM && CXN_DSP && CXN_IS_LINE
+#define CXN_ROWS_ASM 1
+#include "cmsisnn_x/detail/asm/depthwise.h"
+#else
+#define CXN_ROWS_ASM 0
+/* `count` output columns of one channel, from column `x` of the pairs on. */
+CXN_INLINE void CXN_LOCAL(columns)(const uint32_t *const *pairs, int32_t x, const uint32_t *w, int32_t init, const CXN_CHANNEL_T *channel,
                                    CXN_OUT_T *out, int32_t count)
 {
     int32_t acc[CXN_BC][CXN_U];
@@ -97,7 +138,7 @@ CXN_INLINE void CXN_LOCAL(columns)(const uint32_t *p, const uint32_t *w, int32_t
     for (int32_t j = 0; j < (count - 1) * CXN_GET(STRIDE_X) + CXN_GET(KERNEL_W); j++) {
         CXN_UNROLL_LOOP(8)
         for (int32_t i = 0; i < CXN_PAIRS; i++) {
-            const uint32_t pair = p[j * CXN_PAIRS + i];
+            const uint32_t pair = pairs[i][x + j];
             CXN_UNROLL_LOOP(8)
             for (int32_t u = 0; u < count; u++) {
                 const int32_t n = j - u * CXN_GET(STRIDE_X);
@@ -118,54 +159,128 @@ CXN_INLINE void CXN_LOCAL(columns)(const uint32_t *p, const uint32_t *w, int32_t
             }
         }
     }
-    CXN_FACTOR_T factor = CXN_FACTOR(channels + c);
+    CXN_FACTOR_T factor = CXN_FACTOR(channel);
     CXN_UNROLL_LOOP(8)
     for (int32_t u = 0; u < count; u++)
         for (int32_t r = 0; r < CXN_BC; r++)
             CXN_LOCAL(store)(out + (r * CXN_GET(OUT_W) + u) * CXN_GET(OUT_CH), CXN_REQUANTISE(acc[r][u], factor));
 }
 
+/* The output rows of one channel. */
+CXN_INLINE void CXN_LOCAL(row)(const uint32_t *const *pairs, const CXN_W_T *w, const CXN_CHANNEL_T *channel, CXN_OUT_T *out)
+{
+    uint32_t tap[CXN_GET(KERNEL_W) * CXN_WORDS];
+    const int32_t init = CXN_ACC_INIT(channel);
+    int32_t x = 0;
+    CXN_UNROLL_LOOP(16)
+    for (int32_t k = 0; k < CXN_GET(KERNEL_W) * CXN_WORDS; k++)
+        tap[k] = cxn_load_u32_aligned(w + 2 * k);
+#if CXN_GET(INNER) == CXN_INNER_C_ROLLED
+    CXN_UNROLL_LOOP(1)
+#endif
+    for (; x <= CXN_GET(OUT_W) - CXN_U; x += CXN_U, out += CXN_U * CXN_GET(OUT_CH))
+        CXN_LOCAL(columns)(pairs, x * CXN_GET(STRIDE_X), tap, init, channel, out, CXN_U);
+#if CXN_GET(OUT_W) % CXN_U
+    for (; x < CXN_GET(OUT_W); x++, out += CXN_GET(OUT_CH))
+        CXN_LOCAL(columns)(pairs, x * CXN_GET(STRIDE_X), tap, init, channel, out, 1);
+#endif
+}
+#endif
+
+/* The output rows of `count` channels, from the pairs of the first of them on. */
+CXN_INLINE void CXN_LOCAL(strip)(const uint32_t *const *pairs, const CXN_W_T *w, const CXN_RECORD_T *records, CXN_OUT_T *out, int32_t count)
+{
+#if CXN_ROWS_ASM
+    CXN_LOCAL(rows)(pairs[0], pairs[1], w, records, out, count);
+#else
+    const uint32_t *own[CXN_PAIRS];
+    for (int32_t i = 0; i < CXN_PAIRS; i++)
+        own[i] = pairs[i];
+    for (int32_t c = 0; c < count; c++, w += 2 * CXN_GET(KERNEL_W) * CXN_WORDS) {
+        CXN_LOCAL(row)(own, w, records + c, out + c);
+        for (int32_t i = 0; i < CXN_PAIRS; i++)
+            own[i] += CXN_SPAN;
+    }
+#endif
+}
+
+/* All output rows of `count` channels. */
+CXN_INLINE void CXN_LOCAL(group)(uint32_t *ring, const CXN_IN_T *input, const CXN_W_T *w, const CXN_RECORD_T *records, CXN_OUT_T *out,
+                                 int32_t count)
+{
+    const uint32_t *pairs[CXN_PAIRS];
+#if CXN_PAIRS == 2 && CXN_NEW == 1
+    uint32_t *a = ring, *b = ring + CXN_SLOT;
+    int32_t row = -CXN_GET(PAD_TOP);
+    CXN_LOCAL(gather)(a, input, row, count);
+    for (int32_t y = 0; y < CXN_GET(OUT_H); y += CXN_BC) {
+        uint32_t *const next = a;
+        row += 2;
+#if CXN_BC == 2 && CXN_GET(OUT_H) % 2
+        if (y == CXN_GET(OUT_H) - 1) { /* the last two rows, one of them again */
+            row--;
+            out -= CXN_GET(OUT_W) * CXN_GET(OUT_CH);
+            CXN_LOCAL(gather)(a, input, row - 2, count);
+        }
+#endif
+        CXN_LOCAL(gather)(b, input, row, count);
+        pairs[0] = a;
+        pairs[1] = b;
+        CXN_LOCAL(strip)(pairs, w, records, out, count);
+        out += CXN_BC * CXN_GET(OUT_W) * CXN_GET(OUT_CH);
+        a = b;
+        b = next;
+    }
+#else
+    int32_t held = 0; /* pairs of this window that are in the ring */
+    int32_t slot = 0; /* where the first of them is */
+    for (int32_t y = 0; y < CXN_GET(OUT_H); y += CXN_BC) {
+        if (CXN_BC == 2 && CXN_GET(OUT_H) % 2 && y == CXN_GET(OUT_H) - 1) {
+            y--;
+            held = 0;
+        }
+        for (int32_t i = 0, s = slot; i < CXN_PAIRS; i++) {
+            if (i >= held)
+                CXN_LOCAL(gather)(ring + s * CXN_SLOT, input, y * CXN_GET(STRIDE_Y) - CXN_GET(PAD_TOP) + 2 * i, count);
+            pairs[i] = ring + s * CXN_SLOT;
+            s = s == CXN_PAIRS - 1 ? 0 : s + 1;
+        }
+        CXN_LOCAL(strip)(pairs, w, records, out + y * (CXN_GET(OUT_W) * CXN_GET(OUT_CH)), count);
+        held = CXN_PAIRS - CXN_NEW;
+        slot = (slot + CXN_NEW) % CXN_PAIRS;
+    }
+#endif
+}
+
 CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T *CXN_RESTRICT weights,
                               const CXN_CHANNEL_T *CXN_RESTRICT channels, CXN_OUT_T *CXN_RESTRICT output, void *CXN_RESTRICT scratch)
 {
-    uint32_t *const pairs = (uint32_t *)scratch;
+    uint32_t *const ring = (uint32_t *)scratch;
     /* Padding columns stay; the others are written before they are read. */
-    CXN_PAD(pairs, CXN_GROUP * CXN_LINE * 2);
-    for (int32_t y = 0; y < CXN_GET(OUT_H); y += CXN_BC) {
-        y = CXN_MIN(y, CXN_GET(OUT_H) - CXN_BC);
-        const CXN_W_T *w = weights;
-        for (int32_t first = 0; first < CXN_GET(IN_CH); first += CXN_GROUP) {
-            const int32_t count = CXN_GET(IN_CH) % CXN_GROUP == 0 ? CXN_GROUP : CXN_MIN(CXN_GROUP, CXN_GET(IN_CH) - first);
-            CXN_LOCAL(gather)(pairs, input + first, y, count);
-            const uint32_t *p = pairs;
-            for (int32_t c = first; c < first + count; c++) {
-                uint32_t tap[CXN_GET(KERNEL_W) * CXN_WORDS];
-                CXN_OUT_T *out = output + y * (CXN_GET(OUT_W) * CXN_GET(OUT_CH)) + c;
-                const int32_t init = CXN_ACC_INIT(channels + c);
-                CXN_UNROLL_LOOP(16)
-                for (int32_t k = 0; k < CXN_GET(KERNEL_W) * CXN_WORDS; k++)
-                    tap[k] = cxn_load_u32_aligned(w + 2 * k);
-                int32_t x = 0;
-#if CXN_GET(INNER) == CXN_INNER_C_ROLLED
-                CXN_UNROLL_LOOP(1)
+    CXN_PAD(ring, CXN_PAIRS * CXN_SLOT * 2);
+    for (int32_t first = 0; first < CXN_GET(IN_CH); first += CXN_GROUP) {
+        const int32_t count = CXN_GET(IN_CH) % CXN_GROUP == 0 ? CXN_GROUP : CXN_MIN(CXN_GROUP, CXN_GET(IN_CH) - first);
+#if CXN_ROWS_ASM && CXN_GET(SCHEME) != CXN_SCHEME_AFFINE
+        int32_t records[CXN_GROUP];
+        for (int32_t c = 0; c < count; c++)
+            records[c] = CXN_ACC_INIT(channels + first + c);
+#else
+        const CXN_RECORD_T *const records = channels + first;
 #endif
-                for (; x <= CXN_GET(OUT_W) - CXN_U; x += CXN_U, p += CXN_U * CXN_GET(STRIDE_X) * CXN_PAIRS, out += CXN_U * CXN_GET(OUT_CH))
-                    CXN_LOCAL(columns)(p, tap, init, channels, c, out, CXN_U);
-#if CXN_GET(OUT_W) % CXN_U
-                for (; x < CXN_GET(OUT_W); x++, p += CXN_GET(STRIDE_X) * CXN_PAIRS, out += CXN_GET(OUT_CH))
-                    CXN_LOCAL(columns)(p, tap, init, channels, c, out, 1);
-#endif
-                p += CXN_LINE - CXN_GET(OUT_W) * CXN_GET(STRIDE_X) * CXN_PAIRS;
-                w += 2 * CXN_GET(KERNEL_W) * CXN_WORDS;
-            }
-        }
+        CXN_LOCAL(group)(ring, input + first, weights, records, output + first, count);
+        weights += 2 * CXN_GET(KERNEL_W) * CXN_WORDS * CXN_GROUP;
     }
 }
 
+#undef CXN_RECORD_T
+#undef CXN_IS_ASM
+#undef CXN_IS_LINE
+#undef CXN_ROWS_ASM
 #undef CXN_GROUP
 #undef CXN_W_T
 #undef CXN_SPAN
 #undef CXN_PAIRS
-#undef CXN_LINE
+#undef CXN_SLOT
+#undef CXN_NEW
 #undef CXN_U
 #undef CXN_WORDS

@@ -90,9 +90,8 @@ CXN_INLINE int32_t cxn_rescale_right(int32_t x, cxn_right_factor f)
 CXN_INLINE int32_t cxn_multiply_add_high(int32_t x, int32_t factor, int32_t more)
 {
 #if CXN_DSP
-    int32_t t;
-    __asm__("smmla %0, %1, %2, %3" : "=r"(t) : "r"(x), "r"(factor), "r"(more));
-    return t;
+    __asm__("smmla %0, %0, %1, %2" : "+r"(x) : "r"(factor), "r"(more));
+    return x;
 #elif CXN_THUMB1
     /* Pieces as in cxn_rescale_right. */
     const int32_t xl = (int16_t)(uint16_t)x, xh = (x + 0x8000) >> 16;
