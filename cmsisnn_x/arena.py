@@ -17,7 +17,7 @@ No arena can be smaller than the largest sum of blocks that are alive at once, t
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from .errors import CmsisnnError
@@ -93,7 +93,8 @@ def lives(graph: Graph, steps: Sequence[Step], scratch: Sequence[int] | None = N
     dict
         Tensors by name and then scratch by the index of its step, those that need bytes of the arena. Inputs and
         outputs of the network are the caller's, and a tensor inside a step is never stored. A step that is the
-        last to read an input whose memory its operation may take writes there.
+        last to read an input whose memory its operation may take writes there; what a concatenation is the last to
+        read is written into it, unless more bytes were alive at once then, scratch apart.
     """
     step_of: dict[str, int] = {}
     nodes = iter(graph.nodes)
@@ -114,17 +115,42 @@ def lives(graph: Graph, steps: Sequence[Step], scratch: Sequence[int] | None = N
             same_as = None if over is None else position[over]
             position[name] = len(found)
             found[name] = Life(graph.tensors[name].bytes, at, last, same_as=same_as)
+    _join(graph, found, position, kept, step_of)
     needs = scratch if scratch is not None else [step.scratch_bytes for step in steps]
     return found | {at: Life(need, at, at) for at, need in enumerate(needs) if need}
 
 
 def _over(graph: Graph, node: Node) -> list[str]:
     """The inputs whose memory the output of a node may take: elements go one by one, each of the same size."""
-    layer, size = node.layer, graph.tensors[node.outputs[0]].bytes
-    given = [node.inputs[index] for index in layer.row.in_place if index < len(node.inputs)]
-    if layer.output_type.bits != layer.type.bits:
-        return []
-    return [name for name in given if graph.tensors[name].bytes == size]
+    given = [index for index in node.layer.row.in_place if index < len(node.inputs)]
+    return [node.inputs[index] for index in given if node.layer.place_inside(index) is not None]
+
+
+def _join(
+    graph: Graph, found: dict[str | int, Life], position: dict[str, int], kept: set[str], step_of: dict[str, int]
+) -> None:
+    """Inputs of concatenations go where they are copied to."""
+    names = list(position)
+    for node in graph.nodes:
+        output = node.outputs[0]
+        if not node.layer.row.is_joined or output not in position:
+            continue
+        for index, name in enumerate(node.inputs):
+            inside = node.layer.place_inside(index)
+            if inside is None or inside % ALIGNMENT or name not in position or name in kept:
+                continue
+            if node.inputs.count(name) > 1 or _last_use(graph, step_of, name) > step_of[node.name]:
+                continue
+            root = name
+            while (outer := found[root].same_as) is not None and found[root].inside == 0:
+                root = names[outer]
+            # What overwrote another tensor takes it along, if that has its size.
+            if found[root].same_as is not None or found[root].size != found[name].size:
+                continue
+            before = list(found.values())
+            joined = replace(found[root], same_as=position[output], inside=inside)
+            if lower_bound([joined if life is found[root] else life for life in before]) <= lower_bound(before):
+                found[root] = joined
 
 
 def _last_use(graph: Graph, step_of: dict[str, int], tensor: str) -> int:
@@ -397,19 +423,20 @@ def arrange(graph: Graph, steps: Sequence[Step], scratch: Sequence[int]) -> Aren
         inputs[ends[number]] = tuple(map(at.get, before[number].inputs))
         outputs[ends[number + 1] - 1] = at.get(behind[number].outputs[0])
         buffers[ends[number]] = at.get(number)
-    last = {index: life.last for index, life in enumerate(items) if life.same_as is None}
-    owner = list(range(len(items)))
+    spans: dict[int, tuple[int, int]] = {}
     for index, life in enumerate(items):
-        if life.same_as is not None:  # of an earlier one, as it overwrites it
-            owner[index] = owner[life.same_as]
-            last[owner[index]] = max(last[owner[index]], life.last)
+        root = index
+        while (outer := items[root].same_as) is not None:
+            root = outer
+        first, last = spans.get(root, (life.first, life.last))
+        spans[root] = min(first, life.first), max(last, life.last)
     regions = [
         Region(
             f"{steps[life.first].name}.scratch" if isinstance(key, int) else f"{steps[life.first].last.name}.output",
-            offset, life.size, ends[life.first], ends[last[index] + 1] - 1,
+            offset, life.size, ends[spans[index][0]], ends[spans[index][1] + 1] - 1,
         )
         for index, (key, life, offset) in enumerate(zip(needed, items, offsets, strict=True))
-        if index in last
+        if index in spans
     ]  # fmt: skip
     regions.sort(key=lambda region: (region.first, region.offset))
     return Arena(

@@ -153,6 +153,18 @@ class Layer:
         """Whether the output may overwrite the input: element-wise operations."""
         return bool(self.row.in_place)
 
+    def place_inside(self, index: int) -> int | None:
+        """Where input `index` may lie in the memory of the output, in bytes from its start; None: nowhere.
+
+        What goes element by element overwrites an input of its size; a part of a concatenation may be where it goes.
+        """
+        if self.output_type.bits != self.type.bits:
+            return None
+        sizes = [self.samples * prod(shape) * self.type.bits // 8 for shape in self.input_shapes]
+        if self.row.is_joined and self.samples * self.input_shape[0] == 1:
+            return sum(sizes[:index])
+        return 0 if index in self.row.in_place and sizes[index] == self.output_bytes else None
+
 
 def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
     if len(shape) == 3:

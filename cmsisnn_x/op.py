@@ -111,6 +111,8 @@ class Op:
         Of its input, where there is a limit of its own.
     in_place : tuple of int
         The inputs whose memory the output may take.
+    is_joined : bool
+        Whether its inputs may lie in its output already, one after the other, where that has a single row.
     constants : callable
         Layer -> role -> shape, of what it takes besides tensors.
     channel_axis : int
@@ -149,6 +151,7 @@ class Op:
     attributes: tuple[str, ...] = ()
     most_elements: int | None = None
     in_place: tuple[int, ...] = ()
+    is_joined: bool = False
     constants: Callable[[Layer], dict[str, Shape]] = _no_constants
     channel_axis: int = 0
     macs: Callable[[Layer], int] = _no_macs

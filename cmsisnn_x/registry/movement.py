@@ -75,7 +75,7 @@ def _offset_table(layer: Layer, variant: Variant | None) -> dict[str, np.ndarray
 
 CONCAT = Op(
     "concat", "concat", roles=("inputs",), types=AFFINE_ANY, infer=same_shape, macros=_rows, operands=_columns,
-    append=_concat,
+    append=_concat, is_joined=True,
 )  # fmt: skip
 COPY = Op("copy", "copy", roles=("x",), types=AFFINE_ANY, infer=same_shape, macros=_view, append=_copy)
 """Elements of `Layer.view`, one by one: transposition, slices, parts of a split, repetition."""

@@ -343,6 +343,19 @@ def moves() -> Graph:
     return b.graph(b.resize("grow", b.copy("part", b.concat("cat", y, z, y), View((4, 3, 4), (144, 24, 1), 8)), 2))
 
 
+def joined() -> Graph:
+    """Parts that may be written where they are concatenated: one behind the other, one that was overwritten before; of
+    the last, the place is no multiple of a word. What lies between is concatenated again. Most memory is taken before.
+    """
+    b = Builder()
+    x = b.conv("squeeze", b.conv("stem", b.input("image", (6, 6, 4)), 24), 20)
+    first = b.mean("first", x)
+    wide, slim = b.mean("wide", b.conv("conv1", x, 8)), b.look_up("act", b.mean("slim", b.conv("conv2", x, 4)))
+    odd, late = b.mean("odd", b.conv("conv3", x, 3)), b.mean("late", b.conv("conv4", x, 12))
+    parts = b.concat("parts", wide, slim, odd, late)
+    return b.graph(b.dense("fc", b.concat("all", first, parts), 3))
+
+
 def types() -> Graph:
     """Bytes without a sign at the border, 16 bits between."""
     b = Builder()
@@ -354,5 +367,5 @@ def types() -> Graph:
 
 GRAPHS: dict[str, Callable[[], Graph]] = {
     made.__name__: made
-    for made in (chain, products, residual, two_inputs, two_outputs, constants, batch, states, moves, types)
+    for made in (chain, products, residual, two_inputs, two_outputs, constants, batch, states, moves, joined, types)
 }

@@ -60,7 +60,11 @@ def _places(plan: Plan, node: Node, item: LayerPlan) -> Iterator[Check]:
         if a in sides and b in sides:  # two tensors that are read, or one twice
             continue
         if b == "OUTPUT" and is_in_place(item, sides.index(a)):
-            yield Check(f"{p}_{a}_OFFSET == {p}_OUTPUT_OFFSET", f"{name}_works_in_place")
+            inside = item.layer.place_inside(sides.index(a))
+            if item.layer.is_in_place:
+                yield Check(f"{p}_{a}_OFFSET == {p}_OUTPUT_OFFSET", f"{name}_works_in_place")
+            else:
+                yield Check(f"{p}_{a}_OFFSET == {p}_OUTPUT_OFFSET + {inside}", f"{name}_has_{a.lower()}_in_place")
         else:
             yield Check(f"CXN_APART({p}, {a}, {b})", f"{name}_{a.lower()}_and_{b.lower()}_are_apart")
 

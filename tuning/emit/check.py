@@ -193,7 +193,6 @@ def _input_bytes(item: LayerPlan) -> list[int]:
 
 
 def is_in_place(item: LayerPlan, index: int = 0) -> bool:
-    """Whether the plan lets the layer overwrite that input."""
-    layer, at = item.layer, item.all_inputs[index]
-    fits = index in layer.row.in_place and _input_bytes(item)[index] == layer.output_bytes
-    return fits and layer.type.bits == layer.output_type.bits and at is not None and at == item.output_offset
+    """Whether the plan lets that input lie in the layer's output, where it is overwritten or stays."""
+    inside, at, output = item.layer.place_inside(index), item.all_inputs[index], item.output_offset
+    return inside is not None and output is not None and at == output + inside

@@ -2,6 +2,7 @@
 /*
  * Rows of several tensors side by side; columns[i] elements of input i:
  *     out[r] = inputs[0][r] inputs[1][r] ..                                                r = 0 .. ROWS - 1
+ * Of a single row, an input may lie in the output already, at its place: it is not copied.
  *     static void CXN_KERNEL(const IN *const *inputs, const int32_t *columns, OUT *output, void *scratch);        INPUTS of both; no scratch
  */
 #include "cmsisnn_x/config.h"
@@ -19,7 +20,10 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *const *inputs, const int32_t *colu
     for (size_t r = 0; r < CXN_GET(ROWS); r++) {
         for (int32_t i = 0; i < CXN_GET(INPUTS); i++) {
             const size_t bytes = (size_t)columns[i] * sizeof(CXN_IN_T);
-            CXN_MEMCPY(to, (const uint8_t *)inputs[i] + r * bytes, bytes);
+            const uint8_t *from = (const uint8_t *)inputs[i] + r * bytes;
+            if (CXN_GET(ROWS) > 1 || from != to) {
+                CXN_MEMCPY(to, from, bytes);
+            }
             to += bytes;
         }
     }

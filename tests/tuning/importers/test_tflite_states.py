@@ -59,7 +59,7 @@ def test_firmware_does_too(tmp_path: Path, core: str, full: bool) -> None:
 
 
 def test_the_package_does_too(full: bool) -> None:
-    pytest.importorskip("tflite_micro", reason="tflite_micro comes with the extra: pip install 'cmsisnn-x[against]'")
+    pytest.importorskip("tflite_micro", reason='tflite_micro comes with the extra: pip install ".[against]"')
     from tuning.base.options import Arithmetic
     from tuning.check.packages import runner
 

@@ -63,7 +63,7 @@ def test_the_bits_beyond_32_do_matter(name: str, arithmetic: Arithmetic, monkeyp
 @pytest.mark.parametrize("arithmetic", MODULES)
 def test_the_packages_still_give_what_is_stored(arithmetic: Arithmetic, known: dict[str, np.ndarray]) -> None:
     pytest.importorskip(
-        MODULES[arithmetic], reason=f"{MODULES[arithmetic]} comes with the extra: pip install 'cmsisnn-x[against]'"
+        MODULES[arithmetic], reason=f'{MODULES[arithmetic]} comes with the extra: pip install ".[against]"'
     )
     for name in (name for name, own in PAIRS if own == arithmetic):
         made = package_outputs(WIDE[name], arithmetic)

@@ -16,7 +16,7 @@ from cmsisnn_x.arena import arrange, lives, lower_bound
 from cmsisnn_x.described import described, scheme_from_dict, scheme_to_dict
 from cmsisnn_x.steps import Step
 from helpers import int8
-from tuning.emit.check import check_plan
+from tuning.emit.check import EmitError, check_plan
 from tuning.model import graph_model
 from tuning.plan import Plan
 from tuning.plan.file import read_plan_file
@@ -64,6 +64,26 @@ def test_an_addition_overwrites_the_operand_that_nobody_reads_again() -> None:
     assert join.input_offsets == (items["body2"].output_offset, items["stem"].output_offset)
     assert items["act"].output_offset == join.output_offset  # a table too
     assert {item.output_offset for item in (items["body1"], items["body2"], items["stem"])} != {join.output_offset}
+
+
+def test_a_concatenation_of_one_row_has_its_inputs_in_place() -> None:
+    plan = plan_of("joined")
+    items = {item.layer.name: item for item in plan.layers}
+    parts, every = items["parts"], items["all"]
+    assert parts.output_offset is not None
+    assert parts.input_offsets[:3] == tuple(parts.output_offset + inside for inside in (0, 8, 12))
+    assert items["slim"].output_offset == items["act"].output_offset
+    assert parts.input_offsets[3] != parts.output_offset + 15, "no word begins there"
+    assert every.input_offsets == (every.output_offset, parts.output_offset)
+    assert parts.output_offset == every.output_offset + 20
+    inputs = next(node.inputs for node in plan.graph.nodes if node.name == "parts")
+    for name, inside in (("odd", 16), ("late", 24)):  # in the output, elsewhere
+        at = parts.output_offset + inside
+        own = (at if tensor == f"{name}_out" else old for tensor, old in zip(inputs, parts.input_offsets, strict=True))
+        changed = {name: replace(items[name], output_offset=at), "parts": replace(parts, input_offsets=tuple(own))}
+        layers = tuple(changed.get(item.layer.name, item) for item in plan.layers)
+        with pytest.raises(EmitError, match="apart"):
+            check_plan(replace(plan, layers=layers))
 
 
 def test_what_changes_its_size_overwrites_nothing() -> None:

@@ -127,7 +127,7 @@ def sum_price(layer: Layer, variant: Variant | None, features: Features, timing:
     elif kind == "v7m":
         element, output = 2 * load + one.first_load / 2 + 2 * one.mac, alu + store
     else:
-        element, output = 2 * (load + one.first_load) + 2 * one.mac, 6 * alu + store + one.first_load
+        element, output = 2 * (load + one.first_load) + 2 * one.mac, 7 * alu + store + one.first_load
     if (scheme.low, scheme.high) != (layer.type.low, layer.type.high):  # compared in C
         output += 4 * alu
     return {**found, "elements": element + (alu + one.branch) / (4 if kind == "v6m" else 8), "outputs": output}
