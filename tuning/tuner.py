@@ -348,7 +348,7 @@ def _plan(
     )
 
 
-CODE_DEVIATIONS = 2.2
+CODE_DEVIATIONS = 3.0
 """Standard deviations of the code of a whole network beyond which no more than 3 % should lie."""
 
 

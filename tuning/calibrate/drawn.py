@@ -169,19 +169,25 @@ def _weighted(
 ) -> Layer:
     if dtype != "int8":
         return make_layer(name, op, dtype, shape, out, kernel, stride, padding)
-    layer = make_layer(name, op, "q7", shape, out, kernel, stride, padding)
+    return affine_of(make_layer(name, op, "q7", shape, out, kernel, stride, padding))
+
+
+def affine_of(layer: Layer) -> Layer:
+    """A layer of q7 with zero points in the place of shifts; most such layers have a ReLU."""
     assert layer.weights is not None
-    channels = 1 if op == "fully_connected" else layer.output_shape[-1]
-    rng = np.random.default_rng(zlib.crc32(name.encode()))
-    products = layer.weights[0].size if op != "depthwise_conv2d" else prod(kernel)
+    channels = 1 if layer.op == "fully_connected" else layer.output_shape[-1]
+    rng = np.random.default_rng(zlib.crc32(layer.name.encode()))
+    products = layer.weights[0].size if layer.op != "depthwise_conv2d" else prod(layer.kernel)
     reals = rng.uniform(0.5, 2.0, channels) / (16 * 60 * products**0.5) * 40
     multiplier, shift = zip(*(quantize_multiplier(float(real)) for real in reals), strict=True)
+    # With a ReLU, zero is the lowest byte mostly; else nothing is cut, or an activation that is not the whole range.
+    zero, low = (-128, -128) if (kind := rng.random()) < 0.65 else (5, -128) if kind < 0.9 else (5, 5)
     return replace(
         layer,
         dtype="int8",
         weights_dtype="int8",
         out_shift=0,
-        scheme=Affine(-3, 5, multiplier, shift, 5 if rng.random() < 0.6 else -128, 127),  # most with a ReLU
+        scheme=Affine(-128, zero, multiplier, shift, low, 127),
         bias=rng.integers(-2000, 2000, layer.bias_shape, np.int32),
     )
 
@@ -210,7 +216,7 @@ def _pool(rng: Random, op: str, dtype: str, name: str, image: Shape) -> Layer:
 def _element_wise(rng: Random, op: str, dtype: str, name: str) -> Layer:
     image = _inner_image(rng)
     if op == "softmax":
-        image = (rng.choice((2, 3, 5, 10, 12, 16, 35, rng.randrange(2, 200), rng.randrange(200, 1200))),)
+        image = (rng.choice((2, 3, 4, 5, 6, 8, 10, 12, 16, 35, rng.randrange(2, 40), rng.randrange(40, 1200))),)
     if dtype != "int8":
         return make_layer(name, op, dtype, image)
     about: dict[str, Any] = {"name": name, "op": op, "dtype": "int8", "input_shape": image, "output_shape": image}

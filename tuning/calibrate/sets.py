@@ -4,30 +4,49 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from cmsisnn_x.layers import Layer
 
 from . import grid
-from .drawn import COUNTS, drawn, pairs
+from .drawn import COUNTS, affine_of, drawn, pairs
 
 FITTED, UNSEEN, CONFIRMED = 1, 2, 3
-"""Seeds of the drawn parts. What is fitted, what a fit is judged by, and what was drawn when all else was settled."""
+"""Seeds of what is drawn: to fit, to judge a fit, and to judge by when all else was settled."""
+HELD_OUT = 0.35
+"""How many layers a set to judge by has of those that are drawn to fit."""
+SOME = 3
+"""Each how many-th layer of the grid is fitted with zero points too."""
 TYPES = ("q7", "q15", "int8")
 OPERATIONS = tuple(COUNTS)
 
 
 def to_fit(dtypes: Sequence[str] = TYPES, ops: Sequence[str] = OPERATIONS) -> list[Layer]:
     """The layers that coefficients are fitted on."""
-    return _of([*grid.grid(_pow2(dtypes)), *drawn(FITTED, dtypes)], ops)
+    twins: list[Layer] = []
+    if "int8" in dtypes:
+        weighted = [layer for layer in grid.grid(("q7",)) if layer.row.is_weighted]
+        large = [layer for layer in weighted if layer.name.startswith(grid.LARGE)]
+        twins = [affine_of(layer) for layer in (*weighted[::SOME], *large)]
+    return _of([*grid.grid(_pow2(dtypes)), *drawn(FITTED, dtypes), *twins], ops)
 
 
 def held_out(dtypes: Sequence[str] = TYPES, ops: Sequence[str] = OPERATIONS) -> dict[str, list[Layer]]:
-    """Sets that coefficients are judged by."""
+    """Sets that coefficients are judged by, without the few layers that were drawn for the fit too."""
     powers = _pow2(dtypes)
-    return {
-        "unseen": _of([*grid.unseen(powers), *drawn(UNSEEN, dtypes, 0.35)], ops),
-        "confirm": _of([*grid.confirm(powers), *drawn(CONFIRMED, dtypes, 0.35)], ops),
+    known = {shapes_of(layer) for layer in to_fit(dtypes, ops)}
+    sets = {
+        "unseen": grid.unseen(powers),
+        "confirm": grid.confirm(powers),
+        "drawn": [*drawn(UNSEEN, dtypes, HELD_OUT), *drawn(CONFIRMED, dtypes, HELD_OUT)],
     }
+    return {name: [one for one in _of(layers, ops) if shapes_of(one) not in known] for name, layers in sets.items()}
+
+
+def shapes_of(layer: Layer) -> tuple[Any, ...]:
+    """What tells a layer apart from others of its operation and types."""
+    window = (layer.kernel, layer.stride, layer.padding)
+    return (layer.op, layer.dtype, layer.weights_dtype, layer.input_shapes, layer.output_shape, window)
 
 
 def held_out_pairs(dtypes: Sequence[str] = TYPES, ops: Sequence[str] = OPERATIONS) -> list[tuple[Layer, Layer]]:

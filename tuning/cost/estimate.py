@@ -33,8 +33,12 @@ compilers seldom place loads side by side (the RP2040's, on the paper's network)
 """
 CALL_BYTES = 14
 """Code in ``<model>_run`` of a layer's call: its arguments, their literals, the branch."""
+STACK_MARGIN = 1.25
+"""Times the deepest stack that was seen of a kernel that it may be on a layer of another shape."""
 UNKNOWN_SPREAD = 0.6
 """Of the logarithm of the size of code that was never compiled."""
+LEAST_SPREAD = 0.35
+"""The same at least: few layers of a family are alike by chance."""
 NOT_IN_BYTES = ("unroll", "column_layout", "inner", "fused_pool")
 """Knobs that change neither scratch nor packed weights; the band of a fused pooling is counted in `fused`."""
 
@@ -95,9 +99,9 @@ def estimate_space(
     known = {name: found.size_of(name) or _size(variant) for name, variant in families.items()}
     longer = found.code.factors(layer, names)
     code = np.rint([known[name].code for name in names] * longer).astype(np.int64) + CALL_BYTES
-    spread = code * np.array([known[name].spread for name in names])
+    spread = code * np.array([max(known[name].spread, LEAST_SPREAD) for name in names])
     terms[:, TERMS.index("memory")] = board.added_cycles(layer, chosen, counts, weights, code, target)
-    stacks = tuple(known[name].most_stack or None for name in names)
+    stacks = tuple(_deepest(known[name].most_stack) for name in names)
     # Rounded twice: the order of a sum depends on how many variants there are, and must not decide a half.
     whole = np.rint(np.round(terms, 6)).astype(np.int64)
     return Estimates(chosen, whole, scratch, weights, code, spread, stack_bytes=stacks)
@@ -182,6 +186,11 @@ def _operand_bytes(layer: Layer, variant: Variant | None) -> int:
     if layer.row.is_weighted and layer.weights is None:
         return 0
     return sum(array.nbytes for array in operands_of(layer, variant).values())
+
+
+def _deepest(seen: int) -> int | None:
+    """A bound on a stack, by the deepest that was seen on other layers; None where none was."""
+    return -(-int(seen * STACK_MARGIN) // 8) * 8 + 8 if seen else None
 
 
 def _size(variant: Variant | None) -> fitted.Sizes:

@@ -24,9 +24,6 @@ from .op_cost import Timing
 from .ops import cost_of, has_twin, price, twin_of
 
 SCHEMA = "coefficients-4"
-BEFORE = "coefficients-3"
-SPREAD_BEFORE = 0.4
-"""Of the logarithm of code sizes, where a file of before does not say."""
 NOT_IN_FAMILY = ("im2col_cols",)
 """Knobs whose effect the counts hold entirely."""
 
@@ -151,7 +148,7 @@ def ancestors(name: str) -> tuple[str, str, str]:
     ('conv2d q7 q7 lowering=direct weight_layout=interleaved', 'conv2d q7 q7 lowering=direct *', 'conv2d q7 q7 **')
     """
     group = re.sub(r" (unroll|block_rows|block_cols|kernel|stride)=\w+", "", name)
-    return group, re.sub(r" (weight_layout|rescale)=\w+", "", group) + " *", " ".join(name.split()[:3]) + " **"
+    return group, re.sub(r" (weight_layout|rescale|cut)=\w+", "", group) + " *", " ".join(name.split()[:3]) + " **"
 
 
 @cache
@@ -182,8 +179,6 @@ def stored(name: str) -> str | None:
 
 def from_json(text: str) -> Coefficients:
     content = json.loads(text)
-    if content.get("schema") == BEFORE:
-        content = _upgraded(content)
     if content.get("schema") != SCHEMA:
         raise ValueError(f"coefficients: expected schema {SCHEMA!r}, got {content.get('schema')!r}")
     entries = content["families"]
@@ -199,24 +194,6 @@ def from_json(text: str) -> Coefficients:
         _neighbours(content["places"], entries, "left"),
         _neighbours(content["code_places"], entries, "code"),
     )
-
-
-def _upgraded(content: dict[str, Any]) -> dict[str, Any]:
-    """A file of before: places of convolutions alone, sizes of families alone."""
-    found: dict[str, list[tuple[int, int]]] = {}
-    for name, entry in content["families"].items():
-        if "code_bytes" in entry:
-            for each in (name, *ancestors(name)):
-                found.setdefault(each, []).append((entry["code_bytes"], entry.get("stack_bytes", 0)))
-    sizes = {
-        name: [sorted(code for code, _ in seen)[len(seen) // 2], SPREAD_BEFORE, max(stack for _, stack in seen)]
-        for name, seen in found.items()
-    }
-    places = {"conv2d": [[*place, 0.0, 0.0, 0.0, 0.0] for place in content["places"]]}
-    judged = content["errors"].get("unseen", {})
-    errors = {kind: {**known, "bound": known["near_worst"]} for kind, known in judged.items()}
-    added = {"places": places, "code_places": {}, "sizes": sizes, "errors": {**content["errors"], "held out": errors}}
-    return {**content, "schema": SCHEMA, **added}
 
 
 def _neighbours(places: Mapping[str, Any], entries: Mapping[str, Any], key: str) -> Neighbours:

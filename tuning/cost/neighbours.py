@@ -79,7 +79,7 @@ def _of_rows(layer: Layer) -> Iterable[float]:
 
 def _of_elements(layer: Layer) -> Iterable[float]:
     size, channels = prod(layer.output_shape), layer.output_shape[-1]
-    return 0.5 * log2(size), 0.5 * (size % 4 == 0), 0.5 * (channels % 4 == 0), 0.3 * log2(channels)
+    return 1.5 * log2(size), 0.5 * (size % 4 == 0), 0.5 * (channels % 4 == 0), 0.3 * log2(channels)
 
 
 _PLACES: dict[str, Callable[[Layer], Iterable[float]]] = {

@@ -33,6 +33,10 @@ PARTS = {
 """Each in lane groups of channels."""
 
 
+WRITTEN_OUT = 16
+"""Elements of a walked window up to which the compiler writes both its loops out."""
+
+
 def _windows(layer: Layer, features: Features) -> Counts:
     (in_h, in_w, channels), (out_h, out_w, _) = layer.image, layer.output_image
     (kernel_h, kernel_w), (stride_y, stride_x) = layer.kernel, layer.stride
@@ -134,9 +138,12 @@ def _slides(layer: Layer) -> bool:
 
 
 def _sizes(layer: Layer, variant: Variant | None, features: Features) -> str:
-    """How windows are gone through, and whether lanes are filled."""
+    """How windows are gone through, which are unrolled, and whether lanes are filled."""
     lanes = " lanes=1" if lane_groups(layer, features) == layer.image[2] else ""
-    return f" windows={'slide' if _slides(layer) else 'walk'}{lanes}"
+    walk = "short" if layer.kernel[0] * layer.kernel[1] <= WRITTEN_OUT else "walk"
+    (kernel_h, kernel_w), (stride_y, stride_x) = layer.kernel, layer.stride
+    windows = f"{'slide' if _slides(layer) else walk} kernel={kernel_h}x{kernel_w} stride={stride_y}x{stride_x}"
+    return f" windows={windows}{lanes}"
 
 
 POOL = OpCost(PARTS, count, price, sizes=_sizes)

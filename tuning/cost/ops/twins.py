@@ -61,6 +61,13 @@ def is_single(layer: Layer) -> bool:
     return layer.row.is_weighted and layer.weights is not None and channels_of(layer).rescale == "single"
 
 
+def _ends(layer: Layer) -> str:
+    """How outputs are made, for the name of a family: rounded once, cut to less than their type holds."""
+    scheme = layer.scheme
+    cut = scheme is not None and (scheme.low, scheme.high) != (layer.type.low, layer.type.high)
+    return f"{' rescale=single' if is_single(layer) else ''}{' cut=1' if cut else ''}"
+
+
 def twinned(op: OpCost, epilogue: Mapping[str, float]) -> OpCost:
     """The cost of an operation with zero points by that of its twin `op`, `groups` and `samples` times."""
 
@@ -81,6 +88,6 @@ def twinned(op: OpCost, epilogue: Mapping[str, float]) -> OpCost:
         return op.as_compiled(twin_of(layer), variant)
 
     def sizes(layer: Layer, variant: Variant | None, features: Features) -> str:
-        return op.sizes(twin_of(layer), variant, features) + (" rescale=single" if is_single(layer) else "")
+        return op.sizes(twin_of(layer), variant, features) + _ends(layer)
 
     return OpCost(op.parts, count, price, as_compiled, sizes, op.not_in_packing, op.effort)
