@@ -76,8 +76,15 @@ def _layer(op: str, rng: np.random.Generator) -> Layer:
     channels = np.moveaxis(weights, -1, 0) if op == "depthwise_conv2d" else weights
     spread = 80 * np.sqrt((channels.reshape(count, -1).astype(float) ** 2).sum(1)) + 1
     bias = _bias(-zero_point * channels.reshape(count, -1).astype(np.int64).sum(1), spread, rng)
-    multiplier, shift = zip(*(_factor(40 / one, rng) for one in spread), strict=True)
-    scheme = Affine(zero_point, _zero_point(rng), multiplier, shift, *_limits(rng))
+    factors = [40 / one for one in spread]
+    if rng.random() < 0.6:  # what lets a kernel take a shorter way
+        pairs = [quantize_multiplier(one) for one in factors]
+    else:
+        pairs, bias = [_factor(one, rng) for one in factors], _at_ends(bias, rng)
+    multiplier, shift = zip(*pairs, strict=True)
+    out = _zero_point(rng)
+    limits = (out, 127) if rng.random() < 0.4 else _limits(rng)  # a ReLU
+    scheme = Affine(zero_point, out, multiplier, shift, *limits)
     return replace(layer, weights=weights, bias=bias, scheme=scheme)
 
 
@@ -91,8 +98,12 @@ def _weights(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
 
 
 def _bias(folded: np.ndarray, spread: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Such as leaves sums near 0, though the zero point moves them; one channel in ten at the ends of 32 bits."""
-    bias = (rng.normal(0, spread) - folded).astype(np.int32)
+    """Such as leaves sums near 0, though the zero point moves them."""
+    return (rng.normal(0, spread) - folded).astype(np.int32)
+
+
+def _at_ends(bias: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """One channel in ten at the ends of 32 bits."""
     ends = rng.choice(np.array([-(2**31), 2**31 - 1], np.int32), bias.shape)
     return np.where(rng.random(bias.shape) < 0.1, ends, bias)
 
