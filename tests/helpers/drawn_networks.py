@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import tuning
-from cmsisnn_x.graph import Graph
+from cmsisnn_x.affine import Affine
+from cmsisnn_x.graph import Graph, Node
 from cmsisnn_x.layers import Layer
 from helpers.int8 import Builder, valid_conv
 from helpers.plans import chain
@@ -165,7 +167,18 @@ def _graph(rng: Random) -> Graph:
             x = b.dense(f"fc{at}", x, rng.choice((2, 5, 10, 12, 16, 33, 64, rng.randrange(1, 100))))
         if rng.random() < 0.6:
             x = b.softmax("prob", x)
+    b.nodes = [_as_converted(rng, node) for node in b.nodes]
     return b.graph(x)
+
+
+def _as_converted(rng: Random, node: Node) -> Node:
+    """A node whose outputs are cut as converters of files have it: by a ReLU at the lowest byte, hardly else."""
+    layer, kind = node.layer, rng.random()
+    if not layer.row.is_weighted or not isinstance(layer.scheme, Affine):
+        return node
+    zero, high = (-128, 127) if kind < 0.65 else (5, 127) if kind < 0.9 else (-128, 90)
+    scheme = replace(layer.scheme, output_zero_point=zero, low=-128, high=high)
+    return replace(node, layer=replace(layer, scheme=scheme))
 
 
 def layers_of(models: Sequence[tuning.Model]) -> list[Layer]:

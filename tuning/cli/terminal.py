@@ -135,7 +135,7 @@ def flash_note(plan: Plan) -> str:
     if plan.cycles_are == "emulated":
         return ", as compiled"
     most, likely = plan.totals["flash_bytes"], plan.totals["likely_flash_bytes"]
-    return f"; code is estimated, at its longest: likely {likely:,} in all" if likely < most else ""
+    return f"; code is estimated, with a margin: likely {likely:,} in all" if likely < most else ""
 
 
 def _left_out(plan: Plan, out: Console) -> set[str]:
