@@ -128,7 +128,12 @@ def _coefficients(
     if not own:
         priors = np.array([ops.price(layer, variant, features, target.timing) for variant in families.values()])
     table = np.array(
-        [found.of(name, fitted.prior(layer, variant, found, features, core)) for name, variant in families.items()]
+        [
+            found.families[name]
+            if name in found.families
+            else found.of(name, fitted.prior(layer, variant, found, features, core))
+            for name, variant in families.items()
+        ]
     )
     # Passes and loop turns often grow together: least squares may charge all of it to the one or the other.
     steps = [at for at, part in enumerate(ops.parts_of(layer)) if part.removeprefix("left_") in PASSES]
