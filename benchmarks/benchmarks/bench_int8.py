@@ -47,7 +47,7 @@ class _Host:
     def track_gmacs(self, what: str, isa: str) -> float:
         products = sum(layer.macs for layer in self.network.layers)
         if not products:
-            raise NotImplementedError
+            return float("nan")  # of pools; after `setup`, NotImplementedError is a failure to asv
         return products / seconds(lambda: self.network.run(self.x), 0.1) * 1e-9
 
     track_gmacs.unit = "GMAC/s"

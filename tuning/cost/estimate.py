@@ -33,7 +33,7 @@ compilers seldom place loads side by side (the RP2040's, on the paper's network)
 """
 CALL_BYTES = 14
 """Code in ``<model>_run`` of a layer's call: its arguments, their literals, the branch."""
-STACK_MARGIN = 1.25
+STACK_MARGIN = 1.35
 """Times the deepest stack that was seen of a kernel that it may be on a layer of another shape."""
 UNKNOWN_SPREAD = 0.6
 """Of the logarithm of the size of code that was never compiled."""
