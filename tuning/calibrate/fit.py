@@ -8,7 +8,7 @@ bring the input to the products in the same way, those of one group, the family 
 share what they cost, and a part that a grid hardly exercises keeps a sensible one. Kernels in C follow the counts less
 closely than those in assembly, as the compiler spills registers in one shape and not in the next: each group has its
 own noise, and a run that is far off weighs less. The error that is published is measured on layers of other shapes.
-What the fit leaves over on a convolution corrects the estimates of others that are alike (`cost.neighbours`).
+What the fit leaves over on a layer corrects the estimates of others that are alike (`cost.neighbours`).
 """
 
 from __future__ import annotations

@@ -72,12 +72,12 @@ def calibrate(
     Measurements are kept in the user's cache directory: what did not change is not emulated again.
     """
     if fetch:
-        if any((measured, plan, compiler, model, dtype)) or not target:
+        if any((measured, plan, compiler, model, dtype, op)) or not target:
             raise OptionError("--fetch: goes with --target and -o only, and needs --target")
         _fetch(target, output)
         return
     if measured is not None or plan is not None:
-        _board(measured, plan, target or [], dtype, output, compiler, model)
+        _board(measured, plan, target or [], (dtype, op), output, compiler, model)
         return
     if compiler is not None or model is not None:
         raise OptionError(f"{'--model' if compiler is None else '--compiler'}: goes with --from only")
@@ -151,15 +151,16 @@ def _board(
     measured: Path | None,
     plan: Path | None,
     targets: list[str],
-    dtype: list[str] | None,
+    parts: tuple[list[str] | None, list[str] | None],
     output: Path,
     compiler: Compiler | None,
     model: str | None,
 ) -> None:
     if measured is None or plan is None or len(targets) != 1:
         raise OptionError("--from FILE.csv goes with --plan DIR, the folder that ran, and one --target, the board")
-    if dtype:
-        raise OptionError("--dtype: does not go with --from: the folder knows its type")
+    for option, given in zip(("--dtype", "--op"), parts, strict=True):
+        if given:
+            raise OptionError(f"{option}: does not go with --from: the folder knows its own")
     if output == Path("coefficients"):
         output = Path(f"{Path(targets[0]).stem}-fitted.yaml")
     _calibrate_board(measured, plan, targets[0], output, None if compiler is None else compiler.value, model)

@@ -129,9 +129,7 @@ def _coefficients(
         priors = np.array([ops.price(layer, variant, features, target.timing) for variant in families.values()])
     table = np.array(
         [
-            found.families[name]
-            if name in found.families
-            else found.of(name, fitted.prior(layer, variant, found, features, core))
+            found.of(name, partial(fitted.prior, layer, variant, found, features, core))
             for name, variant in families.items()
         ]
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -87,10 +87,10 @@ class Coefficients:
             code=self.code.over(before.code),
         )
 
-    def of(self, name: str, prior: np.ndarray) -> np.ndarray:
+    def of(self, name: str, prior: Callable[[], np.ndarray]) -> np.ndarray:
         """Cycles of one run of each part of a family: as fitted, else what its relatives make of `prior`."""
         known = self.families.get(name)
-        return np.array(known) if known is not None else prior * np.array(self.factors(name) or 1.0)
+        return np.array(known) if known is not None else prior() * np.array(self.factors(name) or 1.0)
 
     def size_of(self, name: str) -> Sizes | None:
         """Bytes of a family, or of its nearest relatives; None where nothing like it was compiled."""
@@ -135,7 +135,7 @@ def prior(
         return own
     twin = twin_of(layer)
     mix = price(twin, variant, features, timing)
-    return np.asarray(found.of(family(twin, variant, features), mix) + (own - mix), float)
+    return np.asarray(found.of(family(twin, variant, features), lambda: mix) + (own - mix), float)
 
 
 def ancestors(name: str) -> tuple[str, str, str]:
