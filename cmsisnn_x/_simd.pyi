@@ -4,6 +4,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from .affine_linear import Linear
 from .layers import View
 
 Array = NDArray[Any]
@@ -96,7 +97,14 @@ class Executor:
     ) -> None: ...
     def element_wise(self, op: str, wide: bool, count: int, table: Array | None = None, int_bits: int = 0) -> None: ...
     def pair(
-        self, op: str, wide: bool, count: int, period: int, scheme: Scheme, samples: int = ..., once: bool = ...
+        self,
+        op: str,
+        wide: bool,
+        count: int,
+        period: int,
+        scheme: Scheme,
+        samples: int = ...,
+        linear: Linear | None = ...,
     ) -> None: ...
     def look_up(self, count: int, table: Array) -> None: ...
     def requantise(self, count: int, in_dtype: object, out_dtype: object, scheme: Scheme) -> None: ...

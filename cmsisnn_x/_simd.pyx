@@ -10,7 +10,7 @@ import os
 from cpython.buffer cimport (
     PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
 )
-from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint16_t, uintptr_t
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint16_t, uint32_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memset
 
@@ -49,9 +49,13 @@ cdef extern from "simd.h" nogil:
     ctypedef struct simd_rescaling:
         int32_t zero_point, multiplier, left, right
 
+    ctypedef struct simd_line:
+        int32_t high, low, c_high, c_low, shift, lowest, highest
+
     ctypedef struct simd_pair:
         simd_rescaling a, b, out
         int32_t left_shift, sign, low, high, is_line
+        simd_line line
 
     ctypedef struct simd_isa:
         const char *name
@@ -63,9 +67,8 @@ cdef extern from "simd.h" nogil:
         void (*relu[2])(const void *, void *, size_t) noexcept nogil
         void (*pair[2])(int, const simd_pair *, const void *, const void *, void *, size_t, size_t) noexcept nogil
 
-    void simd_find_line(simd_pair *, void (*)(int, const simd_pair *, const void *, const void *, void *, size_t, size_t) noexcept nogil) noexcept nogil
-
     int SIMD_ALIGNMENT
+    int SIMD_LINE_BITS
     const char *const *simd_built() noexcept nogil
     const simd_isa *simd_find(const char *) noexcept nogil
     const simd_isa *simd_best() noexcept nogil
@@ -205,10 +208,6 @@ cdef extern from "network.h" nogil:
 
 # A fully connected layer packs its weights from this many samples on; below, packing costs more than it saves.
 cdef Py_ssize_t PACK_SAMPLES = 4
-
-
-# A sum of so many bytes is worth looking for its line, which takes as long as 65536.
-cdef size_t LINE_ELEMENTS = 1024
 
 
 def built():
@@ -582,6 +581,20 @@ cdef class Pointers:
         free(self.data)
 
 
+cdef set_line(simd_pair *p, linear):
+    """Factors in two parts, as products of 16 bits take them, where they have so many bits behind the point."""
+    cdef:
+        int32_t left = linear.left, right = linear.right, mask = (1 << SIMD_LINE_BITS) - 1
+    if linear.shift < SIMD_LINE_BITS:
+        return
+    p.is_line = True
+    p.line.high = <int32_t>((<uint32_t>(left >> SIMD_LINE_BITS) & 0xFFFF) | <uint32_t>(right >> SIMD_LINE_BITS) << 16)
+    p.line.low = (left & mask) | ((right & mask) << 16)
+    p.line.c_high, p.line.c_low = linear.start >> SIMD_LINE_BITS, linear.start & mask
+    p.line.shift = linear.shift - SIMD_LINE_BITS
+    p.line.lowest, p.line.highest = p.low, p.high
+
+
 cdef class Executor:
     """The steps of a network, weights packed once, run by one C call.
 
@@ -663,10 +676,10 @@ cdef class Executor:
             step.packed = data
             step.int_bits = int_bits
 
-    def pair(self, str op, bint wide, size_t count, size_t period, scheme, size_t samples=1, bint once=True):
+    def pair(self, str op, bint wide, size_t count, size_t period, scheme, size_t samples=1, linear=None):
         """add, multiply, maximum, minimum; the second tensor has `period` elements and is repeated.
 
-        One that runs more than `once` is worth what makes it fast.
+        `linear` are the numbers of `affine_linear` that give the same sum of bytes.
         """
         cdef:
             simd_step *step = self._append(SIMD_PAIR, wide, count, samples)
@@ -683,8 +696,8 @@ cdef class Executor:
             p.a.zero_point, p.b.zero_point = scheme.left_zero_point, scheme.right_zero_point
         if op in ("add", "multiply"):
             p.out = rescaling(scheme.output_zero_point, scheme.multiplier, scheme.shift)
-        if op == "add" and not wide and not once and count * samples >= LINE_ELEMENTS:
-            simd_find_line(p, step.pair_of)
+        if linear is not None:
+            set_line(p, linear)
 
     def look_up(self, size_t count, table):
         """Every byte through a table of 256 entries."""

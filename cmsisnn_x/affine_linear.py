@@ -3,7 +3,7 @@
 
 There are 65,536 pairs of bytes: whether two factors, a start and a shift give the very output for each is looked at,
 not derived. Of real scales about 99 of 100 do. Where ties are common, as with scales that are small multiples of each
-other, none may: the device computes as the formula says then.
+other, none may: device and host compute as the formula says then.
 """
 
 from __future__ import annotations

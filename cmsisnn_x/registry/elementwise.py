@@ -13,17 +13,22 @@ from typing import Any
 import numpy as np
 
 from ..affine import AffineSum
-from ..affine_linear import NOT_LINEAR, linear_of
+from ..affine_linear import NOT_LINEAR, Linear, linear_of
 from ..layers import Layer
 from ..op import Op, Shape
 from ..variant import Variant
 from ._shared import AFFINE_ALIKE, ALIKE, same_shape
 
+LINEAR_ELEMENTS = 1024
+"""From which on a sum on the host is worth a look at all pairs of bytes."""
+
 
 def _pair(kind: str) -> Callable[[Any, Layer, Mapping[str, np.ndarray]], None]:
     def append(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray]) -> None:
         sizes = [prod(shape) for shape in layer.input_shapes]
-        executor.pair(kind, layer.type.bits == 16, *sizes, layer.scheme, layer.samples, once=False)
+        linear = _linear(layer) if kind == "add" and layer.samples * sizes[0] >= LINEAR_ELEMENTS else NOT_LINEAR
+        about = (layer.type.bits == 16, *sizes, layer.scheme, layer.samples)
+        executor.pair(kind, *about, None if linear is NOT_LINEAR else linear)
 
     return append
 
@@ -32,10 +37,13 @@ def _period(layer: Layer) -> dict[str, int | str]:
     return {"PERIOD": prod(layer.more_inputs[0])}
 
 
-def _sum(layer: Layer) -> dict[str, int | str]:
+def _linear(layer: Layer) -> Linear:
     assert isinstance(layer.scheme, AffineSum)
-    linear = linear_of(layer.scheme) if layer.type.bits == 8 else NOT_LINEAR
-    return {**_period(layer), **linear.macros()}
+    return linear_of(layer.scheme) if layer.type.bits == 8 else NOT_LINEAR
+
+
+def _sum(layer: Layer) -> dict[str, int | str]:
+    return {**_period(layer), **_linear(layer).macros()}
 
 
 def _byte_table(layer: Layer, variant: Variant | None) -> dict[str, np.ndarray]:

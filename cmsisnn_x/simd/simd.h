@@ -101,10 +101,6 @@ typedef struct {
     void (*pair[2])(int op, const simd_pair *p, const void *a, const void *b, void *out, size_t count, size_t period);
 } simd_isa;
 
-/* Whether a sum of bytes is a line: `pair_of` is a table's function, which is asked for all pairs. */
-void simd_find_line(simd_pair *p, void (*pair_of)(int op, const simd_pair *p, const void *a, const void *b, void *out,
-                                                  size_t count, size_t period));
-
 /* Names of the tables that were built, best first; NULL ends the list. */
 const char *const *simd_built(void);
 
