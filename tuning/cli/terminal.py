@@ -106,7 +106,7 @@ def print_plan(plan: Plan, directory: Path, *, no_color: bool = False, verbose: 
         if len(unknown) < len(plan.layers):
             out.print(
                 "Error is the median difference between estimated and emulated cycles on layers that the model was not "
-                "fitted on, without wait states, and (worst) what hardly any layer exceeds; the network's is the "
+                "fitted on, without wait states, and (worst) what hardly any of them exceeds; the network's is the "
                 "layers' added up, as if all erred to one side."
             )
         if unknown:

@@ -90,7 +90,7 @@ def findings(plan: Plan, rows: Sequence[Row]) -> list[str]:
         low, high = cycles * (1 - bar[0]), cycles * (1 + bar[0])
         said.append(
             f"Cycles are estimated: if every layer erred to one side by its median error, the sum would lie between "
-            f"{_about(low)} and {_about(high)}. Single layers have been up to "
+            f"{_about(low)} and {_about(high)}. Hardly any layer that was held out was more than "
             f"{100 * max(row.worst or 0 for row in rows):.0f} % off; emulated cycles have no such error."
         )
     elif plan.cycles_are == "emulated":

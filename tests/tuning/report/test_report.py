@@ -305,7 +305,7 @@ def test_bounds_of_the_estimate_differ_whatever_the_network_costs(plan, factor: 
         terms = {name: part * factor for name, part in item.terms.items()}
         plan = with_layer(plan, at, cycles=item.cycles * factor, terms=terms)
     plan = replace(plan, totals={**plan.totals, "cycles": plan.totals["cycles"] * factor})
-    found = re.search(r"would lie between (.+?) and (.+?)\. Single", " ".join(Page(render_report(plan)).text))
+    found = re.search(r"would lie between (.+?) and (.+?)\. Hardly", " ".join(Page(render_report(plan)).text))
     assert found
     low, high = (float(text.split()[0]) * {"K": 1e3, "M": 1e6}[text.split()[1]] for text in found.groups())
     assert low < plan.totals["cycles"] < high
