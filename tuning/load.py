@@ -6,10 +6,14 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .base.errors import ModelError
 from .base.names import model_name_problem
 from .model import Model, find_model, read_model
+
+if TYPE_CHECKING:
+    from .importers.tflite_file import FileModel
 
 TFLITE = ".tflite"
 FOREIGN = {
@@ -62,7 +66,9 @@ def load_model(
     """
     path = find_model(source)
     if _is_tflite(path):
-        return _tflite_model(path, name, arithmetic or "tflm", rewrites)
+        from .importers.tflite_file import read
+
+        return _operator_model(read(path), name, arithmetic or "tflm", rewrites)
     if path.is_dir():
         raise ModelError(f"{path}: expected a YAML or .tflite file, got a directory")
     if path.suffix.lower() in FOREIGN:
@@ -97,19 +103,21 @@ def _is_tflite(path: Path) -> bool:
         return False
 
 
-def _tflite_model(path: Path, name: str | None, arithmetic: str, rewrites: bool) -> Model:
-    from .importers.tflite_walk import import_tflite
+def _operator_model(file: FileModel, name: str | None, arithmetic: str, rewrites: bool) -> Model:
+    """A network that is written down in operators of `.tflite` files."""
+    from .importers.tflite_walk import import_operators
     from .model import graph_model
     from .model.rewrites import rewritten
 
+    path = file.path
     called = own_name(path) if name is None else name
     if problem := model_name_problem(called):
         raise ModelError(f"name: {problem}" if name is not None else f"{path}: {problem}; give it a --name")
-    found = import_tflite(path, arithmetic)
+    found = import_operators(file, arithmetic)
     graph, done = rewritten(found.graph) if rewrites else (found.graph, ())
     return graph_model(
         called, graph, path, ports=(found.inputs, found.outputs), arithmetic=arithmetic, rewrites=done,
-        source=found.file.content,
+        source=file.content,
     )  # fmt: skip
 
 

@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -16,7 +14,7 @@ from cmsisnn_x.scheme import AFFINE_TYPES
 from ..base.errors import ModelError
 from ..base.units import shape_text
 from .integer_graph import ARITHMETICS, GraphBuilder, Quantised, Refused
-from .tflite_file import FileOp, FileSubgraph, FileTensor, read
+from .tflite_file import FileModel, FileOp, FileSubgraph, FileTensor
 
 MOST_ELEMENTS = 1 << 24
 """Of all constants that are folded, and of what they are folded from."""
@@ -70,12 +68,12 @@ class MovedInput:
 class Context:
     """What is known of a file while its operators are read one after the other; converters read and write it."""
 
-    def __init__(self, path: str | os.PathLike[str], arithmetic: str) -> None:
+    def __init__(self, file: FileModel, arithmetic: str) -> None:
         if arithmetic not in ARITHMETICS:
             raise ModelError(f"arithmetic: expected {' or '.join(map(repr, ARITHMETICS))}, got {arithmetic!r}")
-        self.path = Path(path)
-        self.file = read(path)
-        self.subgraph: FileSubgraph = self.file.subgraphs[0]
+        self.path = file.path
+        self.file = file
+        self.subgraph: FileSubgraph = file.subgraphs[0]
         self.builder = GraphBuilder(arithmetic)
         self.arithmetic = arithmetic
         self.known = {
@@ -104,7 +102,7 @@ class Context:
         self.folded = 0
         """Elements of constants that were computed."""
         if len(self.subgraph.ops) > _MOST_NODES:
-            raise ModelError(f"{path}: expected at most {_MOST_NODES} operators, got {len(self.subgraph.ops)}")
+            raise ModelError(f"{self.path}: expected at most {_MOST_NODES} operators, got {len(self.subgraph.ops)}")
 
     def name(self, op: FileOp, kind: str) -> str:
         """Of a layer that an operator becomes."""

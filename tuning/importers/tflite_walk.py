@@ -26,7 +26,7 @@ from ..base.errors import ModelError
 from ..model.ports import Port
 from .integer_graph import Refused
 from .tflite_context import TYPES, Context
-from .tflite_file import FileModel, FileOp, quoted
+from .tflite_file import FileModel, FileOp, quoted, read
 from .tflite_fold import can_fold, fold
 from .tflite_ops import CONVERTERS
 from .tflite_variables import variable
@@ -99,18 +99,35 @@ def import_tflite(path: str | os.PathLike[str], arithmetic: str = "tflm") -> Imp
     ModelError
         The file is damaged, or holds what is not taken: all of it in one message.
     """
-    walk = Walk(path, arithmetic)
-    if problem := float_problem(walk.file):
-        raise ModelError(f"{path}: {problem}")
+    return import_operators(read(path), arithmetic)
+
+
+def import_operators(file: FileModel, arithmetic: str = "tflm") -> Imported:
+    """The same of a network that is written down in operators of `.tflite` files, whichever file it came in.
+
+    Parameters
+    ----------
+    file : FileModel
+        `path` is what messages name.
+    arithmetic : {"tflm", "litert"}
+
+    Raises
+    ------
+    ModelError
+        The network holds what is not taken: all of it in one message.
+    """
+    walk = Walk(file, arithmetic)
+    if problem := float_problem(file):
+        raise ModelError(f"{file.path}: {problem}")
     operations = walk.run()
     if refused := [operation for operation in operations if operation.problem]:
-        raise ModelError(refusal(Path(path), refused))
+        raise ModelError(refusal(file.path, refused))
     return walk.imported(operations)
 
 
 def operations(path: str | os.PathLike[str], arithmetic: str = "tflm") -> tuple[Operation, ...]:
     """Every operator of a file, with the reason where it is not taken."""
-    return Walk(path, arithmetic).run()
+    return Walk(read(path), arithmetic).run()
 
 
 def float_problem(file: FileModel) -> str | None:
