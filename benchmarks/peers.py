@@ -33,12 +33,13 @@ import numpy as np
 from benchmarks.mlperf import NETWORKS
 from benchmarks.onnx_writer import OnnxWriter
 from benchmarks.paper import LAYERS, POOLS, draw, macs, of_bytes, paper_network, trained
-from benchmarks.tflite_writer import Writer
 
 import tuning
 from cmsisnn_x import Network, _simd
 from cmsisnn_x.affine import Affine
 from cmsisnn_x.layers import Layer
+from tuning.importers.tflite_build import FileBuilder
+from tuning.importers.tflite_write import write
 
 Run = Callable[[], np.ndarray]
 PAIRS = 9
@@ -111,10 +112,10 @@ def by_onnx_runtime(case: Case) -> Run:
 
 def tflite_chain(layers: list[Layer]) -> bytes:
     """Activations at scale 1/128; weights at 2^-out_shift per channel, or at the factor that the scheme has."""
-    writer, first = Writer(), layers[0]
+    file, first = FileBuilder(), layers[0]
 
     def tensor(shape: tuple[int, ...], zero: int, scale: float) -> int:
-        return writer.tensor(f"t{len(writer.tensors)}", (1, *shape), [scale], zero)
+        return file.tensor(f"t{len(file.tensors)}", (1, *shape), "INT8", scale, zero)
 
     zero = first.scheme.input_zero_point if isinstance(first.scheme, Affine) else 0
     value = source = tensor(first.input_shape, zero, 1 / 128)
@@ -132,8 +133,8 @@ def tflite_chain(layers: list[Layer]) -> bytes:
             weights = layer.weights[None] if spread else layer.weights
             assert layer.bias is not None
             bias = layer.bias.astype(np.int32) << layer.bias_shift
-            inputs.append(writer.tensor(f"w{out}", weights.shape, scales, axis=3 if spread else 0, data=weights))
-            inputs.append(writer.tensor(f"b{out}", (channels,), [scale / 128 for scale in scales], data=bias))
+            inputs.append(file.tensor(f"w{out}", scale=scales, axis=3 if spread else 0, data=weights))
+            inputs.append(file.tensor(f"b{out}", scale=np.divide(scales, 128), data=bias))
         fields: dict[str, object] = {"beta": 1.0} if layer.op == "softmax" else {}
         if layer.op.endswith("2d"):
             fields = {"padding": "SAME", "stride_h": layer.stride[0], "stride_w": layer.stride[1]}
@@ -144,9 +145,9 @@ def tflite_chain(layers: list[Layer]) -> bytes:
         if layer.activation == "relu":
             fields["fused_activation_function"] = "RELU"
         code = {"max_pool2d": "MAX_POOL_2D", "avg_pool2d": "AVERAGE_POOL_2D"}.get(layer.op, layer.op.upper())
-        writer.operator(code.replace("CONV2D", "CONV_2D"), inputs, out, **fields)
+        file.op(code.replace("CONV2D", "CONV_2D"), inputs, [out], **fields)
         value = out
-    return writer.file([source], [value])
+    return write(file.file(Path("chain.tflite"), [source], [value]))
 
 
 def by_litert(case: Case) -> Run:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from .tflite_writer import Writer
+from tuning.importers.tflite_build import FileBuilder
+from tuning.importers.tflite_write import write
 
 SCALE = 0.05
 
@@ -31,12 +33,12 @@ class Network:
     """A file in the making; convolutions are followed by ReLU where nothing else is said."""
 
     def __init__(self, name: str, shape: tuple[int, ...]) -> None:
-        self.name, self.writer, self.count = name, Writer(), 0
+        self.name, self.file, self.count = name, FileBuilder(), 0
         self.input = self.value((1, *shape), 3)
 
     def value(self, shape: tuple[int, ...], zero: int, scale: float = SCALE) -> Value:
         self.count += 1
-        return Value(self.writer.tensor(f"t{self.count}", shape, [scale], zero), shape, zero, scale)
+        return Value(self.file.tensor(f"t{self.count}", shape, "INT8", scale, zero), shape, zero, scale)
 
     def weights(self, x: Value, shape: tuple[int, ...], axis: int, channels: int) -> list[int]:
         """Normal, the largest along `axis` 127, -1 of all, and a bias; factors that keep activations in their range."""
@@ -47,9 +49,9 @@ class Network:
         products = np.prod(shape) / channels
         scales = rng.uniform(0.7, 1.4, channels if axis >= 0 else 1) / (35 * products**0.5)
         name = f"w{self.count}"
-        data = self.writer.tensor(name, shape, list(scales), axis=max(axis, 0), data=integers)
+        data = self.file.tensor(name, scale=scales, axis=max(axis, 0), data=integers)
         bias = rng.integers(-2000, 2000, channels, dtype=np.int32)
-        return [data, self.writer.tensor(f"{name}_bias", (channels,), list(scales * x.scale), data=bias)]
+        return [data, self.file.tensor(f"{name}_bias", scale=scales * x.scale, data=bias)]
 
     def convolution(self, x: Value, out_ch: int, kernel: tuple[int, int], stride: int = 1, *, relu: bool = True,
                     depthwise: bool = False, same: bool = True) -> Value:  # fmt: skip
@@ -63,7 +65,7 @@ class Network:
         if depthwise:
             fields["depth_multiplier"] = 1
         inputs = [x.index, *self.weights(x, shape, 3 if depthwise else 0, out_ch)]
-        self.writer.operator("DEPTHWISE_CONV_2D" if depthwise else "CONV_2D", inputs, out.index, **fields)
+        self.file.op("DEPTHWISE_CONV_2D" if depthwise else "CONV_2D", inputs, [out.index], **fields)
         return out
 
     def separable(self, x: Value, out_ch: int, kernel: tuple[int, int] = (3, 3), stride: int = 1, *,
@@ -76,33 +78,33 @@ class Network:
         out = self.value((1, rows), -128 if relu else 5)
         if len(x.shape) > 2:
             flat = self.value((1, cols), x.zero, x.scale)
-            shape = self.writer.tensor(f"shape{self.count}", (2,), data=np.array([1, cols], np.int32))
-            self.writer.operator("RESHAPE", [x.index, shape], flat.index, new_shape=[1, cols])
+            shape = self.file.tensor(f"shape{self.count}", data=np.array([1, cols], np.int32))
+            self.file.op("RESHAPE", [x.index, shape], [flat.index], new_shape=(1, cols))
             x = flat
         inputs = [x.index, *self.weights(x, (rows, cols), -1, rows)]
         activation = "RELU" if relu else "NONE"
-        self.writer.operator("FULLY_CONNECTED", inputs, out.index, fused_activation_function=activation)
+        self.file.op("FULLY_CONNECTED", inputs, [out.index], fused_activation_function=activation)
         return out
 
     def add(self, a: Value, b: Value) -> Value:
         out = self.value(a.shape, -128, 1.4 * SCALE)
-        self.writer.operator("ADD", [a.index, b.index], out.index, fused_activation_function="RELU")
+        self.file.op("ADD", [a.index, b.index], [out.index], fused_activation_function="RELU")
         return out
 
     def average(self, x: Value) -> Value:
         _, height, width, channels = x.shape
         out = self.value((1, 1, 1, channels), x.zero, x.scale)
-        self.writer.operator("AVERAGE_POOL_2D", [x.index], out.index, padding="VALID", stride_h=height,
+        self.file.op("AVERAGE_POOL_2D", [x.index], [out.index], padding="VALID", stride_h=height,
                              stride_w=width, filter_height=height, filter_width=width)  # fmt: skip
         return out
 
     def softmax(self, x: Value) -> Value:
         out = self.value(x.shape, -128, 1 / 256)
-        self.writer.operator("SOFTMAX", [x.index], out.index, beta=1.0)
+        self.file.op("SOFTMAX", [x.index], [out.index], beta=1.0)
         return out
 
-    def file(self, x: Value) -> bytes:
-        return self.writer.file([self.input.index], [x.index])
+    def content(self, x: Value) -> bytes:
+        return write(self.file.file(Path(f"{self.name}.tflite"), [self.input.index], [x.index]))
 
 
 def image_classification() -> bytes:
@@ -113,7 +115,7 @@ def image_classification() -> bytes:
         y = net.convolution(x, out_ch, (3, 3), stride)
         y = net.convolution(y, out_ch, (3, 3), relu=False)
         x = net.add(x if stride == 1 else net.convolution(x, out_ch, (1, 1), stride, relu=False), y)
-    return net.file(net.softmax(net.dense(net.average(x), 10)))
+    return net.content(net.softmax(net.dense(net.average(x), 10)))
 
 
 def keyword_spotting() -> bytes:
@@ -122,7 +124,7 @@ def keyword_spotting() -> bytes:
     x = net.convolution(net.input, 64, (10, 4), 2)
     for _ in range(4):
         x = net.separable(x, 64)
-    return net.file(net.softmax(net.dense(net.average(x), 12)))
+    return net.content(net.softmax(net.dense(net.average(x), 12)))
 
 
 def person_detection() -> bytes:
@@ -131,7 +133,7 @@ def person_detection() -> bytes:
     x = net.convolution(net.input, 8, (3, 3), 2)
     for out_ch, stride in ((16, 1), (32, 2), (32, 1), (64, 2), (64, 1), (128, 2), *[(128, 1)] * 5, (256, 2), (256, 1)):
         x = net.separable(x, out_ch, stride=stride)
-    return net.file(net.softmax(net.dense(net.average(x), 2)))
+    return net.content(net.softmax(net.dense(net.average(x), 2)))
 
 
 def anomaly_detection() -> bytes:
@@ -140,7 +142,7 @@ def anomaly_detection() -> bytes:
     x = net.input
     for rows in (128, 128, 128, 128, 8, 128, 128, 128, 128):
         x = net.dense(x, rows, relu=True)
-    return net.file(net.dense(x, 640))
+    return net.content(net.dense(x, 640))
 
 
 def streaming_wake_word() -> bytes:
@@ -149,7 +151,7 @@ def streaming_wake_word() -> bytes:
     x = net.input
     for out_ch, taps in ((128, 3), (128, 5), (128, 10), (32, 15)):
         x = net.separable(x, out_ch, (taps, 1), same=False)
-    return net.file(net.softmax(net.dense(x, 3)))
+    return net.content(net.softmax(net.dense(x, 3)))
 
 
 NETWORKS: dict[str, Callable[[], bytes]] = {
