@@ -446,3 +446,22 @@ def test_the_kernels_that_define_an_arithmetic_give_its_bytes(path: Path, packag
             assert (op.results[own].problem, op.results[own].differing) == (None, 0), op.kind
     assert (result.network[own].problem, result.network[own].differing) == (None, 0)
     assert result.unrun == ()
+
+
+def _end(*_: object) -> None:
+    os._exit(3)
+
+
+def _described(package: Arithmetic) -> tuple[str, str, tuple[str, ...]]:
+    return "package", "1", (packages.TFLM,)
+
+
+def test_a_package_that_ends_its_process_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packages, "_described", _described)
+    monkeypatch.setattr(packages, "_run_here", _end)
+    apart = packages.Apart(Arithmetic.TFLM)
+    for _ in range(2):
+        with pytest.raises(packages.PackageError, match="it ends its own process"):
+            apart.run(packages.TFLM, packages.Piece(b"", 1, 0), [])
+    assert apart._call(os.getpid) != os.getpid()
+
