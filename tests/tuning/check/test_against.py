@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -409,11 +408,10 @@ def test_options_of_firmware_are_refused(verify: Callable[..., Any], option: lis
 
 @pytest.mark.parametrize(("package", "module"), [("litert", "ai_edge_litert"), ("tflm", "tflite_micro")])
 def test_a_package_that_is_missing_is_said_with_what_to_type(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, package: str, module: str
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str, module: str
 ) -> None:
-    for name in [name for name in sys.modules if name.startswith(f"{module}.")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, module, None)
+    (tmp_path / f"{module}.py").write_text("")  # which the package's process finds first
+    monkeypatch.syspath_prepend(tmp_path)
     done = CliRunner().invoke(app, [str(folder), "--against", package])
     assert isinstance(done.exception, tuning.TuningError)
     assert done.exception.exit_status == 2
