@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random files that remember: variables of several handles and containers, read often, assigned once, in any order."""
+"""Random files that remember: variables of several handles and containers, read and assigned often, in any order."""
 
 from __future__ import annotations
 
@@ -41,15 +41,16 @@ class _Writer:
         events = [*variables, *(int(place) for place in rng.choice(variables, 3))]
         rng.shuffle(events)
         assigned: set[int] = set()
-        for at, place in enumerate(events):
-            if place not in assigned:
-                self._read(place)
+        for place in events:
+            # One that is assigned before it is read remembers nothing.
+            if rng.random() < 0.1:
+                self._assign(place)
+                assigned.add(place)
+            self._read(place)
             for _ in range(int(rng.integers(3))):
                 self._compute()
-            # Whoever reads it no more, may be assigned at once or later.
-            if place not in events[at + 1 :] or (place not in assigned and rng.random() < 0.2):
-                if place not in assigned:
-                    self._assign(place)
+            if rng.random() < 0.4:
+                self._assign(place)
                 assigned.add(place)
         for place in variables:
             if place not in assigned:

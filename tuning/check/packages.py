@@ -2,7 +2,8 @@
 """The packages that networks with zero points are held against: LiteRT in its three kernel sets, and TFLM.
 
 They are an extra, imported here and nowhere else, and only when a `Runner` is asked for. They trust the files that they
-are given: what comes here was read by `tuning.importers.tflite_file` before.
+are given: what comes here was read by `tuning.importers.tflite_file` before. What they do not expect may end their
+process, which is therefore not ours.
 """
 
 from __future__ import annotations
@@ -12,10 +13,14 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module, metadata
-from typing import Any, Protocol
+from multiprocessing import get_context
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -26,6 +31,7 @@ from ..base.units import printable
 REFERENCE, OPTIMISED, XNNPACK, TFLM = "reference", "optimised", "XNNPACK", "TFLM"
 """Kernel sets: LiteRT's ``BUILTIN_REF``, its optimised ones without delegates, its default; a device's."""
 
+Result = TypeVar("Result")
 Samples = Sequence[Sequence[np.ndarray]]
 """For each sample the inputs, or the outputs."""
 _LEAST_ARENA = 1 << 22
@@ -69,14 +75,49 @@ class Runner(Protocol):
 
 
 def runner(package: Arithmetic) -> Runner:
-    """The installed package whose kernels define an arithmetic.
+    """The installed package whose kernels define an arithmetic, in a process of its own.
 
     Raises
     ------
     MissingToolError
         It is not installed.
     """
+    return Apart(package)
+
+
+class Apart:
+    """A package that runs in a process of its own, and in another one once it has ended that."""
+
+    def __init__(self, package: Arithmetic) -> None:
+        self._package = package
+        self._pool: ProcessPoolExecutor | None = None
+        self.name, self.version, self.kernels = self._call(_described, package)
+
+    def run(self, kernels: str, piece: Piece, samples: Samples) -> Samples:
+        return self._call(_run_here, self._package, kernels, piece, samples)
+
+    def _call(self, function: Callable[..., Result], *given: Any) -> Result:
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(1, get_context("spawn"))
+        try:
+            return self._pool.submit(function, *given).result()
+        except BrokenProcessPool:
+            self._pool = None
+            raise PackageError("it ends its own process") from None
+
+
+@cache
+def _here(package: Arithmetic) -> Runner:
     return LiteRT() if package is Arithmetic.LITERT else TFLiteMicro()
+
+
+def _described(package: Arithmetic) -> tuple[str, str, tuple[str, ...]]:
+    own = _here(package)
+    return own.name, own.version, own.kernels
+
+
+def _run_here(package: Arithmetic, kernels: str, piece: Piece, samples: Samples) -> Samples:
+    return _here(package).run(kernels, piece, samples)
 
 
 class LiteRT:

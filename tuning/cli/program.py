@@ -11,18 +11,26 @@ from inspect import Parameter, Signature
 from typing import Any, NoReturn, TypeVar, get_type_hints
 
 import typer
+from pydantic import ValidationError
 from typer.core import TyperCommand
 
 from cmsisnn_x.errors import CmsisnnError
 
-from ..base.errors import TuningError
+from ..base.errors import OptionError, TuningError
 from ..base.units import printable
 
 Options = TypeVar("Options")
+ONE_OF = " is not one of "
 
 
 class Command(TyperCommand):
-    """A command whose ``--help`` shows no value beside flags: they take none."""
+    """A command that refuses values as everything else here does, and whose ``--help`` shows none beside flags."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as problem:
+            raise OptionError(_refusal(problem)) from None
 
     def get_params(self, ctx: Any) -> Any:
         parameters = super().get_params(ctx)
@@ -30,6 +38,18 @@ class Command(TyperCommand):
             if getattr(parameter, "is_flag", False) and parameter.metavar is None:
                 parameter.metavar = ""
         return parameters
+
+
+def _refusal(problem: typer.BadParameter) -> str:
+    """What an option takes and what it got: typer shows what its validator says, which may leave out both."""
+    name = max(problem.param.opts, key=len) if problem.param is not None else "options"
+    if not isinstance(problem.__cause__, ValidationError):
+        return f"{name}: {problem.message}"
+    found = problem.__cause__.errors()[0]
+    said = found["msg"].removeprefix("Value error, ").removeprefix("Input should be ").rstrip(".")
+    said = f"a number {said}" if said.startswith(("greater", "less")) else said
+    expected = f"one of {said.partition(ONE_OF)[2]}" if ONE_OF in said else said.partition(",")[0]
+    return f"{name}: expected {expected}, got {found['input']!r}"
 
 
 def takes(options: type[Options]) -> Callable[[Callable[[Options], None]], Callable[..., None]]:

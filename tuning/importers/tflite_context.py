@@ -95,6 +95,8 @@ class Context:
         self.handles: dict[int, str] = {}
         """Tensors that stand for a variable, and its name."""
         self.reads: dict[str, Quantised] = {}
+        self.assigned: dict[str, Quantised] = {}
+        """What the operators so far left in a variable."""
         self.writes: dict[str, State] = {}
         self.initial: dict[str, np.ndarray] | None = None
         self.given: set[str] = set()

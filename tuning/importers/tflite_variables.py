@@ -56,29 +56,38 @@ def _initial(walk: Context) -> dict[str, np.ndarray]:
 
 
 def _read_variable(walk: Context, op: FileOp) -> None:
-    """What a variable held when the run began."""
+    """What the run assigned to a variable last, else what it held when the run began."""
     name = walk.handles.get(walk.source(op))
-    if name is None or name in walk.writes:
-        raise Refused("expected a variable of the file that is read before it is assigned")
+    if name is None:
+        raise Refused("expected a variable of the file")
     item = walk.quantised(walk.file_tensor(op.outputs[0]))
-    held = walk.reads.setdefault(name, replace(item, name=f"state_{len(walk.reads)}", value=None))
+    if name in walk.assigned:
+        held = walk.assigned[name]
+    else:
+        held = walk.reads.setdefault(name, replace(item, name=f"state_{len(walk.reads)}", value=None))
     if not held.is_scaled_as(item) or held.size != item.size:
-        raise Refused("a variable that is read in two ways")
+        raise Refused("expected a variable that is read as it was assigned, or read before, with the same scale")
     walk.builder.tensor(held)
     walk.become(op, held)
 
 
 def _assign_variable(walk: Context, op: FileOp) -> None:
+    """The last one of a run is what the next run begins with, if that reads it."""
     name, item = walk.handles.get(walk.source(op)), walk.input(op, 1)
-    held = walk.reads.get(name or "")
-    if held is None or name in walk.writes or not held.is_scaled_as(item) or held.size != item.size:
-        raise Refused("expected a variable that was read before, with the same scale, and is assigned once")
-    initial = _initial(walk).get(str(name))
+    if name is None:
+        raise Refused("expected a variable of the file")
+    walk.assigned[name] = item
+    held = walk.reads.get(name)
+    if held is None:
+        return
+    if not held.is_scaled_as(item) or held.size != item.size:
+        raise Refused("expected a variable that was read before with the same scale")
+    initial = _initial(walk).get(name)
     if initial is None or initial.size != held.size or initial.dtype != AFFINE_TYPES[held.type].dtype:
         raise Refused("expected a variable that CALL_ONCE fills with constants")
     written = walk.written(item, f"state_{op.index}")
     walk.given.add(written.name)
-    walk.writes[str(name)] = State(held.name, written.name, np.ascontiguousarray(initial).reshape(-1))
+    walk.writes[name] = State(held.name, written.name, np.ascontiguousarray(initial).reshape(-1))
 
 
 CONVERTERS: dict[str, Converter] = {

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -409,11 +408,10 @@ def test_options_of_firmware_are_refused(verify: Callable[..., Any], option: lis
 
 @pytest.mark.parametrize(("package", "module"), [("litert", "ai_edge_litert"), ("tflm", "tflite_micro")])
 def test_a_package_that_is_missing_is_said_with_what_to_type(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, package: str, module: str
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str, module: str
 ) -> None:
-    for name in [name for name in sys.modules if name.startswith(f"{module}.")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, module, None)
+    (tmp_path / f"{module}.py").write_text("")  # which the package's process finds first
+    monkeypatch.syspath_prepend(tmp_path)
     done = CliRunner().invoke(app, [str(folder), "--against", package])
     assert isinstance(done.exception, tuning.TuningError)
     assert done.exception.exit_status == 2
@@ -446,3 +444,22 @@ def test_the_kernels_that_define_an_arithmetic_give_its_bytes(path: Path, packag
             assert (op.results[own].problem, op.results[own].differing) == (None, 0), op.kind
     assert (result.network[own].problem, result.network[own].differing) == (None, 0)
     assert result.unrun == ()
+
+
+def _end(*_: object) -> None:
+    os._exit(3)
+
+
+def _described(package: Arithmetic) -> tuple[str, str, tuple[str, ...]]:
+    return "package", "1", (packages.TFLM,)
+
+
+def test_a_package_that_ends_its_process_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packages, "_described", _described)
+    monkeypatch.setattr(packages, "_run_here", _end)
+    apart = packages.Apart(Arithmetic.TFLM)
+    for _ in range(2):
+        with pytest.raises(packages.PackageError, match="it ends its own process"):
+            apart.run(packages.TFLM, packages.Piece(b"", 1, 0), [])
+    assert apart._call(os.getpid) != os.getpid()
+

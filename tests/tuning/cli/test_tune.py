@@ -144,6 +144,20 @@ def test_version(run) -> None:
     assert run("--version").out == f"cmsisnn-tune {__version__}\n"
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("--objective", "fast", "one of 'latency', 'sram', 'flash', 'balanced'"),
+        ("--trials", "0", "a number greater than or equal to 1"),
+        ("--seed", "1.5", "a valid integer"),
+    ],
+)
+def test_values_that_options_do_not_take(run, option: str, value: str, expected: str) -> None:
+    result = run("cifar10", option, value)
+    assert (result.status, result.out) == (2, "")
+    assert result.err == f"error: {option}: expected {expected}, got {value!r}\n"
+
+
 def test_help_names_every_option_and_the_subcommands(run) -> None:
     ran = run("--help")
     assert ran.status == 0

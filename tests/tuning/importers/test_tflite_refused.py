@@ -392,18 +392,13 @@ REFUSED: dict[str, tuple[Case, str]] = {
         replace(VARIABLES, ops=[*VARIABLES.ops[1:4], VARIABLES.ops[0], *VARIABLES.ops[4:]]),
         "CALL_ONCE (1x, first ''): expected one before every READ_VARIABLE",
     ),
-    "a variable that is read after it was assigned": (
-        replace(VARIABLES, ops=[*VARIABLES.ops[:-1], O("READ_VARIABLE", ["h"], ["top"]), VARIABLES.ops[-1]],
-                outputs=("top",)),
-        "expected a variable of the file that is read before it is assigned",
-    ),
-    "a variable that is assigned twice": (
-        replace(VARIABLES, ops=[*VARIABLES.ops, O("ASSIGN_VARIABLE", ["h", "new"])]),
-        "expected a variable that was read before, with the same scale, and is assigned once",
-    ),
     "a variable that is read in two ways": (
         replace(VARIABLES, ops=[*VARIABLES.ops[:4], O("READ_VARIABLE", ["h"], ["sum"]), *VARIABLES.ops[5:]]),
-        "a variable that is read in two ways",
+        "expected a variable that is read as it was assigned, or read before, with the same scale",
+    ),
+    "a variable that is assigned with another scale": (
+        replace(VARIABLES, ops=[*VARIABLES.ops, O("ASSIGN_VARIABLE", ["h", "sum"])]),
+        "expected a variable that was read before with the same scale",
     ),
     # Networks.
     "an operator that nobody knows": (
@@ -411,7 +406,7 @@ REFUSED: dict[str, tuple[Case, str]] = {
     ),
     "an operator without output": (
         replace(CASES["ADD alike"], ops=[*CASES["ADD alike"].ops, O("ASSIGN_VARIABLE", ["a", "b"])]),
-        "ASSIGN_VARIABLE (1x, first ''): expected a variable that was read before",
+        "ASSIGN_VARIABLE (1x, first ''): expected a variable of the file",
     ),
 }  # fmt: skip
 
