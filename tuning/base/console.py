@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The terminal as all commands use it: tables that never cut a number, and names that cannot command it."""
+"""The terminal as all commands use it: tables that never cut a number but leave out what they can spare, and names that
+cannot command it.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -37,6 +39,7 @@ class _Terminal(Console):
         return _Status(_plain(status), console=self, **options)
 
     def print(self, *objects: Any, **options: Any) -> None:
+        objects = tuple(item.within(self.width) if isinstance(item, _Table) else item for item in objects)
         needed = max((least_width(item) for item in objects if isinstance(item, Table)), default=0)
         if needed <= self.width:
             super().print(*objects, **options)
@@ -60,11 +63,13 @@ def _plain(text: Any) -> Any:
 
 
 def least_width(table: Table) -> int:
-    """Columns of text that a table of `make_table` takes if its words may wrap and its numbers may not."""
+    """Columns of text that a table takes if its words may wrap; numbers, and what it can spare, may not."""
     needed = 0
+    spare = table.spare if isinstance(table, _Table) else ()
     for column in table.columns:
         texts = [str(column.header), *map(str, column.cells)]
-        pieces = texts if column.no_wrap else [word for text in texts for word in text.split()]
+        is_whole = column.no_wrap or column.header in spare
+        pieces = texts if is_whole else [word for text in texts for word in text.split()]
         needed += max(map(len, pieces), default=0)
     return needed + 3 * len(table.columns) - 1
 
@@ -89,20 +94,45 @@ def working(what: str, *, no_color: bool = False) -> Iterator[None]:
 
 
 class _Table(Table):
-    """A table in which no text begins a line of its own."""
+    """A table in which no text begins a line of its own, and which can do without some columns."""
+
+    def __init__(self, names: Sequence[str], right: Collection[str], spare: Sequence[str]) -> None:
+        super().__init__(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
+        self.names, self.right, self.spare = tuple(names), right, tuple(spare)
+        self.lines: list[tuple[tuple[Any, ...], dict[str, Any]] | None] = []
+        """Rows, None between sections."""
+        for name in names:
+            self.add_column(
+                name,
+                justify="right" if name in right else "left",
+                no_wrap=name in right or name == names[0],
+                overflow="fold",
+            )
 
     def add_row(self, *cells: Any, **options: Any) -> None:
         cells = tuple(" ".join(cell.splitlines()) if isinstance(cell, str) else cell for cell in cells)
         super().add_row(*cells, **options)
+        self.lines.append((cells, options))
+
+    def add_section(self) -> None:
+        super().add_section()
+        self.lines.append(None)
+
+    def within(self, width: int) -> _Table:
+        """The table without as many of its spare columns as do not fit."""
+        if not self.spare or least_width(self) <= width:
+            return self
+        gone, *spare = self.spare
+        at = self.names.index(gone)
+        narrower = _Table([name for name in self.names if name != gone], self.right, spare)
+        for line in self.lines:
+            if line is None:
+                narrower.add_section()
+            else:
+                narrower.add_row(*line[0][:at], *line[0][at + 1 :], **line[1])
+        return narrower.within(width)
 
 
-def make_table(*columns: str, right: tuple[str, ...] = ()) -> Table:
-    table = _Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for name in columns:
-        table.add_column(
-            name,
-            justify="right" if name in right else "left",
-            no_wrap=name in right or name == columns[0],
-            overflow="fold",
-        )
-    return table
+def make_table(*columns: str, right: tuple[str, ...] = (), spare: Sequence[str] = ()) -> Table:
+    """A table whose columns in `right` are numbers; where it is too wide, those in `spare` go, the first one first."""
+    return _Table(columns, right, spare)

@@ -96,7 +96,7 @@ def list_records(
         counts["stale"] += _is_stale(item)
         latest[key] = max(latest.get(key, ""), item.created)
     numbers = ("evaluations", "failed", "stale")
-    table = make_table("core", "op", "compiler", *numbers, "latest", right=numbers)
+    table = make_table("core", "op", "compiler", *numbers, "latest", right=numbers, spare=["latest", "failed"])
     for key in sorted(groups):
         table.add_row(*key, *(f"{groups[key][name]:,}" for name in numbers), latest[key][:10])
     out.print(table)

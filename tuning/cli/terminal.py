@@ -29,7 +29,8 @@ ENERGY_LIMITS = (
 
 def print_targets() -> None:
     """The shipped cores and boards."""
-    table = make_table("target", "core", "clock", "SRAM", "flash", "what it is", right=("clock", "SRAM", "flash"))
+    numbers, title = ("clock", "SRAM", "flash"), "what it is"
+    table = make_table("target", "core", *numbers, title, right=numbers, spare=[title])
     found = [load_target(name) for name in list_targets()]
     for item in sorted(found, key=lambda t: (not t.is_core, t.core, t.name)):
         clock = f"{item.clock_hz / 1e6:g} MHz" if item.clock_hz else "-"
@@ -45,7 +46,7 @@ def print_targets() -> None:
 
 def print_models() -> None:
     """The shipped example models."""
-    table = make_table("model", "input", "layers", "MAC", "file", right=("layers", "MAC"))
+    table = make_table("model", "input", "layers", "MAC", "file", right=("layers", "MAC"), spare=["file"])
     for name, path in list_models().items():
         model = load_model(path)
         table.add_row(

@@ -352,7 +352,7 @@ def _print_verification(result: Verification, no_color: bool) -> None:
     flags = " ".join(firmware.cflags)
     out.print(f"{firmware.model} for {firmware.core}, priced for {result.target}, {result.compiler}, {flags}")
     numbers = ("instructions", "cycles", "MAC/cycle", "plan")
-    table = make_table("layer", "op", *numbers, "bytes", right=numbers)
+    table = make_table("layer", "op", *numbers, "bytes", right=numbers, spare=["op", "instructions"])
     for layer in result.layers:
         rate = f"{layer.macs / layer.cycles:.3f}" if layer.macs else "-"
         plan = f"{layer.estimated_cycles:,}" if layer.estimated_cycles is not None else "-"

@@ -307,6 +307,23 @@ def test_no_table_cuts_a_number(width: int) -> None:
     assert max(map(len, text.splitlines())) <= max(width, least_width(table))
 
 
+@pytest.mark.parametrize(
+    ("width", "kept"), [(60, "layer op cycles"), (45, "layer cycles"), (200, "layer op cycles path")]
+)
+def test_what_a_table_can_spare_goes_before_it_breaks(width: int, kept: str) -> None:
+    table = make_table("layer", "op", "cycles", "path", right=("cycles",), spare=["path", "op"])
+    table.add_row("a_long_name_of_a_layer", "depthwise_conv2d", "123,456,789", "/a/path/that/does/not/fit/beside/it")
+    table.add_section()
+    table.add_row("network", "", "123,456,789", "", style="bold")
+    out = _Terminal(file=io.StringIO(), width=width)
+    out.print(table)
+    lines = [line for line in out.file.getvalue().splitlines() if line.strip()]  # type: ignore[attr-defined]
+    assert lines[0].split() == kept.split()
+    assert max(map(len, lines)) <= width
+    assert len(lines) == 4  # a head, a rule, a line for each row: nothing wraps
+    assert len(table.columns) == 4
+
+
 @pytest.mark.parametrize("arguments", [[], ["-q"], ["--json"]])
 def test_the_option(monkeypatch, capfd, tmp_path, arguments: list[str]) -> None:
     monkeypatch.chdir(tmp_path)
