@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``cmsisnn-quantize``: a float ONNX model and calibration data give a q7 or q15 model file."""
+"""``cmsisnn-quantize``: a float ONNX model and calibration data give a quantised network, in any of the schemes."""
 
 from __future__ import annotations
 
@@ -25,11 +25,32 @@ app = typer.Typer(
 )
 
 
+class Scheme(StrEnum):
+    """The arithmetic of the network."""
+
+    INT8 = "int8"
+    INT16X8 = "int16x8"
+    Q7 = "q7"
+    Q15 = "q15"
+
+    @property
+    def is_pow2(self) -> bool:
+        return self in (Scheme.Q7, Scheme.Q15)
+
+
 class Dtype(StrEnum):
     """Type of activations and weights."""
 
     Q7 = "q7"
     Q15 = "q15"
+
+
+class Ranges(StrEnum):
+    """How ranges of activations are chosen."""
+
+    MSE = "mse"
+    MINMAX = "minmax"
+    PERCENTILE = "percentile"
 
 
 class Method(StrEnum):
@@ -69,26 +90,48 @@ def quantize_command(
         typer.Option(
             "--output",
             "-o",
-            metavar="MODEL.yaml",
-            help="Model file to write; the weights go beside it. Default: the ONNX file's name, here.",
+            metavar="FILE",
+            help="File to write: MODEL.yaml of q7 and q15, the weights go beside it; MODEL.tflite of int8 and int16x8. "
+            "Default: the ONNX file's name, here.",
             show_default=False,
         ),
     ] = None,
-    dtype: Annotated[Dtype, typer.Option(help="Type of activations and weights.")] = Dtype.Q7,
+    scheme: Annotated[
+        Scheme | None,
+        typer.Option(
+            help="int8: LiteRT's, a scale and zero point for each tensor, a weight scale for each output channel. "
+            "int16x8: the same with int16 activations. q7, q15: powers of two. Default: int8 where the output is a "
+            ".tflite file, else q7.",
+            show_default=False,
+        ),
+    ] = None,
+    dtype: Annotated[
+        Dtype | None, typer.Option(help="The older name of --scheme, for q7 and q15.", show_default=False)
+    ] = None,
+    ranges: Annotated[
+        Ranges | None,
+        typer.Option(
+            help="Of int8 and int16x8. minmax: nothing saturates. percentile: 0.01 % does at each end. mse: the least "
+            "error of each layer, unless minmax is better for the network. Default: mse.",
+            show_default=False,
+        ),
+    ] = None,
     method: Annotated[
-        Method,
+        Method | None,
         typer.Option(
-            help="max: nothing saturates. error: least error of each layer, channels equalised. search: then bits move "
-            "as long as accuracy does not drop, and biases take up mean errors."
+            help="Of q7 and q15. max: nothing saturates. error: least error of each layer, channels equalised. search: "
+            "then bits move as long as accuracy does not drop, and biases take up mean errors. Default: search.",
+            show_default=False,
         ),
-    ] = Method.SEARCH,
+    ] = None,
     softmax: Annotated[
-        Softmax,
+        Softmax | None,
         typer.Option(
-            help="probabilities: those of base e. answers: most fraction bits, least ties. auto: the fewest fraction "
-            "bits that lose no answer."
+            help="Of q7 and q15. probabilities: those of base e. answers: most fraction bits, least ties. auto: the "
+            "fewest fraction bits that lose no answer. Default: auto.",
+            show_default=False,
         ),
-    ] = Softmax.AUTO,
+    ] = None,
     test: Annotated[
         list[Path] | None,
         typer.Option(metavar="DATA.npz", help="More data to print the accuracy on, held out.", show_default=False),
@@ -107,24 +150,26 @@ def quantize_command(
         typer.Option("--version", callback=show_version(PROGRAM), is_eager=True, help="Print the version, and exit."),
     ] = False,
 ) -> None:
-    """Quantise a float ONNX model to power-of-two scales: formats, shifts and integer weights for cmsisnn-tune."""
+    """Quantise a float ONNX model for cmsisnn-tune: scales or formats for every tensor, and integer weights."""
     from ..importers.onnx_reader import identifier, load_onnx
 
-    output = Path(f"{identifier(model.stem)}.yaml") if output is None else output
+    chosen = _scheme(scheme, dtype, output)
+    if output is None:
+        output = Path(f"{identifier(model.stem)}{'.yaml' if chosen.is_pow2 else '.tflite'}")
     files = [model, calibration, *(test or [])]
-    _check_output(output, files)
+    _check_output(output, chosen, files)
+    given = {"method": method, "softmax": softmax, "ranges": ranges}
+    options = _options(chosen, {key: value.value for key, value in given.items() if value is not None})
     network = load_onnx(model, name or identifier(output.stem))
 
+    from ..quantize import quantize_model
     from ..quantize.data import load_data
-    from ..quantize.quantizer import quantize_network
     from ..quantize.result import evaluate
 
     data = load_data(calibration)
     held_out = {str(path): load_data(path) for path in test or []}
     with _status(quiet or as_json, no_color) as progress:
-        result = quantize_network(
-            network, data, dtype=dtype.value, method=method.value, softmax=softmax.value, progress=progress
-        )
+        result = quantize_model(network, data, chosen.value, progress=progress, **options)
         tests = {path: evaluate(result, samples) for path, samples in held_out.items()}
     result.save(output)
     if quiet and not as_json:
@@ -137,13 +182,36 @@ def quantize_command(
         quantize_table.print_result(result, output, tests, no_color=no_color)
 
 
-def _check_output(output: Path, inputs: list[Path]) -> None:
-    if output.suffix not in (".yaml", ".yml") or output.is_dir():
-        raise OptionError(f"--output: expected a file name ending in .yaml, got {str(output)!r}")
-    for written in (output, output.with_name(f"{output.stem}.npz"), output.with_name(f"{output.stem}_float.npz")):
+def _scheme(scheme: Scheme | None, dtype: Dtype | None, output: Path | None) -> Scheme:
+    if scheme is not None and dtype is not None and scheme.value != dtype.value:
+        raise OptionError(f"--dtype: the older name of --scheme: expected nothing beside {scheme}, got {dtype}")
+    if dtype is not None:
+        return Scheme(dtype.value)
+    if scheme is not None:
+        return scheme
+    return Scheme.INT8 if output is not None and output.suffix == ".tflite" else Scheme.Q7
+
+
+def _options(scheme: Scheme, given: dict[str, str]) -> dict[str, Any]:
+    """Those that are given, which have to be those of the scheme."""
+    own = ("method", "softmax") if scheme.is_pow2 else ("ranges",)
+    for name in given:
+        if name not in own:
+            raise OptionError(f"--{name}: expected nothing with {scheme}, got {given[name]}; it is an option of others")
+    return dict(given)
+
+
+def _check_output(output: Path, scheme: Scheme, inputs: list[Path]) -> None:
+    endings = (".yaml", ".yml") if scheme.is_pow2 else (".tflite",)
+    if output.suffix not in endings or output.is_dir():
+        raise OptionError(f"--output: expected a file name ending in {endings[0]} for {scheme}, got {str(output)!r}")
+    written = [output]
+    if scheme.is_pow2:
+        written += [output.with_name(f"{output.stem}.npz"), output.with_name(f"{output.stem}_float.npz")]
+    for one in written:
         for given in inputs:
-            if written.resolve() == given.resolve():
-                raise OptionError(f"--output: {written} would overwrite {given}; choose another name or folder")
+            if one.resolve() == given.resolve():
+                raise OptionError(f"--output: {one} would overwrite {given}; choose another name or folder")
 
 
 @contextmanager

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a trained float network to a q7 or q15 model file: ``cmsisnn-quantize``, and ``tuning.quantize(...)``.
+"""From a trained float network to int8, 16x8, q7 or q15: ``cmsisnn-quantize``, and ``tuning.quantize(...)``.
 
 ::
 
@@ -14,8 +14,16 @@
 dtype('int8')
 >>> result.save("build/tiny.yaml")                                          # doctest: +SKIP
 
-A number with `f` fraction bits stands for ``integer / 2**f``. With `fx`, `fw`, `fb` and `fy` those of a layer's input,
-weights, bias and output, a product has ``fx + fw`` of them, hence::
+A *scheme* is the arithmetic of a network. ``int8`` and ``int16x8`` are LiteRT's: a scale and a zero point for each
+activation tensor (zero points 0 in int16), int8 weights with a scale for each output channel, and a ``.tflite`` file:
+
+>>> result = tuning.quantize(layers, rng.uniform(0, 1, (50, 8)), "int8", name="tiny")
+>>> result.model.inputs[0].dtype
+dtype('int8')
+>>> result.save("build/tiny.tflite")                                        # doctest: +SKIP
+
+``q7`` and ``q15`` are powers of two. A number with `f` fraction bits stands for ``integer / 2**f``. With `fx`, `fw`,
+`fb` and `fy` those of a layer's input, weights, bias and output, a product has ``fx + fw`` of them, hence::
 
     bias_shift = fx + fw - fb          out_shift = fx + fw - fy
 
@@ -66,12 +74,16 @@ if TYPE_CHECKING:
 
     from ..importers.float_network import FloatLayer, FloatNetwork
     from ..importers.onnx_reader import load_onnx
+    from .affine_quantizer import quantize_affine
+    from .affine_result import AffineQuantized
     from .data import Data, load_data
     from .quantizer import quantize_network
     from .reference import Reference, load_reference
     from .result import Quantized, evaluate
 
 __all__ = [
+    "SCHEMES",
+    "AffineQuantized",
     "Data",
     "FloatLayer",
     "FloatNetwork",
@@ -81,11 +93,15 @@ __all__ = [
     "load_data",
     "load_onnx",
     "load_reference",
+    "quantize_affine",
     "quantize_model",
     "quantize_network",
 ]
 
+SCHEMES = ("int8", "int16x8", "q7", "q15")
+
 _HOME = {
+    "AffineQuantized": ".affine_result",
     "Data": ".data",
     "FloatLayer": "..importers.float_network",
     "FloatNetwork": "..importers.float_network",
@@ -95,6 +111,7 @@ _HOME = {
     "load_data": ".data",
     "load_onnx": "..importers.onnx_reader",
     "load_reference": ".reference",
+    "quantize_affine": ".affine_quantizer",
     "quantize_network": ".quantizer",
 }
 
@@ -102,13 +119,14 @@ _HOME = {
 def quantize_model(
     network: FloatNetwork | Iterable[Mapping[str, Any]] | str | os.PathLike[str] | Any,
     calibration: Data | np.ndarray | tuple[np.ndarray, np.ndarray] | str | os.PathLike[str],
-    dtype: str = "q7",
+    scheme: str | None = None,
     *,
+    dtype: str | None = None,
     input_shape: tuple[int, ...] | None = None,
     name: str | None = None,
     **options: Any,
-) -> Quantized:
-    """``tuning.quantize(...)``: formats and integer weights for a float network.
+) -> Quantized | AffineQuantized:
+    """``tuning.quantize(...)``: scales or formats, and integer weights, for a float network.
 
     Parameters
     ----------
@@ -117,17 +135,21 @@ def quantize_model(
         model file's shapes: ``{"op": "conv2d", "weights": w, "bias": b, "padding": 1, "activation": "relu"}``.
     calibration : ndarray, (x, y), Data, or path of an ``.npz``
         Inputs as the float model takes them, and class numbers if there are any.
-    dtype : {"q7", "q15"}
+    scheme : {"int8", "int16x8", "q7", "q15"}, optional
+        By default q7.
+    dtype : {"q7", "q15"}, optional
+        The older name of `scheme`.
     input_shape : tuple of int
         For an iterable of mappings: ``(h, w, c)`` or ``(n,)``; a fully connected first layer makes it known.
     name : str, optional
         A C identifier.
     **options
-        `method`, `softmax` and `progress` of :func:`quantize_network`.
+        `method`, `softmax` and `progress` of :func:`quantize_network`; of int8 and int16x8 `ranges` and `progress` of
+        :func:`quantize_affine`.
 
     Returns
     -------
-    Quantized
+    Quantized or AffineQuantized
         With `model`, `report`, `accuracy` and ``save(path)``.
 
     Raises
@@ -140,8 +162,8 @@ def quantize_model(
 
     from ..importers.float_network import FloatNetwork, from_layers
     from .data import load_data
-    from .quantizer import quantize_network
 
+    chosen = _scheme(scheme, dtype)
     if isinstance(network, FloatNetwork):
         built = network if name is None else replace(network, name=name)
     elif isinstance(network, str | os.PathLike) or hasattr(network, "SerializeToString"):
@@ -151,7 +173,26 @@ def quantize_model(
     else:
         built = from_layers(list(network), input_shape, name or "model")
     data = load_data(calibration) if isinstance(calibration, str | os.PathLike) else calibration
-    return quantize_network(built, data, dtype=dtype, **options)
+    if chosen in ("q7", "q15"):
+        from .quantizer import quantize_network
+
+        return quantize_network(built, data, dtype=chosen, **options)
+    from .affine_quantizer import quantize_affine
+
+    return quantize_affine(built, data, scheme=chosen, **options)
+
+
+def _scheme(scheme: str | None, dtype: str | None) -> str:
+    from ..base.errors import OptionError
+
+    if scheme is not None and dtype is not None and scheme != dtype:
+        raise OptionError(f"dtype: the older name of scheme: expected nothing beside {scheme!r}, got {dtype!r}")
+    if dtype is not None and dtype not in ("q7", "q15"):
+        raise OptionError(f"dtype: expected q7 or q15, got {dtype!r}")
+    chosen = scheme or dtype or "q7"
+    if chosen not in SCHEMES:
+        raise OptionError(f"scheme: expected one of {', '.join(SCHEMES)}, got {chosen!r}")
+    return chosen
 
 
 def __getattr__(name: str) -> Any:

@@ -28,22 +28,16 @@ from .fixed_point import (
 from .formats import BITS, to_integers
 from .observe import Observed, Progress
 from .reference import Reference
-from .result import CHUNK, LayerReport, Quantized, Score, beyond, compare, decibels, noise, show_score
-from .rewrites import equalised, fold_clips, fold_softmax
+from .result import CHUNK, LayerReport, Quantized, Score, beyond, compare, decibels, is_better, noise, show_score
+from .rewrites import EQUALISED, equalised, fold_clips, fold_softmax
 from .softmax import settle_softmax
 
 __all__ = ["ACCUMULATOR_MAX", "METHODS", "SOFTMAX", "Progress", "quantize_network", "worst_accumulator"]
 
 METHODS = ("max", "error", "search")
 SOFTMAX = ("auto", "probabilities", "answers")
-NOISE_PER_STEP = 1.0
-"""Decibels that a step of the search may cost if it gains answers."""
 EXTRA_BITS = 2
 """Fraction bits beyond those that avoid all saturation which are tried: a few outliers may saturate."""
-
-EQUALISED = (
-    "channels are equalised: what one layer's output channel was scaled by, the next layer's input channel undoes"
-)
 
 
 def quantize_network(
@@ -106,7 +100,7 @@ def quantize_network(
     if method != "max":
         other = _Search(equalised(lowered), calibration, dtype, found.seen.progress)
         other_formats = other.start(method)
-        if _is_better(other.score(other_formats), found.score(formats)):
+        if is_better(other.score(other_formats), found.score(formats)):
             found, formats = other, other_formats
             found.notes.append(EQUALISED)
     return found.finish(formats, method, softmax)
@@ -196,7 +190,7 @@ class _Search:
             new = self.score(trial, start, x, fraction)
         except OutOfRangeError:
             return score
-        if not _is_better(new, score):
+        if not is_better(new, score):
             return score
         formats.input, formats.weights, formats.output = trial.input, trial.weights, trial.output
         return new
@@ -247,16 +241,8 @@ class _Search:
             (item,) = self.fixed_point.fix(formats, index, index + 1, fraction)
             x, fraction = Network([item.layer]).run(x), item.output
             sample = self.seen.truth[index]
-        if not _is_better(self.score(formats), score):
+        if not is_better(self.score(formats), score):
             self.fixed_point.biases = before
-
-
-def _is_better(new: Score, old: Score) -> bool:
-    """No answer lost, and less noise; or answers gained, for which a little more noise is a fair price.
-
-    A few labels can be matched by chance: answers alone would let the noise grow.
-    """
-    return new[0] >= old[0] and (new[1] > old[1] or (new[0] > old[0] and new[1] > old[1] - NOISE_PER_STEP))
 
 
 def _outcome(fixed_point: FixedPoint, formats: Formats, notes: list[str]) -> Quantized:

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import isinf, isnan, log10
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 Score = tuple[float, float]
 """Share of right answers, and decibels of signal over noise."""
 
+NOISE_PER_STEP = 1.0
+"""Decibels that a step of the search may cost if it gains answers."""
 CHUNK = 256
 """Samples that are run at once."""
 
@@ -92,6 +94,11 @@ class Quantized:
         """``"q7"`` or ``"q15"``."""
         return self.layers[0].dtype
 
+    @property
+    def scheme(self) -> str:
+        """The same: of powers of two, the type says it all."""
+        return self.dtype
+
     @cached_property
     def model(self) -> Model:
         """As :func:`tuning.load_model` would give it."""
@@ -116,16 +123,35 @@ class Quantized:
 
         return files.save(self, path)
 
+    def evaluate(self, data: Data) -> dict[str, Any]:
+        """How it does on other data: ``samples``, ``accuracy`` and ``agreement``."""
+        reference, network = self.reference, Network(self.layers)
+        in_float, fixed = [], []
+        reference.channels_last(data.x, data.name)
+        for start in range(0, len(data.x), CHUNK):
+            part = data.x[start : start + CHUNK]
+            *_, (_, out) = reference.tensors(part)
+            in_float.append(out.reshape(len(part), -1))
+            fixed.append(network.run(reference.quantize(part)).reshape(len(part), -1))
+        outputs = {"float": np.concatenate(in_float), self.dtype: np.concatenate(fixed)}
+        return {"samples": len(data.x), **compare(outputs, self.layers, data.y)}
+
     def __str__(self) -> str:
         return as_text(self)
 
 
-def evaluate(result: Quantized, data: Data) -> dict[str, Any]:
+class Evaluable(Protocol):
+    """A quantised network of whatever scheme."""
+
+    def evaluate(self, data: Data) -> dict[str, Any]: ...
+
+
+def evaluate(result: Evaluable, data: Data) -> dict[str, Any]:
     """How a quantised network does on other data.
 
     Parameters
     ----------
-    result : Quantized
+    result : Quantized or AffineQuantized
     data : Data
         Samples as the float model takes them.
 
@@ -134,16 +160,7 @@ def evaluate(result: Quantized, data: Data) -> dict[str, Any]:
     dict
         ``samples``; ``accuracy``: as :attr:`Quantized.accuracy`; ``agreement``: as :attr:`Quantized.agreement`.
     """
-    reference, network = result.reference, Network(result.layers)
-    in_float, fixed = [], []
-    reference.channels_last(data.x, data.name)
-    for start in range(0, len(data.x), CHUNK):
-        part = data.x[start : start + CHUNK]
-        *_, (_, out) = reference.tensors(part)
-        in_float.append(out.reshape(len(part), -1))
-        fixed.append(network.run(reference.quantize(part)).reshape(len(part), -1))
-    outputs = {"float": np.concatenate(in_float), result.dtype: np.concatenate(fixed)}
-    return {"samples": len(data.x), **compare(outputs, result.layers, data.y)}
+    return result.evaluate(data)
 
 
 def compare(outputs: dict[str, np.ndarray], layers: tuple[Layer, ...], y: np.ndarray | None) -> dict[str, Any]:
@@ -174,9 +191,25 @@ def noise(truth: np.ndarray, integers: np.ndarray, fraction: int) -> float:
     return float(np.square(error).sum())
 
 
+def is_better(new: Score, old: Score) -> bool:
+    """No answer lost, and less noise; or answers gained, for which a little more noise is a fair price.
+
+    A few labels can be matched by chance: answers alone would let the noise grow.
+    """
+    return new[0] >= old[0] and (new[1] > old[1] or (new[0] > old[0] and new[1] > old[1] - NOISE_PER_STEP))
+
+
+def signal_to_noise(truth: np.ndarray, values: np.ndarray) -> float:
+    """Ratio in dB of a tensor and what stands for it; infinite where they are equal."""
+    return _ratio(truth, float(np.square(values - truth, dtype=np.float64).sum()))
+
+
 def decibels(truth: np.ndarray, integers: np.ndarray, fraction: int) -> float:
     """Signal-to-noise ratio of integers with `fraction` bits."""
-    error = noise(truth, integers, fraction)
+    return _ratio(truth, noise(truth, integers, fraction))
+
+
+def _ratio(truth: np.ndarray, error: float) -> float:
     signal = float(np.square(truth, dtype=np.float64).sum())
     if error == 0:
         return float("inf")

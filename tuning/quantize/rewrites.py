@@ -14,6 +14,9 @@ from .formats import BITS
 
 EQUALISING_ROUNDS = 20
 LARGEST_FACTOR = 256.0
+EQUALISED = (
+    "channels are equalised: what one layer's output channel was scaled by, the next layer's input channel undoes"
+)
 
 
 def origin(layers: tuple[FloatLayer, ...], index: int) -> int | None:
@@ -140,3 +143,21 @@ def _by_input(layer: FloatLayer, channels: int) -> np.ndarray:
     """Weights by channel of the input; a dense layer's columns are in (h, w, c) order."""
     assert layer.weights is not None
     return np.moveaxis(layer.weights.reshape(-1, channels), -1, 0)
+
+
+def fuse_relus(network: FloatNetwork) -> FloatNetwork:
+    """The same network, each ReLU behind a layer with weights inside it, also past maximum pools."""
+    layers = list(network.layers)
+    index = 1
+    while index < len(layers):
+        start = index - 1
+        while start > 0 and layers[start].op == "max_pool2d":
+            start -= 1
+        if layers[index].op == "relu" and layers[start].row.is_weighted:
+            ends = [clip for clip in (layers[start].clip, layers[index].clip) if clip is not None]
+            keys = {**layers[start].keys, "activation": "relu"}
+            layers[start] = replace(layers[start], keys=keys, clip=min(ends) if ends else None)
+            del layers[index]
+        else:
+            index += 1
+    return replace(network, layers=tuple(layers))

@@ -1,0 +1,367 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Quantisation to scales and zero points: int8 and int16x8."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tuning
+from cmsisnn_x import Network
+from helpers.onnx_models import model, node, save
+from tuning import ModelError, OptionError
+from tuning.base.options import Arithmetic
+from tuning.check.packages import Piece, runner
+from tuning.importers.float_network import FloatNetwork, from_layers
+from tuning.importers.tflite_file import read
+from tuning.importers.tflite_walk import import_operators
+from tuning.quantize import AffineQuantized, evaluate, load_data, load_onnx, quantize_affine
+from tuning.quantize.operators import integer_weights
+from tuning.quantize.scales import RANGES, TYPES, Scale, ranges_of, spanning
+
+MODELS = Path(__file__).resolve().parents[3] / "configs" / "models"
+SCHEMES = pytest.mark.parametrize("scheme", TYPES)
+INPUT = (12, 11, 2)
+LEAST_DB = {"int8": 25.0, "int16x8": 35.0}
+
+
+def rng_of(seed: int) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def network(seed: int = 3, **last: Any) -> FloatNetwork:
+    """Every operation, padding of every kind, and a ReLU that stands alone."""
+    rng = rng_of(seed)
+
+    def draw(*shape: int, scale: float = 1.0) -> np.ndarray:
+        return rng.normal(0, scale, shape)
+
+    return from_layers(
+        [
+            {"op": "conv2d", "name": "a", "weights": draw(8, 3, 3, 2, scale=0.3), "bias": draw(8, scale=0.2),
+             "activation": "relu", "padding": 1, "stride": 2},
+            {"op": "max_pool2d", "kernel": 3, "stride": 1, "padding": 1},
+            {"op": "relu", "clip": 6.0},
+            {"op": "depthwise_conv2d", "weights": draw(3, 3, 8, scale=0.4), "bias": draw(8, scale=0.2),
+             "padding": "same"},
+            {"op": "relu"},
+            {"op": "conv2d", "weights": draw(6, 1, 1, 8, scale=0.4), "activation": "relu", "clip": 1.5},
+            {"op": "avg_pool2d", "kernel": 2, "stride": 2, "ceil_mode": True},
+            {"op": "relu"},
+            {"op": "fully_connected", "weights": draw(12, 54, scale=0.2), "bias": draw(12)},
+            {"op": "tanh"},
+            {"op": "fully_connected", "weights": draw(9, 12, scale=0.5), "bias": draw(9)},
+            {"op": "sigmoid"},
+            {"op": "fully_connected", "name": "logits", "weights": draw(10, 9), "bias": draw(10), **last},
+            {"op": "softmax", "name": "prob"},
+        ],
+        INPUT,
+    )  # fmt: skip
+
+
+def samples(count: int = 64, shape: tuple[int, ...] = INPUT, seed: int = 5) -> np.ndarray:
+    return rng_of(seed).normal(0.3, 1, (count, *shape)).astype(np.float32)
+
+
+@cache
+def quantised(scheme: str, ranges: str = "mse") -> AffineQuantized:
+    return quantize_affine(network(), samples(), scheme=scheme, ranges=ranges)
+
+
+# ---------------------------------------------------------------- scales
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6), st.sampled_from(["int8", "int16"]))
+def test_a_scale_reaches_both_ends_and_zero_is_exact(one: float, other: float, type_: str) -> None:
+    low, high = min(one, other), max(one, other)
+    scale = spanning(low, high, type_)
+    assert scale.scale == np.float32(scale.scale)
+    assert scale.dequantize(scale.quantize(np.zeros(1)))[0] == 0
+    values = np.linspace(low, high, 50)
+    error = np.abs(scale.dequantize(scale.quantize(values)) - values).max()
+    # The zero point is rounded too: at an end there may be half a step more.
+    assert error <= scale.scale * 1.001 + 1e-30
+    if type_ == "int16":
+        assert scale.zero_point == 0
+
+
+def test_halves_are_rounded_away_from_zero() -> None:
+    scale = Scale("int8", 0.5, 3)
+    found = scale.quantize(np.array([0.25, -0.25, 0.75, 1e9, -1e9, 0.2]))
+    assert found.tolist() == [4, 2, 5, 127, -128, 3]
+
+
+def test_ranges_by_method() -> None:
+    values = rng_of(1).normal(0, 1, 100_000)
+    low, high = float(values.min()), float(values.max())
+    assert ranges_of(values, low, high, "minmax") == [(low, high)]
+    ((below, above),) = ranges_of(values, low, high, "percentile")
+    assert 5 <= (values < below).sum() <= 15
+    assert 5 <= (values > above).sum() <= 15
+    tried = ranges_of(values, low, high, "mse")
+    assert tried[0] == (low, high)
+    assert len(tried) > 8
+
+
+# ---------------------------------------------------------------- weights
+
+
+def dense(weights: np.ndarray) -> Any:
+    made = from_layers([{"op": "fully_connected", "name": "fc", "weights": weights}])
+    return made.geometry("q7")[0]
+
+
+@pytest.mark.parametrize("bias", [0.0, 3.0, 1e7, -1e12])
+@pytest.mark.parametrize("type_", ["int8", "int16"])
+def test_weights_are_symmetric_and_sums_fit(bias: float, type_: str) -> None:
+    weights = rng_of(2).normal(0, 1, (4, 30))
+    weights[1] *= 1e-6
+    weights[2] = 0
+    x = Scale(type_, 0.01, 5 if type_ == "int8" else 0)
+    found = integer_weights(dense(weights), weights, np.full(4, bias), x)
+    assert found.values.min() >= -127
+    assert found.values[2].any() == False  # noqa: E712
+    reach = np.abs(found.values.astype(np.int64)).sum(axis=1) * 255 + np.abs(found.bias.astype(np.int64))
+    if type_ == "int8":
+        assert reach.max() < 2**31
+    real = found.bias * found.bias_scales.astype(np.float64)
+    assert np.allclose(real, bias, rtol=1e-6, atol=float(found.bias_scales.max()))
+    assert np.allclose(found.bias_scales, np.float32(x.scale) * found.scales)
+    error = np.abs(found.real(dense(weights)) - weights).max(axis=1)
+    assert (error <= found.scales * 0.51).all()
+    if bias == 0:
+        assert np.abs(found.values[[0, 1, 3]]).max(axis=1).tolist() == [127] * 3
+        assert found.coarse == 0
+
+
+# ---------------------------------------------------------------- networks
+
+
+@SCHEMES
+@pytest.mark.parametrize("ranges", RANGES)
+def test_every_tensor_stands_for_its_float_tensor(scheme: str, ranges: str) -> None:
+    result = quantised(scheme, ranges)
+    for row in result.report:
+        assert row.snr_db > LEAST_DB[scheme], row
+    assert result.agreement == 1 or result.agreement > 0.9
+    held_out = evaluate(result, tuning.quantize.Data(samples(seed=9), None, "held out"))
+    assert held_out["agreement"] > 0.9
+
+
+@SCHEMES
+def test_scales_are_those_that_litert_asks_for(scheme: str) -> None:
+    result = quantised(scheme)
+    by_name = {row.name: row for row in result.report}
+    prob = by_name["prob"]
+    wanted = (2.0**-8, -128) if scheme == "int8" else (2.0**-15, 0)
+    assert (prob.output_scale, prob.output_zero_point) == wanted
+    for row in result.report:
+        if row.op.endswith("pool2d"):
+            assert (row.input_scale, row.input_zero_point) == (row.output_scale, row.output_zero_point)
+        if scheme == "int16x8":
+            assert row.output_zero_point == 0
+    clipped = next(row for row in result.report if row.name == "conv1")
+    assert clipped.output_scale * (255 if scheme == "int8" else 32767) <= 1.5 * (1 + 1e-6)
+
+
+@SCHEMES
+def test_rewrites_change_no_byte(tmp_path: Path, scheme: str) -> None:
+    result = quantised(scheme)
+    path, x = result.save(tmp_path / "m.tflite"), result.scales[0].quantize(samples(8))
+    for arithmetic in ("tflm", "litert"):
+        plain, rewritten = (
+            tuning.load_model(path, rewrites=on, arithmetic=arithmetic).network() for on in (False, True)
+        )
+        np.testing.assert_array_equal(plain.run(x), rewritten.run(x))
+
+
+@SCHEMES
+def test_what_is_saved_is_what_was_made(tmp_path: Path, scheme: str) -> None:
+    result = quantised(scheme)
+    path = result.save(tmp_path / "new" / "model.tflite")
+    assert path.read_bytes() == result.file.content
+    loaded = tuning.load_model(path)
+    x = result.scales[0].quantize(samples(8))
+    np.testing.assert_array_equal(loaded.network().run(x), result.model.network().run(x))
+    plans = [tuning.tune(of, tuning.load_target("cortex-m4")).to_dict() for of in (loaded, result.model)]
+    assert plans[0] == plans[1]
+    port = loaded.inputs[0]
+    assert (port.name, port.scale, port.zero_point) == ("input", result.scales[0].scale, result.scales[0].zero_point)
+    with pytest.raises(OptionError, match=r"expected a file name ending in \.tflite"):
+        result.save(tmp_path / "model.npz")
+
+
+@pytest.mark.parametrize(
+    ("package", "module"), [(Arithmetic.LITERT, "ai_edge_litert"), (Arithmetic.TFLM, "tflite_micro")]
+)
+@SCHEMES
+def test_the_packages_give_the_same_bytes(scheme: str, package: Arithmetic, module: str) -> None:
+    pytest.importorskip(module, reason=f'{module} comes with the extra: pip install ".[against]"')
+    result = quantised(scheme)
+    x = result.scales[0].quantize(samples(8))
+    run = runner(package)
+    found = run.run(run.kernels[0], Piece(result.file.content, 1, 1 << 16), [[one[None]] for one in x])
+    wanted = Network(import_operators(result.file, package.value).graph).run(x)
+    np.testing.assert_array_equal(np.stack([one[0][0] for one in found]), wanted.reshape(8, -1))
+
+
+def test_digits_lose_nothing() -> None:
+    net = load_onnx(MODELS / "digits.onnx")
+    data, test = (load_data(MODELS / f"digits_{kind}.npz") for kind in ("calibration", "test"))
+    accuracy = {}
+    for scheme in ("int8", "int16x8", "q7"):
+        accuracy[scheme] = evaluate(tuning.quantize(net, data, scheme), test)["accuracy"][scheme]
+    assert accuracy["int8"] >= accuracy["q7"]
+    assert accuracy["int16x8"] >= accuracy["int8"] - 0.003
+
+
+def test_methods_help_where_they_should() -> None:
+    """Outliers cost minmax its steps; channels of unlike strength are equalised; both are said."""
+    x = samples(200)
+    x[0, 0, 0, 0] = 400
+    errors = {kind: quantize_affine(network(), x, ranges=kind).report[0].snr_db for kind in RANGES}
+    assert errors["mse"] >= errors["minmax"]
+    unlike = from_layers(
+        [
+            {"op": "fully_connected", "weights": rng_of(1).normal(0, 1, (6, 8)) * 10.0 ** np.arange(-3, 3)[:, None],
+             "activation": "relu"},
+            {"op": "fully_connected", "weights": rng_of(2).normal(0, 1, (4, 6)) / 10.0 ** np.arange(-3, 3)},
+        ]
+    )  # fmt: skip
+    result = quantize_affine(unlike, samples(200, (8,)))
+    assert any("equalised" in note for note in result.notes)
+    assert result.report[-1].snr_db > 30
+
+
+@SCHEMES
+def test_dead_layers_one_sample_and_extreme_scales(scheme: str) -> None:
+    silent = from_layers(
+        [
+            {"op": "fully_connected", "weights": np.zeros((4, 3)), "bias": np.zeros(4), "activation": "relu"},
+            {"op": "fully_connected", "weights": np.ones((2, 4))},
+        ]
+    )
+    result = quantize_affine(silent, np.zeros((1, 3)), scheme=scheme)
+    assert not result.outputs(np.zeros((1, 3))).any()
+    for strength in (1e-20, 1e-3, 1e3, 1e15):
+        layers = [
+            {
+                "op": "fully_connected",
+                "weights": rng_of(1).normal(0, 1, (4, 3)) * strength,
+                "bias": np.ones(4) * strength,
+            },
+            {"op": "fully_connected", "weights": rng_of(2).normal(0, 1, (2, 4)) / strength},
+        ]
+        result = quantize_affine(from_layers(layers), samples(30, (3,)) * strength, scheme=scheme)
+        assert result.report[-1].snr_db > 25, strength
+
+
+def test_an_average_over_the_edge_is_refused() -> None:
+    layers = [
+        {"op": "avg_pool2d", "kernel": 3, "stride": 2, "padding": 1},
+        {"op": "fully_connected", "weights": np.ones((2, 32))},
+    ]
+    with pytest.raises(ModelError, match="pool1: an average whose windows reach over the edge"):
+        quantize_affine(from_layers(layers, (8, 8, 2)), samples(4, (8, 8, 2)))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"scheme": "int4"}, "scheme: expected one of int8, int16x8, q7, q15, got 'int4'"),
+        ({"scheme": "int8", "ranges": "best"}, "ranges: expected one of mse, minmax, percentile, got 'best'"),
+        (
+            {"scheme": "int8", "dtype": "q7"},
+            "dtype: the older name of scheme: expected nothing beside 'int8', got 'q7'",
+        ),
+        ({"dtype": "int8"}, "dtype: expected q7 or q15, got 'int8'"),
+    ],
+)
+def test_bad_options_are_one_sentence(options: dict[str, str], says: str) -> None:
+    with pytest.raises(OptionError) as raised:
+        tuning.quantize(network(), samples(4), **options)
+    assert str(raised.value) == says
+
+
+def test_scheme_and_its_older_name() -> None:
+    net, x = network(), samples(8)
+    assert tuning.quantize(net, x).scheme == tuning.quantize(net, x, "q7").dtype == "q7"
+    assert tuning.quantize(net, x, dtype="q15").scheme == "q15"
+    assert isinstance(tuning.quantize(net, x, "int8"), AffineQuantized)
+
+
+# ---------------------------------------------------------------- the command
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    rng = rng_of(4)
+    weights = {
+        "w": rng.normal(0, 0.4, (4, 2, 3, 3)).astype(np.float32),
+        "b": rng.normal(0, 0.1, 4).astype(np.float32),
+        "fc": rng.normal(0, 0.2, (64, 3)).astype(np.float32),
+    }
+    nodes = [
+        node("Conv", ["x", "w", "b"], ["a"]),
+        node("Relu", ["a"], ["b1"]),
+        node("MaxPool", ["b1"], ["c"], kernel_shape=[2, 2], strides=[2, 2]),
+        node("Flatten", ["c"], ["d"]),
+        node("Gemm", ["d", "fc"], ["y"]),
+    ]
+    save(model(nodes, weights, ("n", 2, 10, 10)), tmp_path / "my-net.onnx")
+    np.savez(tmp_path / "data.npz", x=samples(60, (2, 10, 10)), y=rng.integers(0, 3, 60))
+    return tmp_path
+
+
+def quantize(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tuning.cli.quantize", "my-net.onnx", "--calibration", "data.npz", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+
+
+@SCHEMES
+def test_the_command_writes_a_tflite_file(files: Path, scheme: str) -> None:
+    ran = quantize(files, "--scheme", scheme, "--test", "data.npz", "-o", "out/net.tflite")
+    assert ran.returncode == 0, ran.stderr
+    for text in ("SNR dB", "On data.npz, 60 samples: accuracy", f"{scheme}; same", "Written: out/net.tflite.",
+                 "cmsisnn-tune out/net.tflite"):  # fmt: skip
+        assert text in ran.stdout
+    assert [item.name for item in (files / "out").iterdir()] == ["net.tflite"]
+    assert read(files / "out" / "net.tflite").description == "cmsisnn-quantize"
+    loaded = tuning.load_model(files / "out" / "net.tflite")
+    assert loaded.inputs[0].shape == (1, 10, 10, 2)
+    ran = quantize(files, "--json", "-o", "net.tflite")
+    content = json.loads(ran.stdout)
+    assert content["scheme"] == "int8"
+    assert set(content["accuracy"]) == {"float", "int8"}
+    assert [layer["op"] for layer in content["layers"]] == ["conv2d", "max_pool2d", "fully_connected"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--scheme", "q7", "-o", "a.tflite"], "--output: expected a file name ending in .yaml for q7, got 'a.tflite'"),
+        (["--scheme", "q7", "--dtype", "q15"], "--dtype: the older name of --scheme: expected nothing beside"),
+        (["--scheme", "int8", "-o", "a.tflite", "--method", "max"], "--method: expected nothing with int8, got max"),
+        (["--scheme", "q7", "--ranges", "mse"], "--ranges: expected nothing with q7, got mse"),
+        (["--scheme", "int8", "-o", "a.tflite", "--name", "class"], "C or C++ keyword"),
+    ],
+)
+def test_bad_calls_end_in_one_sentence(files: Path, arguments: list[str], says: str) -> None:
+    before = {item.name: item.read_bytes() for item in files.iterdir()}
+    ran = quantize(files, *arguments)
+    assert ran.returncode == 2
+    assert ran.stderr.startswith("error: ")
+    assert says in ran.stderr
+    assert ran.stderr.count("\n") == 1
+    assert ran.stdout == ""
+    assert {item.name: item.read_bytes() for item in files.iterdir()} == before

@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What quantisation to zero points gives: the network in operators of `.tflite` files, and how well it does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cmsisnn_x import Network
+from cmsisnn_x.layers import Layer
+
+from ..base.errors import OptionError
+from ..base.files import write_atomically
+from ..importers.float_network import FloatNetwork
+from ..importers.tflite_file import FileModel
+from ..importers.tflite_write import write
+from . import forward
+from .data import Data
+from .operators import Operators
+from .reference import channels_last
+from .result import CHUNK, compare, shares, show_decibels
+from .scales import Scale
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..model import Model
+
+DESCRIPTION = "cmsisnn-quantize"
+
+
+@dataclass(frozen=True, eq=False)
+class Twin:
+    """The float network that the integers approximate tensor by tensor.
+
+    Attributes
+    ----------
+    network : FloatNetwork
+    layers : tuple of Layer
+        Their geometry.
+    arrays : mapping
+        ``<layer>/weights``, ``<layer>/bias`` and ``<layer>/clip`` in float32.
+    """
+
+    network: FloatNetwork
+    layers: tuple[Layer, ...]
+    arrays: Mapping[str, np.ndarray]
+
+    def channels_last(self, x: np.ndarray, name: str = "data") -> np.ndarray:
+        """Samples as the float model takes them -> ``(n, *input_shape)``, channels last."""
+        return channels_last(x, self.network.input_shape, self.network.input_layout, name)
+
+    def output(self, x: np.ndarray) -> np.ndarray:
+        """The float output for samples that are channels last."""
+        *_, (_, out) = forward.run(self.layers, self.arrays, x, self.network.softmax_base)
+        return out
+
+
+@dataclass(frozen=True)
+class AffineReport:
+    """What quantisation made of one layer; the fields are its row of the table.
+
+    `weights_scales` are the least and the largest of its output channels; `snr_db` and `saturated` are as those of
+    `LayerReport`; `coarse` counts output channels whose weights are coarser than they could be, so that the bias fits.
+    """
+
+    name: str
+    op: str
+    input_scale: float
+    input_zero_point: int
+    weights_scales: tuple[float, float] | None
+    output_scale: float
+    output_zero_point: int
+    snr_db: float
+    saturated: float | None
+    coarse: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class AffineQuantized:
+    """A network quantised to scales and zero points.
+
+    Attributes
+    ----------
+    twin : Twin
+        The float network after rewriting.
+    scheme : {"int8", "int16x8"}
+    scales : tuple of Scale
+        Of the input, then of every layer's output.
+    biases : mapping
+        ``<layer>/bias`` in float, corrected.
+    report : tuple of AffineReport
+    notes : tuple of str
+        What was rewritten or resolved, and warnings, for people.
+    samples : int
+        Calibration samples.
+    accuracy : dict of str to float
+        ``"float"`` and the scheme -> share of right answers on the calibration data; empty without labels.
+    agreement : float or None
+        Share of the calibration samples on which both networks give the same answer; None where there is no answer.
+    """
+
+    twin: Twin
+    scheme: str
+    scales: tuple[Scale, ...]
+    biases: Mapping[str, np.ndarray]
+    report: tuple[AffineReport, ...]
+    notes: tuple[str, ...]
+    samples: int
+    accuracy: dict[str, float] = field(default_factory=dict)
+    agreement: float | None = None
+
+    @property
+    def network(self) -> FloatNetwork:
+        """The float network after rewriting, which the integers approximate tensor by tensor."""
+        return self.twin.network
+
+    @cached_property
+    def file(self) -> FileModel:
+        """The network in operators of `.tflite` files, and the bytes of one."""
+        from dataclasses import replace
+
+        twin, name = self.twin, self.twin.network.name
+        operators = Operators(twin.layers, twin.arrays, twin.network.softmax_base)
+        made = operators.file(self.scales, self.biases, path=Path(f"{name}.tflite"), description=DESCRIPTION)
+        return replace(made, content=write(made))
+
+    @cached_property
+    def model(self) -> Model:
+        """As :func:`tuning.load_model` would give it."""
+        from ..load import _operator_model
+
+        return _operator_model(self.file, self.twin.network.name, "tflm", True)
+
+    @cached_property
+    def _runnable(self) -> Network:
+        return self.model.network()
+
+    def outputs(self, x: np.ndarray) -> np.ndarray:
+        """What the integers of the output stand for, of float samples that are channels last."""
+        parts = [
+            self._runnable.run(self.scales[0].quantize(x[start : start + CHUNK])).reshape(-1, *self._output_shape)
+            for start in range(0, len(x), CHUNK)
+        ]
+        return self.scales[-1].dequantize(np.concatenate(parts))
+
+    @property
+    def _output_shape(self) -> tuple[int, ...]:
+        return self.twin.layers[-1].output_shape
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write a ``.tflite`` file, by atomic rename; missing folders are made.
+
+        Raises
+        ------
+        OptionError
+            `path` does not end in ``.tflite``.
+        """
+        path = Path(path)
+        if path.suffix != ".tflite" or path.is_dir():
+            raise OptionError(f"expected a file name ending in .tflite, got {str(path)!r}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, self.file.content)
+        return path
+
+    def evaluate(self, data: Data) -> dict[str, Any]:
+        """How it does on other data: ``samples``, ``accuracy`` and ``agreement``."""
+        x = self.twin.channels_last(data.x, data.name)
+        in_float = np.concatenate([self.twin.output(x[at : at + CHUNK]) for at in range(0, len(x), CHUNK)])
+        outputs = {"float": in_float, self.scheme: self.outputs(x)}
+        flat = {kind: values.reshape(len(x), -1) for kind, values in outputs.items()}
+        return {"samples": len(x), **compare(flat, self.twin.layers, data.y)}
+
+    def __str__(self) -> str:
+        from ..base.console import console
+
+        out = console(no_color=True)
+        with out.capture() as captured:
+            print_affine_table(out, self)
+        return captured.get().rstrip()
+
+
+def print_affine_table(out: Console, result: AffineQuantized) -> None:
+    """The table per layer, and what was rewritten."""
+    from ..base.console import make_table
+
+    first = result.scales[0]
+    shape = "x".join(map(str, result.network.input_shape))
+    out.print(
+        f"{result.network.name}: input {shape} {first.type}: round(x / {first.scale:.7g}){first.zero_point:+d}, "
+        "channels last"
+    )
+    numbers = ("weight scales", "out scale", "zero point", "SNR dB", "saturated")
+    table = make_table("layer", "op", *numbers, right=numbers)
+    for row in result.report:
+        table.add_row(
+            row.name,
+            row.op,
+            "-" if row.weights_scales is None else "..".join(f"{scale:.3g}" for scale in row.weights_scales),
+            f"{row.output_scale:.4g}",
+            str(row.output_zero_point),
+            show_decibels(row.snr_db),
+            "-" if row.saturated is None else f"{row.saturated:.2%}",
+        )
+    out.print(table)
+    out.print(
+        "SNR is the integer layer's output against the float one's, errors of all layers before included; saturated: "
+        "float outputs beyond the range."
+    )
+    for note in result.notes:
+        out.print(f"- {note}")
+    samples = f"{result.samples:,} calibration sample{'s' if result.samples != 1 else ''}"
+    out.print(f"On {samples}: {shares(result.accuracy, result.agreement)}.")
