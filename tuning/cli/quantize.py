@@ -32,10 +32,18 @@ class Scheme(StrEnum):
     INT16X8 = "int16x8"
     Q7 = "q7"
     Q15 = "q15"
+    AUTO = "auto"
 
     @property
     def is_pow2(self) -> bool:
         return self in (Scheme.Q7, Scheme.Q15)
+
+    @property
+    def endings(self) -> tuple[str, ...]:
+        """Of files that hold such a network."""
+        if self is Scheme.AUTO:
+            return ".yaml", ".yml", ".tflite"
+        return (".yaml", ".yml") if self.is_pow2 else (".tflite",)
 
 
 class Dtype(StrEnum):
@@ -74,7 +82,11 @@ def main() -> None:
     run(app, PROGRAM)
 
 
-@app.command(cls=Command, no_args_is_help=True, epilog="Exit status: 0 done, 2 bad usage or bad input.")
+@app.command(
+    cls=Command,
+    no_args_is_help=True,
+    epilog="Exit status: 0 done, 1 no scheme keeps the accuracy, 2 bad usage or bad input.",
+)
 def quantize_command(
     model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="Sequential float model.", show_default=False)],
     calibration: Annotated[
@@ -100,13 +112,30 @@ def quantize_command(
         Scheme | None,
         typer.Option(
             help="int8: LiteRT's, a scale and zero point for each tensor, a weight scale for each output channel. "
-            "int16x8: the same with int16 activations. q7, q15: powers of two. Default: int8 where the output is a "
-            ".tflite file, else q7.",
+            "int16x8: the same with int16 activations. q7, q15: powers of two. auto: the one with the least cycles on "
+            "--target that keeps the accuracy (--max-drop), of those that the output file can hold. Default: int8 "
+            "where the output is a .tflite file, else q7.",
             show_default=False,
         ),
     ] = None,
     dtype: Annotated[
         Dtype | None, typer.Option(help="The older name of --scheme, for q7 and q15.", show_default=False)
+    ] = None,
+    max_drop: Annotated[
+        float | None,
+        typer.Option(
+            metavar="PERCENT",
+            min=0,
+            max=100,
+            help="Of --scheme auto: percent of the samples (of the first --test, else of --calibration) that may be "
+            "right in float only; without labels, that may be answered otherwise. Default: 0.5.",
+            show_default=False,
+        ),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|FILE.yaml", help="Of --scheme auto: core or board. Default: cortex-m7.",
+                     show_default=False),
     ] = None,
     ranges: Annotated[
         Ranges | None,
@@ -132,6 +161,12 @@ def quantize_command(
             show_default=False,
         ),
     ] = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.tflite", help="Of int8 and int16x8: also write the network as this file.", show_default=False
+        ),
+    ] = None,
     test: Annotated[
         list[Path] | None,
         typer.Option(metavar="DATA.npz", help="More data to print the accuracy on, held out.", show_default=False),
@@ -153,13 +188,17 @@ def quantize_command(
     """Quantise a float ONNX model for cmsisnn-tune: scales or formats for every tensor, and integer weights."""
     from ..importers.onnx_reader import identifier, load_onnx
 
-    chosen = _scheme(scheme, dtype, output)
+    wanted = _scheme(scheme, dtype, output)
     if output is None:
-        output = Path(f"{identifier(model.stem)}{'.yaml' if chosen.is_pow2 else '.tflite'}")
-    files = [model, calibration, *(test or [])]
-    _check_output(output, chosen, files)
-    given = {"method": method, "softmax": softmax, "ranges": ranges}
-    options = _options(chosen, {key: value.value for key, value in given.items() if value is not None})
+        output = Path(f"{identifier(model.stem)}{wanted.endings[0]}")
+    _check_output(output, save, wanted, [model, calibration, *(test or [])])
+    schemes = _candidates(output, save) if wanted is Scheme.AUTO else (wanted,)
+    words = {"method": method, "softmax": softmax, "ranges": ranges}
+    options = _options(wanted, schemes, {key: word.value for key, word in words.items() if word is not None})
+    if wanted is not Scheme.AUTO:
+        for option, value in (("--max-drop", max_drop), ("--target", target)):
+            if value is not None:
+                raise OptionError(f"{option}: expected nothing with {wanted}, got {value}; it is one of --scheme auto")
     network = load_onnx(model, name or identifier(output.stem))
 
     from ..quantize import quantize_model
@@ -168,18 +207,35 @@ def quantize_command(
 
     data = load_data(calibration)
     held_out = {str(path): load_data(path) for path in test or []}
+    search = None
     with _status(quiet or as_json, no_color) as progress:
-        result = quantize_model(network, data, chosen.value, progress=progress, **options)
+        if wanted is Scheme.AUTO:
+            from .quantize_schemes import NoSchemeError, Search
+
+            search = Search(data, next(iter(held_out.values()), data), target, 0.5 if max_drop is None else max_drop)
+            try:
+                result = search.run(network, [one.value for one in schemes], options, progress)
+            except NoSchemeError:
+                if not (quiet or as_json):
+                    search.print(no_color)
+                raise
+        else:
+            result = quantize_model(network, data, wanted.value, progress=progress, **options[wanted.value])
         tests = {path: evaluate(result, samples) for path, samples in held_out.items()}
     result.save(output)
+    if save is not None:
+        result.save(save)
     if quiet and not as_json:
         return
     from . import quantize_table
 
     if as_json:
-        print(json.dumps(quantize_table.as_dict(result, output, tests)))
-    else:
-        quantize_table.print_result(result, output, tests, no_color=no_color)
+        content = quantize_table.as_dict(result, output, tests)
+        print(json.dumps(content | ({} if search is None else {"schemes": search.to_list()})))
+        return
+    if search is not None:
+        search.print(no_color)
+    quantize_table.print_result(result, output, tests, saved=save, no_color=no_color)
 
 
 def _scheme(scheme: Scheme | None, dtype: Dtype | None, output: Path | None) -> Scheme:
@@ -192,26 +248,37 @@ def _scheme(scheme: Scheme | None, dtype: Dtype | None, output: Path | None) -> 
     return Scheme.INT8 if output is not None and output.suffix == ".tflite" else Scheme.Q7
 
 
-def _options(scheme: Scheme, given: dict[str, str]) -> dict[str, Any]:
-    """Those that are given, which have to be those of the scheme."""
-    own = ("method", "softmax") if scheme.is_pow2 else ("ranges",)
+def _candidates(output: Path, save: Path | None) -> tuple[Scheme, ...]:
+    """Schemes whose networks the files can hold."""
+    endings = [path.suffix for path in (output, save) if path is not None]
+    found = tuple(one for one in Scheme if one is not Scheme.AUTO and set(endings[:1]) <= set(one.endings))
+    return tuple(one for one in found if not one.is_pow2) if save is not None else found
+
+
+def _options(wanted: Scheme, schemes: tuple[Scheme, ...], given: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """By scheme those that are given; each has to be one of some scheme's."""
+    own = {one: ("method", "softmax") if one.is_pow2 else ("ranges",) for one in schemes}
     for name in given:
-        if name not in own:
-            raise OptionError(f"--{name}: expected nothing with {scheme}, got {given[name]}; it is an option of others")
-    return dict(given)
+        if not any(name in names for names in own.values()):
+            raise OptionError(f"--{name}: expected nothing with {wanted}, got {given[name]}; it is an option of others")
+    return {one.value: {name: word for name, word in given.items() if name in names} for one, names in own.items()}
 
 
-def _check_output(output: Path, scheme: Scheme, inputs: list[Path]) -> None:
-    endings = (".yaml", ".yml") if scheme.is_pow2 else (".tflite",)
-    if output.suffix not in endings or output.is_dir():
-        raise OptionError(f"--output: expected a file name ending in {endings[0]} for {scheme}, got {str(output)!r}")
-    written = [output]
-    if scheme.is_pow2:
-        written += [output.with_name(f"{output.stem}.npz"), output.with_name(f"{output.stem}_float.npz")]
-    for one in written:
+def _check_output(output: Path, save: Path | None, scheme: Scheme, inputs: list[Path]) -> None:
+    if output.suffix not in scheme.endings or output.is_dir():
+        expected = " or ".join(ending for ending in scheme.endings if ending != ".yml")
+        raise OptionError(f"--output: expected a file name ending in {expected} for {scheme}, got {str(output)!r}")
+    if save is not None and scheme.is_pow2:
+        raise OptionError(f"--save: expected int8 or int16x8, got {scheme}, which no .tflite file holds")
+    if save is not None and (save.suffix != ".tflite" or save.is_dir()):
+        raise OptionError(f"--save: expected a file name ending in .tflite, got {str(save)!r}")
+    written = {output: "--output"} | ({} if save is None else {save: "--save"})
+    if output.suffix != ".tflite":
+        written |= {output.with_name(f"{output.stem}{end}.npz"): "--output" for end in ("", "_float")}
+    for one, option in written.items():
         for given in inputs:
             if one.resolve() == given.resolve():
-                raise OptionError(f"--output: {one} would overwrite {given}; choose another name or folder")
+                raise OptionError(f"{option}: {one} would overwrite {given}; choose another name or folder")
 
 
 @contextmanager

@@ -14,7 +14,9 @@ from ..quantize.result import Quantized, print_table, shares
 Result = Quantized | AffineQuantized
 
 
-def print_result(result: Result, written: Path, tests: dict[str, dict[str, Any]], *, no_color: bool = False) -> None:
+def print_result(
+    result: Result, written: Path, tests: dict[str, dict[str, Any]], *, saved: Path | None, no_color: bool
+) -> None:
     """The table per layer, what was rewritten, accuracy, the files and what to do next."""
     out = console(no_color)
     if isinstance(result, Quantized):
@@ -25,7 +27,8 @@ def print_result(result: Result, written: Path, tests: dict[str, dict[str, Any]]
         out.print(f"On {name}, {found['samples']:,} samples: {shares(found['accuracy'], found['agreement'])}.")
     folder = f"{written.parent}/" if str(written.parent) != "." else ""
     beside = f", {folder}{written.stem}.npz and {folder}{written.stem}_float.npz" if written.suffix != ".tflite" else ""
-    out.print(f"\nWritten: {written}{beside}.")
+    also = "" if saved is None else f", and {saved}"
+    out.print(f"\nWritten: {written}{beside}{also}.")
     out.print(f"Next: `cmsisnn-tune {written}` chooses the fastest kernels and emits the firmware folder.")
 
 

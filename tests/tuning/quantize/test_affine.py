@@ -354,6 +354,11 @@ def test_the_command_writes_a_tflite_file(files: Path, scheme: str) -> None:
         (["--scheme", "int8", "-o", "a.tflite", "--method", "max"], "--method: expected nothing with int8, got max"),
         (["--scheme", "q7", "--ranges", "mse"], "--ranges: expected nothing with q7, got mse"),
         (["--scheme", "int8", "-o", "a.tflite", "--name", "class"], "C or C++ keyword"),
+        (["--scheme", "q7", "--save", "a.tflite"], "--save: expected int8 or int16x8, got q7"),
+        (["--scheme", "int8", "-o", "a.tflite", "--save", "b.yaml"], "--save: expected a file name ending in .tflite"),
+        (["--target", "cortex-m4"], "--target: expected nothing with q7, got cortex-m4; it is one of --scheme auto"),
+        (["--scheme", "auto", "--target", "cortex-m9"], "cortex-m9"),
+        (["--scheme", "auto", "-o", "a.tflite", "--method", "max"], "--method: expected nothing with auto, got max"),
     ],
 )
 def test_bad_calls_end_in_one_sentence(files: Path, arguments: list[str], says: str) -> None:
@@ -365,3 +370,54 @@ def test_bad_calls_end_in_one_sentence(files: Path, arguments: list[str], says: 
     assert ran.stderr.count("\n") == 1
     assert ran.stdout == ""
     assert {item.name: item.read_bytes() for item in files.iterdir()} == before
+
+
+def test_the_cheapest_scheme_that_keeps_the_accuracy_is_taken(files: Path) -> None:
+    ran = quantize(files, "--scheme", "auto", "--max-drop", "100", "--target", "cortex-m4", "--json", "-o", "a.tflite")
+    assert ran.returncode == 0, ran.stderr
+    content = json.loads(ran.stdout)
+    rows = content["schemes"]
+    assert [row["scheme"] for row in rows] == ["int8", "int16x8"]
+    cheapest = min(rows, key=lambda row: row["cycles"])
+    assert cheapest["taken"]
+    assert sum(row["taken"] for row in rows) == 1
+    assert content["scheme"] == cheapest["scheme"]
+    for row in rows:
+        result = tuning.quantize(files / "my-net.onnx", files / "data.npz", row["scheme"], name="a")
+        plan = tuning.tune(result.model, tuning.load_target("cortex-m4"))
+        assert [plan.totals[key] for key in ("cycles", "flash_bytes", "sram_bytes")] == [
+            row["cycles"], row["flash_bytes"], row["sram_bytes"],
+        ]  # fmt: skip
+        assert row["share"] == result.accuracy[row["scheme"]]
+        assert row["drop"] == pytest.approx(100 * (result.accuracy["float"] - row["share"]))
+    loaded = tuning.load_model(files / "a.tflite")
+    assert loaded.inputs[0].dtype == {"int8": np.int8, "int16x8": np.int16}[content["scheme"]]
+
+
+def test_no_scheme_within_the_drop_is_an_answer(files: Path) -> None:
+    """Labels that only the float network meets, by chance as it were."""
+    network = load_onnx(files / "my-net.onnx")
+    x = samples(3000, (2, 10, 10), seed=8)
+    result = tuning.quantize(network, x[:60], "int8")
+    answers = result.twin.output(result.twin.channels_last(x)).argmax(axis=1)
+    lost = answers != result.outputs(result.twin.channels_last(x)).argmax(axis=1)
+    assert lost.any()
+    keep = np.flatnonzero(lost)[:1]
+    np.savez(files / "hard.npz", x=x[keep], y=answers[keep])
+    before = {item.name for item in files.iterdir()}
+    ran = quantize(
+        files, "--scheme", "auto", "--test", "hard.npz", "-o", "a.tflite", "--max-drop", "0", "--ranges", "mse"
+    )
+    if ran.returncode == 0:  # int16x8 is right where int8 is not
+        assert [row.split()[-1] for row in ran.stdout.splitlines() if row.startswith(" int")] == ["much", "taken"]
+        return
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("error: --max-drop: no scheme stays within 0 percent")
+    assert {item.name for item in files.iterdir()} == before
+
+
+def test_save_writes_the_same_file(files: Path) -> None:
+    ran = quantize(files, "--scheme", "int8", "-o", "a.tflite", "--save", "out/b.tflite", "--name", "net")
+    assert ran.returncode == 0, ran.stderr
+    assert "Written: a.tflite, and out/b.tflite." in ran.stdout
+    assert (files / "a.tflite").read_bytes() == (files / "out" / "b.tflite").read_bytes()

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``cmsisnn-quantize --scheme auto``: every scheme tried, and the cheapest that keeps the accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..base.console import console, make_table
+from ..base.errors import OptionError, TuningError
+from ..importers.float_network import FloatNetwork
+from ..quantize import AffineQuantized, Quantized, evaluate, quantize_model
+from ..quantize.data import Data
+from ..quantize.observe import Progress
+from ..target import load_target
+from ..tuner import tune
+from .tune import DEFAULT_TARGET
+
+Result = Quantized | AffineQuantized
+_ROUNDING = 1e-9
+
+
+class NoSchemeError(TuningError):
+    """No scheme keeps the accuracy."""
+
+    exit_status = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """What a scheme makes of a network.
+
+    Attributes
+    ----------
+    scheme : str
+    result : Quantized or AffineQuantized or None
+        None where `problem` says why there is none.
+    share : float
+        Of right answers; without labels, of answers that are the float network's.
+    drop : float
+        What that is below the float network's, in percent of the samples.
+    cycles, flash_bytes, sram_bytes : int
+        Of the plan, estimated.
+    """
+
+    scheme: str
+    result: Result | None = None
+    share: float = 0.0
+    drop: float = 100.0
+    cycles: int = 0
+    flash_bytes: int = 0
+    sram_bytes: int = 0
+    problem: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        if self.result is None:
+            return {"scheme": self.scheme, "problem": self.problem}
+        names = ("scheme", "share", "drop", "cycles", "flash_bytes", "sram_bytes")
+        return {name: getattr(self, name) for name in names}
+
+
+class Search:
+    """Every scheme tried, and the cheapest taken.
+
+    Parameters
+    ----------
+    calibration, judged : Data
+        What scales come from, and what the networks are judged by.
+    target : str or None
+        Of the estimated cycles; by default a Cortex-M7.
+    most : float
+        Percent of the samples that a scheme may lose.
+    """
+
+    def __init__(self, calibration: Data, judged: Data, target: str | None, most: float) -> None:
+        self.calibration, self.judged, self.most = calibration, judged, most
+        self.target = load_target(target or DEFAULT_TARGET)
+        self.found: list[Trial] = []
+        self.taken: Trial | None = None
+
+    def run(
+        self, network: FloatNetwork, schemes: Sequence[str], options: Mapping[str, Mapping[str, Any]],
+        progress: Progress,
+    ) -> Result:  # fmt: skip
+        """What the scheme with the least cycles gives, among those that lose at most so much.
+
+        Raises
+        ------
+        NoSchemeError
+            There is none: what the best of them loses.
+        """
+        for scheme in schemes:
+            try:
+                self.found.append(self._trial(network, scheme, options[scheme], progress))
+            except TuningError as problem:
+                self.found.append(Trial(scheme, problem=str(problem)))
+        done = [trial for trial in self.found if trial.result is not None]
+        if not done:
+            raise TuningError("; ".join(dict.fromkeys(trial.problem for trial in self.found)))
+        if not (fitting := [trial for trial in done if self.keeps(trial)]):
+            best = min(done, key=lambda trial: trial.drop)
+            raise NoSchemeError(
+                f"--max-drop: no scheme stays within {self.most:g} percent: {best.scheme} comes nearest and loses "
+                f"{best.drop:.2f}; allow more, or train with quantisation in mind"
+            )
+        self.taken = min(fitting, key=lambda trial: (trial.cycles, trial.flash_bytes))
+        assert self.taken.result is not None
+        return self.taken.result
+
+    def keeps(self, trial: Trial) -> bool:
+        return trial.drop <= self.most + _ROUNDING
+
+    def _trial(self, network: FloatNetwork, scheme: str, options: Mapping[str, Any], progress: Progress) -> Trial:
+        def say(line: str) -> None:
+            progress(f"{scheme}: {line}")
+
+        result = quantize_model(network, self.calibration, scheme, progress=say, **options)
+        found = evaluate(result, self.judged)
+        accuracy, agreement = found["accuracy"], found["agreement"]
+        if not accuracy and agreement is None:
+            raise OptionError("--scheme auto: nothing to judge by: expected class numbers y beside x, or a softmax")
+        share = accuracy[scheme] if accuracy else agreement
+        whole = accuracy["float"] if accuracy else 1.0
+        say("plan")
+        totals = tune(result.model, self.target).totals
+        return Trial(
+            scheme, result, share, 100 * (whole - share), totals["cycles"], totals["flash_bytes"], totals["sram_bytes"]
+        )  # fmt: skip
+
+    def to_list(self) -> list[dict[str, Any]]:
+        return [trial.to_dict() | {"taken": trial is self.taken} for trial in self.found]
+
+    def print(self, no_color: bool) -> None:
+        """The table, the scheme that was taken marked."""
+        out = console(no_color)
+        share = "accuracy" if self.judged.y is not None else "agreement"
+        numbers = (share, "drop", "cycles", "flash", "SRAM")
+        table = make_table("scheme", *numbers, "", right=numbers)
+        for trial in self.found:
+            if trial.result is None:
+                table.add_row(trial.scheme, "-", "-", "-", "-", "-", "refused")
+                continue
+            sizes = (f"{trial.cycles:,}", f"{trial.flash_bytes:,}", f"{trial.sram_bytes:,}")
+            word = "taken" if trial is self.taken else "" if self.keeps(trial) else "drops too much"
+            table.add_row(trial.scheme, f"{trial.share:.2%}", f"{trial.drop:.2f}", *sizes, word)
+        out.print(table)
+        for trial in self.found:
+            if trial.result is None:
+                out.print(f"- {trial.scheme} is refused: {trial.problem}")
+        out.print(
+            f"{share.capitalize()} on {len(self.judged):,} samples of {self.judged.name}; taken is the least of the "
+            f"estimated cycles ({self.target.name}) among schemes that drop at most {self.most:g} percent.\n"
+        )
