@@ -5,15 +5,19 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .base.errors import ModelError
 from .base.names import model_name_problem
-from .model import Model, find_model, read_model
+from .model import Model, find_model, read_document, read_model
 
 if TYPE_CHECKING:
+    from .base.options import Budget
+    from .base.yaml_file import Document
     from .importers.tflite_file import FileModel
+    from .importers.tflite_walk import Operation
 
 TFLITE = ".tflite"
 FOREIGN = {
@@ -39,14 +43,14 @@ def load_model(
     Parameters
     ----------
     source : path or str
-        A YAML file of q7 or q15, a quantised ``.tflite`` file, or the name of a shipped model (``"cifar10"``).
+        A YAML file, a quantised ``.tflite`` file, or the name of a shipped model (``"cifar10"``).
     name : str, optional
         What the network is called in C; by default what a YAML file says, else what the file is called.
     arithmetic : {"tflm", "litert"}, optional
-        Of a ``.tflite`` file: whose bytes the network gives, those of TensorFlow Lite Micro on a device (the default)
-        or of LiteRT's reference kernels.
+        Of a network with zero points: whose bytes it gives, those of TensorFlow Lite Micro on a device (the default) or
+        of LiteRT's reference kernels.
     rewrites : bool
-        Of a ``.tflite`` file: whether the graph is rewritten where that changes no byte (:mod:`tuning.model.rewrites`).
+        Of such a network: whether the graph is rewritten where that changes no byte (:mod:`tuning.model.rewrites`).
 
     Returns
     -------
@@ -68,14 +72,37 @@ def load_model(
     if _is_tflite(path):
         from .importers.tflite_file import read
 
-        return _operator_model(read(path), name, arithmetic or "tflm", rewrites)
+        called = own_name(path) if name is None else name
+        if problem := model_name_problem(called):
+            raise ModelError(f"name: {problem}" if name is not None else f"{path}: {problem}; give it a --name")
+        return _operator_model(read(path), called, arithmetic or "tflm", rewrites)
     if path.is_dir():
         raise ModelError(f"{path}: expected a YAML or .tflite file, got a directory")
     if path.suffix.lower() in FOREIGN:
         raise ModelError(f"{path}: expected a YAML or .tflite file, got {FOREIGN[path.suffix.lower()]}")
+    document = read_document(path, name)
+    from .model.int8_schema import is_int8
+
+    if is_int8(document.data):
+        return _yaml_graph_model(document, path, arithmetic, rewrites)
     if arithmetic is not None:
-        raise ModelError(f"{path}: arithmetic: expected a .tflite file, got powers of two, which have one arithmetic")
-    return read_model(path, name)
+        expected = "expected a network with zero points"
+        raise ModelError(f"{path}: arithmetic: {expected}, got powers of two, which have one arithmetic")
+    return read_model(document, path)
+
+
+def _yaml_graph_model(document: Document, path: Path, arithmetic: str | None, rewrites: bool) -> Model:
+    from .importers.yaml_graph import read_yaml_graph
+
+    found = read_yaml_graph(document, path)
+    spec = found.spec
+    own = arithmetic or spec.arithmetic or "tflm"
+    budget: Budget = {"sram": None, "flash": None}
+    if spec.budget:
+        budget = {"sram": spec.budget.sram, "flash": spec.budget.flash}
+    return _operator_model(
+        found.file, spec.name, own, rewrites, told=found.refusal, target=spec.target, budget=budget
+    )  # fmt: skip
 
 
 def require_tflite(source: str | os.PathLike[str]) -> Path:
@@ -84,7 +111,7 @@ def require_tflite(source: str | os.PathLike[str]) -> Path:
     if path.suffix.lower() in FOREIGN:
         raise ModelError(f"{path}: --operations: expected a .tflite file, got {FOREIGN[path.suffix.lower()]}")
     if not _is_tflite(path):
-        raise ModelError(f"{path}: --operations: expected a .tflite file, got a model of powers of two")
+        raise ModelError(f"{path}: --operations: expected a .tflite file, got another model")
     return path
 
 
@@ -103,21 +130,26 @@ def _is_tflite(path: Path) -> bool:
         return False
 
 
-def _operator_model(file: FileModel, name: str | None, arithmetic: str, rewrites: bool) -> Model:
+def _operator_model(
+    file: FileModel,
+    name: str,
+    arithmetic: str,
+    rewrites: bool,
+    *,
+    told: Callable[[Sequence[Operation]], str] | None = None,
+    target: str | None = None,
+    budget: Budget | None = None,
+) -> Model:
     """A network that is written down in operators of `.tflite` files."""
     from .importers.tflite_walk import import_operators
     from .model import graph_model
     from .model.rewrites import rewritten
 
-    path = file.path
-    called = own_name(path) if name is None else name
-    if problem := model_name_problem(called):
-        raise ModelError(f"name: {problem}" if name is not None else f"{path}: {problem}; give it a --name")
-    found = import_operators(file, arithmetic)
+    found = import_operators(file, arithmetic, told)
     graph, done = rewritten(found.graph) if rewrites else (found.graph, ())
     return graph_model(
-        called, graph, path, ports=(found.inputs, found.outputs), arithmetic=arithmetic, rewrites=done,
-        source=file.content,
+        name, graph, file.path, ports=(found.inputs, found.outputs), arithmetic=arithmetic, rewrites=done,
+        source=file.content or None, target=target, budget=budget,
     )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from helpers.golden_text import GOLDEN, golden_files
 from helpers.networks import NETWORKS
 from helpers.plans import chain, make_plan, with_layer
 from tuning.emit import EmitError, arguments, cgen, layer_macros, macros, names, project, render, weights
-from tuning.model.schema import KNOBS as YAML_KNOBS
+from tuning.model.schema_fields import KNOBS as YAML_KNOBS
 from tuning.search.space import DIMENSIONS
 
 

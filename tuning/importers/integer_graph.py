@@ -6,7 +6,8 @@ Readers know scales, zero points and shapes; here they become schemes, layers an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
@@ -19,6 +20,8 @@ from cmsisnn_x.errors import CmsisnnError
 from cmsisnn_x.graph import Graph, Node, State, Tensor
 from cmsisnn_x.layers import Layer, View
 from cmsisnn_x.scheme import TENSOR_TYPES
+
+from ..base.names import LONGEST
 
 ARITHMETICS = ("tflm", "litert")
 """Which program's bytes: TensorFlow Lite Micro's on a device, or LiteRT's reference kernels'."""
@@ -61,10 +64,17 @@ class GraphBuilder:
     Parameters
     ----------
     arithmetic : {"tflm", "litert"}
+    reserved : iterable of str
+        Names of layers that the file gives: no other layer gets them.
     """
 
-    def __init__(self, arithmetic: str) -> None:
+    def __init__(self, arithmetic: str, reserved: Iterable[str] = ()) -> None:
         self.arithmetic = arithmetic
+        self.reserved = {name.lower() for name in reserved}
+        self.own = ""
+        """What the file calls the layer that is being added."""
+        self.variant: Mapping[str, object] = {}
+        """Knobs that the file pins in it."""
         self.tensors: dict[str, Tensor] = {}
         self.nodes: list[Node] = []
         self.names: set[str] = set()
@@ -92,10 +102,7 @@ class GraphBuilder:
         fields.setdefault("output_shape", output.shape or (1,))
         if output.type != inputs[0].type:
             fields["output_dtype"] = output.type
-        unique, count = name, 1
-        while unique in self.names:
-            count += 1
-            unique = f"{name}_{count}"
+        unique = self._unique(name)
         layer = Layer(unique, op, inputs[0].type, **fields)
         self.require_room(sum(one.nbytes for one in (layer.weights, layer.bias, layer.table) if one is not None))
         try:
@@ -107,6 +114,17 @@ class GraphBuilder:
         self.names.add(unique)
         self.written.add(output.name)
         return output
+
+    def _unique(self, name: str) -> str:
+        """`name`, or one like it that no other layer has; names of the file are left to their layers."""
+        if self.own and name != self.own:
+            name = re.sub("_+", "_", name)
+            name = name if len(name) <= LONGEST else f"{name[: LONGEST // 2]}_{name[LONGEST // 2 + 2 :][-20:]}"
+        unique, count = name, 1
+        while unique in self.names or (unique != self.own and unique.lower() in self.reserved):
+            count += 1
+            unique = f"{name}_{count}"
+        return unique
 
     def require_room(self, more: int) -> None:
         """Count bytes of constants."""
@@ -151,7 +169,10 @@ class GraphBuilder:
             x.zero_point, output.zero_point, tuple(q for q, _ in pairs), tuple(e for _, e in pairs), low, high,
             "float" if exact else "double", tuple(factors) if exact else (), 8 * TENSOR_TYPES[x.type].dtype.itemsize,
         )  # fmt: skip
-        self.add(name, op, [x], output, scheme=scheme, weights=weights, bias=bias, weights_dtype="int8", **fields)
+        self.add(
+            name, op, [x], output, scheme=scheme, weights=weights, bias=bias, weights_dtype="int8",
+            variant=dict(self.variant), **fields,
+        )  # fmt: skip
 
     def table(self, name: str, x: Quantised, output: Quantised, values: np.ndarray) -> None:
         """A function of a byte: `values` for the bytes 0..255 as they are."""

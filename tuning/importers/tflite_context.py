@@ -74,7 +74,7 @@ class Context:
         self.path = file.path
         self.file = file
         self.subgraph: FileSubgraph = file.subgraphs[0]
-        self.builder = GraphBuilder(arithmetic)
+        self.builder = GraphBuilder(arithmetic, [op.name for op in self.subgraph.ops if op.name])
         self.arithmetic = arithmetic
         self.known = {
             tensor.index: tensor.data
@@ -108,7 +108,7 @@ class Context:
 
     def name(self, op: FileOp, kind: str) -> str:
         """Of a layer that an operator becomes."""
-        return f"{kind}_{op.index}"
+        return op.name or f"{kind}_{op.index}"
 
     def file_tensor(self, index: int) -> FileTensor:
         return self.subgraph.tensors[index]

@@ -126,6 +126,10 @@ class FileOp:
     options : mapping of str to object
         By the schema's names, with its defaults: numbers, texts, tuples. Empty for operators that are not in
         `tflite_schema.OPTIONS`.
+    name : str
+        What the layer is to be called that it becomes; `.tflite` files do not say.
+    variant : mapping of str to object
+        Knobs of that layer that the tuner must not change.
     """
 
     index: int
@@ -135,6 +139,8 @@ class FileOp:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     options: Mapping[str, Any]
+    name: str = ""
+    variant: Mapping[str, object] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"operator {self.index} ({_code_text(self.code, self.custom)})"

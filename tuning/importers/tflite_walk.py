@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
@@ -102,7 +102,9 @@ def import_tflite(path: str | os.PathLike[str], arithmetic: str = "tflm") -> Imp
     return import_operators(read(path), arithmetic)
 
 
-def import_operators(file: FileModel, arithmetic: str = "tflm") -> Imported:
+def import_operators(
+    file: FileModel, arithmetic: str = "tflm", told: Callable[[Sequence[Operation]], str] | None = None
+) -> Imported:
     """The same of a network that is written down in operators of `.tflite` files, whichever file it came in.
 
     Parameters
@@ -110,6 +112,8 @@ def import_operators(file: FileModel, arithmetic: str = "tflm") -> Imported:
     file : FileModel
         `path` is what messages name.
     arithmetic : {"tflm", "litert"}
+    told : callable, optional
+        The message for operators that are not taken, where that of `.tflite` files would not do.
 
     Raises
     ------
@@ -121,7 +125,7 @@ def import_operators(file: FileModel, arithmetic: str = "tflm") -> Imported:
         raise ModelError(f"{file.path}: {problem}")
     operations = walk.run()
     if refused := [operation for operation in operations if operation.problem]:
-        raise ModelError(refusal(file.path, refused))
+        raise ModelError(told(refused) if told else refusal(file.path, refused))
     return walk.imported(operations)
 
 
@@ -185,6 +189,7 @@ class Walk(Context):
 
     def _convert(self, op: FileOp) -> None:
         converter = CONVERTERS.get(op.code)
+        self.builder.own, self.builder.variant = op.name, op.variant
         if not op.outputs and op.code not in _WITHOUT_OUTPUT:
             raise Refused("expected an output, got none")
         if can_fold(self, op):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Model files: YAML -> a checked, sequential network of :class:`cmsisnn_x.layers.Layer` with every shape inferred."""
+"""Models, and files of q7 and q15: YAML -> a sequential network of :class:`cmsisnn_x.layers.Layer`, shapes inferred."""
 
 from __future__ import annotations
 
@@ -141,11 +141,16 @@ class Model:
         return f"<Model {self}, {self.dtype} {self.input_shape} -> {self.output_shape}>"
 
 
-def read_model(path: Path, name: str | None = None) -> Model:
-    """The network of a YAML file; `name`, if given, is its name instead of the file's own."""
+def read_document(path: Path, name: str | None = None) -> yaml_file.Document:
+    """What a YAML file says; `name`, if given, is its name instead of the file's own."""
     document = yaml_file.read(path, ModelError)
     if name is not None and isinstance(document.data, dict):
         document = replace(document, data={**document.data, "name": name})
+    return document
+
+
+def read_model(document: yaml_file.Document, path: Path) -> Model:
+    """The network of q7 or q15 that a YAML file describes."""
     return _Builder(document, path).model()
 
 
@@ -196,7 +201,7 @@ class _Builder:
         return ModelError(self.document.message(key, text))
 
     def model(self) -> Model:
-        from .schema import check_model_file
+        from .schema_errors import check_model_file
 
         spec = check_model_file(self.document)
         if problem := model_name_problem(spec.name):
@@ -316,6 +321,7 @@ def graph_model(
     target: str | None = None,
     ports: tuple[tuple[Port, ...], tuple[Port, ...]] | None = None,
     source: bytes | None = None,
+    budget: Budget | None = None,
 ) -> Model:
     """A model of a graph, whose nodes are called as their layers: what an importer gives.
 
@@ -335,13 +341,15 @@ def graph_model(
         Inputs and outputs as the file describes them.
     source : bytes, optional
         The file's content.
+    budget : dict, optional
+        As the file declares it.
     """
     first = graph.tensors[graph.inputs[0]]
     nothing: Budget = {"sram": None, "flash": None}
     layers = tuple(node.layer for node in graph.nodes)
     made = Model(
-        name, first.type.name, first.shape, layers, nothing, target, "", Path(path), None, graph, arithmetic, rewrites,
-        ports, source,
+        name, first.type.name, first.shape, layers, budget or nothing, target, "", Path(path), None, graph, arithmetic,
+        rewrites, ports, source,
     )  # fmt: skip
     return replace(made, digest=_digest(made))
 

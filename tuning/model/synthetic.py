@@ -70,18 +70,24 @@ def _draw(model: str, layer: Layer, power: float) -> Layer:
     # A 32-bit accumulator must not wrap either, whatever comes in.
     variance = min(wanted**2 / (power or uniform), (2.0**31 / 8) ** 2 / uniform) / fan_in
     accumulator = min(wanted, 2.0**31 / 8)
-    weights = _integers(_generator(model, layer, "weights"), shape, variance, limit, weights_dtype)
+    weights = _integers(generator(model, layer.name, "weights"), shape, variance, limit, weights_dtype)
     bias_limit = min(int(accumulator / 4 / 2.0**layer.bias_shift), limit)
     bias = (
-        _generator(model, layer, "bias")
+        generator(model, layer.name, "bias")
         .integers(-bias_limit, bias_limit, layer.bias_shape, endpoint=True)
         .astype(weights_dtype)
     )
     return replace(layer, weights=frozen(weights), bias=frozen(bias))
 
 
-def _generator(model: str, layer: Layer, kind: str) -> np.random.Generator:
-    return np.random.default_rng(zlib.crc32(f"{model}/{layer.name}/{kind}".encode()))
+def generator(model: str, layer: str, kind: str) -> np.random.Generator:
+    """Of the array `kind` of a layer."""
+    return np.random.default_rng(zlib.crc32(f"{model}/{layer}/{kind}".encode()))
+
+
+def drawn_integers(rng: np.random.Generator, shape: tuple[int, ...], limit: int, dtype: np.dtype) -> np.ndarray:
+    """Integers in -limit..limit, each as likely."""
+    return _integers(rng, shape, limit * (limit + 1) / 3, limit, dtype)
 
 
 def _integers(

@@ -13,7 +13,7 @@ from lzma import LZMAError
 from math import prod
 from pathlib import Path
 from tokenize import TokenError
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -58,15 +58,16 @@ def read_weights(path: Path, layers: Sequence[Layer]) -> tuple[Layer, ...]:
     return tuple(_with_arrays(layer, arrays) for layer in layers)
 
 
-def read_arrays(path: Path, expected: Mapping[str, tuple[tuple[int, ...], np.dtype]]) -> dict[str, np.ndarray]:
-    """The arrays of the archive at `path`, of those that are expected: name -> shape and type.
+def read_arrays(path: Path, expected: Mapping[str, tuple[Any, ...]]) -> dict[str, np.ndarray]:
+    """The arrays of the archive at `path`, of those that are expected: name -> shape and type, and then other shapes
+    that will do.
 
     Raises
     ------
     WeightsError
         The file cannot be read, an array is unknown, or of another shape or type. Nothing is unpickled.
     """
-    allowed = sum(_bytes(*one) * 16 + HEADER_BYTES for one in expected.values()) + HEADER_BYTES
+    allowed = sum(_bytes(*one[:2]) * 16 + HEADER_BYTES for one in expected.values()) + HEADER_BYTES
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
@@ -109,14 +110,16 @@ def _bytes(shape: tuple[int, ...], dtype: np.dtype) -> int:
 
 
 def _read_array(
-    archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, shape: tuple[int, ...], dtype: np.dtype
-) -> np.ndarray:
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, shape: tuple[int, ...], dtype: np.dtype,
+    *others: tuple[int, ...],
+) -> np.ndarray:  # fmt: skip
     wanted = f"{name}: expected {dtype} of shape {list(shape)}"
     with archive.open(info) as stream:
         try:
             found_shape, is_fortran, found_dtype = _read_header(stream)
         except (*DAMAGED, TokenError, SyntaxError, MemoryError) as problem:  # NumPy evaluates the header as Python
             raise WeightsError(f"{wanted}, got {_damage(problem)}") from None
+        shape = found_shape if found_shape in others else shape
         if found_shape != shape or found_dtype.newbyteorder("=") != dtype:
             raise WeightsError(f"{wanted}, got {found_dtype} of shape {list(found_shape)}")
         size = _bytes(shape, dtype)

@@ -12,10 +12,13 @@ from typing import Any
 
 
 def model_schema() -> dict[str, Any]:
-    """The JSON Schema of a model file, generated from its definition."""
+    """The JSON Schema of a model file, generated from its definition: of q7 and q15, or with zero points."""
+    from pydantic import TypeAdapter
+
+    from ..model.int8_schema import Int8File
     from ..model.schema import ModelFile
 
-    schema = ModelFile.model_json_schema(by_alias=True)
+    schema = TypeAdapter(ModelFile | Int8File).json_schema(by_alias=True)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "cmsisnn-x model file", **schema}
 
 

@@ -315,7 +315,10 @@ def test_a_wrong_layer_is_one_clear_sentence(tmp_path: Path, line: str, expected
         (b"x" * (1 << 21), ["at most 1048576 bytes"]),
         (HEAD.replace("[8, 8, 4]", "[8, 8]").encode(), [":3: input.shape: expected [h, w, c] or [n]", "[8, 8]"]),
         (HEAD.replace("[8, 8, 4]", "[8, 8, 0]").encode(), ["input.shape:", "1..65535"]),
-        (HEAD.replace("q7", "int8").encode(), ["input.dtype: expected one of: q7, q15; got 'int8'"]),
+        (
+            HEAD.replace("q7", "int32").encode(),
+            ["input.dtype: expected one of: q7, q15, int8, int16, uint8; got 'int32'"],
+        ),
         (
             HEAD.replace("name: net", "name: for").encode() + b"layers: [{name: r, op: relu}]\n",
             [":2: name: ", "'for' is a C or C++ keyword"],

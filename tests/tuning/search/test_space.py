@@ -26,7 +26,7 @@ from tuning.emit import render
 from tuning.emit.macros import layer_macros
 from tuning.load import load_model
 from tuning.model import Model
-from tuning.model.schema import KNOBS
+from tuning.model.schema_fields import KNOBS
 from tuning.schemas import published
 from tuning.search.space import DIMENSIONS, baseline_of, kernel_key, places, search_space
 from tuning.target import CORES, load_target
