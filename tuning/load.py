@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,6 +93,7 @@ def load_model(
 
 
 def _yaml_graph_model(document: Document, path: Path, arithmetic: str | None, rewrites: bool) -> Model:
+    from .importers.tflite_write import write
     from .importers.yaml_graph import read_yaml_graph
 
     found = read_yaml_graph(document, path)
@@ -100,8 +102,9 @@ def _yaml_graph_model(document: Document, path: Path, arithmetic: str | None, re
     budget: Budget = {"sram": None, "flash": None}
     if spec.budget:
         budget = {"sram": spec.budget.sram, "flash": spec.budget.flash}
+    file = replace(found.file, content=write(found.file))
     return _operator_model(
-        found.file, spec.name, own, rewrites, told=found.refusal, target=spec.target, budget=budget
+        file, spec.name, own, rewrites, told=found.refusal, target=spec.target, budget=budget
     )  # fmt: skip
 
 

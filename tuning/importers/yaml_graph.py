@@ -178,7 +178,7 @@ class _Reader:
         outputs = self.outputs()
         self.check_read(outputs)
         indices = [value.index for value in inputs]
-        return net.file(self.path, indices, [value.index for value in outputs]), tuple(owners)
+        return net.made.file(self.path, indices, [value.index for value in outputs]), tuple(owners)
 
     def tensor(self, net: Net, key: Key, name: str, numbers: Any) -> Value:
         """An input or a constant."""

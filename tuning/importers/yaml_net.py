@@ -4,16 +4,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from cmsisnn_x.scheme import TENSOR_TYPES
 
-from .tflite_file import FileModel, FileOp, FileSubgraph, FileTensor
+from .tflite_build import FileBuilder
+from .tflite_file import FileOp, FileTensor
 
 MOST_BYTES = (1 << 31) - 1
 """Of a tensor."""
@@ -84,10 +84,17 @@ class Net:
 
     lead: int
     arrays: Arrays
-    tensors: list[FileTensor] = field(default_factory=list)
-    ops: list[FileOp] = field(default_factory=list)
+    made: FileBuilder = field(default_factory=FileBuilder)
     layer: Any = None
     """The layer that is being added."""
+
+    @property
+    def tensors(self) -> list[FileTensor]:
+        return self.made.tensors
+
+    @property
+    def ops(self) -> list[FileOp]:
+        return self.made.ops
 
     def own_shape(self, shape: Sequence[int]) -> list[int]:
         """As the model file has it."""
@@ -97,6 +104,7 @@ class Net:
         self, name: str, shape: Sequence[int], type_: str, scale: Any = (), zero_point: int = 0,
         data: np.ndarray | None = None, axis: int = 0,
     ) -> int:  # fmt: skip
+        """Its index. Unlike those of `FileBuilder`, constants may be scalars, or take no room."""
         scales = np.atleast_1d(np.asarray(scale, np.float32))
         own = tuple(int(size) for size in shape)
         points = np.full(scales.size, zero_point, np.int64)
@@ -130,8 +138,8 @@ class Net:
     ) -> list[Value]:  # fmt: skip
         """An operator; its outputs."""
         name, variant = self.layer.name + suffix, {} if suffix else getattr(self.layer, "variant", None) or {}
-        made = tuple(value.index for value in outputs)
-        self.ops.append(FileOp(len(self.ops), code, 1, "", tuple(inputs), made, dict(options or {}), name, variant))
+        self.made.op(code, inputs, [value.index for value in outputs], **(options or {}))
+        self.ops[-1] = replace(self.ops[-1], name=name, variant=variant)
         return list(outputs)
 
     def numbers(
@@ -161,10 +169,6 @@ class Net:
         if not -own <= axis < own:
             raise Wrong(key, f"expected an axis of {own} dimensions, got {axis}")
         return axis % own + self.lead
-
-    def file(self, path: Path, inputs: Sequence[int], outputs: Sequence[int], description: str = "") -> FileModel:
-        main = FileSubgraph("main", tuple(self.tensors), tuple(inputs), tuple(outputs), tuple(self.ops))
-        return FileModel(path, description, (main,))
 
 
 Operation = Callable[[Net, Any, Sequence[Value]], list[Value]]
