@@ -76,6 +76,42 @@ def test_nothing_is_needed_but_memcpy_and_memset(compiler: str, folders: dict[st
             assert external == {f"{name}_{layer}" for layer in {*layers, "run"}}
 
 
+@pytest.mark.emulated
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_all_files_compile_below_a_sketch_of_arduino(compiler: str, folders: dict[str, Path], tmp_path: Path) -> None:
+    # Which has its own main, compiles every file that it finds, and puts no folder on the include path.
+    for path in sorted(folders["separable"].rglob("*.c")):
+        for macros in ([], ["-DARDUINO=10607"]):
+            flags = (*WARNINGS, "-Os", *macros, "-c", path, "-o", tmp_path / "o")
+            assert compile_for("cortex-m4", compiler, *flags) == "", path
+        if path.name == "main.c":
+            assert b"vectors" not in (tmp_path / "o").read_bytes()
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_networks_may_share_a_translation_unit(compiler: str, folders: dict[str, Path], tmp_path: Path) -> None:
+    plan = tuning.tune(tuning.load_model("digits_resnet"), tuning.load_target("cortex-m4"))
+    tuning.emit(plan, tmp_path / "graph")
+    unit = tmp_path / "unit.c"
+    order = ("separable", "graph/digits_resnet", "q15", "only_relu")
+    paths = [tmp_path / f"{name}.c" if "/" in name else folders[name] / f"{name}.c" for name in order]
+    unit.write_text("".join(f'#include "{path.as_posix()}"\n' for path in paths))
+    includes = [flag for path in paths for flag in ("-I", path.parent)]
+    assert compile_for("cortex-m4", compiler, *WARNINGS, "-O3", *includes, "-c", unit, "-o", tmp_path / "o") == ""
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_builds_without_optimisation_say_what_they_cost(
+    compiler: str, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    flags = ("-std=c99", "-O0", "-I", folders["only_relu"], "-c", folders["only_relu"] / "only_relu.c")
+    assert "CXN_NO_OPTIMIZE_WARNING" in compile_for("cortex-m4", compiler, *flags, "-o", tmp_path / "o")
+    silent = "-DCXN_NO_OPTIMIZE_WARNING"
+    assert compile_for("cortex-m4", compiler, silent, *flags, "-o", tmp_path / "o") == ""
+
+
 @pytest.mark.parametrize("long", [True, False])
 def test_the_longest_and_the_strangest_names(long: bool, tmp_path: Path) -> None:
     # Names that differ in their last character only, and names that look like those the emitter makes from others.

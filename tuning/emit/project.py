@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 import zlib
 from collections.abc import Iterable, Mapping
@@ -453,7 +454,8 @@ def library_headers(roots: Iterable[str]) -> dict[str, str]:
         name = todo.pop()
         if name not in found:
             found[name] = library_header(name)
-            todo += re.findall(r'^\s*#\s*include\s+"cmsisnn_x/([^"]+)"', found[name], re.MULTILINE)
+            beside = re.findall(r'^\s*#\s*include\s+"([^"]+)"', found[name], re.MULTILINE)
+            todo += [posixpath.normpath(posixpath.join(posixpath.dirname(name), other)) for other in beside]
     return dict(sorted(found.items()))
 
 

@@ -238,16 +238,16 @@ def kernel_digest(op: str) -> str:
     measurements.
     """
     digest = hashlib.sha256()
-    seen: set[str] = set()
-    todo = [f"cmsisnn_x/{op}.h"]
+    seen: set[Path] = set()
+    todo = [(INCLUDE / f"cmsisnn_x/{op}.h").resolve()]
     while todo:
-        name = todo.pop()
-        if name in seen or not (INCLUDE / name).is_file():
+        path = todo.pop()
+        if path in seen or not path.is_file():
             continue
-        seen.add(name)
-        text = (INCLUDE / name).read_text(encoding="utf-8")
+        seen.add(path)
+        text = path.read_text(encoding="utf-8")
         digest.update(text.encode())
-        todo += sorted(re.findall(r'#include "(cmsisnn_x/[^"]+)"', text))
+        todo += [(path.parent / name).resolve() for name in sorted(re.findall(r'#include "([^"]+)"', text))]
     return digest.hexdigest()
 
 

@@ -9,8 +9,8 @@
  * LEFT_SHIFT is 20 for 8 bits and 15 for 16. INPUT_ALIGNED speaks for both inputs; output may be an input that is as long. One of the two
  * factors is a half, as the formula scales by twice the larger scale: that side is a shift.
  */
-#include "cmsisnn_x/config.h"
-#include "cmsisnn_x/detail/intrinsics.h"
+#include "config.h"
+#include "detail/intrinsics.h"
 
 #if CXN_GET(LINEAR_SHIFT) < 0 || CXN_GET(LINEAR_SHIFT) > 31 || (CXN_GET(LINEAR_SHIFT) && CXN_GET(IN_BITS) != 8)
 #error "LINEAR_SHIFT: legal values are 0 and, with 8 bits, 1..31"
@@ -20,7 +20,7 @@
 #endif
 /* 2^28 from either side */
 #define CXN_IS_SMALL (CXN_GET(IN_BITS) == 8 && CXN_GET(LEFT_EXPONENT) <= 0 && CXN_GET(RIGHT_EXPONENT) <= 0)
-#include "cmsisnn_x/detail/output.h"
+#include "detail/output.h"
 
 #if CXN_GET(LINEAR_SHIFT)
 CXN_INLINE int32_t CXN_LOCAL(clamp_shifted)(int32_t x)
@@ -57,11 +57,11 @@ CXN_INLINE int32_t CXN_LOCAL(pair)(int32_t a, int32_t b)
 }
 
 #if CXN_GET(LINEAR_SHIFT) && CXN_SATURATE && CXN_FULL_RANGE && CXN_GET(PERIOD) >= 8
-#include "cmsisnn_x/detail/asm/add.h"
+#include "detail/asm/add.h"
 #elif CXN_GET(LINEAR_SHIFT) && CXN_THUMB1 && CXN_FULL_RANGE && CXN_GET(PERIOD) >= 4
-#include "cmsisnn_x/detail/asm/add_v6m.h"
+#include "detail/asm/add_v6m.h"
 #else
-#include "cmsisnn_x/detail/pair.h"
+#include "detail/pair.h"
 #endif
 #undef CXN_IS_SMALL
-#include "cmsisnn_x/detail/undef.h"
+#include "detail/undef.h"

@@ -8,11 +8,11 @@
  * scale = ceil(2^23 / count), exact because |sum| (scale count - 2^23) < 2^23 for |sum| <= 128 count. Else 32-bit sums and, where the core
  * has no divide instruction, a shift-and-subtract division of as many steps as the quotient has bits.
  */
-#include "cmsisnn_x/config.h"
-#include "cmsisnn_x/detail/divide.h"
-#include "cmsisnn_x/detail/intrinsics.h"
-#include "cmsisnn_x/detail/lanes.h"
-#include "cmsisnn_x/detail/pool_range.h"
+#include "config.h"
+#include "detail/divide.h"
+#include "detail/intrinsics.h"
+#include "detail/lanes.h"
+#include "detail/pool_range.h"
 
 #ifndef CXN_AVG_POOL_H
 #define CXN_AVG_POOL_H
@@ -158,7 +158,7 @@ CXN_INLINE uint32_t CXN_LOCAL(finish)(cxn_sums sum, int count, uint32_t scale, i
 #endif
 }
 
-#include "cmsisnn_x/detail/pool.h"
-#include "cmsisnn_x/detail/lanes_undef.h"
+#include "detail/pool.h"
+#include "detail/lanes_undef.h"
 #undef CXN_AVG_PACKED
-#include "cmsisnn_x/detail/undef.h"
+#include "detail/undef.h"

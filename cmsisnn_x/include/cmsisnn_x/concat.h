@@ -5,8 +5,8 @@
  * Of a single row, an input may lie in the output already, at its place: it is not copied.
  *     static void CXN_KERNEL(const IN *const *inputs, const int32_t *columns, OUT *output, void *scratch);        INPUTS of both; no scratch
  */
-#include "cmsisnn_x/config.h"
-#include "cmsisnn_x/detail/intrinsics.h"
+#include "config.h"
+#include "detail/intrinsics.h"
 
 #if CXN_GET(INPUTS) < 1 || CXN_GET(ROWS) < 1
 #error "INPUTS, ROWS: legal values are 1 and up"
@@ -29,4 +29,4 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *const *inputs, const int32_t *colu
     }
 }
 
-#include "cmsisnn_x/detail/undef.h"
+#include "detail/undef.h"

@@ -5,7 +5,7 @@
  * A template is included once per kernel instance, after
  *     #define CXN_LAYER CIFAR10_CONV1             prefix of the layer's macros
  *     #define CXN_KERNEL cifar10_conv1_kernel     name of the static function to define
- * CXN_GET(IN_H) then reads CIFAR10_CONV1_IN_H. Templates end with #include "cmsisnn_x/detail/undef.h".
+ * CXN_GET(IN_H) then reads CIFAR10_CONV1_IN_H. Templates end with #include "detail/undef.h".
  */
 #ifndef CXN_CONFIG_H
 #define CXN_CONFIG_H

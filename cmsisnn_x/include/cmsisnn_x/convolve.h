@@ -10,17 +10,17 @@
  * OUTPUT_ALIGNED say more. `scratch` has SCRATCH_BYTES bytes: what the lowering's header states, and a band of lines when a pooling
  * layer is fused into it (FUSED_POOL 1), in a kernel of its own: see convolve_max_pool.h.
  */
-#include "cmsisnn_x/config.h"
-#include "cmsisnn_x/detail/intrinsics.h"
+#include "config.h"
+#include "detail/intrinsics.h"
 
 #if CXN_GET(SCHEME) == CXN_SCHEME_AFFINE && CXN_GET(RESCALE) >= CXN_RESCALE_WIDE
-#include "cmsisnn_x/detail/window.h"
+#include "detail/window.h"
 #define CXN_WIDE_DEPTHWISE 0
-#include "cmsisnn_x/detail/wide.h"
+#include "detail/wide.h"
 #else
-#include "cmsisnn_x/detail/scheme.h"
-#include "cmsisnn_x/detail/element.h"
-#include "cmsisnn_x/detail/window.h"
+#include "detail/scheme.h"
+#include "detail/element.h"
+#include "detail/window.h"
 
 #if CXN_GET(UNROLL) != 1 && CXN_GET(UNROLL) != 2 && CXN_GET(UNROLL) != 4 && CXN_GET(UNROLL) != 8
 #error "UNROLL: legal values are 1, 2, 4 and 8"
@@ -77,15 +77,15 @@
 #endif
 
 #if defined(CXN_POOL_FUSED)
-#include "cmsisnn_x/detail/convolve_band.h"
+#include "detail/convolve_band.h"
 #else
 #define CXN_BAND_BYTES 0
 #endif
 
 #if CXN_GET(LOWERING) == CXN_LOWERING_WINOGRAD
-#include "cmsisnn_x/detail/convolve_winograd.h"
+#include "detail/convolve_winograd.h"
 #elif CXN_GET(LOWERING) == CXN_LOWERING_WINOGRAD_2D
-#include "cmsisnn_x/detail/convolve_winograd_2d.h"
+#include "detail/convolve_winograd_2d.h"
 #else
 #if CXN_GET(TILE) != 1
 #error "TILE: legal value is 1, except with CXN_LOWERING_WINOGRAD and _WINOGRAD_2D"
@@ -102,11 +102,11 @@
 #define CXN_TAPS (CXN_GET(KERNEL_H) * CXN_GET(KERNEL_W) * CXN_GROUP_IN)
 
 #if CXN_GET(COLUMN_LAYOUT) == CXN_COLUMN_LAYOUT_PACKED
-#include "cmsisnn_x/detail/convolve_packed.h"
+#include "detail/convolve_packed.h"
 #elif CXN_GET(LOWERING) == CXN_LOWERING_IM2COL
-#include "cmsisnn_x/detail/convolve_im2col.h"
+#include "detail/convolve_im2col.h"
 #else
-#include "cmsisnn_x/detail/convolve_rows.h"
+#include "detail/convolve_rows.h"
 #endif
 #undef CXN_W_T
 #undef CXN_W_BYTES
@@ -129,4 +129,4 @@
 #undef CXN_BAND_BYTES
 #undef CXN_LOWERING_BYTES
 #endif
-#include "cmsisnn_x/detail/undef.h"
+#include "detail/undef.h"

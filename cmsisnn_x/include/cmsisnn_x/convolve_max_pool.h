@@ -6,19 +6,19 @@
  *     #define CXN_POOL_LAYER CIFAR10_POOL1        prefix of the pooling's macros
  *     #define CXN_PAIR cifar10_pair_kernel        name of the static function to define, with the parameters of convolve.h
  */
-#include "cmsisnn_x/config.h"
+#include "config.h"
 #define CXN_POOL_FUSED 1
 #if CXN_PASTE3(CXN_CONVOLVE_LAYER, _, LOWERING) == CXN_LOWERING_WINOGRAD
 #define CXN_POOL_BY_COLUMNS 1
 #endif
 #define CXN_LAYER CXN_POOL_LAYER
 #define CXN_KERNEL CXN_PASTE2(CXN_PAIR, _pool)
-#include "cmsisnn_x/max_pool.h"
+#include "max_pool.h"
 #undef CXN_POOL_BY_COLUMNS
 
 #define CXN_LAYER CXN_CONVOLVE_LAYER
 #define CXN_KERNEL CXN_PAIR
-#include "cmsisnn_x/convolve.h"
+#include "convolve.h"
 #undef CXN_POOL_FUSED
 #undef CXN_CONVOLVE_LAYER
 #undef CXN_POOL_LAYER

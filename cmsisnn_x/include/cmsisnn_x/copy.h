@@ -4,11 +4,11 @@
  *     out[i][j].. = in[VIEW_OFFSET + i VIEW_STEP_0 + j VIEW_STEP_1 + ..]                                                           view.h
  *     static void CXN_KERNEL(const IN *input, OUT *output, void *scratch);        no scratch
  */
-#include "cmsisnn_x/config.h"
-#include "cmsisnn_x/detail/intrinsics.h"
-#include "cmsisnn_x/detail/element.h"
+#include "config.h"
+#include "detail/intrinsics.h"
+#include "detail/element.h"
 #define CXN_VIEW_GATHERS 1
-#include "cmsisnn_x/detail/view.h"
+#include "detail/view.h"
 
 CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, CXN_OUT_T *CXN_RESTRICT output, void *scratch)
 {
@@ -16,4 +16,4 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, CXN_OUT_T *CXN
     CXN_LOCAL(walk)(input, output);
 }
 
-#include "cmsisnn_x/detail/undef.h"
+#include "detail/undef.h"

@@ -7,17 +7,17 @@
  * `weights` and `scratch` are word aligned, `input` and `output` may have any alignment unless INPUT_ALIGNED,
  * OUTPUT_ALIGNED say more. `scratch` has SCRATCH_BYTES bytes: what the lowering's header states.
  */
-#include "cmsisnn_x/config.h"
-#include "cmsisnn_x/detail/intrinsics.h"
+#include "config.h"
+#include "detail/intrinsics.h"
 
 #if CXN_GET(SCHEME) == CXN_SCHEME_AFFINE && CXN_GET(RESCALE) >= CXN_RESCALE_WIDE
-#include "cmsisnn_x/detail/window.h"
+#include "detail/window.h"
 #define CXN_WIDE_DEPTHWISE 1
-#include "cmsisnn_x/detail/wide.h"
+#include "detail/wide.h"
 #else
-#include "cmsisnn_x/detail/scheme.h"
-#include "cmsisnn_x/detail/element.h"
-#include "cmsisnn_x/detail/window.h"
+#include "detail/scheme.h"
+#include "detail/element.h"
+#include "detail/window.h"
 
 #if CXN_GET(UNROLL) != 1 && CXN_GET(UNROLL) != 2 && CXN_GET(UNROLL) != 4 && CXN_GET(UNROLL) != 8
 #error "UNROLL: legal values are 1, 2, 4 and 8"
@@ -56,15 +56,15 @@
 #if CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_PLAIN
 #error "WEIGHT_LAYOUT: legal value with CXN_LOWERING_IM2COL is CXN_WEIGHT_LAYOUT_PLAIN"
 #endif
-#include "cmsisnn_x/detail/depthwise_im2col.h"
+#include "detail/depthwise_im2col.h"
 #elif CXN_GET(LOWERING) == CXN_LOWERING_LINE_BUFFER
 #if CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_WIDENED && CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_INTERLEAVED
 #error "WEIGHT_LAYOUT: legal values with CXN_LOWERING_LINE_BUFFER are _WIDENED (8-bit weights) and _INTERLEAVED (16-bit weights)"
 #endif
 #if CXN_BR == 2
-#include "cmsisnn_x/detail/depthwise_lines.h"
+#include "detail/depthwise_lines.h"
 #else
-#include "cmsisnn_x/detail/depthwise_rows.h"
+#include "detail/depthwise_rows.h"
 #endif
 #else
 #error "LOWERING: legal values are CXN_LOWERING_IM2COL and _LINE_BUFFER"
@@ -73,4 +73,4 @@
 #undef CXN_BR
 #undef CXN_BC
 #endif
-#include "cmsisnn_x/detail/undef.h"
+#include "detail/undef.h"

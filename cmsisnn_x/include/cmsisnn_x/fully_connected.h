@@ -14,8 +14,8 @@
  *     H = sum x (256 p + q + 128),  L = sum x (q + 128);      sum x p = (H - L) / 256,  sum x q = L - 128 sum x
  * H and L wrap modulo 2^32; the quotient is exact as long as |sum x p| < 2^23, which 511 columns cannot reach: longer rows are cut.
  */
-#include "cmsisnn_x/config.h"
-#include "cmsisnn_x/detail/intrinsics.h"
+#include "config.h"
+#include "detail/intrinsics.h"
 
 #if CXN_GET(SCHEME) == CXN_SCHEME_AFFINE && CXN_GET(RESCALE) >= CXN_RESCALE_WIDE
 /* A convolution over an image of one pixel. */
@@ -25,10 +25,10 @@
 #define CXN_GROUP_IN CXN_GET(IN_CH)
 #define CXN_GROUP_OUT CXN_GET(OUT_CH)
 #define CXN_WIDE_DEPTHWISE 0
-#include "cmsisnn_x/detail/wide.h"
+#include "detail/wide.h"
 #else
-#include "cmsisnn_x/detail/lanes.h"
-#include "cmsisnn_x/detail/scheme.h"
+#include "detail/lanes.h"
+#include "detail/scheme.h"
 
 #ifndef CXN_FULLY_CONNECTED_H
 #define CXN_FULLY_CONNECTED_H
@@ -237,7 +237,7 @@ CXN_INLINE cxn_rows CXN_LOCAL(at)(const void *x, const CXN_FC_W *w, int at, cxn_
 }
 
 #if CXN_FC_ASM
-#include "cmsisnn_x/detail/asm/fully_connected.h"
+#include "detail/asm/fully_connected.h"
 #endif
 
 /* One row of the last columns, plain weights. */
@@ -486,6 +486,6 @@ CXN_KERNEL_FN void CXN_KERNEL(
 #undef CXN_FC_ASM
 #undef CXN_FC_FINISH
 #undef CXN_FC_W
-#include "cmsisnn_x/detail/lanes_undef.h"
+#include "detail/lanes_undef.h"
 #endif
-#include "cmsisnn_x/detail/undef.h"
+#include "detail/undef.h"

@@ -5,9 +5,9 @@
  *     static void CXN_KERNEL(const IN *input, const OUT *table, OUT *output, void *scratch);        256 entries; no scratch
  * Entries are in the order of the bytes 0..127, -128..-1; for bytes without a sign, 0..255.
  */
-#include "cmsisnn_x/config.h"
-#include "cmsisnn_x/detail/intrinsics.h"
-#include "cmsisnn_x/detail/element.h"
+#include "config.h"
+#include "detail/intrinsics.h"
+#include "detail/element.h"
 
 #if CXN_GET(IN_BITS) != 8
 #error "IN_BITS: legal value for a table is 8"
@@ -32,4 +32,4 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, const CXN_OUT_T *table, CXN
 }
 
 #undef CXN_LOOK_UP_COUNT
-#include "cmsisnn_x/detail/undef.h"
+#include "detail/undef.h"

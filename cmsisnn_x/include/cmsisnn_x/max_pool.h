@@ -5,10 +5,10 @@
  *     static void CXN_KERNEL(const IN *input, OUT *output, void *scratch);        no scratch
  * An affine layer clamps to OUT_MIN .. OUT_MAX. OUT_H and OUT_W are given: ceil_mode only changes them. Four bytes or two halves are compared at once (SSUB8 and SEL, or the same in C).
  */
-#include "cmsisnn_x/config.h"
-#include "cmsisnn_x/detail/intrinsics.h"
-#include "cmsisnn_x/detail/lanes.h"
-#include "cmsisnn_x/detail/pool_range.h"
+#include "config.h"
+#include "detail/intrinsics.h"
+#include "detail/lanes.h"
+#include "detail/pool_range.h"
 
 #define CXN_POOL_T uint32_t
 #define CXN_POOL_WORDS CXN_WORD_READS
@@ -42,6 +42,6 @@ CXN_INLINE uint32_t CXN_LOCAL(finish)(uint32_t sum, int count, uint32_t scale, i
     return CXN_POOL_CLAMP(sum, lanes);
 }
 
-#include "cmsisnn_x/detail/pool.h"
-#include "cmsisnn_x/detail/lanes_undef.h"
-#include "cmsisnn_x/detail/undef.h"
+#include "detail/pool.h"
+#include "detail/lanes_undef.h"
+#include "detail/undef.h"

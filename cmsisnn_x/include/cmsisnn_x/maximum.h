@@ -4,9 +4,9 @@
  *     static void CXN_KERNEL(const IN *input, const IN *other, OUT *output, void *scratch);        no scratch
  * The tensors have one scale and zero point. INPUT_ALIGNED speaks for both inputs.
  */
-#include "cmsisnn_x/config.h"
-#include "cmsisnn_x/detail/intrinsics.h"
-#include "cmsisnn_x/detail/clamp.h"
+#include "config.h"
+#include "detail/intrinsics.h"
+#include "detail/clamp.h"
 
 CXN_INLINE int32_t CXN_LOCAL(pair)(int32_t a, int32_t b)
 {
@@ -14,5 +14,5 @@ CXN_INLINE int32_t CXN_LOCAL(pair)(int32_t a, int32_t b)
     return CXN_FULL_RANGE ? larger : CXN_LOCAL(clamp)(larger);
 }
 
-#include "cmsisnn_x/detail/pair.h"
-#include "cmsisnn_x/detail/undef.h"
+#include "detail/pair.h"
+#include "detail/undef.h"

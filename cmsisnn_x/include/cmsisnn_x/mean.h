@@ -5,11 +5,11 @@
  *     static void CXN_KERNEL(const IN *input, OUT *output, void *scratch);        no scratch
  * The division by IN_W is in the multiplier.
  */
-#include "cmsisnn_x/config.h"
-#include "cmsisnn_x/detail/intrinsics.h"
-#include "cmsisnn_x/detail/element.h"
+#include "config.h"
+#include "detail/intrinsics.h"
+#include "detail/element.h"
 #define CXN_IS_SMALL (CXN_GET(IN_W) < (CXN_GET(IN_BITS) == 8 ? 1 << 21 : 1 << 13))
-#include "cmsisnn_x/detail/output.h"
+#include "detail/output.h"
 
 #if CXN_GET(COUNT) != CXN_GET(IN_W)
 #error "COUNT: legal value is IN_W"
@@ -55,4 +55,4 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, CXN_OUT_T *CXN
 }
 
 #undef CXN_IS_SMALL
-#include "cmsisnn_x/detail/undef.h"
+#include "detail/undef.h"

@@ -7,23 +7,23 @@
  *     out[i] = clamp(rescale((a[i] - LEFT_ZERO_POINT) (b[i mod PERIOD] - RIGHT_ZERO_POINT); MULTIPLIER, EXPONENT) + OUTPUT_ZERO_POINT, ..)
  * INPUT_ALIGNED speaks for both inputs.
  */
-#include "cmsisnn_x/config.h"
-#include "cmsisnn_x/detail/intrinsics.h"
+#include "config.h"
+#include "detail/intrinsics.h"
 
 #if CXN_GET(SCHEME) == CXN_SCHEME_AFFINE
 #define CXN_IS_SMALL (CXN_GET(IN_BITS) == 8)
-#include "cmsisnn_x/detail/output.h"
+#include "detail/output.h"
 
 CXN_INLINE int32_t CXN_LOCAL(pair)(int32_t a, int32_t b)
 {
     return CXN_LOCAL(output)((a - CXN_GET(LEFT_ZERO_POINT)) * (b - CXN_GET(RIGHT_ZERO_POINT)));
 }
 
-#include "cmsisnn_x/detail/pair.h"
+#include "detail/pair.h"
 #undef CXN_IS_SMALL
 #else
-#include "cmsisnn_x/detail/lanes.h"
-#include "cmsisnn_x/detail/scheme.h"
+#include "detail/lanes.h"
+#include "detail/scheme.h"
 
 #define CXN_MULTIPLY_COUNT (CXN_GET(IN_H) * CXN_GET(IN_W) * CXN_GET(IN_CH))
 
@@ -40,6 +40,6 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, const CXN_IN_T *other, CXN_
 }
 
 #undef CXN_MULTIPLY_COUNT
-#include "cmsisnn_x/detail/lanes_undef.h"
+#include "detail/lanes_undef.h"
 #endif
-#include "cmsisnn_x/detail/undef.h"
+#include "detail/undef.h"

@@ -4,9 +4,9 @@
  *     static void CXN_KERNEL(const IN *input, OUT *output, void *scratch);        no scratch
  * Words of four bytes or two halves where the core can load them, then what is left over one by one.
  */
-#include "cmsisnn_x/config.h"
-#include "cmsisnn_x/detail/intrinsics.h"
-#include "cmsisnn_x/detail/lanes.h"
+#include "config.h"
+#include "detail/intrinsics.h"
+#include "detail/lanes.h"
 
 #ifndef CXN_RELU_H
 #define CXN_RELU_H
@@ -64,5 +64,5 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, CXN_OUT_T *output, void *sc
 }
 
 #undef CXN_RELU_COUNT
-#include "cmsisnn_x/detail/lanes_undef.h"
-#include "cmsisnn_x/detail/undef.h"
+#include "detail/lanes_undef.h"
+#include "detail/undef.h"

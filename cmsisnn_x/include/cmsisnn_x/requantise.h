@@ -5,11 +5,11 @@
  * and with BELOW_MULTIPLIER, BELOW_EXPONENT below the zero point: a leaky ReLU
  *     static void CXN_KERNEL(const IN *input, OUT *output, void *scratch);        no scratch; output may be input where both are as wide
  */
-#include "cmsisnn_x/config.h"
-#include "cmsisnn_x/detail/intrinsics.h"
-#include "cmsisnn_x/detail/element.h"
+#include "config.h"
+#include "detail/intrinsics.h"
+#include "detail/element.h"
 #define CXN_IS_SMALL 1
-#include "cmsisnn_x/detail/output.h"
+#include "detail/output.h"
 
 #define CXN_REQUANTISE_COUNT (CXN_GET(IN_H) * CXN_GET(IN_W) * CXN_GET(IN_CH))
 
@@ -37,4 +37,4 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, CXN_OUT_T *output, void *sc
 #undef CXN_REQUANTISE_COUNT
 #undef CXN_HAS_BELOW
 #undef CXN_IS_SMALL
-#include "cmsisnn_x/detail/undef.h"
+#include "detail/undef.h"

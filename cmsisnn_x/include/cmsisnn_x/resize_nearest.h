@@ -4,9 +4,9 @@
  *     out[y][x] = the IN_CH elements from in[table[y] + table[OUT_H + x]] on
  *     static void CXN_KERNEL(const IN *input, const int32_t *table, OUT *output, void *scratch);        no scratch
  */
-#include "cmsisnn_x/config.h"
-#include "cmsisnn_x/detail/intrinsics.h"
-#include "cmsisnn_x/detail/element.h"
+#include "config.h"
+#include "detail/intrinsics.h"
+#include "detail/element.h"
 
 CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const int32_t *CXN_RESTRICT table, CXN_OUT_T *CXN_RESTRICT output,
                               void *scratch)
@@ -27,4 +27,4 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const int32_t 
     }
 }
 
-#include "cmsisnn_x/detail/undef.h"
+#include "detail/undef.h"

@@ -5,20 +5,20 @@
  *     Q = floor(2^20 / S) or floor(2^32 / S),   K = 13 or 17;      out = min(Q >> (K - e), 127 or 32767) if live, else 0
  *     static void CXN_KERNEL(const IN *input, OUT *output, void *scratch);        no scratch
  */
-#include "cmsisnn_x/config.h"
-#include "cmsisnn_x/detail/intrinsics.h"
+#include "config.h"
+#include "detail/intrinsics.h"
 
 #if CXN_GET(SCHEME) == CXN_SCHEME_AFFINE
 #if CXN_GET(IS_REAL)
-#include "cmsisnn_x/detail/softmax_real.h"
+#include "detail/softmax_real.h"
 #elif CXN_GET(IN_BITS) == 8
-#include "cmsisnn_x/detail/softmax_affine.h"
+#include "detail/softmax_affine.h"
 #else
-#include "cmsisnn_x/detail/softmax_wide.h"
+#include "detail/softmax_wide.h"
 #endif
 #else
-#include "cmsisnn_x/detail/divide.h"
-#include "cmsisnn_x/detail/lanes.h"
+#include "detail/divide.h"
+#include "detail/lanes.h"
 
 /* Networks have at most 32767 elements here, as Arm's functions count in an int16_t; the sum allows twice as many. */
 #define CXN_SOFTMAX_COUNT (CXN_GET(IN_H) * CXN_GET(IN_W) * CXN_GET(IN_CH))
@@ -76,6 +76,6 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, CXN_OUT_T *CXN
 #undef CXN_SOFTMAX_WIDTH
 #undef CXN_SOFTMAX_K
 #undef CXN_SOFTMAX_MAX
-#include "cmsisnn_x/detail/lanes_undef.h"
+#include "detail/lanes_undef.h"
 #endif
-#include "cmsisnn_x/detail/undef.h"
+#include "detail/undef.h"

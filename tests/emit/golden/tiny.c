@@ -24,6 +24,10 @@
 #error "FUSED_POOL: legal values here are 0 in every layer: run cmsisnn-tune again."
 #endif
 
+#if defined(__GNUC__) && !defined(__OPTIMIZE__) && !defined(CXN_NO_OPTIMIZE_WARNING)
+#warning "Without optimisation the network takes many times the cycles and the stack that were planned: compile this file with -O2 or -O3 in debug builds too, or define CXN_NO_OPTIMIZE_WARNING."
+#endif
+
 /* Measuring: -DCXN_PROFILE_HEADER='"your_profile.h"' names a header that defines both hooks for layer i of 5. */
 #ifdef CXN_PROFILE_HEADER
 #include CXN_PROFILE_HEADER
@@ -154,3 +158,15 @@ void tiny_run(const int8_t *input, int8_t *output)
     tiny_prob(CXN_TENSOR(TINY_PROB_INPUT_OFFSET), output);
     CXN_PROFILE_END(4);
 }
+
+/* Another network may follow in the same translation unit. */
+#undef CXN_TENSOR
+#undef CXN_SCRATCH
+#undef CXN_SIZE_INPUT
+#undef CXN_SIZE_OUTPUT
+#undef CXN_SIZE_SCRATCH
+#undef CXN_END
+#undef CXN_INSIDE
+#undef CXN_APART
+#undef CXN_APART_OF
+#undef CXN_WHOLE

@@ -9,9 +9,9 @@
  *     8 bits:   out = table[x >> (3 - INT_BITS)]
  *     16 bits:  s = 11 - INT_BITS, i = x >> s, g = x mod 2^s:  out = ((2^s - g) table[i] + g table[i + 1]) >> s,  table[127] for i = 127
  */
-#include "cmsisnn_x/config.h"
-#include "cmsisnn_x/detail/intrinsics.h"
-#include "cmsisnn_x/detail/lanes.h"
+#include "../config.h"
+#include "intrinsics.h"
+#include "lanes.h"
 
 #if !defined(CXN_TABLE)
 #error "CXN_TABLE: define it as the name of the 256-entry table before this include"
@@ -48,5 +48,5 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, CXN_OUT_T *output, void *sc
 #undef CXN_ACTIVATION_COUNT
 #undef CXN_ACTIVATION_SHIFT
 #undef CXN_TABLE
-#include "cmsisnn_x/detail/lanes_undef.h"
-#include "cmsisnn_x/detail/undef.h"
+#include "lanes_undef.h"
+#include "undef.h"

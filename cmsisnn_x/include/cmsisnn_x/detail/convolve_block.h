@@ -22,17 +22,17 @@
 #define CXN_B_NAME CXN_LOCAL(dot)
 #define CXN_B_ROWS CXN_BR
 #define CXN_B_COLS CXN_BC
-#include "cmsisnn_x/detail/dot_block.h"
+#include "dot_block.h"
 #if CXN_GROUP_OUT % CXN_BR
 #define CXN_B_NAME CXN_LOCAL(dot_left)
 #define CXN_B_ROWS CXN_LEFT_ROWS
 #define CXN_B_COLS CXN_BC
-#include "cmsisnn_x/detail/dot_block.h"
+#include "dot_block.h"
 #endif
 
 #if CXN_BC == 4 && CXN_CHANNEL_FIRST
 #define CXN_FINISH_STEP CXN_GET(OUT_CH)
-#include "cmsisnn_x/detail/finish.h"
+#include "finish.h"
 #endif
 
 /* `runs` holds the address of each run for pixel 0; pixels at and beyond `pixels` are computed and dropped. */

@@ -24,7 +24,7 @@ CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_LOWERING_BYTES + CXN_BAND_BYTES,
 #else
 #define CXN_COL_STEP CXN_COLUMN
 #endif
-#include "cmsisnn_x/detail/convolve_block.h"
+#include "convolve_block.h"
 
 #if CXN_GET(COLUMN_LAYOUT) == CXN_COLUMN_LAYOUT_INTERLEAVED
 /* Pairs of elements, one every CXN_BC words; a null `from` writes padding. */

@@ -38,12 +38,12 @@ CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_LOWERING_BYTES, packed_scratch);
 #if CXN_SEGMENTS > 1
 #define CXN_B_NAME CXN_LOCAL(segment)
 #define CXN_RUN CXN_SEGMENT
-#include "cmsisnn_x/detail/dot_packed.h"
+#include "dot_packed.h"
 #undef CXN_RUN
 #endif
 #define CXN_B_NAME CXN_LOCAL(last_segment)
 #define CXN_RUN CXN_LAST_SEGMENT
-#include "cmsisnn_x/detail/dot_packed.h"
+#include "dot_packed.h"
 #undef CXN_RUN
 
 /* `count` elements of three columns. */

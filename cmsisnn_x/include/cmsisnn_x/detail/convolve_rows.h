@@ -53,10 +53,10 @@ CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_LOWERING_BYTES + CXN_BAND_BYTES,
 #endif
 #define CXN_D_LOAD(p) (*(p))
 #endif
-#include "cmsisnn_x/detail/convolve_block.h"
+#include "convolve_block.h"
 
 #if CXN_GET(LOWERING) == CXN_LOWERING_LINE_BUFFER
-#include "cmsisnn_x/detail/line.h"
+#include "line.h"
 #endif
 
 CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T *CXN_RESTRICT weights,

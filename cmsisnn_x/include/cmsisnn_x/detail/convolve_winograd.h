@@ -88,8 +88,8 @@ CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_LOWERING_BYTES + CXN_BAND_BYTES,
 
 #define CXN_POINTS CXN_N
 #define CXN_POINT_STEP CXN_PLANE
-#include "cmsisnn_x/detail/winograd_products.h"
-#include "cmsisnn_x/detail/winograd.h"
+#include "winograd_products.h"
+#include "winograd.h"
 
 /* v = B d for one channel, or for two in one word as high * 2^16 + low: the arithmetic is linear, so both ride on it. */
 CXN_INLINE void CXN_LOCAL(transform)(const int32_t *d, int32_t *v)
@@ -271,7 +271,7 @@ CXN_INLINE int32_t CXN_LOCAL(descale)(uint32_t sum)
 /* Four at a time where two instructions run in a cycle; elsewhere they only want registers that the sums have. */
 #if CXN_GET(TILE) == 4 && CXN_GET(INNER) == CXN_INNER_ASM_DUAL
 #define CXN_FINISH_STEP CXN_OUT_COLUMN
-#include "cmsisnn_x/detail/finish.h"
+#include "finish.h"
 #undef CXN_FINISH_STEP
 #endif
 

@@ -63,8 +63,8 @@ CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_LOWERING_BYTES, winograd_2d_scra
 #define CXN_D_ALIGNED 1
 #define CXN_D_LOAD(p) (*(p))
 #define CXN_COL_STEP (CXN_GET(IN_CH))
-#include "cmsisnn_x/detail/winograd.h"
-#include "cmsisnn_x/detail/winograd_products.h"
+#include "winograd.h"
+#include "winograd_products.h"
 #if CXN_GET(KERNEL_H) == 3
 #define CXN_ALONG_X cxn_winograd_6
 #else
@@ -164,7 +164,7 @@ CXN_INLINE void CXN_LOCAL(sums)(const uint32_t *m, int32_t step, uint32_t *sum)
 }
 
 #define CXN_FINISH_STEP CXN_GET(OUT_CH)
-#include "cmsisnn_x/detail/finish.h"
+#include "finish.h"
 #undef CXN_FINISH_STEP
 
 /* The outputs of a tile in one channel, whose CXN_ACC_INIT is `init`; m is that of the channel and tile. */

@@ -7,9 +7,9 @@
  *     tanh(x)    = (a >= 0 ? r - 2^23 + 2^7 : 2^23 - r + 2^7 - 1) >> 8
  *     static void CXN_KERNEL(const IN *input, const int16_t *points, OUT *output, void *scratch);        no scratch; output may be input
  */
-#include "cmsisnn_x/config.h"
-#include "cmsisnn_x/detail/intrinsics.h"
-#include "cmsisnn_x/detail/element.h"
+#include "../config.h"
+#include "intrinsics.h"
+#include "element.h"
 
 #if CXN_GET(IN_BITS) != 16 || CXN_OUT_BITS != 16
 #error "IN_BITS, OUT_BITS: legal values for a curve with a scale are 16; 8 bits are a table, look_up.h"
@@ -47,4 +47,4 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, const int16_t *points, CXN_
 
 #undef CXN_CURVE_COUNT
 #undef CXN_CURVE_LIMIT
-#include "cmsisnn_x/detail/undef.h"
+#include "undef.h"

@@ -22,10 +22,10 @@
 #endif
 CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_GET(KERNEL_H) * CXN_LINE * 2, depthwise_lines_scratch);
 
-#include "cmsisnn_x/detail/line.h"
+#include "line.h"
 
 #if CXN_BC == 4
-#include "cmsisnn_x/detail/depthwise_strips.h"
+#include "depthwise_strips.h"
 #else
 /*
  * acc[2 * c + r] += sum over the taps of weight(r) * element r of pixel c, for one pixel or two; pixel c of kernel row m lies
@@ -38,7 +38,7 @@ CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_GET(KERNEL_H) * CXN_LINE * 2, de
  *     r8 r9 r10 r11   accumulators   r12 offset   lr addresses of the lines
  * Per tap: 21 cycles for 4 MAC.
  */
-#include "cmsisnn_x/detail/asm/accumulators_v6m.h"
+#include "asm/accumulators_v6m.h"
 #define CXN_A_PIXEL(acc0, acc1)                          \
     "asrs r5, r4, #16\n\tsxth r4, r4\n\t"                \
     "muls r4, r2, r4\n\tadd " acc0 ", r4\n\t"            \

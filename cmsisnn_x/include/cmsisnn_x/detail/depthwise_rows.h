@@ -122,7 +122,7 @@ CXN_INLINE void CXN_LOCAL(gather)(uint32_t *to, const CXN_IN_T *input, int32_t r
 #endif
 #if CXN_IS_ASM && CXN_DSP && CXN_IS_LINE
 #define CXN_ROWS_ASM 1
-#include "cmsisnn_x/detail/asm/depthwise.h"
+#include "asm/depthwise.h"
 #else
 #define CXN_ROWS_ASM 0
 /* `count` output columns of one channel, from column `x` of the pairs on. */

@@ -3,7 +3,7 @@
 #ifndef CXN_DIVIDE_H
 #define CXN_DIVIDE_H
 
-#include "cmsisnn_x/config.h"
+#include "../config.h"
 
 /* floor(x / y) for y > 0 and a quotient below 2^bits. */
 CXN_INLINE uint32_t cxn_divide_u32(uint32_t x, uint32_t y, int bits)

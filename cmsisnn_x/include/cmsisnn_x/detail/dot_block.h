@@ -18,10 +18,10 @@
  *     int8_t        r0k0 r1k0 r0k1 r1k1  r2k0 r3k0 ...  one word per two rows: SXTB16 gives row 0, SXTB16 ROR#8 row 1
  */
 #if CXN_GET(INNER) != CXN_INNER_C && CXN_THUMB2 && CXN_B_ROWS == 2 && CXN_B_COLS == 4 && CXN_D_WIDE && CXN_W_ROW_STEP == 0 && CXN_RUN > 1
-#include "cmsisnn_x/detail/asm/dot.h"
+#include "asm/dot.h"
 #elif CXN_GET(INNER) != CXN_INNER_C && CXN_THUMB1 && CXN_B_ROWS == 2 && CXN_B_COLS == 2 && CXN_D_WIDE && CXN_W_ROW_STEP == 0 && \
     (CXN_GET(LOWERING) != CXN_LOWERING_DIRECT || CXN_GET(INPUT_ALIGNED))
-#include "cmsisnn_x/detail/asm/dot_v6m.h"
+#include "asm/dot_v6m.h"
 #else
 #define CXN_B_PAIRS (CXN_RUN / 2)
 #define CXN_B_NARROW_W (CXN_W_BYTES == 1)

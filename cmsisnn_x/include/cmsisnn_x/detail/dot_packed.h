@@ -5,9 +5,9 @@
  * Included once per length, with CXN_B_NAME, CXN_RUN (even).
  */
 #if CXN_GET(INNER) != CXN_INNER_C && CXN_THUMB2
-#include "cmsisnn_x/detail/asm/dot_packed_v7m.h"
+#include "asm/dot_packed_v7m.h"
 #elif CXN_GET(INNER) != CXN_INNER_C && CXN_THUMB1
-#include "cmsisnn_x/detail/asm/dot_packed_v6m.h"
+#include "asm/dot_packed_v6m.h"
 #else
 CXN_INLINE void CXN_B_NAME(int32_t *CXN_RESTRICT acc, const int8_t *CXN_RESTRICT w, const uint32_t *CXN_RESTRICT x)
 {

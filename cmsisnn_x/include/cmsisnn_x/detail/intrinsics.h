@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#include "cmsisnn_x/config.h"
+#include "../config.h"
 
 #if (defined(__ARM_FEATURE_DSP) && __ARM_FEATURE_DSP) || (defined(__ARM_FEATURE_SIMD32) && __ARM_FEATURE_SIMD32)
 #define CXN_DSP 1

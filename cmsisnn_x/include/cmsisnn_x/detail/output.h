@@ -4,8 +4,8 @@
  *     output(x) = clamp(rescale(x; MULTIPLIER, EXPONENT) + OUTPUT_ZERO_POINT, OUT_MIN, OUT_MAX)                  rescale.h
  * CXN_IS_SMALL, defined before the include, is 1 where |x| <= 2^29.
  */
-#include "cmsisnn_x/detail/clamp.h"
-#include "cmsisnn_x/detail/rescale.h"
+#include "clamp.h"
+#include "rescale.h"
 
 #if CXN_GET(MULTIPLIER) < 0 || CXN_GET(EXPONENT) < -31 || CXN_GET(EXPONENT) > 30
 #error "MULTIPLIER, EXPONENT: legal values are 0 .. 2^31 - 1 and -31..30"

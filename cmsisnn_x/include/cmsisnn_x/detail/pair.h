@@ -3,7 +3,7 @@
  * The walk over two tensors of one affine instance, element by element: out[i] = pair(input[i], other[i mod PERIOD]). The header that
  * includes it defines CXN_LOCAL(pair)(a, b) before. Output may be an input that is as long. PERIOD divides the number of elements.
  */
-#include "cmsisnn_x/detail/element.h"
+#include "element.h"
 
 #define CXN_PAIR_COUNT (CXN_GET(IN_H) * CXN_GET(IN_W) * CXN_GET(IN_CH))
 #if CXN_GET(PERIOD) < 1 || CXN_PAIR_COUNT % CXN_GET(PERIOD)

@@ -6,7 +6,7 @@
  * Include after lanes.h.
  */
 #if CXN_GET(SCHEME) == CXN_SCHEME_AFFINE
-#include "cmsisnn_x/detail/clamp.h"
+#include "clamp.h"
 #define CXN_POOL_ROUNDS 1
 #if CXN_FULL_RANGE
 #define CXN_POOL_CLAMP(x, lanes) ((void)(lanes), (x))

@@ -9,8 +9,8 @@
 #ifndef CXN_RESCALE_H
 #define CXN_RESCALE_H
 
-#include "cmsisnn_x/config.h"
-#include "cmsisnn_x/detail/intrinsics.h"
+#include "../config.h"
+#include "intrinsics.h"
 
 /* H for any a, and for any b too but a = b = -2^31. */
 CXN_INLINE int32_t cxn_high_multiply(int32_t a, int32_t b)

@@ -13,9 +13,9 @@
  * Include after config.h and intrinsics.h.
  */
 #if CXN_GET(SCHEME) == CXN_SCHEME_AFFINE
-#include "cmsisnn_x/detail/scheme_affine.h"
+#include "scheme_affine.h"
 #else
-#include "cmsisnn_x/detail/scheme_pow2.h"
+#include "scheme_pow2.h"
 #endif
 
 /* Four elements of padding of 8 bits in a word, and two of 16. */

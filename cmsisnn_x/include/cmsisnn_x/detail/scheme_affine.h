@@ -13,9 +13,9 @@
  *                         m = high 2^32 + low < 2^53, 33 <= shift < 96: LiteRT's product of double precision, rounded half away from zero
  * Padding holds INPUT_ZERO_POINT, so that every window is full.
  */
-#include "cmsisnn_x/detail/clamp.h"
-#include "cmsisnn_x/detail/rescale.h"
-#include "cmsisnn_x/detail/wide_integers.h"
+#include "clamp.h"
+#include "rescale.h"
+#include "wide_integers.h"
 
 #ifndef CXN_SCHEME_AFFINE_H
 #define CXN_SCHEME_AFFINE_H

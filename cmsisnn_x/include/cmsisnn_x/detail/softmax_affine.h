@@ -7,8 +7,8 @@
  *     static void CXN_KERNEL(const IN *input, const int32_t *table, OUT *output, void *scratch);        no scratch
  * Output may be input where both have 8 bits.
  */
-#include "cmsisnn_x/detail/element.h"
-#include "cmsisnn_x/detail/rescale.h"
+#include "element.h"
+#include "rescale.h"
 
 #ifndef CXN_SOFTMAX_AFFINE_H
 #define CXN_SOFTMAX_AFFINE_H

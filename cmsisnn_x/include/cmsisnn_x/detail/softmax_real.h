@@ -5,7 +5,7 @@
  *     static void CXN_KERNEL(const IN *input, const int32_t *table, OUT *output, void *scratch);        no scratch; output may be input
  * 256 exponentials, so small that COLS of them and 256 of them fit 32 bits.
  */
-#include "cmsisnn_x/detail/divide.h"
+#include "divide.h"
 
 #if CXN_GET(IN_BITS) != 8 || CXN_OUT_BITS != 8
 #error "IN_BITS, OUT_BITS: legal values for a softmax of real numbers are 8"

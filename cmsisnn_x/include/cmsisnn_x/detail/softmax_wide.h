@@ -8,8 +8,8 @@
  *     static void CXN_KERNEL(const IN *input, const int16_t *exponentials, const int16_t *reciprocals, OUT *output, void *scratch);   no scratch
  * exponentials: 513 points of e^v 2^15 on -10 <= v <= 0; reciprocals: of 2^15 / (1 + v) on 0 <= v <= 1. Output is no input.
  */
-#include "cmsisnn_x/detail/element.h"
-#include "cmsisnn_x/detail/rescale.h"
+#include "element.h"
+#include "rescale.h"
 
 #if CXN_GET(IN_BITS) != 16 || CXN_OUT_BITS != 16
 #error "IN_BITS, OUT_BITS: legal values for a softmax of 16 bits are 16"

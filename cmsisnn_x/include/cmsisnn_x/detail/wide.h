@@ -9,9 +9,9 @@
  * channel c sees input channel c alone and weights are [kernel_h][kernel_w][channel].
  *     static void CXN_KERNEL(const int16_t *input, const int8_t *weights, const CHANNEL *channels, int16_t *output, void *scratch)
  */
-#include "cmsisnn_x/detail/clamp.h"
-#include "cmsisnn_x/detail/element.h"
-#include "cmsisnn_x/detail/wide_integers.h"
+#include "clamp.h"
+#include "element.h"
+#include "wide_integers.h"
 
 #if CXN_GET(IN_BITS) != 16 || CXN_OUT_BITS != 16 || CXN_GET(WEIGHT_BITS) != 8 || CXN_GET(INPUT_ZERO_POINT) || CXN_GET(OUTPUT_ZERO_POINT)
 #error "RESCALE: CXN_RESCALE_WIDE and _WIDE_REAL need IN_BITS 16, OUT_BITS 16, WEIGHT_BITS 8 and zero points of 0"

@@ -3,8 +3,8 @@
 #ifndef CXN_WIDE_INTEGERS_H
 #define CXN_WIDE_INTEGERS_H
 
-#include "cmsisnn_x/config.h"
-#include "cmsisnn_x/detail/intrinsics.h"
+#include "../config.h"
+#include "intrinsics.h"
 
 CXN_INLINE uint64_t cxn_multiply_u32(uint32_t a, uint32_t b)
 {

@@ -3,8 +3,8 @@
 #ifndef CXN_WINOGRAD_H
 #define CXN_WINOGRAD_H
 
-#include "cmsisnn_x/config.h"
-#include "cmsisnn_x/detail/intrinsics.h"
+#include "../config.h"
+#include "intrinsics.h"
 
 /* high * 2^16 + low, |low| < 2^15: the borrow of a negative low half is given back. */
 CXN_INLINE uint32_t cxn_halves(int32_t x)

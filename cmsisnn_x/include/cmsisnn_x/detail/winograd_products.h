@@ -12,9 +12,9 @@
 #define CXN_B_ROWS 2
 #define CXN_B_COLS CXN_BC
 #if CXN_THUMB2
-#include "cmsisnn_x/detail/asm/dot.h"
+#include "asm/dot.h"
 #else
-#include "cmsisnn_x/detail/asm/dot_v6m.h"
+#include "asm/dot_v6m.h"
 #endif
 #undef CXN_B_POINTS
 #undef CXN_B_POINT_STEP
@@ -23,7 +23,7 @@
 #define CXN_B_NAME CXN_LOCAL(dot)
 #define CXN_B_ROWS CXN_BR
 #define CXN_B_COLS CXN_BC
-#include "cmsisnn_x/detail/dot_block.h"
+#include "dot_block.h"
 CXN_INLINE void CXN_LOCAL(products)(int32_t *m, const CXN_W_T *w, const CXN_D_T *d)
 {
     for (int32_t i = 0; i < CXN_POINTS; i++, w += CXN_BR * CXN_RUN, d += CXN_POINT_STEP) {
@@ -37,7 +37,7 @@ CXN_INLINE void CXN_LOCAL(products)(int32_t *m, const CXN_W_T *w, const CXN_D_T 
 #define CXN_B_NAME CXN_LOCAL(dot_left)
 #define CXN_B_ROWS 2
 #define CXN_B_COLS CXN_BC
-#include "cmsisnn_x/detail/dot_block.h"
+#include "dot_block.h"
 CXN_INLINE void CXN_LOCAL(products_left)(int32_t *m, const CXN_W_T *w, const CXN_D_T *d)
 {
     for (int32_t i = 0; i < CXN_POINTS; i++, w += 2 * CXN_RUN, d += CXN_POINT_STEP) {

@@ -7,11 +7,14 @@
 /*
  * arm-none-eabi-gcc -mcpu=cortex-m4 -mthumb -std=c99 -O3 -nostartfiles -I. -T example/memory.ld tiny.c example/main.c -o tiny.elf
  * qemu-system-arm -M mps2-an386 -nographic -semihosting -kernel tiny.elf
+ *
+ * Arduino compiles whatever lies below a sketch's src: there it is empty.
  */
+#ifndef ARDUINO
 #include <stddef.h>
 #include <stdint.h>
 
-#include "tiny.h"
+#include "../tiny.h"
 #include "vectors.h"
 
 #define REGISTER(address) (*(volatile uint32_t *)(address))
@@ -181,3 +184,6 @@ __attribute__((section(".vectors"), used)) static const uintptr_t vectors[16] = 
     (uintptr_t)stack_top, (uintptr_t)reset, (uintptr_t)fault, (uintptr_t)fault, (uintptr_t)fault, (uintptr_t)fault,
     (uintptr_t)fault, 0U, 0U, 0U, 0U, (uintptr_t)fault, (uintptr_t)fault, 0U, (uintptr_t)fault, (uintptr_t)tick,
 };
+#else
+typedef int tiny_example_is_empty; /* C wants a declaration in every file */
+#endif

@@ -6,7 +6,7 @@
  */
 #include <stdint.h>
 
-#include "tiny.h"
+#include "../tiny.h"
 
 #define CXN_ALIGNED
 

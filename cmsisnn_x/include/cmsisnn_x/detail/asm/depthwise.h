@@ -81,7 +81,7 @@ CXN_INLINE void CXN_LOCAL(rows)(const uint32_t *a, const uint32_t *b, const CXN_
 #if CXN_A_WIDER
         "1:\n\t"
 #define CXN_A_N (CXN_A_WIDTH + 1)
-#include "cmsisnn_x/detail/asm/depthwise_block.h"
+#include "depthwise_block.h"
 #if CXN_A_WIDER > 1
         CXN_A_FRAME("r7", CXN_A_AT_WIDER_END)
         "cmp r0, r7\n\t"
@@ -90,7 +90,7 @@ CXN_INLINE void CXN_LOCAL(rows)(const uint32_t *a, const uint32_t *b, const CXN_
 #endif
         "2:\n\t"
 #define CXN_A_N CXN_A_WIDTH
-#include "cmsisnn_x/detail/asm/depthwise_block.h"
+#include "depthwise_block.h"
 #if CXN_A_BLOCKS - CXN_A_WIDER > 1
         CXN_A_FRAME("r7", CXN_A_AT_END)
         "cmp r0, r7\n\t"

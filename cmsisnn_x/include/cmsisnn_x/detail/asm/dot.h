@@ -226,7 +226,7 @@ CXN_INLINE void CXN_B_NAME(int32_t *CXN_RESTRICT m, const CXN_W_T *CXN_RESTRICT 
         "mov r9, r2\n\t"
         "mov r10, r2\n\t"
 #endif
-#include "cmsisnn_x/detail/asm/dot_run.h"
+#include "dot_run.h"
         "ldr r7, [sp, #8]\n\t"
         "ldr r11, [sp, #12]\n\t"
         "add r0, r0, %[wrest]\n\t"
@@ -267,7 +267,7 @@ CXN_INLINE void CXN_B_NAME(int32_t *CXN_RESTRICT acc, const CXN_W_T *CXN_RESTRIC
         "add r7, r7, r0\n\t"
         "str r7, [sp, #4]\n\t"
 #endif
-#include "cmsisnn_x/detail/asm/dot_run.h"
+#include "dot_run.h"
         "ldr r7, [sp], #8\n\t"
         : "+r"(w_), "+r"(d_), "+r"(acc0x0), "+r"(acc0x1), "+r"(acc0x2), "+r"(acc0x3), "+r"(acc1x0), "+r"(acc1x1), "+r"(acc1x2),
           "+r"(acc1x3)

@@ -4,7 +4,7 @@
  *     r0 weights   r1 columns   r2 r3 a column   r4 weights of two rows, two k   r5 r6 a weight, its products   r8 r9 r10 r11   sums
  * Per pair of k: 32 cycles for 12 MAC. Frame: r7, end of the loop, the sums' address.
  */
-#include "cmsisnn_x/detail/asm/accumulators_v6m.h"
+#include "accumulators_v6m.h"
 
 #define CXN_A_PAIRS (CXN_RUN / 2)
 #define CXN_A_U CXN_GET(UNROLL)
@@ -22,7 +22,7 @@
     "ldmia r1!, {r2, r3}\n\t"                                               \
     "lsls r6, r4, #8\n\tasrs r6, r6, #24\n\tmov r5, r6\n\t" CXN_A_ROW_0     \
     "asrs r4, r4, #24\n\t" CXN_A_ROW_1("r4")
-#include "cmsisnn_x/detail/asm/dot_packed_steps.h"
+#include "dot_packed_steps.h"
 
 CXN_INLINE void CXN_B_NAME(int32_t *CXN_RESTRICT acc, const int8_t *CXN_RESTRICT w, const uint32_t *CXN_RESTRICT x)
 {
@@ -64,4 +64,4 @@ CXN_INLINE void CXN_B_NAME(int32_t *CXN_RESTRICT acc, const int8_t *CXN_RESTRICT
 #undef CXN_A_ROW_0
 #undef CXN_A_ROW_1
 #undef CXN_A_STEP
-#include "cmsisnn_x/detail/asm/dot_packed_undef.h"
+#include "dot_packed_undef.h"

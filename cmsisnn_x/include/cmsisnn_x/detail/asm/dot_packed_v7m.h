@@ -21,7 +21,7 @@
     "mla r4, r11, r6, r4\n\tmla r5, r11, r8, r5\n\t"                        \
     "mla r2, r12, r9, r2\n\tmla r3, r12, r10, r3\n\t"                       \
     "mla r4, lr, r9, r4\n\tmla r5, lr, r10, r5\n\t"
-#include "cmsisnn_x/detail/asm/dot_packed_steps.h"
+#include "dot_packed_steps.h"
 
 CXN_INLINE void CXN_B_NAME(int32_t *CXN_RESTRICT acc, const int8_t *CXN_RESTRICT w, const uint32_t *CXN_RESTRICT x)
 {
@@ -60,4 +60,4 @@ CXN_INLINE void CXN_B_NAME(int32_t *CXN_RESTRICT acc, const int8_t *CXN_RESTRICT
 #undef CXN_A_LOOPS
 #undef CXN_A_REST
 #undef CXN_A_STEP
-#include "cmsisnn_x/detail/asm/dot_packed_undef.h"
+#include "dot_packed_undef.h"

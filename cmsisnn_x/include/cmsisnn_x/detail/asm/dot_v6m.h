@@ -11,7 +11,7 @@
  * Per pair of k: 34 cycles for 8 MAC, 36 with far columns, 38 if columns are not word aligned.
  * Frame: r7, end of the loop, the accumulators' address or, for points, m, end of the weights, bytes of the loop, step to the next point, bytes between columns.
  */
-#include "cmsisnn_x/detail/asm/accumulators_v6m.h"
+#include "accumulators_v6m.h"
 
 #define CXN_A_PAIRS (CXN_RUN / 2)
 #define CXN_A_U CXN_GET(UNROLL)
@@ -171,7 +171,7 @@ CXN_INLINE void CXN_B_NAME(int32_t *m, const CXN_W_T *w, const CXN_D_T *d)
         "adds r2, r2, r0\n\t"
         "str r2, [sp, #4]\n\t"
 #endif
-#include "cmsisnn_x/detail/asm/dot_v6m_run.h"
+#include "dot_v6m_run.h"
 #if CXN_A_REST
         "adds r0, #%c[wrest]\n\t"
 #endif
@@ -219,7 +219,7 @@ CXN_INLINE void CXN_B_NAME(int32_t *CXN_RESTRICT acc, const CXN_W_T *CXN_RESTRIC
         "mov r12, r1\n\t"
         "mov lr, r3\n\t"
 #endif
-#include "cmsisnn_x/detail/asm/dot_v6m_run.h"
+#include "dot_v6m_run.h"
         CXN_V6M_GIVE("r4", "r5", "8")
         "ldr r7, [sp]\n\t"
         "add sp, #16\n\t"
