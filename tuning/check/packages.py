@@ -13,13 +13,10 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module, metadata
-from multiprocessing import get_context
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -27,6 +24,7 @@ import numpy as np
 from ..base.errors import MissingToolError, TuningError, install
 from ..base.options import Arithmetic
 from ..base.units import printable
+from ..measure.workers import OwnProcess, ProcessLost
 
 REFERENCE, OPTIMISED, XNNPACK, TFLM = "reference", "optimised", "XNNPACK", "TFLM"
 """Kernel sets: LiteRT's ``BUILTIN_REF``, its optimised ones without delegates, its default; a device's."""
@@ -89,20 +87,16 @@ class Apart:
     """A package that runs in a process of its own, and in another one once it has ended that."""
 
     def __init__(self, package: Arithmetic) -> None:
-        self._package = package
-        self._pool: ProcessPoolExecutor | None = None
+        self._package, self._process = package, OwnProcess()
         self.name, self.version, self.kernels = self._call(_described, package)
 
     def run(self, kernels: str, piece: Piece, samples: Samples) -> Samples:
         return self._call(_run_here, self._package, kernels, piece, samples)
 
     def _call(self, function: Callable[..., Result], *given: Any) -> Result:
-        if self._pool is None:
-            self._pool = ProcessPoolExecutor(1, get_context("spawn"))
         try:
-            return self._pool.submit(function, *given).result()
-        except BrokenProcessPool:
-            self._pool = None
+            return self._process.call(function, *given)
+        except ProcessLost:
             raise PackageError("it ends its own process") from None
 
 

@@ -15,10 +15,13 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from multiprocessing import get_context
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cmsisnn_x.steps import Step
 
@@ -29,6 +32,7 @@ from .records import key_of
 if TYPE_CHECKING:
     from ..emulate.toolchain import Kind
 
+Result = TypeVar("Result")
 LOST = "the worker that evaluated it was lost"
 TRIES = 3
 """Times that an evaluation may lose its worker: the last time it has one to itself."""
@@ -41,6 +45,33 @@ class Task:
 
     step: Step
     aligned: tuple[bool, bool]
+
+
+class ProcessLost(Exception):
+    """A process ended before its call did."""
+
+
+class OwnProcess:
+    """A process for calls that may end it, and another one for the next call once it did."""
+
+    def __init__(self) -> None:
+        self._pool: ProcessPoolExecutor | None = None
+
+    def call(self, function: Callable[..., Result], *given: Any) -> Result:
+        """``function(*given)``, which is found by its name there.
+
+        Raises
+        ------
+        ProcessLost
+            It ended its process.
+        """
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(1, get_context("spawn"))
+        try:
+            return self._pool.submit(function, *given).result()
+        except BrokenProcessPool:
+            self._pool = None
+            raise ProcessLost from None
 
 
 class Workers:
