@@ -103,9 +103,8 @@ def _yaml_graph_model(document: Document, path: Path, arithmetic: str | None, re
     if spec.budget:
         budget = {"sram": spec.budget.sram, "flash": spec.budget.flash}
     file = replace(found.file, content=write(found.file))
-    return _operator_model(
-        file, spec.name, own, rewrites, told=found.refusal, target=spec.target, budget=budget
-    )  # fmt: skip
+    made = _operator_model(file, spec.name, own, rewrites, told=found.refusal, target=spec.target, budget=budget)
+    return replace(made, float_path=path.parent / spec.float_) if spec.float_ else made
 
 
 def require_tflite(source: str | os.PathLike[str]) -> Path:

@@ -41,9 +41,7 @@ class Scheme(StrEnum):
     @property
     def endings(self) -> tuple[str, ...]:
         """Of files that hold such a network."""
-        if self is Scheme.AUTO:
-            return ".yaml", ".yml", ".tflite"
-        return (".yaml", ".yml") if self.is_pow2 else (".tflite",)
+        return (".yaml", ".yml") if self.is_pow2 else (".yaml", ".yml", ".tflite")
 
 
 class Dtype(StrEnum):
@@ -103,8 +101,8 @@ def quantize_command(
             "--output",
             "-o",
             metavar="FILE",
-            help="File to write: MODEL.yaml of q7 and q15, the weights go beside it; MODEL.tflite of int8 and int16x8. "
-            "Default: the ONNX file's name, here.",
+            help="File to write: MODEL.yaml, weights and float network go beside it; or MODEL.tflite of int8 and "
+            "int16x8. Default: the ONNX file's name, here, .yaml.",
             show_default=False,
         ),
     ] = None,
@@ -113,8 +111,7 @@ def quantize_command(
         typer.Option(
             help="int8: LiteRT's, a scale and zero point for each tensor, a weight scale for each output channel. "
             "int16x8: the same with int16 activations. q7, q15: powers of two. auto: the one with the least cycles on "
-            "--target that keeps the accuracy (--max-drop), of those that the output file can hold. Default: int8 "
-            "where the output is a .tflite file, else q7.",
+            "--target that keeps the accuracy (--max-drop), of those that the output file can hold. Default: int8.",
             show_default=False,
         ),
     ] = None,
@@ -188,7 +185,7 @@ def quantize_command(
     """Quantise a float ONNX model for cmsisnn-tune: scales or formats for every tensor, and integer weights."""
     from ..importers.onnx_reader import identifier, load_onnx
 
-    wanted = _scheme(scheme, dtype, output)
+    wanted = _scheme(scheme, dtype)
     if output is None:
         output = Path(f"{identifier(model.stem)}{wanted.endings[0]}")
     _check_output(output, save, wanted, [model, calibration, *(test or [])])
@@ -238,14 +235,12 @@ def quantize_command(
     quantize_table.print_result(result, output, tests, saved=save, no_color=no_color)
 
 
-def _scheme(scheme: Scheme | None, dtype: Dtype | None, output: Path | None) -> Scheme:
+def _scheme(scheme: Scheme | None, dtype: Dtype | None) -> Scheme:
     if scheme is not None and dtype is not None and scheme.value != dtype.value:
         raise OptionError(f"--dtype: the older name of --scheme: expected nothing beside {scheme}, got {dtype}")
     if dtype is not None:
         return Scheme(dtype.value)
-    if scheme is not None:
-        return scheme
-    return Scheme.INT8 if output is not None and output.suffix == ".tflite" else Scheme.Q7
+    return scheme or Scheme.INT8
 
 
 def _candidates(output: Path, save: Path | None) -> tuple[Scheme, ...]:

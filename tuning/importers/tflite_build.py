@@ -77,13 +77,16 @@ class FileBuilder:
         return index
 
     def op(
-        self, code: str, inputs: Sequence[int], outputs: Sequence[int], *, version: int | None = None, **options: Any
-    ) -> None:
-        """An operator behind those that there are; options that are not given are the schema's defaults."""
+        self, code: str, inputs: Sequence[int], outputs: Sequence[int], *, version: int | None = None, name: str = "",
+        **options: Any,
+    ) -> None:  # fmt: skip
+        """An operator behind those that there are; options that are not given are the schema's defaults. `name` is that
+        of the layer that it becomes.
+        """
         found = completed(code, options)
         if version is None:
             version = self._version(code, inputs, found)
-        self.ops.append(FileOp(len(self.ops), code, version, "", tuple(inputs), tuple(outputs), found))
+        self.ops.append(FileOp(len(self.ops), code, version, "", tuple(inputs), tuple(outputs), found, name))
 
     def file(self, path: Path, inputs: Sequence[int], outputs: Sequence[int], description: str = "") -> FileModel:
         """The network, without bytes; what its inputs and outputs are called is its signature too."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
 from types import MappingProxyType
@@ -20,6 +20,7 @@ import numpy as np
 
 from ..base.errors import ModelError
 from ..base.files import read_bytes
+from ..base.names import layer_name_problem
 from ..base.units import shape_text
 from . import tflite_schema as schema
 from .flatbuffer import Flatbuffer, Table
@@ -30,6 +31,7 @@ MOST_ELEMENTS = 1 << 31
 MOST_DIMENSIONS = 32
 """NumPy before 2.0 has no more."""
 _LONGEST_NAME = 100
+_FIRST = "subgraph 0"
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +129,7 @@ class FileOp:
         By the schema's names, with its defaults: numbers, texts, tuples. Empty for operators that are not in
         `tflite_schema.OPTIONS`.
     name : str
-        What the layer is to be called that it becomes; `.tflite` files do not say.
+        What the layer is to be called that it becomes; of `.tflite` files, those that `tflite_write` wrote say so.
     variant : mapping of str to object
         Knobs of that layer that the tuner must not change.
     """
@@ -252,6 +254,7 @@ class _Reader:
             self.code(self.file.table(at, schema.OPERATOR_CODE, f"operator code {index}"))
             for index, at in enumerate(table["operator_codes"])
         ]
+        self.names = self.layer_names(table["metadata"])
         places = table["subgraphs"]
         if not places:
             raise table.error("subgraphs: expected one or more, got none")
@@ -263,6 +266,21 @@ class _Reader:
             for index, at in enumerate(table["signature_defs"])
         )
         return FileModel(self.path, table["description"], subgraphs, signatures, self.content)
+
+    def layer_names(self, places: list[int]) -> list[str]:
+        """What metadata of ours say; nothing where another program has changed the file since."""
+        for index, at in enumerate(places):
+            entry = self.file.table(at, schema.METADATA, f"metadata {index}")
+            if entry["name"] == schema.LAYER_NAMES and entry["buffer"] < len(self.buffers):
+                start, size = self.span(entry["buffer"])
+                names = self.content[start : start + size].decode(errors="replace").split("\n")
+                used: dict[str, str] = {}
+                for name in filter(None, names):
+                    if layer_name_problem(name, used):
+                        return []
+                    used[name.lower()] = name
+                return names
+        return []
 
     def code(self, table: Table) -> tuple[str, int, str]:
         """Name, version, and name of a custom operator."""
@@ -281,6 +299,8 @@ class _Reader:
             self.op(self.file.table(at, schema.OPERATOR, f"{table.where}, operator {index}"), index, len(tensors))
             for index, at in enumerate(table["operators"])
         )
+        if self.names and table.where == _FIRST and len(self.names) == len(ops):
+            ops = tuple(replace(op, name=name) for op, name in zip(ops, self.names, strict=True))
         inputs, outputs = (self.indices(table, name, len(tensors)) for name in ("inputs", "outputs"))
         return FileSubgraph(table["name"], tensors, inputs, outputs, ops)
 

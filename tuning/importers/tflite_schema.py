@@ -69,7 +69,7 @@ MODEL = Schema(
     description=Text(),
     buffers=Children(),
     metadata_buffer=None,
-    metadata=None,
+    metadata=Children(),
     signature_defs=Children(),
 )
 OPERATOR_CODE = Schema(deprecated_builtin_code=INT8, custom_code=Text(), version=Number("<i", 1), builtin_code=INT32)
@@ -106,6 +106,9 @@ BUFFER = Schema(data=Span(), offset=UINT64, size=UINT64)
 SIGNATURE = Schema(
     inputs=Children(), outputs=Children(), signature_key=Text(), deprecated_tag=None, subgraph_index=UINT32
 )  # fmt: skip
+METADATA = Schema(name=Text(), buffer=UINT32)
+LAYER_NAMES = "cmsisnn_x.layers"
+"""Metadata of ours: what the layers are called that the operators of the first subgraph become, a line for each."""
 TENSOR_MAP = Schema(name=Text(), tensor_index=UINT32)
 
 _activation = Choice(ACTIVATIONS)

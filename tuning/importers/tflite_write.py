@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A network in operators of `.tflite` files as the bytes of one, by the tables that the reader has.
 
-What the reader drops is not there to be written: metadata, ranges that were calibrated, compressed tensors. Read back,
-the file is the same network.
+What the reader drops is not there to be written: others' metadata, ranges that were calibrated, compressed tensors.
+Read back, the file is the same network.
 """
 
 from __future__ import annotations
@@ -53,9 +53,11 @@ class _Writer:
         subgraphs = [self.subgraph(subgraph) for subgraph in self.file.subgraphs]
         signatures = [self.signature(signature) for signature in self.file.signatures]
         codes = [self.code(*code) for code in self.codes]
+        metadata = self.metadata(self.file.subgraphs[0])
         model = self.table(
             schema.MODEL, version=schema.VERSION, operator_codes=codes, subgraphs=subgraphs,
-            description=self.file.description, buffers=self.buffers, signature_defs=signatures,
+            description=self.file.description, buffers=self.buffers, metadata=metadata,
+            signature_defs=signatures,
         )  # fmt: skip
         self.to.Finish(model, file_identifier=schema.IDENTIFIER)
         return bytes(self.to.Output())
@@ -68,6 +70,13 @@ class _Writer:
             schema.SUBGRAPH, tensors=[self.tensor(tensor) for tensor in given.tensors], inputs=given.inputs,
             outputs=given.outputs, operators=[self.op(op) for op in given.ops], name=given.name,
         )  # fmt: skip
+
+    def metadata(self, given: FileSubgraph) -> list[int]:
+        """What layers are to be called; other readers leave it alone."""
+        if not any(op.name for op in given.ops):
+            return []
+        buffer = self.content_of("\n".join(op.name for op in given.ops).encode())
+        return [self.table(schema.METADATA, name=schema.LAYER_NAMES, buffer=buffer)]
 
     def tensor(self, given: FileTensor) -> int:
         if given.is_sparse:
@@ -88,9 +97,13 @@ class _Writer:
             return 0
         data = np.ascontiguousarray(tensor.data)
         content = data.astype(data.dtype.newbyteorder("<"), copy=False).tobytes()
+        if content not in self.known and self.to.Offset() + len(content) > LARGEST_FILE:
+            raise self.error(tensor, f"expected a file of at most {LARGEST_FILE:,} bytes, got more")
+        return self.content_of(content)
+
+    def content_of(self, content: bytes) -> int:
+        """The buffer with these bytes."""
         if content not in self.known:
-            if self.to.Offset() + len(content) > LARGEST_FILE:
-                raise self.error(tensor, f"expected a file of at most {LARGEST_FILE:,} bytes, got more")
             self.known[content] = len(self.buffers)
             self.buffers.append(self.table(schema.BUFFER, data=content))
         return self.known[content]

@@ -23,8 +23,11 @@ class NeedsBatch(Exception):
 
 
 class Writer:
-    def __init__(self, file: FileModel, name: str, lead: int) -> None:
+    def __init__(
+        self, file: FileModel, name: str, lead: int, archive: str | None = None, extra: Mapping[str, str] | None = None
+    ) -> None:
         self.graph, self.name, self.lead = file.subgraphs[0], name, lead
+        self.archive, self.extra = archive or f"{name}.npz", extra or {}
         self.tensors = self.graph.tensors
         self.refs: dict[int, str] = {}
         """Tensor -> what layers call it."""
@@ -107,7 +110,8 @@ class Writer:
         else:
             lines += ["inputs:", *(f"  {_word(name)}: {_flow(fields)}" for name, fields in self.inputs.items())]
         if self.arrays:
-            lines.append(f"weights: {self.name}.npz")
+            lines.append(f"weights: {_word(self.archive)}")
+        lines += [f"{key}: {_word(text)}" for key, text in self.extra.items()]
         if not self.lead:
             lines.append("explicit_batch: true")
         if list(outputs) != [self.layers[-1]["name"]]:
@@ -221,7 +225,9 @@ def numbers_of(tensor: FileTensor) -> tuple[float, int]:
 
 
 def _word(text: str) -> str:
-    return text if scalar(text) == text and re.fullmatch(r"[\w.]+", text, re.ASCII) else f"'{text}'"
+    if scalar(text) == text and re.fullmatch(r"[\w.]+", text, re.ASCII):
+        return text
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _flow(value: Any) -> str:

@@ -7,6 +7,8 @@ back, the file gives the same graph.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from ..base.errors import ModelError
@@ -17,7 +19,9 @@ from .yaml_forms import FORMS
 from .yaml_text import NeedsBatch, Writer
 
 
-def write_yaml_graph(file: FileModel, name: str) -> tuple[str, dict[str, np.ndarray]]:
+def write_yaml_graph(
+    file: FileModel, name: str, archive: str | None = None, extra: Mapping[str, str] | None = None
+) -> tuple[str, dict[str, np.ndarray]]:
     """A model file.
 
     Parameters
@@ -25,7 +29,11 @@ def write_yaml_graph(file: FileModel, name: str) -> tuple[str, dict[str, np.ndar
     file : FileModel
         A quantised network; what is float at its border is left out.
     name : str
-        What the network is called in C; the text names the archive ``<name>.npz``.
+        What the network is called in C.
+    archive : str, optional
+        The file of the arrays, as the text names it; default: ``<name>.npz``.
+    extra : mapping of str to str, optional
+        Further keys of the file.
 
     Returns
     -------
@@ -43,8 +51,8 @@ def write_yaml_graph(file: FileModel, name: str) -> tuple[str, dict[str, np.ndar
         raise ModelError(f"name: {problem}")
     try:
         try:
-            return Writer(file, name, 1).text(FORMS)
+            return Writer(file, name, 1, archive, extra).text(FORMS)
         except NeedsBatch:
-            return Writer(file, name, 0).text(FORMS)
+            return Writer(file, name, 0, archive, extra).text(FORMS)
     except Refused as problem:
         raise ModelError(f"{file.path}: a model file has no form for {problem}") from None

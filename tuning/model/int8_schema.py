@@ -363,6 +363,11 @@ class Int8File(Strict):
         description="npz file beside this one with <layer>/weights (int8), <layer>/weights_scale (float32, one or one "
         "per output channel), <layer>/bias (int32, of int16 int64); without it, weights are drawn.",
     )
+    float_: str | None = Field(
+        None,
+        alias="float",
+        description="npz file beside this one with the float network that cmsisnn-quantize started from, for --check.",
+    )
     arithmetic: Literal["tflm", "litert"] | None = Field(None, description="Whose bytes; --arithmetic overrides it.")
     explicit_batch: bool = Field(False, description="Shapes and axes count the batch dimension, which they have then.")
     target: str | None = Field(None, description="Core or board; --target overrides it.")

@@ -15,11 +15,12 @@ dtype('int8')
 >>> result.save("build/tiny.yaml")                                          # doctest: +SKIP
 
 A *scheme* is the arithmetic of a network. ``int8`` and ``int16x8`` are LiteRT's: a scale and a zero point for each
-activation tensor (zero points 0 in int16), int8 weights with a scale for each output channel, and a ``.tflite`` file:
+activation tensor (zero points 0 in int16), and int8 weights with a scale for each output channel:
 
 >>> result = tuning.quantize(layers, rng.uniform(0, 1, (50, 8)), "int8", name="tiny")
 >>> result.model.inputs[0].dtype
 dtype('int8')
+>>> result.save("build/tiny.yaml")                                          # doctest: +SKIP
 >>> result.save("build/tiny.tflite")                                        # doctest: +SKIP
 
 ``q7`` and ``q15`` are powers of two. A number with `f` fraction bits stands for ``integer / 2**f``. With `fx`, `fw`,

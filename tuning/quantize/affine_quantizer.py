@@ -14,13 +14,14 @@ from ..base.errors import OptionError
 from ..importers.float_network import FloatNetwork
 from ..importers.tflite_walk import import_operators
 from . import forward
-from .affine_result import AffineQuantized, AffineReport, Twin
+from .affine_result import AffineQuantized, AffineReport
 from .data import Data, make_data
 from .observe import Observed, Progress
 from .operators import Operators, integer_weights
 from .result import Score, compare, is_better, signal_to_noise
 from .rewrites import EQUALISED, equalised, fuse_relus
 from .scales import FIXED, RANGES, TYPES, Scale, ranges_of, spanning
+from .twin import Twin
 
 BIASES = "biases take up the mean error of their layer"
 

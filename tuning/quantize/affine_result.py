@@ -13,19 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cmsisnn_x import Network
-from cmsisnn_x.layers import Layer
 
-from ..base.errors import OptionError
-from ..base.files import write_atomically
 from ..importers.float_network import FloatNetwork
 from ..importers.tflite_file import FileModel
 from ..importers.tflite_write import write
-from . import forward
 from .data import Data
 from .operators import Operators
-from .reference import channels_last
 from .result import CHUNK, compare, shares, show_decibels
 from .scales import Scale
+from .twin import Twin
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,33 +29,6 @@ if TYPE_CHECKING:
     from ..model import Model
 
 DESCRIPTION = "cmsisnn-quantize"
-
-
-@dataclass(frozen=True, eq=False)
-class Twin:
-    """The float network that the integers approximate tensor by tensor.
-
-    Attributes
-    ----------
-    network : FloatNetwork
-    layers : tuple of Layer
-        Their geometry.
-    arrays : mapping
-        ``<layer>/weights``, ``<layer>/bias`` and ``<layer>/clip`` in float32.
-    """
-
-    network: FloatNetwork
-    layers: tuple[Layer, ...]
-    arrays: Mapping[str, np.ndarray]
-
-    def channels_last(self, x: np.ndarray, name: str = "data") -> np.ndarray:
-        """Samples as the float model takes them -> ``(n, *input_shape)``, channels last."""
-        return channels_last(x, self.network.input_shape, self.network.input_layout, name)
-
-    def output(self, x: np.ndarray) -> np.ndarray:
-        """The float output for samples that are channels last."""
-        *_, (_, out) = forward.run(self.layers, self.arrays, x, self.network.softmax_base)
-        return out
 
 
 @dataclass(frozen=True)
@@ -155,19 +124,22 @@ class AffineQuantized:
         return self.twin.layers[-1].output_shape
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write a ``.tflite`` file, by atomic rename; missing folders are made.
+        """Write it, each file by atomic rename; missing folders are made.
+
+        Parameters
+        ----------
+        path : path
+            ``net.tflite``, or ``net.yaml``: a model file, with ``net.npz`` and ``net_float.npz`` beside it, which
+            holds the float network for ``--check``.
 
         Raises
         ------
         OptionError
-            `path` does not end in ``.tflite``.
+            `path` ends otherwise.
         """
-        path = Path(path)
-        if path.suffix != ".tflite" or path.is_dir():
-            raise OptionError(f"expected a file name ending in .tflite, got {str(path)!r}")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, self.file.content)
-        return path
+        from . import affine_files
+
+        return affine_files.save(self, path)
 
     def evaluate(self, data: Data) -> dict[str, Any]:
         """How it does on other data: ``samples``, ``accuracy`` and ``agreement``."""

@@ -57,8 +57,8 @@ def save(result: Result, path: str | os.PathLike[str]) -> Path:
         raise OptionError(f"expected a file name ending in .yaml, got {str(path)!r}")
     weights, in_float = path.with_name(f"{path.stem}.npz"), path.with_name(f"{path.stem}_float.npz")
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(weights, _npz(integer_arrays(result)))
-    write_atomically(in_float, _npz(float_arrays(result)))
+    write_atomically(weights, npz_bytes(integer_arrays(result)))
+    write_atomically(in_float, npz_bytes(float_arrays(result)))
     write_atomically(path, yaml_text(result, weights.name, in_float.name))
     return path
 
@@ -192,7 +192,7 @@ def _printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text)[:100]
 
 
-def _npz(arrays: dict[str, np.ndarray]) -> bytes:
+def npz_bytes(arrays: dict[str, np.ndarray]) -> bytes:
     stream = io.BytesIO()
     np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
     return stream.getvalue()

@@ -145,7 +145,7 @@ class _Writer:
         self, code: str, name: str, inputs: Sequence[int], shape: Sequence[int], after: Scale, **options: Any
     ) -> int:
         out = self.made.tensor(name, shape, *self.numbers(after))
-        self.made.op(code, inputs, [out], **options)
+        self.made.op(code, inputs, [out], name=name if "/" not in name else "", **options)
         return out
 
     def reshaped(self, name: str, x: int, shape: tuple[int, ...], scale: Scale) -> int:

@@ -178,6 +178,33 @@ def test_the_packages_run_it_with_the_same_bytes(tmp_path: Path, package: Arithm
     assert ran > len(CASES) // 2
 
 
+@pytest.mark.parametrize(
+    ("names", "kept"),
+    [
+        (("first", ""), True),
+        (("first", "second"), True),
+        (("same", "Same"), False),
+        (("int", "x"), False),
+        (("a\x1b[2J", ""), False),
+        (("a\nb", "c"), False),
+    ],
+)
+def test_names_of_layers_are_kept_where_they_are_good(tmp_path: Path, names: tuple[str, str], kept: bool) -> None:
+    """Metadata that other programs leave alone; what somebody else wrote there is not believed."""
+    path = tmp_path / "m.tflite"
+    path.write_bytes(examples()["convolution"])
+    file = read(path)
+    (graph,) = file.subgraphs
+    ops = tuple(replace(op, name=name) for op, name in zip(graph.ops, names, strict=True))
+    named = replace(file, subgraphs=(replace(graph, ops=ops),))
+    found = again(named, path)
+    assert differences(named if kept else file, found) == []
+    metadata = tflite.Model.GetRootAsModel(found.content, 0).Metadata(0)
+    assert metadata.Name() == b"cmsisnn_x.layers"
+    if kept:
+        assert import_operators(found).graph.nodes[0].name == "first"
+
+
 def test_what_is_not_held_is_refused(tmp_path: Path) -> None:
     def refusal(content: bytes) -> str:
         path = tmp_path / "m.tflite"

@@ -548,7 +548,7 @@ def quantize(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_command_and_the_network_it_writes(files: Path) -> None:
-    ran = quantize(files, "my-net.onnx", "--calibration", "data.npz", "--test", "data.npz")
+    ran = quantize(files, "my-net.onnx", "--calibration", "data.npz", "--test", "data.npz", "--scheme", "q7")
     assert ran.returncode == 0, ran.stderr
     for text in ("bias_shift", "SNR dB", "Q0.7", "On data.npz, 60 samples: accuracy", "cmsisnn-tune my_net.yaml"):
         assert text in ran.stdout

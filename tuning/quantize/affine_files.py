@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A network with zero points as files: `.tflite`, or a model file with its weights and its float network."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Protocol
+
+from ..base.errors import OptionError
+from ..base.files import write_atomically
+from ..importers.tflite_file import FileModel
+from ..importers.yaml_write import write_yaml_graph
+from .files import npz_bytes
+from .scales import Scale
+from .twin import Twin
+
+
+class Result(Protocol):
+    """What a file says of a quantised network: the fields of `affine_result.AffineQuantized` that are written."""
+
+    @property
+    def twin(self) -> Twin: ...
+    @property
+    def file(self) -> FileModel: ...
+    @property
+    def scheme(self) -> str: ...
+    @property
+    def scales(self) -> tuple[Scale, ...]: ...
+    @property
+    def samples(self) -> int: ...
+    @property
+    def accuracy(self) -> dict[str, float]: ...
+
+
+def save(result: Result, path: str | os.PathLike[str]) -> Path:
+    """Write what the ending asks for; a model file, which names the others, last."""
+    path = Path(path)
+    if path.suffix not in (".tflite", ".yaml", ".yml") or path.is_dir():
+        raise OptionError(f"expected a file name ending in .yaml or .tflite, got {str(path)!r}")
+    if path.suffix == ".tflite":
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, result.file.content)
+        return path
+    weights, in_float = path.with_name(f"{path.stem}.npz"), path.with_name(f"{path.stem}_float.npz")
+    text, arrays = write_yaml_graph(result.file, result.twin.network.name, weights.name, {"float": in_float.name})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(weights, npz_bytes(arrays))
+    write_atomically(in_float, npz_bytes(result.twin.stored()))
+    write_atomically(path, heading(result) + text)
+    return path
+
+
+def heading(result: Result) -> str:
+    """Comments: where the file comes from, and what its integers stand for."""
+    first = result.scales[0]
+    lines = [
+        f"Quantised by cmsisnn-quantize ({result.scheme}) on {result.samples:,} calibration samples.",
+        f"Input: round(x / {first.scale:.9g}) {first.zero_point:+d}, channels last"
+        + (" (the float model takes channels first)." if result.twin.network.input_layout == "NCHW" else "."),
+    ]
+    if result.accuracy:
+        shares = ", ".join(f"{share:.2%} {kind}" for kind, share in result.accuracy.items())
+        lines.append(f"Accuracy on them: {shares}.")
+    return "".join(f"# {line}\n" for line in lines)
