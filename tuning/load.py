@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from .importers.tflite_file import FileModel
     from .importers.tflite_walk import Operation
 
-TFLITE = ".tflite"
+TFLITE, ONNX = ".tflite", ".onnx"
 FOREIGN = {
-    ".onnx": "an ONNX file; cmsisnn-quantize makes a model file of a float one, a quantised one (QDQ) is not taken yet",
     ".h5": "a Keras file; convert it to an int8 .tflite file",
     ".keras": "a Keras file; convert it to an int8 .tflite file",
     ".pb": "a TensorFlow file; convert it to an int8 .tflite file",
@@ -44,7 +43,9 @@ def load_model(
     Parameters
     ----------
     source : path or str
-        A YAML file, a quantised ``.tflite`` file, or the name of a shipped model (``"cifar10"``).
+        A YAML file, a quantised ``.tflite`` or ``.onnx`` file, or the name of a shipped model (``"cifar10"``). Of an
+        ONNX file, images are channels last at the border, ``(1, h, w, c)``, as kernels take them; the ports of the
+        model have the shapes.
     name : str, optional
         What the network is called in C; by default what a YAML file says, else what the file is called.
     arithmetic : {"tflm", "litert"}, optional
@@ -60,8 +61,8 @@ def load_model(
     Raises
     ------
     ModelError
-        Where in the file, what was expected, what was got and a suggestion. What a ``.tflite`` file holds that is not
-        taken is named all at once.
+        Where in the file, what was expected, what was got and a suggestion. What a ``.tflite`` or ``.onnx`` file holds
+        that is not taken is named all at once.
 
     Examples
     --------
@@ -73,14 +74,14 @@ def load_model(
     if _is_tflite(path):
         from .importers.tflite_file import read
 
-        called = own_name(path) if name is None else name
-        if problem := model_name_problem(called):
-            raise ModelError(f"name: {problem}" if name is not None else f"{path}: {problem}; give it a --name")
+        called = _called(path, name)
         return _operator_model(read(path), called, arithmetic or "tflm", rewrites)
     if path.is_dir():
-        raise ModelError(f"{path}: expected a YAML or .tflite file, got a directory")
+        raise ModelError(f"{path}: expected a YAML, .tflite or .onnx file, got a directory")
+    if path.suffix.lower() == ONNX:
+        return _onnx_model(path, name, arithmetic or "tflm", rewrites)
     if path.suffix.lower() in FOREIGN:
-        raise ModelError(f"{path}: expected a YAML or .tflite file, got {FOREIGN[path.suffix.lower()]}")
+        raise ModelError(f"{path}: expected a YAML, .tflite or .onnx file, got {FOREIGN[path.suffix.lower()]}")
     document = read_document(path, name)
     from .model.int8_schema import is_int8
 
@@ -90,6 +91,16 @@ def load_model(
         expected = "expected a network with zero points"
         raise ModelError(f"{path}: arithmetic: {expected}, got powers of two, which have one arithmetic")
     return read_model(document, path)
+
+
+def _onnx_model(path: Path, name: str | None, arithmetic: str, rewrites: bool) -> Model:
+    from .importers.onnx_quantised import read
+    from .importers.tflite_write import write
+
+    called = _called(path, name)
+    found = read(path)
+    file = replace(found.file, content=write(found.file))
+    return _operator_model(file, called, arithmetic, rewrites, told=found.refusal)
 
 
 def _yaml_graph_model(document: Document, path: Path, arithmetic: str | None, rewrites: bool) -> Model:
@@ -107,14 +118,21 @@ def _yaml_graph_model(document: Document, path: Path, arithmetic: str | None, re
     return replace(made, float_path=path.parent / spec.float_) if spec.float_ else made
 
 
-def require_tflite(source: str | os.PathLike[str]) -> Path:
-    """The path of a ``.tflite`` file; a `ModelError` where it is another model."""
+def operations(source: str | os.PathLike[str], arithmetic: str = "tflm") -> tuple[Operation, ...]:
+    """Every operator of a ``.tflite`` or ``.onnx`` file, with the reason where it is not taken; a `ModelError` where it
+    is another model.
+    """
     path = find_model(source)
-    if path.suffix.lower() in FOREIGN:
-        raise ModelError(f"{path}: --operations: expected a .tflite file, got {FOREIGN[path.suffix.lower()]}")
-    if not _is_tflite(path):
-        raise ModelError(f"{path}: --operations: expected a .tflite file, got another model")
-    return path
+    if _is_tflite(path):
+        from .importers import tflite_walk
+
+        return tflite_walk.operations(path, arithmetic)
+    if path.suffix.lower() == ONNX:
+        from .importers import onnx_quantised
+
+        return onnx_quantised.operations(path, arithmetic)
+    got = FOREIGN.get(path.suffix.lower(), "another model")
+    raise ModelError(f"{path}: --operations: expected a .tflite or .onnx file, got {got}")
 
 
 def _is_tflite(path: Path) -> bool:
@@ -130,6 +148,14 @@ def _is_tflite(path: Path) -> bool:
             return stream.read(8)[4:] == IDENTIFIER
     except OSError:
         return False
+
+
+def _called(path: Path, name: str | None) -> str:
+    """What the network is called in C."""
+    called = own_name(path) if name is None else name
+    if problem := model_name_problem(called):
+        raise ModelError(f"name: {problem}" if name is not None else f"{path}: {problem}; give it a --name")
+    return called
 
 
 def _operator_model(

@@ -19,10 +19,9 @@ MOST_REASONS = 3
 
 def print_operations(source: str, arithmetic: Arithmetic | None, *, no_color: bool) -> int:
     """Print a line per operator; the exit status: 1 if some are not taken."""
-    from ..importers.tflite_walk import operations
-    from ..load import require_tflite
+    from ..load import operations
 
-    found = operations(require_tflite(source), arithmetic.value if arithmetic else "tflm")
+    found = operations(source, arithmetic.value if arithmetic else "tflm")
     numbers = ("count", "taken")
     table = make_table("operator", *numbers, "becomes", "why not", right=numbers)
     for code, uses in _by_code(found).items():

@@ -30,12 +30,14 @@ FOREIGN = {
 }
 FOLDABLE = frozenset(
     [
+        "Abs",
         "Add",
         "Cast",
         "Concat",
         "Constant",
         "ConstantOfShape",
         "Div",
+        "Exp",
         "Expand",
         "Flatten",
         "Floor",
@@ -45,8 +47,14 @@ FOLDABLE = frozenset(
         "Min",
         "Mul",
         "Neg",
+        "Pow",
         "Range",
         "ReduceProd",
+        "ReduceSum",
+        "ReduceL2",
+        "ReduceMax",
+        "ReduceMean",
+        "ReduceMin",
         "Reciprocal",
         "Reshape",
         "Slice",
@@ -61,6 +69,7 @@ FOLDABLE = frozenset(
 )
 """Operators that are evaluated where all their inputs are constants: exporters compute shapes and weights with them."""
 QUANTISED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger")
+ELEMENTWISE = ("Add", "Div", "Max", "Min", "Mul", "Pow", "Sub")
 LARGEST_CONSTANT = 1 << 28
 
 
@@ -99,6 +108,59 @@ class OnnxGraph:
     uses: dict[str, tuple[Node, ...]]
 
 
+@dataclass(frozen=True, eq=False)
+class OnnxInput:
+    """A tensor that the caller gives; a batch size that is not fixed is 1. `type` is as NumPy calls it."""
+
+    name: str
+    shape: tuple[int, ...]
+    type: str
+
+
+@dataclass(frozen=True, eq=False)
+class OnnxNetwork:
+    """What contributes to the graph's outputs, in order of execution, whatever it is."""
+
+    file: str
+    opset: int
+    inputs: tuple[OnnxInput, ...]
+    outputs: tuple[str, ...]
+    nodes: tuple[Node, ...]
+    constants: dict[str, np.ndarray]
+
+    @property
+    def is_quantised(self) -> bool:
+        return any(is_quantised(node.op) for node in self.nodes)
+
+
+def is_quantised(op: str) -> bool:
+    """Whether an operator is one of quantised networks."""
+    name = op.rpartition(".")[2]
+    return name in QUANTISED or name.startswith("QLinear") or op == "com.microsoft.QGemm"
+
+
+def read_network(path: Path) -> OnnxNetwork:
+    """A file with any number of inputs and outputs.
+
+    Raises
+    ------
+    ModelError
+        The file cannot be read, or holds no graph.
+    MissingToolError
+        The package `onnx` is not installed.
+    """
+    _refuse_others(path)
+    require_onnx()
+    return _Reader(_inlined(_load(path)), str(path)).network()
+
+
+def require_onnx() -> None:
+    try:
+        import onnx  # noqa: F401
+    except ImportError:
+        raise MissingToolError(f"reading ONNX needs the package onnx: {install('quantize')}") from None
+
+
 def read(source: str | os.PathLike[str] | Any) -> OnnxGraph:
     """The graph of a file, or of an ``onnx.ModelProto``.
 
@@ -111,10 +173,9 @@ def read(source: str | os.PathLike[str] | Any) -> OnnxGraph:
     """
     if isinstance(source, (str, os.PathLike)):
         _refuse_others(Path(source))
-    try:
-        import onnx
-    except ImportError:
-        raise MissingToolError(f"reading ONNX needs the package onnx: {install('quantize')}") from None
+    require_onnx()
+    import onnx
+
     if isinstance(source, onnx.ModelProto):
         return _Reader(_inlined(source), source.graph.name or "model").graph()
     path = Path(source)
@@ -191,7 +252,12 @@ class _Reader:
         if len(graph.output) != 1:
             names = ", ".join(repr(item.name) for item in graph.output)
             raise self.error(f"expected one output, got {names}; keep one with onnx.utils.extract_model")
-        nodes = self.sorted([self.node(item) for item in graph.node], graph.output[0].name)
+        made = [self.node(item) for item in graph.node]
+        if found := next((node for node in made if is_quantised(node.op)), None):
+            raise self.error(
+                f"{found}: the network is quantised already: give the float model here, or this one to cmsisnn-tune"
+            )
+        nodes = self.sorted(made, [graph.output[0].name])
         uses: dict[str, list[Node]] = {}
         for node in nodes:
             for name in node.inputs:
@@ -207,6 +273,27 @@ class _Reader:
             constants,
             {name: tuple(takers) for name, takers in uses.items()},
         )
+
+    def network(self) -> OnnxNetwork:
+        from onnx import TensorProto, helper
+
+        opset = self.opset()
+        graph = self.proto.graph
+        if graph.sparse_initializer:
+            raise self.error("sparse weights are not supported; save them dense")
+        constants = {tensor.name: self.array(tensor) for tensor in graph.initializer}
+        inputs = []
+        for item in graph.input:
+            if item.name in constants:
+                continue
+            shape = self.shape(item)
+            kind = item.type.tensor_type.elem_type
+            if kind not in TensorProto.DataType.values() or kind in (TensorProto.UNDEFINED, TensorProto.STRING):
+                raise self.error(f"input {item.name!r}: expected numbers, got element type {kind}")
+            inputs.append(OnnxInput(item.name, shape, str(helper.tensor_dtype_to_np_dtype(kind))))
+        outputs = [item.name for item in graph.output]
+        nodes = self.sorted([self.node(item) for item in graph.node], outputs)
+        return OnnxNetwork(self.file, opset, tuple(inputs), tuple(outputs), tuple(nodes), constants)
 
     def opset(self) -> int:
         versions = {item.domain: item.version for item in self.proto.opset_import}
@@ -267,15 +354,10 @@ class _Reader:
         node = Node(op, _text(proto.name), inputs, outputs, attributes, proto)
         if not node.outputs:
             raise self.error(f"{node}: expected an output, got none")
-        if op in QUANTISED or op.startswith("QLinear"):
-            raise self.error(
-                f"{node}: the network is quantised already, which is not taken yet: give the float model here, or a "
-                "quantised .tflite file to cmsisnn-tune"
-            )
         return node
 
-    def sorted(self, nodes: list[Node], output: str) -> list[Node]:
-        """The nodes that the output needs, each after those that it takes from."""
+    def sorted(self, nodes: list[Node], outputs: list[str]) -> list[Node]:
+        """The nodes that the outputs need, each after those that it takes from."""
         maker: dict[str, Node] = {}
         for item in nodes:
             for name in filter(None, item.outputs):
@@ -285,7 +367,7 @@ class _Reader:
         done: dict[int, bool] = {}
         order: list[Node] = []
         # Depth first without recursion: networks are deeper than Python's stack.
-        stack = [(output, False)]
+        stack = [(output, False) for output in reversed(outputs)]
         while stack:
             name, is_left = stack.pop()
             node = maker.get(name)
@@ -304,7 +386,7 @@ class _Reader:
         return order
 
 
-def fold(graph: OnnxGraph, node: Node, inputs: list[np.ndarray | None]) -> list[np.ndarray]:
+def fold(graph: OnnxGraph | OnnxNetwork, node: Node, inputs: list[np.ndarray | None]) -> list[np.ndarray]:
     """Outputs of an operator all of whose inputs are constants."""
     from onnx import TensorProto, helper
     from onnx.reference import ReferenceEvaluator
@@ -317,6 +399,10 @@ def fold(graph: OnnxGraph, node: Node, inputs: list[np.ndarray | None]) -> list[
     try:
         if node.op in ("ConstantOfShape", "Expand", "Tile"):
             _check_size(node, inputs)
+        elif node.op in ELEMENTWISE:
+            shape = np.broadcast_shapes(*(value.shape for value in inputs if value is not None))
+            if prod(shape) > LARGEST_CONSTANT:
+                raise ValueError("the result would have more than 2**28 elements")
         found = ReferenceEvaluator(model).run(None, given)
     except Exception as problem:  # the reference evaluator raises whatever NumPy does on impossible operands
         raise ModelError(f"{graph.file}: {node}: its constants cannot be evaluated: {problem}") from None

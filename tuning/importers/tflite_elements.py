@@ -26,6 +26,7 @@ from cmsisnn_x.scheme import TENSOR_TYPES
 from .integer_graph import Quantised, Refused
 from .tflite_common import (
     Converter,
+    activation_of,
     limits_of,
     numbers_of,
     require_type,
@@ -267,6 +268,56 @@ def follow_curve(walk: Context, op: FileOp) -> bool:
     return True
 
 
+FLOAT_PAIRS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "ADD": np.add,
+    "DIV": np.divide,
+    "MAXIMUM": np.maximum,
+    "MINIMUM": np.minimum,
+    "MUL": np.multiply,
+    "SUB": np.subtract,
+}
+"""Float functions of two numbers."""
+
+
+def follow_pair(walk: Context, op: FileOp) -> bool:
+    """The same of two float tensors that are functions of one integer tensor, or of one and a constant number."""
+    sides = [walk.source(op, place) for place in (0, 1)]
+    curves = [walk.floats[index] for index in sides if index in walk.floats]
+    if not curves:
+        return False
+    first = curves[0]
+    values = []
+    for index in sides:
+        constant = walk.known.get(index)
+        if index in walk.floats and walk.floats[index].item == first.item and walk.floats[index].values.size:
+            values.append(walk.floats[index].values)
+        elif constant is not None and constant.dtype == np.float32 and constant.size == 1:
+            values.append(constant.reshape(1))
+        else:
+            raise Refused("floats of two tensors: a function of one tensor of 8 bits, and of numbers, can be taken")
+    shapes = {walk.shape(walk.file_tensor(index)) for index in sides if index in walk.floats}
+    if shapes != {walk.shape(walk.file_tensor(op.outputs[0]))}:
+        raise Refused("floats of two shapes")
+    found = FLOAT_PAIRS[op.code](*values).astype(np.float32)
+    activation = activation_of(op)
+    if activation is not None:
+        found = FLOAT_CURVES[activation.upper()](op, found)
+    walk.floats[op.outputs[0]] = Curve(first.item, found, False)
+    return True
+
+
+def with_pairs(converter: Converter) -> Converter:
+    def convert(walk: Context, op: FileOp) -> None:
+        if not follow_pair(walk, op):
+            converter(walk, op)
+
+    return convert
+
+
+def _quotient(walk: Context, op: FileOp) -> None:
+    raise Refused("no kernel for it but between DEQUANTIZE and QUANTIZE")
+
+
 def with_curves(converter: Converter) -> Converter:
     def convert(walk: Context, op: FileOp) -> None:
         if not follow_curve(walk, op):
@@ -286,8 +337,9 @@ def _of_bytes(kind: str, values: Callable[..., np.ndarray], fixed: tuple[float, 
 
 
 CONVERTERS: dict[str, Converter] = dict.fromkeys(FLOAT_CURVES, of_floats_alone) | {
-    "ADD": _sum(1),
+    "ADD": with_pairs(_sum(1)),
     "DEQUANTIZE": _dequantize,
+    "DIV": with_pairs(_quotient),
     "HARD_SWISH": _of_bytes("hard_swish", lambda walk, op, x, out: affine_tables.hard_swish(x, out)),
     "LEAKY_RELU": _of_bytes(
         "leaky_relu",
@@ -296,11 +348,11 @@ CONVERTERS: dict[str, Converter] = dict.fromkeys(FLOAT_CURVES, of_floats_alone) 
     "LOGISTIC": _of_bytes(
         "sigmoid", lambda walk, op, x, out: affine_tables.sigmoid(x, out, walk.arithmetic), (2.0**-8, -128)
     ),
-    "MAXIMUM": _extremum("maximum"),
-    "MINIMUM": _extremum("minimum"),
-    "MUL": _product,
+    "MAXIMUM": with_pairs(_extremum("maximum")),
+    "MINIMUM": with_pairs(_extremum("minimum")),
+    "MUL": with_pairs(_product),
     "QUANTIZE": _requantise,
-    "SUB": _sum(-1),
+    "SUB": with_pairs(_sum(-1)),
     "TANH": _of_bytes("tanh", lambda walk, op, x, out: affine_tables.tanh(x, out, walk.arithmetic), (2.0**-7, 0)),
 } | {
     code: _of_bytes(name, partial(_relu, name))

@@ -1,0 +1,331 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Quantised ONNX files: QuantizeLinear and DequantizeLinear around operators (QDQ), or operators of integers
+(QOperator), as operators of `.tflite` files.
+
+The network's border keeps the file's integers, uint8 too. Images are channels last there, as kernels take them, where
+the file has them channels first; all other tensors have the file's shape.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from ..base.errors import ModelError, TuningError
+from . import onnx_file
+from .integer_graph import Refused
+from .onnx_file import Node, OnnxInput, OnnxNetwork
+from .onnx_q_elements import TRANSLATORS as ELEMENTS
+from .onnx_q_items import Constant, Curve, Goal, Item, Numbers, Real, Stored, Waiting, shape_of
+from .onnx_q_layout import Layout, image_axes
+from .onnx_q_moves import TRANSLATORS as MOVES
+from .onnx_q_moves import constant_moved
+from .onnx_q_operators import TRANSLATORS as OPERATORS
+from .onnx_q_operators import numbers_of
+from .onnx_q_products import TRANSLATORS as PRODUCTS
+from .onnx_q_reduce import TRANSLATORS as REDUCTIONS
+from .onnx_q_walk import Translator, Walk
+from .tflite_file import FileModel
+from .tflite_walk import Operation, refusal
+from .tflite_walk import Walk as OperatorWalk
+
+TRANSLATORS: dict[str, Translator] = {**ELEMENTS, **MOVES, **OPERATORS, **PRODUCTS, **REDUCTIONS}
+"""Operator -> its translator; those of other domains with the domain in front."""
+_IMAGE = """
+    AveragePool Conv ConvInteger ConvTranspose DepthToSpace GlobalAveragePool GlobalMaxPool MaxPool QLinearAveragePool
+    QLinearConv QLinearGlobalAveragePool Resize SpaceToDepth Upsample""".split()  # noqa: SIM905
+"""Operators that take images."""
+_THROUGH = """
+    Abs Add BatchNormalization Cast Clip Concat DequantizeLinear Div Dropout Elu HardSigmoid HardSwish Identity
+    LeakyRelu Mul PRelu Pad QLinearAdd QLinearConcat QLinearLeakyRelu QLinearMul QLinearSigmoid QuantizeLinear Relu
+    Sigmoid Slice Split Sub Tanh""".split()  # noqa: SIM905
+"""Operators that take images and vectors alike."""
+_MOVED_CONSTANTS = ("Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
+
+
+@dataclass(frozen=True)
+class Translated:
+    """A network in operators of `.tflite` files.
+
+    Attributes
+    ----------
+    file : FileModel
+    nodes : tuple of Node
+        Of the ONNX file, in order of execution.
+    origin : tuple of int
+        Of each operator of `file`, the node that it is for; -1 for what the border needs.
+    """
+
+    file: FileModel
+    nodes: tuple[Node, ...]
+    origin: tuple[int, ...]
+
+    def listed(self, ran: Sequence[Operation]) -> tuple[Operation, ...]:
+        """What became of the nodes, by what became of the operators that stand for them."""
+        problems: dict[int, str] = {}
+        layers: dict[int, list[str]] = {}
+        for operation in ran:
+            node = self.origin[operation.index]
+            if operation.problem:
+                problems.setdefault(max(node, 0), operation.problem)
+            layers.setdefault(node, []).extend(one for one in operation.nodes if not one.startswith("reshape"))
+        return _listed(self.nodes, problems, layers)
+
+    def refusal(self, refused: Sequence[Operation]) -> str:
+        """One message for all operators that are not taken, in words of ONNX."""
+        found = [operation for operation in self.listed(refused) if operation.problem]
+        return refusal(self.file.path, found)
+
+
+def read(path: Path) -> Translated:
+    """Read a quantised ONNX file.
+
+    Raises
+    ------
+    ModelError
+        The file is damaged, of floats, or holds what is not taken: all of it in one message.
+    MissingToolError
+        The package `onnx` is not installed.
+    """
+    translation = _Translation(_network(path), path)
+    translation.visit_all()
+    if translation.problems:
+        listed = _listed(translation.network.nodes, translation.problems, {})
+        raise ModelError(refusal(path, [operation for operation in listed if operation.problem]))
+    return translation.translated()
+
+
+def operations(path: Path, arithmetic: str = "tflm") -> tuple[Operation, ...]:
+    """Every node that the outputs need, with the reason where it is not taken."""
+    translation = _Translation(_network(path), path)
+    translation.visit_all()
+    if translation.problems:
+        return _listed(translation.network.nodes, translation.problems, {})
+    found = translation.translated()
+    return found.listed(OperatorWalk(found.file, arithmetic).run())
+
+
+def _network(path: Path) -> OnnxNetwork:
+    network = onnx_file.read_network(path)
+    if not network.is_quantised:
+        line = f"cmsisnn-quantize {shlex.quote(path.name)} --calibration data.npz"
+        raise ModelError(f"{path}: expected a quantised network, got one of floats; quantise it first: {line}")
+    return network
+
+
+def _listed(
+    nodes: Sequence[Node], problems: Mapping[int, str], layers: Mapping[int, Sequence[str]]
+) -> tuple[Operation, ...]:
+    return tuple(
+        Operation(at, node.op, node.name or node.outputs[0], problems.get(at), tuple(layers.get(at, ())))
+        for at, node in enumerate(nodes)
+    )
+
+
+class _Translation:
+    """One pass over the nodes."""
+
+    def __init__(self, network: OnnxNetwork, path: Path) -> None:
+        self.network, self.path = network, path
+        self.walk = Walk(network)
+        self.problems: dict[int, str] = {}
+        self.inputs: list[int] = []
+        self.readers: dict[str, list[Node]] = {}
+        for node in network.nodes:
+            for name in node.inputs:
+                self.readers.setdefault(name, []).append(node)
+
+    def error(self, text: str) -> ModelError:
+        return ModelError(f"{self.path}: {text}")
+
+    def visit_all(self) -> None:
+        walk = self.walk
+        walk.items = {name: Constant(values) for name, values in self.network.constants.items()}
+        self.inputs = [self.input(item) for item in self.network.inputs]
+        for at, node in enumerate(self.network.nodes):
+            walk.node = at
+            self.visit(at, node)
+        walk.node = -1
+
+    def translated(self) -> Translated:
+        walk = self.walk
+        outputs = [self.output(name) for name in self.network.outputs]
+        if not self.inputs or not outputs:
+            raise self.error("expected a network with inputs and outputs, got none")
+        file = walk.to.file(self.path, self.inputs, outputs, f"{self.path.name}, translated from ONNX")
+        return Translated(file, self.network.nodes, tuple(walk.origin))
+
+    # ------------------------------------------------------------ nodes
+
+    def visit(self, at: int, node: Node) -> None:
+        items = self.walk.items
+        for name in filter(None, node.outputs):
+            items[name] = None
+        translator = TRANSLATORS.get(node.op)
+        names = [name for name in node.inputs if name]
+        try:
+            if any(name in items and items[name] is None for name in names):
+                if translator is None:
+                    raise Refused("no kernel for it")
+                return  # the reason is that of the node before
+            if lost := [name for name in names if name not in items]:
+                raise Refused(f"its input {lost[0]!r} is made by nothing")
+            with np.errstate(all="ignore"):
+                found = self.results(node, translator)
+        except Refused as reason:
+            self.problems[at] = str(reason)
+            return
+        except TuningError as problem:
+            self.problems[at] = str(problem).partition(f"{node}: ")[2] or str(problem)
+            return
+        except (TypeError, ValueError, IndexError, KeyError, AttributeError, ArithmeticError) as problem:
+            # Attributes may have any type and inputs any shape: nothing checks a file before this.
+            self.problems[at] = f"its inputs and attributes are no valid {node.op}: {problem}"
+            return
+        items.update({name: item for name, item in zip(node.outputs, found, strict=False) if name})
+        if lost := [
+            name for name in node.outputs[len(found) :] if name in self.readers or name in self.network.outputs
+        ]:
+            self.problems[at] = f"its output {lost[0]!r}, which is used, is not taken"
+
+    def results(self, node: Node, translator: Translator | None) -> list[Item]:
+        given = [self.walk.items[name] if name else None for name in node.inputs]
+        if node.op == "Shape" and given and given[0] is not None:
+            shape = np.array(shape_of(given[0]), np.int64)
+            return [Constant(shape[node.attributes.get("start") or 0 : node.attributes.get("end")])]
+        if all(item is None or isinstance(item, Constant) for item in given) and node.op not in OPERATORS:
+            return self.folded(node, [item for item in given if item is None or isinstance(item, Constant)])
+        if translator is None:
+            raise Refused("no kernel for it")
+        made = translator(self.walk, node)
+        return made if isinstance(made, list) else [made]
+
+    def folded(self, node: Node, given: list[Constant | None]) -> list[Item]:
+        if node.op == "Constant" or node.op in onnx_file.FOLDABLE:
+            first = given[0] if given else None
+            is_moved = first is not None and first.given is None and node.op in _MOVED_CONSTANTS
+            arrays = [None if item is None else item.values for item in given]
+            if is_moved and first is not None and first.integers is not None:
+                arrays[0] = first.integers.values
+                (result,) = onnx_file.fold(self.network, node, arrays)
+                return [constant_moved(node, first, result, result)]
+            return [Constant(value) for value in onnx_file.fold(self.network, node, arrays)]
+        raise Refused("an operator of constants; simplify the file first")
+
+    # ------------------------------------------------------------ the border
+
+    def _after(self, name: str) -> Iterator[Node]:
+        """Nodes behind a tensor, nearest first, through those that take images and vectors alike."""
+        seen, todo = {name}, [name]
+        for one in todo:
+            for node in self.readers.get(one, ()):
+                yield node
+                if node.op.rpartition(".")[2] in _THROUGH:
+                    todo += [made for made in node.outputs if made and made not in seen]
+                    seen.update(node.outputs)
+
+    def input(self, item: OnnxInput) -> int:
+        """An input: images channels last."""
+        rank = len(item.shape)
+        behind = next((n for n in self._after(item.name) if n.op.rpartition(".")[2] not in _THROUGH), None)
+        is_image = rank in (3, 4) and behind is not None and behind.op.rpartition(".")[2] in _IMAGE
+        axes = image_axes(rank) if is_image else tuple(range(rank))
+        layout, shape = Layout.of(item.shape, axes), [item.shape[axis] for axis in axes]
+        try:
+            if item.type in ("float16", "float32", "float64", "bfloat16"):
+                return self._floats(item, shape, layout)
+            numbers = self._said_of(item.name)
+            if numbers is None or item.type not in ("int8", "uint8", "int16"):
+                raise Refused(f"expected floats, or int8, uint8 or int16 of a known scale, got {item.type}")
+            own = numbers
+            if item.type == "uint8":
+                own = replace(numbers, type="UINT8", zero_point=numbers.zero_point + 128)
+            found = self.walk.stored(item.name, shape, layout, own)
+            self.walk.items[item.name] = self.walk.signed(found, numbers)
+            return found.tensor
+        except Refused as reason:
+            raise self.error(f"input {item.name!r}: {reason}") from None
+
+    def _floats(self, item: OnnxInput, shape: list[int], layout: Layout) -> int:
+        """A float input, which waits for its QuantizeLinear as a result does."""
+        walk = self.walk
+        index = walk.to.tensor(item.name, shape, "FLOAT32")
+        found: dict[Numbers, Stored] = {}
+
+        def make(goal: Goal) -> Stored:
+            numbers = goal.numbers
+            if numbers not in found:
+                own = numbers
+                if numbers.is_unsigned:
+                    own = replace(numbers, type="UINT8", zero_point=numbers.zero_point + 128)
+                made = walk.stored(goal.name, shape, layout, own)
+                walk.op("QUANTIZE", [index], [made.tensor])
+                found[numbers] = walk.signed(made, numbers)
+            return found[numbers]
+
+        walk.items[item.name] = Waiting(-1, item.shape, make)
+        return index
+
+    def _said_of(self, name: str) -> Numbers | None:
+        """The numbers of an input of integers, by what reads it."""
+        names = [name]
+        for one in names:
+            for node in self.readers.get(one, ()):
+                place = node.inputs.index(one)
+                if node.op in OPERATORS and place + 1 < len(node.inputs):
+                    scale, zero = ([*node.inputs, ""][place + more] for more in (1, 2))
+                    items = [self.walk.items.get(part) for part in (scale, zero)]
+                    if items[0] is not None:
+                        return numbers_of(items[0], items[1], scale)
+                elif node.op in MOVES or node.op == "MaxPool":
+                    names += [made for made in node.outputs if made and made not in names]
+        return None
+
+    def output(self, name: str) -> int:
+        """An output: as it is stored if it is an image, else as the file has it."""
+        walk, item = self.walk, self.walk.items.get(name)
+        try:
+            if isinstance(item, Waiting):
+                if item.default is None:
+                    maker = self.network.nodes[item.node] if item.node >= 0 else "the input"
+                    raise Refused(
+                        f"floats that {maker} gives: expected QuantizeLinear and DequantizeLinear behind it, whose "
+                        "scale the result needs"
+                    )
+                item = Real(walk.quantised(item, item.default, name))
+            if isinstance(item, Curve):
+                item = Real(walk.rounded(item, name))
+            if isinstance(item, Constant):
+                raise Refused("expected what depends on an input, got a constant")
+            if item is None:
+                raise Refused("expected the result of an operator, got none")
+            base = self._as_given(item.base if isinstance(item, Real) else item, name)
+            if isinstance(item, Real):
+                made = walk.to.tensor(name, walk.file_shape(base.tensor), "FLOAT32")
+                walk.op("DEQUANTIZE", [base.tensor], [made])
+                return made
+            return base.tensor
+        except Refused as reason:
+            raise self.error(f"output {name!r}: {reason}") from None
+
+    def _as_given(self, value: Stored, name: str) -> Stored:
+        """In the caller's order and type, as a tensor of its own."""
+        walk, shape = self.walk, value.layout.shape
+        rank = len(shape)
+        is_image = rank in (3, 4) and value.layout.order == value.layout.by_axes(image_axes(rank))
+        axes = image_axes(rank) if is_image else tuple(range(rank))
+        index = walk.by_axes(value, axes)
+        sizes = [shape[axis] for axis in axes]
+        numbers = value.numbers
+        if numbers.is_unsigned:
+            own = replace(numbers, type="UINT8", zero_point=numbers.zero_point + 128)
+            made = walk.stored(name, sizes, value.layout, own)
+            walk.op("QUANTIZE", [index], [made.tensor])
+            return made
+        made = walk.stored(name, sizes, value.layout, numbers)
+        walk.op("RESHAPE", [index, walk.constant(sizes)], [made.tensor], new_shape=tuple(sizes))
+        return made
