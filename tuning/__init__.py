@@ -4,10 +4,10 @@ SRAM and flash.
 
 ::
 
-    model.yaml, .tflite -> Model -> per layer SearchSpace -> Variant -> Estimate -> Plan -> firmware files
+    model.yaml, .tflite, .onnx -> Model -> per layer SearchSpace -> Variant -> Estimate -> Plan -> firmware files
     target.yaml -> Target -------------------------------------^
 
-    load_model(path)                    a YAML or .tflite file, or a shipped model     -> Model
+    load_model(path)                    a YAML, .tflite or .onnx file, a shipped model -> Model
     load_target(name)                   a core or board (list_targets), or a file      -> Target
     tune(model, target, sram_bytes=...) the best variant of every layer                -> Plan
     emit(plan, directory)               the firmware folder                            -> its files

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Quantised ONNX networks as ONNX Runtime's quantiser writes them, and what ONNX's reference evaluator makes of them."""
+"""Quantised ONNX networks as ONNX Runtime's quantiser writes them, and what ONNX's own evaluator makes of them."""
 
 from __future__ import annotations
 

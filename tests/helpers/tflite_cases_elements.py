@@ -168,6 +168,36 @@ def island(codes: Sequence[str], x: str = "INT8", y: str = "INT8") -> Case:
     return Case([source, *floats, out], ops, ["x"], ["y"], expect, values={"x": every}, nodes=("look_up",))
 
 
+PAIRS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "ADD": np.add,
+    "DIV": np.divide,
+    "MAXIMUM": np.maximum,
+    "MINIMUM": np.minimum,
+    "MUL": np.multiply,
+    "SUB": np.subtract,
+}
+
+
+def island_of_pairs(code: str, number: float | None = None, activation: str = "NONE") -> Case:
+    """A float function of the tensor and its sigmoid, or of it and a number; clamped, where the operator says so."""
+    source, out = (replace(q(f"pairs {code} {name}", (1, 256)), name=name) for name in "xy")
+    floats = [T(f"f{at}", (1, 256), "FLOAT32") for at in range(3)]
+    constant = T("c", (1,), "FLOAT32", data=np.array([number or 0.0], np.float32))
+    options = {} if code in ("MAXIMUM", "MINIMUM") else {"fused_activation_function": activation}
+    ops = [O("DEQUANTIZE", ["x"], ["f0"]), O("LOGISTIC", ["f0"], ["f1"]),
+           O(code, ["f0", "f1" if number is None else "c"], ["f2"], options), O("QUANTIZE", ["f2"], ["y"])]  # fmt: skip
+
+    def expect(values: Values, arithmetic: Arithmetic) -> np.ndarray:
+        v = tables.dequantize(values["x"], input_scale=scale(source), input_zero_point=int(source.zero_point))
+        v = PAIRS[code](v, tables.sigmoid(v).astype(np.float32) if number is None else np.float32(number))
+        v = np.where(v > 0, v, np.float32(0)) if activation == "RELU" else v
+        return tables.quantize(
+            v.astype(np.float32), output_scale=scale(out), output_zero_point=int(out.zero_point), output_dtype=np.int8
+        )  # fmt: skip
+
+    return Case([source, *floats, constant, out], ops, ["x"], ["y"], expect, values={"x": EVERY}, nodes=("look_up",))
+
+
 RELUS = {"RELU": tables.relu, "RELU6": tables.relu6, "RELU_N1_TO_1": tables.relu_n1_to_1}
 ELEMENTS: dict[str, Case] = {
     **{
@@ -241,6 +271,9 @@ ELEMENTS: dict[str, Case] = {
     "QUANTIZE int16 to int8": requantize("16 8", "INT16", "INT8", scale=9.0),
     "QUANTIZE int16 to int16": requantize("16 16", "INT16", "INT16", scale=0.1),
     **{f"{code} in float": island([code]) for code in ISLANDS},
+    **{f"{code} in float": island_of_pairs(code) for code in PAIRS},
+    **{f"{code} of a number in float": island_of_pairs(code, 1.75) for code in PAIRS},
+    "MUL in float, clamped": island_of_pairs("MUL", None, "RELU"),
     "an island of two functions": island(["LEAKY_RELU", "TANH"]),
     "an island without functions": island([]),
     "an island from uint8 to int16": island(["SQUARE"], "UINT8", "INT16"),

@@ -48,7 +48,7 @@ class Options:
         str,
         typer.Argument(
             metavar="MODEL",
-            help="Model file (YAML, or a quantised .tflite), or the name of a shipped example.",
+            help="Model file (YAML, or a quantised .tflite or .onnx), or the name of a shipped example.",
             show_default=False,
         ),
     ]
@@ -61,17 +61,17 @@ class Options:
     arithmetic: Annotated[
         Arithmetic | None,
         typer.Option(
-            help="Of a .tflite file: bytes as TensorFlow Lite Micro computes them on a device (tflm, the default), or "
-            "as LiteRT's reference kernels do.",
+            help="Of a network with zero points: bytes as TensorFlow Lite Micro computes them on a device (tflm, the "
+            "default), or as LiteRT's reference kernels do.",
             show_default=False,
         ),
     ] = None
     no_rewrites: Annotated[
-        bool, typer.Option("--no-rewrites", help="Take the graph of a .tflite file as it is; the bytes are the same.")
+        bool, typer.Option("--no-rewrites", help="Take the graph of such a file as it is; the bytes are the same.")
     ] = False
     operations: Annotated[
         bool,
-        typer.Option("--operations", help="List what a .tflite file uses and whether each is taken, and exit."),
+        typer.Option("--operations", help="List what a .tflite or .onnx file uses, whether each is taken, and exit."),
     ] = False
     clock: Annotated[
         str | None, typer.Option(metavar="HZ", help="Clock, such as 216M. Default: the board's; a bare core has none.")

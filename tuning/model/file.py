@@ -71,7 +71,7 @@ class Model:
     ports : (tuple of Port, tuple of Port) or None
         Inputs and outputs as the file describes them; a YAML file says no more than the graph.
     source : bytes or None
-        The ``.tflite`` file.
+        The ``.tflite`` file, or the network as one.
     """
 
     name: str
@@ -185,7 +185,7 @@ def find_model(source: str | os.PathLike[str]) -> Path:
         raise ModelError(f"{source}: cannot be read: {problem.strerror}") from None
     if str(source) in models:
         return models[str(source)]
-    if path.suffix in (".yaml", ".yml", ".tflite") or len(path.parts) > 1:
+    if path.suffix in (".yaml", ".yml", ".tflite", ".onnx") or len(path.parts) > 1:
         raise ModelError(f"{source}: no such file")
     raise ModelError(f"{source}: neither a file nor a shipped model; {yaml_file.suggest(str(source), models)}")
 

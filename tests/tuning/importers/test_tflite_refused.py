@@ -321,9 +321,10 @@ REFUSED: dict[str, tuple[Case, str]] = {
     ),
     # Floats.
     "a function of two floats": (
-        network([X, FLOAT, replace(FLOAT, name="g"), Y],
-                [O("DEQUANTIZE", ["x"], ["f"]), O("ADD", ["f", "f"], ["g"]), O("QUANTIZE", ["g"], ["y"])]),
-        "ADD (1x, first 'g'): tensor 1 'f': expected integers of 8 or 16 bits, got FLOAT32",
+        network([X, replace(X, name="r"), FLOAT, replace(FLOAT, name="g"), replace(FLOAT, name="h"), Y],
+                [O("RELU", ["x"], ["r"]), O("DEQUANTIZE", ["x"], ["f"]), O("DEQUANTIZE", ["r"], ["g"]),
+                 O("ADD", ["f", "g"], ["h"]), O("QUANTIZE", ["h"], ["y"])]),
+        "ADD (1x, first 'h'): floats of two tensors: a function of one tensor of 8 bits, and of numbers, can be taken",
     ),
     "a function of int16": (
         network([replace(X, dtype="INT16", zero_point=0), FLOAT, replace(FLOAT, name="g"), Y],
