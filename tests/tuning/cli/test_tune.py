@@ -181,7 +181,7 @@ def test_completion_is_no_option_of_the_hidden_command(run) -> None:
     [
         (["missing.yaml"], "missing.yaml: no such file"),
         (["cifar1O"], "did you mean 'cifar10'?"),
-        (["."], "expected a YAML or .tflite file, got a directory"),
+        (["."], "expected a YAML, .tflite or .onnx file, got a directory"),
         (["net.yaml", "--target", "cortexm33"], "did you mean 'cortex-m33'?"),
         (["net.yaml", "--sram", "lots"], "--sram: expected a size such as 65536, 64K, 64KiB or 1M, got 'lots'"),
         (["net.yaml", "--flash", "0"], "--flash: expected"),
