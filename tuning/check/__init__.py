@@ -68,31 +68,30 @@ def check_model(
     ModelError
         The float file does not.
     """
-    if model.arithmetic is not None:
-        expected = "a model of q7 or q15, whose float network it is held against"
-        raise OptionError(
-            f"--check: expected {expected}, got {model.path} with zero points; see cmsisnn-verify --against"
-        )
-    job = _Job(model, data, name)
+    job = _job(model, data, name)
     found = job.numbers()
     return found if plan is None else job.firmware(found, plan)
 
 
 def with_firmware(check: Check, model: Model, data: str | PathLike[str] | Data | np.ndarray, plan: Plan) -> Check:
     """`check`, made by `check_model` of the same model and data, and the emulated firmware of `plan` with it."""
-    return _Job(model, data, check.data).firmware(check, plan)
+    return _job(model, data, check.data).firmware(check, plan)
+
+
+def _job(model: Model, data: str | PathLike[str] | Data | np.ndarray, name: str) -> _Job:
+    from ..quantize.data import Data, load_data, make_data
+
+    if isinstance(data, np.ndarray):
+        data = make_data(data, None, name)
+    elif not isinstance(data, Data):
+        name, data = Path(data).name, load_data(data)
+    return (_Job if model.arithmetic is None else _AffineJob)(model, data, name)
 
 
 class _Job:
     """A model and data that fit it."""
 
-    def __init__(self, model: Model, data: str | PathLike[str] | Data | np.ndarray, name: str) -> None:
-        from ..quantize.data import Data, load_data, make_data
-
-        if isinstance(data, np.ndarray):
-            data = make_data(data, None, name)
-        elif not isinstance(data, Data):
-            name, data = Path(data).name, load_data(data)
+    def __init__(self, model: Model, data: Data, name: str) -> None:
         self.model, self.name = model, name
         self.reference: Reference | None = None
         if model.float_path is not None:
@@ -103,10 +102,8 @@ class _Job:
         else:
             self.inputs = _integer_inputs(model, data.x, name)
         last = model.layers[-1]
-        classes = prod(last.output_shape)
-        self.labels = data.y if classes > 1 and max(last.output_image[:2]) == 1 else None
-        if self.labels is not None and int(self.labels.max()) >= classes:
-            raise OptionError(f"{name}: y: expected classes in 0..{classes - 1}, got {int(self.labels.max())}")
+        self.labels = data.y if max(last.output_image[:2]) == 1 else None
+        self.labels = _labels(self.labels, prod(last.output_shape), name)
         self.network = Network(model.layers)
 
     def numbers(self) -> Check:
@@ -131,12 +128,77 @@ class _Job:
     def firmware(self, found: Check, plan: Plan) -> Check:
         """`found` with the firmware of `plan`, or with the reason why it could not be emulated."""
         count = max(1, min(len(self.inputs), EMULATED_SAMPLES, EMULATED_CYCLES // max(plan.totals["cycles"], 1)))
-        integers = _quantised(self.reference, self.inputs[:count], self.model.layers[0])
+        integers = self.integers(count)
         try:
             emulated = _emulate(plan, self.network, integers, None if self.labels is None else self.labels[:count])
         except MissingToolError as problem:
             return replace(found, not_emulated=str(problem))
         return replace(found, emulated=emulated)
+
+
+    def integers(self, count: int) -> np.ndarray:
+        """The first inputs, as the firmware takes them."""
+        return _quantised(self.reference, self.inputs[:count], self.model.layers[0])
+
+
+class _AffineJob(_Job):
+    """A model with zero points: its graph is any, and its input's scale is known without a float network."""
+
+    def __init__(self, model: Model, data: Data, name: str) -> None:
+        from ..quantize.reference import channels_last
+        from .affine import AffineCounts
+
+        self.model, self.name = model, name
+        twin = None
+        if model.float_path is not None:
+            from ..quantize.twin import load_twin
+
+            twin = load_twin(model)
+        self.counts = AffineCounts(model, twin)
+        if twin is None:
+            self.inputs = channels_last(data.x, _image(model.inputs[0].shape), "NHWC", name)
+        else:
+            self.inputs = twin.channels_last(data.x, name)
+        classes = prod(model.outputs[0].shape)
+        self.labels = _labels(data.y if model.outputs[0].shape[-1] == classes else None, classes, name)
+        self.network = model.network()
+
+    def numbers(self) -> Check:
+        count, fixed, floats = len(self.inputs), 0, 0
+        for start, stop in _batches(self.counts.network.layers, count):
+            made, outputs = self.counts.run(self.inputs[start:stop])
+            if self.labels is not None:
+                fixed += int((_answers(made) == self.labels[start:stop]).sum())
+                floats += 0 if outputs is None else int((_answers(outputs) == self.labels[start:stop]).sum())
+        has_reference = self.counts.twin is not None
+        return Check(
+            data=self.name,
+            samples=count,
+            dtype=self.model.dtype,
+            has_reference=has_reference,
+            tensors=self.counts.result(),
+            float_accuracy=floats / count if has_reference and self.labels is not None else None,
+            fixed_accuracy=fixed / count if self.labels is not None else None,
+        )
+
+    def integers(self, count: int) -> np.ndarray:
+        from .affine import INPUT, scale_of
+
+        return scale_of(self.counts.tensors[INPUT]).quantize(self.inputs[:count])
+
+
+def _image(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Of a sample, without the file's batch of 1."""
+    return shape[1:] if len(shape) > 1 and shape[0] == 1 else shape
+
+
+def _labels(y: np.ndarray | None, classes: int, name: str) -> np.ndarray | None:
+    """Class numbers, where the outputs are classes."""
+    if y is None or classes < 2:
+        return None
+    if int(y.max()) >= classes:
+        raise OptionError(f"{name}: y: expected classes in 0..{classes - 1}, got {int(y.max())}")
+    return y
 
 
 def _integer_inputs(model: Model, x: np.ndarray, name: str) -> np.ndarray:

@@ -59,6 +59,8 @@ class TensorCheck:
         Largest difference, in units of the float network.
     weights_fraction, bias_fraction : int or None
         Fraction bits of the layer's weights and bias, where a float network tells.
+    scale, zero_point : float and int, or None
+        What the integers stand for, where there are zero points.
     """
 
     name: str
@@ -78,6 +80,8 @@ class TensorCheck:
     max_error: float | None = None
     weights_fraction: int | None = None
     bias_fraction: int | None = None
+    scale: float | None = None
+    zero_point: int | None = None
 
     @property
     def largest(self) -> int:
@@ -86,9 +90,11 @@ class TensorCheck:
 
     @property
     def format(self) -> str | None:
-        """The Q format, such as ``Q1.6``."""
+        """The Q format, such as ``Q1.6``; scale and zero point, where there are any."""
         from ..quantize.formats import spell
 
+        if self.scale is not None:
+            return f"{self.scale:.4g} {self.zero_point:+d}"
         return None if self.fraction is None else spell(self.fraction, self.bits)
 
     @property
@@ -101,12 +107,12 @@ class TensorCheck:
             hint = "; see that the data are scaled as the float network takes them" if self.op == "input" else ""
             return f"a signal-to-noise ratio of {self.snr_db:.1f} dB, below {LEAST_SNR_DB:g}{hint}"
         share = self.saturated / self.elements
-        if self.fraction is None and share > MOST_SATURATED:
+        if self.max_error is None and share > MOST_SATURATED:
             return f"{100 * share:.1f} % of its outputs saturate"
         return None
 
 
-class _Noise:
+class Noise:
     """Sums of squares of a signal and of an error."""
 
     def __init__(self) -> None:
@@ -138,8 +144,8 @@ class Counts:
         self.saturated = dict.fromkeys(names, 0)
         self.overflows = dict.fromkeys(names, 0)
         self.peaks = dict.fromkeys(names, 0)
-        self.noise = {name: _Noise() for name in names}
-        self.own = {name: _Noise() for name in names}
+        self.noise = {name: Noise() for name in names}
+        self.own = {name: Noise() for name in names}
 
     def input(self, integers: np.ndarray, x: np.ndarray) -> None:
         self._count("", integers)
@@ -214,7 +220,7 @@ class Counts:
         present = np.flatnonzero(histogram) - (1 << (self.bits - 1))
         headroom = sure = None
         if layer is not None and layer.weights is not None:
-            headroom, sure = _spare(self.peaks[name]), _spare(reach(layer))
+            headroom, sure = spare(self.peaks[name]), spare(reach(layer))
         compared = self.reference is not None and (layer is None or self._comparable(layer))
         noise, own = self.noise[name], self.own[name]
         return TensorCheck(
@@ -224,26 +230,26 @@ class Counts:
             fraction=fraction,
             minimum=int(present[0]),
             maximum=int(present[-1]),
-            quartiles=_quartiles(histogram),
+            quartiles=quartiles(histogram),
             saturated=self.saturated[name],
             elements=int(histogram.sum()),
             overflows=self.overflows[name],
             headroom_bits=headroom,
             sure_bits=sure,
-            snr_db=_rounded(noise.decibels) if compared else None,
-            own_snr_db=_rounded(own.decibels) if compared and layer is not None else None,
-            max_error=_significant(noise.worst) if compared else None,
+            snr_db=rounded(noise.decibels) if compared else None,
+            own_snr_db=rounded(own.decibels) if compared and layer is not None else None,
+            max_error=significant(noise.worst) if compared else None,
             weights_fraction=self.reference.weights_fractions.get(name) if self.reference else None,
             bias_fraction=self.reference.bias_fractions.get(name) if self.reference else None,
         )
 
 
-def _spare(peak: int) -> float:
+def spare(peak: int) -> float:
     """Bits between a magnitude and the end of 32; negative beyond it."""
     return round(log2((LARGEST + 1) / max(peak, 1)), 2)
 
 
-def _quartiles(histogram: np.ndarray) -> tuple[float, float, float]:
+def quartiles(histogram: np.ndarray) -> tuple[float, float, float]:
     half = len(histogram) // 2
     magnitudes = np.zeros(half + 1, np.int64)
     magnitudes[:half] += histogram[half:]
@@ -257,9 +263,9 @@ def _quartiles(histogram: np.ndarray) -> tuple[float, float, float]:
     return low, middle, high
 
 
-def _rounded(value: float | None) -> float | None:
+def rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 2)
 
 
-def _significant(value: float) -> float:
+def significant(value: float) -> float:
     return float(f"{value:.6g}")

@@ -37,7 +37,7 @@ class Check:
     data : str
         Name of the data.
     samples : int
-    dtype : {"q7", "q15"}
+    dtype : {"q7", "q15", "int8", "uint8", "int16"}
     has_reference : bool
         Whether there was a float network to compare with.
     tensors : tuple of TensorCheck
@@ -95,13 +95,14 @@ def check_rows(check: Check) -> list[tuple[str, ...]]:
         counted = weighted or (t.op == "input" and check.has_reference)
         exact = t.max_error == 0
         used = log2(t.largest) if t.largest else 0.0
+        reached = log2(t.maximum - t.minimum + 1)
         rows.append(
             (
                 t.name,
                 t.op,
                 t.format or f"{t.bits} bit",
                 f"{t.minimum}..{t.maximum}",
-                f"{used:.1f} of {t.bits - 1}",
+                f"{used:.1f} of {t.bits - 1}" if t.scale is None else f"{reached:.1f} of {t.bits}",
                 f"{t.saturated:,} ({100 * t.saturated / t.elements:.2g} %)" if counted and t.saturated else
                 "0" if counted else "-",
                 f"{t.headroom_bits:.1f} bit" if weighted else "-",

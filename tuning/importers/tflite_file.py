@@ -189,7 +189,12 @@ def read(path: str | os.PathLike[str]) -> FileModel:
         The file cannot be read, is no `.tflite` file, or is damaged: where, what was expected, what was found.
     """
     path = Path(path)
-    return _Reader(_load(path), path).model()
+    return parse(_load(path), path)
+
+
+def parse(content: bytes, path: Path) -> FileModel:
+    """The same of bytes; `path` is what messages name."""
+    return _Reader(content, path).model()
 
 
 def _load(path: Path) -> bytes:

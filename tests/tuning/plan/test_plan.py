@@ -207,7 +207,9 @@ def test_the_schema_knows_every_key_that_is_written_and_no_other(plan: Plan) -> 
 
 def test_plan_2_says_all_that_plan_1_says_where_it_was() -> None:
     before, now = published("plan-1"), published("plan-2")
-    for old, new in ((before, now), *((before["$defs"][name], now["$defs"][name]) for name in before["$defs"])):
+    parts = [(before["properties"]["check"], now["properties"]["check"])]
+    parts += [(before["$defs"][name], now["$defs"][name]) for name in before["$defs"]]
+    for old, new in ((before, now), *parts):
         assert set(old.get("required", ())) <= set(new.get("required", ()))
         for name, item in old.get("properties", {}).items():
             assert {**new["properties"][name], **RELAXED.get(name, {})} == item, name
@@ -218,6 +220,7 @@ RELAXED = {
     "evaluations": {"minimum": 1},
     "dtype": {"enum": ["q7", "q15"]},
     "weights_dtype": {"enum": ["q7", "q15", None]},
+    "check": {"properties": published("plan-1")["properties"]["check"]["properties"]},
 }
 
 
