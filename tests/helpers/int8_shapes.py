@@ -43,17 +43,19 @@ def strided_slice(
     end_mask: int = 0,
     shrink_axis_mask: int = 0,
 ) -> np.ndarray:
-    """x[begin : end : stride] of each axis; bit i of a mask leaves that end of axis i open, or takes `begin` alone."""
+    """x[begin : end : stride] of each axis; bit i of a mask leaves that end of axis i open, or takes `begin` alone,
+    which is the first element where both say so.
+    """
     index: list[slice | int] = []
     for axis, (first, last, step) in enumerate(zip(begin, end, strides, strict=True)):
         bit = 1 << axis
         if shrink_axis_mask & bit:
-            index.append(int(first))
+            index.append(0 if begin_mask & bit else int(first))
         else:
             index.append(
                 slice(None if begin_mask & bit else int(first), None if end_mask & bit else int(last), int(step))
             )
-    return np.ascontiguousarray(x[tuple(index)])
+    return np.asarray(x[tuple(index)], order="C")
 
 
 def split(x: np.ndarray, parts: int, *, axis: int) -> list[np.ndarray]:

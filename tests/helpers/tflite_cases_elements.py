@@ -131,8 +131,11 @@ def _exp(v: np.ndarray) -> np.ndarray:
 
 ISLANDS: Mapping[str, tuple[Callable[[np.ndarray], np.ndarray], dict[str, Any]]] = {
     "ABS": (np.abs, {}),
+    "CEIL": (np.ceil, {}),
+    "COS": (lambda v: np.cos(v.astype(np.float64)).astype(np.float32), {}),
     "ELU": (_elu, {}),
     "EXP": (_exp, {}),
+    "FLOOR": (np.floor, {}),
     "HARD_SWISH": (lambda v: v * np.minimum(np.maximum(v + np.float32(3), 0), 6) / np.float32(6), {}),
     "LEAKY_RELU": (lambda v: np.where(v > 0, v, v * np.float32(0.1)), {"alpha": 0.1}),
     "LOGISTIC": (tables.sigmoid, {}),
@@ -140,6 +143,9 @@ ISLANDS: Mapping[str, tuple[Callable[[np.ndarray], np.ndarray], dict[str, Any]]]
     "RELU": (lambda v: np.where(v > 0, v, np.float32(0)), {}),
     "RELU6": (lambda v: np.minimum(np.where(v > 0, v, np.float32(0)), np.float32(6)), {}),
     "RELU_N1_TO_1": (lambda v: np.maximum(np.minimum(v, np.float32(1)), np.float32(-1)), {}),
+    "ROUND": (np.rint, {}),
+    "SIN": (lambda v: np.sin(v.astype(np.float64)).astype(np.float32), {}),
+    "SQRT": (np.sqrt, {}),
     "SQUARE": (lambda v: v * v, {}),
     "TANH": (tables.hyperbolic_tangent, {}),
 }
@@ -149,6 +155,8 @@ def island(codes: Sequence[str], x: str = "INT8", y: str = "INT8") -> Case:
     """DEQUANTIZE, functions in float32, QUANTIZE: every byte."""
     name = f"island {codes} {x} {y}"
     source = replace(q(f"{name} x", (1, 256), x), name="x")
+    if "SQRT" in codes:
+        source = replace(source, zero_point=np.iinfo(TYPES[x]).min)  # no number is below 0
     out = replace(q(f"{name} y", (1, 256), y), name="y")
     floats = [T(f"f{number}", (1, 256), "FLOAT32") for number in range(len(codes) + 1)]
     ops = [O("DEQUANTIZE", ["x"], ["f0"])]

@@ -263,6 +263,7 @@ LAYERS: dict[str, Case] = {
     "mean of negative axes": mean("negative", (2, 4, 5, 3), (-2, -3), keep=False),
     "mean of channels": mean("channels", (1, 3, 4, 7), (3,)),
     "mean of an axis twice": mean("twice", (1, 3, 4, 7), (3, -1)),
+    "mean of no axis": mean("none", (2, 3, 4), ()),
     "mean of rows": mean("rows", (2, 3, 4, 5), (1,)),
     "mean of the batch": mean("batch", (3, 2, 4), (0,), keep=False),
     "mean of axes that lie apart": mean("apart", (2, 3, 4, 5), (1, 3)),

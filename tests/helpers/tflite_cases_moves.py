@@ -179,6 +179,8 @@ MOVES: dict[str, Case] = {
     "STRIDED_SLICE backwards": strided(X, (1, 4, 3, 2), (-9, 0, -9, -9), (-1, -2, -1, -3)),
     "STRIDED_SLICE open": strided(X, (1, 1, 1, 1), (1, 1, 2, 2), (1, 2, -1, 1), begin_mask=13, end_mask=15),
     "STRIDED_SLICE that shrinks": strided(X, (0, -2, 0, 1), (2, 0, 4, 2), (1, 1, 1, 1), shrink_axis_mask=10),
+    "STRIDED_SLICE that shrinks and is open": strided((4, 5), (2, 1), (3, 5), (1, 1), begin_mask=1, shrink_axis_mask=1),
+    "STRIDED_SLICE to a scalar": strided((4, 5), (2, -1), (3, 5), (1, 1), shrink_axis_mask=3),
     "STRIDED_SLICE from the end": strided(X, (0, -3, -9, -1), (9, -1, 99, 3), (1, 1, 3, 1)),
     "STRIDED_SLICE of some axes": strided((3, 4, 5), (1, 0, 0), (3, 2, 5), (1, 1, 1)),
     "STRIDED_SLICE int16": strided(X, (0, 1, 0, 1), (2, 4, 4, 3), (1, 1, 2, 1), "INT16"),
@@ -199,6 +201,9 @@ MOVES: dict[str, Case] = {
     "CONCATENATION of itself": joined("CONCATENATION", "itself", [(2, 3, 4)], 1, twice=True),
     "CONCATENATION of other scales": joined("CONCATENATION", "apart", [(2, 3), (2, 4), (2, 1)], 1, apart=True),
     "CONCATENATION int16": joined("CONCATENATION", "wide", [(2, 3), (2, 4)], 1, dtype="INT16"),
+    "CONCATENATION int16 of other scales": joined(
+        "CONCATENATION", "wide", [(2, 3), (2, 4)], 1, apart=True, dtype="INT16"
+    ),
     "CONCATENATION with a constant": joined("CONCATENATION", "known", [(2, 3), (2, 4)], 1, constant=1),
     "PACK": joined("PACK", "first", [(3, 4), (3, 4)], 0),
     "PACK last": joined("PACK", "last", [(3, 4), (3, 4), (3, 4)], -1),

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from cmsisnn_x import cmsis
 from cmsisnn_x.layers import Layer
 
+from ..base.errors import ModelError
 from ..model import Model
 from ..target import Target
 
@@ -111,7 +112,15 @@ def profile_of(target: Target) -> Literal["dsp", "scalar"]:
 
 
 def check_model(model: Model, target: Target) -> tuple[LayerCheck, ...]:
-    """Judge Arm's kernels for every layer of a model."""
+    """Judge Arm's kernels for every layer of a model.
+
+    Raises
+    ------
+    ModelError
+        The model has zero points: the kernels of release 5.4.0 know none.
+    """
+    if model.arithmetic is not None:
+        raise ModelError(f"{model.path}: expected a model of q7 or q15, which Arm's kernels of 5.4.0 are for, got int8")
     return tuple(check_layer(layer, target) for layer in model.layers)
 
 

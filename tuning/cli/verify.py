@@ -325,9 +325,11 @@ def _read_inputs(path: Path, firmware: Firmware) -> list[tuple[np.ndarray, ...]]
     try:
         found = np.load(path, allow_pickle=False)
         several = hasattr(found, "files")
-        values = [found[f"input_{at}"] for at in range(len(tensors))] if several and len(tensors) > 1 else [found]
-    except KeyError as problem:
-        raise OptionError(f"--input: {path}: expected arrays input_0, input_1, .., got none called {problem}") from None
+        names = [f"input_{at}" for at in range(len(tensors))]
+        if several and len(tensors) > 1 and (missing := set(names) - set(found.files)):
+            got = ", ".join(map(repr, found.files)) or "none"
+            raise OptionError(f"--input: {path}: expected arrays {', '.join(names)}, no {min(missing)} among {got}")
+        values = [found[name] for name in names] if several and len(tensors) > 1 else [found]
     except (ValueError, EOFError) as problem:
         raise OptionError(f"--input: {path}: not a .npy file: {problem}") from None
     if len(values) != len(tensors) or any(not isinstance(one, np.ndarray) for one in values):
@@ -335,8 +337,10 @@ def _read_inputs(path: Path, firmware: Firmware) -> list[tuple[np.ndarray, ...]]
     batches = []
     for one, tensor in zip(values, tensors, strict=True):
         own, shape = tensor.type.dtype, tensor.shape
-        if one.dtype != own or one.shape[-len(shape) :] != shape:
-            expected = f"{own} of shape {shape} or (n, {', '.join(map(str, shape))})"
+        # The file's leading 1 may be missing, as `Network.run` has it.
+        sample = shape[1:] if shape[:1] == (1,) and len(shape) > 1 else shape
+        if one.dtype != own or one.shape[one.ndim - len(sample) :] != sample:
+            expected = f"{own} of shape {shape} or (n, {', '.join(map(str, sample))})"
             raise OptionError(f"--input: {path}: expected {expected}, got {one.dtype} of shape {one.shape}")
         batches.append(one.reshape(-1, *shape))
     if len({len(batch) for batch in batches}) > 1:

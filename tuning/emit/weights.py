@@ -64,7 +64,7 @@ def weights_archive(plan: Plan) -> bytes | None:
     with zipfile.ZipFile(file, "w") as archive:
         for name, array in arrays.items():
             data = io.BytesIO()
-            low_byte_first = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+            low_byte_first = np.asarray(array, array.dtype.newbyteorder("<"), order="C")  # a scalar stays one
             np.lib.format.write_array(data, low_byte_first, version=(1, 0), allow_pickle=False)
             entry = zipfile.ZipInfo(name)  # of 1980
             entry.create_system, entry.external_attr = 3, 0o644 << 16  # on whatever system it is made

@@ -324,6 +324,6 @@ class Emulator:
 
 
 def _to_bytes(content: bytes | np.ndarray) -> bytes:
-    if not isinstance(content, np.ndarray):
+    if not isinstance(content, np.ndarray | np.generic):
         return bytes(content)
     return np.ascontiguousarray(content).astype(content.dtype.newbyteorder("<"), copy=False).tobytes()

@@ -89,7 +89,7 @@ class GraphBuilder:
             own = TENSOR_TYPES[item.type]
             if item.value is not None:
                 self.require_room(item.value.nbytes)
-            value = None if item.value is None else np.ascontiguousarray(item.value, own.dtype)
+            value = None if item.value is None else np.asarray(item.value, own.dtype, order="C")
             self.tensors[item.name] = Tensor(item.name, item.shape, own, value, item.scale, item.zero_point)
         return item.name
 

@@ -37,7 +37,8 @@ def require_alike(*items: Quantised) -> None:
 
 def require_type(item: Quantised, *types: str) -> None:
     if item.type not in types:
-        raise Refused(f"expected {' or '.join(types)}, got {item.type}")
+        help_ = "; convert the network to int8: uint8 is taken at its border alone" if item.type == "uint8" else ""
+        raise Refused(f"expected {' or '.join(types)}, got {item.type}{help_}")
 
 
 def require_zero(*items: Quantised) -> None:

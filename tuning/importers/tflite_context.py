@@ -82,6 +82,10 @@ class Context:
             if tensor.data is not None and tensor.dtype is not None and not tensor.is_sparse
         }
         """Values of tensors that do not depend on the inputs."""
+        made = {*self.subgraph.inputs, *(index for op in self.subgraph.ops for index in op.outputs)}
+        for tensor in self.subgraph.tensors:  # without elements there are no data
+            if tensor.index not in made and 0 in tensor.shape and tensor.dtype is not None:
+                self.known[tensor.index] = np.empty(tensor.shape, tensor.dtype)
         self.items: dict[int, Quantised] = {}
         """What stands for a tensor in the graph."""
         self.floats: dict[int, Curve] = {}
@@ -118,6 +122,8 @@ class Context:
         index = op.inputs[place] if place < len(op.inputs) else -1
         if index >= 0 and (tensor := self.file_tensor(index)).is_sparse:
             raise Refused(f"{tensor}: {tensor.problem}")
+        if index >= 0 and tensor.data is not None and tensor.dtype is None:
+            raise Refused(f"{what}: expected integers of 8 bits or more, or floats of 16 or more, got {tensor.type}")
         if index not in self.known:
             raise Refused(f"{what}: expected a constant, got " + ("what is computed" if index >= 0 else "none"))
         return self.known[index]

@@ -138,6 +138,8 @@ def _wide(walk: Context, op: FileOp, kind: str, x: Quantised, out: Quantised) ->
         require_zero(x)
         if (out.scale, out.zero_point) != (2.0**-15, 0):
             raise Refused(f"expected an output of 2^-15, 0, got {out.scale:g}, {out.zero_point}")
+        if x.scale * 12288 >= 32768:
+            raise Refused(f"expected an input scale below {32768 / 12288:.4g}, got {x.scale:g}")
         curve = AffineCurve.of(kind, x.scale)
         walk.builder.add(walk.name(op, kind), kind, [x], out, input_shape=size, output_shape=size, scheme=curve)
         return
@@ -191,8 +193,8 @@ def _requantise(walk: Context, op: FileOp) -> None:
         if not curve.values.size:
             raise Refused(f"floats of {curve.item.type} that are quantised again: 8 bits can be taken")
         steps = curve.values / np.float32(out.scale)
-        if np.isnan(steps).any():
-            raise Refused("a function that gives no number of some input")
+        if not np.isfinite(steps).all():  # which C leaves open
+            raise Refused("a function that gives no finite number of some input")
         rounded = np.clip(np.sign(steps) * np.floor(np.abs(steps) + np.float32(0.5)), -(2**30), 2**30)
         walk.builder.table(walk.name(op, "look_up"), curve.item, out, numbers.clamp(rounded.astype(np.int64)))
     elif index in walk.moved:
@@ -213,6 +215,8 @@ def _requantise(walk: Context, op: FileOp) -> None:
                 walk.name(op, "quantize"), x, out, affine_tables.rescaled(numbers_of(x), numbers_of(out))
             )  # fmt: skip
         else:
+            if out.type == "uint8":
+                raise Refused("int16 to uint8, which TFLM and LiteRT lack: expected int8 or int16 behind int16")
             factor = kernel_multiplier(x.scale / out.scale)
             scheme = AffineRescale(x.zero_point, out.zero_point, *factor, *out.limits)
             walk.builder.add(
@@ -241,8 +245,11 @@ def _dequantize(walk: Context, op: FileOp) -> None:
 
 FLOAT_CURVES: dict[str, Callable[[FileOp, np.ndarray], np.ndarray]] = {
     "ABS": lambda op, v: np.abs(v),
+    "CEIL": lambda op, v: np.ceil(v),
+    "COS": lambda op, v: single(np.cos, v),
     "ELU": lambda op, v: np.where(v < 0, single(np.expm1, v), v),
     "EXP": lambda op, v: single(np.exp, v),
+    "FLOOR": lambda op, v: np.floor(v),
     "HARD_SWISH": lambda op, v: v * np.clip(v + np.float32(3), 0, 6) / np.float32(6),
     "LEAKY_RELU": lambda op, v: np.where(v > 0, v, v * np.float32(op.options["alpha"])),
     "LOGISTIC": lambda op, v: 1 / (1 + single(np.exp, -v)),
@@ -250,6 +257,9 @@ FLOAT_CURVES: dict[str, Callable[[FileOp, np.ndarray], np.ndarray]] = {
     "RELU": lambda op, v: np.maximum(v, 0),
     "RELU6": lambda op, v: np.clip(v, 0, 6),
     "RELU_N1_TO_1": lambda op, v: np.clip(v, -1, 1),
+    "ROUND": lambda op, v: np.rint(v),
+    "SIN": lambda op, v: single(np.sin, v),
+    "SQRT": lambda op, v: np.sqrt(v),
     "SQUARE": lambda op, v: v * v,
     "TANH": lambda op, v: single(np.tanh, v),
 }

@@ -11,9 +11,7 @@ from typing import Any
 import numpy as np
 
 from cmsisnn_x import affine_tables
-from cmsisnn_x.affine import (
-    AffineClamp,
-)
+from cmsisnn_x.affine import AffineClamp, AffineRescale, kernel_multiplier
 from cmsisnn_x.layers import View
 from cmsisnn_x.scheme import TENSOR_TYPES
 
@@ -138,8 +136,18 @@ def _as(walk: Context, op: FileOp, item: Quantised, out: Quantised, place: int) 
     """`item` at the scale of `out`."""
     if item.is_scaled_as(out):
         return item
-    require_type(item, "int8", "uint8")
+    if "int16" in (item.type, out.type):
+        require_type(item, out.type)
     scaled = Quantised(f"{out.name}_in{place}", item.shape, out.type, out.scale, out.zero_point)
+    if item.type == "int16":
+        scheme = AffineRescale(
+            item.zero_point, out.zero_point, *kernel_multiplier(item.scale / out.scale), *out.limits
+        )  # fmt: skip
+        walk.builder.add(
+            f"{walk.name(op, 'quantize')}_{place}", "requantise", [item], scaled, input_shape=(item.size,),
+            output_shape=(item.size,), scheme=scheme,
+        )  # fmt: skip
+        return scaled
     table = affine_tables.rescaled(numbers_of(item), numbers_of(out))
     walk.builder.table(f"{walk.name(op, 'quantize')}_{place}", item, scaled, table)
     return scaled
@@ -212,10 +220,13 @@ def strided_index(
         raise ValueError(f"expected a slice of {tuple(shape)}, got {begin}, {end}, {stride}")
     index: list[Any] = []
     for axis, (first, last, step) in enumerate(zip(begin, end, stride, strict=True)):
+        is_open = options["begin_mask"] >> axis & 1
         if options["shrink_axis_mask"] >> axis & 1:
-            index.append(first)
+            if step < 0:  # which TFLM and LiteRT read in two ways
+                raise ValueError(f"expected positive strides where an axis goes, got {stride}")
+            index.append(0 if is_open else first)
             continue
-        start = None if options["begin_mask"] >> axis & 1 else first
+        start = None if is_open else first
         stop = None if options["end_mask"] >> axis & 1 else last
         index.append(slice(start, stop, step))
     return tuple(index)
@@ -243,7 +254,7 @@ def _sliced(walk: Context, op: FileOp, x: Quantised, index: tuple[Any, ...]) -> 
     """What NumPy makes of an index, as a view: it knows the rules of negative and clipped ends."""
     own = np.lib.stride_tricks.as_strided(np.zeros(1, np.int8), x.shape, strides_of(x.shape), writeable=False)
     try:
-        part = own[index]
+        part = own[(*index, ...)]  # an array, even of one element
     except IndexError as problem:
         raise Refused(str(problem)) from None
     offset = part.__array_interface__["data"][0] - own.__array_interface__["data"][0] if part.size else 0

@@ -100,6 +100,9 @@ def _depthwise(walk: Context, op: FileOp) -> None:
     values, scales = _weights(walk, op, x, 3, channels)
     if values.ndim != 4 or values.shape[0] != 1 or values.shape[3] != channels or channels % in_ch:
         raise Refused(f"weights of shape {values.shape} do not fit an input of {in_ch} channels")
+    told = op.options["depth_multiplier"]
+    if walk.arithmetic == "tflm" and told != channels // in_ch:  # LiteRT takes the quotient
+        raise Refused(f"depth_multiplier: expected {channels // in_ch}, which TFLM goes by, got {told}")
     dilation = (op.options["dilation_h_factor"], op.options["dilation_w_factor"])
     fields = windows_of(op, x, out, values.shape[1:3], dilation)
     bias = _bias(walk, op, x, channels, scales)

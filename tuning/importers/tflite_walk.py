@@ -130,8 +130,18 @@ def import_operators(
 
 
 def operations(path: str | os.PathLike[str], arithmetic: str = "tflm") -> tuple[Operation, ...]:
-    """Every operator of a file, with the reason where it is not taken."""
-    return Walk(read(path), arithmetic).run()
+    """Every operator of a file, with the reason where it is not taken.
+
+    Raises
+    ------
+    ModelError
+        The file is damaged; or all operators are taken, and something else is not.
+    """
+    walk = Walk(read(path), arithmetic)
+    found = walk.run()
+    if not any(one.problem for one in found) and float_problem(walk.file) is None:
+        walk.imported(found)
+    return found
 
 
 def float_problem(file: FileModel) -> str | None:
@@ -151,6 +161,7 @@ def float_problem(file: FileModel) -> str | None:
 
 def refusal(path: Path, refused: Sequence[Operation]) -> str:
     """One message for all that is not taken: operator, how often, the first tensor, why."""
+    refused = [one for one in refused if one.problem != BEHIND] or refused
     kinds: dict[tuple[str, str], list[Operation]] = {}
     for operation in refused:
         kinds.setdefault((operation.code, operation.problem or ""), []).append(operation)
@@ -163,6 +174,27 @@ def refusal(path: Path, refused: Sequence[Operation]) -> str:
     return f"{path}: expected operators that this version takes, got others: {'; '.join(parts)}"
 
 
+_OUTSIDE = "let the network end in front of it, and do it in the firmware's own code"
+HELP = {
+    "ARG_MAX": _OUTSIDE,
+    "ARG_MIN": _OUTSIDE,
+    "BATCH_MATMUL": "of a constant, a dense layer becomes FULLY_CONNECTED",
+    "BIDIRECTIONAL_SEQUENCE_LSTM": "streaming networks of convolutions are taken, with their states",
+    "DIV": "by a constant, multiply by its reciprocal",
+    "L2_NORMALIZATION": _OUTSIDE,
+    "LOG_SOFTMAX": "SOFTMAX has the same order",
+    "NON_MAX_SUPPRESSION_V4": _OUTSIDE,
+    "NON_MAX_SUPPRESSION_V5": _OUTSIDE,
+    "PRELU": "LEAKY_RELU has one slope for all channels",
+    "RESIZE_BILINEAR": "RESIZE_NEAREST_NEIGHBOR is taken",
+    "TOPK_V2": _OUTSIDE,
+    "TRANSPOSE_CONV": "RESIZE_NEAREST_NEIGHBOR and CONV_2D are taken",
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": "streaming networks of convolutions are taken, with their states",
+    "UNIDIRECTIONAL_SEQUENCE_RNN": "streaming networks of convolutions are taken, with their states",
+    "WHILE": "let the converter unroll it: unroll=True in Keras",
+}
+"""What would help where an operator has no kernel."""
+BEHIND = "it reads floats that are not taken"
 _WITHOUT_OUTPUT = ("ASSIGN_VARIABLE", "CALL_ONCE")
 
 
@@ -172,6 +204,8 @@ class Walk(Context):
     def run(self) -> tuple[Operation, ...]:
         live = self._live()
         found = []
+        floats: set[int] = set()
+        """What operators that are not taken would have written."""
         for op in self.subgraph.ops:
             before = len(self.builder.nodes)
             problem = None
@@ -180,7 +214,8 @@ class Walk(Context):
                     with np.errstate(all="ignore"):
                         self._convert(op)
                 except (Refused, CmsisnnError) as reason:
-                    problem = str(reason)
+                    problem = BEHIND if floats.intersection(op.inputs) else str(reason)
+                    floats.update(index for index in op.outputs if self.file_tensor(index).type in _FLOATS)
             made = tuple(node.name for node in self.builder.nodes[before:])
             out = next((index for index in op.outputs if index >= 0), None)
             name = "" if out is None else self.subgraph.tensors[out].name
@@ -195,7 +230,7 @@ class Walk(Context):
         if can_fold(self, op):
             fold(self, op)
         elif converter is None:
-            raise Refused("no kernel for it")
+            raise Refused("no kernel for it" + (f": {HELP[op.code]}" if op.code in HELP else ""))
         else:
             converter(self, op)
 
@@ -264,6 +299,11 @@ class Walk(Context):
             item = self.items[index]
         else:
             expected = "expected integers or their DEQUANTIZE"
+            if tensor.type in _FLOATS:
+                maker = next((op.code for op in self.subgraph.ops if index in op.outputs), "an input")
+                expected += f", got floats of {maker}: let the converter quantise what it gives, or end in front of it"
+            if index in self.subgraph.inputs:
+                expected = "expected what the network computes, got its input"
             if index in self.known:
                 expected = "expected what depends on an input, got a constant"
             raise ModelError(f"{self.path}: output {quoted(tensor.name)}: {expected}")

@@ -117,12 +117,12 @@ def _pads_in_windows(graph: Graph) -> Graph:
 def _with_frame(pad: Layer, layer: Layer) -> Layer | None:
     """A convolution or pooling that pads its image as `pad` does; None where it cannot."""
     view = pad.view
-    if view is None or len(view.shape) != 4 or layer.samples != 1 or not _puts(layer, pad.requant.fill):
+    if view is None or len(view.shape) != 4 or not _puts(layer, pad.requant.fill):
         return None
     height, width, channels = layer.input_shape
     batch, inner_h, inner_w, inner_c = view.shape
     expected = (height * width * channels, width * channels, channels, 1)
-    if view.steps != expected or (batch, inner_c) != (1, channels):
+    if view.steps != expected or (batch, inner_c) != (layer.samples, channels) or view.offset >= expected[0]:
         return None
     top, left = view.offset // (width * channels), view.offset % (width * channels) // channels
     if view.offset % channels:

@@ -55,11 +55,15 @@ _SCHEMES: dict[str, Expected] = {
     "arithmetic": one_of("tflm", "litert"),
     "below": ("None, or a multiplier and a shift", lambda value: value is None or _is_factor(value)),
 }
-"""The numbers of schemes, by name; those of `Affine` that count channels are lists."""
-_PER_CHANNEL = {
-    "multiplier": several(1, MAX_CHANNELS, "a list", _MULTIPLIER),
-    "shift": several(1, MAX_CHANNELS, "a list", _SHIFT),
+"""The numbers of schemes, by name."""
+_OF_KIND: dict[str, dict[str, Expected]] = {
+    "affine": {
+        "multiplier": several(1, MAX_CHANNELS, "a list", _MULTIPLIER),
+        "shift": several(1, MAX_CHANNELS, "a list", _SHIFT),
+    },
+    "softmax": {"shift": between(SHIFTS[0], SHIFTS[1] + 1)},
 }
+"""Numbers that a kind of scheme has in a form of its own."""
 
 _KIND_OF = {
     "conv2d": "affine", "depthwise_conv2d": "affine", "fully_connected": "affine", "add": "sum", "multiply": "product",
@@ -114,7 +118,7 @@ def _number_problems(content: Mapping[str, Any], kind: str, made: type[Any]) -> 
             wrong = [key for key, value in part.items() if not _SCHEMES[key][1](value)]
             problems += [(f"{name}.{key}", f"expected {_SCHEMES[key][0]}, got {part[key]!r:.40}") for key in wrong]
         else:
-            expected, fits = (_PER_CHANNEL if kind == "affine" else {}).get(name, _SCHEMES[name])
+            expected, fits = _OF_KIND.get(kind, {}).get(name, _SCHEMES[name])
             if not fits(content[name]):
                 problems.append((name, f"expected {expected}, got {reprlib.repr(content[name])}"))
     return problems

@@ -321,7 +321,6 @@ class Plan:
         found: dict[str, Any] = {}
         if self.arithmetic is not None:
             found["arithmetic"] = self.arithmetic
-        if self.rewrites:
             found["rewrites"] = list(self.rewrites)
         if self.wiring is not None:
             for key, tensors in (("inputs", self.inputs), ("outputs", self.outputs), ("constants", self.constants)):

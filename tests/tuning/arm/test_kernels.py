@@ -272,6 +272,12 @@ def test_the_command_on_a_model(monkeypatch, capfd) -> None:
     assert all(line == line.rstrip() for line in ran.out.splitlines())
 
 
+def test_networks_with_zero_points_have_no_kernels_of_that_release(monkeypatch, capfd) -> None:
+    ran = run_tune(monkeypatch, capfd, "check-arm", "digits_resnet")
+    assert (ran.status, ran.out) == (2, "")
+    assert "expected a model of q7 or q15" in ran.err
+
+
 def test_the_commands_json_is_the_table(monkeypatch, capfd, tmp_path: Path) -> None:
     (tmp_path / "odd.yaml").write_text(
         "schema: 1\nname: odd\ninput: {shape: [8, 8, 3], dtype: q7}\nlayers:\n"

@@ -340,15 +340,36 @@ REFUSED: dict[str, tuple[Case, str]] = {
         network([X, FLOAT, replace(FLOAT, name="g"), Y],
                 [O("DEQUANTIZE", ["x"], ["f"]), O("LEAKY_RELU", ["f"], ["g"], {"alpha": float("nan")}),
                  O("QUANTIZE", ["g"], ["y"])]),
-        "a function that gives no number of some input",
+        "a function that gives no finite number of some input",
+    ),
+    "numbers of four bits": (
+        but("conv", w={"dtype": "INT4", "shape": np.shape(CASES["conv"].tensor("w").data), "data": bytes(8)}),
+        "weights: expected integers of 8 bits or more, or floats of 16 or more, got INT4",
+    ),
+    "a depth multiplier that is none": (
+        but("depthwise", options={"depth_multiplier": 0}), "depth_multiplier: expected 1, which TFLM goes by, got 0"
+    ),
+    "int16 to uint8": (
+        network([replace(X, dtype="INT16", zero_point=0), replace(Y, dtype="UINT8", zero_point=9)],
+                [O("QUANTIZE", ["x"], ["y"])]),
+        "int16 to uint8, which TFLM and LiteRT lack",
+    ),
+    "an axis that goes, backwards": (
+        network([X, ints("b", 0, 3), ints("e", 1, 1), ints("s", 1, -1), replace(Y, shape=(1,))],
+                [O("STRIDED_SLICE", ["x", "b", "e", "s"], ["y"], {"shrink_axis_mask": 2})]),
+        "expected positive strides where an axis goes, got (1, -1)",
+    ),
+    "a sigmoid of int16 in large steps": (
+        network([replace(X, dtype="INT16", scale=3.0, zero_point=0),
+                 replace(Y, dtype="INT16", scale=2.0**-15, zero_point=0)], [O("LOGISTIC", ["x"], ["y"])]),
+        "expected an input scale below 2.667, got 3",
     ),
     "integers where floats belong": (
         network([X, Y], [O("EXP", ["x"], ["y"])]), "expected floats between DEQUANTIZE and QUANTIZE, got int8"
     ),
     "floats out of nowhere": (
         network([X, FLOAT, Y], [O("CUSTOM", ["x"], ["f"], custom="Audio"), O("QUANTIZE", ["f"], ["y"])]),
-        "'Audio' (1x, first 'f'): no kernel for it; QUANTIZE (1x, first 'y'): a float tensor that is no function of a "
-        "single integer one",
+        "got others: 'Audio' (1x, first 'f'): no kernel for it",
     ),
     "an input that is quantised in two ways": (
         network([FLOAT, X, Y], [O("QUANTIZE", ["f"], ["x"]), O("QUANTIZE", ["f"], ["y"])], ("f",), ("x", "y")),

@@ -18,6 +18,7 @@ from cmsisnn_x import Network
 from cmsisnn_x.variant import Variant
 from helpers.networks import NETWORKS
 from helpers.plans import age_folder, chain, make_plan
+from helpers.tflite_files import O, T, build
 from tuning.emulate import find_toolchain
 from tuning.measure import folder
 
@@ -249,6 +250,36 @@ def test_given_inputs_are_used(emitted, tmp_path):
     wrong = run(emitted, "--input", tmp_path / "wide.npy")
     assert wrong.returncode == 2
     assert "expected int8 of shape (11, 7, 5) or (n, 11, 7, 5), got int16" in wrong.stderr
+
+
+def test_inputs_of_files_may_lack_their_leading_one(tmp_path):
+    tuning.emit(tuning.tune(tuning.load_model("digits_resnet"), tuning.load_target("cortex-m4")), tmp_path / "fw")
+    images = np.random.default_rng(3).integers(-128, 128, (3, 8, 8, 1), np.int8)
+    for content, samples in ((images, 3), (images[:, None], 3), (images[0], 1)):
+        np.save(tmp_path / "x.npy", content)
+        assert json.loads(run(tmp_path / "fw", "--input", tmp_path / "x.npy", "--json").stdout)["samples"] == samples
+
+
+@pytest.mark.parametrize("name", ["softmax", "scalar constant", "scalar input"])
+def test_folders_of_odd_files_are_read_back(name: str, tmp_path):
+    scalar, pair = {"scale": 0.5, "zero_point": 3}, ["x", "b"]
+    y = T("y", (1, 8), scale=0.25, zero_point=-4)
+    row = T("x", (1, 8), scale=16.0, zero_point=5)
+    path = tmp_path / "odd.tflite"
+    path.write_bytes(
+        {
+            "softmax": build([row, T("y", (1, 8), scale=2.0**-8, zero_point=-128)],
+                             [O("SOFTMAX", ["x"], ["y"], {"beta": 1.0})], ["x"], ["y"]),
+            "scalar constant": build([row, T("b", data=np.array(9, np.int8), **scalar), replace(y, scale=20.0)],
+                                     [O("ADD", pair, ["y"])], ["x"], ["y"]),
+            "scalar input": build([row, T("b", (), **scalar), replace(y, scale=9.0)],
+                                  [O("MUL", pair, ["y"])], pair, ["y"]),
+        }[name]
+    )  # fmt: skip
+    tuning.emit(tuning.tune(tuning.load_model(path), tuning.load_target("cortex-m0plus")), tmp_path / "fw")
+    done = run(tmp_path / "fw")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Every layer and the network give the Python kernels' bytes" in done.stdout
 
 
 def test_emulated_digits_give_the_python_answers(tmp_path):

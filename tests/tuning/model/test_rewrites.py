@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from cmsisnn_x.graph import Graph, State
 from cmsisnn_x.layers import Layer, View
 from helpers.int8 import Builder, killed, valid_conv
 from helpers.int8_graph import Host, Interpreter, assert_same_bytes, random_inputs
+from helpers.tflite_files import O, T, build
+from tuning.load import load_model
 from tuning.model.rewrites import REWRITES, rewritten
 
 PASSES = {rewrite.name: rewrite.apply for rewrite in REWRITES}
@@ -436,3 +439,19 @@ def test_bytes_stay_whatever_is_rewritten(seed: int) -> None:
 def test_random_graphs_meet_every_pass() -> None:
     met = {name for seed in range(12) for name in rewritten(a_graph(random.Random(seed)))[1]}
     assert met == set(PASSES)
+
+
+def test_a_frame_around_a_batch_goes_too(tmp_path: Path) -> None:
+    x, w = T("x", (3, 5, 4, 2), scale=0.5, zero_point=-7), np.arange(36, dtype=np.int8).reshape(2, 3, 3, 2)
+    tensors = [
+        x, T("p", data=np.array([[0, 0], [1, 1], [1, 1], [0, 0]], np.int32)), replace(x, name="f", shape=(3, 7, 6, 2)),
+        T("w", data=w, scale=0.25), T("y", (3, 5, 4, 2), scale=9.0, zero_point=4),
+    ]  # fmt: skip
+    window = {"padding": "VALID", "stride_h": 1, "stride_w": 1}
+    ops = [O("PAD", ["x", "p"], ["f"]), O("CONV_2D", ["f", "w"], ["y"], window)]
+    path = tmp_path / "batch.tflite"
+    path.write_bytes(build(tensors, ops, ["x"], ["y"]))
+    model, plain = load_model(path), load_model(path, rewrites=False)
+    assert (model.rewrites, [layer.op for layer in model.layers]) == (("pad",), ["conv2d"])
+    values = np.random.default_rng(0).integers(-128, 128, (3, 5, 4, 2), np.int8)
+    np.testing.assert_array_equal(model.network().run(values), plain.network().run(values))
