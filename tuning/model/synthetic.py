@@ -116,6 +116,6 @@ def _integers(
 
 def frozen(array: np.ndarray) -> np.ndarray:
     """`array` in C order, read-only."""
-    array = np.ascontiguousarray(array)
+    array = np.asarray(array, order="C")
     array.flags.writeable = False
     return array
