@@ -100,7 +100,9 @@ def _onnx_model(path: Path, name: str | None, arithmetic: str, rewrites: bool) -
     called = _called(path, name)
     found = read(path)
     file = replace(found.file, content=write(found.file))
-    return _operator_model(file, called, arithmetic, rewrites, told=found.refusal)
+    return _operator_model(
+        file, called, arithmetic, rewrites, told=found.refusal, channels_last=found.channels_last
+    )  # fmt: skip
 
 
 def _yaml_graph_model(document: Document, path: Path, arithmetic: str | None, rewrites: bool) -> Model:
@@ -167,6 +169,7 @@ def _operator_model(
     told: Callable[[Sequence[Operation]], str] | None = None,
     target: str | None = None,
     budget: Budget | None = None,
+    channels_last: frozenset[str] = frozenset(),
 ) -> Model:
     """A network that is written down in operators of `.tflite` files."""
     from .importers.tflite_walk import import_operators
@@ -175,8 +178,12 @@ def _operator_model(
 
     found = import_operators(file, arithmetic, told)
     graph, done = rewritten(found.graph) if rewrites else (found.graph, ())
+    inputs, outputs = (
+        tuple(replace(port, is_channels_last=port.name in channels_last) for port in side)
+        for side in (found.inputs, found.outputs)
+    )
     return graph_model(
-        name, graph, file.path, ports=(found.inputs, found.outputs), arithmetic=arithmetic, rewrites=done,
+        name, graph, file.path, ports=(inputs, outputs), arithmetic=arithmetic, rewrites=done,
         source=file.content or None, target=target, budget=budget,
     )  # fmt: skip
 

@@ -344,6 +344,7 @@ def _plan(
         rewrites=model.rewrites,
         source=model.source,
         source_names=model.source_names,
+        channels_last=model.channels_last,
         **how,
     )
 

@@ -121,6 +121,7 @@ def print_plan(plan: Plan, directory: Path, *, no_color: bool = False, verbose: 
         f"\nWritten to {directory}{'' if str(directory).endswith('/') else '/'}: {plan.model}.c, "
         f"{plan.model}.h, headers, README.md, CMakeLists.txt, example, report.html, plan.json"
     )
+    _say_order(plan, out)
     out.print(
         f"Next: `cmsisnn-verify {directory}` compiles and emulates it and compares every layer with the Python kernels;"
     )
@@ -129,6 +130,16 @@ def print_plan(plan: Plan, directory: Path, *, no_color: bool = False, verbose: 
     out.print(
         f"      then copy the folder into your firmware, compile {plan.model}.c and call {plan.model}_run({arguments})."
     )
+
+
+def _say_order(plan: Plan, out: Console) -> None:
+    """Where the caller's order is another one than that of the model's file."""
+    sides = zip(("Input", "Output"), (plan.inputs, plan.outputs), plan.channels_last or (), strict=False)
+    for side, tensors, moved in sides:
+        for at, (tensor, is_moved) in enumerate(zip(tensors, moved, strict=True)):
+            if is_moved:
+                number = f" {at + 1}" if len(tensors) > 1 else ""
+                out.print(f"{side}{number}: channels last, {shape_text(tensor.shape)}; the file has them first.")
 
 
 def flash_note(plan: Plan) -> str:

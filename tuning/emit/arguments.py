@@ -101,16 +101,18 @@ def borders(plan: Plan) -> tuple[tuple[Border, ...], tuple[Border, ...]]:
     found = []
     is_image = plan.wiring is None  # three axes of a file may be anything
     called = plan.source_names or (("",) * len(plan.inputs), ("",) * len(plan.outputs))
-    for side, tensors, theirs in zip(("input", "output"), (plan.inputs, plan.outputs), called, strict=True):
+    moved = plan.channels_last or ((False,) * len(plan.inputs), (False,) * len(plan.outputs))
+    sides = zip(("input", "output"), (plan.inputs, plan.outputs), called, moved, strict=True)
+    for side, tensors, theirs, orders in sides:
         names = numbered(side, len(tensors))
         found.append(
             tuple(
                 Border(
                     name, f"{plan.model}_{name}".upper(), element(tensor.type), shape_text(tensor.shape),
                     "height, width, channels" if is_image and len(tensor.shape) == 3 else "in order", tensor,
-                    _called(own),
+                    f"{_called(own)}, channels last here" if is_moved else _called(own),
                 )
-                for name, tensor, own in zip(names, tensors, theirs, strict=True)
+                for name, tensor, own, is_moved in zip(names, tensors, theirs, orders, strict=True)
             )
         )  # fmt: skip
     return found[0], found[1]

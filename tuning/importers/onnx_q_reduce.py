@@ -120,7 +120,7 @@ def average(walk: Walk, node: Node, x: Stored) -> Waiting:
             frame = Windows(windows.kernel, windows.stride, (1, 1), ((0, 0), (0, 0)))
         return walk.requantised(_pool(walk, "AVERAGE_POOL_2D", value, frame, count, None), goal.numbers, goal.name)
 
-    return walk.wait(_pooled(shape, count), make)
+    return walk.wait(_pooled(shape, count), make, default=x.numbers)
 
 
 # ---------------------------------------------------------------- reductions
@@ -142,7 +142,7 @@ def mean(walk: Walk, x: Stored, axes: list[int], keep: bool) -> Waiting:
         walk.op("MEAN", [index, walk.constant(places)], [made.tensor], keep_dims=kept)
         return made
 
-    return walk.wait(made_layout.shape, make)
+    return walk.wait(made_layout.shape, make, default=x.numbers)
 
 
 def _axes(walk: Walk, node: Node, item: Item) -> list[int]:

@@ -260,6 +260,8 @@ class Walk:
             return item
         if isinstance(item, Curve):
             return self.rounded(item, name)
+        if isinstance(item, Waiting) and item.default is not None:
+            return self.quantised(item, item.default, name)
         if isinstance(item, Constant):
             raise Refused(f"its input {name!r} is a constant")
         raise Refused(

@@ -58,11 +58,14 @@ class Translated:
         Of the ONNX file, in order of execution.
     origin : tuple of int
         Of each operator of `file`, the node that it is for; -1 for what the border needs.
+    channels_last : frozenset of str
+        Inputs and outputs that have their channels last where the file has them first.
     """
 
     file: FileModel
     nodes: tuple[Node, ...]
     origin: tuple[int, ...]
+    channels_last: frozenset[str]
 
     def listed(self, ran: Sequence[Operation]) -> tuple[Operation, ...]:
         """What became of the nodes, by what became of the operators that stand for them."""
@@ -134,6 +137,7 @@ class _Translation:
         self.walk = Walk(network)
         self.problems: dict[int, str] = {}
         self.inputs: list[int] = []
+        self.channels_last: set[str] = set()
         self.readers: dict[str, list[Node]] = {}
         for node in network.nodes:
             for name in node.inputs:
@@ -157,7 +161,7 @@ class _Translation:
         if not self.inputs or not outputs:
             raise self.error("expected a network with inputs and outputs, got none")
         file = walk.to.file(self.path, self.inputs, outputs, f"{self.path.name}, translated from ONNX")
-        return Translated(file, self.network.nodes, tuple(walk.origin))
+        return Translated(file, self.network.nodes, tuple(walk.origin), frozenset(self.channels_last))
 
     # ------------------------------------------------------------ nodes
 
@@ -235,6 +239,8 @@ class _Translation:
         is_image = rank in (3, 4) and behind is not None and behind.op.rpartition(".")[2] in _IMAGE
         axes = image_axes(rank) if is_image else tuple(range(rank))
         layout, shape = Layout.of(item.shape, axes), [item.shape[axis] for axis in axes]
+        if layout != Layout.of(item.shape):
+            self.channels_last.add(item.name)
         try:
             if item.type in ("float16", "float32", "float64", "bfloat16"):
                 return self._floats(item, shape, layout)
@@ -319,6 +325,8 @@ class _Translation:
         is_image = rank in (3, 4) and value.layout.order == value.layout.by_axes(image_axes(rank))
         axes = image_axes(rank) if is_image else tuple(range(rank))
         index = walk.by_axes(value, axes)
+        if value.layout.by_axes(axes) != value.layout.by_axes(range(rank)):
+            self.channels_last.add(name)
         sizes = [shape[axis] for axis in axes]
         numbers = value.numbers
         if numbers.is_unsigned:

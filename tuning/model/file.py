@@ -122,6 +122,14 @@ class Model:
         inputs, outputs = (tuple(port.name for port in side) for side in self.ports)
         return inputs, outputs
 
+    @property
+    def channels_last(self) -> tuple[tuple[bool, ...], tuple[bool, ...]] | None:
+        """Which inputs and outputs have their channels last where the file has them first."""
+        if self.ports is None:
+            return None
+        inputs, outputs = (tuple(port.is_channels_last for port in side) for side in self.ports)
+        return inputs, outputs
+
     def network(self) -> cmsisnn_x.Network:
         """The same layers, with the same weights, on the host.
 

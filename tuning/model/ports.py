@@ -19,12 +19,14 @@ class Port:
     tensor : str
         In the graph.
     shape : tuple of int
-        As the file has it, with its batch dimension.
+        As the file has it, with its batch dimension; but see `is_channels_last`.
     dtype : numpy.dtype
         int8, uint8 or int16.
     scale : float or None
         A real number is ``scale * (q - zero_point)``; None for q7 and q15, whose scale the model file does not say.
     zero_point : int
+    is_channels_last : bool
+        Whether `shape` has the channels last where the file has them first: an image of an ONNX file.
     """
 
     name: str
@@ -33,3 +35,4 @@ class Port:
     dtype: np.dtype
     scale: float | None = None
     zero_point: int = 0
+    is_channels_last: bool = False

@@ -54,6 +54,8 @@ def _problems(plan: Mapping[str, Any]) -> Iterator[str]:
             yield from (f"{key}[{at}].{problem}" for problem in _tensor_problems(tensor))
             if "source_name" in tensor and (problem := line_problem(tensor["source_name"])):
                 yield f"{key}[{at}].source_name: {problem}"
+            if not isinstance(tensor.get("channels_last", True), bool):
+                yield f"{key}[{at}].channels_last: expected true or false, got {reprlib.repr(tensor['channels_last'])}"
     for at, state in enumerate(plan.get("states", [])):
         if problem := line_problem(state.get("write")):
             yield f"states[{at}].write: {problem}"

@@ -252,6 +252,8 @@ class Plan:
     """The ``.tflite`` file, which the folder gets a copy of; of plan.json only its digest is part."""
     source_names: tuple[tuple[str, ...], tuple[str, ...]] | None = None
     """What that file calls the inputs and the outputs; empty where it has no name."""
+    channels_last: tuple[tuple[bool, ...], tuple[bool, ...]] | None = None
+    """Which of them have their channels last where that file, of ONNX, has them first."""
 
     @cached_property
     def graph(self) -> Graph:
@@ -300,6 +302,7 @@ class Plan:
         elsewhere = (
             "target", "layers", "arena_bytes", "regions", "pareto", "check", "paper", "tables",
             "wiring", "arithmetic", "rewrites", "source", "source_names",
+            "channels_last",
         )  # fmt: skip
         own = {f.name: as_json(getattr(self, f.name)) for f in fields(self) if f.name not in elsewhere}
         target = {"target": self.target.name, "core": self.target.core, "clock_hz": self.target.clock_hz}
@@ -328,6 +331,9 @@ class Plan:
             for key, names in zip(("inputs", "outputs"), self.source_names or (), strict=False):
                 for entry, name in zip(found[key], names, strict=True):
                     entry |= {"source_name": one_line(name)} if name else {}
+            for key, moved in zip(("inputs", "outputs"), self.channels_last or (), strict=False):
+                for entry, is_moved in zip(found[key], moved, strict=True):
+                    entry |= {"channels_last": True} if is_moved else {}
             if states := self.wiring.states:
                 known = self.wiring.tensors
                 found["states"] = [

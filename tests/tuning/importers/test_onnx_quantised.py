@@ -151,6 +151,12 @@ def _late_quantisation(net: Net) -> str:
     return net.q(net.node("MatMul", y, net.weights((54, 5), 1)), 0.2)
 
 
+def _islands(net: Net) -> str:
+    """What ONNX Runtime's quantiser leaves in float, in front of what is one of integers."""
+    y = net.node("AveragePool", net.node("Tanh", image(net)), kernel_shape=[2, 2], strides=[2, 2])
+    return net.q(net.node("HardSwish", y), 0.006, -90)
+
+
 def _resize(net: Net) -> str:
     sizes = net.constant(np.array([1, 1, 2, 2], np.float32))
     modes = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
@@ -229,12 +235,14 @@ CASES: dict[str, tuple[Case, tuple[int, ...]]] = {
     "dense over time, mean, softmax": (_over_time, (1, 1, 5, 8)),
     "channels last outside": (_channels_last, (1, 6, 6, 8)),
     "scale behind a pool": (_late_quantisation, (1, 4, 8, 9)),
+    "functions and averages that stay float": (_islands, (1, 4, 8, 10)),
     "resize": (lambda net: net.q(_resize(net), 0.05), (1, 4, 4, 5)),
     "pad": (_padded, (1, 4, 6, 6)),
     "pad of a number": (lambda net: _padded(net, 0.5), (1, 4, 6, 6)),
 }  # fmt: skip
 TWO_ROUNDINGS = ("squeeze and excite", "dense over time, mean, softmax", "gemm of an image", "gemm transposed",
-                 "gemm with alpha and beta", "matmul and bias", "scale behind a pool")  # fmt: skip
+                 "gemm with alpha and beta", "matmul and bias", "scale behind a pool",
+                 "functions and averages that stay float")  # fmt: skip
 """Networks of several layers, whose differences add up: beyond one step, by how many inputs the last layer has."""
 
 
