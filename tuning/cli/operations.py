@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from ..base.console import console, make_table
@@ -17,11 +19,14 @@ MOST_REASONS = 3
 """Of an operator, that the table has lines for."""
 
 
-def print_operations(source: str, arithmetic: Arithmetic | None, *, no_color: bool) -> int:
+def print_operations(source: str, arithmetic: Arithmetic | None, *, as_json: bool, no_color: bool) -> int:
     """Print a line per operator; the exit status: 1 if some are not taken."""
     from ..load import operations
 
     found = operations(source, arithmetic.value if arithmetic else "tflm")
+    if as_json:
+        print(json.dumps({"operations": [asdict(use) for use in found]}, indent=1))
+        return 1 if any(use.problem for use in found) else 0
     numbers = ("count", "taken")
     table = make_table("operator", *numbers, "becomes", "why not", right=numbers)
     for code, uses in _by_code(found).items():

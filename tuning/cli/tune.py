@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -68,6 +69,10 @@ class Options:
     ] = None
     no_rewrites: Annotated[
         bool, typer.Option("--no-rewrites", help="Take the graph of such a file as it is; the bytes are the same.")
+    ] = False
+    float_io: Annotated[
+        bool,
+        typer.Option("--float-io", help="Emit functions from floats to inputs, and from outputs to floats, too."),
     ] = False
     operations: Annotated[
         bool,
@@ -168,7 +173,8 @@ def tune(options: Options) -> None:
     if options.operations:
         from .operations import print_operations
 
-        raise typer.Exit(print_operations(options.model, options.arithmetic, no_color=options.no_color))
+        shown = {"as_json": options.as_json, "no_color": options.no_color}
+        raise typer.Exit(print_operations(options.model, options.arithmetic, **shown))
     budgets = _budgets(options)
     network = load_model(
         options.model,
@@ -192,10 +198,31 @@ def tune(options: Options) -> None:
         found = check_model(network, options.check)  # before the search: wrong data are said at once
         plan = _search(options, network, target, budgets)
         plan = replace(plan, check=with_firmware(found, network, options.check, plan))
+    if options.float_io:
+        plan = _with_float_io(plan)
     write(plan, directory)
     _show(options, plan, directory)
     if plan.check is not None and not plan.check.passed:
         raise typer.Exit(1)
+
+
+def _with_float_io(plan: Plan) -> Plan:
+    """The plan with functions from and to floats.
+
+    Raises
+    ------
+    OptionError
+        It does not say what its integers stand for, or a layer has the name of such a function.
+    """
+    if any(tensor.scale is None or not tensor.type.is_affine for tensor in (*plan.inputs, *plan.outputs)):
+        raise OptionError(
+            "--float-io: expected a network with scales and zero points, got one of q7 or q15, whose model file does "
+            "not say what its integers stand for"
+        )
+    taken = re.compile(r"quantise_input(_\d+)?|dequantise_output(_\d+)?|nearest")
+    if named := [item.layer.name for item in plan.layers if taken.fullmatch(item.layer.name)]:
+        raise OptionError(f"--float-io: layer {named[0]} has the name of one of its functions; call it another way")
+    return replace(plan, float_io=True)
 
 
 def _budgets(options: Options) -> dict[str, int | None]:

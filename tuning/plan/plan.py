@@ -254,6 +254,8 @@ class Plan:
     """What that file calls the inputs and the outputs; empty where it has no name."""
     channels_last: tuple[tuple[bool, ...], tuple[bool, ...]] | None = None
     """Which of them have their channels last where that file, of ONNX, has them first."""
+    float_io: bool = False
+    """Whether the firmware has functions from and to floats beside the network's."""
 
     @cached_property
     def graph(self) -> Graph:
@@ -301,8 +303,7 @@ class Plan:
         """The content of plan.json."""
         elsewhere = (
             "target", "layers", "arena_bytes", "regions", "pareto", "check", "paper", "tables",
-            "wiring", "arithmetic", "rewrites", "source", "source_names",
-            "channels_last",
+            "wiring", "arithmetic", "rewrites", "source", "source_names", "channels_last", "float_io",
         )  # fmt: skip
         own = {f.name: as_json(getattr(self, f.name)) for f in fields(self) if f.name not in elsewhere}
         target = {"target": self.target.name, "core": self.target.core, "clock_hz": self.target.clock_hz}
@@ -312,6 +313,7 @@ class Plan:
             **target,
             **own,
             **self.border(),
+            **({"float_io": True} if self.float_io else {}),
             "layers": [item.to_dict() | tensors for item, tensors in zip(self.layers, self.tensors(), strict=True)],
             "steps": [{"layers": [layer.name for layer in step.layers], "kind": step.kind} for step in self.steps],
             "memory_map": [asdict(region) for region in self.regions],

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import json
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 
 from helpers.commands import run_tune
+from helpers.folders import WARNINGS, zig
 from helpers.tflite_files import O, T, build
 from tuning.base.errors import ModelError
 from tuning.cli.operations import operation_reasons
@@ -84,6 +87,40 @@ def test_operations_are_listed_with_those_that_are_not_taken(run) -> None:
     assert "ARG_MAX" in odd.out
     assert "'z': no kernel for it: let the network end in front of it" in " ".join(odd.out.split())
     assert run("cifar10", "--operations").status == 2
+
+
+def test_operations_as_json_are_nothing_else(run) -> None:
+    listed = run("odd.tflite", "--operations", "--json")
+    assert (listed.status, listed.err) == (1, "")
+    found = json.loads(listed.out)["operations"]
+    assert [(one["code"], one["problem"] is None) for one in found] == [("FULLY_CONNECTED", True), ("ARG_MAX", False)]
+    assert found[0]["nodes"] == ["fully_connected_0"]
+
+
+def test_floats_go_in_and_out(run, tmp_path: Path) -> None:
+    """As LiteRT rounds: to the nearest, halves away from zero; what lies beyond an end is the end."""
+    assert run("dense.tflite", "--float-io", "-q", "-o", "fw").status == 0
+    assert read_plan_file(tmp_path / "fw" / "plan.json").content["float_io"] is True
+    library = tmp_path / "host.so"
+    folder = tmp_path / "fw"
+    zig(*WARNINGS, "-O2", "-shared", "-fPIC", "-I", folder, folder / "dense.c", "-o", library)
+    made = ctypes.CDLL(str(library))
+    ends = np.array([np.nan, np.inf, -np.inf, 1e30], np.float32)
+    halves = np.array([0.25, -0.25, np.nextafter(np.float32(0.25), np.float32(0)), -0.75], np.float32)
+    for values in (ends, halves, np.arange(-80, 80, 0.0625, np.float32)):
+        for x in values.reshape(-1, 4):
+            q = np.full(4, 99, np.int8)
+            made.dense_quantise_input(ctypes.c_void_p(x.ctypes.data), ctypes.c_void_p(q.ctypes.data))
+            steps = np.nan_to_num(x.astype(np.float64) / 0.5, nan=-1e9, posinf=1e9, neginf=-1e9)
+            wanted = np.clip(np.sign(steps) * np.floor(np.abs(steps) + 0.5) + 3, -128, 127)
+            np.testing.assert_array_equal(q, wanted)
+    y, back = np.array([-128, -7, 0, 127], np.int8), np.zeros(4, np.float32)
+    made.dense_dequantise_output(ctypes.c_void_p(y.ctypes.data), ctypes.c_void_p(back.ctypes.data))
+    np.testing.assert_array_equal(back, (y.astype(np.float32) + 7) * 4)
+    refused = run("cifar10", "--float-io", "-o", "no")
+    assert refused.status == 2
+    assert "--float-io: expected a network with scales and zero points" in refused.err
+    assert not (tmp_path / "no").exists()
 
 
 def test_a_file_with_an_operator_that_nobody_has_is_refused_whole(run, tmp_path: Path) -> None:
