@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -268,3 +268,118 @@ def test_what_cannot_be_meant_is_refused(tmp_path: Path, name: str) -> None:
     build, says = REFUSED[name]
     net = Net((1, 4))
     assert says in refused(net.save(tmp_path / "net.onnx", build(net)))
+
+
+# ---------------------------------------------------------------- other spellings
+
+
+def _transposed(net: Net) -> str:
+    """Weights that are transposed behind their DequantizeLinear, as torch's quantised Linear is exported."""
+    w = net.node("Transpose", net.weights((5, 12), 0), perm=[1, 0])
+    return net.q(net.node("MatMul", image(net), w), 0.1)
+
+
+def _fake_quantised(net: Net) -> str:
+    """Float weights behind QuantizeLinear and DequantizeLinear, as training with fake quantisation is exported."""
+    floats = net.constant(net.rng.normal(0, 0.3, (5, 12)).astype(np.float32))
+    scale = net.constant(net.rng.uniform(0.5, 2, 5).astype(np.float32) / 100)
+    zero = net.constant(np.zeros(5, np.int8))
+    w = net.node("QuantizeLinear", floats, scale, zero, axis=0)
+    w = net.node("DequantizeLinear", w, scale, zero, axis=0)
+    return net.q(net.node("Gemm", image(net), w, net.bias(5), transB=1), 0.1)
+
+
+def _unsqueezed(net: Net) -> str:
+    """A causal convolution of a sequence that was made an image, with weights that were too."""
+    axis = net.constant(np.array([2], I64))
+    x = net.node("Unsqueeze", net.node("Pad", image(net), net.constant(np.array([0, 0, 2, 0, 0, 0], I64))), axis)
+    y = net.node("Conv", x, net.node("Unsqueeze", net.weights((6, 4, 3)), axis), net.bias(6))
+    return net.q(net.node("Squeeze", y, axis), 0.05)
+
+
+def _int8_bias(net: Net) -> str:
+    bias = net.node(
+        "DequantizeLinear", *map(net.constant, (np.int8([-128, 3, 127, 0, 9]), np.float32(0.01), np.int8(-4)))
+    )
+    return net.q(net.node("Gemm", image(net), net.weights((12, 5), 1), bias), 0.1)
+
+
+def _shape_arithmetic(net: Net) -> str:
+    """Flatten, as torch's older exporter writes ``x.view(x.size(0), -1)``."""
+    y = net.q(net.node("Conv", image(net), net.weights((3, 4, 3, 3))), 0.05)
+    size = net.node("Gather", net.node("Shape", y), net.constant(np.array(0, I64)), axis=0)
+    size = net.node("Unsqueeze", size, net.constant(np.array([0], I64)))
+    y = net.node("Reshape", y, net.node("Concat", size, net.constant(np.array([-1], I64)), axis=0))
+    return net.q(net.node("MatMul", y, net.weights((3 * 6 * 7, 5), 1)), 0.2)
+
+
+SPELLINGS: dict[str, tuple[Callable[[Net], str], tuple[int, ...]]] = {
+    "transposed weights": (_transposed, (1, 12)),
+    "weights that are quantised in the file": (_fake_quantised, (1, 12)),
+    "a sequence as an image": (_unsqueezed, (1, 4, 11)),
+    "a bias of int8": (_int8_bias, (1, 12)),
+    "arithmetic of shapes": (_shape_arithmetic, (1, 4, 8, 9)),
+    "a batch of three": (_shape_arithmetic, (3, 4, 8, 9)),
+}
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_other_spellings_are_the_same(tmp_path: Path, name: str) -> None:
+    build, shape = SPELLINGS[name]
+    net = Net(shape)
+    path = net.save(tmp_path / "net.onnx", build(net))
+    model = tuning.load_model(path)
+    ours, theirs = runs(model, path)
+    assert np.abs(ours[0].astype(int) - theirs[0]).max() <= (
+        3 if "MatMul" in str(net.nodes[-3]) and "Conv" in str(net.nodes) else 1
+    )
+    assert theirs[0].min() < theirs[0].max()
+
+
+def test_several_inputs_and_outputs_keep_their_order(tmp_path: Path) -> None:
+    net = Net((1, 3, 4, 5))
+    image_, vector = net.q("x", 0.02, 3), net.q("v", 0.05, -7)
+    y = net.q(net.node("Conv", image_, net.weights((2, 3, 1, 1))), 0.05)
+    z = net.q(net.node("Gemm", vector, net.weights((6, 4), 1)), 0.1)
+    proto = net.model(z, y)
+    proto.graph.input.append(onnx.helper.make_tensor_value_info("v", TensorProto.FLOAT, (1, 6)))
+    onnx.save(proto, tmp_path / "net.onnx")
+    model = tuning.load_model(tmp_path / "net.onnx")
+    assert [(port.name, port.shape) for port in model.inputs] == [("x", (1, 4, 5, 3)), ("v", (1, 6))]
+    assert [(port.name, port.shape) for port in model.outputs] == [(z, (1, 4)), (y, (1, 4, 5, 2))]
+    rng = np.random.default_rng(0)
+    x, v = (rng.integers(-128, 128, shape).astype(np.int8) for shape in ((1, 3, 4, 5), (1, 6)))
+    found = model.network().run((last(x, (1, 4, 5, 3)), v))
+    given = {"x": (x.astype(np.float32) - 3) * np.float32(0.02), "v": (v.astype(np.float32) + 7) * np.float32(0.05)}
+    for one, wanted, port in zip(
+        found, onnx.reference.ReferenceEvaluator(proto).run(None, given), model.outputs, strict=True
+    ):
+        steps = last(np.rint(np.asarray(wanted) / np.float32(port.scale)) + port.zero_point, port.shape)
+        assert np.abs(one.reshape(port.shape) - steps).max() <= 1
+
+
+def test_qgemm_is_gemm(tmp_path: Path) -> None:
+    found = []
+    for is_qdq in (True, False):
+        net = Net((1, 12))
+        values, scale, zero = net.integers((5, 12), 0)
+        (scales,) = helper_array(net, scale)
+        bias = np.random.default_rng(1).integers(-900, 900, 5).astype(np.int32)
+        x, y = net.numbers(0.02, 3), net.numbers(0.1, 5)
+        if is_qdq:
+            steps = (np.float64(np.float32(0.02)) * scales).astype(np.float32)
+            b = net.node(
+                "DequantizeLinear", net.constant(bias), net.constant(steps), net.constant(np.zeros(5, np.int32)), axis=0
+            )
+            w = net.node("DequantizeLinear", values, scale, zero, axis=0)
+            out = net.q(net.node("Gemm", net.q("x", 0.02, 3), w, b, transB=1), 0.1, 5)
+        else:
+            q = net.node("QuantizeLinear", "x", *x)
+            q = net.node("QGemm", q, *x, values, scale, zero, net.constant(bias), *y, transB=1, domain="com.microsoft")
+            out = net.node("DequantizeLinear", q, *y)
+        found.append(
+            tuning.load_model(net.save(tmp_path / f"net{is_qdq}.onnx", out))
+            .network()
+            .run(np.arange(12, dtype=np.int8)[None])
+        )
+    assert np.array_equal(*found)
