@@ -85,6 +85,8 @@ def _job(model: Model, data: str | PathLike[str] | Data | np.ndarray, name: str)
         data = make_data(data, None, name)
     elif not isinstance(data, Data):
         name, data = Path(data).name, load_data(data)
+    if model.arithmetic is None and model.wiring is not None:
+        raise OptionError(f"--check: of q7 and q15 expected layers in sequence, got a tree: {model.path}")
     return (_Job if model.arithmetic is None else _AffineJob)(model, data, name)
 
 

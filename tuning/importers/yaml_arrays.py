@@ -16,8 +16,8 @@ from cmsisnn_x.errors import CmsisnnError
 from cmsisnn_x.scheme import TENSOR_TYPES
 
 from ..base.errors import ModelError
-from ..model.synthetic import MOST_MACS, SAMPLES, drawn_integers, frozen, generator
-from .integer_graph import MOST_BYTES
+from ..model.synthetic import MOST_BYTES, MOST_MACS, SAMPLES, drawn_integers, frozen, generator
+from .integer_graph import MOST_BYTES as MOST_CONSTANTS
 from .tflite_file import FileModel, FileSubgraph
 from .tflite_walk import import_operators
 from .yaml_net import Net, Value, Wrong
@@ -66,8 +66,8 @@ class Expected:
 
     def _count(self, more: int) -> None:
         self.bytes += more
-        if self.bytes > MOST_BYTES:
-            raise Wrong((), f"expected at most {MOST_BYTES:,} bytes of weights in all layers together")
+        if self.bytes > MOST_CONSTANTS:
+            raise Wrong((), f"expected at most {MOST_CONSTANTS:,} bytes of weights in all layers together")
 
 
 class Given:
@@ -159,14 +159,14 @@ class Drawn:
 
     def give(self, x: Value) -> None:
         """An input of the network."""
-        if self.follows and x.size <= MOST_MACS // SAMPLES:
+        if self.follows and x.size <= MOST_BYTES:
             own = TENSOR_TYPES[x.type]
             shape = (SAMPLES, *x.shape)
             self.signals[x.index] = self.inputs.integers(own.low, own.high, shape, own.dtype, endpoint=True)
 
     def follow(self, net: Net, first: int, inputs: Sequence[Value], outputs: Sequence[Value]) -> None:
         """Run the operators from `first` on: a network of their own."""
-        if not self.follows:
+        if not self.follows or any(value.size > MOST_BYTES for value in outputs):
             return
         sources = list({value.index: value for value in inputs if net.tensors[value.index].data is None}.values())
         if any(value.index not in self.signals for value in sources):

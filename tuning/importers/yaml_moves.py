@@ -153,8 +153,6 @@ def _unstack(net: Net, layer: Any, inputs: Sequence[Value]) -> list[Value]:
 def _resize_nearest(net: Net, layer: Any, inputs: Sequence[Value]) -> list[Value]:
     (x,) = inputs
     batch, _, _, channels = image_of(net, x)
-    if min(layer.size) < 1 or max(layer.size) > 65535:
-        raise Wrong("size", f"expected [height, width] in 1..65535, got {list(layer.size)}")
     if layer.align_corners and layer.half_pixel_centers:
         raise Wrong("align_corners", "expected one of align_corners and half_pixel_centers, got both")
     out = _moved(net, x, (batch, *layer.size, channels))

@@ -125,7 +125,9 @@ class Net:
         own = tuple(int(size) for size in shape)
         size = prod(own) * TENSOR_TYPES[type_].dtype.itemsize
         if size > MOST_BYTES:
-            raise Wrong((), f"output must have at most {MOST_BYTES} bytes, got {size} for shape {self.own_shape(own)}")
+            raise Wrong(
+                (), f"expected a tensor of at most {MOST_BYTES} bytes, got {size} for shape {self.own_shape(own)}"
+            )
         return Value(self.tensor(name, own, type_, scale, zero_point, data), own, type_, scale, zero_point)
 
     def out(self, shape: Sequence[int], type_: str, numbers: tuple[float, int], part: int | None = None) -> Value:

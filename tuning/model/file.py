@@ -217,25 +217,70 @@ class _Builder:
         dtype, shape = spec.input.dtype, tuple(spec.input.shape)
         self.check_tensor(("input", "shape"), shape, dtype, "input")
         seen: dict[str, str] = {}
-        layers = []
+        layers: list[Layer] = []
+        reads: list[int] = []
         for index, layer_spec in enumerate(spec.layers):
             key = ("layers", index)
             if problem := layer_name_problem(layer_spec.name, seen):
                 raise self.error((*key, "name"), problem)
             seen[layer_spec.name.lower()] = layer_spec.name
-            layer = self.layer(key, layer_spec, dtype, shape)
-            layers.append(layer)
-            shape = layer.output_shape
+            reads.append(self.source(key, layer_spec.inputs, layers))
+            before = layers[reads[-1]].output_shape if reads[-1] >= 0 else shape
+            layers.append(self.layer(key, layer_spec, dtype, before))
+        wiring = self.wiring(spec, layers, reads)
         self.check_weights(layers)
-        with_arrays = draw_arrays(spec.name, layers) if spec.weights is None else self.read_arrays(spec.weights, layers)
+        if spec.weights is None:
+            with_arrays = draw_arrays(spec.name, layers, None if wiring is None else reads)
+        else:
+            with_arrays = self.read_arrays(spec.weights, layers)
+        if wiring is not None:
+            wiring = _wired(wiring, with_arrays)
         budget: Budget = {"sram": None, "flash": None}
         if spec.budget:
             budget = {"sram": spec.budget.sram, "flash": spec.budget.flash}
         in_float = self.path.parent / spec.float_ if spec.float_ else None
         result = Model(
-            spec.name, dtype, tuple(spec.input.shape), with_arrays, budget, spec.target, "", self.path, in_float
+            spec.name, dtype, shape, with_arrays, budget, spec.target, "", self.path, in_float, wiring
         )
         return replace(result, digest=_digest(result))
+
+    def source(self, key: yaml_file.Key, names: list[str] | None, layers: list[Layer]) -> int:
+        """Which layer one reads: the one before, or the one it names; -1 for the network's input."""
+        if names is None:
+            return len(layers) - 1
+        return self.named((*key, "inputs", 0), names[0], layers)
+
+    def named(self, key: yaml_file.Key, name: str, layers: list[Layer]) -> int:
+        known = {layer.name: at for at, layer in enumerate(layers)}
+        if name == "input":
+            return known.get(name, -1)
+        if name not in known:
+            raise self.error(key, f"no layer before is called {name!r}; {yaml_file.suggest(name, ['input', *known])}")
+        return known[name]
+
+    def wiring(self, spec: Any, layers: list[Layer], reads: list[int]) -> Graph | None:
+        """The graph of layers that are no chain; None of those that are."""
+        last = len(layers) - 1
+        given = enumerate(spec.outputs or [])
+        outputs = [self.named(("outputs", at), name, layers) for at, name in given] or [last]
+        for at, index in enumerate(outputs):
+            if index < 0 or index in outputs[:at]:
+                why = "is named twice; keep one" if index >= 0 else "is no layer's output"
+                raise self.error(("outputs", at), f"{spec.outputs[at]!r} {why}")
+        for index, layer in enumerate(layers):
+            if index not in reads and index not in outputs:
+                expected = "no layer reads it, and it is no output: remove it, or name it in outputs"
+                raise self.error(("layers", index, "name"), f"{layer.name!r}: {expected}")
+        if reads == list(range(-1, last)) and outputs == [last]:
+            return None
+        if spec.float_ is not None:
+            raise self.error(("float",), "expected layers in sequence, each reading the one before, got a graph")
+        chain = Graph.chain(layers)
+        names = (*chain.inputs, *(node.outputs[0] for node in chain.nodes))
+        first = replace(chain.tensors[names[0]], shape=tuple(spec.input.shape))
+        tensors = {**chain.tensors, first.name: first}
+        nodes = [replace(node, inputs=(names[at + 1],)) for node, at in zip(chain.nodes, reads, strict=True)]
+        return Graph(tensors.values(), nodes, chain.inputs, [names[at + 1] for at in outputs])
 
     def check_tensor(self, key: yaml_file.Key, shape: tuple[int, ...], dtype: str, what: str) -> None:
         if any(not 1 <= size <= MAX_DIMENSION for size in shape):
@@ -290,6 +335,14 @@ class _Builder:
             (*key, "weights_dtype"),
             f"{declared} weights with {dtype} activations have {kernel}; expected {' or '.join(legal)}, got {declared}",
         )
+
+
+def _wired(graph: Graph, layers: Sequence[Layer]) -> Graph:
+    """The same graph of the same layers with their arrays."""
+    nodes = [replace(node, layer=layer) for node, layer in zip(graph.nodes, layers, strict=True)]
+    made = Graph(graph.tensors.values(), nodes, graph.inputs, graph.outputs)
+    made.verify()
+    return made
 
 
 def _weights_bytes(layer: Layer) -> int:

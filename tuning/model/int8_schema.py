@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from .schema_fields import (
+    MAX,
     MOST_AXES,
     Budget,
     Dimension,
@@ -47,6 +48,40 @@ def _indices(value: Any) -> list[int | None]:
     return value
 
 
+def _paddings(value: Any) -> list[list[int]]:
+    pairs = value if isinstance(value, list) and 0 < len(value) <= MOST_AXES else [None]
+    if not all(
+        isinstance(two, list) and len(two) == 2 and all(is_int(n) and 0 <= n <= MAX for n in two) for two in pairs
+    ):
+        raise wrong(f"[before, after] of every axis, in 0..{MAX}", value)
+    return value
+
+
+def _places(value: Any) -> Any:
+    items = value if isinstance(value, list) and 0 < len(value) <= 64 else [value]
+    if not all(is_int(item) and 0 <= item < 1 << 31 for item in items):
+        raise wrong("an index, or a list of at most 64", value)
+    return value
+
+
+def _image_size(value: Any) -> tuple[int, int]:
+    if not (isinstance(value, list) and len(value) == 2 and all(is_int(n) and 1 <= n <= MAX for n in value)):
+        raise wrong(f"[height, width] in 1..{MAX}", value)
+    return value[0], value[1]
+
+
+def _array(item: dict[str, Any], least: int, most: int) -> dict[str, Any]:
+    return {"type": "array", "items": item, "minItems": least, "maxItems": most}
+
+
+_COUNT = {"type": "integer", "minimum": 0}
+Paddings = Annotated[
+    list[list[int]], BeforeValidator(_paddings), WithJsonSchema(_array(_array(_COUNT, 2, 2), 1, MOST_AXES))
+]
+Places = Annotated[Any, BeforeValidator(_places), WithJsonSchema({"anyOf": [_COUNT, _array(_COUNT, 1, 64)]})]
+ImageSize = Annotated[
+    tuple[int, int], BeforeValidator(_image_size), WithJsonSchema(_array({"type": "integer", "minimum": 1}, 2, 2))
+]
 Axes = Annotated[list[Axis], BeforeValidator(_axes), Field(min_length=1, max_length=MOST_AXES)]
 Ends = Annotated[list[int | None], BeforeValidator(_indices)]
 Names = Annotated[list[str], Field(min_length=1, max_length=1024)]
@@ -244,10 +279,7 @@ class Int8Pad(Int8Layer):
     """A frame of the zero point, or of a value."""
 
     op: Literal["pad"]
-    paddings: Annotated[
-        list[Annotated[list[Dimension | Literal[0]], Field(min_length=2, max_length=2)]],
-        Field(min_length=1, max_length=MOST_AXES, description="[before, after] of every axis."),
-    ]
+    paddings: Paddings = Field(description="[before, after] of every axis.")
     value: ZeroPoint | None = Field(None, description="As an integer of the tensor; default: its zero point.")
 
 
@@ -287,7 +319,7 @@ class Int8Gather(Int8Layer):
     """Elements of an axis, in equal steps."""
 
     op: Literal["gather"]
-    indices: Annotated[list[Whole], Field(min_length=1, max_length=64)] | Whole
+    indices: Places
     axis: Axis = 0
 
 
@@ -311,7 +343,7 @@ class Int8ResizeNearest(Int8Layer):
     """An image of another size, each pixel the nearest."""
 
     op: Literal["resize_nearest"]
-    size: Annotated[tuple[int, int], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)]
+    size: ImageSize
     align_corners: bool = False
     half_pixel_centers: bool = False
 

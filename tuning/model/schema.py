@@ -19,6 +19,9 @@ class Input(Strict):
 
 class _Named(Strict):
     name: str = Field(description="A C identifier, unique ignoring case.")
+    inputs: Annotated[list[str], Field(min_length=1, max_length=1)] | None = Field(
+        None, description="The layer that it reads, or input; default: the layer before."
+    )
 
 
 class _Weighted(_Named):
@@ -124,7 +127,7 @@ AnyLayer = Annotated[
 
 
 class ModelFile(Strict):
-    """A sequential q7 or q15 network for cmsisnn-tune."""
+    """A q7 or q15 network for cmsisnn-tune: a sequence of layers, or a tree."""
 
     schema_: Literal[1] = Field(alias="schema", description="Version of this format.")
     name: str = Field(description="A C identifier: prefix of every emitted symbol.")
@@ -137,6 +140,9 @@ class ModelFile(Strict):
         None,
         alias="float",
         description="npz file beside this one with the float network that cmsisnn-quantize started from, for --check.",
+    )
+    outputs: Annotated[list[str], Field(min_length=1, max_length=64)] | None = Field(
+        None, description="Layers; default: the last."
     )
     target: str | None = Field(None, description="Core or board; --target overrides it.")
     budget: Budget | None = None

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from . import int8_schema, schema
 from .schema_fields import Budget, describe
 
 MISSING = ("missing", "union_tag_not_found")
+_BRANCH = re.compile(r"(constrained|list|literal|int|function)\b.*[-\[]|int$")
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +35,7 @@ class _Form:
     def unknown(self, tag: object) -> str:
         known = self.other_words.get(str(tag).lower())
         if str(tag) not in self.ops and str(tag) in int8_schema.OPS:
-            return "q7 and q15 have no kernel of it, networks with zero points have: input: {dtype: int8}"
+            return "networks of q7 and q15 cannot have it, those of int8 can (input: {dtype: int8})"
         return f"did you mean '{known}'?" if known else yaml_file.suggest(tag, self.ops)
 
 
@@ -89,8 +91,12 @@ def _key(error: Mapping[str, Any], form: _Form) -> tuple[yaml_file.Key, str | No
     """Where a pydantic error lies in the file, and the operation of that layer."""
     key: yaml_file.Key = tuple(error["loc"])
     if len(key) > 2 and key[0] == "layers" and key[2] in form.ops:  # pydantic puts the union's tag into the path
-        return (*key[:2], *key[3:]), str(key[2])
-    return key, None
+        key, op = (*key[:2], *key[3:]), str(key[2])
+    else:
+        op = None
+    if error["type"] != "extra_forbidden":  # nor is a branch of a union a key
+        key = tuple(part for part in key if isinstance(part, int) or not _BRANCH.match(part))
+    return key, op
 
 
 def _explain(error: Mapping[str, Any], form: _Form) -> tuple[yaml_file.Key, str]:
@@ -118,7 +124,8 @@ def _explain(error: Mapping[str, Any], form: _Form) -> tuple[yaml_file.Key, str]
         field = form.ops[op].model_fields.get(str(key[-1])) if op else None
         bounds = {type(m).__name__: m for m in (field.metadata if field else [])}
         low, high = getattr(bounds.get("Ge"), "ge", None), getattr(bounds.get("Le"), "le", None)
-        wanted = f"in {low}..{high}" if low is not None else " ".join(f"{k} {v}" for k, v in context.items())
+        words = {"ge": "of at least", "le": "of at most"}
+        wanted = f"in {low}..{high}" if low is not None else " ".join(f"{words[k]} {v}" for k, v in context.items())
         return key, f"expected an integer {wanted}, got {describe(got)}"
     if kind == "string_type":
         quote = f"; write it in quotes: '{got}'" if isinstance(got, int | float | bool) else ""
@@ -159,6 +166,12 @@ _EXPECTED = {
     "out_channels": "expected an integer",
     "out_features": "expected an integer",
     "shape": "expected [h, w, c] or [n]",
+    "alpha": "expected the factor below 0, such as 0.1",
+    "axes": "expected axes, such as [0, 1]",
+    "paddings": "expected [before, after] of every axis",
+    "perm": "expected the axes in their new order",
+    "size": "expected [height, width]",
+    "indices": "expected indices of the axis",
 }
 
 

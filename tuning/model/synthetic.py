@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import isqrt, prod
 
@@ -22,27 +22,31 @@ MOST_MACS, MOST_BYTES = 1 << 27, 1 << 22
 """Of a network, and of any of its tensors: beyond, activations are taken to be as strong as can be."""
 
 
-def draw_arrays(model: str, layers: list[Layer]) -> tuple[Layer, ...]:
+def draw_arrays(model: str, layers: list[Layer], reads: Sequence[int] | None = None) -> tuple[Layer, ...]:
     """Layers with weights and biases drawn from generators that only the model's and layer's names seed.
 
     The network's input is taken to be a uniform draw over the whole range, and what it makes of such inputs is
     computed layer by layer. Weights get the variance with which a layer's outputs have a standard deviation of a
     quarter of full scale, if its shift allows: under one per cent saturate, and after tanh or max pooling, which push
-    activations outwards, still fewer than ten; and a deep network still tells its inputs apart at its end.
+    activations outwards, still fewer than ten; and a deep network still tells its inputs apart at its end. `reads` says
+    which layer each of them reads, -1 for the network's input; by default the one before.
     """
     first, drawn = layers[0], list(layers)
+    sources = range(-1, len(layers) - 1) if reads is None else reads
     last = max((at for at, layer in enumerate(layers) if layer.weights_dtype), default=-1)
     small = max(max(layer.input_bytes, layer.output_bytes) for layer in layers) <= MOST_BYTES
     info = np.iinfo(first.numpy_dtype)
-    signal: np.ndarray | None = None
+    signals: dict[int, np.ndarray | None] = {-1: None}
     if small and sum(layer.macs for layer in layers) <= MOST_MACS:
         shape = (SAMPLES, *first.input_shape)
-        signal = np.random.default_rng(0).integers(info.min, info.max, shape, info.dtype, endpoint=True)
+        signals[-1] = np.random.default_rng(0).integers(info.min, info.max, shape, info.dtype, endpoint=True)
     for at, layer in enumerate(layers[: last + 1]):
+        signal = signals[sources[at]]
         if layer.weights_dtype:
-            drawn[at] = _draw(model, layer, _power(signal) if at and signal is not None else 0.0)
-        if signal is not None:
-            signal = _outputs(drawn[at], signal)
+            drawn[at] = _draw(model, layer, _power(signal) if sources[at] >= 0 and signal is not None else 0.0)
+        signals[at] = None if signal is None else _outputs(drawn[at], signal)
+        if reads is None:
+            signals.pop(at - 1)
     return tuple(drawn)
 
 
