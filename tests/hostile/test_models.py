@@ -111,6 +111,33 @@ FILES: dict[str, tuple[str | bytes, str]] = {
 }
 
 
+INT8 = "schema: 1\nname: net\ninput: {shape: [8, 8, 4], dtype: int8, scale: 0.1}\n"
+GRAPHS: dict[str, tuple[str, str]] = {
+    "a circle": (INT8 + "layers: [{name: a, op: add, inputs: [input, b]}, {name: b, op: relu, inputs: [a]}]\n",
+                 "layers[0].inputs[1]: 'b' comes later"),
+    "a scale that is no number": (INT8 + "layers: [{name: a, op: relu, scale: .nan}]\n", "layers[0].scale: expected a"),
+    "10,000 layers": (INT8 + "layers:\n" + "".join(f"  - {{name: r{at}, op: relu}}\n" for at in range(10_000)),
+                      "at most 4096 layers, got 10000"),
+    "a giant": (INT8.replace("8, 8, 4", "65535, 65535, 65535") + CONV.replace(", out_shift: 7", ""),
+                "m.yaml:3: input: expected a tensor of at most"),
+    "an image of giants": (INT8 + "layers: [{name: r, op: resize_nearest, size: [65535, 65535]}]\n",
+                           "layers[0]: expected a tensor of at most"),
+    "a reshape of giants": (INT8 + "layers: [{name: r, op: reshape, shape: [2147483647, 2147483647]}]\n",
+                            "layers[0].shape: expected a shape of 256 elements"),
+    "inputs of inputs": (INT8 + "layers: [{name: a, op: relu, inputs: [[[input]]]}]\n", "expected text"),
+    "a name of 5000 characters": (INT8 + f"layers: [{{name: a, op: relu, inputs: [{'x' * 5000}]}}]\n", "no layer"),
+    "weights outside": (INT8 + "weights: ../../../../../../etc/passwd\nlayers: [{name: a, op: conv2d, kernel: 1, "
+                        "out_channels: 1, scale: 1}]\n", "expected an npz archive"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_a_bad_graph_is_refused(refuse: Callable[..., Ended], box: Path, name: str) -> None:
+    content, says = GRAPHS[name]
+    (box / "m.yaml").write_text(content)
+    refuse("cmsisnn-tune", "m.yaml", says=says)
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_a_bad_model_file_is_refused(refuse: Callable[..., Ended], box: Path, name: str) -> None:
     content, says = FILES[name]

@@ -62,13 +62,13 @@ class Options:
     arithmetic: Annotated[
         Arithmetic | None,
         typer.Option(
-            help="Of a network with zero points: bytes as TensorFlow Lite Micro computes them on a device (tflm, the "
-            "default), or as LiteRT's reference kernels do.",
+            help="Of a network with zero points: bytes as TensorFlow Lite Micro computes them on a device (tflm), or "
+            "as LiteRT's reference kernels do. Default: the model file's, else tflm.",
             show_default=False,
         ),
     ] = None
     no_rewrites: Annotated[
-        bool, typer.Option("--no-rewrites", help="Take the graph of such a file as it is; the bytes are the same.")
+        bool, typer.Option("--no-rewrites", help="Take a graph with zero points as it is; the bytes are the same.")
     ] = False
     float_io: Annotated[
         bool,

@@ -17,10 +17,12 @@ from hypothesis import strategies as st
 
 import cmsisnn_x
 from cmsisnn_x._arguments import window_axis
-from tuning import ModelError
+from tuning import ModelError, emit, load_target, tune
 from tuning.base.resources import by_name
 from tuning.base.units import parse_hertz, parse_size
+from tuning.emulate import find_toolchain
 from tuning.load import load_model
+from tuning.measure import folder
 from tuning.model import list_models
 from tuning.model.synthetic import draw_arrays
 
@@ -492,3 +494,65 @@ def test_frequencies() -> None:
     ]
     with pytest.raises(ValueError, match="216M"):
         parse_hertz("fast")
+
+
+TREE = HEAD + """outputs: [c, f]
+layers:
+  - {name: a, op: conv2d, out_channels: 6, kernel: 3, padding: 1, out_shift: 7}
+  - {name: b, op: max_pool2d, kernel: 2}
+  - {name: c, op: fully_connected, out_features: 3, out_shift: 7}
+  - {name: d, op: conv2d, inputs: [a], out_channels: 6, kernel: 1, out_shift: 6}
+  - {name: e, op: avg_pool2d, inputs: [d], kernel: 4}
+  - {name: f, op: relu}
+"""
+
+
+def test_layers_of_q7_may_share_what_they_read(tmp_path: Path) -> None:
+    path = tmp_path / "net.yaml"
+    path.write_text(TREE)
+    model = load_model(path)
+    assert [port.name for port in model.outputs] == ["c", "f"]
+    x = np.random.default_rng(3).integers(-128, 127, (8, 8, 4), np.int8, endpoint=True)
+    a, b, c, d, e, f = model.layers
+    shared = cmsisnn_x.Network([a]).run(x)
+    first, second = model.network().run(x)
+    np.testing.assert_array_equal(first, cmsisnn_x.Network([b, c]).run(shared))
+    np.testing.assert_array_equal(second, cmsisnn_x.Network([d, e, f]).run(shared))
+    for one in (first, second):
+        assert np.ptp(one) > 0
+
+
+def test_naming_the_layer_before_changes_nothing(tmp_path: Path) -> None:
+    plain, named = (tmp_path / f"{name}.yaml" for name in ("plain", "named"))
+    plain.write_text(f"{HEAD}layers:\n  - {CONV}\n  - {{name: r, op: relu}}\n")
+    named.write_text(f"{HEAD}outputs: [r]\nlayers:\n  - {CONV[:-1]}, inputs: [input]}}\n"
+                     "  - {name: r, op: relu, inputs: [c]}\n")  # fmt: skip
+    assert load_model(named).digest == load_model(plain).digest
+    assert load_model(named).wiring is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("inputs: [a]", "inputs: [x]", "layers[3].inputs[0]: no layer before is called 'x'; expected one of: a, b, c"),
+        ("inputs: [a]", "inputs: [e]", "layers[3].inputs[0]: no layer before is called 'e'"),
+        ("inputs: [a]", "inputs: [a, a]", "layers[3].inputs: expected at most 1 items, got 2"),
+        ("outputs: [c, f]", "outputs: [f]", "layers[2].name: 'c': no layer reads it, and it is no output"),
+        ("outputs: [c, f]", "outputs: [c, f, c]", "outputs[2]: 'c' is named twice"),
+        ("outputs: [c, f]", "outputs: [c, f, input]", "outputs[2]: 'input' is no layer's output"),
+    ],
+)
+def test_a_tree_that_is_none(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    path = tmp_path / "net.yaml"
+    path.write_text(TREE.replace(old, new))
+    assert expected in message(path)
+
+
+@pytest.mark.emulated
+def test_firmware_of_a_tree_is_exact(tmp_path: Path) -> None:
+    (tmp_path / "net.yaml").write_text(TREE)
+    target = load_target("cortex-m3")
+    emit(tune(load_model(tmp_path / "net.yaml"), target), tmp_path / "out")
+    firmware = folder.load(tmp_path / "out")
+    result = folder.verify(firmware, find_toolchain(), folder.draw_inputs(firmware, 2), target=target)
+    assert result.exact, result.mismatches[0]

@@ -52,3 +52,15 @@ def test_firmware_is_exact(name: str, core: str, tmp_path: Path) -> None:
     firmware = folder.load(tmp_path)
     result = folder.verify(firmware, find_toolchain(), folder.draw_inputs(firmware, 1), target=tuning.load_target(core))
     assert result.exact, result.mismatches[0]
+
+
+def test_resnet_of_int8_has_the_work_of_mlperfs_and_is_alive() -> None:
+    model = tuning.load_model("resnet8_int8")
+    assert model.macs == 12_501_632
+    assert [layer.op for layer in model.layers].count("add") == 3
+    x = np.random.default_rng(0).integers(-128, 128, (3, *model.input_shape)).astype(np.int8)
+    for name, values in model.network().trace(x).items():
+        clipped = (values == 127) if name.startswith(("conv", "add", "pool")) else np.isin(values, (-128, 127))
+        assert clipped.mean() < 0.1, name
+        assert np.ptp(values.astype(int)) > 50, name
+        assert (values != values[0]).any(axis=0).mean() > 0.5, name
