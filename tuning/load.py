@@ -121,20 +121,26 @@ def _yaml_graph_model(document: Document, path: Path, arithmetic: str | None, re
 
 
 def operations(source: str | os.PathLike[str], arithmetic: str = "tflm") -> tuple[Operation, ...]:
-    """Every operator of a ``.tflite`` or ``.onnx`` file, with the reason where it is not taken; a `ModelError` where it
-    is another model.
+    """Every operator of a network with zero points, with the reason where it is not taken; a `ModelError` where it is
+    another model.
     """
+    from .importers import tflite_walk
+
     path = find_model(source)
     if _is_tflite(path):
-        from .importers import tflite_walk
-
         return tflite_walk.operations(path, arithmetic)
     if path.suffix.lower() == ONNX:
         from .importers import onnx_quantised
 
         return onnx_quantised.operations(path, arithmetic)
-    got = FOREIGN.get(path.suffix.lower(), "another model")
-    raise ModelError(f"{path}: --operations: expected a .tflite or .onnx file, got {got}")
+    if path.is_file() and path.suffix.lower() not in FOREIGN:
+        from .importers.yaml_graph import read_yaml_graph
+        from .model.int8_schema import is_int8
+
+        if is_int8((document := read_document(path)).data):
+            return tflite_walk.Walk(read_yaml_graph(document, path).file, arithmetic).run()
+    got = FOREIGN.get(path.suffix.lower(), "a model of powers of two")
+    raise ModelError(f"{path}: --operations: expected a network with zero points, got {got}")
 
 
 def _is_tflite(path: Path) -> bool:

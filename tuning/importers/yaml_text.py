@@ -221,6 +221,8 @@ class Writer:
 
 
 def numbers_of(tensor: FileTensor) -> tuple[float, int]:
+    if not tensor.scale.size or not tensor.zero_point.size:
+        raise Refused(f"{tensor}, which has no scale")
     return float(tensor.scale[0]), int(tensor.zero_point[0])
 
 

@@ -25,6 +25,7 @@ from helpers.yaml_files import rewritten, write
 from helpers.yaml_networks import RandomNetwork
 from tuning import ModelError
 from tuning.emulate import find_toolchain
+from tuning.importers.tflite_elements import of_floats_alone
 from tuning.importers.tflite_file import read
 from tuning.importers.tflite_ops import CONVERTERS
 from tuning.importers.yaml_forms import FORMS
@@ -41,7 +42,7 @@ WITHOUT = {
     "an input that is two outputs": "an output twice",
     "variables": "(VAR_HANDLE)",
     "variables whose new values are outputs": "(VAR_HANDLE)",
-    **{name: "operator 1 (" for name in CASES if "island" in name or "in float" in name},
+    **{name: "no form for operator" for name in CASES if "island" in name or "in float" in name},
 }
 """Files that have no form, and what is said of them."""
 
@@ -125,7 +126,8 @@ def test_every_operation_has_a_class_and_stands_in_the_guide() -> None:
 
 def test_every_operator_but_those_of_floats_and_states_is_written() -> None:
     states = {"ASSIGN_VARIABLE", "CALL_ONCE", "READ_VARIABLE", "VAR_HANDLE"}
-    assert set(CONVERTERS) - set(FORMS) == states | {"ABS", "DEQUANTIZE", "ELU", "EXP", "NEG", "SQUARE"}
+    floats = {code for code, converter in CONVERTERS.items() if converter is of_floats_alone}
+    assert set(CONVERTERS) - set(FORMS) == states | floats | {"DEQUANTIZE", "DIV"}
 
 
 @pytest.mark.parametrize("name", ["image_classification", "keyword_spotting"])
