@@ -234,8 +234,8 @@ def _strided_slice(w: Writer, op: FileOp) -> None:
     gone = [axis for axis in range(len(begin)) if options["shrink_axis_mask"] >> axis & 1]
     for ends, mask in ((begin, "begin_mask"), (end, "end_mask")):
         for axis in range(len(ends)):
-            if options[mask] >> axis & 1 and axis not in gone:
-                ends[axis] = None
+            if options[mask] >> axis & 1:
+                ends[axis] = 0 if axis in gone else None
     _slice_of(w, op, begin, end, strides, gone)
 
 

@@ -155,6 +155,8 @@ class Writer:
         """A constant operand."""
         index = op.inputs[place] if place < len(op.inputs) else -1
         data = self.tensors[index].data if index >= 0 else None
+        if data is None and index >= 0 and 0 in self.tensors[index].shape:
+            return np.empty(0, np.int32)
         if data is None or self.tensors[index].is_sparse:
             raise Refused(f"an operand {place} that is no constant")
         return data

@@ -82,7 +82,7 @@ Places = Annotated[Any, BeforeValidator(_places), WithJsonSchema({"anyOf": [_COU
 ImageSize = Annotated[
     tuple[int, int], BeforeValidator(_image_size), WithJsonSchema(_array({"type": "integer", "minimum": 1}, 2, 2))
 ]
-Axes = Annotated[list[Axis], BeforeValidator(_axes), Field(min_length=1, max_length=MOST_AXES)]
+Axes = Annotated[list[Axis], BeforeValidator(_axes), Field(max_length=MOST_AXES)]
 Ends = Annotated[list[int | None], BeforeValidator(_indices)]
 Names = Annotated[list[str], Field(min_length=1, max_length=1024)]
 
