@@ -149,7 +149,9 @@ class _Translation:
     def visit_all(self) -> None:
         walk = self.walk
         walk.items = {name: Constant(values) for name, values in self.network.constants.items()}
-        self.inputs = [self.input(item) for item in self.network.inputs]
+        self.inputs = [-1] * len(self.network.inputs)
+        for place, given in enumerate(self.network.inputs):
+            self.input(place, given)
         for at, node in enumerate(self.network.nodes):
             walk.node = at
             self.visit(at, node)
@@ -160,6 +162,9 @@ class _Translation:
         outputs = [self.output(name) for name in self.network.outputs]
         if not self.inputs or not outputs:
             raise self.error("expected a network with inputs and outputs, got none")
+        if -1 in self.inputs:
+            name = self.network.inputs[self.inputs.index(-1)].name
+            raise self.error(f"input {name!r}: expected a QuantizeLinear that reads it, got none")
         file = walk.to.file(self.path, self.inputs, outputs, f"{self.path.name}, translated from ONNX")
         return Translated(file, self.network.nodes, tuple(walk.origin), frozenset(self.channels_last))
 
@@ -232,7 +237,7 @@ class _Translation:
                     todo += [made for made in node.outputs if made and made not in seen]
                     seen.update(node.outputs)
 
-    def input(self, item: OnnxInput) -> int:
+    def input(self, place: int, item: OnnxInput) -> None:
         """An input: images channels last."""
         rank = len(item.shape)
         behind = next((n for n in self._after(item.name) if n.op.rpartition(".")[2] not in _THROUGH), None)
@@ -243,42 +248,44 @@ class _Translation:
             self.channels_last.add(item.name)
         try:
             if item.type in ("float16", "float32", "float64", "bfloat16"):
-                return self._floats(item, shape, layout)
-            numbers = self._said_of(item.name)
-            if numbers is None or item.type not in ("int8", "uint8", "int16"):
+                self._floats(place, item, shape, layout)
+                return
+            numbers = self._said_of(item)
+            kind = "" if numbers is None else self._own(numbers).type.lower()
+            if numbers is None or item.type != kind:
                 raise Refused(f"expected floats, or int8, uint8 or int16 of a known scale, got {item.type}")
-            own = numbers
-            if item.type == "uint8":
-                own = replace(numbers, type="UINT8", zero_point=numbers.zero_point + 128)
-            found = self.walk.stored(item.name, shape, layout, own)
+            found = self.walk.stored(item.name, shape, layout, self._own(numbers))
             self.walk.items[item.name] = self.walk.signed(found, numbers)
-            return found.tensor
+            self.inputs[place] = found.tensor
         except Refused as reason:
             raise self.error(f"input {item.name!r}: {reason}") from None
 
-    def _floats(self, item: OnnxInput, shape: list[int], layout: Layout) -> int:
-        """A float input, which waits for its QuantizeLinear as a result does."""
+    def _floats(self, place: int, item: OnnxInput, shape: list[int], layout: Layout) -> None:
+        """A float input, which waits for QuantizeLinear as a result does: the caller gives the integers behind it."""
         walk = self.walk
-        index = walk.to.tensor(item.name, shape, "FLOAT32")
         found: dict[Numbers, Stored] = {}
 
         def make(goal: Goal) -> Stored:
-            numbers = goal.numbers
-            if numbers not in found:
-                own = numbers
-                if numbers.is_unsigned:
-                    own = replace(numbers, type="UINT8", zero_point=numbers.zero_point + 128)
-                made = walk.stored(goal.name, shape, layout, own)
-                walk.op("QUANTIZE", [index], [made.tensor])
-                found[numbers] = walk.signed(made, numbers)
-            return found[numbers]
+            if found and goal.numbers not in found:
+                raise Refused("an input that is quantised in two ways")
+            if not found:
+                made = walk.stored(item.name, shape, layout, self._own(goal.numbers))
+                self.inputs[place] = made.tensor
+                found[goal.numbers] = walk.signed(made, goal.numbers)
+            return found[goal.numbers]
 
         walk.items[item.name] = Waiting(-1, item.shape, make)
-        return index
 
-    def _said_of(self, name: str) -> Numbers | None:
+    @staticmethod
+    def _own(numbers: Numbers) -> Numbers:
+        """As the file has them: bytes from 0 on where it says so."""
+        if not numbers.is_unsigned:
+            return numbers
+        return replace(numbers, type="UINT8", zero_point=numbers.zero_point + 128)
+
+    def _said_of(self, item: OnnxInput) -> Numbers | None:
         """The numbers of an input of integers, by what reads it."""
-        names = [name]
+        names = [item.name]
         for one in names:
             for node in self.readers.get(one, ()):
                 place = node.inputs.index(one)
@@ -286,7 +293,7 @@ class _Translation:
                     scale, zero = ([*node.inputs, ""][place + more] for more in (1, 2))
                     items = [self.walk.items.get(part) for part in (scale, zero)]
                     if items[0] is not None:
-                        return numbers_of(items[0], items[1], scale)
+                        return numbers_of(items[0], items[1], scale, item.type)
                 elif node.op in MOVES or node.op == "MaxPool":
                     names += [made for made in node.outputs if made and made not in names]
         return None
@@ -309,12 +316,7 @@ class _Translation:
                 raise Refused("expected what depends on an input, got a constant")
             if item is None:
                 raise Refused("expected the result of an operator, got none")
-            base = self._as_given(item.base if isinstance(item, Real) else item, name)
-            if isinstance(item, Real):
-                made = walk.to.tensor(name, walk.file_shape(base.tensor), "FLOAT32")
-                walk.op("DEQUANTIZE", [base.tensor], [made])
-                return made
-            return base.tensor
+            return self._as_given(item.base if isinstance(item, Real) else item, name).tensor
         except Refused as reason:
             raise self.error(f"output {name!r}: {reason}") from None
 
@@ -330,8 +332,7 @@ class _Translation:
         sizes = [shape[axis] for axis in axes]
         numbers = value.numbers
         if numbers.is_unsigned:
-            own = replace(numbers, type="UINT8", zero_point=numbers.zero_point + 128)
-            made = walk.stored(name, sizes, value.layout, own)
+            made = walk.stored(name, sizes, value.layout, self._own(numbers))
             walk.op("QUANTIZE", [index], [made.tensor])
             return made
         made = walk.stored(name, sizes, value.layout, numbers)
