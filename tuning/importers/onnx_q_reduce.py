@@ -5,6 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import prod
+from typing import Any
+
+import numpy as np
 
 from cmsisnn_x._arguments import output_count
 
@@ -12,7 +15,7 @@ from .integer_graph import Refused
 from .onnx_file import Node
 from .onnx_q_items import Goal, Item, Numbers, Real, Stored, Waiting, shape_of
 from .onnx_q_layout import Layout, image_axes
-from .onnx_q_products import Windows, framed, windows_of
+from .onnx_q_products import Product, Weights, Windows, framed, windows_of
 from .onnx_q_walk import Translator, Walk
 
 SOFTMAX = Numbers("INT8", 2.0**-8, -128)
@@ -91,7 +94,7 @@ def _average_pool(walk: Walk, node: Node) -> Item:
 
 
 def average(walk: Walk, node: Node, x: Stored) -> Waiting:
-    """At its input's scale, then rounded again where the output has another."""
+    """At its input's scale, then rounded again where the output has another; where that is finer, as products."""
     shape = x.layout.shape
     windows, count = _windows(node, shape)
     size = (1, shape[2]) if len(shape) == 3 else (shape[2], shape[3])
@@ -106,6 +109,9 @@ def average(walk: Walk, node: Node, x: Stored) -> Waiting:
         raise Refused("ceil_mode with windows that reach beyond counted padding")
 
     def make(goal: Goal) -> Stored:
+        # Rounded at the input's scale first, a finer output would be off by more than a step.
+        if goal.numbers.scale < x.numbers.scale and (counts_padding or not any(map(sum, windows.pads))):
+            return _weighted(walk, x, windows, count).add(goal)
         frame = windows
         value = x
         if counts_padding and any(map(sum, windows.pads)):
@@ -121,6 +127,22 @@ def average(walk: Walk, node: Node, x: Stored) -> Waiting:
         return walk.requantised(_pool(walk, "AVERAGE_POOL_2D", value, frame, count, None), goal.numbers, goal.name)
 
     return walk.wait(_pooled(shape, count), make, default=x.numbers)
+
+
+def _weighted(walk: Walk, x: Stored, windows: Windows, count: tuple[int, int]) -> Product:
+    """An average as a depthwise convolution, which rounds once, to the output's scale."""
+    index, padding = framed(walk, walk.image(x), x, windows)
+    batch, *_, channels = walk.file_shape(index)
+    shape = _pooled(x.layout.shape, count)
+    # Large weights, for a small multiplier: its two roundings then rarely miss the nearest integer.
+    values = np.full((1, *windows.kernel, channels), 127, np.int8)
+    options: dict[str, Any] = {
+        "padding": padding, **windows.options, "dilation_h_factor": 1, "dilation_w_factor": 1, "depth_multiplier": 1,
+    }  # fmt: skip
+    return Product(
+        walk, "DEPTHWISE_CONV_2D", x, index, Weights(values, np.array([1 / (127 * prod(windows.kernel))])), 3, None,
+        (batch, *count, channels), Layout.of(shape, image_axes(len(shape))), options,
+    )  # fmt: skip
 
 
 # ---------------------------------------------------------------- reductions

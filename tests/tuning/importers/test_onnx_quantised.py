@@ -204,6 +204,10 @@ CASES: dict[str, tuple[Case, tuple[int, ...]]] = {
     "average pool that counts its pads": (
         _pooled("AveragePool", kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1), (1, 5, 8, 11)
     ),
+    "average pool of a finer scale": (
+        _pooled("AveragePool", 0.006, 20, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1], count_include_pad=1),
+        (1, 5, 8, 11),
+    ),
     "average pool of SAME_UPPER": (
         _pooled("AveragePool", kernel_shape=[3, 3], strides=[2, 2], auto_pad="SAME_UPPER"), (1, 5, 8, 11)
     ),
