@@ -99,6 +99,13 @@ class FloatNetwork:
     softmax_base: float = e
     notes: tuple[str, ...] = ()
 
+    @property
+    def order(self) -> str:
+        """How integers of the input lie, for people."""
+        if len(self.input_shape) == 1:
+            return "in the order in which the float model takes them"
+        return "channels last" + (" (the float model takes channels first)" if self.input_layout == "NCHW" else "")
+
     def geometry(self, dtype: str) -> tuple[Layer, ...]:
         """Every layer with its shapes resolved; weights and shifts are placeholders."""
         rows = []

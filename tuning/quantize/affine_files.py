@@ -56,8 +56,7 @@ def heading(result: Result) -> str:
     first = result.scales[0]
     lines = [
         f"Quantised by cmsisnn-quantize ({result.scheme}) on {result.samples:,} calibration samples.",
-        f"Input: round(x / {first.scale:.9g}) {first.zero_point:+d}, channels last"
-        + (" (the float model takes channels first)." if result.twin.network.input_layout == "NCHW" else "."),
+        f"Input: round(x / {first.scale:.9g}) {first.zero_point:+d}, {result.twin.network.order}.",
     ]
     if result.accuracy:
         shares = ", ".join(f"{share:.2%} {kind}" for kind, share in result.accuracy.items())

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
 
@@ -23,6 +24,8 @@ from .rewrites import EQUALISED, equalised, fuse_relus
 from .scales import FIXED, RANGES, TYPES, Scale, ranges_of, spanning
 from .twin import Twin
 
+MOST_VALUES = 1 << 19
+"""Of a layer's output, that ranges are compared on."""
 BIASES = "biases take up the mean error of their layer"
 
 
@@ -147,19 +150,22 @@ class _Search:
             choices = [scales[start]]
         else:
             low, high = self.seen.ranges[start]
-            ranges = ranges_of(self.seen.truth[start], float(low), float(high), method)
+            ranges = ranges_of(self.few(start, self.seen.truth[start]), float(low), float(high), method)
             choices = list(dict.fromkeys(spanning(*one, self.type) for one in ranges))
-        best = None
-        for choice in choices:
-            trial = [*scales, *[choice] * (stop - start)]
-            made = self.run(trial, self.float_biases, integers, start, stop)
-            error = 0.0
-            if len(choices) > 1:
-                error = _noise(self.seen.truth[stop - 1], choice.dequantize(made))
-            if best is None or error < best[0]:
-                best = error, choice, made
-        assert best is not None
-        return best[1], best[2]
+        best = choices[0]
+        if len(choices) > 1:
+            x, wanted = self.few(start, integers), self.few(start, self.seen.truth[stop - 1])
+            errors = []
+            for choice in choices:
+                made = self.run([*scales, *[choice] * (stop - start)], self.float_biases, x, start, stop)
+                errors.append(_noise(wanted, choice.dequantize(made)))
+            best = choices[int(np.argmin(errors))]
+        return best, self.run([*scales, *[best] * (stop - start)], self.float_biases, integers, start, stop)
+
+    def few(self, index: int, values: np.ndarray) -> np.ndarray:
+        """As many samples of `values` as give a moderate number of outputs of a layer."""
+        count = max(8, MOST_VALUES // max(1, prod(self.seen.layers[index].output_shape)))
+        return values[:: -(-len(values) // count)]
 
     # ------------------------------------------------------------ biases
 

@@ -166,7 +166,7 @@ def print_affine_table(out: Console, result: AffineQuantized) -> None:
     shape = "x".join(map(str, result.network.input_shape))
     out.print(
         f"{result.network.name}: input {shape} {first.type}: round(x / {first.scale:.7g}){first.zero_point:+d}, "
-        "channels last"
+        f"{result.network.order}"
     )
     numbers = ("weight scales", "out scale", "zero point", "SNR dB", "saturated")
     table = make_table("layer", "op", *numbers, right=numbers)

@@ -102,8 +102,7 @@ def yaml_text(result: Result, weights: str, in_float: str) -> str:
     fraction = result.reference.input_fraction
     lines = [
         f"# Quantised by cmsisnn-quantize on {result.samples:,} calibration samples.",
-        f"# Input: {spell(fraction, bits)}, that is round(x * 2**{fraction}), channels last"
-        + (" (the float model takes channels first)." if result.reference.input_layout == "NCHW" else "."),
+        f"# Input: {spell(fraction, bits)}, that is round(x * 2**{fraction}), {result.network.order}.",
     ]
     if result.accuracy:
         shares = ", ".join(f"{share:.2%} {kind}" for kind, share in result.accuracy.items())

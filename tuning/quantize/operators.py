@@ -128,8 +128,8 @@ class _Writer:
             return self.pool(layer, x, before)
         out = (1, *layer.output_shape)
         if layer.op == "relu":
-            code = "RELU6" if self.network.clip(layer) == 6 else "RELU"
-            return self.op(code, layer.name, [x], out, after)
+            # TFLM's RELU6 changes no scale: what it cuts off, the end of the range does.
+            return self.op("RELU", layer.name, [x], out, after)
         if layer.op != "softmax":
             return self.op(_CODES[layer.op], layer.name, [x], out, after)
         beta = log(self.network.softmax_base)

@@ -234,7 +234,7 @@ def print_table(out: Console, result: Quantized) -> None:
     shape = "x".join(map(str, result.network.input_shape))
     out.print(
         f"{result.network.name}: input {shape} {result.dtype}, {spell(reference.input_fraction, bits)}: "
-        f"round(x * 2**{reference.input_fraction}), channels last"
+        f"round(x * 2**{reference.input_fraction}), {result.network.order}"
     )
     numbers = ("bias_shift", "out_shift", "SNR dB", "saturated")
     table = make_table("layer", "op", "in", "weights", "bias", "out", *numbers, right=numbers)

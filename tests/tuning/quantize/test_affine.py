@@ -273,6 +273,31 @@ def test_methods_help_where_they_should() -> None:
 
 
 @SCHEMES
+def test_a_relu6_alone_has_a_range_of_its_own(scheme: str) -> None:
+    """Which the operator RELU6 has not."""
+    layers = [{"op": "avg_pool2d", "kernel": 2}, {"op": "relu", "clip": 6.0}]
+    result = quantize_affine(from_layers(layers, (4, 4, 2)), 9 * samples(40, (4, 4, 2)), scheme=scheme)
+    assert result.scales[-1].high == pytest.approx(6, rel=1e-6)
+    assert result.report[-1].snr_db > LEAST_DB[scheme]
+    assert [op.code for op in result.file.subgraphs[0].ops] == ["AVERAGE_POOL_2D", "RELU"]
+
+
+def test_a_flattened_image_is_not_called_channels_last(files: Path) -> None:
+    """A dense layer's columns stay in the order of the ONNX tensor, and the integers of the input with them."""
+    weights = {"w": rng_of(1).normal(0, 0.3, (24, 3)).astype(np.float32)}
+    save(model([node("Flatten", ["x"], ["a"]), node("MatMul", ["a", "w"], ["y"])], weights, ("n", 2, 3, 4)),
+         files / "flat.onnx")  # fmt: skip
+    x = samples(50, (2, 3, 4))
+    result = tuning.quantize(files / "flat.onnx", x, "int8")
+    path = result.save(files / "flat.yaml")
+    assert "in the order in which the float model takes them." in path.read_text(encoding="utf-8").splitlines()[1]
+    made = tuning.load_model(path).network().run(result.scales[0].quantize(x.reshape(50, -1)))
+    wanted = x.reshape(50, -1) @ weights["w"]
+    error = result.scales[-1].dequantize(made).reshape(50, -1) - wanted
+    assert np.square(wanted).sum() > 1000 * np.square(error).sum()
+
+
+@SCHEMES
 def test_dead_layers_one_sample_and_extreme_scales(scheme: str) -> None:
     silent = from_layers(
         [
