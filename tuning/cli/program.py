@@ -11,7 +11,6 @@ from inspect import Parameter, Signature
 from typing import Any, NoReturn, TypeVar, get_type_hints
 
 import typer
-from pydantic import ValidationError
 from typer.core import TyperCommand
 
 from cmsisnn_x.errors import CmsisnnError
@@ -42,6 +41,8 @@ class Command(TyperCommand):
 
 def _refusal(problem: typer.BadParameter) -> str:
     """What an option takes and what it got: typer shows what its validator says, which may leave out both."""
+    from pydantic import ValidationError
+
     name = max(problem.param.opts, key=len) if problem.param is not None else "options"
     if not isinstance(problem.__cause__, ValidationError):
         return f"{name}: {problem.message}"
