@@ -169,7 +169,7 @@ def print_affine_table(out: Console, result: AffineQuantized) -> None:
         f"{result.network.order}"
     )
     numbers = ("weight scales", "out scale", "zero point", "SNR dB", "saturated")
-    table = make_table("layer", "op", *numbers, right=numbers)
+    table = make_table("layer", "op", *numbers, right=numbers, spare=("weight scales", "op"))
     for row in result.report:
         table.add_row(
             row.name,

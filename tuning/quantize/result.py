@@ -237,7 +237,8 @@ def print_table(out: Console, result: Quantized) -> None:
         f"round(x * 2**{reference.input_fraction}), {result.network.order}"
     )
     numbers = ("bias_shift", "out_shift", "SNR dB", "saturated")
-    table = make_table("layer", "op", "in", "weights", "bias", "out", *numbers, right=numbers)
+    spare = ("bias_shift", "out_shift", "op")
+    table = make_table("layer", "op", "in", "weights", "bias", "out", *numbers, right=numbers, spare=spare)
     for row in result.report:
         table.add_row(
             row.name,
