@@ -97,7 +97,7 @@ def test_names_of_a_file_end_no_comment(compiler: str, plans: dict[str, Plan], t
     tuning.emit(plan, tmp_path / "fw")
     for file in ("two_outputs.h", "two_outputs_config.h", "README.md"):
         assert (tmp_path / "fw" / file).read_text(encoding="ascii").replace("\n", "").isprintable()
-    flags = (*WARNINGS, "-Wcomment", "-trigraphs", "-O0", "-I", tmp_path / "fw")
+    flags = (*WARNINGS, "-Wcomment", "-trigraphs", "-O1", "-I", tmp_path / "fw")
     assert compile_for("cortex-m4", compiler, *flags, "-c", tmp_path / "fw/two_outputs.c", "-o", tmp_path / "o") == ""
 
 
