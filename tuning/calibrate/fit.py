@@ -25,7 +25,7 @@ from cmsisnn_x.layers import Layer
 from cmsisnn_x.steps import Step
 from cmsisnn_x.variant import Variant
 
-from ..cost import estimate_space, fitted, ops
+from ..cost import estimate_space, fitted, is_guess, ops
 from ..cost.fitted import Coefficients, Sizes
 from ..cost.neighbours import Neighbours
 from ..measure.bench import Bench
@@ -38,10 +38,14 @@ __all__ = ["Sample", "calibrate", "confirm", "fit", "grid", "judge", "make_layer
 SPREAD = {"kind": 0.6, "lowering": 0.8, "group": 0.3, "family": 0.4}
 """How far factors lie from those of the next wider fit, as a standard deviation; the widest from the mix."""
 ENOUGH = 10
-"""Runs of a family at which its spread holds: it grows with the square root of their number."""
+"""Runs of a family at which its spread holds: it grows with the square root of their number; of a group up to it."""
 LEAST = 0.5
 """What such a factor is at least: no part is free. Parts that a wider fit had made nearly free stayed so in lowerings
 where they weigh most.
+"""
+MOST = 3.0
+"""Times what all of a kind have that factors of groups and families are at most: where all layers of a group are small,
+a part that runs once in each took all that they cost, and was far too dear on large ones.
 """
 NOISE, LEAST_NOISE = 0.05, 0.005
 """Relative error that a fit takes for granted: at first, and of the best groups."""
@@ -52,9 +56,10 @@ ENOUGH_SIZES = 16
 """Runs of a family from which on the spread of its code and its deepest stack are known by themselves."""
 NEAR = 1.25
 """Variants that take up to so many times the cycles of the fastest: those that a plan chooses among."""
-BOUND, MARGIN = 0.985, 1.15
-"""Of the errors of such variants on held-out layers the quantile, and how much further a printed bound lies: layers of
-other networks are not drawn from the same hat.
+BOUND, FEW, LEAST_BOUND, LEAST_OF_PRODUCTS = 0.97, 4.0, 0.05, 0.10
+"""A printed bound is this quantile of the errors of such variants on held-out layers, times one and so much by the
+square root of their number, and at least so much, with weights more, as a few short layers are always written out
+otherwise: set by one half of them, it holds for 97 % of the other.
 """
 
 
@@ -100,7 +105,7 @@ def calibrate(
     chosen = list(layers or grid())
     fitted_on = alike or bench
     samples = emulate(fitted_on, to_fit(chosen, fitted_on.target), report)
-    found = coefficients(samples, target, bench.toolchain.version, cflags)
+    found = coefficients(samples, target, bench.toolchain.version, cflags, before)
     if before is not None:
         found = found.over(before)
     sets = held_out if held_out is not None else {"unseen": unseen(), "confirm": confirm()}
@@ -122,10 +127,14 @@ def calibrate(
 
 
 def coefficients(
-    samples: Sequence[Sample], target: Target, compiler: str = "", cflags: Sequence[str] = ()
+    samples: Sequence[Sample],
+    target: Target,
+    compiler: str = "",
+    cflags: Sequence[str] = (),
+    before: Coefficients | None = None,
 ) -> Coefficients:
-    """Everything that samples of one core tell; errors are left open."""
-    families, groups = fit(samples, target)
+    """Everything that samples of one core tell; errors are left open. Of twins without a sample `before` tells."""
+    families, groups = fit(samples, target, before)
     left = ((s.layer, _family(s.layer, s.variant, target), s) for s in samples)
     neighbours = Neighbours.of((layer, name, s.cycles / _cycles(families[name], s, target)) for layer, name, s in left)
     of_family: dict[str, list[Sample]] = defaultdict(list)
@@ -179,7 +188,9 @@ def _sizes(samples: Sequence[Sample], target: Target) -> tuple[dict[str, Sizes],
     return sizes, near
 
 
-def fit(samples: Sequence[Sample], target: Target) -> tuple[dict[str, tuple[float, ...]], dict[str, tuple[float, ...]]]:
+def fit(
+    samples: Sequence[Sample], target: Target, stored: Coefficients | None = None
+) -> tuple[dict[str, tuple[float, ...]], dict[str, tuple[float, ...]]]:
     """Coefficients of every family, and of every group of them the factors on the instruction mix.
 
     From the widest group to the family, factors that make the relative errors small are sought near those of the wider
@@ -192,7 +203,7 @@ def fit(samples: Sequence[Sample], target: Target) -> tuple[dict[str, tuple[floa
     groups: dict[str, tuple[float, ...]] = {}
     # Kernels with zero points start from what was fitted for their twins.
     for _, each in sorted(of_kind.items(), key=lambda item: item[1][0].layer.type.is_affine):
-        _fit_kind(each, target, families, groups)
+        _fit_kind(each, target, families, groups, stored or Coefficients(target.core))
     return families, groups
 
 
@@ -201,10 +212,11 @@ def _fit_kind(
     target: Target,
     families: dict[str, tuple[float, ...]],
     groups: dict[str, tuple[float, ...]],
+    stored: Coefficients,
 ) -> None:
     """Fit the samples of one operation and its types."""
     cycles = np.array([s.cycles for s in samples], float)
-    before = Coefficients(target.core, families=dict(families), groups=dict(groups))
+    before = Coefficients(target.core, families={**stored.families, **families}, groups={**stored.groups, **groups})
     prices = np.array([fitted.prior(s.layer, s.variant, before, target.features, target.timing) for s in samples])
     shares = np.concatenate([_count(s, target) for s in samples]) * prices / cycles[:, None]
     names = [_family(s.layer, s.variant, target) for s in samples]
@@ -224,9 +236,13 @@ def _fit_kind(
         for level, step in enumerate(SPREAD):
             for name, at in _rows([line[level] for line in lines]).items():
                 # The compiler's code for one family is its own, most of all on cores without assembly.
-                spread = SPREAD[step] * (np.sqrt(len(at) / ENOUGH) if step == "family" else 1.0)
+                known_by = float(np.sqrt(len(at) / ENOUGH))
+                spread = SPREAD[step] * (known_by if step == "family" else min(known_by, 1.0))
                 ratio = _ratios(shares[at] * factors[at], weights[at] * trust[at] / noise[at], spread, LEAST)
                 factors[at] *= ratio
+                if step == "kind":
+                    most = MOST * factors
+                factors[at] = np.minimum(factors[at], most[at])
                 known[name] = factors[at[0]]
         wrong = np.abs((shares * factors).sum(axis=1) - 1)
         for at in _rows([line[2] for line in lines]).values():
@@ -287,11 +303,13 @@ def judge(found: Coefficients, target: Target, samples: Sequence[Sample]) -> dic
         that take up to a quarter more than the fastest that was emulated; ``choice_...`` over the estimate's first
         choice of each layer, and ``regret_...``: what that choice takes beyond the fastest; ``bound``: what is
         printed as the worst; ``runs`` and ``layers``. Convolutions that take in their pooling are a kind of their own,
-        ``fused``.
+        ``fused``; what is a guess is left out.
     """
     kinds: dict[str, dict[tuple[Any, ...], list[Sample]]] = {}
     for sample in samples:
         layer = sample.layer
+        if is_guess(layer):
+            continue
         kind = f"{layer.op} {layer.dtype}"
         if layer.weights_dtype not in (None, layer.dtype):
             kind += f" {layer.weights_dtype}"
@@ -322,7 +340,8 @@ def _judge_kind(found: Coefficients, target: Target, layers: Sequence[Sequence[S
     figures: dict[str, float] = {"median": np.median(every), "p90": np.quantile(every, 0.9), "worst": max(every)}
     for name, values in (("near", near), ("choice", choices), ("regret", regrets)):
         figures |= {f"{name}_median": np.median(values), f"{name}_worst": max(values)}
-    figures["bound"] = max(np.ceil(100 * MARGIN * np.quantile(near, BOUND)) / 100, 0.01)
+    least = LEAST_OF_PRODUCTS if layers[0][0].layer.row.is_weighted else LEAST_BOUND
+    figures["bound"] = max(np.ceil(100 * (1 + FEW / len(layers) ** 0.5) * np.quantile(near, BOUND)) / 100, least)
     rounded = {name: round(float(value), 4) for name, value in figures.items()}
     return {**rounded, "layers": len(layers), "runs": len(every)}
 

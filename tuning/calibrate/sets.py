@@ -13,8 +13,10 @@ from .drawn import COUNTS, affine_of, drawn, pairs
 
 FITTED, UNSEEN, CONFIRMED = 1, 2, 3
 """Seeds of what is drawn: to fit, to judge a fit, and to judge by when all else was settled."""
+SHARE = 3.5
+"""How many layers are drawn to fit, by the numbers of a set."""
 HELD_OUT = 0.35
-"""How many layers a set to judge by has of those that are drawn to fit."""
+"""How many layers a set to judge by has, by the same numbers."""
 SOME = 3
 """Each how many-th layer of the grid is fitted with zero points too."""
 TYPES = ("q7", "q15", "int8")
@@ -28,7 +30,7 @@ def to_fit(dtypes: Sequence[str] = TYPES, ops: Sequence[str] = OPERATIONS) -> li
         weighted = [layer for layer in grid.grid(("q7",)) if layer.row.is_weighted]
         large = [layer for layer in weighted if layer.name.startswith(grid.LARGE)]
         twins = [affine_of(layer) for layer in (*weighted[::SOME], *large)]
-    return _of([*grid.grid(_pow2(dtypes)), *drawn(FITTED, dtypes), *twins], ops)
+    return _of([*grid.grid(_pow2(dtypes)), *drawn(FITTED, dtypes, SHARE), *twins], ops)
 
 
 def held_out(dtypes: Sequence[str] = TYPES, ops: Sequence[str] = OPERATIONS) -> dict[str, list[Layer]]:

@@ -3,7 +3,7 @@
 compiler, no I/O.
 """
 
-from .estimate import estimate, estimate_space, expected_error
+from .estimate import estimate, estimate_space, expected_error, is_guess
 from .table import TERMS, Estimate, Estimates
 
-__all__ = ["TERMS", "Estimate", "Estimates", "estimate", "estimate_space", "expected_error"]
+__all__ = ["TERMS", "Estimate", "Estimates", "estimate", "estimate_space", "expected_error", "is_guess"]

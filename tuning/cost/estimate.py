@@ -117,6 +117,11 @@ def expected_error(op: str, target: Target, dtype: str = "q7") -> tuple[float, f
     return (found["near_median"], found["bound"]) if found else None
 
 
+def is_guess(layer: Layer) -> bool:
+    """Whether nothing can be said of the error: of pools of one element the compiler makes a copy, or a loop."""
+    return layer.row.is_windowed and not layer.row.is_weighted and layer.kernel == (1, 1)
+
+
 def _coefficients(
     layer: Layer, families: Mapping[str, Variant | None], target: Target, found: fitted.Coefficients
 ) -> np.ndarray:

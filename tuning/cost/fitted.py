@@ -19,9 +19,9 @@ from cmsisnn_x.isa import Features
 from cmsisnn_x.layers import Layer
 from cmsisnn_x.variant import Variant
 
-from .neighbours import Neighbours
+from .neighbours import Neighbours, group_of
 from .op_cost import Timing
-from .ops import cost_of, has_twin, price, twin_of
+from .ops import cost_of, has_twin, is_twins_code, price, twin_of
 
 SCHEMA = "coefficients-4"
 NOT_IN_FAMILY = ("im2col_cols",)
@@ -119,7 +119,8 @@ def families(layer: Layer, variants: Sequence[Variant | None], features: Feature
     """`family` of each of many variants of one layer."""
     op = cost_of(layer)
     is_byte = layer.type.is_affine and layer.type.bits == 8  # unsigned ones become signed at the border
-    head = f"{layer.op} {'int8' if is_byte else layer.dtype} {layer.weights_dtype or '-'}"
+    dtype = twin_of(layer).dtype if is_twins_code(layer) else "int8" if is_byte else layer.dtype
+    head = f"{layer.op} {dtype} {layer.weights_dtype or '-'}"
     compiled = [op.as_compiled(layer, variant) for variant in variants]
     return [f"{head}{knobs_of(variant)}{op.sizes(layer, variant, features)}" for variant in compiled]
 
@@ -147,7 +148,7 @@ def ancestors(name: str) -> tuple[str, str, str]:
     >>> ancestors("conv2d q7 q7 unroll=4 block_rows=2 block_cols=2 lowering=direct weight_layout=interleaved")
     ('conv2d q7 q7 lowering=direct weight_layout=interleaved', 'conv2d q7 q7 lowering=direct *', 'conv2d q7 q7 **')
     """
-    group = re.sub(r" (unroll|block_rows|block_cols|kernel|stride)=\w+", "", name)
+    group = group_of(name)
     return group, re.sub(r" (weight_layout|rescale|cut)=\w+", "", group) + " *", " ".join(name.split()[:3]) + " **"
 
 

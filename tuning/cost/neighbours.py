@@ -8,11 +8,13 @@ sizes on a logarithmic scale (Nadaraya-Watson), with `PRIOR` runs on which nothi
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import log2, prod
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,6 +23,10 @@ from cmsisnn_x.layers import Layer
 SCALE = 0.3
 """Squared distance at which a run weighs a third."""
 PRIOR = 0.4
+MOST = 0.5
+"""Of a mean logarithm: nothing is corrected further, whatever lies near."""
+RELATED = 0.3
+"""What a run of another family of the same group weighs: what differs in blocking and unrolling alone is alike."""
 WRITTEN_OUT = 100
 """Products of an output row and channel up to which GCC writes them all out; found by trying widths."""
 Place = tuple[float, ...]
@@ -77,6 +83,13 @@ def _of_rows(layer: Layer) -> Iterable[float]:
     return 0.7 * log2(size), 0.7 * log2(out), 0.5 * (size % 4 == 0), 0.5 * (size % 2), 0.4 * (out % 4), 0.5 * (out == 1)
 
 
+def _of_sums(layer: Layer) -> Iterable[float]:
+    """Means over rows."""
+    channels = layer.output_shape[-1]
+    rows = prod(layer.input_shape) // channels
+    return log2(rows), 0.5 * log2(channels), 0.5 * (rows % 2), 0.5 * (channels % 4 == 0)
+
+
 def _of_elements(layer: Layer) -> Iterable[float]:
     size, channels = prod(layer.output_shape), layer.output_shape[-1]
     return 1.5 * log2(size), 0.5 * (size % 4 == 0), 0.5 * (channels % 4 == 0), 0.3 * log2(channels)
@@ -88,7 +101,13 @@ _PLACES: dict[str, Callable[[Layer], Iterable[float]]] = {
     "max_pool2d": _of_windows,
     "avg_pool2d": _of_windows,
     "fully_connected": _of_rows,
+    "mean": _of_sums,
 }
+
+
+def group_of(family: str) -> str:
+    """What families have in common that differ in blocking, unrolling and windows alone."""
+    return re.sub(r" (unroll|block_rows|block_cols|kernel|stride)=\w+", "", family)
 
 
 def place(layer: Layer) -> Place:
@@ -141,37 +160,57 @@ class Neighbours:
         return Neighbours({op: tuple(known) for op, known in places.items()}, left)
 
     @cached_property
-    def _tables(self) -> dict[str, tuple[np.ndarray, dict[str, int], np.ndarray, np.ndarray]]:
-        """Of each operation coordinates; the row of each family; what was left over, and where there was a run, layer
-        by layer.
-        """
-        found = {}
-        for op, places in self.places.items():
-            names = [family for family in self.left if family.split(" ", 1)[0] == op]
-            values = np.zeros((len(names) + 1, len(places)))
-            present = np.zeros_like(values)
-            for row, family in enumerate(names):
-                flat = self.left[family]
-                at = list(flat[::2])
-                values[row, at] = np.array(flat[1::2]) / 1000
-                present[row, at] = 1
-            found[op] = np.array(places), {name: row for row, name in enumerate(names)}, values, present
-        return found
+    def _tables(self) -> dict[str, _Table]:
+        return {op: self._table_of(op, places) for op, places in self.places.items()}
+
+    def _table_of(self, op: str, places: Sequence[Place]) -> _Table:
+        names = [family for family in self.left if family.split(" ", 1)[0] == op]
+        groups = {group: row for row, group in enumerate(dict.fromkeys(map(group_of, names)))}
+        values = np.zeros((len(names) + 1, len(places)))  # the last row stands for families that were not seen
+        present = np.zeros_like(values)
+        of_group = np.zeros((2, len(groups) + 1, len(places)))
+        for row, family in enumerate(names):
+            flat = self.left[family]
+            at = list(flat[::2])
+            values[row, at] = np.array(flat[1::2]) / 1000
+            present[row, at] = 1
+            of_group[:, groups[group_of(family)]] += values[row], present[row]
+        rows = {name: row for row, name in enumerate(names)}
+        return _Table(np.array(places), rows, groups, values, present, of_group)
 
     def factors(self, layer: Layer, families: Sequence[str]) -> np.ndarray:
         """Factors on what was fitted for `families`; 1 where no layer near was seen."""
         if layer.op not in self.places:
             return np.ones(len(families))
-        places, rows, values, present = self._tables[layer.op]
-        weights = np.exp(-((places - place(layer)) ** 2).sum(axis=1) / SCALE)
-        at = [rows.get(family, len(rows)) for family in families]
-        mean = (values @ weights) / (PRIOR + present @ weights)
-        return np.exp(mean[at])
+        table = self._tables[layer.op]
+        weights = np.exp(-((table.places - place(layer)) ** 2).sum(axis=1) / SCALE)
+        return np.exp(table.mean(families, weights))
 
     def without(self, layer: Layer, family: str) -> float:
         """The logarithm of the factor on `family` that all layers but `layer` itself tell."""
-        places, rows, values, present = self._tables[layer.op]
-        weights = np.exp(-((places - (own := place(layer))) ** 2).sum(axis=1) / SCALE)
-        weights[(places == own).all(axis=1)] = 0
-        row = rows[family]
-        return float(values[row] @ weights / (PRIOR + present[row] @ weights))
+        table = self._tables[layer.op]
+        weights = np.exp(-((table.places - (own := place(layer))) ** 2).sum(axis=1) / SCALE)
+        weights[(table.places == own).all(axis=1)] = 0
+        return float(table.mean([family], weights)[0])
+
+
+class _Table(NamedTuple):
+    """Of an operation the coordinates of layers; rows of families and of groups; what was left over, and where there
+    was a run, by family and layer; the same summed by group.
+    """
+
+    places: np.ndarray
+    rows: Mapping[str, int]
+    groups: Mapping[str, int]
+    values: np.ndarray
+    present: np.ndarray
+    of_group: np.ndarray
+
+    def mean(self, families: Sequence[str], weights: np.ndarray) -> np.ndarray:
+        """Of what was left over, by weights of layers: a family's own runs, and those of its group for less."""
+        at = [self.rows.get(family, len(self.rows)) for family in families]
+        near = [self.groups.get(group_of(family), len(self.groups)) for family in families]
+        own, runs = (self.values @ weights)[at], (self.present @ weights)[at]
+        all_values, all_runs = (self.of_group @ weights)[:, near]
+        own, runs = own + RELATED * (all_values - own), runs + RELATED * (all_runs - runs)
+        return np.clip(own / (PRIOR + runs), -MOST, MOST)

@@ -6,7 +6,8 @@ from __future__ import annotations
 import re
 import tempfile
 import zlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from cmsisnn_x.layers import Layer
 from cmsisnn_x.operands import operands_of
 from cmsisnn_x.steps import Step
 
+from ..emulate.elf import Symbol
 from ..emulate.emulator import Emulator
 from ..emulate.toolchain import Kind, find_toolchain
 from ..target import Target
@@ -27,7 +29,7 @@ from ..target import Target
 class Evaluation:
     """What one call of a layer's function cost.
 
-    `code_bytes` is the size of the function with everything that was inlined into it, constants of its own included;
+    `code_bytes` is the size of the function with all that it was made of, constants of its own included;
     `output` is what it wrote for the input that `draw_inputs` gives, `reuse` is `Trace.reuse`.
     """
 
@@ -93,17 +95,31 @@ def evaluate_many(
         elf = Path(name) / "candidates.elf"
         toolchain.build(sources, elf, core, cflags=cflags, include=[Path(cmsisnn_x.get_include())])
         emulator = Emulator(elf, target)
+    sizes = code_sizes(emulator.image.functions)
     found = []
     for index, step in enumerate(steps):
         emulator.reset()
         inputs = [emulator.buffer(values) for values in draw_inputs(step.lead)]
         output = emulator.buffer(step.last.output_bytes)
         trace = emulator.call(f"candidate{index}", [*inputs, output])
-        # What the compiler kept out of line belongs to it: its helpers are called after it.
-        own = re.compile(rf"candidate{index}(_\w+)?(\.\w+)*")
-        size = sum(function.size for function in emulator.image.functions if own.fullmatch(function.name))
-        written = emulator.read(output)
-        found.append(Evaluation(step, trace.instructions, trace.cycles, size, trace.stack_bytes, written, trace.reuse))
+        figures = trace.instructions, trace.cycles, sizes[index], trace.stack_bytes
+        found.append(Evaluation(step, *figures, emulator.read(output), trace.reuse))
+    return found
+
+
+def code_sizes(functions: Iterable[Symbol]) -> Counter[int]:
+    """Bytes of code by candidate. What the compiler kept out of line belongs to it: helpers named after it, and static
+    functions of the headers, which lie before the function of their unit that calls them.
+    """
+    found: Counter[int] = Counter()
+    before = 0
+    for function in sorted(functions, key=lambda function: function.address):
+        own = re.fullmatch(r"candidate(\d+)(_\w+)?(\.\w+)*", function.name)
+        if own:
+            found[int(own[1])] += function.size + before
+            before = 0
+        elif function.name.startswith("cxn_"):
+            before += function.size
     return found
 
 

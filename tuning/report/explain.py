@@ -17,7 +17,7 @@ from cmsisnn_x.variant import Variant
 from ..base import yaml_file
 from ..base.errors import OptionError
 from ..base.options import Memory
-from ..cost import Estimates, estimate_space, expected_error
+from ..cost import Estimates, estimate_space, expected_error, is_guess
 from ..plan import LayerPlan, Plan
 from ..plan.problem import Problem
 from ..search.space import Place, SearchSpace, places, search_space
@@ -229,7 +229,7 @@ def error_bar(plan: Plan, item: LayerPlan) -> tuple[float, float] | None:
 
     None where that is not known, and for emulated cycles, which have none.
     """
-    if item.emulated_cycles is not None:
+    if item.emulated_cycles is not None or is_guess(item.layer):
         return None
     return expected_error(item.layer.op, plan.target, _types(item))
 

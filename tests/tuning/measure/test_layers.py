@@ -12,8 +12,9 @@ from cmsisnn_x.steps import Step
 from helpers.plans import chain, make_plan
 from tuning.cost import estimate
 from tuning.emulate import ToolchainError, find_toolchain
+from tuning.emulate.elf import Symbol
 from tuning.measure import folder
-from tuning.measure.layers import evaluate, evaluate_many
+from tuning.measure.layers import code_sizes, evaluate, evaluate_many
 from tuning.model import with_layers
 
 pytestmark = pytest.mark.emulated
@@ -93,3 +94,12 @@ def test_a_plan_for_a_board_has_the_cycles_that_verification_finds(tmp_path):
     planned = sum(layer.cycles for layer in plan.layers)
     assert sum(layer.cycles for layer in verified.layers) == pytest.approx(planned, rel=0.05)  # code lies elsewhere
     assert sum(verified.trace.added.values()) > 0.15 * planned
+
+
+def test_code_has_the_static_functions_of_headers():
+    def at(name, address, size):
+        return Symbol(name, address, size, "STT_FUNC")
+
+    functions = [at("candidate0", 20, 4), at("cxn_fill", 0, 8), at("candidate0_kernel", 8, 10)]
+    functions += [at("cxn_divide.constprop.0", 30, 6), at("candidate1_kernel.isra.0", 40, 7), at("main", 60, 9)]
+    assert code_sizes(functions) == {0: 22, 1: 13}

@@ -22,9 +22,11 @@ from .convolution import CONVOLVE
 from .dense import FULLY_CONNECTED
 from .depthwise import DEPTHWISE_CONVOLVE
 from .pooling import POOL
-from .twins import EPILOGUES, has_twin, twin_of, twinned
+from .twins import EPILOGUES, has_twin, is_twins_code, twin_of, twinned
 
-__all__ = ["AFFINE", "OPS", "as_compiled", "cost_of", "count", "has_twin", "parts_of", "price", "twin_of"]
+__all__ = [
+    "AFFINE", "OPS", "as_compiled", "cost_of", "count", "has_twin", "is_twins_code", "parts_of", "price", "twin_of",
+]  # fmt: skip
 
 OPS: dict[str, OpCost] = {
     "convolve": CONVOLVE,

@@ -260,8 +260,9 @@ def _as_compiled(layer: Layer, variant: Variant | None) -> Variant | None:
 
 
 def _sizes(layer: Layer, variant: Variant | None, features: Features) -> str:
-    """Windows, which are unrolled."""
-    return f" kernel={layer.kernel[0]}x{layer.kernel[1]} stride={layer.stride[0]}x{layer.stride[1]}"
+    """Windows, which are unrolled; images of one column, whose loops over pixels turn once."""
+    windows = f" kernel={layer.kernel[0]}x{layer.kernel[1]} stride={layer.stride[0]}x{layer.stride[1]}"
+    return windows + (" width=1" if layer.output_image[1] == 1 else "")
 
 
 def _rank(variant: Variant, features: Features) -> str:

@@ -14,7 +14,7 @@ from ..loops import Counts, loop_turns, taps_inside, without_knobs
 from ..op_cost import OpCost, Timing, Variants
 
 PARTS = {
-    "elements": "multiply_accumulate",  # loads in columns that neighbouring windows share
+    "elements": "multiply_accumulate",  # loads in columns that neighbouring windows share, or in windows written out
     "columns": "multiply_accumulate",  # such columns
     "joins": "multiply_accumulate",  # columns put together
     "taps": "multiply_accumulate",  # in-image elements of windows that are walked one by one
@@ -73,13 +73,23 @@ def _windows(layer: Layer, features: Features) -> Counts:
     if layer.python_op == "avg_pool":
         lanes = 1 if groups == layer.image[2] else 4 // layer.numpy_dtype.itemsize
         counts["averages"] = out_h * out_w * groups * lanes
+    taps, windows = int(in_rows.sum() * walked.sum()) * groups, out_h * len(walked) * groups
+    if not slides and _written_out(layer):
+        return counts | {"elements": taps, "columns": windows, "outputs": windows, "singles": out_h * len(walked)}
     counts |= {
-        "taps": int(in_rows.sum() * walked.sum()) * groups,
-        "windows": out_h * len(walked) * groups,
+        "taps": taps,
+        "windows": windows,
         "lines": int(in_rows.sum()) * len(walked) * groups,
         "singles": out_h * len(walked),
     }
+    if not slides and layer.kernel[0] == 1 and not _clips(layer):  # one loop of known length
+        counts |= {"elements": taps, "taps": 0, "lines": 0, "turns": taps // 2}
     return counts
+
+
+def _written_out(layer: Layer) -> bool:
+    """Whether both loops over a walked window have a known length, and are written out."""
+    return layer.kernel[0] * layer.kernel[1] <= WRITTEN_OUT and not _clips(layer)
 
 
 def lane_groups(layer: Layer, features: Features) -> int:
@@ -138,12 +148,25 @@ def _slides(layer: Layer) -> bool:
 
 
 def _sizes(layer: Layer, variant: Variant | None, features: Features) -> str:
-    """How windows are gone through, which are unrolled, and whether lanes are filled."""
+    """How windows are gone through, which are unrolled, and whether lanes are filled. Windows that are walked have
+    loops of known length where the image clips none; a single window in a row has no loop over windows, and of windows
+    of one element the compiler may make a copy.
+    """
     lanes = " lanes=1" if lane_groups(layer, features) == layer.image[2] else ""
     walk = "short" if layer.kernel[0] * layer.kernel[1] <= WRITTEN_OUT else "walk"
     (kernel_h, kernel_w), (stride_y, stride_x) = layer.kernel, layer.stride
-    windows = f"{'slide' if _slides(layer) else walk} kernel={kernel_h}x{kernel_w} stride={stride_y}x{stride_x}"
-    return f" windows={windows}{lanes}"
+    if walk == "walk" and not _clips(layer):
+        walk = "line" if kernel_h == 1 else "column" if kernel_w == 1 else walk
+    how = "copy" if layer.kernel == (1, 1) else "slide" if _slides(layer) else walk
+    windows = f"{how} kernel={kernel_h}x{kernel_w} stride={stride_y}x{stride_x}"
+    clipped = " clipped=1" if not _slides(layer) and _clips(layer) else ""
+    return f" windows={windows}{lanes}{clipped}{' width=1' if layer.output_image[1] == 1 else ''}"
+
+
+def _clips(layer: Layer) -> bool:
+    """Whether the image clips some window."""
+    sides = zip(layer.image, layer.output_image, layer.kernel, layer.stride, layer.padding, strict=False)
+    return any(before > 0 or (out - 1) * stride + kernel > size for size, out, kernel, stride, (before, _) in sides)
 
 
 POOL = OpCost(PARTS, count, price, sizes=_sizes)

@@ -12,13 +12,16 @@ from functools import lru_cache
 import numpy as np
 
 from cmsisnn_x.channels import channels_of
-from cmsisnn_x.isa import Features
+from cmsisnn_x.isa import Features, Isa
 from cmsisnn_x.layers import Layer
 from cmsisnn_x.variant import Variant
 
+from ..instructions import Cycles
 from ..op_cost import OpCost, Timing, Variants
 from .affine import more_cycles
 
+CUT_INSTRUCTIONS = 6
+"""Of an output that is cut to less than its type holds, where one instruction saturates else: compared twice."""
 RECORD_BYTES = 12
 """Of a channel: where its sums start, its multiplier, its shift."""
 EPILOGUES: dict[str, dict[str, float]] = {
@@ -63,9 +66,17 @@ def is_single(layer: Layer) -> bool:
 
 def _ends(layer: Layer) -> str:
     """How outputs are made, for the name of a family: rounded once, cut to less than their type holds."""
+    return f"{' rescale=single' if is_single(layer) else ''}{' cut=1' if _is_cut(layer) else ''}"
+
+
+def is_twins_code(layer: Layer) -> bool:
+    """Whether the compiled kernel is the twin's own: the largest of bytes, all of which fit."""
+    return has_twin(layer) and layer.python_op == "max_pool" and not _is_cut(layer)
+
+
+def _is_cut(layer: Layer) -> bool:
     scheme = layer.scheme
-    cut = scheme is not None and (scheme.low, scheme.high) != (layer.type.low, layer.type.high)
-    return f"{' rescale=single' if is_single(layer) else ''}{' cut=1' if cut else ''}"
+    return scheme is not None and (scheme.low, scheme.high) != (layer.type.low, layer.type.high)
 
 
 def twinned(op: OpCost, epilogue: Mapping[str, float]) -> OpCost:
@@ -78,7 +89,11 @@ def twinned(op: OpCost, epilogue: Mapping[str, float]) -> OpCost:
         twin = op.price(twin_of(layer), variant, features, timing)
         by_four = layer.op == "conv2d" and variant is not None and variant.block_cols == 4
         more = more_cycles(features, timing, is_single=is_single(layer), by_four=by_four)
+        if _is_cut(layer) and features.isa >= Isa.DSP:
+            more += CUT_INSTRUCTIONS * Cycles.of(timing, features).alu
         ends = dict(epilogue)
+        if is_twins_code(layer):
+            ends = {}
         if "pair_blocks" in ends:
             compiled = op.as_compiled(twin_of(layer), variant)
             ends["blocks"] = compiled.block_rows if compiled is not None else 1
