@@ -159,7 +159,8 @@ REFUSED: dict[str, tuple[Callable[[], Case], str]] = {
         lambda: chain(130, "CONV_2D", SHARED, options=REACH, shape=(1, 1, 1, 1500)), "bytes of constants in all"
     ),
     "weights that a hundred turn": (
-        lambda: chain(150, "DEPTHWISE_CONV_2D", DEPTHS, options=REACH, shape=(1, 1, 1, 8)), "bytes of constants in all"
+        lambda: chain(150, "DEPTHWISE_CONV_2D", DEPTHS, options=REACH | {"depth_multiplier": 1}, shape=(1, 1, 1, 8)),
+        "bytes of constants in all",
     ),
     # Many.
     "10,001 operators": (
