@@ -266,7 +266,7 @@ class Walk:
             raise Refused(f"its input {name!r} is a constant")
         raise Refused(
             f"its input {name!r} is float: expected QuantizeLinear and DequantizeLinear in front of it "
-            "(quantize_static with QuantFormat.QDQ puts them there; leave no operator out of op_types_to_quantize)"
+            "(quantize_static with QuantFormat.QDQ puts them there, but around some: Sub, Max, Min)"
         )
 
     def input(self, node: Node, place: int = 0) -> Stored:

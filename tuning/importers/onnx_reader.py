@@ -289,7 +289,10 @@ class _Operators(Windows):
     def on_Pad(self, node: Node, flow: Flow) -> Flow:
         rank = flow.order.ndim + 1
         mode = node.attributes.get("mode", "constant")
-        value = float(self.constant(node, 2, "value")) if self.has(node, 2) else float(node.attributes.get("value", 0))
+        given = self.constant(node, 2, "value") if self.has(node, 2) else np.asarray(node.attributes.get("value", 0))
+        if given.size != 1:
+            raise self.unsupported(node, f"expected one value, got {given.size}")
+        value = float(given.reshape(-1)[0])
         if mode != "constant" or value != 0:
             raise self.unsupported(node, f"expected zeros around the image, got mode {mode!r} and value {value:g}")
         amounts = self.numbers(node, "pads", 1) or []

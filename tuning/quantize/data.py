@@ -92,6 +92,21 @@ def make_data(x: np.ndarray, y: np.ndarray | None = None, name: str = "calibrati
     return Data(x, None if y is None else _labels(np.asarray(y), len(x), name), name)
 
 
+FEW = 10
+"""Samples that are too few to know ranges by."""
+
+
+def doubts(x: np.ndarray) -> list[str]:
+    """What makes ranges that are found on calibration inputs worth little."""
+    found = []
+    if x.min() == x.max():
+        found.append(f"every calibration input is {x.flat[0]:g}: nothing is known of the ranges of real ones")
+    elif len(x) < FEW:
+        count = "one sample" if len(x) == 1 else f"{len(x)} samples"
+        found.append(f"{count} of calibration data: other inputs may saturate; take some hundred")
+    return found
+
+
 def _labels(y: np.ndarray, count: int, name: str) -> np.ndarray:
     expected = f"expected {count} class numbers, one per sample, or one-hot rows"
     if y.ndim == 2 and y.shape[1] == 1:

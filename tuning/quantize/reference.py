@@ -87,8 +87,8 @@ def channels_last(x: np.ndarray, input_shape: tuple[int, ...], layout: str, name
     source = input_shape
     if layout == "NCHW" and len(input_shape) == 3:
         source = (input_shape[2], *input_shape[:2])
-    is_vector = len(input_shape) == 1 and prod(x.shape[1:]) == input_shape[0]
-    if not is_vector and [size for size in x.shape[1:] if size != 1] != [size for size in source if size != 1]:
+    is_flat = (len(input_shape) == 1 or x.ndim == 2) and prod(x.shape[1:]) == prod(input_shape)
+    if not is_flat and [size for size in x.shape[1:] if size != 1] != [size for size in source if size != 1]:
         hint = ""
         if len(source) == 3 and x.shape[1:] == (*source[1:], source[0]):
             hint = "; transpose the data with x.transpose(0, 3, 1, 2)"

@@ -252,6 +252,16 @@ def test_a_padded_image_is_pooled_behind_a_relu() -> None:
         load_onnx(model([nodes[0], node("Pad", ["a"], ["p"], pads=[0, 0, 1, 1, 0, 0, 1, 1]), nodes[3]], CONV, opset=10))
 
 
+@pytest.mark.parametrize("shape", [(), (1,)])
+def test_the_value_of_a_pad_may_have_an_axis(shape: tuple[int, ...]) -> None:
+    nodes = [node("Pad", ["x", "pads", "value"], ["p"]), node("Conv", ["p", "w", "b"], ["y"])]
+    around = {"pads": np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64), "value": np.zeros(shape, np.float32)}
+    check(model(nodes, CONV | around), ["conv2d"])
+    around["value"] = np.zeros(2, np.float32)
+    with pytest.raises(ModelError, match="expected one value, got 2"):
+        load_onnx(model(nodes, CONV | around))
+
+
 def test_one_dimensional_convolutions() -> None:
     nodes = [
         node("Conv", ["x", "w", "b"], ["a"], pads=[2, 1], strides=[2]),

@@ -22,6 +22,7 @@ from tuning.quantize import Data, evaluate, load_data, load_reference, quantizer
 from tuning.quantize.formats import fitting_fraction, spell, to_integers
 from tuning.quantize.forward import run
 from tuning.quantize.quantizer import ACCUMULATOR_MAX, quantize_network, worst_accumulator
+from tuning.quantize.reference import channels_last
 from tuning.quantize.rewrites import equalised, fold_clips, fold_softmax
 
 RNG = np.random.default_rng(3)
@@ -615,3 +616,25 @@ def test_evaluate_equals_the_calibrations_own_figures() -> None:
     result = tuning.quantize(layers, data, input_shape=INPUT)
     found = evaluate(result, data)
     assert found == {"samples": 100, "accuracy": result.accuracy, "agreement": result.agreement}
+
+
+@pytest.mark.parametrize("scheme", ["q7", "int8"])
+def test_calibration_data_that_tell_nothing_are_said(scheme: str) -> None:
+    layers = [{"op": "fully_connected", "weights": np.eye(4), "bias": np.zeros(4)}]
+    rng = np.random.default_rng(0)
+    for x, note in (
+        (np.zeros((50, 4)), "every calibration input is 0"),
+        (rng.normal(size=(1, 4)), "one sample of calibration data"),
+        (rng.normal(size=(9, 4)), "9 samples of calibration data"),
+    ):
+        assert any(one.startswith(note) for one in tuning.quantize(layers, x, scheme).notes), note
+    assert not any("calibration data" in one for one in tuning.quantize(layers, rng.normal(size=(10, 4)), scheme).notes)
+
+
+def test_flat_data_are_taken_for_an_image() -> None:
+    """In the order of the float model, which may have its channels first."""
+    x = np.random.default_rng(0).normal(size=(6, 4, 3, 2))
+    given = x.transpose(0, 3, 1, 2).reshape(6, -1)
+    np.testing.assert_array_equal(channels_last(given, (4, 3, 2), "NCHW"), x)
+    with pytest.raises(OptionError, match="expected shape"):
+        channels_last(given[:, :-1], (4, 3, 2), "NCHW")
