@@ -234,6 +234,16 @@ class _Operators(Windows):
             raise self.unsupported(node, f"axis {axis} of {[self.batch, *flow.order.shape]}: expected all of a sample")
         return self.activate(node, flow, "softmax")
 
+    def on_LogSoftmax(self, node: Node, flow: Flow) -> Flow:
+        """Of the last operator, whose logarithms change no order."""
+        if self.graph.output not in node.outputs:
+            raise self.unsupported(node, "expected the end of the network, where probabilities do in its place")
+        flow = self.on_Softmax(node, flow)
+        self.notes.append(
+            f"{self.layers[-1].name}: gives the probabilities whose logarithms the float model gives: the same order"
+        )
+        return flow
+
     # -- scales and shifts -------------------------------------------------------------------------------------------
 
     def on_BatchNormalization(self, node: Node, flow: Flow) -> Flow:

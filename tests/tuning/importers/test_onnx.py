@@ -336,6 +336,19 @@ def test_softmax_axes() -> None:
         load_onnx(model([conv, node("Softmax", ["a"], ["y"], axis=1)], CONV))
 
 
+def test_logarithms_of_probabilities_at_the_end() -> None:
+    def ends_in(*nodes: onnx.NodeProto) -> onnx.ModelProto:
+        return model([node("Gemm", ["x", "w"], ["a"]), *nodes], {"w": draw(9, 4)}, ("n", 9))
+
+    RNG.bit_generator.state = START
+    judge = ends_in(node("Softmax", ["a"], ["y"], axis=1))
+    RNG.bit_generator.state = START
+    network = check(ends_in(node("LogSoftmax", ["a"], ["y"], axis=1)), ["fully_connected", "softmax"], judge=judge)
+    assert any("gives the probabilities whose logarithms" in note for note in network.notes)
+    with pytest.raises(ModelError, match=r"LogSoftmax node .*: expected the end of the network"):
+        load_onnx(ends_in(node("LogSoftmax", ["a"], ["l"], axis=1), node("Relu", ["l"], ["y"])))
+
+
 def test_fixed_batch_and_old_files_with_weights_among_the_inputs() -> None:
     nodes = [node("Flatten", ["x"], ["f"]), node("Gemm", ["f", "w"], ["y"])]
     proto = model(nodes, {"w": draw(192, 4)}, (4, 3, 8, 8))
