@@ -24,8 +24,8 @@ from .onnx_file import Node, OnnxGraph
 SUPPORTED = (
     "Conv (1-D, 2-D, depthwise, grouped), Gemm, MatMul, MaxPool, AveragePool, GlobalAveragePool, GlobalMaxPool, "
     "ReduceMean and ReduceMax over the image, Relu, Clip from 0, Max and Min as ReLU6, Sigmoid, Tanh, Softmax, "
-    "LogSoftmax at the end, BatchNormalization, Add, Sub, Mul and Div with constants, Pad, Flatten, Reshape, Transpose, Squeeze, "
-    "Unsqueeze, Identity, Dropout, Cast"
+    "LogSoftmax at the end, BatchNormalization, Add, Sub, Mul and Div with constants, Pad, Flatten, Reshape, "
+    "Transpose, Squeeze, Unsqueeze, Identity, Dropout, Cast"
 )
 
 

@@ -551,6 +551,8 @@ def test_models_of_onnx_itself(monkeypatch: pytest.MonkeyPatch) -> None:
             numpy_helper.to_array(onnx.load_tensor(path / "test_data_set_0" / f"{kind}_0.pb"))
             for kind in ("input", "output")
         )
+        if any("logarithms" in note for note in network.notes):
+            wanted = np.exp(wanted)
         assert np.abs(forward(network, x).reshape(wanted.shape) - wanted).max() < 1e-4, path.name
         equal += 1
     assert equal >= 30
