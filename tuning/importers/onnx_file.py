@@ -426,5 +426,6 @@ def branch_error(graph: OnnxGraph, tensor: str, takers: tuple[Node, ...]) -> Mod
         text += ", twice"
     return ModelError(
         f"{graph.file}: tensor {tensor!r} is used by {text}: networks must be sequential (no residual connections, "
-        "concatenations or second outputs)"
+        "concatenations or second outputs); cmsisnn-tune takes others quantised, as .tflite or by quantize_static of "
+        "ONNX Runtime"
     )

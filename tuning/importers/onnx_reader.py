@@ -152,6 +152,8 @@ class _Operators(Windows):
         if flow.pads is not None:
             flow = self.settle(flow, str(node))
         lead = flow.order.shape[:-1]
+        if flow.order.ndim == 2 and prod(lead) != 1:
+            return self.dense_over_time(node, flow, weights, bias)
         if prod(lead) != 1:
             raise self.unsupported(
                 node, f"expected one vector per sample, got {list(flow.order.shape)}; flatten in front of it"
@@ -168,6 +170,13 @@ class _Operators(Windows):
         columns[:, order] = weights
         self.add(node, "fully_connected", {}, weights=columns, bias=bias)
         return Flow(np.arange(len(bias)).reshape(*lead, -1))
+
+    def dense_over_time(self, node: Node, flow: Flow, weights: np.ndarray, bias: np.ndarray) -> Flow:
+        """A dense layer at every step of a sequence is a convolution of one step, channels first as ONNX has it."""
+        names = tuple(f"{node.outputs[0]}/{what}" for what in ("weights", "bias"))
+        self.constants.update(zip(names, (weights[:, :, None], bias), strict=True))
+        convolution = replace(node, inputs=(node.inputs[0], *names), attributes={})
+        return self.on_Conv(convolution, flow.rearranged(np.transpose)).rearranged(np.transpose)
 
     # -- windows -----------------------------------------------------------------------------------------------------
 
@@ -368,7 +377,13 @@ class _Operators(Windows):
             or len(own) == rank - 1
         ):
             raise self.unsupported(node, f"axes {axes}: expected axes of size 1, not the batch, and one to remain")
-        return self.rearrange(node, flow, lambda array: np.squeeze(array, tuple(axis - 1 for axis in own)))
+        gone = tuple(axis - 1 for axis in own)
+        if flow.pads is None:
+            return flow.rearranged(lambda array: np.squeeze(array, gone))
+        if any(flow.pads[axis] != (0, 0) for axis in gone):
+            raise self.unsupported(node, f"axes {axes}: a Pad in front of it makes them larger")
+        pads = tuple(pair for axis, pair in enumerate(flow.pads) if axis not in gone)
+        return replace(flow.rearranged(lambda array: np.squeeze(array, gone)), pads=pads)
 
     def on_Unsqueeze(self, node: Node, flow: Flow) -> Flow:
         axes = self.numbers(node, "axes", 1) or []
@@ -376,7 +391,12 @@ class _Operators(Windows):
         own = sorted(axis + rank if axis < 0 else axis for axis in axes)
         if not own or len(set(own)) != len(own) or min(own) < 1 or max(own) >= rank:
             raise self.unsupported(node, f"axes {axes}: expected new axes behind the batch")
-        return self.rearrange(node, flow, lambda array: np.expand_dims(array, tuple(axis - 1 for axis in own)))
+        new = tuple(axis - 1 for axis in own)
+        made = flow.rearranged(lambda array: np.expand_dims(array, new))
+        if flow.pads is None:
+            return made
+        left = iter(flow.pads)
+        return replace(made, pads=tuple((0, 0) if axis in new else next(left) for axis in range(made.order.ndim)))
 
     def on_Identity(self, node: Node, flow: Flow) -> Flow:
         return flow

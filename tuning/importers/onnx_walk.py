@@ -81,6 +81,7 @@ class Walk:
 
     def network(self, name: str) -> FloatNetwork:
         self.check_single_use(self.graph.input)
+        self.check_operators()
         for node in self.graph.nodes:
             self.visit(node)
         flow = self.flows.get(self.graph.output)
@@ -104,6 +105,20 @@ class Walk:
     def unsupported(self, node: Node, why: str) -> ModelError:
         return self.error(f"{node}: {why}")
 
+    def check_operators(self) -> None:
+        """All operators that nobody knows are named before anything that stands in front of them."""
+        carried = {self.graph.input}
+        unknown: dict[str, list[Node]] = {}
+        for node in self.graph.nodes:
+            if node.op != "Shape" and carried.intersection(node.inputs):
+                carried.update(node.outputs)
+                if not hasattr(self, f"on_{node.op}"):
+                    unknown.setdefault(node.op, []).append(node)
+        if unknown:
+            (first, *_), *others = unknown.values()
+            more = "".join(f", nor is {nodes[0]}" for nodes in others)
+            raise self.unsupported(first, f"the operator is not supported{more}. Supported: {SUPPORTED}")
+
     def check_single_use(self, tensor: str) -> None:
         takers = self.graph.uses.get(tensor, ())
         if len(takers) + (tensor == self.graph.output) > 1:
@@ -119,9 +134,7 @@ class Walk:
         if not carried:
             self.fold(node)
             return
-        handler: Callable[[Node, Flow], Flow] | None = getattr(self, f"on_{node.op}", None)
-        if handler is None:
-            raise self.unsupported(node, f"the operator is not supported. Supported: {SUPPORTED}")
+        handler: Callable[[Node, Flow], Flow] = getattr(self, f"on_{node.op}")
         if len(carried) > 1:
             raise self.unsupported(
                 node, f"takes two tensors that depend on the input ({carried[0]!r}, {carried[1]!r}); expected one"

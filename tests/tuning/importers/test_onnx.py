@@ -262,6 +262,48 @@ def test_the_value_of_a_pad_may_have_an_axis(shape: tuple[int, ...]) -> None:
         load_onnx(model(nodes, CONV | around))
 
 
+def test_causal_convolutions_of_keras() -> None:
+    """A Pad in front of the axis that makes an image of a sequence."""
+    nodes = [
+        node("Transpose", ["x"], ["t"], perm=[0, 2, 1]),
+        node("Pad", ["t", "pads"], ["p"]),
+        node("Unsqueeze", ["p", "axis"], ["u"]),
+        node("Conv", ["u", "w"], ["c"]),
+        node("Squeeze", ["c", "axis"], ["y"]),
+    ]
+    constants = {"w": draw(5, 3, 1, 3), "axis": np.array([2], np.int64), "pads": np.array([0, 0, 2, 0, 0, 0], np.int64)}
+    check(model(nodes, constants, ("n", 16, 3)), ["conv2d"])
+    both = {"pads": np.array([0, 0, 2, 0, 0, 0, 0, 0], np.int64), "axis": np.array([2], np.int64)}
+    padded = [node("Pad", ["x", "pads"], ["p"]), node("Squeeze", ["p", "axis"], ["y"])]
+    with pytest.raises(ModelError, match=r"Squeeze"):
+        load_onnx(model(padded, both, ("n", 3, 1, 4)))
+
+
+def test_a_dense_layer_over_time_is_a_convolution_of_one_step() -> None:
+    nodes = [
+        node("MatMul", ["x", "w"], ["a"]),
+        node("Add", ["a", "b"], ["c"]),
+        node("Relu", ["c"], ["r"]),
+        node("ReduceMean", ["r"], ["m"], axes=[1], keepdims=0),
+        node("MatMul", ["m", "v"], ["y"]),
+    ]
+    constants = {"w": draw(6, 5), "b": draw(5), "v": draw(5, 3)}
+    network = check(model(nodes, constants, ("n", 20, 6), opset=13), ["conv2d", "avg_pool2d", "fully_connected"])
+    assert network.input_shape == (1, 20, 6)
+    check(model([nodes[0], node("Relu", ["a"], ["y"])], constants, ("n", 20, 6)), ["conv2d"])
+
+
+def test_all_operators_that_nobody_knows_are_named_first() -> None:
+    nodes = [
+        node("Transpose", ["x"], ["t"], perm=[1, 0, 2]),
+        node("Erf", ["t"], ["e"], name="erf"),
+        node("Mish", ["e"], ["m"], name="mish"),
+        node("Erf", ["m"], ["y"]),
+    ]
+    with pytest.raises(ModelError, match=r"\(Erf\): the operator is not supported, nor is node .mish. \(Mish\)\."):
+        load_onnx(model(nodes, {}, ("n", 4, 3), opset=18))
+
+
 def test_one_dimensional_convolutions() -> None:
     nodes = [
         node("Conv", ["x", "w", "b"], ["a"], pads=[2, 1], strides=[2]),
