@@ -27,6 +27,7 @@ from tuning.cli.verify import app
 from tuning.importers.tflite_cut import cut
 from tuning.importers.tflite_file import FileModel, read
 from tuning.importers.tflite_walk import import_tflite
+from tuning.measure.workers import OwnProcess
 
 RNG = np.random.default_rng(5)
 SAMPLES = 4
@@ -446,20 +447,10 @@ def test_the_kernels_that_define_an_arithmetic_give_its_bytes(path: Path, packag
     assert result.unrun == ()
 
 
-def _end(*_: object) -> None:
-    os._exit(3)
-
-
-def _described(package: Arithmetic) -> tuple[str, str, tuple[str, ...]]:
-    return "package", "1", (packages.TFLM,)
-
-
-def test_a_package_that_ends_its_process_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packages, "_described", _described)
-    monkeypatch.setattr(packages, "_run_here", _end)
-    apart = packages.Apart(Arithmetic.TFLM)
+def test_a_package_that_ends_its_process_is_an_answer() -> None:
+    apart = packages.Apart.__new__(packages.Apart)  # without a package
+    apart._process = OwnProcess()
     for _ in range(2):
         with pytest.raises(packages.PackageError, match="it ends its own process"):
-            apart.run(packages.TFLM, packages.Piece(b"", 1, 0), [])
+            apart._call(os._exit, 3)
     assert apart._call(os.getpid) != os.getpid()
-
