@@ -222,14 +222,37 @@ BARS = {
     "conv2d q7": (0.03, 0.01),
     "conv2d q15": (0.03, 0.01),
     "depthwise_conv2d q7": (0.04, 0.01),
-    "depthwise_conv2d q15": (0.06, 0.01),
+    "depthwise_conv2d q15": (0.04, 0.01),
     "fully_connected q7": (0.03, 0.01),
     "fully_connected q15": (0.05, 0.01),
     "fully_connected q15 q7": (0.05, 0.01),
     "max_pool2d q7": (0.05, 0.0),
-    "max_pool2d q15": (0.06, 0.0),
+    "max_pool2d q15": (0.05, 0.0),
     "avg_pool2d q7": (0.05, 0.0),
-    "avg_pool2d q15": (0.08, 0.0),
+    "avg_pool2d q15": (0.05, 0.0),
+}
+
+
+WORST, REGRET_WORST = 0.15, 0.03
+MISSED = {
+    # What is stored above its bar. An entry that is met again has to go, and none may grow.
+    ("cortex-m3", "avg_pool2d q15"): {"near_median": 0.0781},
+    ("cortex-m33", "conv2d q15"): {"regret_worst": 0.0865},
+    ("cortex-m33", "depthwise_conv2d q7"): {"near_worst": 0.154, "regret_worst": 0.0809},
+    ("cortex-m33", "depthwise_conv2d q15"): {"near_median": 0.0541, "near_worst": 0.2094, "regret_worst": 0.0508},
+    ("cortex-m33", "avg_pool2d q7"): {"near_worst": 0.1522},
+    ("cortex-m33", "avg_pool2d q15"): {"near_median": 0.0627},
+    ("cortex-m4", "conv2d q15"): {"regret_worst": 0.0686},
+    ("cortex-m4", "depthwise_conv2d q7"): {"near_worst": 0.1577, "regret_worst": 0.0806},
+    ("cortex-m4", "depthwise_conv2d q15"): {"near_median": 0.049, "near_worst": 0.2101, "regret_worst": 0.043},
+    ("cortex-m4", "avg_pool2d q7"): {"near_worst": 0.1522},
+    ("cortex-m4", "avg_pool2d q15"): {"near_median": 0.0627},
+    ("cortex-m7", "conv2d q15"): {"regret_worst": 0.0311},
+    ("cortex-m7", "depthwise_conv2d q7"): {"near_worst": 0.1915},
+    ("cortex-m7", "depthwise_conv2d q15"): {"near_median": 0.0545, "regret_worst": 0.0359},
+    ("cortex-m7", "max_pool2d q15"): {"near_median": 0.0552, "near_worst": 0.1915},
+    ("cortex-m7", "avg_pool2d q7"): {"near_worst": 0.1942},
+    ("cortex-m7", "avg_pool2d q15"): {"near_worst": 0.2178},
 }
 
 
@@ -238,11 +261,9 @@ BARS = {
 def test_stored_errors_meet_the_bars(core: str, kind: str) -> None:
     error = fitted.coefficients(core).errors["unseen"][kind]
     median, regret = BARS[kind]
-    assert error["near_median"] <= median
-    assert error["regret_median"] <= regret
-    # Windows of all sizes, each unrolled for itself; five of these layers are depthwise.
-    assert error["near_worst"] <= (0.15 if kind == "conv2d q7" or "fully" in kind else 0.25)
-    assert error["regret_worst"] <= (0.09 if kind == "conv2d q15" or "depthwise" in kind else 0.035)
+    bars = {"near_median": median, "regret_median": regret, "near_worst": WORST, "regret_worst": REGRET_WORST}
+    missed = {figure: error[figure] for figure, bar in bars.items() if error[figure] > bar}
+    assert missed == MISSED.get((core, kind), {})
 
 
 def test_sets_of_layers_share_no_shape() -> None:
