@@ -89,6 +89,13 @@ class Node:
             return f"node {self.name!r} ({self.op})"
         return f"the {self.op} node that gives {self.outputs[0]!r}"
 
+    def numbers(self, attribute: str) -> list[int] | None:
+        """An attribute of one whole number or of several; None if it is not there."""
+        value = self.attributes.get(attribute)
+        if value is None:
+            return None
+        return [int(item) for item in value] if isinstance(value, list | tuple) else [int(value)]
+
 
 @dataclass(frozen=True, eq=False)
 class OnnxGraph:

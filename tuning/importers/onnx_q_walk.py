@@ -276,10 +276,7 @@ class Walk:
         """A list that newer operator sets take as an input and older ones as an attribute."""
         if self.has(node, place):
             return [int(value) for value in np.atleast_1d(self.known(node, place, attribute))]
-        value = node.attributes.get(attribute)
-        if value is None:
-            return None
-        return [int(one) for one in value] if isinstance(value, list | tuple) else [int(value)]
+        return node.numbers(attribute)
 
     def wait(self, shape: Sequence[int], make: Callable[[Goal], Stored], **more: Any) -> Waiting:
         return Waiting(self.node, tuple(shape), make, **more)

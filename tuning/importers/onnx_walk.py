@@ -191,10 +191,7 @@ class Walk:
         """A list that newer operator sets take as an input and older ones as an attribute."""
         if self.has(node, index):
             return [int(value) for value in np.atleast_1d(self.constant(node, index, attribute))]
-        value = node.attributes.get(attribute)
-        if value is None:
-            return None
-        return [int(item) for item in value] if isinstance(value, list | tuple) else [int(value)]
+        return node.numbers(attribute)
 
     # -- layers ------------------------------------------------------------------------------------------------------
 

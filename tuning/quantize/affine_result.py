@@ -19,7 +19,7 @@ from ..importers.tflite_file import FileModel
 from ..importers.tflite_write import write
 from .data import Data
 from .operators import Operators
-from .result import CHUNK, compare, shares, show_decibels
+from .result import CHUNK, compare, print_outcome, show_decibels
 from .scales import Scale
 from .twin import Twin
 
@@ -185,7 +185,4 @@ def print_affine_table(out: Console, result: AffineQuantized) -> None:
         "SNR is the integer layer's output against the float one's, errors of all layers before included; saturated: "
         "float outputs beyond the range."
     )
-    for note in result.notes:
-        out.print(f"- {note}")
-    samples = f"{result.samples:,} calibration sample{'s' if result.samples != 1 else ''}"
-    out.print(f"On {samples}: {shares(result.accuracy, result.agreement)}.")
+    print_outcome(out, result)

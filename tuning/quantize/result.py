@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import isinf, isnan, log10
@@ -146,6 +147,19 @@ class Evaluable(Protocol):
     def evaluate(self, data: Data) -> dict[str, Any]: ...
 
 
+class Calibrated(Protocol):
+    """The same, and what is known of it from the calibration data."""
+
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+    @property
+    def samples(self) -> int: ...
+    @property
+    def accuracy(self) -> Mapping[str, float]: ...
+    @property
+    def agreement(self) -> float | None: ...
+
+
 def evaluate(result: Evaluable, data: Data) -> dict[str, Any]:
     """How a quantised network does on other data.
 
@@ -254,6 +268,11 @@ def print_table(out: Console, result: Quantized) -> None:
         "SNR is the integer layer's output against the float one's, errors of all layers before included; saturated: "
         "float outputs beyond the format."
     )
+    print_outcome(out, result)
+
+
+def print_outcome(out: Console, result: Calibrated) -> None:
+    """What was done beside rounding, and what it left of the answers."""
     for note in result.notes:
         out.print(f"- {note}")
     samples = f"{result.samples:,} calibration sample{'s' if result.samples != 1 else ''}"
@@ -279,7 +298,7 @@ def show_decibels(value: float) -> str:
     return f"{value:.1f}"
 
 
-def shares(accuracy: dict[str, float], agreement: float | None) -> str:
+def shares(accuracy: Mapping[str, float], agreement: float | None) -> str:
     parts = [f"accuracy {', '.join(f'{share:.2%} {kind}' for kind, share in accuracy.items())}"] if accuracy else []
     if agreement is not None:
         parts.append(f"same answer as float on {agreement:.2%}")
