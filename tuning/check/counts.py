@@ -22,6 +22,10 @@ LEAST_SNR_DB = 10.0
 """Below it, more than a tenth of a layer's output power is error: the layer breaks."""
 MOST_SATURATED = 0.10
 """Without a float network to tell what it costs, a layer of which more than this share saturates breaks."""
+FLAT = 128
+"""A sigmoid or tanh that is nearer to its end than this part of its range changes no more."""
+SIGMOID, TANH = (2.0**-8, -128), (2.0**-7, 0)
+"""Scale and zero point that LiteRT demands of them, by which a table of int8 tells what it is."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,19 @@ class TensorCheck:
         if self.max_error is None and share > MOST_SATURATED:
             return f"{100 * share:.1f} % of its outputs saturate"
         return None
+
+    def is_flat_beyond(self, before: TensorCheck) -> bool:
+        """Whether this is a sigmoid or tanh of `before` that changes no more where `before` saturates."""
+        middle, half = 0.0, float(1 << (self.bits - 1))
+        if self.op == "sigmoid" or (self.op == "look_up" and (self.scale, self.zero_point) == SIGMOID):
+            middle = half / 2 if self.op == "sigmoid" else 0.0
+        elif self.op != "tanh" and not (self.op == "look_up" and (self.scale, self.zero_point) == TANH):
+            return False
+        reach = half - middle - 2 * half / FLAT
+        ends = 1 << (before.bits - 1)
+        return (before.maximum < ends - 1 or self.maximum >= middle + reach) and (
+            before.minimum > -ends or self.minimum <= middle - reach
+        )
 
 
 class Noise:

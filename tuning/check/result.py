@@ -60,9 +60,32 @@ class Check:
     not_emulated: str | None = None
 
     @property
+    def harmless(self) -> tuple[TensorCheck, ...]:
+        """Tensors whose noise or saturation does not come out of the network.
+
+        A later tensor has the noise of all before it: where it has little, theirs was lost on the way, as that of
+        saturated values in front of a sigmoid is.
+        """
+        clean = [at for at, one in enumerate(self.tensors) if one.max_error is not None and not one.problem]
+        last = max(clean, default=0)
+        pairs = zip(self.tensors, (*self.tensors[1:], None), strict=True)
+        return tuple(
+            tensor
+            for at, (tensor, after) in enumerate(pairs)
+            if tensor.problem and not tensor.overflows
+            and (at < last if tensor.max_error is not None else after is not None and after.is_flat_beyond(tensor))
+        )  # fmt: skip
+
+    @property
+    def breaking(self) -> tuple[TensorCheck, ...]:
+        """Tensors with a problem, but for those that are harmless."""
+        harmless = self.harmless
+        return tuple(tensor for tensor in self.tensors if tensor.problem and tensor not in harmless)
+
+    @property
     def first_break(self) -> TensorCheck | None:
-        """The first tensor with a problem."""
-        return next((tensor for tensor in self.tensors if tensor.problem), None)
+        """The first of them."""
+        return next(iter(self.breaking), None)
 
     @property
     def passed(self) -> bool:
@@ -128,6 +151,7 @@ def check_words(check: Check) -> list[str]:
         said.append(f"No layer breaks on {check.samples:,} samples of {check.data}")
     else:
         said.append(f"{broken.name} is the first layer that breaks: {broken.problem}")
+    said += [f"{one.name}: {one.problem}, which does not come out of the network" for one in check.harmless]
     emulated = check.emulated
     if check.fixed_accuracy is not None:
         parts = [f"{check.dtype} {100 * check.fixed_accuracy:.2f} %"]

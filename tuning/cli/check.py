@@ -24,9 +24,9 @@ def print_check(check: Check, *, no_color: bool = False, stderr: bool = False) -
     shown = [at for at, name in enumerate(HEAD) if name not in hidden]
     titles = [HEAD[at] for at in shown]
     table = make_table(*titles, right=tuple(name for name in titles if name not in ("layer", "op", "format")))
-    first = check.first_break
+    first, breaking = check.first_break, check.breaking
     for tensor, row in zip(check.tensors, check_rows(check), strict=True):
-        style = None if tensor.problem is None else "bold red" if tensor is first else "red"
+        style = None if tensor not in breaking else "bold red" if tensor is first else "red"
         table.add_row(*(row[at] for at in shown), style=style)
     out.print(table)
     if check.has_reference:

@@ -381,7 +381,7 @@ def ranges_figure(ranges: Sequence[Range], width: int) -> Canvas:
 
 def snr_figure(check: Check, width: int) -> Canvas | None:
     """Signal-to-noise ratio at each layer, of the network up to it, and of the layer alone as a mark."""
-    shown = [tensor for tensor in check.tensors if tensor.snr_db is not None]
+    shown, breaking = [tensor for tensor in check.tensors if tensor.snr_db is not None], check.breaking
     if not shown:
         return None
     top = max([tensor.snr_db or 0 for tensor in shown] + [tensor.own_snr_db or 0 for tensor in shown] + [LEAST_SNR_DB])
@@ -396,7 +396,7 @@ def snr_figure(check: Check, width: int) -> Canvas | None:
     for at, t in enumerate(shown):
         y, value = figure.y(at), max(t.snr_db or 0, 0)
         tip = f"{t.name}: {t.snr_db:.1f} dB up to here"
-        canvas.rect(figure.left, y, figure.x(value) - figure.left, figure.bar, "c0" if t.problem else "c1", tip)
+        canvas.rect(figure.left, y, figure.x(value) - figure.left, figure.bar, "c0" if t in breaking else "c1", tip)
         if t.own_snr_db is not None:
             x = figure.x(max(t.own_snr_db, 0))
             canvas.line(x, y - 3, x, y + figure.bar + 3, "limit", f"{t.name}: {t.own_snr_db:.1f} dB alone")

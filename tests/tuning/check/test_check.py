@@ -24,6 +24,7 @@ from tuning import check as check_module
 from tuning.base.errors import MissingToolError, ModelError, OptionError
 from tuning.check import Check, TensorCheck, check_model, with_firmware
 from tuning.check.accumulators import accumulators, reach, requantised
+from tuning.check.result import check_words
 from tuning.cli.main import app
 from tuning.quantize import evaluate, load_data
 from tuning.schemas import published
@@ -185,6 +186,47 @@ def test_the_first_layer_that_breaks_is_named(tmp_path: Path, rng: np.random.Gen
     assert tensor(found, "one").problem is None
     assert not found.passed
     assert found.to_dict()["first_break"]["name"] == "two"
+
+
+@pytest.mark.parametrize("scheme", ["q7", "q15", "int8"])
+@pytest.mark.parametrize("curve", ["sigmoid", "tanh"])
+@pytest.mark.parametrize("is_last", [True, False])
+def test_noise_that_does_not_come_out_breaks_nothing(tmp_path: Path, curve: str, scheme: str, is_last: bool) -> None:
+    """Saturated values in front of a sigmoid or tanh, of which 8 bits keep a tenth of the power, if that."""
+    rng = np.random.default_rng(3)
+    layers = [{"op": "fully_connected", "name": "fc", "weights": rng.normal(0, 20, (6, 8)), "bias": np.zeros(6)}]
+    layers.append({"op": curve, "name": "curve"})
+    if not is_last:
+        layers.append({"op": "fully_connected", "name": "last", "weights": rng.normal(0, 0.5, (3, 6))})
+    x = rng.normal(0, 1, (100, 8)).astype(np.float32)
+    result = tuning.quantize(layers, x, scheme, name="net")
+    found = check_model(tuning.load_model(result.save(tmp_path / "net.yaml")), x)
+    assert found.passed
+    assert found.first_break is None
+    if scheme != "int8":
+        assert tensor(found, "fc").snr_db < 10 < tensor(found, "curve").snr_db
+        assert found.harmless == (tensor(found, "fc"),)
+        assert any("fc: a signal-to-noise ratio of" in sentence for sentence in check_words(found))
+
+
+def test_noise_in_front_of_what_breaks_is_not_named(tmp_path: Path, rng: np.random.Generator) -> None:
+    ratios = {"a": 3.0, "b": 20.0, "c": 5.0, "d": 4.0}
+    found = check_model(tuning.load_model(two_dense(tmp_path, rng)), rng.uniform(-1, 1, (9, 4)))
+    tensors = tuple(replace(found.tensors[-1], name=name, snr_db=ratio) for name, ratio in ratios.items())
+    broken = replace(found, tensors=tensors)
+    assert [one.name for one in broken.harmless] == ["a"]
+    assert [one.name for one in broken.breaking] == ["c", "d"]
+    wraps = replace(broken, tensors=(replace(tensors[0], overflows=1), *tensors[1:2]))
+    assert wraps.first_break.name == "a"
+
+
+@pytest.mark.parametrize(("op", "is_flat"), [("sigmoid, int_bits: 3", True), ("sigmoid, int_bits: 0", False)])
+def test_saturation_in_front_of_a_flat_end_breaks_nothing(tmp_path: Path, op: str, is_flat: bool) -> None:
+    line = "{name: one, op: fully_connected, out_features: 2, out_shift: 0}"
+    path = write_model(tmp_path, [line, f"{{name: two, op: {op}}}"], {"one/weights": np.full((2, 4), 127, np.int8)})
+    found = check_model(tuning.load_model(path), np.array([[100, 1, 1, 1], [-100, 1, 1, 1]]))
+    assert tensor(found, "one").saturated == 4
+    assert found.passed is is_flat
 
 
 def test_data_of_another_scale_are_noticed_at_the_input(tmp_path: Path, rng: np.random.Generator) -> None:

@@ -105,8 +105,8 @@ def plan():
     return with_layer(made, 0, runner_up=RUNNER_UP)
 
 
-def checked(plan, **changes):
-    """`plan` with a check of all its tensors; `changes` are the first layer's."""
+def checked(plan, at_layer=0, **changes):
+    """`plan` with a check of all its tensors; `changes` are those of one layer."""
     common = {
         "bits": 8,
         "fraction": 5,
@@ -119,7 +119,7 @@ def checked(plan, **changes):
     for at, item in enumerate(plan.layers):
         more = {"saturated": 7 * at, "snr_db": 40.0 - 3 * at, "own_snr_db": 41.5, "max_error": 0.125 * at}
         more |= {"headroom_bits": 12.3, "sure_bits": 8.8, "weights_fraction": 7, "bias_fraction": 6}
-        tensors.append(TensorCheck(item.layer.name, item.layer.op, **(common | more | (changes if at == 0 else {}))))
+        tensors.append(TensorCheck(item.layer.name, item.layer.op, **(common | more | (changes if at == at_layer else {}))))
     found = Check("data.npz", 123, "q7", True, tuple(tensors), 0.98, 0.975, EmulatedCheck(20, 20, 1.0, 1.0))
     return replace(plan, check=found)
 
@@ -402,9 +402,13 @@ def test_a_check_is_shown_with_the_layer_that_breaks(plan) -> None:
     name = plan.layers[0].layer.name
     bad = render_report(checked(plan, overflows=3))
     assert f"{name} is the first layer that breaks: 3 accumulators exceed 32 bits and wrap" in bad
-    svg = figures(render_report(checked(plan, snr_db=4.5)))["snr-1080"]
+    last = len(plan.layers) - 1
+    svg = figures(render_report(checked(plan, last, snr_db=4.5)))["snr-1080"]
     (red,) = shapes(svg, "rect", "c0")
-    assert red.findtext("title") == f"{name}: 4.5 dB up to here"
+    assert red.findtext("title") == f"{plan.layers[last].layer.name}: 4.5 dB up to here"
+    lost = render_report(checked(plan, snr_db=4.5))
+    assert f"{name}: a signal-to-noise ratio of 4.5 dB, below 10, which does not come out" in lost
+    assert shapes(figures(lost)["snr-1080"], "rect", "c0") == []
     assert "Float against fixed point" not in render_report(plan)
 
 
