@@ -119,7 +119,8 @@ def checked(plan, at_layer=0, **changes):
     for at, item in enumerate(plan.layers):
         more = {"saturated": 7 * at, "snr_db": 40.0 - 3 * at, "own_snr_db": 41.5, "max_error": 0.125 * at}
         more |= {"headroom_bits": 12.3, "sure_bits": 8.8, "weights_fraction": 7, "bias_fraction": 6}
-        tensors.append(TensorCheck(item.layer.name, item.layer.op, **(common | more | (changes if at == at_layer else {}))))
+        more |= changes if at == at_layer else {}
+        tensors.append(TensorCheck(item.layer.name, item.layer.op, **(common | more)))
     found = Check("data.npz", 123, "q7", True, tuple(tensors), 0.98, 0.975, EmulatedCheck(20, 20, 1.0, 1.0))
     return replace(plan, check=found)
 
