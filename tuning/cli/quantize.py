@@ -154,7 +154,8 @@ def quantize_command(
         Softmax | None,
         typer.Option(
             help="Of q7 and q15. probabilities: those of base e. answers: most fraction bits, least ties. auto: the "
-            "fewest fraction bits that lose no answer. Default: auto.",
+            "fewest fraction bits that lose no answer; refused where the values would then be no probabilities. "
+            "Default: auto.",
             show_default=False,
         ),
     ] = None,

@@ -82,7 +82,7 @@ def quantize_network(
     CMSIS-NN's softmax is ``2**integer``. log2(e) is folded into the layer before; with 0 fraction bits the results are
     the float network's probabilities, but logits less than a factor of 2 apart in probability may tie. With `f` they
     are these probabilities to the power of ``2**f``, too sure, in the right order. ``auto`` takes the fewest fraction
-    bits that lose no answer.
+    bits that lose no answer, and refuses them if the values are then no probabilities any more.
     """
     if dtype not in BITS:
         raise OptionError(f"dtype: expected q7 or q15, got {dtype!r}")

@@ -3,17 +3,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from math import log2
+from math import ceil, log2
+from typing import Any
 
 import numpy as np
 
 from ..base.errors import ModelError
-from ..importers.float_network import FloatLayer, FloatNetwork
+from ..importers.float_network import FloatLayer, FloatNetwork, namer
 from .formats import BITS
 
 EQUALISING_ROUNDS = 20
 LARGEST_FACTOR = 256.0
+LONGEST_VECTOR = 256
+"""Whose elements a dense layer may scale one by one: weights grow with its square."""
 EQUALISED = (
     "channels are equalised: what one layer's output channel was scaled by, the next layer's input channel undoes"
 )
@@ -33,21 +37,42 @@ def fold_softmax(network: FloatNetwork) -> FloatNetwork:
     """The same network with softmax to the base 2: its input becomes log2(e) times as large.
 
     The kernels compute ``2**integer``; with 0 fraction bits they then give the probabilities of the original. Where no
-    layer with weights sets the scale of a softmax's input, the network stays as it is.
+    layer with weights sets the scale of a softmax's input, one is put in front of it; of vectors that are too long for
+    that the network stays as it is.
     """
     places = [index for index, layer in enumerate(network.layers) if layer.op == "softmax"]
-    origins = [origin(network.layers, index) for index in places]
-    if not places or None in origins or network.softmax_base == 2.0:
+    if not places or network.softmax_base == 2.0:
         return network
-    layers = list(network.layers)
-    factor = log2(network.softmax_base)
-    for place, start in zip(places, origins, strict=True):
-        assert start is not None
+    layers, factor = list(network.layers), log2(network.softmax_base)
+    names = namer(layer.name for layer in layers)
+    shapes = [layer.input_shape for layer in network.geometry("q7")]
+    for place in reversed(places):
+        start = origin(tuple(layers), place)
+        if start is None:
+            if (scale := _pointwise(layers[place], shapes[place], factor, 0.0, names)) is None:
+                return network
+            layers.insert(place, scale)
+            continue
         layers[start] = layers[start].scaled(factor)
         for index in range(start + 1, place):
             if (clip := layers[index].clip) is not None:
                 layers[index] = replace(layers[index], clip=clip * factor)
     return replace(network, layers=tuple(layers), softmax_base=2.0)
+
+
+def _pointwise(
+    like: FloatLayer, shape: tuple[int, ...], scale: float, shift: float, names: Callable[..., str], **keys: Any
+) -> FloatLayer | None:
+    """``scale * x + shift`` as a layer beside `like`; None of vectors for which that would be too many weights."""
+    count = shape[-1]
+    if len(shape) == 3:
+        op, weights = "depthwise_conv2d", np.full((1, 1, count), scale)
+    elif count <= LONGEST_VECTOR:
+        op, weights = "fully_connected", scale * np.eye(count)
+    else:
+        return None
+    name = names(op, f"{like.name}_scale")
+    return FloatLayer(name, op, keys, weights, np.full(count, shift), source=like.source)
 
 
 def clip_limit(dtype: str) -> float:
@@ -58,16 +83,19 @@ def clip_limit(dtype: str) -> float:
 def fold_clips(network: FloatNetwork, dtype: str) -> FloatNetwork:
     """Scale every clipped activation (ReLU6) so that its end is the largest number of its format.
 
-    The saturation of the kernels then clips, at no cost; the next layer with weights undoes the scale.
+    The saturation of the kernels then clips, at no cost; the next layer with weights undoes the scale. Where there is
+    none, or the scale cannot be changed, :func:`_turned` clips.
 
     Raises
     ------
     ModelError
-        An activation is clipped where its scale cannot be changed: no layer with weights before or after it.
+        It cannot either: a vector is too long.
     """
-    layers = list(network.layers)
-    limit = clip_limit(dtype)
-    for index, layer in enumerate(layers):
+    layers, notes = list(network.layers), list(network.notes)
+    names = namer(layer.name for layer in layers)
+    limit, index = clip_limit(dtype), -1
+    while (index := index + 1) < len(layers):
+        layer = layers[index]
         if layer.clip is None or layer.clip == limit:
             continue
         start = index if layer.row.is_weighted else origin(tuple(layers), index)
@@ -75,10 +103,11 @@ def fold_clips(network: FloatNetwork, dtype: str) -> FloatNetwork:
         # A mean of saturated values is not a saturated mean.
         is_averaged = start is not None and any(between.op == "avg_pool2d" for between in layers[start:index])
         if start is None or is_averaged or end == len(layers) or not layers[end].row.is_weighted:
-            raise ModelError(
-                f"{network.name}: {layer.source or layer.name}: an activation clipped at {layer.clip:g} is supported "
-                "between two layers with weights, before average pooling; use a plain ReLU here"
-            )
+            made = _turned(replace(network, layers=tuple(layers)), index, dtype, names)
+            layers[index : index + 1] = made
+            notes.append(f"{layer.name}: its end at {layer.clip:g} is that of a ReLU of its own, {made[-1].name}")
+            index += 1
+            continue
         factor = limit / layer.clip
         for k in range(start, end):
             if k == start:
@@ -90,7 +119,33 @@ def fold_clips(network: FloatNetwork, dtype: str) -> FloatNetwork:
         after = layers[end]
         assert after.weights is not None
         layers[end] = replace(after, weights=after.weights / factor)
-    return replace(network, layers=tuple(layers))
+    return replace(network, layers=tuple(layers), notes=tuple(notes))
+
+
+def _turned(network: FloatNetwork, index: int, dtype: str, names: Callable[..., str]) -> list[FloatLayer]:
+    """A clipped activation as two without: ``relu(clip - relu(clip - x))``.
+
+    What saturates in between lies at or below 0 in the end. All scales are powers of two, so that nothing is rounded
+    that would not be rounded anyway.
+    """
+    layer, limit = network.layers[index], clip_limit(dtype)
+    assert layer.clip is not None
+    shape = network.geometry(dtype)[index].output_shape
+    top = 2.0 ** ceil(log2(layer.clip / limit))
+    first: FloatLayer | None
+    if layer.weights is not None and layer.bias is not None:
+        bias = (layer.clip - layer.bias) / top
+        first = replace(layer, weights=-layer.weights / top, bias=bias, clip=limit)
+    else:
+        first = _pointwise(layer, shape, -1 / top, layer.clip / top, names, activation="relu")
+        first = first and replace(first, clip=limit)
+    second = _pointwise(layer, shape, -top, layer.clip, names, activation="relu")
+    if first is None or second is None:
+        raise ModelError(
+            f"{network.name}: {layer.source or layer.name}: an activation clipped at {layer.clip:g} on {shape[0]} "
+            f"numbers that no layer with weights takes: expected --scheme int8, or a plain ReLU in {dtype}"
+        )
+    return [first, second]
 
 
 def equalised(network: FloatNetwork) -> FloatNetwork:

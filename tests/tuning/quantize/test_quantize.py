@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from math import e
@@ -320,19 +321,57 @@ def test_relu6_is_saturation(dtype: str) -> None:
     assert result.report[-1].snr_db > {"q7": 15, "q15": 45}[dtype]
 
 
-def test_relu6_needs_a_layer_behind_it() -> None:
-    layers = [{"op": "fully_connected", "weights": draw(3, 5), "activation": "relu", "clip": 6.0}]
-    with pytest.raises(ModelError, match="clipped at 6 is supported between two layers with weights"):
-        tuning.quantize(layers, samples(5, (5,)))
+_CONV = {"op": "conv2d", "weights": RNG.normal(0, 1, (8, 3, 3, 2)), "bias": RNG.normal(0, 1, 8) + 1}
+CLIPPED: dict[str, list[dict]] = {
+    "last": [{**_CONV, "activation": "relu", "clip": 6.0}],
+    "last, alone": [_CONV, {"op": "max_pool2d", "kernel": 2}, {"op": "relu", "clip": 6.0}],
+    "last of vectors": [
+        {"op": "fully_connected", "weights": RNG.normal(0, 1, (3, 200)), "activation": "relu", "clip": 6.0},
+    ],
+    "behind an average": [
+        _CONV, {"op": "avg_pool2d", "kernel": 2}, {"op": "relu", "clip": 0.7},
+        {"op": "fully_connected", "weights": RNG.normal(0, 1, (4, 128))},
+    ],
+    "first": [{"op": "relu", "clip": 0.7}, _CONV],
+    "first of vectors": [{"op": "relu", "clip": 0.7}, {"op": "tanh"}],
+    "in front of a curve": [{**_CONV, "activation": "relu", "clip": 3.0}, {"op": "sigmoid"}],
+    "twice": [
+        {**_CONV, "activation": "relu", "clip": 6.0}, {"op": "relu", "clip": 2.0}, {"op": "max_pool2d", "kernel": 8},
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["q7", "q15"])
+@pytest.mark.parametrize("place", CLIPPED)
+def test_relu6_may_stand_anywhere(dtype: str, place: str) -> None:
+    """Where no scale can be changed, the end is turned to 0, where a ReLU has it, and back again: exactly."""
+    layers = CLIPPED[place]
+    shape = (200,) if place == "last of vectors" else (9,) if place == "first of vectors" else (10, 10, 2)
+    x = samples(60, shape)
+    result = tuning.quantize(layers, x, dtype, input_shape=shape)
+    *_, (_, out) = result.reference.tensors(x)
+    wanted = run_float(layers, x, shape)[-1]
+    assert np.abs(out.reshape(wanted.shape) - wanted).max() < 1e-3
+    assert result.report[-1].snr_db > {"q7": 18, "q15": 50}[dtype]
+    if place.startswith("last"):
+        clip = layers[-1]["clip"]
+        assert (wanted == clip).mean() > 0.01
+        made = result.model.network().run(result.reference.quantize(x))
+        got = result.reference.dequantize(result.layers[-1].name, made)
+        assert got.max() == clip
+        assert got.min() == 0
+
+
+def test_relu6_of_a_long_vector_is_refused_with_the_scheme_that_works() -> None:
+    layers = [{"op": "fully_connected", "weights": draw(300, 5), "activation": "relu", "clip": 6.0}]
+    with pytest.raises(ModelError, match=r"clipped at 6 .* expected --scheme int8"):
+        tuning.quantize(layers, samples(20, (5,)))
+    assert tuning.quantize(layers, samples(20, (5,)), "int8").report[-1].snr_db > 30
+
+
+def test_relu6_behind_a_maximum_and_twice() -> None:
+    """The lower end counts, and one that does nothing may stand anywhere."""
     conv = {"op": "conv2d", "weights": draw(8, 3, 3, 2), "bias": draw(8) + 1}
-    rest = [
-        {"op": "avg_pool2d", "kernel": 2},
-        {"op": "relu", "clip": 3.0},
-        {"op": "fully_connected", "weights": draw(4, 128)},
-    ]
-    with pytest.raises(ModelError, match="before average pooling"):
-        tuning.quantize([conv, *rest], samples(5, (10, 10, 2)), input_shape=(10, 10, 2))
-    # Behind a maximum, and twice: the lower end counts, and one that does nothing may stand anywhere.
     layers = [conv, {"op": "max_pool2d", "kernel": 2}, {"op": "relu", "clip": 6.0}, {"op": "relu", "clip": 3.0}]
     layers += [
         {"op": "avg_pool2d", "kernel": 2},
@@ -383,7 +422,7 @@ def test_probabilities_are_those_of_base_e(dtype: str) -> None:
 def test_answers_come_before_probabilities() -> None:
     """Logits close together tie in a format without fraction bits: the format keeps them apart, and says so."""
     x = samples(400, (20,))
-    layers = logits_network(0.15)
+    layers = logits_network(1.6)
     chosen = {wish: tuning.quantize(layers, x, softmax=wish) for wish in ("auto", "answers", "probabilities")}
     fractions = {wish: result.report[1].input_fraction for wish, result in chosen.items()}
     assert 0 == fractions["probabilities"] < fractions["auto"] <= fractions["answers"]
@@ -394,9 +433,45 @@ def test_answers_come_before_probabilities() -> None:
     assert "--softmax probabilities: error" in note
 
 
+@pytest.mark.parametrize("dtype", ["q7", "q15"])
+def test_a_softmax_that_would_be_one_hot_is_refused_with_the_scheme_that_works(dtype: str) -> None:
+    x, layers = samples(200, (20,)), logits_network(0.15)
+    with pytest.raises(OptionError, match=r"^softmax: prob computes 2\*\*integer .*; expected --scheme int8") as said:
+        tuning.quantize(layers, x, dtype)
+    power = int(re.search(r"to the power of (\d+)", str(said.value))[1])
+    result = tuning.quantize(layers, x, dtype, softmax="answers")
+    assert power <= 2 ** result.report[1].input_fraction
+    assert result.agreement > 0.95
+    got = result.model.network().run(result.reference.quantize(x)) / 2.0 ** (BITS[dtype] - 1)
+    wanted = run_float(layers, x, (20,))[-1]
+    assert np.abs(got - wanted).sum(axis=1).mean() / 2 > 0.25
+    assert re.search(rf"to the power of {2 ** result.report[1].input_fraction} ", result.notes[-1])
+    int8 = tuning.quantize(layers, x, "int8")
+    assert np.abs(int8.outputs(x).reshape(wanted.shape) - wanted).sum(axis=1).mean() / 2 < 0.05
+
+
+@pytest.mark.parametrize("dtype", ["q7", "q15"])
+@pytest.mark.parametrize("kind", ["alone", "of an image", "behind a sigmoid"])
+def test_a_softmax_without_a_layer_in_front_gets_one_that_takes_up_its_base(dtype: str, kind: str) -> None:
+    spread = 40.0 if kind == "behind a sigmoid" else 6.0
+    layers: list[dict] = [{"op": "softmax", "name": "prob"}]
+    shape: tuple[int, ...] = (2, 2, 3) if kind == "of an image" else (5,)
+    if kind == "behind a sigmoid":
+        layers = [{"op": "sigmoid"}, *layers]
+    x = spread * samples(200, shape)
+    result = tuning.quantize(layers, x, dtype, input_shape=shape, softmax="probabilities")
+    scale = result.layers[-2]
+    assert scale.op == ("depthwise_conv2d" if kind == "of an image" else "fully_connected")
+    assert result.reference.softmax_base == 2
+    assert any(f"folded into {scale.name}" in note for note in result.notes)
+    *_, (_, wanted) = result.reference.tensors(x)
+    assert np.abs(wanted.reshape(len(x), -1) - run_float(layers, x, shape)[-1].reshape(len(x), -1)).max() < 1e-5
+    got = result.model.network().run(result.reference.quantize(x)) / 2.0 ** (BITS[dtype] - 1)
+    assert np.abs(got.reshape(wanted.shape) - wanted).mean() < 0.05
+
+
 def test_a_softmax_that_nothing_can_prepare_is_warned_of() -> None:
-    layers = [{"op": "fully_connected", "weights": draw(4, 5)}, {"op": "sigmoid"}, {"op": "softmax"}]
-    result = tuning.quantize(layers, samples(50, (5,)))
+    result = tuning.quantize([{"op": "sigmoid"}, {"op": "softmax"}], samples(50, (300,)), input_shape=(300,))
     assert any("its values are no probabilities" in note for note in result.notes)
     assert result.reference.softmax_base == e
 
@@ -407,7 +482,7 @@ def test_a_softmax_that_nothing_can_prepare_is_warned_of() -> None:
 def test_what_is_saved_is_what_was_made(tmp_path: Path) -> None:
     layers = [*convolutional(), {"op": "softmax"}]
     x = samples(80)
-    result = tuning.quantize(layers, x, input_shape=INPUT, name="net")
+    result = tuning.quantize(layers, x, input_shape=INPUT, name="net", softmax="answers")
     path = result.save(tmp_path / "deep" / "net.yaml")
     assert sorted(item.name for item in path.parent.iterdir()) == ["net.npz", "net.yaml", "net_float.npz"]
     loaded = tuning.load_model(path)
@@ -424,7 +499,8 @@ def test_what_is_saved_is_what_was_made(tmp_path: Path) -> None:
     for name in ("net.npz", "net", ""):
         with pytest.raises(OptionError, match="expected a file name ending"):
             result.save(tmp_path / name)
-    again = tuning.quantize(layers, x, input_shape=INPUT, name="net").save(tmp_path / "again" / "net.yaml")
+    again = tuning.quantize(layers, x, input_shape=INPUT, name="net", softmax="answers")
+    again = again.save(tmp_path / "again" / "net.yaml")
     for item in path.parent.iterdir():
         assert item.read_bytes() == (again.parent / item.name).read_bytes(), item.name
 
@@ -613,7 +689,7 @@ def test_evaluate_equals_the_calibrations_own_figures() -> None:
     layers = [*convolutional(), {"op": "softmax"}]
     x = samples(100)
     data = Data(x, RNG.integers(0, 10, 100))
-    result = tuning.quantize(layers, data, input_shape=INPUT)
+    result = tuning.quantize(layers, data, input_shape=INPUT, softmax="answers")
     found = evaluate(result, data)
     assert found == {"samples": 100, "accuracy": result.accuracy, "agreement": result.agreement}
 
