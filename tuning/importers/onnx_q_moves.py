@@ -107,7 +107,8 @@ def _depth_to_space(walk: Walk, node: Node) -> Item:
     if node.op == "SpaceToDepth":
         if height % block or width % block:
             raise Refused(f"blocks of {block} do not fit an image of {height} x {width}")
-        steps = [(batch, channels, height // block, block, width // block, block), (0, 3, 5, 1, 2, 4),
+        blocks = (0, 1, 3, 5, 2, 4) if node.attributes.get("mode") == "CRD" else (0, 3, 5, 1, 2, 4)
+        steps = [(batch, channels, height // block, block, width // block, block), blocks,
                  (batch, channels * block**2, height // block, width // block)]  # fmt: skip
     else:
         if channels % block**2:

@@ -24,8 +24,8 @@ from .onnx_q_items import Constant, Curve, Goal, Item, Numbers, Real, Stored, Wa
 from .onnx_q_layout import Layout, image_axes
 from .onnx_q_moves import TRANSLATORS as MOVES
 from .onnx_q_moves import constant_moved
+from .onnx_q_operators import DYNAMIC, numbers_of
 from .onnx_q_operators import TRANSLATORS as OPERATORS
-from .onnx_q_operators import numbers_of
 from .onnx_q_products import TRANSLATORS as PRODUCTS
 from .onnx_q_reduce import TRANSLATORS as REDUCTIONS
 from .onnx_q_walk import Translator, Walk
@@ -289,6 +289,8 @@ class _Translation:
         for one in names:
             for node in self.readers.get(one, ()):
                 place = node.inputs.index(one)
+                if node.op in ("ConvInteger", "MatMulInteger"):
+                    raise Refused(f"{node}: {DYNAMIC}")
                 if node.op in OPERATORS and place + 1 < len(node.inputs):
                     scale, zero = ([*node.inputs, ""][place + more] for more in (1, 2))
                     items = [self.walk.items.get(part) for part in (scale, zero)]
