@@ -191,9 +191,10 @@ def largest_kernel(size: int, stride: int, total: int, ceil_mode: bool) -> int:
 
 
 def window_axis(
-    size: int, kernel: int, stride: int, padding: int | str, ceil_mode: bool
+    size: int, kernel: int, stride: int, padding: int | str, ceil_mode: bool, count: int | None = None
 ) -> tuple[int, tuple[int, int]]:
-    """Output size and (before, after) padding of a layer along one axis, by the rule of the Python functions.
+    """Output size, which is `count` where that is given, and (before, after) padding of a layer along one axis, by the
+    rule of the Python functions.
 
     Raises
     ------
@@ -212,7 +213,10 @@ def window_axis(
             "padding",
             "kernel",
         )
-    out = output_count(size, kernel, stride, before, total, ceil_mode)
+    if count is not None and (count - 1) * stride - before >= size:
+        legal = (size - 1 + before) // stride + 1
+        raise GeometryError(f"expected at most {legal} windows (the last would be empty), got {count}", "output_size")
+    out = count or output_count(size, kernel, stride, before, total, ceil_mode)
     if out < 1:
         largest = largest_kernel(size, stride, total, ceil_mode)
         raise GeometryError(

@@ -48,12 +48,13 @@ def windows(op: str, shape: Shape, attributes: Mapping[str, Any], channels: int 
             "give the model a three-dimensional input or use fully_connected"
         )
     kernel, padding = attributes["kernel"], attributes["padding"]
-    stride = attributes["stride"] or kernel
+    stride, counts = attributes["stride"] or kernel, attributes.get("output_size") or (None, None)
     sides, around = [], []
     for axis, side in enumerate(("height", "width")):
         one = padding if isinstance(padding, str) else padding[axis]
         try:
-            count, pads = window_axis(shape[axis], kernel[axis], stride[axis], one, attributes.get("ceil_mode", False))
+            is_ceil = attributes.get("ceil_mode", False)
+            count, pads = window_axis(shape[axis], kernel[axis], stride[axis], one, is_ceil, counts[axis])
         except GeometryError as problem:
             raise GeometryError(f"{problem} ({side})", *problem.keys) from None
         sides.append(count)

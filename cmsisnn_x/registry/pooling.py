@@ -32,7 +32,7 @@ MAX_POOL, AVG_POOL = (
         f"{name}2d",
         roles=("x",),
         types=(*ALIKE, *AFFINE_ALIKE),
-        attributes=("kernel", "stride", "padding", "ceil_mode"),
+        attributes=("kernel", "stride", "padding", "ceil_mode", "output_size"),
         infer=partial(_infer, f"{name}2d"),
         is_scale_free=True,
         append=partial(_append, maximum=maximum),

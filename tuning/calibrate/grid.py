@@ -58,7 +58,7 @@ def make_layer(
         "int_bits": 2,
     }
     fields: dict[str, Any] = {"name": name, "op": op, "dtype": dtype, "input_shape": shape}
-    fields |= row.infer(shape, {key: attributes[key] for key in row.attributes})
+    fields |= row.infer(shape, {key: attributes.get(key) for key in row.attributes})
     if not row.is_weighted:
         return Layer(**fields)
     return _with_weights(Layer(**fields, out_shift=8, weights_dtype=weights_dtype or dtype))

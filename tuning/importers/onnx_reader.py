@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import replace
 from math import prod
 from pathlib import Path
@@ -149,8 +148,6 @@ class _Operators(Windows):
         return self.dense(node, flow, weights.T, np.zeros(weights.shape[1]))
 
     def dense(self, node: Node, flow: Flow, weights: np.ndarray, bias: np.ndarray) -> Flow:
-        if flow.pads is not None:
-            flow = self.settle(flow, str(node))
         lead = flow.order.shape[:-1]
         if flow.order.ndim == 2 and prod(lead) != 1:
             return self.dense_over_time(node, flow, weights, bias)
@@ -329,11 +326,6 @@ class _Operators(Windows):
         both = tuple((a + c, b + d) for (a, b), (c, d) in zip(before, pads[1:], strict=True))
         return replace(flow, pads=both if any(sum(pair) for pair in both) else None)
 
-    def rearrange(self, node: Node, flow: Flow, change: Callable[[np.ndarray], np.ndarray]) -> Flow:
-        if flow.pads is not None:
-            raise self.unsupported(node, "between Pad and its convolution")
-        return flow.rearranged(change)
-
     def on_Transpose(self, node: Node, flow: Flow) -> Flow:
         rank = flow.order.ndim + 1
         perm = [int(axis) for axis in node.attributes.get("perm", range(rank - 1, -1, -1))]
@@ -355,7 +347,7 @@ class _Operators(Windows):
             target = [prod(current) // rest if size == -1 and rest else size for size in target]
         if prod(target) != prod(current) or not target or target[0] != self.batch or len(target) < 2:
             raise self.unsupported(node, f"{current} to {target}: expected the batch to stay first")
-        return self.rearrange(node, flow, lambda array: array.reshape(target[1:]))
+        return flow.rearranged(lambda array: array.reshape(target[1:]))
 
     def on_Flatten(self, node: Node, flow: Flow) -> Flow:
         rank = flow.order.ndim + 1
@@ -365,7 +357,7 @@ class _Operators(Windows):
             raise self.unsupported(
                 node, f"axis {axis}: expected the batch on one side and all of a sample on the other"
             )
-        return self.rearrange(node, flow, lambda array: array.reshape(-1))
+        return flow.rearranged(lambda array: array.reshape(-1))
 
     def on_Squeeze(self, node: Node, flow: Flow) -> Flow:
         axes = self.numbers(node, "axes", 1)

@@ -28,6 +28,11 @@ SUPPORTED = (
     "Transpose, Squeeze, Unsqueeze, Identity, Dropout, Cast"
 )
 
+TAKE_PADS = (
+    "Conv", "MaxPool", "AveragePool", "Pad", "Transpose", "Squeeze", "Unsqueeze", "Identity", "Dropout", "Cast",
+)  # fmt: skip
+"""Operators that know what to do with zeros that wait in front of them."""
+
 
 @dataclass(frozen=True, eq=False)
 class Flow:
@@ -144,7 +149,10 @@ class Walk:
         ):
             raise self.unsupported(node, "only its first output is supported, but another one is used")
         try:
-            result = handler(node, self.flows[carried[0]])
+            flow = self.flows[carried[0]]
+            if flow.pads is not None and node.op not in TAKE_PADS:
+                flow = self.settle(flow, str(node))
+            result = handler(node, flow)
         except TuningError:
             raise
         except (TypeError, ValueError, IndexError, OverflowError) as problem:
@@ -258,23 +266,26 @@ class Walk:
     # -- what waits to be taken up -----------------------------------------------------------------------------------
 
     def settle(self, flow: Flow, what: str) -> Flow:
-        """A flow on which nothing waits: a scale and shift become a depthwise 1x1 convolution."""
-        if flow.pads is not None:
-            raise self.error(f"{what}: a Pad in front of it is supported before Conv only (MaxPool: after a ReLU)")
-        if flow.scale is None or flow.shift is None:
-            return flow
-        channels = self.per_channel(flow)
-        if channels is None or flow.order.ndim != 3 or (self.layers and self.layers[-1].op == "fully_connected"):
-            raise self.error(
-                f"{what}: a multiplication, addition or batch normalisation in front of it cannot be folded into a "
-                "layer: expected one per channel, next to a convolution or a dense layer"
-            )
-        scale, shift = channels
+        """A flow on which nothing waits: a scale and shift, or zeros around it, become a depthwise convolution."""
         node = Node("BatchNormalization", "", (), (what,), {}, None)
-        flow, _ = self.image(node, flow)
-        self.add(node, "depthwise_conv2d", {}, weights=scale.reshape(1, 1, -1), bias=shift)
-        self.notes.append(f"{self.layers[-1].name}: a scale per channel that no neighbour could take up")
-        return Flow(flow.order)
+        if flow.scale is not None and flow.shift is not None:
+            channels = self.per_channel(flow)
+            if channels is None or flow.order.ndim != 3 or (self.layers and self.layers[-1].op == "fully_connected"):
+                raise self.error(
+                    f"{what}: a multiplication, addition or batch normalisation in front of it cannot be folded into a "
+                    "layer: expected one per channel, next to a convolution or a dense layer"
+                )
+            scale, shift = channels
+            pads = flow.pads
+            flow, _ = self.image(node, replace(flow, pads=None))
+            self.add(node, "depthwise_conv2d", {}, weights=scale.reshape(1, 1, -1), bias=shift)
+            self.notes.append(f"{self.layers[-1].name}: a scale per channel that no neighbour could take up")
+            flow = Flow(flow.order, pads=pads)
+        return flow if flow.pads is None else self.framed(replace(node, op="Pad"), flow, what)
+
+    def framed(self, node: Node, flow: Flow, what: str) -> Flow:
+        """A flow whose zeros around it are there."""
+        raise NotImplementedError
 
     def per_channel(self, flow: Flow) -> tuple[np.ndarray, np.ndarray] | None:
         """Scale and shift by channel, where they do not depend on the place."""
@@ -290,8 +301,6 @@ class Walk:
 
     def affine(self, node: Node, flow: Flow, scale: np.ndarray, shift: np.ndarray) -> Flow:
         """``scale * value + shift``, folded into the layer before if that is open, else kept for the one after."""
-        if flow.pads is not None:
-            raise self.unsupported(node, "between Pad and its convolution; put it before the Pad")
         scale, shift = (np.broadcast_to(values, flow.order.shape) for values in (scale, shift))
         last = self.open_layer
         if flow.scale is None and last is not None and last.weights is not None and last.bias is not None:

@@ -68,30 +68,34 @@ class Windows(Walk):
             raise self.unsupported(node, f"kernel_shape: expected one or two positive numbers, got {shape}")
         kernel = (1, int(shape[0])) if is_1d else (int(shape[0]), int(shape[1]))
         stride, pads = self.windows(node, kernel, (height, width), is_1d)
+        is_ceil, is_max = bool(node.attributes.get("ceil_mode", 0)), op == "max_pool2d"
+        counts = bool(node.attributes.get("count_include_pad", 0))
         if flow.pads is not None:
             last = self.layers[-1] if self.layers else None
-            if op != "max_pool2d" or last is None or not (last.op == "relu" or last.keys.get("activation") == "relu"):
+            is_relu = last is not None and (last.op == "relu" or last.keys.get("activation") == "relu")
+            is_own = flow.pads[0] == (0, 0) and (counts or not any(sum(pad) for pad in pads))
+            if is_relu if is_max else is_own:
+                # Behind a ReLU nothing is below the zeros of the border: they change no maximum.
+                pads = [(a + c, b + d) for (a, b), (c, d) in zip(pads, flow.pads[1:], strict=True)]
+                flow, counts = replace(flow, pads=None), True
+            else:
                 flow = self.settle(flow, str(node))
-            assert flow.pads is not None
-            # Behind a ReLU nothing is below the zeros of the border: they change no maximum.
-            pads = [(a + c, b + d) for (a, b), (c, d) in zip(pads, flow.pads[1:], strict=True)]
-            flow = replace(flow, pads=None)
-        is_ceil = bool(node.attributes.get("ceil_mode", 0))
-        if op == "avg_pool2d" and node.attributes.get("count_include_pad", 0) and any(sum(pad) for pad in pads):
-            return self.average_with_padding(node, flow, kernel, stride, pads, is_ceil, is_1d)
-        flow = self.past_pool(flow, op, str(node))
+                channels, height, width = flow.order.shape
         size, out = (height, width), []
         for k in (0, 1):
             count = output_count(size[k], kernel[k], stride[k], pads[k][0], sum(pads[k]), is_ceil)
-            if count < 1 or pads[k][0] >= kernel[k]:
+            if count < 1 or (pads[k][0] >= kernel[k] and not (counts and not is_max)):
                 raise self.unsupported(node, f"windows of {list(kernel)} do not fit the input {list(size)}")
             # A last window that would start in the padding is dropped, whichever way the count is rounded.
             out.append(count - 1 if (count - 1) * stride[k] >= size[k] + pads[k][0] else count)
+        if not is_max and counts and any(sum(pad) for pad in pads):
+            if all((out[k] - 1) * stride[k] + kernel[k] <= size[k] + sum(pads[k]) for k in (0, 1)):
+                return self.average_with_padding(node, flow, kernel, stride, pads, is_1d)
+            # What ceil_mode lets windows reach beyond the padding is not counted: that is the edge of a larger image.
+            flow = self.settle(replace(flow, pads=((0, 0), *pads)), str(node))
+            size, pads = (height + sum(pads[0]), width + sum(pads[1])), [(0, 0), (0, 0)]
+        flow = self.past_pool(flow, op, str(node))
         keys = self.pool_keys(size, kernel, stride, pads, out)
-        if keys is None:
-            raise self.unsupported(
-                node, f"pads {pads} are not supported for pooling: expected equal ones on both sides, or SAME_UPPER"
-            )
         self.add(node, op, {"kernel": list(kernel), "stride": list(stride), **keys})
         order = image_order(out[0], out[1], channels)
         scale, shift = (
@@ -106,7 +110,7 @@ class Windows(Walk):
     @staticmethod
     def pool_keys(
         size: tuple[int, int], kernel: tuple[int, int], stride: tuple[int, int], pads: Pads, out: list[int]
-    ) -> dict[str, Any] | None:
+    ) -> dict[str, Any]:
         """Keys of the model file that give these windows: only the start and the number of windows matter."""
         for padding, is_ceil in (
             ([pads[0][0], pads[1][0]], False),
@@ -122,7 +126,7 @@ class Windows(Walk):
                 continue
             if all(count == out[k] and before == pads[k][0] for k, (count, (before, _)) in enumerate(found)):
                 return {"padding": padding, "ceil_mode": is_ceil}
-        return None
+        return {"padding": [pads[0][0], pads[1][0]], "output_size": out}
 
     def past_pool(self, flow: Flow, op: str, what: str) -> Flow:
         """A scale and shift by channel may wait until after a pool; a maximum only keeps positive scales."""
@@ -140,11 +144,8 @@ class Windows(Walk):
         kernel: tuple[int, int],
         stride: tuple[int, int],
         pads: Pads,
-        is_ceil: bool,
         is_1d: bool,
     ) -> Flow:
-        if is_ceil:
-            raise self.unsupported(node, "count_include_pad together with ceil_mode is not supported")
         channels = flow.order.shape[0]
         weights = np.full((channels, 1, *kernel), 1 / prod(kernel))
         if is_1d:
@@ -163,6 +164,22 @@ class Windows(Walk):
         )
         self.notes.append(f"{self.layers[-1].name}: an average that counts the padding became a depthwise convolution")
         return result
+
+    def framed(self, node: Node, flow: Flow, what: str) -> Flow:
+        """Zeros around an image that no window takes: a convolution of one pixel that changes nothing."""
+        if flow.order.ndim not in (2, 3) or flow.pads is None or flow.pads[0] != (0, 0):
+            raise self.error(f"{what}: expected a Pad in front of it to add zeros around an image, not channels")
+        is_1d = flow.order.ndim == 2
+        flow, (height, width, channels) = self.image(node, flow)
+        assert flow.pads is not None
+        size, pads = (height, width), list(flow.pads[1:])
+        out = [side + sum(pad) for side, pad in zip(size, pads, strict=True)]
+        padding, widened = representable(size, (1, 1), (1, 1), pads, out)
+        weights = np.pad(np.ones((1, 1, channels)), [*widened, (0, 0)])
+        self.add(node, "depthwise_conv2d", {"padding": padding}, weights=weights, bias=np.zeros(channels))
+        self.notes.append(f"{self.layers[-1].name}: zeros around the image that no window could take up")
+        order = image_order(out[0], out[1], channels)
+        return Flow(order[:, 0, :] if is_1d else order)
 
     def on_MaxPool(self, node: Node, flow: Flow) -> Flow:
         return self.pool(node, flow, "max_pool2d")
@@ -193,8 +210,6 @@ class Windows(Walk):
         return self.over_image(node, flow, op, own, bool(node.attributes.get("keepdims", 1)))
 
     def over_image(self, node: Node, flow: Flow, op: str, axes: tuple[int, ...], keep: bool) -> Flow:
-        if flow.pads is not None:
-            flow = self.settle(flow, str(node))
         rank = flow.order.ndim
         if rank not in (2, 3):
             raise self.unsupported(node, f"expected an image, got {rank + 1} dimensions")

@@ -73,6 +73,9 @@ class _Pool(_Named):
     ceil_mode: bool = Field(
         False, description="Round the output size up: windows at the far edge are clipped to the image."
     )
+    output_size: Kernel | None = Field(
+        None, description="Windows along both axes, where it is not what padding and ceil_mode say; none may be empty."
+    )
 
 
 class MaxPool2d(_Pool):

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
     from ..model import Model
 
-_DEFAULTS: dict[str, Any] = {"stride": (1, 1), "padding": (0, 0), "ceil_mode": False, "activation": None}
+_DEFAULTS: dict[str, Any] = {
+    "stride": (1, 1), "padding": (0, 0), "ceil_mode": False, "output_size": None, "activation": None
+}  # fmt: skip
 
 
 class Result(Protocol):

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log, prod
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ import numpy as np
 
 from cmsisnn_x.layers import Layer
 
-from ..base.errors import ModelError
 from ..importers.tflite_build import FileBuilder
 from ..importers.tflite_file import FileModel
 from .scales import LEAST_SCALE, Scale
@@ -177,21 +176,50 @@ class _Writer:
         return "RELU6" if self.network.clip(layer) == 6 else "RELU"
 
     def pool(self, layer: Layer, x: int, scale: Scale) -> int:
+        if layer.op == "avg_pool2d" and not any(_is(layer, padding) for padding in ("VALID", "SAME")):
+            return self.clipped_average(layer, x, scale)
         x, options = self.windows(layer, x, scale)
         options |= {"filter_height": layer.kernel[0], "filter_width": layer.kernel[1]}
         return self.op(_CODES[layer.op], layer.name, [x], (1, *layer.output_shape), scale, **options)
+
+    def clipped_average(self, layer: Layer, x: int, scale: Scale) -> int:
+        """Windows over the edge, which no padding gives: those of one size are averaged alone, and put together."""
+        rows, columns = (_runs(layer, axis) for axis in (0, 1))
+        bands = []
+        for i, row in enumerate(rows):
+            band = f"{layer.name}/{i}" if len(rows) > 1 else layer.name
+            pieces = []
+            for k, column in enumerate(columns):
+                piece = f"{band}/{k}" if len(columns) > 1 else band
+                pieces.append(self.average_of(layer, x, scale, piece, row, column))
+            bands.append(self.joined(band, pieces, 2, scale))
+        return self.joined(layer.name, bands, 1, scale)
+
+    def average_of(self, layer: Layer, x: int, scale: Scale, name: str, row: _Run, column: _Run) -> int:
+        """The windows in which two runs meet."""
+        channels = layer.image[2]
+        corners = (0, row.start, column.start, 0), (1, row.stop, column.stop, channels), (1, 1, 1, 1)
+        given = [np.array(one, np.int32) for one in corners]
+        places = [self.made.tensor(f"{name}/{which}", data=one) for which, one in enumerate(given)]
+        shape = (1, row.stop - row.start, column.stop - column.start, channels)
+        x = self.op("STRIDED_SLICE", f"{name}/image", [x, *places], shape, scale)
+        options = {"filter_height": row.size, "filter_width": column.size, "padding": "VALID"}
+        options |= {"stride_h": layer.stride[0], "stride_w": layer.stride[1]}
+        return self.op("AVERAGE_POOL_2D", name, [x], (1, row.count, column.count, channels), scale, **options)
+
+    def joined(self, name: str, parts: Sequence[int], axis: int, scale: Scale) -> int:
+        if len(parts) == 1:
+            return parts[0]
+        shape = list(self.made.tensors[parts[0]].shape)
+        shape[axis] = sum(self.made.tensors[part].shape[axis] for part in parts)
+        return self.op("CONCATENATION", name, parts, shape, scale, axis=axis)
 
     def windows(self, layer: Layer, x: int, scale: Scale) -> tuple[int, dict[str, Any]]:
         """Strides and padding; what neither SAME nor VALID says is padded before."""
         options: dict[str, Any] = {"stride_h": layer.stride[0], "stride_w": layer.stride[1]}
         for padding in ("VALID", "SAME"):
-            if all(_gives(layer, axis, padding) for axis in (0, 1)):
+            if _is(layer, padding):
                 return x, {**options, "padding": padding}
-        if layer.op == "avg_pool2d":
-            raise ModelError(
-                f"{layer.name}: an average whose windows reach over the edge by {layer.padding} is no AVERAGE_POOL_2D: "
-                "expected padding 0, or as much as TensorFlow's SAME"
-            )
         (top, bottom), (left, right) = ((before, max(after, 0)) for before, after in layer.padding)
         height, width, channels = layer.image
         amounts = np.array([[0, 0], [top, bottom], [left, right], [0, 0]], np.int32)
@@ -203,6 +231,39 @@ class _Writer:
             inputs.append(self.made.tensor(f"{layer.name}/lowest", (), scale.type, *numbers, data=lowest))
         code = "PADV2" if layer.op == "max_pool2d" else "PAD"
         return self.op(code, f"{layer.name}/padded", inputs, shape, scale), {**options, "padding": "VALID"}
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Windows along an axis that are next to each other and as large: `count` from `start`, `size` long each."""
+
+    start: int
+    size: int
+    count: int
+    stride: int
+
+    @property
+    def stop(self) -> int:
+        return self.start + (self.count - 1) * self.stride + self.size
+
+
+def _runs(layer: Layer, axis: int) -> list[_Run]:
+    """Windows of a layer along an axis, cut off at the edges."""
+    runs: list[_Run] = []
+    stride, before, image = layer.stride[axis], layer.padding[axis][0], layer.image[axis]
+    for at in range(layer.output_image[axis]):
+        first = at * stride - before
+        start, stop = max(first, 0), min(first + layer.kernel[axis], image)
+        last = runs[-1] if runs else None
+        if last and last.size == stop - start and last.start + last.count * stride == start:
+            runs[-1] = replace(last, count=last.count + 1)
+        else:
+            runs.append(_Run(start, stop - start, 1, stride))
+    return runs
+
+
+def _is(layer: Layer, padding: str) -> bool:
+    return all(_gives(layer, axis, padding) for axis in (0, 1))
 
 
 def _gives(layer: Layer, axis: int, padding: str) -> bool:

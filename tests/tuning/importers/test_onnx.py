@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from helpers.onnx_models import model, node, reference, save
 from tuning import ModelError
 from tuning.importers import onnx_file
-from tuning.quantize import FloatNetwork, load_onnx
+from tuning.quantize import FloatNetwork, load_onnx, quantize_model
 from tuning.quantize.forward import run
 from tuning.quantize.reference import channels_last
 
@@ -248,8 +248,80 @@ def test_a_padded_image_is_pooled_behind_a_relu() -> None:
         node("MaxPool", ["p"], ["y"], kernel_shape=[3, 3], strides=[2, 2]),
     ]
     check(model(nodes, CONV, opset=10), ["conv2d", "max_pool2d"])
-    with pytest.raises(ModelError, match="Pad in front of it"):
-        load_onnx(model([nodes[0], node("Pad", ["a"], ["p"], pads=[0, 0, 1, 1, 0, 0, 1, 1]), nodes[3]], CONV, opset=10))
+    without = [nodes[0], node("Pad", ["a"], ["p"], pads=[0, 0, 1, 1, 0, 0, 1, 1]), nodes[3]]
+    check(model(without, CONV, opset=10), ["conv2d", "depthwise_conv2d", "max_pool2d"])
+
+
+@pytest.mark.parametrize("pads", [(1, 1, 1, 1), (0, 0, 1, 1), (3, 0, 0, 2)])
+@pytest.mark.parametrize(
+    ("after", "ops"),
+    [
+        ([node("MaxPool", ["p"], ["y"], kernel_shape=[2, 2], strides=[2, 2])], ["depthwise_conv2d", "max_pool2d"]),
+        ([node("AveragePool", ["p"], ["y"], kernel_shape=[2, 2])], ["depthwise_conv2d"]),
+        (
+            [node("AveragePool", ["p"], ["y"], kernel_shape=[3, 3], pads=[1, 1, 1, 1])],
+            ["depthwise_conv2d", "avg_pool2d"],
+        ),
+        ([node("Sigmoid", ["p"], ["y"])], ["depthwise_conv2d", "sigmoid"]),
+        ([node("Add", ["p", "one"], ["q"]), node("Relu", ["q"], ["y"])], ["depthwise_conv2d"]),
+        ([node("GlobalMaxPool", ["p"], ["y"])], ["depthwise_conv2d", "max_pool2d"]),
+        (
+            [node("Flatten", ["p"], ["q"]), node("MatMul", ["q", "fc"], ["y"])],
+            ["depthwise_conv2d", "fully_connected"],
+        ),
+    ],
+)
+def test_zeros_around_an_image_that_no_window_takes(pads: tuple[int, ...], after: list, ops: list[str]) -> None:
+    top, left, bottom, right = pads
+    nodes = [node("MaxPool", ["x"], ["a"], kernel_shape=[2, 2]), node("Pad", ["a", "pads"], ["p"]), *after]
+    around = {"pads": np.array([0, 0, top, left, 0, 0, bottom, right], np.int64), "one": np.ones((3, 1, 1))}
+    around["fc"] = draw(3 * (7 + top + bottom) * (7 + left + right), 4)
+    check(model(nodes, around), ["max_pool2d", *ops])
+
+
+def test_a_pad_of_channels_is_refused() -> None:
+    nodes = [node("Pad", ["x"], ["p"], pads=[0, 1, 0, 0, 0, 0, 0, 0]), node("Sigmoid", ["p"], ["y"])]
+    assert "to add zeros around an image, not channels" in refused(model(nodes, opset=10))
+
+
+def pooled(x: np.ndarray, kernel: int, stride: int, pads: tuple[int, int], is_ceil: bool, counts: bool) -> np.ndarray:
+    """An average along the last axis as PyTorch and ONNX 22 define it: what reaches beyond the padding never counts."""
+    size, (before, after) = x.shape[-1], pads
+    count = (size + before + after - kernel + (stride - 1 if is_ceil else 0)) // stride + 1
+    count -= is_ceil and (count - 1) * stride >= size + before
+    means = []
+    for start in range(-before, -before + count * stride, stride):
+        total = x[..., max(start, 0) : min(start + kernel, size)].sum(axis=-1)
+        ends = (-before, size + after) if counts else (0, size)
+        means.append(total / (min(start + kernel, ends[1]) - max(start, ends[0])))
+    return np.stack(means, axis=-1)
+
+
+@pytest.mark.parametrize("is_ceil", [0, 1])
+@pytest.mark.parametrize("counts", [0, 1])
+@pytest.mark.parametrize(("kernel", "stride", "pads"), [
+    (7, 3, (0, 3)), (3, 2, (1, 1)), (3, 2, (1, 0)), (4, 3, (2, 1)), (2, 2, (0, 1)), (5, 1, (0, 3)), (3, 5, (1, 2)),
+])  # fmt: skip
+def test_averages_over_any_edge(kernel: int, stride: int, pads: tuple[int, int], counts: int, is_ceil: int) -> None:
+    keys = {"kernel_shape": [kernel], "strides": [stride], "pads": list(pads), "ceil_mode": is_ceil}
+    pool = node("AveragePool", ["x"], ["y"], **keys, count_include_pad=counts)
+    for size in (9, 10, 11):
+        x = draw(4, 3, size).astype(np.float32)
+        network = load_onnx(model([pool], {}, ("n", 3, size), opset=19))
+        wanted = pooled(x, kernel, stride, pads, bool(is_ceil), bool(counts))
+        assert np.abs(forward(network, x).reshape(wanted.shape) - wanted).max() < 1e-5
+        result = quantize_model(network, x, "q7")
+        assert result.report[-1].snr_db > 20
+
+
+@pytest.mark.parametrize("pads", [(0, 1, 1, 0), (1, 0, 0, 1), (0, 0, 2, 2), (2, 1, 0, 0)])
+def test_maxima_over_any_edge(pads: tuple[int, ...]) -> None:
+    pool = node("MaxPool", ["x"], ["y"], kernel_shape=[3, 3], pads=list(pads))
+    x = draw(4, 3, 8, 8).astype(np.float32)
+    around = ((0, 0), (0, 0), (pads[0], pads[2]), (pads[1], pads[3]))
+    padded = np.pad(x, around, constant_values=-np.inf)
+    wanted = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3)).max(axis=(4, 5))
+    assert np.array_equal(forward(load_onnx(model([pool], {})), x), wanted)
 
 
 @pytest.mark.parametrize("shape", [(), (1,)])
@@ -475,7 +547,6 @@ def test_a_branch_is_named_by_its_tensor() -> None:
             {},
             "only its first output",
         ),
-        ([node("MaxPool", ["x"], ["y"], kernel_shape=[3, 3], pads=[0, 1, 1, 0])], {}, "pads"),
         ([node("AveragePool", ["x"], ["y"], kernel_shape=[9, 9])], {}, "do not fit the input"),
         ([node("MatMul", ["w", "x"], ["y"])], {"w": draw(8, 8)}, "activations first"),
         ([node("MatMul", ["x", "w"], ["y"])], {"w": draw(8, 4)}, "expected one vector per sample"),

@@ -136,6 +136,25 @@ def test_the_model_file_and_the_functions_count_the_same_windows(
         assert pooled.shape == (out, out, 1)
 
 
+@pytest.mark.parametrize("op", ["max_pool", "avg_pool"])
+@pytest.mark.parametrize(("kernel", "stride", "padding", "sides"), [
+    (3, 3, 0, (3, 2)), (4, 2, 1, (4, 4)), ((3, 1), 1, (2, 0), (10, 7)), (2, 2, 0, (1, 1)),
+])  # fmt: skip
+def test_pools_have_as_many_windows_as_are_asked_for(tmp_path: Path, op: str, kernel, stride, padding, sides) -> None:
+    windows = f"kernel: {np.ravel(kernel).tolist()}, stride: {stride}, padding: {np.ravel(padding).tolist()}"
+    windows = re.sub(r"\[(\d+)\]", r"\1", windows)
+    line = f"{{name: p, op: {op}2d, {windows}, output_size: {list(sides)}}}"
+    path = write(tmp_path, line, HEAD.replace("8, 8", "8, 7"))
+    x = np.random.default_rng(1).integers(-128, 128, (8, 7, 4), np.int8)
+    wanted = getattr(cmsisnn_x, op)(x, kernel, stride=stride, padding=padding, output_size=sides)
+    assert np.array_equal(load_model(path).network().run(x), wanted)
+
+
+def test_an_empty_window_is_refused_by_its_key(tmp_path: Path) -> None:
+    said = message(write(tmp_path, "{name: p, op: avg_pool2d, kernel: 3, output_size: [3, 4]}"))
+    assert said.endswith("layers[0].output_size: expected at most 3 windows (the last would be empty), got 4 (width)")
+
+
 @given(size=st.integers(1, 40), kernel=st.integers(1, 9), stride=st.integers(1, 5))
 def test_same_padding_is_tensorflows(size: int, kernel: int, stride: int) -> None:
     out, (before, after) = window_axis(size, kernel, stride, "same", False)

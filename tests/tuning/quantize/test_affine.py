@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import tuning
 from cmsisnn_x import Network
 from helpers.onnx_models import model, node, save
-from tuning import ModelError, OptionError
+from tuning import OptionError
 from tuning.base.options import Arithmetic
 from tuning.check.packages import Piece, runner
 from tuning.importers.float_network import FloatNetwork, from_layers
@@ -320,13 +320,33 @@ def test_dead_layers_one_sample_and_extreme_scales(scheme: str) -> None:
         assert result.report[-1].snr_db > 25, strength
 
 
-def test_an_average_over_the_edge_is_refused() -> None:
-    layers = [
-        {"op": "avg_pool2d", "kernel": 3, "stride": 2, "padding": 1},
-        {"op": "fully_connected", "weights": np.ones((2, 32))},
-    ]
-    with pytest.raises(ModelError, match="pool1: an average whose windows reach over the edge"):
-        quantize_affine(from_layers(layers, (8, 8, 2)), samples(4, (8, 8, 2)))
+EDGES = (
+    {"kernel": 3, "stride": 2, "padding": 1},
+    {"kernel": 3, "stride": 1, "padding": 2, "output_size": [9, 8]},
+    {"kernel": [4, 1], "stride": 3, "output_size": [3, 2]},
+    {"kernel": 9, "padding": [2, 1], "output_size": 1},
+)
+
+
+@pytest.mark.parametrize("scheme", ["int8", "int16x8"])
+@pytest.mark.parametrize("windows", EDGES)
+def test_an_average_over_the_edge_is_put_together(tmp_path: Path, windows: dict, scheme: str) -> None:
+    """Each window's mean of the elements inside the image, which no AVERAGE_POOL_2D with padding gives."""
+    x = samples(20, (8, 7, 2))
+    result = quantize_affine(from_layers([{"op": "avg_pool2d", **windows}], (8, 7, 2)), x, scheme=scheme)
+    (scale, after), own = result.scales, result.twin.layers[0]
+    assert scale == after
+    made = scale.dequantize(result.model.network().run(scale.quantize(x)).reshape(len(x), *own.output_shape))
+    read = scale.dequantize(scale.quantize(x))
+    (top, _), (left, _) = own.padding
+    for i, j in np.ndindex(own.output_shape[:2]):
+        first = i * own.stride[0] - top, j * own.stride[1] - left
+        rows, columns = (slice(max(at, 0), at + size) for at, size in zip(first, own.kernel, strict=True))
+        mean = read[:, rows, columns].mean(axis=(1, 2))
+        assert np.abs(made[:, i, j] - mean).max() <= 0.501 * scale.scale
+    saved = tuning.load_model(result.save(tmp_path / "net.yaml"))
+    runs = [one.network().run(scale.quantize(x)) for one in (saved, result.model)]
+    assert np.array_equal(*runs)
 
 
 @pytest.mark.parametrize(
