@@ -118,6 +118,7 @@ class _Operators(Windows):
         if any(sum(pair) for pair in widened):
             larger = [kernel[k] + sum(widened[k]) for k in (0, 1)]
             self.notes.append(f"{self.layers[-1].name}: padding {pads} became zeros in a larger kernel {larger}")
+        self.sides = (out[0], out[1])
         order = image_order(out[0], out[1], len(bias))
         return Flow(order[:, 0, :] if is_1d else order)
 
@@ -166,20 +167,23 @@ class _Operators(Windows):
         columns = np.empty_like(weights)
         columns[:, order] = weights
         self.add(node, "fully_connected", {}, weights=columns, bias=bias)
+        self.sides = None
         return Flow(np.arange(len(bias)).reshape(*lead, -1))
 
     def dense_over_time(self, node: Node, flow: Flow, weights: np.ndarray, bias: np.ndarray) -> Flow:
         """A dense layer at every step of a sequence is a convolution of one step, channels first as ONNX has it."""
         names = tuple(f"{node.outputs[0]}/{what}" for what in ("weights", "bias"))
         self.constants.update(zip(names, (weights[:, :, None], bias), strict=True))
-        convolution = replace(node, inputs=(node.inputs[0], *names), attributes={})
-        return self.on_Conv(convolution, flow.rearranged(np.transpose)).rearranged(np.transpose)
+        convolution = replace(node, op="Conv", inputs=(node.inputs[0], *names), attributes={})
+        flow, convolution, back = self.straight(flow.rearranged(np.transpose), convolution)
+        made = self.on_Conv(convolution, flow)
+        return (made if back is None else made.rearranged(back)).rearranged(np.transpose)
 
     # -- windows -----------------------------------------------------------------------------------------------------
 
     def activate(self, node: Node, flow: Flow, op: str, clip: float | None = None) -> Flow:
         flow = self.settle(flow, str(node))
-        self.elementwise(flow)
+        flow = self.elementwise(node, flow)
         last = self.open_layer
         if op == "relu" and last is not None:
             self.layers[-1] = replace(last, keys={**last.keys, "activation": "relu"}, clip=clip)
@@ -345,9 +349,34 @@ class _Operators(Windows):
         if target.count(-1) == 1:
             rest = prod(size for size in target if size != -1)
             target = [prod(current) // rest if size == -1 and rest else size for size in target]
-        if prod(target) != prod(current) or not target or target[0] != self.batch or len(target) < 2:
+        is_last = self.graph.output in node.outputs
+        if prod(target) == prod(current) and self.batch == 1 and target[:1] != [1] and is_last:
+            return flow.rearranged(lambda array: array.reshape(target))
+        if target == [prod(current)] and flow.order.size > 1:
+            self.batched.add(node.outputs[0])
+            return flow
+        if prod(target) != prod(current) or not target or target[0] != self.batch:
             raise self.unsupported(node, f"{current} to {target}: expected the batch to stay first")
         return flow.rearranged(lambda array: array.reshape(target[1:]))
+
+    def on_Gather(self, node: Node, flow: Flow) -> Flow:
+        """One that takes every element once; PyTorch's exporter writes strides as such."""
+        axis = int(node.attributes.get("axis", 0))
+        axis += flow.order.ndim + 1 if axis < 0 else 0
+        indices = self.constant(node, 1, "indices").astype(np.int64)
+        if node.inputs[0] in self.batched:
+            by_sample = indices.reshape(self.batch, -1) if len(indices) == self.batch else indices[None]
+            first, steps = by_sample[0], np.arange(len(by_sample)) * flow.order.size
+            whole = np.arange(flow.order.size)
+            if axis == 0 and np.array_equal(np.sort(first), whole) and (by_sample == first + steps[:, None]).all():
+                return flow.rearranged(lambda array: array.ravel()[first].reshape(indices.shape[1:]))
+        elif 1 <= axis <= flow.order.ndim and indices.ndim == 1:
+            count = flow.order.shape[axis - 1]
+            if np.array_equal(np.sort(indices % count), np.arange(count)) and (abs(indices + 0.5) < count).all():
+                return flow.rearranged(lambda array: array.take(indices % count, axis - 1))
+        raise self.unsupported(
+            node, "expected one that takes every element of a sample once; a part of a tensor is not taken"
+        )
 
     def on_Flatten(self, node: Node, flow: Flow) -> Flow:
         rank = flow.order.ndim + 1
@@ -361,14 +390,12 @@ class _Operators(Windows):
 
     def on_Squeeze(self, node: Node, flow: Flow) -> Flow:
         axes = self.numbers(node, "axes", 1)
-        rank = flow.order.ndim + 1
-        own = [axis + rank if axis < 0 else axis for axis in axes or []]
-        if (
-            not own
-            or any(not 1 <= axis < rank or flow.order.shape[axis - 1] != 1 for axis in own)
-            or len(own) == rank - 1
-        ):
-            raise self.unsupported(node, f"axes {axes}: expected axes of size 1, not the batch, and one to remain")
+        rank, sizes = flow.order.ndim + 1, (self.batch, *flow.order.shape)
+        own = [axis + rank if axis < 0 else axis for axis in axes or [k for k in range(rank) if sizes[k] == 1]]
+        if 0 in own and self.graph.output in node.outputs and self.batch == 1:
+            own.remove(0)  # nobody asks for the batch any more
+        if any(not 1 <= axis < rank or sizes[axis] != 1 for axis in own):
+            raise self.unsupported(node, f"axes {axes}: expected axes of size 1, not the batch")
         gone = tuple(axis - 1 for axis in own)
         if flow.pads is None:
             return flow.rearranged(lambda array: np.squeeze(array, gone))

@@ -25,13 +25,15 @@ SUPPORTED = (
     "Conv (1-D, 2-D, depthwise, grouped), Gemm, MatMul, MaxPool, AveragePool, GlobalAveragePool, GlobalMaxPool, "
     "ReduceMean and ReduceMax over the image, Relu, Clip from 0, Max and Min as ReLU6, Sigmoid, Tanh, Softmax, "
     "LogSoftmax at the end, BatchNormalization, Add, Sub, Mul and Div with constants, Pad, Flatten, Reshape, "
-    "Transpose, Squeeze, Unsqueeze, Identity, Dropout, Cast"
+    "Transpose, Squeeze, Unsqueeze, Gather of everything, Identity, Dropout, Cast"
 )
 
 TAKE_PADS = (
     "Conv", "MaxPool", "AveragePool", "Pad", "Transpose", "Squeeze", "Unsqueeze", "Identity", "Dropout", "Cast",
 )  # fmt: skip
 """Operators that know what to do with zeros that wait in front of them."""
+IMAGES = ("Conv", "MaxPool", "AveragePool")
+"""Operators that look at an image in two directions."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +81,10 @@ class Walk:
         self.notes: list[str] = []
         self.input_shape: tuple[int, ...] | None = None
         self.input_layout = "NHWC"
+        self.sides: tuple[int, int] | None = None
+        """Height and width of the network's tensor, if that is an image."""
+        self.batched: set[str] = set()
+        """Tensors in which the batch is one axis with the sample's elements."""
         self.constants: dict[str, np.ndarray] = dict(graph.constants)
         self.flows: dict[str, Flow] = {graph.input: Flow(np.arange(prod(graph.shape[1:])).reshape(graph.shape[1:]))}
 
@@ -148,11 +154,20 @@ class Walk:
             name and (name in self.graph.uses or name == self.graph.output) for name in node.outputs[1:]
         ):
             raise self.unsupported(node, "only its first output is supported, but another one is used")
+        if carried[0] in self.batched and node.op != "Gather":
+            raise self.unsupported(
+                node, "its input has the batch and the sample in one axis; in PyTorch, export the model in "
+                "memory_format=torch.contiguous_format, with x.mean((2, 3)) for the average, or with dynamo=False"
+            )  # fmt: skip
         try:
             flow = self.flows[carried[0]]
             if flow.pads is not None and node.op not in TAKE_PADS:
                 flow = self.settle(flow, str(node))
-            result = handler(node, flow)
+            if node.op in IMAGES:
+                flow, node, back = self.straight(flow, node)
+                result = handler(node, flow) if back is None else handler(node, flow).rearranged(back)
+            else:
+                result = handler(node, flow)
         except TuningError:
             raise
         except (TypeError, ValueError, IndexError, OverflowError) as problem:
@@ -219,14 +234,21 @@ class Walk:
     def begin(self, shape: tuple[int, ...], origin: np.ndarray, what: str) -> None:
         """The first layer settles how the network's input lies: `origin` are the ONNX input's positions in it."""
         self.input_shape = shape
+        self.sides = (shape[0], shape[1]) if len(shape) == 3 else None
         self.input_layout = self.layout(np.argsort(origin.ravel()).reshape(self.graph.shape[1:]), what)
 
     def layout(self, order: np.ndarray, what: str) -> str:
+        if (found := self.layout_of(order)) is None:
+            raise self.error(f"{what} is neither channels first nor channels last: its elements would have to be moved")
+        return found
+
+    @staticmethod
+    def layout_of(order: np.ndarray) -> str | None:
         if np.array_equal(order.ravel(), np.arange(order.size)):
             return "NHWC"
         if order.ndim in (2, 3) and np.array_equal(np.moveaxis(order, 0, -1).ravel(), np.arange(order.size)):
             return "NCHW"
-        raise self.error(f"{what} is neither channels first nor channels last: its elements would have to be moved")
+        return None
 
     def image(self, node: Node, flow: Flow) -> tuple[Flow, tuple[int, int, int]]:
         """The flow as a channels-first image ``(c, h, w)`` whose elements lie as the network's do, and (h, w, c)."""
@@ -243,25 +265,72 @@ class Walk:
         if self.input_shape is None:
             self.begin((height, width, channels), order.transpose(1, 2, 0), "the input")
             flow = replace(flow, order=image_order(height, width, channels))
-        elif not np.array_equal(order, image_order(height, width, channels)):
+        elif self.layers and self.layers[-1].op == "fully_connected":
+            raise self.unsupported(node, "a vector (of a dense layer) cannot become an image again")
+        elif not self.lies(order):
             raise self.unsupported(
                 node, "its input is not the previous layer's image: a rearrangement in between would move elements"
             )
-        if self.layers and self.layers[-1].op == "fully_connected":
-            raise self.unsupported(node, "a vector (of a dense layer) cannot become an image again")
         return flow, (height, width, channels)
 
-    def elementwise(self, flow: Flow) -> None:
-        """An element-wise first layer takes the input as it lies."""
+    def lies(self, order: np.ndarray) -> bool:
+        """Whether an image lies as the network's tensor does; before there is one, as an input may."""
+        channels, height, width = order.shape
         if self.input_shape is None:
-            shape = self.graph.shape[1:]
-            self.input_shape = shape if len(shape) == 3 else (prod(shape),)
-            if len(shape) == 3 and shape[0] in (1, 3) and shape[2] not in (1, 3):
-                channels, height, width = shape
-                raise self.error(
-                    f"the first layer is element-wise on an input of {list(shape)}: expected a convolution, a pool or "
-                    f"a dense layer first, which tells whether it is {height}x{width} with {channels} channels"
-                )
+            positions = np.argsort(order.transpose(1, 2, 0).ravel()).reshape(self.graph.shape[1:])
+            return self.layout_of(positions) is not None
+        return (height, width) == self.sides and np.array_equal(order, image_order(height, width, channels))
+
+    def straight(self, flow: Flow, node: Node) -> tuple[Flow, Node, Callable[[np.ndarray], np.ndarray] | None]:
+        """An image that lies across the network's, its height there the width, turned; the operator with it, and how
+        what it gives is turned back. A sequence has no height, and lies across where the network's tensor is a column.
+        """
+        is_1d = flow.order.ndim == 2
+
+        def image(array: np.ndarray) -> np.ndarray:
+            return array[:, None, :] if is_1d else array
+
+        if flow.order.ndim not in (2, 3) or self.lies(image(flow.order)):
+            return flow, node, None
+        if not self.lies(image(flow.order).transpose(0, 2, 1)):
+            return flow, node, None
+        pads = flow.pads and (flow.pads[0], flow.pads[-1], (0, 0) if is_1d else flow.pads[1])
+        turned = replace(flow.rearranged(lambda array: image(array).transpose(0, 2, 1)), pads=pads)
+
+        def back(array: np.ndarray) -> np.ndarray:
+            array = array.transpose(0, 2, 1)
+            return array[:, 0, :] if is_1d else array
+
+        return turned, self.turned(node, is_1d), back
+
+    def turned(self, node: Node, is_1d: bool) -> Node:
+        """An operator of images for one whose height is the width; of sequences for a column."""
+        attributes, inputs = dict(node.attributes), list(node.inputs)
+        for key, neutral in (("kernel_shape", 1), ("strides", 1), ("dilations", 1), ("pads", 0)):
+            if (values := attributes.get(key)) is not None:
+                if is_1d:
+                    values = [number for value in values for number in (value, neutral)]
+                half = len(values) // 2
+                pairs = [values] if key != "pads" else [values[:half], values[half:]]
+                attributes[key] = [n for pair in pairs for n in (pair if is_1d else reversed(pair))]
+        if node.op == "Conv":
+            weights = self.constant(node, 1, "weights")
+            inputs[1] = f"{inputs[1]}/turned"
+            self.constants[inputs[1]] = weights[..., None] if is_1d else weights.swapaxes(-1, -2)
+        return replace(node, attributes=attributes, inputs=tuple(inputs))
+
+    def elementwise(self, node: Node, flow: Flow) -> Flow:
+        """An element-wise first layer takes the input as it lies; an image, if that is what a later operator takes."""
+        if self.input_shape is None:
+            rest = self.graph.nodes[self.graph.nodes.index(node) :]
+            places = [at for at, one in enumerate(rest) if one.op in IMAGES]
+            is_image = bool(places) and all(one.op != "Transpose" for one in rest[: places[0]])
+            if is_image and flow.order.ndim in (2, 3):
+                image, _ = self.image(node, flow)
+                order = image.order if flow.order.ndim == 3 else image.order[:, 0, :]
+                return replace(flow, order=order)
+            self.begin((flow.order.size,), np.arange(flow.order.size), "the input")
+        return flow
 
     # -- what waits to be taken up -----------------------------------------------------------------------------------
 
@@ -277,10 +346,11 @@ class Walk:
                 )
             scale, shift = channels
             pads = flow.pads
-            flow, _ = self.image(node, replace(flow, pads=None))
+            image, _, back = self.straight(replace(flow, pads=None), node)
+            image, _ = self.image(node, image)
             self.add(node, "depthwise_conv2d", {}, weights=scale.reshape(1, 1, -1), bias=shift)
             self.notes.append(f"{self.layers[-1].name}: a scale per channel that no neighbour could take up")
-            flow = Flow(flow.order, pads=pads)
+            flow = Flow(image.order if back is None else back(image.order), pads=pads)
         return flow if flow.pads is None else self.framed(replace(node, op="Pad"), flow, what)
 
     def framed(self, node: Node, flow: Flow, what: str) -> Flow:

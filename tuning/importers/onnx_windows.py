@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -19,6 +20,9 @@ Pads = list[tuple[int, int]]
 
 class Windows(Walk):
     """The operators that look through windows, and what they have in common with convolutions."""
+
+    reduced = -1
+    """Layers up to one over an axis of its image."""
 
     def on_Conv(self, node: Node, flow: Flow) -> Flow:
         """The convolution that an average can be written as."""
@@ -97,6 +101,7 @@ class Windows(Walk):
         flow = self.past_pool(flow, op, str(node))
         keys = self.pool_keys(size, kernel, stride, pads, out)
         self.add(node, op, {"kernel": list(kernel), "stride": list(stride), **keys})
+        self.sides = (out[0], out[1])
         order = image_order(out[0], out[1], channels)
         scale, shift = (
             None if values is None else np.broadcast_to(values[:, :1, :1], order.shape)
@@ -170,6 +175,7 @@ class Windows(Walk):
         if flow.order.ndim not in (2, 3) or flow.pads is None or flow.pads[0] != (0, 0):
             raise self.error(f"{what}: expected a Pad in front of it to add zeros around an image, not channels")
         is_1d = flow.order.ndim == 2
+        flow, node, back = self.straight(flow, node)
         flow, (height, width, channels) = self.image(node, flow)
         assert flow.pads is not None
         size, pads = (height, width), list(flow.pads[1:])
@@ -178,8 +184,9 @@ class Windows(Walk):
         weights = np.pad(np.ones((1, 1, channels)), [*widened, (0, 0)])
         self.add(node, "depthwise_conv2d", {"padding": padding}, weights=weights, bias=np.zeros(channels))
         self.notes.append(f"{self.layers[-1].name}: zeros around the image that no window could take up")
+        self.sides = (out[0], out[1])
         order = image_order(out[0], out[1], channels)
-        return Flow(order[:, 0, :] if is_1d else order)
+        return Flow(back(order) if back is not None else order[:, 0, :] if is_1d else order)
 
     def on_MaxPool(self, node: Node, flow: Flow) -> Flow:
         return self.pool(node, flow, "max_pool2d")
@@ -205,24 +212,54 @@ class Windows(Walk):
         if axes is None:
             raise self.unsupported(node, "expected axes: those of the image")
         own = tuple(sorted({axis + rank if axis < 0 else axis - 1 for axis in axes}))
-        if len(own) != rank - 1 or rank not in (2, 3) or min(own) < 0 or max(own) >= rank:
-            raise self.unsupported(node, f"axes {axes}: expected those of the image, all but batch and channels")
+        if rank not in (2, 3) or min(own) < 0 or max(own) >= rank or len(own) == rank:
+            raise self.unsupported(node, f"axes {axes}: expected those of the image, not batch and channels")
         return self.over_image(node, flow, op, own, bool(node.attributes.get("keepdims", 1)))
 
     def over_image(self, node: Node, flow: Flow, op: str, axes: tuple[int, ...], keep: bool) -> Flow:
+        """One window over the image, or over an axis of it."""
         rank = flow.order.ndim
         if rank not in (2, 3):
             raise self.unsupported(node, f"expected an image, got {rank + 1} dimensions")
-        channel = next(axis for axis in range(rank) if axis not in axes)
-        flow = flow.rearranged(lambda array: np.moveaxis(array, channel, 0))
-        flow, (height, width, channels) = self.image(node, flow)
+        for channel in (axis for axis in range(rank) if axis not in axes):
+            moved = flow.rearranged(partial(np.moveaxis, source=channel, destination=0))
+            moved, _, back = self.straight(moved, node)
+            if self.lies(moved.order[:, None, :] if moved.order.ndim == 2 else moved.order):
+                break
+        else:
+            raise self.unsupported(node, "expected axes of the previous layer's image, not its channels")
+        places = [axis for axis in range(rank) if axis != channel]
+        flow, size = self.image(node, moved)
         flow = self.past_pool(flow, op, str(node))
-        self.add(node, op, {"kernel": [height, width], "stride": [height, width]})
-        shape = [channels if axis == channel else 1 for axis in range(rank)] if keep else [channels]
-        scale, shift = (
-            None if values is None else values[:, 0, 0].reshape(shape) for values in (flow.scale, flow.shift)
-        )
-        return Flow(np.arange(channels).reshape(shape), scale, shift)
+        # In the image's directions; the height of a sequence is 1.
+        gone = [axis in axes for axis in places] if rank == 3 else [True, True]
+        gone = gone[::-1] if back is not None else gone
+        kernel = [size[k] if gone[k] else 1 for k in (0, 1)]
+        self.reduce_sides(node, op, kernel, size[:2])
+        assert self.sides is not None
+        made = Flow(image_order(*self.sides, size[2]))
+        if flow.scale is not None and flow.shift is not None:
+            scale, shift = (np.broadcast_to(part[:, :1, :1], made.order.shape) for part in (flow.scale, flow.shift))
+            made = replace(made, scale=scale, shift=shift)
+
+        def laid(array: np.ndarray) -> np.ndarray:
+            array = array.transpose(0, 2, 1) if back is not None else array
+            array = np.moveaxis(array if rank == 3 else array[:, 0, :], 0, channel)
+            return array if keep else array.squeeze(axes)
+
+        return made.rearranged(laid)
+
+    def reduce_sides(self, node: Node, op: str, kernel: list[int], size: tuple[int, ...]) -> None:
+        """A window as large as the image along an axis; behind one along the other both are one."""
+        last = self.layers[-1] if self.layers else None
+        if self.reduced == len(self.layers) and last is not None and last.op == op:
+            kernel = [a * b for a, b in zip(last.keys["kernel"], kernel, strict=True)]
+            self.layers[-1] = replace(last, keys={"kernel": kernel, "stride": kernel})
+            self.sides = (1, 1)
+            return
+        self.add(node, op, {"kernel": kernel, "stride": kernel})
+        self.sides = (size[0] // kernel[0], size[1] // kernel[1])
+        self.reduced = len(self.layers)
 
     # -- activations -------------------------------------------------------------------------------------------------
 

@@ -376,6 +376,145 @@ def test_all_operators_that_nobody_knows_are_named_first() -> None:
         load_onnx(model(nodes, {}, ("n", 4, 3), opset=18))
 
 
+def test_a_mean_of_each_axis_is_one_of_the_image() -> None:
+    conv = node("Conv", ["x", "w", "b"], ["a"], pads=[1, 1, 1, 1])
+    dense = node("MatMul", ["p", "fc"], ["y"])
+    for op, ours in (("ReduceMean", "avg_pool2d"), ("ReduceMax", "max_pool2d")):
+        for first, second in ((3, 2), (2, 2), (-1, -1), (-2, 2)):
+            means = [node(op, [a], [b], axes=[at], keepdims=0) for a, b, at in (("a", "m", first), ("m", "p", second))]
+            weights = CONV | {"fc": draw(6, 4)}
+            network = check(model([conv, *means, dense], weights, ("n", 3, 8, 5)), ["conv2d", ours, "fully_connected"])
+            assert network.layers[1].keys["kernel"] == [8, 5]
+        one = [node(op, ["a"], ["m"], axes=[3], keepdims=0), node("Flatten", ["m"], ["p"]), dense]
+        check(model([conv, *one], CONV | {"fc": draw(48, 4)}, ("n", 3, 8, 5)), ["conv2d", ours, "fully_connected"])
+        last = [node("Transpose", ["a"], ["t"], perm=[0, 2, 3, 1]), node(op, ["t"], ["y"], axes=[2], keepdims=1)]
+        check(model([conv, *last], CONV, ("n", 3, 8, 5)), ["conv2d", ours])
+
+
+@pytest.mark.parametrize("is_tall", [True, False])
+@pytest.mark.parametrize("after", ["conv", "pool", "average", "pad", "dense over time", "batch norm", "image"])
+def test_a_sequence_may_lie_along_either_axis(after: str, is_tall: bool) -> None:
+    """What an axis of size 1 leaves over is a sequence; the network's tensor stays a column where it is one."""
+    size, kernel = ((20, 6), (1, 6)) if is_tall else ((6, 20), (6, 1))
+    nodes = [node("Conv", ["x", "k"], ["a"]), node("Squeeze", ["a", "axes"], ["s"])]
+    weights = {"k": draw(4, 3, *kernel), "axes": np.array([3 if is_tall else 2], np.int64), "w": draw(5, 4, 3)}
+    weights |= {"fc": draw(4, 5), "c": draw(5), "two": np.array([2], np.int64), "i": draw(5, 4, 3, 2), "b": draw(4)}
+    weights |= {"pads": np.array([0, 0, 2, 0, 0, 1], np.int64)}
+    nodes += {
+        "conv": [node("Conv", ["s", "w", "c"], ["y"], pads=[2, 1], strides=[2])],
+        "pool": [node("MaxPool", ["s"], ["y"], kernel_shape=[3], strides=[2], pads=[0, 1])],
+        "average": [node("AveragePool", ["s"], ["y"], kernel_shape=[3], pads=[1, 1], count_include_pad=1)],
+        "pad": [node("Pad", ["s", "pads"], ["p"]), node("Sigmoid", ["p"], ["y"])],
+        "dense over time": [
+            node("Transpose", ["s"], ["t"], perm=[0, 2, 1]), node("MatMul", ["t", "fc"], ["y"]),
+        ],
+        "batch norm": [
+            node("Relu", ["s"], ["r"]), node("BatchNormalization", ["r", *["b"] * 2, "b", "v"], ["n"]),
+            node("Conv", ["n", "w", "c"], ["y"], pads=[1, 1]),
+        ],
+        "image": [
+            node("Unsqueeze", ["s", "two"], ["u"]), node("Pad", ["u", "around"], ["p"]),
+            node("Conv", ["p", "i"], ["q"]), node("Flatten", ["q"], ["f"]), node("MatMul", ["f", "last"], ["y"]),
+        ],
+    }[after]  # fmt: skip
+    weights |= {"v": 0.5 + RNG.random(4), "around": np.array([0, 0, 1, 1, 0, 0, 2, 1], np.int64), "last": draw(210, 4)}
+    network = check(model(nodes, weights, ("n", 3, *size)))
+    x = draw(30, 3, *size).astype(np.float32)
+    assert quantize_model(network, x, "q15").report[-1].snr_db > 45
+
+
+def test_an_image_whose_sides_are_swapped() -> None:
+    for weights in (draw(6, 3, 3, 2), draw(3, 1, 2, 3)):
+        conv = node("Conv", ["t", "k"], ["a"], pads=[1, 0, 2, 1], strides=[1, 2], group=3 // weights.shape[1])
+        rest = [
+            node("Relu", ["a"], ["r"]),
+            node("MaxPool", ["r"], ["m"], kernel_shape=[3, 2], strides=[1, 2]),
+            node("Flatten", ["m"], ["f"]),
+            node("MatMul", ["f", "fc"], ["y"]),
+        ]
+        turn = node("Transpose", ["x"], ["t"], perm=[0, 1, 3, 2])
+        cut = model([turn, conv, *rest[:3]], {"k": weights}, (1, 3, 9, 7), outputs=("f",))
+        count = reference(cut, draw(1, 3, 9, 7)).size
+        check(model([turn, conv, *rest], {"k": weights, "fc": draw(count, 4)}, ("n", 3, 9, 7)))
+        turn = node("Transpose", ["q"], ["t"], perm=[0, 1, 3, 2])
+        behind = [node("MaxPool", ["x"], ["q"], kernel_shape=[1, 1]), turn]
+        check(model([*behind, conv, *rest], {"k": weights, "fc": draw(count, 4)}, ("n", 3, 9, 7)))
+
+
+def test_another_image_of_as_many_elements_is_refused() -> None:
+    """Its elements lie as the previous one's do, but their neighbours are others."""
+    nodes = [
+        node("Conv", ["x", "w", "b"], ["a"]),
+        node("Reshape", ["a", "shape"], ["r"]),
+        node("MaxPool", ["r"], ["y"], kernel_shape=[2, 2]),
+    ]
+    assert "would move elements" in refused(model(nodes, CONV | {"shape": np.array([0, 6, 4, 9], np.int64)}))
+
+
+@pytest.mark.parametrize("axes", [[-1], [1], None])
+def test_a_lone_output_without_its_axis(axes: list[int] | None) -> None:
+    nodes = [node("MatMul", ["x", "w"], ["a"]), node("Squeeze", ["a", "axes"] if axes else ["a"], ["y"])]
+    weights = {"w": draw(6, 1)} | ({"axes": np.array(axes, np.int64)} if axes else {})
+    check(model(nodes, weights, (3, 6)), ["fully_connected"])
+    weights["axes"] = np.array([-1], np.int64)
+    check(model([nodes[0], node("Reshape", ["a", "axes"], ["y"])], weights, (3, 6)), ["fully_connected"])
+
+
+def test_a_last_operator_may_drop_a_batch_of_one() -> None:
+    weights = {"w": draw(6, 5), "zero": np.array([0], np.int64), "shape": np.array([-1], np.int64)}
+    dense = node("MatMul", ["x", "w"], ["a"])
+    for op, inputs in (("Squeeze", ["a", "zero"]), ("Squeeze", ["a"]), ("Reshape", ["a", "shape"])):
+        check(model([dense, node(op, inputs, ["y"])], weights, (1, 6)), ["fully_connected"])
+    relu = [node("Squeeze", ["a", "zero"], ["s"]), node("Relu", ["s"], ["y"])]
+    assert "not the batch" in refused(model([dense, *relu], weights, (1, 6)))
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_strides_that_pytorch_writes_as_a_gather(batch: int) -> None:
+    """Of a model in channels_last: the whole batch flat, each element taken once, in the shape that it has."""
+    nodes = [
+        node("Conv", ["x", "w", "b"], ["a"]),
+        node("GlobalAveragePool", ["a"], ["m"]),
+        node("Reshape", ["m", "flat"], ["f"]),
+        node("Gather", ["f", "indices"], ["g"]),
+        node("Reshape", ["g", "shape"], ["v"]),
+        node("MatMul", ["v", "fc"], ["y"]),
+    ]
+    indices = np.arange(6 * batch).reshape(batch, 6, 1, 1)
+    shapes = {"flat": np.array([-1], np.int64), "shape": np.array([batch, 6], np.int64), "indices": indices}
+    ops = ["conv2d", "avg_pool2d", "fully_connected"]
+    check(model(nodes, CONV | shapes | {"fc": draw(6, 4)}, (batch, 3, 8, 8)), ops)
+    turned = shapes | {"indices": np.ascontiguousarray(indices[:, ::-1])}
+    check(model(nodes, CONV | turned | {"fc": draw(6, 4)}, (batch, 3, 8, 8)), ops)
+    part = shapes | {"indices": indices // 2}
+    assert "every element of a sample once" in refused(model(nodes, CONV | part | {"fc": draw(6, 4)}, (batch, 3, 8, 8)))
+    without = [*nodes[:3], node("MatMul", ["f", "fc"], ["y"])]
+    assert "torch.contiguous_format" in refused(model(without, CONV | shapes | {"fc": draw(6, 4)}, (batch, 3, 8, 8)))
+
+
+def test_a_gather_that_rearranges() -> None:
+    nodes = [node("Gather", ["x", "i"], ["g"], axis=1), node("MatMul", ["g", "w"], ["y"])]
+    weights = {"w": draw(4, 3), "i": np.array([2, 0, -1, 1], np.int64)}
+    check(model(nodes, weights, ("n", 4)), ["fully_connected"])
+    for indices in ([0, 1], [0, 1, 2, 2], [0, 1, 2, 7]):
+        weights["i"] = np.array(indices, np.int64)
+        weights["w"] = draw(len(indices), 3)
+        assert "every element of a sample once" in refused(model(nodes, weights, ("n", 4)))
+
+
+@pytest.mark.parametrize("op", ["Relu", "Sigmoid", "Softmax"])
+def test_an_element_wise_layer_may_come_first(op: str) -> None:
+    first = node(op, ["x"], ["a"])
+    flat = [node("Flatten", ["x"], ["f"]), node(op, ["f"], ["y"])]
+    check(model(flat, {}, ("n", 3, 2, 2)))
+    check(model([node("Softmax", ["x"], ["y"])], {}, ("n", 7)), ["softmax"])
+    if op != "Softmax":
+        check(model([first, node("Conv", ["a", "w", "b"], ["y"])], CONV))
+        check(model([first, node("Flatten", ["a"], ["f"]), node("MatMul", ["f", "fc"], ["y"])], {"fc": draw(192, 4)}))
+        one = [first, node("Conv", ["a", "k"], ["y"])]
+        check(model(one, {"k": draw(4, 1, 3, 3)}, ("n", 1, 8, 6)))
+
+
 def test_one_dimensional_convolutions() -> None:
     nodes = [
         node("Conv", ["x", "w", "b"], ["a"], pads=[2, 1], strides=[2]),
@@ -552,14 +691,20 @@ def test_a_branch_is_named_by_its_tensor() -> None:
         ([node("MatMul", ["x", "w"], ["y"])], {"w": draw(8, 4)}, "expected one vector per sample"),
         ([node("Gemm", ["x", "w"], ["y"], transA=1)], {"w": draw(8, 4)}, "transA"),
         ([node("Transpose", ["x"], ["t"]), node("Flatten", ["t"], ["y"])], {}, "the batch to stay first"),
-        ([node("Reshape", ["x", "w"], ["y"])], {"w": np.array([-1], np.int64)}, "the batch to stay first"),
+        (
+            [node("Reshape", ["x", "w"], ["a"]), node("Relu", ["a"], ["y"])],
+            {"w": np.array([-1], np.int64)},
+            "export the model in memory_format=torch.contiguous_format",
+        ),
         ([node("Reshape", ["x", "w"], ["y"])], {"w": np.array([0, 7], np.int64)}, "the batch to stay first"),
         ([node("Clip", ["x", "w"], ["y"])], {"w": np.array(-1.0)}, "limits from 0"),
         ([node("DequantizeLinear", ["x", "s"], ["y"])], {"s": np.array(1.0)}, "quantised already"),
         ([node("Identity", ["x"], ["y"])], {}, "at least one layer"),
         ([node("Constant", [], ["y"], value_float=1.0)], {}, "does not depend on the input"),
         ([node("Relu", ["z"], ["y"]), node("Relu", ["y"], ["z"])], {}, "depends on its own output"),
-        ([node("ReduceMean", ["x"], ["y"], axes=[1])], {}, "all but batch and channels"),
+        ([node("ReduceMean", ["x"], ["y"], axes=[0])], {}, "not batch and channels"),
+        ([node("ReduceMean", ["x"], ["y"], axes=[1, 2, 3])], {}, "not batch and channels"),
+        ([node("Conv", ["x", "w"], ["a"]), node("ReduceMean", ["a"], ["y"], axes=[1])], CONV, "not its channels"),
         ([node("Pad", ["x"], ["y"], mode="reflect", pads=[0] * 8)], {}, "expected zeros around"),
         (
             [node("Conv", ["x", "w"], ["a"]), node("Add", ["a", "m"], ["y"])],
@@ -573,7 +718,7 @@ def test_a_branch_is_named_by_its_tensor() -> None:
                 node("MaxPool", ["t"], ["y"], kernel_shape=[2, 2]),
             ],
             CONV,
-            "would move elements",
+            "would have to be moved",
         ),
         (
             [node("ConstantOfShape", ["s"], ["w"]), node("MatMul", ["x", "w"], ["y"])],
