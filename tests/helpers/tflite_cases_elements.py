@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from math import erf, sqrt
 from typing import Any
 
 import numpy as np
@@ -129,6 +130,15 @@ def _exp(v: np.ndarray) -> np.ndarray:
     return np.exp(v.astype(np.float64)).astype(np.float32)
 
 
+def _gelu(v: np.ndarray) -> np.ndarray:
+    x = v.astype(np.float64)
+    return (x * (0.5 + np.vectorize(erf)(x / sqrt(2)) / 2)).astype(np.float32)
+
+
+def _log(v: np.ndarray) -> np.ndarray:
+    return np.log(v.astype(np.float64)).astype(np.float32)
+
+
 ISLANDS: Mapping[str, tuple[Callable[[np.ndarray], np.ndarray], dict[str, Any]]] = {
     "ABS": (np.abs, {}),
     "CEIL": (np.ceil, {}),
@@ -136,8 +146,10 @@ ISLANDS: Mapping[str, tuple[Callable[[np.ndarray], np.ndarray], dict[str, Any]]]
     "ELU": (_elu, {}),
     "EXP": (_exp, {}),
     "FLOOR": (np.floor, {}),
+    "GELU": (_gelu, {"approximate": False}),
     "HARD_SWISH": (lambda v: v * np.minimum(np.maximum(v + np.float32(3), 0), 6) / np.float32(6), {}),
     "LEAKY_RELU": (lambda v: np.where(v > 0, v, v * np.float32(0.1)), {"alpha": 0.1}),
+    "LOG": (_log, {}),
     "LOGISTIC": (tables.sigmoid, {}),
     "NEG": (np.negative, {}),
     "RELU": (lambda v: np.where(v > 0, v, np.float32(0)), {}),
@@ -278,7 +290,8 @@ ELEMENTS: dict[str, Case] = {
     "QUANTIZE int8 to int16": requantize("8 16", "INT8", "INT16", scale=1e-3),
     "QUANTIZE int16 to int8": requantize("16 8", "INT16", "INT8", scale=9.0),
     "QUANTIZE int16 to int16": requantize("16 16", "INT16", "INT16", scale=0.1),
-    **{f"{code} in float": island([code]) for code in ISLANDS},
+    **{f"{code} in float": island([code]) for code in ISLANDS if code != "LOG"},
+    "LOG in float": island(["LOGISTIC", "LOG"]),
     **{f"{code} in float": island_of_pairs(code) for code in PAIRS},
     **{f"{code} of a number in float": island_of_pairs(code, 1.75) for code in PAIRS},
     "MUL in float, clamped": island_of_pairs("MUL", None, "RELU"),

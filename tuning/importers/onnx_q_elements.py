@@ -52,14 +52,14 @@ def with_number(walk: Walk, item: Curve, code: str, number: float) -> Curve:
     return combined(walk, item, code, walk.constant(found, np.float32), found)
 
 
-def _unary(code: str) -> Callable[[Walk, Node], Item]:
+def unary(code: str) -> Callable[[Walk, Node], Item]:
     def translate(walk: Walk, node: Node) -> Item:
         return applied(walk, curve(walk, node, walk.item(node), node.inputs[0]), code)
 
     return translate
 
 
-def _attribute(node: Node, name: str, default: float) -> float:
+def attribute(node: Node, name: str, default: float) -> float:
     value = node.attributes.get(name)
     found = float(default if value is None else value)
     if not np.isfinite(found):
@@ -68,7 +68,7 @@ def _attribute(node: Node, name: str, default: float) -> float:
 
 
 def _leaky_relu(walk: Walk, node: Node) -> Item:
-    return leaky(walk, node, _attribute(node, "alpha", 0.01))
+    return leaky(walk, node, attribute(node, "alpha", 0.01))
 
 
 def leaky(walk: Walk, node: Node, alpha: float) -> Item:
@@ -92,16 +92,10 @@ def _prelu(walk: Walk, node: Node) -> Item:
     return leaky(walk, node, float(slopes[0]))
 
 
-def _elu(walk: Walk, node: Node) -> Item:
-    if _attribute(node, "alpha", 1) != 1:
-        raise Refused("alpha: expected 1")
-    return _unary("ELU")(walk, node)
-
-
 def _hard_sigmoid(walk: Walk, node: Node) -> Item:
     item = curve(walk, node, walk.item(node), node.inputs[0])
-    item = with_number(walk, item, "MUL", _attribute(node, "alpha", 0.2))
-    item = with_number(walk, item, "ADD", _attribute(node, "beta", 0.5))
+    item = with_number(walk, item, "MUL", attribute(node, "alpha", 0.2))
+    item = with_number(walk, item, "ADD", attribute(node, "beta", 0.5))
     return with_number(walk, with_number(walk, item, "MAXIMUM", 0), "MINIMUM", 1)
 
 
@@ -114,7 +108,7 @@ def _squashing(code: str) -> Translator:
     def translate(walk: Walk, node: Node) -> Item:
         item = walk.item(node)
         if not (isinstance(item, Real) and item.base.numbers.type == "INT16"):
-            return _unary(code)(walk, node)
+            return unary(code)(walk, node)
         base = item.base
 
         def make(goal: Goal) -> Stored:
@@ -286,7 +280,7 @@ def _batch_normalization(walk: Walk, node: Node) -> Item:
     channels = x.layout.shape[1] if len(x.layout.shape) > 1 else 0
     if any(values.shape != (channels,) for values in (gamma, beta, mean, var)):
         raise Refused(f"expected {channels} numbers of each kind")
-    deviation = np.sqrt(var + _attribute(node, "epsilon", 1e-5))
+    deviation = np.sqrt(var + attribute(node, "epsilon", 1e-5))
     if not (np.isfinite(deviation).all() and deviation.all()):
         raise Refused("var: expected numbers above 0")
     return scaled(walk, x, gamma / deviation, beta - mean * gamma / deviation)
@@ -377,26 +371,17 @@ def _order(axes: tuple[tuple[int, ...], ...], sides: list[tuple[Layout, list[int
     return Layout(axes, plain.by_axes(image_axes(len(axes))))
 
 
-def _power(walk: Walk, node: Node) -> Item:
-    number = _number(walk.item(node, 1))
-    if number != 2:
-        raise Refused("expected the exponent 2")
-    return _unary("SQUARE")(walk, node)
-
-
 TRANSLATORS: dict[str, Translator] = {
     **dict.fromkeys(CODES, _pair),
-    "Abs": _unary("ABS"),
+    "Abs": unary("ABS"),
     "BatchNormalization": _batch_normalization,
     "Clip": _clip,
-    "Elu": _elu,
-    "Exp": _unary("EXP"),
+    "Exp": unary("EXP"),
     "HardSigmoid": _hard_sigmoid,
-    "HardSwish": _unary("HARD_SWISH"),
+    "HardSwish": unary("HARD_SWISH"),
     "LeakyRelu": _leaky_relu,
-    "Neg": _unary("NEG"),
+    "Neg": unary("NEG"),
     "PRelu": _prelu,
-    "Pow": _power,
     "Relu": _relu,
     "Sigmoid": _squashing("LOGISTIC"),
     "Tanh": _squashing("TANH"),

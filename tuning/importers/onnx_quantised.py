@@ -19,6 +19,7 @@ from ..base.errors import ModelError, TuningError
 from . import onnx_file
 from .integer_graph import Refused
 from .onnx_file import Node, OnnxInput, OnnxNetwork
+from .onnx_q_curves import TRANSLATORS as CURVES
 from .onnx_q_elements import TRANSLATORS as ELEMENTS
 from .onnx_q_items import Constant, Curve, Goal, Item, Numbers, Real, Stored, Waiting, shape_of
 from .onnx_q_layout import Layout, image_axes
@@ -33,17 +34,22 @@ from .tflite_file import FileModel
 from .tflite_walk import Operation, refusal
 from .tflite_walk import Walk as OperatorWalk
 
-TRANSLATORS: dict[str, Translator] = {**ELEMENTS, **MOVES, **OPERATORS, **PRODUCTS, **REDUCTIONS}
+TRANSLATORS: dict[str, Translator] = {**CURVES, **ELEMENTS, **MOVES, **OPERATORS, **PRODUCTS, **REDUCTIONS}
 """Operator -> its translator; those of other domains with the domain in front."""
 _IMAGE = """
     AveragePool Conv ConvInteger ConvTranspose DepthToSpace GlobalAveragePool GlobalMaxPool MaxPool QLinearAveragePool
     QLinearConv QLinearGlobalAveragePool Resize SpaceToDepth Upsample""".split()  # noqa: SIM905
 """Operators that take images."""
 _THROUGH = """
-    Abs Add BatchNormalization Cast Clip Concat DequantizeLinear Div Dropout Elu HardSigmoid HardSwish Identity
-    LeakyRelu Mul PRelu Pad QLinearAdd QLinearConcat QLinearLeakyRelu QLinearMul QLinearSigmoid QuantizeLinear Relu
-    Sigmoid Slice Split Sub Tanh""".split()  # noqa: SIM905
+    Abs Add BatchNormalization Cast Clip Concat DequantizeLinear Div Dropout Exp HardSigmoid HardSwish Identity
+    LeakyRelu Max Min Mul Neg PRelu Pad QLinearAdd QLinearConcat QLinearLeakyRelu QLinearMul QLinearSigmoid
+    QuantizeLinear Relu Sigmoid Slice Split Sub Tanh""".split() + list(CURVES)  # noqa: SIM905
 """Operators that take images and vectors alike."""
+HELP = {
+    "ConvTranspose": ": Resize to the nearest, and Conv, are taken",
+    "LogSoftmax": ": end the network in Softmax, or in front of it, which has the same order",
+}
+"""What would help where an operator has no kernel."""
 _MOVED_CONSTANTS = ("Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 
 
@@ -179,7 +185,7 @@ class _Translation:
         try:
             if any(name in items and items[name] is None for name in names):
                 if translator is None:
-                    raise Refused("no kernel for it")
+                    raise Refused("no kernel for it" + HELP.get(node.op, ""))
                 return  # the reason is that of the node before
             if lost := [name for name in names if name not in items]:
                 raise Refused(f"its input {lost[0]!r} is made by nothing")
@@ -209,7 +215,7 @@ class _Translation:
         if all(item is None or isinstance(item, Constant) for item in given) and node.op not in OPERATORS:
             return self.folded(node, [item for item in given if item is None or isinstance(item, Constant)])
         if translator is None:
-            raise Refused("no kernel for it")
+            raise Refused("no kernel for it" + HELP.get(node.op, ""))
         made = translator(self.walk, node)
         return made if isinstance(made, list) else [made]
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from math import frexp
+from math import erfc, frexp
 
 import numpy as np
 
@@ -243,6 +243,16 @@ def _dequantize(walk: Context, op: FileOp) -> None:
     walk.floats[op.outputs[0]] = Curve(x, values, True)
 
 
+def _gelu(op: FileOp, v: np.ndarray) -> np.ndarray:
+    """``v`` times the share of a normal distribution below it, or the approximation by a hyperbolic tangent."""
+    x = v.astype(np.float64)
+    if op.options["approximate"]:
+        share = np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)) / 2 + 0.5
+    else:
+        share = np.array([erfc(number) / 2 for number in (-x / np.sqrt(2)).ravel()]).reshape(x.shape)
+    return (x * share).astype(np.float32)
+
+
 FLOAT_CURVES: dict[str, Callable[[FileOp, np.ndarray], np.ndarray]] = {
     "ABS": lambda op, v: np.abs(v),
     "CEIL": lambda op, v: np.ceil(v),
@@ -250,8 +260,10 @@ FLOAT_CURVES: dict[str, Callable[[FileOp, np.ndarray], np.ndarray]] = {
     "ELU": lambda op, v: np.where(v < 0, single(np.expm1, v), v),
     "EXP": lambda op, v: single(np.exp, v),
     "FLOOR": lambda op, v: np.floor(v),
+    "GELU": _gelu,
     "HARD_SWISH": lambda op, v: v * np.clip(v + np.float32(3), 0, 6) / np.float32(6),
     "LEAKY_RELU": lambda op, v: np.where(v > 0, v, v * np.float32(op.options["alpha"])),
+    "LOG": lambda op, v: single(np.log, v),
     "LOGISTIC": lambda op, v: 1 / (1 + single(np.exp, -v)),
     "NEG": lambda op, v: -v,
     "RELU": lambda op, v: np.maximum(v, 0),

@@ -227,6 +227,6 @@ OPTIONS: dict[str, tuple[int, Schema]] = {
 }
 """Operator -> number of its options in the union, and their fields."""
 WITHOUT_OPTIONS = frozenset("""
-    ABS CEIL COS DEQUANTIZE ELU EXP FLOOR HARD_SWISH LOGISTIC MAXIMUM MINIMUM NEG PAD PADV2 QUANTIZE RELU RELU6
-    RELU_N1_TO_1 ROUND SIN SLICE SQRT SQUARE TANH""".split())  # noqa: SIM905
+    ABS CEIL COS DEQUANTIZE ELU EXP FLOOR HARD_SWISH LOG LOGISTIC MAXIMUM MINIMUM NEG PAD PADV2 QUANTIZE RELU
+    RELU6 RELU_N1_TO_1 ROUND SIN SLICE SQRT SQUARE TANH""".split())  # noqa: SIM905
 """Operators that have no options, or a table of them without a field."""

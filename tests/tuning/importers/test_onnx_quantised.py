@@ -33,8 +33,20 @@ def _conv(**attributes: object) -> Case:
     return build
 
 
-def _unary(op: str, scale: float = 0.015, zero_point: int = -20, **attributes: object) -> Case:
-    return lambda net: net.q(net.node(op, image(net), **attributes), scale, zero_point)
+def _unary(op: str, scale: float = 0.015, zero_point: int = -20, opset: int = 19, **attributes: object) -> Case:
+    def build(net: Net) -> str:
+        net.opset = max(net.opset, opset)
+        return net.q(net.node(op, image(net), **attributes), scale, zero_point)
+
+    return build
+
+
+def _old_gelu(net: Net) -> str:
+    """Erf and arithmetic, up to opset 19."""
+    x = image(net)
+    y = net.node("Erf", net.node("Div", x, net.constant(np.float32(np.sqrt(2)))))
+    y = net.node("Mul", x, net.node("Add", y, net.constant(np.float32(1))))
+    return net.q(net.node("Mul", y, net.constant(np.float32(0.5))), 0.012, -50)
 
 
 def _pair(op: str, shape: tuple[int, ...] | None = None, scale: float = 0.05) -> Case:
@@ -228,6 +240,16 @@ CASES: dict[str, tuple[Case, tuple[int, ...]]] = {
         lambda net: net.q(net.node("PRelu", image(net), net.constant(np.full(1, 0.3, np.float32))), 0.02), (1, 12)
     ),
     "elu": (_unary("Elu"), (1, 12)),
+    "elu of another slope": (_unary("Elu", 0.02, -60, alpha=0.4), (1, 12)),
+    "selu": (_unary("Selu", 0.02), (1, 12)),
+    "celu": (_unary("Celu", alpha=0.7), (1, 12)),
+    "gelu": (_unary("Gelu", opset=20), (1, 12)),
+    "gelu by tanh": (_unary("Gelu", opset=20, approximate="tanh"), (1, 12)),
+    "gelu as older exporters write it": (_old_gelu, (1, 12)),
+    "softplus": (_unary("Softplus", 0.01, -128), (1, 12)),
+    "softsign": (_unary("Softsign", 0.006, 0), (1, 12)),
+    "mish": (_unary("Mish", opset=18), (1, 12)),
+    "power of 3": (lambda net: net.q(net.node("Pow", image(net), net.constant(np.float32(3))), 0.1), (1, 12)),
     "sigmoid": (_unary("Sigmoid", 1 / 255, -128), (1, 12)),
     "tanh": (_unary("Tanh", 1 / 127, 0), (1, 12)),
     "hard sigmoid": (_unary("HardSigmoid", 1 / 255, -128, alpha=0.2), (1, 12)),
