@@ -110,7 +110,8 @@ def lives(graph: Graph, steps: Sequence[Step], scratch: Sequence[int] | None = N
             last = len(steps) - 1 if name in kept else max([at, *readers])
             if name in graph.outputs or (readers and max(readers) == at):
                 continue
-            dead = (x for x in _over(graph, node) if x in position and x not in kept)
+            given = _over(graph, node, is_overwritten=steps[at].in_place and steps[at].lead is node.layer)
+            dead = (x for x in given if x in position and x not in kept)
             over = next((x for x in dead if _last_use(graph, step_of, x) == at), None)
             same_as = None if over is None else position[over]
             position[name] = len(found)
@@ -120,10 +121,21 @@ def lives(graph: Graph, steps: Sequence[Step], scratch: Sequence[int] | None = N
     return found | {at: Life(need, at, at) for at, need in enumerate(needs) if need}
 
 
-def _over(graph: Graph, node: Node) -> list[str]:
-    """The inputs whose memory the output of a node may take: elements go one by one, each of the same size."""
+def _over(graph: Graph, node: Node, is_overwritten: bool) -> list[str]:
+    """The inputs whose memory the output of a node may take: elements go one by one, each of the same size, or its
+    kernel copies what it needs before.
+    """
+    if is_overwritten:
+        return [node.inputs[0]]
     given = [index for index in node.layer.row.in_place if index < len(node.inputs)]
     return [node.inputs[index] for index in given if node.layer.place_inside(index) is not None]
+
+
+def is_last_use(graph: Graph, node: Node) -> bool:
+    """Whether the first input of a node lies in the arena, nobody reads it later, and the output lies there too."""
+    name, (output, *_) = node.inputs[0], node.outputs
+    given = graph.producer(name) is None or name in graph.outputs or output in graph.outputs
+    return not given and name not in {state.write for state in graph.states} and graph.readers(name)[-1] is node
 
 
 def _join(

@@ -87,6 +87,10 @@ def _no_scratch(case: Case, variant: Variant) -> int:
     return 0
 
 
+def _never(layer: Layer, variant: Variant) -> bool:
+    return False
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Op:
     """An operation.
@@ -111,6 +115,9 @@ class Op:
         Of its input, where there is a limit of its own.
     in_place : tuple of int
         The inputs whose memory the output may take.
+    overwrites : callable
+        ``(Layer, Variant)`` -> whether a device kernel, told so by its macro `IN_PLACE`, may write its output over its
+        input, of the same size: what it needs of a row or of pixels was copied before anything is written there.
     is_joined : bool
         Whether its inputs may lie in its output already, one after the other, where that has a single row.
     constants : callable
@@ -151,6 +158,7 @@ class Op:
     attributes: tuple[str, ...] = ()
     most_elements: int | None = None
     in_place: tuple[int, ...] = ()
+    overwrites: Callable[[Layer, Variant], bool] = _never
     is_joined: bool = False
     constants: Callable[[Layer], dict[str, Shape]] = _no_constants
     channel_axis: int = 0

@@ -22,12 +22,16 @@ class Step:
 
     layers: tuple[Layer, ...]
     variant: Variant | None = None
+    in_place: bool = False
+    """Whether a kernel with weights writes its output over its input."""
 
     @classmethod
-    def of(cls, layer: Layer, variant: Variant | None, follower: Layer | None = None) -> Step:
+    def of(
+        cls, layer: Layer, variant: Variant | None, follower: Layer | None = None, *, in_place: bool = False
+    ) -> Step:
         """What `variant` makes of a layer: a step of its own, or with `fused_pool` one with its `follower`."""
         if variant is None or not variant.fused_pool:
-            return cls((layer,), variant)
+            return cls((layer,), variant, in_place)
         if follower is None:
             raise VariantError("variant.fused_pool: expected a convolution with a pooling layer behind it, got none")
         return cls((layer, follower), variant)
@@ -84,14 +88,28 @@ def pooling_behind(graph: Graph, node: Node) -> Node | None:
     return after if fits and after.layer.samples == node.layer.samples == 1 else None
 
 
+def place_inside(layer: Layer, variant: Variant | None, index: int) -> int | None:
+    """Where input `index` may lie in the memory of the output of a layer that runs under `variant`, in bytes from its
+    start; None: nowhere. As `Layer.place_inside`, and over all of it where a kernel with weights permits that.
+    """
+    if variant is not None and index == 0 and layer.image == layer.output_image and layer.type == layer.output_type:
+        return 0 if layer.row.overwrites(layer, variant) else None
+    return layer.place_inside(index)
+
+
 def steps_of(
-    layers: Sequence[Layer], fused: Sequence[bool] = (), variants: Sequence[Variant | None] = ()
+    layers: Sequence[Layer],
+    fused: Sequence[bool] = (),
+    variants: Sequence[Variant | None] = (),
+    in_place: Sequence[bool] = (),
 ) -> tuple[Step, ...]:
     """Layers in order of execution as steps: each that is `fused` runs the next one too."""
     found: list[Step] = []
     at = 0
     while at < len(layers):
         width = 2 if fused and fused[at] else 1
-        found.append(Step(tuple(layers[at : at + width]), variants[at] if variants else None))
+        found.append(
+            Step(tuple(layers[at : at + width]), variants[at] if variants else None, bool(in_place) and in_place[at])
+        )
         at += width
     return tuple(found)

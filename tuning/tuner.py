@@ -124,7 +124,7 @@ def tune(
     flash = flash_bytes or model.budget["flash"] or target.flash_bytes
     chosen_strategy = strategy if strategy != "auto" else "exhaustive" if score == "estimate" else "bayesian"
 
-    where = places(model.graph)
+    where = places(model.graph, target.features)
     spaces = [search_space(place.layer, target, place.follower) for place in where]
     likely = [
         estimate_space(place.layer, space.variants, target, place.follower)
@@ -265,8 +265,9 @@ def network_options(place: Place, table: Estimates) -> Options:
     steps = [place.step(variant) for variant in table.variants]
     kernels = tuple(kernel_key(step, place.aligned(step.variant)) for step in steps)
     fused = np.array([step.pool is not None for step in steps])
+    in_place = np.array([step.in_place for step in steps])
     sizes = (table.scratch_bytes, table.weights_bytes, table.code_bytes)
-    return Options(place.layer, table.cycles, *sizes, kernels, fused)
+    return Options(place.layer, table.cycles, *sizes, kernels, fused, in_place)
 
 
 def _plan(
@@ -290,7 +291,8 @@ def _plan(
         baselines[at] += baselines[at + 1]
         baselines[at + 1] = 0
     chosen = [item if name is None else _taken_in(item) for item, name in zip(chosen, into, strict=True)]
-    steps = steps_of(model.layers, fused)
+    in_place = [place.is_overwritten(variant) for place, variant in zip(where, variants, strict=True)]
+    steps = steps_of(model.layers, fused, variants, in_place)
     scratch = [item.scratch_bytes for item, name in zip(chosen, into, strict=True) if name is None]
     arena = arrange(model.graph, steps, scratch)
     layers = []

@@ -191,6 +191,17 @@ def _three_pixels(layer: Layer, variant: Variant) -> str | None:
     return f"column_layout 'packed' needs an output of at least 3 pixels, got {pixels}"
 
 
+def _overwrites(layer: Layer, variant: Variant) -> bool:
+    """Rows are widened, and windows of one pixel copied, before what is computed from them is written. Packed pixels
+    come in threes; of what is left over, some are read again.
+    """
+    if layer.dtype == "int16" or layer.groups > 1 or variant.fused_pool:
+        return False
+    if variant.column_layout == "packed" and prod(layer.output_image[:2]) % 3:
+        return False
+    return variant.lowering == "line_buffer" or (variant.lowering == "im2col" and layer.kernel == (1, 1))
+
+
 def _wide_output(layer: Layer, variant: Variant) -> str | None:
     """`lowering: line_buffer` and `direct` need an output at least `block_cols` wide."""
     out_w = layer.output_image[1]
@@ -406,6 +417,7 @@ CONVOLVE = Op(
         _winograd_stride, _winograd_width, _winograd_height, _winograd_range, _winograd_2d,
         _assembly_run, _assembly_reach, _assembly_length,
     ),
+    overwrites=_overwrites,
     scratch=_scratch,
     macros=window_macros,
     operands=channel_operands,

@@ -120,6 +120,18 @@ def _pairs_of_rows(layer: Layer, variant: Variant) -> str | None:
     return f"block_cols 2 needs stride 1 along y, an odd kernel height from 3 on and two output rows; got {got}"
 
 
+def _overwrites(layer: Layer, variant: Variant) -> bool:
+    """Lines are widened once. Rows are woven in pairs: two of them are left over and read again where a single one is
+    computed at a time; an odd last one, of windows of three, is taken from the pairs.
+    """
+    if layer.dtype == "int16" or variant.lowering != "line_buffer":
+        return False
+    if variant.block_rows == 2:
+        return True
+    is_even = layer.output_image[0] % 2 == 0
+    return variant.block_cols == 2 and (is_even or (layer.kernel[0] == 3 and layer.padding[0][0] == 1))
+
+
 def _line_buffer(case: Case, variant: Variant) -> int:
     """Lines as wide as the windows of an output row reach: of all channels, an even number, or, with the DSP extension,
     pairs of rows of one word of channels.
@@ -165,6 +177,7 @@ DEPTHWISE_CONVOLVE = Op(
         _three_by_three,
         _pairs_of_rows,
     ),
+    overwrites=_overwrites,
     scratch=partial(scratch_of, FOOTPRINTS),
     macros=window_macros,
     operands=channel_operands,

@@ -191,7 +191,7 @@ def _case_source(number: int, case: Case) -> list[str]:
     layer, name = case.layer, f"case{number}"
     prefixes = (f"CASE{number}",) if case.pool is None else (f"CASE{number}", f"CASE{number}_POOL")
     kernel = kernel_of(
-        Step.of(layer, case.variant, case.behind),
+        Step.of(layer, case.variant, case.behind, in_place=case.in_place and layer.row.is_weighted),
         tuple(case.operands.values()) if layer.type.is_affine else case.constants,
         scratch_bytes=case.scratch,
         input_aligned=case.input_offset is None,

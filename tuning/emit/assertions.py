@@ -13,7 +13,6 @@ from cmsisnn_x.graph import Node
 from tuning.plan import LayerPlan, Plan
 
 from .arguments import element
-from .check import is_in_place
 from .names import numbered
 
 
@@ -59,9 +58,9 @@ def _places(plan: Plan, node: Node, item: LayerPlan) -> Iterator[Check]:
     for a, b in combinations(placed, 2):
         if a in sides and b in sides:  # two tensors that are read, or one twice
             continue
-        if b == "OUTPUT" and is_in_place(item, sides.index(a)):
+        if b == "OUTPUT" and item.is_in_place(sides.index(a)):
             inside = item.layer.place_inside(sides.index(a))
-            if item.layer.is_in_place:
+            if item.layer.is_in_place or item.layer.row.is_weighted:
                 yield Check(f"{p}_{a}_OFFSET == {p}_OUTPUT_OFFSET", f"{name}_works_in_place")
             else:
                 yield Check(f"{p}_{a}_OFFSET == {p}_OUTPUT_OFFSET + {inside}", f"{name}_has_{a.lower()}_in_place")

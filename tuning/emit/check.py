@@ -143,7 +143,7 @@ def _check_buffers(item: LayerPlan, following: LayerPlan | None, arena_bytes: in
     for number, (what, at, size) in enumerate(placed):
         for other, other_at, other_size in placed[number + 1 :]:
             overlap = at < other_at + other_size and other_at < at + size
-            if what in reads and (other in reads or (other == "output" and is_in_place(item, reads.index(what)))):
+            if what in reads and (other in reads or (other == "output" and item.is_in_place(reads.index(what)))):
                 continue
             if overlap:
                 got = f"{at}..{at + size} and {other_at}..{other_at + other_size}"
@@ -181,7 +181,7 @@ def _check_lives(plan: Plan, graph: Graph) -> None:
             if not first < other_first <= last or at >= other_at + other_size or other_at >= at + size:
                 continue
             inputs = [i for i, name in enumerate(other.inputs) if name == node.outputs[0]]
-            if last == other_first and any(is_in_place(plan.layers[other_first], i) for i in inputs):
+            if last == other_first and any(plan.layers[other_first].is_in_place(i) for i in inputs):
                 continue
             got = f"{at}..{at + size} and {other_at}..{other_at + other_size}"
             raise _error(f"tensor {other.outputs[0]!r}", f"a place apart from that of {node.outputs[0]!r}", got)
@@ -190,9 +190,3 @@ def _check_lives(plan: Plan, graph: Graph) -> None:
 def _input_bytes(item: LayerPlan) -> list[int]:
     layer = item.layer
     return [layer.samples * prod(shape) * layer.numpy_dtype.itemsize for shape in layer.input_shapes]
-
-
-def is_in_place(item: LayerPlan, index: int = 0) -> bool:
-    """Whether the plan lets that input lie in the layer's output, where it is overwritten or stays."""
-    inside, at, output = item.layer.place_inside(index), item.all_inputs[index], item.output_offset
-    return inside is not None and output is not None and at == output + inside

@@ -93,6 +93,8 @@ def kernel_of(
         output_aligned=output_aligned or step.pool is not None,
     )
     pool = [] if step.pool is None else [layer_macros(step.pool, None, _NEUTRAL, output_aligned=output_aligned)]
+    if step.in_place:
+        lead[f"{_NEUTRAL}_IN_PLACE"] = 1
     settings = (tuple((key.removeprefix(f"{_NEUTRAL}_"), own[key]) for key in own) for own in (lead, *pool))
     return Kernel(f"{step.header}.h", tuple(settings), _operands(step.lead, constants), _element(step.last.output_type))
 

@@ -17,7 +17,7 @@ from cmsisnn_x.arena import Region
 from cmsisnn_x.described import described
 from cmsisnn_x.graph import Graph, Tensor
 from cmsisnn_x.layers import Layer
-from cmsisnn_x.steps import Step, steps_of
+from cmsisnn_x.steps import Step, place_inside, steps_of
 from cmsisnn_x.variant import Variant
 
 from ..base.files import write_atomically
@@ -131,6 +131,11 @@ class LayerPlan:
     def all_inputs(self) -> tuple[int | None, ...]:
         """The offset of every input."""
         return self.input_offsets or (self.input_offset,)
+
+    def is_in_place(self, index: int = 0) -> bool:
+        """Whether input `index` lies in the layer's output, where it is overwritten or stays."""
+        inside, at = place_inside(self.layer, self.variant, index), self.all_inputs[index]
+        return inside is not None and self.output_offset is not None and at == self.output_offset + inside
 
     @property
     def takes_in_next(self) -> bool:
@@ -286,7 +291,8 @@ class Plan:
     def steps(self) -> tuple[Step, ...]:
         """The kernel calls of one inference, in order."""
         layers, variants = [item.layer for item in self.layers], [item.variant for item in self.layers]
-        return steps_of(layers, [item.takes_in_next for item in self.layers], variants)
+        over = [item.layer.row.is_weighted and item.is_in_place() for item in self.layers]
+        return steps_of(layers, [item.takes_in_next for item in self.layers], variants, over)
 
     @property
     def baseline_cycles(self) -> int:

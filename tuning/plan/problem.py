@@ -20,7 +20,8 @@ T = TypeVar("T")
 @dataclass(frozen=True)
 class Options:
     """What may be chosen for one layer: a row per variant. `kernels` tells which rows of which layers share
-    their code; `fused` marks the rows that run the next layer too, and cost all that it takes.
+    their code; `fused` marks the rows that run the next layer too, and cost all that it takes; `in_place` those that
+    write over what they read, which has the size of what they write.
     """
 
     layer: Layer
@@ -30,6 +31,7 @@ class Options:
     code_bytes: np.ndarray
     kernels: tuple[Hashable, ...]
     fused: np.ndarray | None = None
+    in_place: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.cycles)
@@ -92,7 +94,7 @@ class Problem:
         constants = sum(tensor.bytes for tensor in self.graph.tensors.values() if tensor.value is not None)
         self.other_flash_bytes = other_flash_bytes + constants
         self.layers = tuple(layers)
-        self._scratch, self._fused = [item.scratch_bytes for item in options], [item.fused for item in options]
+        self._given = tuple(options)
         can_fuse = [item.fused is not None and bool(item.fused.any()) for item in options]
         apart, together = self._live_bytes([False] * len(layers)), self._live_bytes(can_fuse)
         items: list[Options] = []
@@ -102,6 +104,8 @@ class Problem:
         while at < len(options):
             item, scratch = options[at], _aligned(options[at].scratch_bytes)
             need = self.caller_bytes + apart[at] + scratch
+            if item.in_place is not None:
+                need = need - item.in_place * aligned(item.layer.output_bytes)
             if item.fused is not None and can_fuse[at]:
                 pool = options[at + 1]
                 need = np.maximum(need, self.caller_bytes + apart[at + 1] + _aligned(pool.scratch_bytes)[0])
@@ -141,11 +145,15 @@ class Problem:
 
     def placed_bytes(self, choice: Choice) -> int:
         """SRAM of a choice with every tensor and scratch at its place; `choice.sram_bytes` or, in graphs, more."""
-        rows = zip(self._fused, choice.rows, strict=True)
-        steps = steps_of(self.layers, [fused is not None and bool(fused[row]) for fused, row in rows])
+        picked = list(zip(self._given, choice.rows, strict=True))
+        fused, in_place = (
+            [marks is not None and bool(marks[row]) for marks, row in marked]
+            for marked in ([(item.fused, row) for item, row in picked], [(item.in_place, row) for item, row in picked])
+        )
+        steps = steps_of(self.layers, fused, in_place=in_place)
         at, scratch = 0, []
         for step in steps:
-            scratch.append(int(self._scratch[at][choice.rows[at]]))
+            scratch.append(int(self._given[at].scratch_bytes[choice.rows[at]]))
             at += len(step.layers)
         needed = list(lives(self.graph, steps, scratch).values())
         return self.caller_bytes + size_of(needed, place(needed))

@@ -165,7 +165,7 @@ def explain(plan: Plan, name: str) -> Explanation:
     item = plan.layers[index]
     table = plan.tables[index]
     emulated = table.emulated_cycles is not None
-    where = places(plan.graph)
+    where = places(plan.graph, plan.target.features)
     follower = where[index].follower
     space = search_space(item.layer, plan.target, follower)
     candidates = _Candidates(plan, where, index, space, table) if item.variant and len(space) else None

@@ -175,6 +175,13 @@ typedef struct {
 #define CXN_OUT_BITS CXN_GET(IN_BITS)
 #endif
 
+/* Input and output: with IN_PLACE they may be one and the same memory. */
+#if CXN_GET(IN_PLACE)
+#define CXN_ALONE
+#else
+#define CXN_ALONE CXN_RESTRICT
+#endif
+
 /* Element types of this instance. */
 #if CXN_GET(IN_BITS) == 8
 #define CXN_IN_T int8_t

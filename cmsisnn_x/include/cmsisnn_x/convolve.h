@@ -7,7 +7,7 @@
  * (packed by cmsisnn_x.packing.pack_device_weights). Defines
  *     static void CXN_KERNEL(const CXN_IN_T *input, const CXN_W_T *weights, const CXN_CHANNEL_T *channels, CXN_OUT_T *output, void *scratch)
  * `weights` and `scratch` are word aligned, `input` and `output` may have any alignment unless INPUT_ALIGNED,
- * OUTPUT_ALIGNED say more. `scratch` has SCRATCH_BYTES bytes: what the lowering's header states, and a band of lines when a pooling
+ * OUTPUT_ALIGNED say more; they lie apart, or with IN_PLACE 1 in the same place. `scratch` has SCRATCH_BYTES bytes: what the lowering's header states, and a band of lines when a pooling
  * layer is fused into it (FUSED_POOL 1), in a kernel of its own: see convolve_max_pool.h.
  */
 #include "config.h"
@@ -74,6 +74,14 @@
     (CXN_GET(LOWERING) != CXN_LOWERING_IM2COL || CXN_GET(COLUMN_LAYOUT) != CXN_COLUMN_LAYOUT_SEQUENTIAL || \
      CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_PLAIN || CXN_GET(INNER) != CXN_INNER_C || CXN_GET(FUSED_POOL))
 #error "DILATION_Y, DILATION_X, GROUPS: legal values are 1, except with CXN_LOWERING_IM2COL in C over plain weights"
+#endif
+
+#if CXN_GET(IN_PLACE) && \
+    (CXN_GET(IN_H) != CXN_GET(OUT_H) || CXN_GET(IN_W) != CXN_GET(OUT_W) || CXN_GET(IN_CH) != CXN_GET(OUT_CH) || CXN_GROUPS != 1 || \
+     CXN_GET(FUSED_POOL) || (CXN_GET(COLUMN_LAYOUT) == CXN_COLUMN_LAYOUT_PACKED && CXN_GET(OUT_H) * CXN_GET(OUT_W) % 3) || \
+     (CXN_GET(LOWERING) != CXN_LOWERING_LINE_BUFFER && \
+      (CXN_GET(LOWERING) != CXN_LOWERING_IM2COL || CXN_GET(KERNEL_H) != 1 || CXN_GET(KERNEL_W) != 1)))
+#error "IN_PLACE: 1 needs an output of the input's size, and CXN_LOWERING_LINE_BUFFER, or CXN_LOWERING_IM2COL of 1x1, packed pixels by threes"
 #endif
 
 #if defined(CXN_POOL_FUSED)

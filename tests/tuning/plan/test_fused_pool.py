@@ -235,14 +235,15 @@ def test_only_a_convolution_with_a_pooling_right_behind_it_has_fused_variants() 
         (12, 12, 3), "q7", conv(8, 3, pad=1), {"op": "relu"}, pool("max", 2), conv(8, 3), pool("avg", 2), dense(4)
     )
     target = tuning.load_target("cortex-m4")
-    where = places(Graph.chain(layers))
+    where = places(Graph.chain(layers), target.features)
     fused = [any(v.fused_pool for v in search_space(place.layer, target, place.follower)) for place in where]
     assert fused == [False, False, False, True, False, False]
 
 
 def test_a_pooling_whose_kernel_runs_twice_stays_apart() -> None:
     twice = chain((8, 8, 4), "q7", *[conv(4, 3, pad=1), pool("max", 3, pad=1)] * 2, conv(4, 3), pool("max", 2))
-    assert [place.follower is not None for place in places(Graph.chain(twice))] == [False] * 4 + [True, False]
+    where = places(Graph.chain(twice), tuning.load_target("cortex-m4").features)
+    assert [place.follower is not None for place in where] == [False] * 4 + [True, False]
 
 
 def test_the_model_file_can_ask_for_it_and_refuse_it() -> None:

@@ -38,7 +38,7 @@ def layer_named(plan: Plan, name: str):
 
 def estimate_row(plan: Plan, layer: Layer, variant: Variant | None) -> Estimate:
     """The estimate of a variant where the layer stands."""
-    place = next(place for place in places(plan.graph) if place.layer is layer)
+    place = next(place for place in places(plan.graph, plan.target.features) if place.layer is layer)
     return estimate(layer, variant, plan.target, place.follower)
 
 

@@ -33,7 +33,7 @@ def test_the_emulated_plan_contains_the_estimates_plan(
     estimated = tuning.tune(model, target, **{k: v for k, v in options.items() if k not in ("strategy", "surrogate")})
     events: list[dict[str, object]] = []
     plan = tuning.tune(model, target, score="emulate", trials=2, records=alone[1], progress=events.append, **options)
-    where = places(plan.graph)
+    where = places(plan.graph, plan.target.features)
     problem = Problem([network_options(place, t) for place, t in zip(where, plan.tables, strict=True)])
     rows = []
     for guess, table in zip(estimated.layers, plan.tables, strict=True):

@@ -168,7 +168,7 @@ def test_a_pair_is_another_kernel_than_its_convolution_and_depends_on_both() -> 
 def test_where_a_layer_stands_says_what_is_aligned() -> None:
     """The network's own input and output may lie anywhere; what a convolution and its pooling share lies inside."""
     layers = chain((9, 9, 4), "q7", {"op": "conv2d", "out": 4, "kernel": 3}, {"op": "max_pool2d", "kernel": 2})
-    conv, pool = places(Graph.chain(layers))
+    conv, pool = places(Graph.chain(layers), load_target("cortex-m4").features)
     assert (conv.layer, conv.follower, pool.follower) == (layers[0], layers[1], None)
     fused = replace(BASELINE, fused_pool=True)
     assert (conv.aligned(BASELINE), conv.aligned(fused), pool.aligned(None)) == (

@@ -70,8 +70,8 @@ CXN_INLINE int16_t *CXN_LOCAL(column_run)(int16_t *to, const CXN_IN_T *from, int
 }
 #endif
 
-CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T *CXN_RESTRICT weights,
-                              const CXN_CHANNEL_T *CXN_RESTRICT channels, CXN_OUT_T *CXN_RESTRICT output, void *CXN_RESTRICT scratch)
+CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CXN_RESTRICT weights,
+                              const CXN_CHANNEL_T *CXN_RESTRICT channels, CXN_OUT_T *CXN_ALONE output, void *CXN_RESTRICT scratch)
 {
     int16_t *const columns = (int16_t *)scratch;
     const int16_t *const runs[1] = {columns};

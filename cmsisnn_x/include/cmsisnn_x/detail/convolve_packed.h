@@ -151,8 +151,8 @@ CXN_INLINE void CXN_LOCAL(block)(const uint32_t *x, const int8_t *w, const CXN_C
     }
 }
 
-CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T *CXN_RESTRICT weights,
-                              const CXN_CHANNEL_T *CXN_RESTRICT channels, CXN_OUT_T *CXN_RESTRICT output, void *CXN_RESTRICT scratch)
+CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CXN_RESTRICT weights,
+                              const CXN_CHANNEL_T *CXN_RESTRICT channels, CXN_OUT_T *CXN_ALONE output, void *CXN_RESTRICT scratch)
 {
     uint32_t *const columns = (uint32_t *)scratch;
     int8_t *const padding = (int8_t *)(columns + 2 * CXN_COLUMN);

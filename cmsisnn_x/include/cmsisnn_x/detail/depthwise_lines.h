@@ -196,8 +196,8 @@ CXN_INLINE void CXN_LOCAL(row)(const int16_t *const *runs, int32_t offset, int32
 }
 #endif
 
-CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T *CXN_RESTRICT weights,
-                              const CXN_CHANNEL_T *CXN_RESTRICT channels, CXN_OUT_T *CXN_RESTRICT output, void *CXN_RESTRICT scratch)
+CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CXN_RESTRICT weights,
+                              const CXN_CHANNEL_T *CXN_RESTRICT channels, CXN_OUT_T *CXN_ALONE output, void *CXN_RESTRICT scratch)
 {
     const int16_t *runs[CXN_GET(KERNEL_H)];
     int16_t *const lines = (int16_t *)scratch;

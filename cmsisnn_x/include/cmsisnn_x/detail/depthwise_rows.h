@@ -114,6 +114,23 @@ CXN_INLINE void CXN_LOCAL(gather)(uint32_t *to, const CXN_IN_T *input, int32_t r
     }
 }
 
+#if CXN_GET(IN_PLACE) && CXN_BC == 2 && CXN_GET(OUT_H) % 2
+#if CXN_GET(KERNEL_H) != 3 || CXN_GET(PAD_TOP) != 1
+#error "IN_PLACE: with BLOCK_COLS 2 an odd OUT_H needs KERNEL_H 3 and PAD_TOP 1"
+#endif
+/* Pairs of rows { n - 4, n - 3 } and { n - 2, n - 1 } of n become { n - 3, n - 2 } and { n - 1, padding }: the last two output rows, one of
+   them again, where the input rows are no longer in their place. */
+CXN_INLINE void CXN_LOCAL(shift)(uint32_t *first, uint32_t *second)
+{
+    CXN_UNROLL_LOOP(4)
+    for (int32_t i = 0; i < CXN_SLOT; i++) {
+        const uint32_t above = first[i], below = second[i];
+        first[i] = above >> 16 | below << 16;
+        second[i] = below >> 16 | (CXN_PAD_PAIR & 0xffff0000U);
+    }
+}
+#endif
+
 /* In assembly where the core has the instructions and an output takes no more of them than a high product, a shift and a saturation. */
 #if CXN_GET(SCHEME) == CXN_SCHEME_AFFINE
 #define CXN_IS_LINE (CXN_GET(RESCALE) == CXN_RESCALE_SINGLE && CXN_FULL_RANGE)
@@ -216,6 +233,15 @@ CXN_INLINE void CXN_LOCAL(group)(uint32_t *ring, const CXN_IN_T *input, const CX
     for (int32_t y = 0; y < CXN_GET(OUT_H); y += CXN_BC) {
         uint32_t *const next = a;
         row += 2;
+#if CXN_BC == 2 && CXN_GET(OUT_H) % 2 && CXN_GET(IN_PLACE)
+        if (y == CXN_GET(OUT_H) - 1) {
+            out -= CXN_GET(OUT_W) * CXN_GET(OUT_CH);
+            CXN_LOCAL(shift)(b, a);
+            a = b;
+            b = next;
+        } else
+            CXN_LOCAL(gather)(b, input, row, count);
+#else
 #if CXN_BC == 2 && CXN_GET(OUT_H) % 2
         if (y == CXN_GET(OUT_H) - 1) { /* the last two rows, one of them again */
             row--;
@@ -224,6 +250,7 @@ CXN_INLINE void CXN_LOCAL(group)(uint32_t *ring, const CXN_IN_T *input, const CX
         }
 #endif
         CXN_LOCAL(gather)(b, input, row, count);
+#endif
         pairs[0] = a;
         pairs[1] = b;
         CXN_LOCAL(strip)(pairs, w, records, out, count);
@@ -252,8 +279,8 @@ CXN_INLINE void CXN_LOCAL(group)(uint32_t *ring, const CXN_IN_T *input, const CX
 #endif
 }
 
-CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T *CXN_RESTRICT weights,
-                              const CXN_CHANNEL_T *CXN_RESTRICT channels, CXN_OUT_T *CXN_RESTRICT output, void *CXN_RESTRICT scratch)
+CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CXN_RESTRICT weights,
+                              const CXN_CHANNEL_T *CXN_RESTRICT channels, CXN_OUT_T *CXN_ALONE output, void *CXN_RESTRICT scratch)
 {
     uint32_t *const ring = (uint32_t *)scratch;
     /* Padding columns stay; the others are written before they are read. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The end of every kernel template: the names of the instance go, so that the next one can be included. */
 #undef CXN_IN_T
+#undef CXN_ALONE
 #undef CXN_OUT_T
 #undef CXN_WEIGHT_T
 #undef CXN_CHANNEL_T
