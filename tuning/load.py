@@ -138,7 +138,7 @@ def operations(source: str | os.PathLike[str], arithmetic: str = "tflm") -> tupl
         from .model.int8_schema import is_int8
 
         if is_int8((document := read_document(path)).data):
-            return tflite_walk.Walk(read_yaml_graph(document, path).file, arithmetic).run()
+            return tflite_walk.operations_of(read_yaml_graph(document, path).file, arithmetic)
     got = FOREIGN.get(path.suffix.lower(), "a model of powers of two")
     raise ModelError(f"{path}: --operations: expected a network with zero points, got {got}")
 

@@ -31,8 +31,7 @@ from .onnx_q_products import TRANSLATORS as PRODUCTS
 from .onnx_q_reduce import TRANSLATORS as REDUCTIONS
 from .onnx_q_walk import Translator, Walk
 from .tflite_file import FileModel
-from .tflite_walk import Operation, refusal
-from .tflite_walk import Walk as OperatorWalk
+from .tflite_walk import Operation, operations_of, refusal
 
 TRANSLATORS: dict[str, Translator] = {**CURVES, **ELEMENTS, **MOVES, **OPERATORS, **PRODUCTS, **REDUCTIONS}
 """Operator -> its translator; those of other domains with the domain in front."""
@@ -115,7 +114,7 @@ def operations(path: Path, arithmetic: str = "tflm") -> tuple[Operation, ...]:
     if translation.problems:
         return _listed(translation.network.nodes, translation.problems, {})
     found = translation.translated()
-    return found.listed(OperatorWalk(found.file, arithmetic).run())
+    return found.listed(operations_of(found.file, arithmetic))
 
 
 def _network(path: Path) -> OnnxNetwork:

@@ -137,9 +137,14 @@ def operations(path: str | os.PathLike[str], arithmetic: str = "tflm") -> tuple[
     ModelError
         The file is damaged; or all operators are taken, and something else is not.
     """
-    walk = Walk(read(path), arithmetic)
+    return operations_of(read(path), arithmetic)
+
+
+def operations_of(file: FileModel, arithmetic: str = "tflm") -> tuple[Operation, ...]:
+    """The same of a network that is written down in operators of `.tflite` files, whichever file it came in."""
+    walk = Walk(file, arithmetic)
     found = walk.run()
-    if not any(one.problem for one in found) and float_problem(walk.file) is None:
+    if not any(one.problem for one in found) and float_problem(file) is None:
         walk.imported(found)
     return found
 
