@@ -193,11 +193,11 @@ def _three_pixels(layer: Layer, variant: Variant) -> str | None:
 
 def _overwrites(layer: Layer, variant: Variant) -> bool:
     """Rows are widened, and windows of one pixel copied, before what is computed from them is written. Packed pixels
-    come in threes; of what is left over, some are read again.
+    come in threes, the last of them with one that was written before, for which there is room; not with two.
     """
     if layer.dtype == "int16" or layer.groups > 1 or variant.fused_pool:
         return False
-    if variant.column_layout == "packed" and prod(layer.output_image[:2]) % 3:
+    if variant.column_layout == "packed" and prod(layer.output_image[:2]) % 3 == 1:
         return False
     return variant.lowering == "line_buffer" or (variant.lowering == "im2col" and layer.kernel == (1, 1))
 

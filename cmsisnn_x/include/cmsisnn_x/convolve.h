@@ -78,10 +78,10 @@
 
 #if CXN_GET(IN_PLACE) && \
     (CXN_GET(IN_H) != CXN_GET(OUT_H) || CXN_GET(IN_W) != CXN_GET(OUT_W) || CXN_GET(IN_CH) != CXN_GET(OUT_CH) || CXN_GROUPS != 1 || \
-     CXN_GET(FUSED_POOL) || (CXN_GET(COLUMN_LAYOUT) == CXN_COLUMN_LAYOUT_PACKED && CXN_GET(OUT_H) * CXN_GET(OUT_W) % 3) || \
+     CXN_GET(FUSED_POOL) || (CXN_GET(COLUMN_LAYOUT) == CXN_COLUMN_LAYOUT_PACKED && CXN_GET(OUT_H) * CXN_GET(OUT_W) % 3 == 1) || \
      (CXN_GET(LOWERING) != CXN_LOWERING_LINE_BUFFER && \
       (CXN_GET(LOWERING) != CXN_LOWERING_IM2COL || CXN_GET(KERNEL_H) != 1 || CXN_GET(KERNEL_W) != 1)))
-#error "IN_PLACE: 1 needs an output of the input's size, and CXN_LOWERING_LINE_BUFFER, or CXN_LOWERING_IM2COL of 1x1, packed pixels by threes"
+#error "IN_PLACE: 1 needs an output of the input's size, and CXN_LOWERING_LINE_BUFFER, or CXN_LOWERING_IM2COL of 1x1; of packed pixels one may not be left over"
 #endif
 
 #if defined(CXN_POOL_FUSED)

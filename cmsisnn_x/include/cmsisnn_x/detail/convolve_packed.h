@@ -173,6 +173,9 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CX
                     at[1]--;
                 }
             pixel = CXN_PIXELS - 3;
+#if CXN_GET(IN_PLACE)
+            CXN_MEMCPY(padding, output + pixel * CXN_GET(OUT_CH), CXN_GET(OUT_CH));
+#endif
         }
 #endif
         CXN_LOCAL(windows)(columns, input, padding, at);
@@ -185,6 +188,10 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CX
         CXN_LOCAL(block)(columns, w, channels + o, out + o, 1);
 #endif
     }
+#if CXN_GET(IN_PLACE) && CXN_PIXELS % 3
+    /* What the last three were computed from began with an output, which stays what it was; windows of one pixel need no padding. */
+    CXN_MEMCPY(output + (CXN_PIXELS - 3) * CXN_GET(OUT_CH), padding, CXN_GET(OUT_CH));
+#endif
 }
 
 #undef CXN_COLUMN
