@@ -233,14 +233,15 @@ def _curves(walk: Walk, node: Node, a: Item, b: Item) -> Item | None:
 
 
 def _per_channel(walk: Walk, node: Node, a: Item, b: Item) -> Item | None:
-    """A float constant for each channel of an image: a depthwise convolution of one element."""
+    """A float constant for each channel of an image, wherever its axis is: a depthwise convolution of one element."""
     if not isinstance(b, Constant) and node.op in ("Add", "Mul"):
         a, b = b, a
     if not (isinstance(a, Real) and isinstance(b, Constant)) or node.op in ("Max", "Min"):
         return None
     rank, shape = len(shape_of(a)), b.shape
     shape = (1,) * (rank - len(shape)) + shape
-    is_channel = rank > 1 and len(shape) == rank and b.size == shape[1] == shape_of(a)[1]
+    axis = next((axis for axis in range(1, rank) if len(shape) == rank and b.size == shape[axis] > 1), 1)
+    is_channel = rank > 1 and len(shape) == rank and b.size == shape[axis] == shape_of(a)[axis]
     if not is_channel or (b.integers is not None and node.op != "Div"):
         return None
     values = finite(b.values, "constant").reshape(-1)
@@ -251,13 +252,13 @@ def _per_channel(walk: Walk, node: Node, a: Item, b: Item) -> Item | None:
         "Add": lambda: (ones, values), "Sub": lambda: (ones, -values), "Mul": lambda: (values, nothing),
         "Div": lambda: (1 / values, nothing),
     }[node.op]()  # fmt: skip
-    return scaled(walk, a.base, scale, shift)
+    return scaled(walk, a.base, scale, shift, axis)
 
 
-def scaled(walk: Walk, x: Stored, scale: np.ndarray, shift: np.ndarray) -> Waiting:
+def scaled(walk: Walk, x: Stored, scale: np.ndarray, shift: np.ndarray, axis: int = 1) -> Waiting:
     """A factor and a summand for each channel."""
-    rank, channels = len(x.layout.shape), x.layout.shape[1]
-    axes = image_axes(rank)
+    rank, channels = len(x.layout.shape), x.layout.shape[axis]
+    axes = (*(other for other in range(rank) if other != axis), axis)
     pixels = prod(x.layout.shape) // channels
     index = walk.ordered(x, x.layout.by_axes(axes), (1, 1, pixels, channels))
     values = np.where(scale < 0, -127, np.where(scale > 0, 127, 0)).astype(np.int8)

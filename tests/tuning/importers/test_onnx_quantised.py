@@ -183,6 +183,16 @@ def _padded(net: Net, value: float = 0.0) -> str:
     return net.q(net.node("Conv", y, net.weights((3, 4, 3, 3))), 0.05)
 
 
+def _keras_normalisation(net: Net) -> str:
+    """Keras writes batch normalisation channels last; ONNX Runtime's quantiser leaves Sub's constant as it is."""
+    y = net.q(net.node("Conv", image(net), net.weights((6, 4, 3, 3))), 0.06, 2)
+    y = net.node("Transpose", y, perm=[0, 2, 3, 1])
+    mean, slope = (net.rng.uniform(0.4, 1.6, (1, 1, 1, 6)).astype(np.float32) for _ in "ab")
+    y = net.q(net.node("Sub", y, net.constant(mean)), 0.06, -7)
+    y = net.q(net.node("Div", y, net.constant(slope)), 0.07, 5)
+    return net.q(net.node("Conv", net.node("Transpose", y, perm=[0, 3, 1, 2]), net.weights((3, 6, 1, 1))), 0.2)
+
+
 CASES: dict[str, tuple[Case, tuple[int, ...]]] = {
     "convolution": (_conv(pads=[1, 1, 1, 1]), (1, 4, 8, 9)),
     "convolution with relu, stride, uneven pads": (_conv(strides=[2, 2], pads=[1, 0, 0, 1], relu=True), (1, 4, 9, 8)),
@@ -258,6 +268,7 @@ CASES: dict[str, tuple[Case, tuple[int, ...]]] = {
     "squeeze and excite": (_squeeze_excite, (1, 4, 8, 9)),
     "batch normalisation": (_batch_norm, (1, 4, 5, 5)),
     "a float factor per channel": (_scale_per_channel, (1, 4, 5, 5)),
+    "float constants per channel, channels last": (_keras_normalisation, (1, 4, 7, 8)),
     "dense over time, mean, softmax": (_over_time, (1, 1, 5, 8)),
     "channels last outside": (_channels_last, (1, 6, 6, 8)),
     "scale behind a pool": (_late_quantisation, (1, 4, 8, 9)),
