@@ -347,6 +347,7 @@ def _plan(
         source=model.source,
         source_names=model.source_names,
         channels_last=model.channels_last,
+        fractions=model.fractions,
         **how,
     )
 

@@ -13,15 +13,18 @@ from dataclasses import fields, replace
 from itertools import pairwise
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 
+import tuning
 from cmsisnn_x import Variant
 from helpers.golden_text import GOLDEN, golden_files
 from helpers.networks import NETWORKS
 from helpers.plans import chain, make_plan, with_layer
 from tuning.emit import EmitError, arguments, cgen, layer_macros, macros, names, project, render, weights
 from tuning.model.schema_fields import KNOBS as YAML_KNOBS
+from tuning.schemas import published
 from tuning.search.space import DIMENSIONS
 
 
@@ -248,3 +251,34 @@ def test_planned_buffers_of_the_odd_networks_are_accepted() -> None:
         plan = make_plan(name, layers)
         assert f"void {name}_run(" in render(plan)[f"{name}.c"]
         assert all(a.output_offset == b.input_offset for a, b in pairwise(plan.layers))
+
+
+@pytest.mark.parametrize("dtype", ["q7", "q15"])
+def test_the_folder_knows_what_inputs_and_outputs_stand_for(dtype: str, tmp_path: Path) -> None:
+    bits = {"q7": 8, "q15": 16}[dtype]
+    layers = [{"op": "fully_connected", "weights": 100 * np.eye(3), "bias": np.zeros(3)}]
+    result = tuning.quantize(layers, np.linspace(-0.6, 0.6, 300).reshape(100, 3), dtype, name="net")
+    fractions = result.reference.input_fraction, result.reference.fractions["fc1"]
+    model = tuning.load_model(result.save(tmp_path / "net.yaml"))
+    assert [port.scale for port in (*model.inputs, *model.outputs)] == [2.0**-f for f in fractions]
+    plan = tuning.tune(model, tuning.load_target("cortex-m4"))
+    assert plan.to_dict()["fractions"] == {"inputs": [fractions[0]], "outputs": [fractions[1]]}
+    jsonschema.validate(plan.to_dict(), published("plan-2"))
+    files = render(plan)
+    for side, fraction in zip(("INPUT", "OUTPUT"), fractions, strict=True):
+        means = f"value = element / 2^{fraction} (Q{bits - 1 - fraction}.{fraction})"
+        (line,) = (line for line in files["net_config.h"].splitlines() if f"NET_{side}_FRACTION" in line)
+        assert line.split(None, 3)[2:] == [str(fraction), f"/* {means} */"]
+        assert f" *          {means}\n" in files["net.h"]
+        assert f"of `{side.lower()}` {means}" in files["README.md"]
+    plain = tuning.tune(replace(model, fractions=None), tuning.load_target("cortex-m4"))
+    assert "fractions" not in plain.to_dict()
+    assert not any("FRACTION" in text or "value =" in text for text in render(plain).values())
+
+
+def test_numbers_coarser_than_one_have_negative_fractions() -> None:
+    layers = [{"op": "fully_connected", "weights": np.eye(3), "bias": np.zeros(3)}]
+    result = tuning.quantize(layers, np.linspace(-600, 600, 300).reshape(100, 3), name="net", method="max")
+    plan = tuning.tune(result.model, tuning.load_target("cortex-m4"))
+    assert result.reference.input_fraction == -3
+    assert any(" *          value = element * 2^3 (Q10.-3)\n" in text for text in render(plan).values())

@@ -216,8 +216,8 @@ def _with_float_io(plan: Plan) -> Plan:
     """
     if any(tensor.scale is None or not tensor.type.is_affine for tensor in (*plan.inputs, *plan.outputs)):
         raise OptionError(
-            "--float-io: expected a network with scales and zero points, got one of q7 or q15, whose model file does "
-            "not say what its integers stand for"
+            "--float-io: expected a network with scales and zero points, got one of q7 or q15, which takes round(x * "
+            "2**fraction)"
         )
     taken = re.compile(r"quantise_input(_\d+)?|dequantise_output(_\d+)?|nearest")
     if named := [item.layer.name for item in plan.layers if taken.fullmatch(item.layer.name)]:

@@ -63,6 +63,8 @@ class Border:
         As C writes it, and what the axes are, in words.
     called : str
         What the model's file calls it, fit for a comment; empty where it does not.
+    fraction : int or None
+        Of q7 and q15: fraction bits, where they are known.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Border:
     order: str
     tensor: Tensor
     called: str
+    fraction: int | None = None
 
     @property
     def size(self) -> str:
@@ -86,14 +89,29 @@ class Border:
     def macros(self) -> dict[str, int | str]:
         """What its integers stand for, where that is known."""
         tensor = self.tensor
+        if self.fraction is not None:
+            return {f"{self.prefix}_FRACTION": self.fraction}
         if not tensor.type.is_affine or tensor.scale is None:
             return {}
         return {f"{self.prefix}_SCALE": float_text(tensor.scale), f"{self.prefix}_ZERO_POINT": tensor.zero_point}
 
     def notes(self) -> dict[str, str]:
         """What stands beside the macro of its scale."""
+        if self.fraction is not None:
+            return {f"{self.prefix}_FRACTION": self.format}
         name = f"{self.prefix}_SCALE"
         return {name: self.called} if self.called and name in self.macros() else {}
+
+    @property
+    def format(self) -> str:
+        """What an element stands for, in words; empty where that is not known."""
+        if self.fraction is not None:
+            bits = self.tensor.type.bits - 1 - self.fraction
+            means = f"element / 2^{self.fraction}" if self.fraction >= 0 else f"element * 2^{-self.fraction}"
+            return f"value = {means} (Q{bits}.{self.fraction})"
+        if not self.macros():
+            return ""
+        return f"value = {self.prefix}_SCALE * (element - {self.prefix}_ZERO_POINT)"
 
 
 def borders(plan: Plan) -> tuple[tuple[Border, ...], tuple[Border, ...]]:
@@ -102,17 +120,18 @@ def borders(plan: Plan) -> tuple[tuple[Border, ...], tuple[Border, ...]]:
     is_image = plan.wiring is None  # three axes of a file may be anything
     called = plan.source_names or (("",) * len(plan.inputs), ("",) * len(plan.outputs))
     moved = plan.channels_last or ((False,) * len(plan.inputs), (False,) * len(plan.outputs))
-    sides = zip(("input", "output"), (plan.inputs, plan.outputs), called, moved, strict=True)
-    for side, tensors, theirs, orders in sides:
+    formats = plan.fractions or ((None,) * len(plan.inputs), (None,) * len(plan.outputs))
+    sides = zip(("input", "output"), (plan.inputs, plan.outputs), called, moved, formats, strict=True)
+    for side, tensors, theirs, orders, fractions in sides:
         names = numbered(side, len(tensors))
         found.append(
             tuple(
                 Border(
                     name, f"{plan.model}_{name}".upper(), element(tensor.type), shape_text(tensor.shape),
                     "height, width, channels" if is_image and len(tensor.shape) == 3 else "in order", tensor,
-                    f"{_called(own)}, channels last here" if is_moved else _called(own),
+                    f"{_called(own)}, channels last here" if is_moved else _called(own), fraction,
                 )
-                for name, tensor, own, is_moved in zip(names, tensors, theirs, orders, strict=True)
+                for name, tensor, own, is_moved, fraction in zip(names, tensors, theirs, orders, fractions, strict=True)
             )
         )  # fmt: skip
     return found[0], found[1]

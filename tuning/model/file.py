@@ -72,6 +72,8 @@ class Model:
         Inputs and outputs as the file describes them; a YAML file says no more than the graph.
     source : bytes or None
         The ``.tflite`` file, or the network as one.
+    fractions : (tuple of (int or None), tuple of (int or None)) or None
+        Of q7 and q15: fraction bits of inputs and outputs, as far as the file says them.
     """
 
     name: str
@@ -88,6 +90,7 @@ class Model:
     rewrites: tuple[str, ...] = ()
     ports: tuple[tuple[Port, ...], tuple[Port, ...]] | None = None
     source: bytes | None = None
+    fractions: tuple[tuple[int | None, ...], tuple[int | None, ...]] | None = None
 
     @property
     def output_shape(self) -> tuple[int, ...]:
@@ -107,12 +110,16 @@ class Model:
     @property
     def inputs(self) -> tuple[Port, ...]:
         """What the network takes: name, shape, dtype, and what its integers stand for; in the file's order."""
-        return self.ports[0] if self.ports else _ports(self.graph, self.graph.inputs)
+        if self.ports:
+            return self.ports[0]
+        return _ports(self.graph, self.graph.inputs, self.fractions and self.fractions[0])
 
     @property
     def outputs(self) -> tuple[Port, ...]:
         """What it gives."""
-        return self.ports[1] if self.ports else _ports(self.graph, self.graph.outputs)
+        if self.ports:
+            return self.ports[1]
+        return _ports(self.graph, self.graph.outputs, self.fractions and self.fractions[1])
 
     @property
     def source_names(self) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
@@ -240,9 +247,19 @@ class _Builder:
             budget = {"sram": spec.budget.sram, "flash": spec.budget.flash}
         in_float = self.path.parent / spec.float_ if spec.float_ else None
         result = Model(
-            spec.name, dtype, shape, with_arrays, budget, spec.target, "", self.path, in_float, wiring
-        )
+            spec.name, dtype, shape, with_arrays, budget, spec.target, "", self.path, in_float, wiring,
+            fractions=self.fractions(spec, layers),
+        )  # fmt: skip
         return replace(result, digest=_digest(result))
+
+    def fractions(
+        self, spec: Any, layers: list[Layer]
+    ) -> tuple[tuple[int | None, ...], tuple[int | None, ...]] | None:
+        """What the file says of inputs and outputs; None if nothing."""
+        given = [one.fraction for one in spec.layers]
+        outputs = [self.named(("outputs", at), name, layers) for at, name in enumerate(spec.outputs or [])] or [-1]
+        found = (spec.input.fraction,), tuple(given[at] for at in outputs)
+        return found if any(one is not None for side in found for one in side) else None
 
     def source(self, key: yaml_file.Key, names: list[str] | None, layers: list[Layer]) -> int:
         """Which layer one reads: the one before, or the one it names; -1 for the network's input."""
@@ -355,6 +372,8 @@ def _digest(model: Model) -> str:
     # Layers once had a field `pool`, empty here: digests of plans that were written then stay right.
     layers = (described(layer, ("weights", "bias", "table")) for layer in model.layers)
     content += [fields | {"pool": None} for fields in layers]
+    if model.fractions is not None:
+        content.append(model.fractions)
     graph = model.wiring
     if graph is not None:
         content += [
@@ -415,6 +434,8 @@ def graph_model(
     return replace(made, digest=_digest(made))
 
 
-def _ports(graph: Graph, names: Sequence[str]) -> tuple[Port, ...]:
+def _ports(graph: Graph, names: Sequence[str], fractions: Sequence[int | None] | None = None) -> tuple[Port, ...]:
     tensors = [graph.tensors[name] for name in names]
-    return tuple(Port(t.name, t.name, t.shape, t.type.dtype, t.scale, t.zero_point) for t in tensors)
+    scales = [t.scale for t in tensors] if fractions is None else [f if f is None else 2.0**-f for f in fractions]
+    pairs = zip(tensors, scales, strict=True)
+    return tuple(Port(t.name, t.name, t.shape, t.type.dtype, scale, t.zero_point) for t, scale in pairs)

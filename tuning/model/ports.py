@@ -23,7 +23,7 @@ class Port:
     dtype : numpy.dtype
         int8, uint8 or int16.
     scale : float or None
-        A real number is ``scale * (q - zero_point)``; None for q7 and q15, whose scale the model file does not say.
+        A real number is ``scale * (q - zero_point)``; None for q7 and q15 where the model file does not say `fraction`.
     zero_point : int
     is_channels_last : bool
         Whether `shape` has the channels last where the file has them first: an image of an ONNX file.

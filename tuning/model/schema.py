@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .schema_fields import Budget, Dimension, Dtype, Kernel, Knobs, Padding, Shape, Shift, Strict
+from .schema_fields import Budget, Dimension, Dtype, Fraction, Kernel, Knobs, Padding, Shape, Shift, Strict
 
 
 class Input(Strict):
@@ -15,6 +15,7 @@ class Input(Strict):
 
     shape: Shape
     dtype: Dtype = Field("q7", description="q7 is int8, q15 is int16; of all activations.")
+    fraction: Fraction | None = None
 
 
 class _Named(Strict):
@@ -22,6 +23,7 @@ class _Named(Strict):
     inputs: Annotated[list[str], Field(min_length=1, max_length=1)] | None = Field(
         None, description="The layer that it reads, or input; default: the layer before."
     )
+    fraction: Fraction | None = None
 
 
 class _Weighted(_Named):

@@ -147,6 +147,14 @@ _PADDING_SCHEMA = {
     "description": "Zeros around the image: one number, [y, x], or TensorFlow's 'same' and 'valid'.",
 }
 
+Fraction = Annotated[
+    int,
+    Field(
+        ge=-1024, le=1024,
+        description="Fraction bits of the tensor: an integer stands for integer / 2**fraction. No kernel asks; emitted "
+        "files say so of inputs and outputs.",
+    ),
+]  # fmt: skip
 Kernel = Annotated[tuple[int, int], BeforeValidator(pair(1, "a size")), WithJsonSchema(pair_schema(1))]
 Padding = Annotated[Any, BeforeValidator(_padding), WithJsonSchema(_PADDING_SCHEMA)]
 Size = Annotated[int, BeforeValidator(_size), WithJsonSchema(_SIZE_SCHEMA)]

@@ -259,6 +259,8 @@ class Plan:
     """What that file calls the inputs and the outputs; empty where it has no name."""
     channels_last: tuple[tuple[bool, ...], tuple[bool, ...]] | None = None
     """Which of them have their channels last where that file, of ONNX, has them first."""
+    fractions: tuple[tuple[int | None, ...], tuple[int | None, ...]] | None = None
+    """Of q7 and q15: fraction bits of inputs and outputs, where the model's file says them."""
     float_io: bool = False
     """Whether the firmware has functions from and to floats beside the network's."""
 
@@ -309,7 +311,7 @@ class Plan:
         """The content of plan.json."""
         elsewhere = (
             "target", "layers", "arena_bytes", "regions", "pareto", "check", "paper", "tables",
-            "wiring", "arithmetic", "rewrites", "source", "source_names", "channels_last", "float_io",
+            "wiring", "arithmetic", "rewrites", "source", "source_names", "channels_last", "float_io", "fractions",
         )  # fmt: skip
         own = {f.name: as_json(getattr(self, f.name)) for f in fields(self) if f.name not in elsewhere}
         target = {"target": self.target.name, "core": self.target.core, "clock_hz": self.target.clock_hz}
@@ -320,12 +322,17 @@ class Plan:
             **own,
             **self.border(),
             **({"float_io": True} if self.float_io else {}),
+            **({"fractions": self.fractions_by_side()} if self.fractions else {}),
             "layers": [item.to_dict() | tensors for item, tensors in zip(self.layers, self.tensors(), strict=True)],
             "steps": [{"layers": [layer.name for layer in step.layers], "kind": step.kind} for step in self.steps],
             "memory_map": [asdict(region) for region in self.regions],
             **({"pareto": self.pareto} if self.pareto else {}),
             **({"check": self.check.to_dict()} if self.check else {}),
         }
+
+    def fractions_by_side(self) -> dict[str, list[int | None]]:
+        sides = self.fractions or ((), ())
+        return {key: list(side) for key, side in zip(("inputs", "outputs"), sides, strict=True)}
 
     def border(self) -> dict[str, Any]:
         """What a plan says of a graph; nothing of a chain that has none."""

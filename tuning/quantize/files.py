@@ -113,7 +113,7 @@ def yaml_text(result: Result, weights: str, in_float: str) -> str:
     lines += [
         "schema: 1",
         f"name: {content['name']}",
-        f"input: {{shape: [{shape}], dtype: {result.dtype}}}",
+        f"input: {{shape: [{shape}], dtype: {result.dtype}, fraction: {fraction}}}",
         f"weights: {_flow(weights)}",
         f"float: {_flow(in_float)}",
         "layers:",
@@ -136,13 +136,16 @@ def _content(result: Result) -> dict[str, Any]:
     """What the model file says, except for the files that it names."""
     rows = []
     for layer, origin in zip(result.layers, result.network.layers, strict=True):
-        rows.append(_row(layer, origin.keys))
+        rows.append(_row(layer, origin.keys) | {"fraction": result.reference.fractions[layer.name]})
     return {
         "schema": 1,
         "name": result.network.name,
-        "input": {"shape": list(result.network.input_shape), "dtype": result.dtype},
+        "input": {
+            "shape": list(result.network.input_shape), "dtype": result.dtype,
+            "fraction": result.reference.input_fraction,
+        },
         "layers": rows,
-    }
+    }  # fmt: skip
 
 
 def _row(layer: Layer, keys: Any) -> dict[str, Any]:
