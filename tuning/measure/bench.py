@@ -151,6 +151,7 @@ class Bench:
             "parameters": parameters_of(layer),
             "variant": asdict(variant) if variant else None,
             "aligned": aligned,
+            **({"in_place": True} if step.in_place else {}),
             "core": self.target.core,
             "target": target_digest(self.target),
             "compiler": f"{self.toolchain.kind} {self.toolchain.version}",

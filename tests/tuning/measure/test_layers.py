@@ -14,7 +14,8 @@ from tuning.cost import estimate
 from tuning.emulate import ToolchainError, find_toolchain
 from tuning.emulate.elf import Symbol
 from tuning.measure import folder
-from tuning.measure.layers import code_sizes, evaluate, evaluate_many
+from tuning.measure.bench import Bench
+from tuning.measure.layers import code_sizes, evaluate, evaluate_many, layer_unit
 from tuning.model import with_layers
 
 pytestmark = pytest.mark.emulated
@@ -49,6 +50,15 @@ def test_a_batch_gives_what_single_evaluations_give(core, compiler):
         assert found.instructions > CONV.macs / 8
         assert found.code_bytes > 40
     assert evaluate_many(steps, core, FLAGS, compiler=compiler) == together
+
+
+def test_a_kernel_that_writes_over_its_input_is_measured_as_such():
+    (layer,) = chain((8, 9, 4), "q7", {"op": "conv2d", "out": 4, "kernel": 1, "out_shift": 9})
+    apart, over = (Step((layer,), VARIANTS[1], in_place) for in_place in (False, True))
+    texts = [layer_unit(step, "candidate0", True, True) for step in (apart, over)]
+    assert [text.count("CANDIDATE0_IN_PLACE") for text in texts] == [0, 1]
+    bench = Bench(tuning.load_target("cortex-m4"), FLAGS)
+    assert bench.key(apart, (True, True)) != bench.key(over, (True, True))
 
 
 @pytest.mark.parametrize("compiler", COMPILERS)
