@@ -54,7 +54,7 @@ class RandomNetwork:
         while len(self.layers) < self.count:
             makers = [self.convolution, self.convolution, self.depthwise, self.dense, self.pair, self.pair, self.concat,
                       self.pool, self.mean, self.pad, self.reshape, self.transpose, self.curve, self.relu, self.split,
-                      self.softmax, self.slice, self.resize, self.extreme]  # fmt: skip
+                      self.softmax, self.slice, self.resize, self.extreme, self.table]  # fmt: skip
             makers[self.rng.integers(len(makers))]()
         self.outputs = [one.name for one in self.tensors if one.name not in self.used]
         given = self.tensors[0]
@@ -240,7 +240,8 @@ class RandomNetwork:
 
     def values(self, reads: list[Tensor], step: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
         """`step` with the constants among what a layer reads in their places."""
-        known = {one.name: self.arrays.get(f"{one.name}/value") for one in reads}
+        constants = self.content.get("constants", {})
+        known = {one.name: self.arrays[f"{one.name}/value"] if one.name in constants else None for one in reads}
 
         def run(*given: np.ndarray) -> np.ndarray:
             left = iter(given)
@@ -250,7 +251,7 @@ class RandomNetwork:
 
     def joined(self, op: str, reads: list[Tensor], out: Tensor, step: Callable[..., np.ndarray], **fields: Any) -> None:
         """As `add`, of which some inputs are constants."""
-        computed = [one for one in reads if f"{one.name}/value" not in self.arrays]
+        computed = [one for one in reads if one.name not in self.content.get("constants", {})]
         run = self.values(reads, step)
         self.add(op, computed, out, run, **fields)
         self.layers[-1]["inputs"] = [one.name for one in reads]
@@ -400,6 +401,14 @@ class RandomNetwork:
         alpha = {"alpha": 0.125} if op == "leaky_relu" else {}
         fields = {} if keeps else self.numbers(out)
         self.add(op, [x], out, lambda v: function(v, **numbers, **alpha), **alpha, **fields)
+
+    def table(self) -> None:
+        x = self.pick()
+        assert x is not None
+        values = self.rng.integers(-128, 128, 256).astype(np.int8)
+        out = self.tensor("", x.shape)
+        made = self.add("look_up", [x], out, lambda v: values[v.astype(np.int64) + 128], **self.numbers(out))
+        self.arrays[f"{made.name}/value"] = values
 
     def softmax(self) -> None:
         x = self.pick(lambda tensor: len(tensor.shape) > 0)

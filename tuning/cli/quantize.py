@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..quantize.quantizer import Progress
 
 PROGRAM = "cmsisnn-quantize"
+_MODEL = "Float model: any graph for int8 and int16x8, layers in sequence for q7 and q15."
 
 app = typer.Typer(
     add_completion=True, pretty_exceptions_enable=False, context_settings={"help_option_names": ["--help", "-h"]}
@@ -86,12 +87,13 @@ def main() -> None:
     epilog="Exit status: 0 done, 1 no scheme keeps the accuracy, 2 bad usage or bad input.",
 )
 def quantize_command(
-    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="Sequential float model.", show_default=False)],
+    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help=_MODEL, show_default=False)],
     calibration: Annotated[
         Path,
         typer.Option(
             metavar="DATA.npz",
-            help="x (or inputs): samples as the float model takes them. y (or labels), optional: class numbers.",
+            help="x (or inputs): samples as the float model takes them; of several inputs an array by the name of "
+            "each. y (or labels), optional: class numbers, or the numbers that the output should be.",
             show_default=False,
         ),
     ],
@@ -184,7 +186,7 @@ def quantize_command(
     ] = False,
 ) -> None:
     """Quantise a float ONNX model for cmsisnn-tune: scales or formats for every tensor, and integer weights."""
-    from ..importers.onnx_reader import identifier, load_onnx
+    from ..importers.onnx_reader import identifier
 
     wanted = _scheme(scheme, dtype)
     if output is None:
@@ -197,14 +199,15 @@ def quantize_command(
         for option, value in (("--max-drop", max_drop), ("--target", target)):
             if value is not None:
                 raise OptionError(f"{option}: expected nothing with {wanted}, got {value}; it is one of --scheme auto")
-    network = load_onnx(model, name or identifier(output.stem))
 
     from ..quantize import quantize_model
-    from ..quantize.data import load_data
     from ..quantize.result import evaluate
+    from ..quantize.source import FloatSource, load_for
 
-    data = load_data(calibration)
-    held_out = {str(path): load_data(path) for path in test or []}
+    source = FloatSource(model, name or identifier(output.stem))
+    network = source.network(schemes[0].value)
+    data = load_for(network, calibration)
+    held_out = {str(path): load_for(network, path) for path in test or []}
     search = None
     with _status(quiet or as_json, no_color) as progress:
         if wanted is Scheme.AUTO:
@@ -212,7 +215,7 @@ def quantize_command(
 
             search = Search(data, next(iter(held_out.values()), data), target, 0.5 if max_drop is None else max_drop)
             try:
-                result = search.run(network, [one.value for one in schemes], options, progress)
+                result = search.run(source.network, [one.value for one in schemes], options, progress)
             except NoSchemeError:
                 if not (quiet or as_json):
                     search.print(no_color)

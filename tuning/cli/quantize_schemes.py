@@ -3,21 +3,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..base.console import console, make_table
 from ..base.errors import OptionError, TuningError
 from ..importers.float_network import FloatNetwork
-from ..quantize import AffineQuantized, Quantized, evaluate, quantize_model
-from ..quantize.data import Data
+from ..quantize import AffineQuantized, FloatGraph, GraphQuantized, Quantized, evaluate, quantize_model
 from ..quantize.observe import Progress
+from ..quantize.source import Data
 from ..target import load_target
 from ..tuner import tune
 from .tune import DEFAULT_TARGET
 
-Result = Quantized | AffineQuantized
+Result = Quantized | AffineQuantized | GraphQuantized
+Networks = Callable[[str], FloatNetwork | FloatGraph]
 _ROUNDING = 1e-9
 
 
@@ -80,7 +81,7 @@ class Search:
         self.taken: Trial | None = None
 
     def run(
-        self, network: FloatNetwork, schemes: Sequence[str], options: Mapping[str, Mapping[str, Any]],
+        self, networks: Networks, schemes: Sequence[str], options: Mapping[str, Mapping[str, Any]],
         progress: Progress,
     ) -> Result:  # fmt: skip
         """What the scheme with the least cycles gives, among those that lose at most so much.
@@ -92,7 +93,7 @@ class Search:
         """
         for scheme in schemes:
             try:
-                self.found.append(self._trial(network, scheme, options[scheme], progress))
+                self.found.append(self._trial(networks(scheme), scheme, options[scheme], progress))
             except TuningError as problem:
                 self.found.append(Trial(scheme, problem=str(problem)))
         done = [trial for trial in self.found if trial.result is not None]
@@ -111,7 +112,9 @@ class Search:
     def keeps(self, trial: Trial) -> bool:
         return trial.drop <= self.most + _ROUNDING
 
-    def _trial(self, network: FloatNetwork, scheme: str, options: Mapping[str, Any], progress: Progress) -> Trial:
+    def _trial(
+        self, network: FloatNetwork | FloatGraph, scheme: str, options: Mapping[str, Any], progress: Progress
+    ) -> Trial:
         def say(line: str) -> None:
             progress(f"{scheme}: {line}")
 

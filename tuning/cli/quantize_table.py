@@ -9,9 +9,10 @@ from typing import Any
 
 from ..base.console import console
 from ..quantize.affine_result import AffineQuantized, print_affine_table
+from ..quantize.graph_result import GraphQuantized, print_graph_table, show_errors
 from ..quantize.result import Quantized, print_table, shares
 
-Result = Quantized | AffineQuantized
+Result = Quantized | AffineQuantized | GraphQuantized
 
 
 def print_result(
@@ -21,10 +22,15 @@ def print_result(
     out = console(no_color)
     if isinstance(result, Quantized):
         print_table(out, result)
+    elif isinstance(result, GraphQuantized):
+        print_graph_table(out, result)
     else:
         print_affine_table(out, result)
     for name, found in tests.items():
-        out.print(f"On {name}, {found['samples']:,} samples: {shares(found['accuracy'], found['agreement'])}.")
+        told = shares(found["accuracy"], found["agreement"])
+        if found.get("errors"):
+            told = show_errors(found["errors"]) + (f"; {told}" if found["accuracy"] else "")
+        out.print(f"On {name}, {found['samples']:,} samples: {told}.")
     folder = f"{written.parent}/" if str(written.parent) != "." else ""
     beside = f", {folder}{written.stem}.npz and {folder}{written.stem}_float.npz" if written.suffix != ".tflite" else ""
     also = "" if saved is None else f", and {saved}"
@@ -41,11 +47,17 @@ def as_dict(result: Result, written: Path, tests: dict[str, dict[str, Any]]) -> 
         layers.append(content)
     if isinstance(result, Quantized):
         first: dict[str, Any] = {"dtype": result.dtype, "input_fraction": result.reference.input_fraction}
+    elif isinstance(result, GraphQuantized):
+        ports = [
+            {"name": port.name, "scale": port.scale, "zero_point": port.zero_point, "shape": list(port.shape)}
+            for port in result.model.inputs
+        ]
+        first = {"inputs": ports, "errors": result.errors}
     else:
         first = {"input_scale": result.scales[0].scale, "input_zero_point": result.scales[0].zero_point}
     return {
         "model": str(written),
-        "name": result.network.name,
+        "name": result.name if isinstance(result, GraphQuantized) else result.network.name,
         "scheme": result.scheme,
         **first,
         "samples": result.samples,

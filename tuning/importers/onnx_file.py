@@ -146,8 +146,8 @@ def is_quantised(op: str) -> bool:
     return name in QUANTISED or name.startswith("QLinear") or op == "com.microsoft.QGemm"
 
 
-def read_network(path: Path) -> OnnxNetwork:
-    """A file with any number of inputs and outputs.
+def read_network(source: str | os.PathLike[str] | Any) -> OnnxNetwork:
+    """A file, or an ``onnx.ModelProto``, with any number of inputs and outputs.
 
     Raises
     ------
@@ -156,9 +156,22 @@ def read_network(path: Path) -> OnnxNetwork:
     MissingToolError
         The package `onnx` is not installed.
     """
-    _refuse_others(path)
+    if isinstance(source, (str, os.PathLike)):
+        _refuse_others(Path(source))
     require_onnx()
-    return _Reader(_inlined(_load(path)), str(path)).network()
+    import onnx
+
+    if isinstance(source, onnx.ModelProto):
+        return _Reader(_inlined(source), source.graph.name or "model").network()
+    return _Reader(_inlined(_load(Path(source))), str(source)).network()
+
+
+def from_bytes(content: bytes, name: str) -> OnnxNetwork:
+    """The same of the bytes of a file that this program wrote; `name` is what messages call it."""
+    require_onnx()
+    import onnx
+
+    return _Reader(onnx.load_model_from_string(content), name).network()
 
 
 def require_onnx() -> None:

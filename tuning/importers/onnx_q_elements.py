@@ -301,14 +301,16 @@ def pair(walk: Walk, op: str, a: Item, b: Item, names: tuple[str, str]) -> Waiti
         assert axes is not None
     own = [_factors(item.layout, axes) for item in (left, right)]
     layout = _order(axes, [(item.layout, found) for item, found in zip((left, right), own, strict=True)])
+    # The batch of 1 stays in front, where it costs no RESHAPE.
+    lead = [1] if layout.order and layout.axes and not layout.axes[0] else []
     indices = []
     for item, factors in zip((left, right), own, strict=True):
         present = [factor for factor in layout.order if factor in factors]
         finer = item.layout.split([axes[at] if sizes else () for at, sizes in enumerate(item.layout.axes)])
-        shape = [layout.sizes[factor] if factor in factors else 1 for factor in layout.order] or [1]
+        shape = [*lead, *(layout.sizes[factor] if factor in factors else 1 for factor in layout.order)] or [1]
         index = walk.ordered(replace(item, layout=finer), [factors.index(factor) for factor in present], shape)
         indices.append(index)
-    whole = layout.stored or (1,)
+    whole = (*lead, *layout.stored) or (1,)
 
     def make(goal: Goal) -> Stored:
         given = list(indices)

@@ -152,14 +152,17 @@ def mean(walk: Walk, x: Stored, axes: list[int], keep: bool) -> Waiting:
     layout = x.layout
     gone = {factor for axis in axes for factor in layout.factors_of(axis)}
     made_layout = layout.without(axes, keep)
-    index = walk.shaped(x.tensor, layout.stored or (1,))
-    places = [at for at, factor in enumerate(layout.order) if factor in gone]
-    shape = [size for at, size in enumerate(layout.stored) if at not in places] or [1]
+    # The batch of 1 stays in front, where it costs no RESHAPE.
+    lead = (1,) if layout.order and layout.axes and not layout.axes[0] else ()
+    sizes = (*lead, *layout.stored) or (1,)
+    index = walk.shaped(x.tensor, sizes)
+    places = [at for at, factor in enumerate(layout.order, len(lead)) if factor in gone]
+    shape = [size for at, size in enumerate(sizes) if at not in places] or [1]
 
     def make(goal: Goal) -> Stored:
         if not places:
             return walk.requantised(Stored(index, made_layout, x.numbers), goal.numbers, goal.name)
-        kept = len(places) == len(layout.stored)
+        kept = len(places) == len(sizes)
         made = walk.stored(goal.name, [1] * len(places) if kept else shape, made_layout, goal.numbers)
         walk.op("MEAN", [index, walk.constant(places)], [made.tensor], keep_dims=kept)
         return made

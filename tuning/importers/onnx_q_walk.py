@@ -43,6 +43,8 @@ class Walk:
         """Of each operator, the node that it is for."""
         self.reshapes: dict[tuple[int, tuple[int, ...]], int] = {}
         self.transposes: dict[tuple[int, tuple[int, ...], tuple[int, ...]], int] = {}
+        self.in_integers = False
+        """Whether another scale, and a clamp, are operators of integers; else floats between, which round once."""
         self.floats: dict[int, int] = {}
         """Tensors of integers, and the floats that DEQUANTIZE makes of them."""
 
@@ -84,15 +86,17 @@ class Walk:
         key = (index, tuple(shape))
         if self.file_shape(index) == key[1]:
             return index
-        if key not in self.reshapes:
+        if key not in self.reshapes and (data := self.to.tensors[index].data) is not None:
+            self.reshapes[key] = self._like(index, shape, data.reshape(shape))
+        elif key not in self.reshapes:
             made = self._like(index, shape)
             self.op("RESHAPE", [index, self.constant(key[1])], [made], new_shape=key[1])
             self.reshapes[key] = made
         return self.reshapes[key]
 
-    def _like(self, index: int, shape: Sequence[int]) -> int:
+    def _like(self, index: int, shape: Sequence[int], data: np.ndarray | None = None) -> int:
         old = self.to.tensors[index]
-        return self.to.tensor(old.name, shape, old.type, old.scale, old.zero_point)
+        return self.to.tensor(old.name, shape, old.type, old.scale, old.zero_point, data=data)
 
     def ordered(self, value: Stored, order: Sequence[int], shape: Sequence[int]) -> int:
         """The elements in this order of their factors, which may cost a transposition."""
@@ -102,8 +106,11 @@ class Walk:
             key = (index, layout.stored, permutation)
             if key not in self.transposes:
                 given = self.shaped(index, layout.stored)
-                made = self._like(index, [layout.stored[at] for at in permutation])
-                self.op("TRANSPOSE", [given, self.constant(permutation)], [made])
+                data = self.to.tensors[given].data
+                moved = None if data is None else data.transpose(permutation)
+                made = self._like(index, [layout.stored[at] for at in permutation], moved)
+                if moved is None:
+                    self.op("TRANSPOSE", [given, self.constant(permutation)], [made])
                 self.transposes[key] = made
             index = self.transposes[key]
         return self.shaped(index, shape)
@@ -159,7 +166,7 @@ class Walk:
         if base.numbers.is_same(numbers):
             return replace(base, numbers=numbers)
         made = self.stored(name, self.file_shape(base.tensor), base.layout, numbers)
-        is_wide = "INT16" in (base.numbers.type, numbers.type)
+        is_wide = self.in_integers or "INT16" in (base.numbers.type, numbers.type)
         self.op("QUANTIZE", [base.tensor if is_wide else self.real(base)], [made.tensor])
         return made
 
@@ -169,11 +176,11 @@ class Walk:
         if numbers.quantise(low) == lowest and numbers.quantise(high) == highest:
             return base
         made = self.stored(self.to.tensors[base.tensor].name, self.file_shape(base.tensor), base.layout, numbers)
-        if numbers.type == "INT16" and (low, high) not in ACTIVATIONS:
-            raise Refused(f"a Clip from {low:g} to {high:g} of int16; taken are Relu and Relu6")
-        if numbers.type == "INT16":
+        if numbers.type == "INT16" and (low, high) in ACTIVATIONS:
             self.op(ACTIVATIONS[low, high], [base.tensor], [made.tensor])
             return made
+        if numbers.type == "INT16" or self.in_integers:
+            return self._between(base, low, high, made)
         current = self.real(base)
         for code, limit in (("MAXIMUM", low), ("MINIMUM", high)):
             if not isinf(limit):
@@ -181,6 +188,20 @@ class Walk:
                 self.op(code, [current, self.constant([limit], np.float32)], [following])
                 current = following
         self.op("QUANTIZE", [current], [made.tensor])
+        return made
+
+    def _between(self, base: Stored, low: float, high: float, made: Stored) -> Stored:
+        """Integers between two others."""
+        numbers, current = base.numbers, base.tensor
+        limits = [(code, limit) for code, limit in (("MAXIMUM", low), ("MINIMUM", high)) if not isinf(limit)]
+        for at, (code, limit) in enumerate(limits, 1):
+            end = np.array([numbers.quantise(limit)], np.int16 if numbers.type == "INT16" else np.int8)
+            constant = self.to.tensor("", scale=numbers.scale, zero_point=numbers.zero_point, data=end)
+            following = made.tensor
+            if at < len(limits):
+                following = self.tensor(self.to.tensors[base.tensor].name, self.file_shape(base.tensor), numbers)
+            self.op(code, [current, constant], [following])
+            current = following
         return made
 
     def quantised(self, item: Item, numbers: Numbers, name: str) -> Stored:

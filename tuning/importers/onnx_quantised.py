@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +49,8 @@ HELP = {
     "LogSoftmax": ": end the network in Softmax, or in front of it, which has the same order",
 }
 """What would help where an operator has no kernel."""
+STANDS_FOR = "stands_for"
+"""Attribute of nodes that a network in memory has in place of another operator, which messages name."""
 _MOVED_CONSTANTS = ("Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 
 
@@ -65,12 +67,15 @@ class Translated:
         Of each operator of `file`, the node that it is for; -1 for what the border needs.
     channels_last : frozenset of str
         Inputs and outputs that have their channels last where the file has them first.
+    stored : mapping of str to Stored
+        How the results of QuantizeLinear, by their names, and the network's inputs lie.
     """
 
     file: FileModel
     nodes: tuple[Node, ...]
     origin: tuple[int, ...]
     channels_last: frozenset[str]
+    stored: Mapping[str, Stored] = field(default_factory=dict)
 
     def listed(self, ran: Sequence[Operation]) -> tuple[Operation, ...]:
         """What became of the nodes, by what became of the operators that stand for them."""
@@ -99,7 +104,21 @@ def read(path: Path) -> Translated:
     MissingToolError
         The package `onnx` is not installed.
     """
-    translation = _Translation(_network(path), path)
+    return translate(_network(path), path)
+
+
+def translate(
+    network: OnnxNetwork, path: Path, own: Mapping[str, Translator] | None = None, description: str = ""
+) -> Translated:
+    """The same of a network that is in memory; `own` are translators of operators beside those of ONNX, with which
+    nothing is float in between.
+
+    Raises
+    ------
+    ModelError
+        It holds what is not taken: all of it in one message that begins with `path`.
+    """
+    translation = _Translation(network, path, own or {}, description)
     translation.visit_all()
     if translation.problems:
         listed = _listed(translation.network.nodes, translation.problems, {})
@@ -129,7 +148,10 @@ def _listed(
     nodes: Sequence[Node], problems: Mapping[int, str], layers: Mapping[int, Sequence[str]]
 ) -> tuple[Operation, ...]:
     return tuple(
-        Operation(at, node.op, node.name or node.outputs[0], problems.get(at), tuple(layers.get(at, ())))
+        Operation(
+            at, str(node.attributes.get(STANDS_FOR) or node.op), node.name or node.outputs[0], problems.get(at),
+            tuple(layers.get(at, ())),
+        )
         for at, node in enumerate(nodes)
     )
 
@@ -137,9 +159,13 @@ def _listed(
 class _Translation:
     """One pass over the nodes."""
 
-    def __init__(self, network: OnnxNetwork, path: Path) -> None:
-        self.network, self.path = network, path
+    def __init__(
+        self, network: OnnxNetwork, path: Path, own: Mapping[str, Translator] | None = None, description: str = ""
+    ) -> None:
+        self.network, self.path, self.own = network, path, own or {}
+        self.description = description or f"{path.name}, translated from ONNX"
         self.walk = Walk(network)
+        self.walk.in_integers = bool(own)
         self.problems: dict[int, str] = {}
         self.inputs: list[int] = []
         self.channels_last: set[str] = set()
@@ -170,8 +196,9 @@ class _Translation:
         if -1 in self.inputs:
             name = self.network.inputs[self.inputs.index(-1)].name
             raise self.error(f"input {name!r}: expected a QuantizeLinear that reads it, got none")
-        file = walk.to.file(self.path, self.inputs, outputs, f"{self.path.name}, translated from ONNX")
-        return Translated(file, self.network.nodes, tuple(walk.origin), frozenset(self.channels_last))
+        file = walk.to.file(self.path, self.inputs, outputs, self.description)
+        stored = {name: item for name, item in walk.items.items() if isinstance(item, Stored)}
+        return Translated(file, self.network.nodes, tuple(walk.origin), frozenset(self.channels_last), stored)
 
     # ------------------------------------------------------------ nodes
 
@@ -179,7 +206,7 @@ class _Translation:
         items = self.walk.items
         for name in filter(None, node.outputs):
             items[name] = None
-        translator = TRANSLATORS.get(node.op)
+        translator = TRANSLATORS.get(node.op) or self.own.get(node.op)
         names = [name for name in node.inputs if name]
         try:
             if any(name in items and items[name] is None for name in names):

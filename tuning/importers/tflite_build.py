@@ -26,6 +26,7 @@ _VERSIONS: dict[str, tuple[int, int]] = {
     "DEQUANTIZE": (2, 3),
     "EXP": (2, 2),
     "FULLY_CONNECTED": (4, 7),
+    "GATHER": (2, 4),
     "GELU": (2, 1),
     "LEAKY_RELU": (1, 2),
     "LOGISTIC": (2, 3),

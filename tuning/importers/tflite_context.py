@@ -92,6 +92,8 @@ class Context:
         """Float tensors that are a function of an integer one."""
         self.softmaxes: dict[int, Probabilities] = {}
         """Float tensors that are a softmax of an integer one."""
+        self.indices: dict[int, tuple[Quantised, int]] = {}
+        """Tensors of int32 that are bytes with a number added, and these."""
         self.moved: dict[int, MovedInput] = {}
         """Float tensors that are a float input of the network, moved."""
         self.border: dict[int, int] = {}

@@ -252,6 +252,40 @@ def _gather(w: Writer, op: FileOp) -> None:
     _moved(w, op, "gather", "gather", {"axis": axis, "indices": w.known(op, 1).tolist()})
 
 
+def _look_up(w: Writer, op: FileOp) -> None:
+    """GATHER of 256 constants by a byte."""
+    x, out = w.tensors[w.bytes[op.inputs[1]]], w.tensors[op.outputs[0]]
+    values = w.known(op, 0)
+    if values.shape != (256,) or values.dtype != np.int8 or numbers_of(w.tensors[op.inputs[0]]) != numbers_of(out):
+        raise Refused("constants that are no table of int8")
+    w.numbers(x)
+    w.add(op, "look_up", "look_up", [w.ref(x.index)], w.scaled(out, None), op.outputs[:1])
+    w.arrays[f"{w.layers[-1]['name']}/value"] = values
+
+
+def _cast(w: Writer, op: FileOp) -> None:
+    """A byte that becomes an index."""
+    if w.tensors[op.inputs[0]].type != "INT8":
+        raise Refused(f"{w.tensors[op.inputs[0]].type} that becomes another type")
+    w.bytes[op.outputs[0]] = op.inputs[0]
+
+
+def _or_index(form: Form) -> Form:
+    def write(w: Writer, op: FileOp) -> None:
+        if op.inputs[0] not in w.bytes:
+            form(w, op)
+            return
+        if w.known(op, 1).reshape(-1).tolist() != [128]:
+            raise Refused("an index other than a byte + 128")
+        w.bytes[op.outputs[0]] = w.bytes[op.inputs[0]]
+
+    return write
+
+
+def _or_look_up(form: Form) -> Form:
+    return lambda w, op: (_look_up if op.inputs[1] in w.bytes else form)(w, op)
+
+
 def _split(w: Writer, op: FileOp) -> None:
     at, place = (1, 0) if op.code == "SPLIT" else (0, 2)
     x = w.tensors[op.inputs[at]]
@@ -277,14 +311,15 @@ def _resize(w: Writer, op: FileOp) -> None:
 
 
 FORMS: dict[str, Form] = {
-    "ADD": _elements("add"),
+    "ADD": _or_index(_elements("add")),
     "AVERAGE_POOL_2D": _pool("avg_pool2d"),
+    "CAST": _cast,
     "CONCATENATION": _joined("concat"),
     "CONV_2D": _conv2d,
     "DEPTHWISE_CONV_2D": _depthwise,
     "EXPAND_DIMS": _reshape,
     "FULLY_CONNECTED": _fully_connected,
-    "GATHER": _gather,
+    "GATHER": _or_look_up(_gather),
     "HARD_SWISH": _curve("hard_swish"),
     "LEAKY_RELU": _curve("leaky_relu"),
     "LOGISTIC": _curve("sigmoid"),

@@ -336,6 +336,20 @@ def _curve(code: str, keeps: bool) -> Operation:
     return add
 
 
+def _look_up(net: Net, layer: Any, inputs: Sequence[Value]) -> list[Value]:
+    """A byte as an index from 0 on, and GATHER from the constants."""
+    (x,) = inputs
+    if x.type != "int8":
+        raise Wrong("op", f"expected an input of int8, got {x.type}")
+    scale, zero_point = numbers = net.numbers(x.type, None, lambda: x.numbers)
+    values = net.arrays.constant(layer.name, (256,), x.type)
+    table = net.tensor(f"{layer.name}/value", (256,), x.type, scale, zero_point, values)
+    byte, index = (net.tensor(f"{layer.name}/{what}", x.shape, "int32") for what in ("byte", "index"))
+    net.made.op("CAST", [x.index], [byte], in_data_type="INT8", out_data_type="INT32")
+    net.made.op("ADD", [byte, net.integers("first", [128])], [index])
+    return net.add("GATHER", [table, index], [net.out(x.shape, x.type, numbers)], {"axis": 0, "batch_dims": 0})
+
+
 def _quantize(net: Net, layer: Any, inputs: Sequence[Value]) -> list[Value]:
     (x,) = inputs
     type_ = layer.dtype or x.type
@@ -352,6 +366,7 @@ OPERATIONS: dict[str, Operation] = {
     "fully_connected": _fully_connected,
     "hard_swish": _curve("HARD_SWISH", False),
     "leaky_relu": _curve("LEAKY_RELU", False),
+    "look_up": _look_up,
     "max_pool2d": _pool("MAX_POOL_2D"),
     "maximum": _extreme("MAXIMUM"),
     "mean": _mean,

@@ -33,6 +33,8 @@ class Writer:
         """Tensor -> what layers call it."""
         self.floats: dict[int, int] = {}
         """Tensors of floats -> the integers behind them."""
+        self.bytes: dict[int, int] = {}
+        """Tensors of int32 -> the bytes that they are, or are an index of."""
         self.layers: list[Fields] = []
         self.constants: dict[str, Fields] = {}
         self.inputs: dict[str, Fields] = {}

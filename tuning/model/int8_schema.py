@@ -268,6 +268,12 @@ class Int8HardSwish(Int8Layer):
     op: Literal["hard_swish"]
 
 
+class Int8LookUp(Int8Layer):
+    """Any function of a byte: <layer>/value in the weights file has its 256 results, from that of -128 on."""
+
+    op: Literal["look_up"]
+
+
 class Int8Quantize(Int8Layer):
     """To another scale, zero point or type."""
 
@@ -351,7 +357,7 @@ class Int8ResizeNearest(Int8Layer):
 CLASSES = (
     Int8Conv2d, Int8DepthwiseConv2d, Int8FullyConnected, Int8Add, Int8Sub, Int8Multiply, Int8Maximum, Int8Minimum,
     Int8Concat, Int8Stack, Int8MaxPool2d, Int8AvgPool2d, Int8Mean, Int8Softmax, Int8Sigmoid, Int8Tanh, Int8Relu,
-    Int8Relu6, Int8ReluN1To1, Int8LeakyRelu, Int8HardSwish, Int8Quantize, Int8Pad, Int8Reshape, Int8Flatten,
+    Int8Relu6, Int8ReluN1To1, Int8LeakyRelu, Int8HardSwish, Int8LookUp, Int8Quantize, Int8Pad, Int8Reshape, Int8Flatten,
     Int8Transpose, Int8StridedSlice, Int8Gather, Int8Split, Int8Unstack, Int8ResizeNearest,
 )  # fmt: skip
 OPS: dict[str, type[Int8Layer]] = {
@@ -363,15 +369,15 @@ OTHER_WORDS = {
     "linear": "fully_connected", "gemm": "fully_connected", "conv": "conv2d", "concatenation": "concat",
     "concatenate": "concat", "pack": "stack", "unpack": "unstack", "slice": "strided_slice", "squeeze": "reshape",
     "expand_dims": "reshape", "global_avg_pool2d": "mean", "upsample": "resize_nearest", "requantise": "quantize",
-    "requantize": "quantize", "copy": "reshape", "look_up": "leaky_relu",
+    "requantize": "quantize", "copy": "reshape",
 }  # fmt: skip
 """What others call an operation -> its name here."""
 
 AnyLayer = Annotated[
     Int8Conv2d | Int8DepthwiseConv2d | Int8FullyConnected | Int8Add | Int8Sub | Int8Multiply | Int8Maximum
     | Int8Minimum | Int8Concat | Int8Stack | Int8MaxPool2d | Int8AvgPool2d | Int8Mean | Int8Softmax | Int8Sigmoid
-    | Int8Tanh | Int8Relu | Int8Relu6 | Int8ReluN1To1 | Int8LeakyRelu | Int8HardSwish | Int8Quantize | Int8Pad
-    | Int8Reshape | Int8Flatten | Int8Transpose | Int8StridedSlice | Int8Gather | Int8Split | Int8Unstack
+    | Int8Tanh | Int8Relu | Int8Relu6 | Int8ReluN1To1 | Int8LeakyRelu | Int8HardSwish | Int8LookUp | Int8Quantize
+    | Int8Pad | Int8Reshape | Int8Flatten | Int8Transpose | Int8StridedSlice | Int8Gather | Int8Split | Int8Unstack
     | Int8ResizeNearest,
     Field(discriminator="op"),
 ]  # fmt: skip

@@ -78,6 +78,10 @@ if TYPE_CHECKING:
     from .affine_quantizer import quantize_affine
     from .affine_result import AffineQuantized
     from .data import Data, load_data
+    from .graph_data import Samples
+    from .graph_float import FloatGraph
+    from .graph_quantizer import quantize_graph
+    from .graph_result import GraphQuantized
     from .quantizer import quantize_network
     from .reference import Reference, load_reference
     from .result import Quantized, evaluate
@@ -86,8 +90,10 @@ __all__ = [
     "SCHEMES",
     "AffineQuantized",
     "Data",
+    "FloatGraph",
     "FloatLayer",
     "FloatNetwork",
+    "GraphQuantized",
     "Quantized",
     "Reference",
     "evaluate",
@@ -95,6 +101,7 @@ __all__ = [
     "load_onnx",
     "load_reference",
     "quantize_affine",
+    "quantize_graph",
     "quantize_model",
     "quantize_network",
 ]
@@ -104,8 +111,10 @@ SCHEMES = ("int8", "int16x8", "q7", "q15")
 _HOME = {
     "AffineQuantized": ".affine_result",
     "Data": ".data",
+    "FloatGraph": ".graph_float",
     "FloatLayer": "..importers.float_network",
     "FloatNetwork": "..importers.float_network",
+    "GraphQuantized": ".graph_result",
     "Quantized": ".result",
     "Reference": ".reference",
     "evaluate": ".result",
@@ -113,29 +122,38 @@ _HOME = {
     "load_onnx": "..importers.onnx_reader",
     "load_reference": ".reference",
     "quantize_affine": ".affine_quantizer",
+    "quantize_graph": ".graph_quantizer",
     "quantize_network": ".quantizer",
 }
 
 
 def quantize_model(
-    network: FloatNetwork | Iterable[Mapping[str, Any]] | str | os.PathLike[str] | Any,
-    calibration: Data | np.ndarray | tuple[np.ndarray, np.ndarray] | str | os.PathLike[str],
+    network: FloatNetwork | FloatGraph | Iterable[Mapping[str, Any]] | str | os.PathLike[str] | Any,
+    calibration: Data
+    | Samples
+    | np.ndarray
+    | tuple[np.ndarray, np.ndarray]
+    | Mapping[str, np.ndarray]
+    | str
+    | os.PathLike[str],
     scheme: str | None = None,
     *,
     dtype: str | None = None,
     input_shape: tuple[int, ...] | None = None,
     name: str | None = None,
     **options: Any,
-) -> Quantized | AffineQuantized:
+) -> Quantized | AffineQuantized | GraphQuantized:
     """``tuning.quantize(...)``: scales or formats, and integer weights, for a float network.
 
     Parameters
     ----------
-    network : path, onnx.ModelProto, FloatNetwork, or iterable of mapping
+    network : path, onnx.ModelProto, FloatNetwork, FloatGraph, or iterable of mapping
+        An ONNX file of any graph for int8 and int16x8; of layers in sequence for q7 and q15.
         A mapping has the keys of a model file's layer, without shifts, and `weights` and `bias` as float arrays in the
         model file's shapes: ``{"op": "conv2d", "weights": w, "bias": b, "padding": 1, "activation": "relu"}``.
     calibration : ndarray, (x, y), Data, or path of an ``.npz``
-        Inputs as the float model takes them, and class numbers if there are any.
+        Inputs as the float model takes them, and class numbers if there are any. Of a graph also a mapping: an array
+        for each input by its name, and for outputs what they should be.
     scheme : {"int8", "int16x8", "q7", "q15"}, optional
         By default q7.
     dtype : {"q7", "q15"}, optional
@@ -150,7 +168,7 @@ def quantize_model(
 
     Returns
     -------
-    Quantized or AffineQuantized
+    Quantized, AffineQuantized or GraphQuantized
         With `model`, `report`, `accuracy` and ``save(path)``.
 
     Raises
@@ -163,17 +181,23 @@ def quantize_model(
 
     from ..importers.float_network import FloatNetwork, from_layers
     from .data import load_data
+    from .graph_float import FloatGraph
 
     chosen = _scheme(scheme, dtype)
-    if isinstance(network, FloatNetwork):
+    built: FloatNetwork | FloatGraph
+    if isinstance(network, FloatGraph | FloatNetwork):
         built = network if name is None else replace(network, name=name)
     elif isinstance(network, str | os.PathLike) or hasattr(network, "SerializeToString"):
-        from ..importers.onnx_reader import load_onnx
+        from .source import FloatSource
 
-        built = load_onnx(network, name)
+        built = FloatSource(network, name).network(chosen)
     else:
         built = from_layers(list(network), input_shape, name or "model")
-    data = load_data(calibration) if isinstance(calibration, str | os.PathLike) else calibration
+    if isinstance(built, FloatGraph):
+        from .graph_quantizer import quantize_graph
+
+        return quantize_graph(built, calibration, scheme=chosen, **options)
+    data: Any = load_data(calibration) if isinstance(calibration, str | os.PathLike) else calibration
     if chosen in ("q7", "q15"):
         from .quantizer import quantize_network
 

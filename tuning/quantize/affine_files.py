@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
+
+import numpy as np
 
 from ..base.errors import OptionError
 from ..base.files import write_atomically
@@ -35,23 +38,31 @@ class Result(Protocol):
 
 def save(result: Result, path: str | os.PathLike[str]) -> Path:
     """Write what the ending asks for; a model file, which names the others, last."""
+    return save_network(path, result.file, result.twin.network.name, heading(result), result.twin.stored)
+
+
+def save_network(
+    path: str | os.PathLike[str], file: FileModel, name: str, lines: Sequence[str],
+    in_float: Callable[[], Mapping[str, np.ndarray]],
+) -> Path:  # fmt: skip
+    """The same of operators with their bytes: `lines` are comments of the model file, `in_float` its float network."""
     path = Path(path)
     if path.suffix not in (".tflite", ".yaml", ".yml") or path.is_dir():
         raise OptionError(f"expected a file name ending in .yaml or .tflite, got {str(path)!r}")
     if path.suffix == ".tflite":
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, result.file.content)
+        write_atomically(path, file.content)
         return path
-    weights, in_float = path.with_name(f"{path.stem}.npz"), path.with_name(f"{path.stem}_float.npz")
-    text, arrays = write_yaml_graph(result.file, result.twin.network.name, weights.name, {"float": in_float.name})
+    weights, beside = path.with_name(f"{path.stem}.npz"), path.with_name(f"{path.stem}_float.npz")
+    text, arrays = write_yaml_graph(file, name, weights.name, {"float": beside.name})
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(weights, npz_bytes(arrays))
-    write_atomically(in_float, npz_bytes(result.twin.stored()))
-    write_atomically(path, heading(result) + text)
+    write_atomically(beside, npz_bytes(dict(in_float())))
+    write_atomically(path, "".join(f"# {line}\n" for line in lines) + text)
     return path
 
 
-def heading(result: Result) -> str:
+def heading(result: Result) -> list[str]:
     """Comments: where the file comes from, and what its integers stand for."""
     first = result.scales[0]
     lines = [
@@ -61,4 +72,4 @@ def heading(result: Result) -> str:
     if result.accuracy:
         shares = ", ".join(f"{share:.2%} {kind}" for kind, share in result.accuracy.items())
         lines.append(f"Accuracy on them: {shares}.")
-    return "".join(f"# {line}\n" for line in lines)
+    return lines

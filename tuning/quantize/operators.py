@@ -54,7 +54,11 @@ class Weights:
 
 def integer_weights(layer: Layer, weights: np.ndarray, bias: np.ndarray, x: Scale) -> Weights:
     """Symmetric int8, -127 .. 127, the bias in steps of input scale times weight scale."""
-    axis = layer.row.channel_axis
+    return integer_channels(weights, bias, x, layer.row.channel_axis)
+
+
+def integer_channels(weights: np.ndarray, bias: np.ndarray, x: Scale, axis: int) -> Weights:
+    """The same of weights whose outputs lie along `axis`."""
     rows = np.moveaxis(np.asarray(weights, np.float64), axis, 0).reshape(len(bias), -1)
     bias = np.asarray(bias, np.float64)
     finest = np.abs(rows).max(axis=1) / WEIGHT_MAX
@@ -63,8 +67,8 @@ def integer_weights(layer: Layer, weights: np.ndarray, bias: np.ndarray, x: Scal
     reach = np.abs(rows).sum(axis=1) * _LARGEST_INPUT[x.type] + np.abs(bias) / x.scale
     needed = reach / (0.99 * LARGEST_SUM[x.type])
     scales = np.maximum(np.maximum(finest, needed), LEAST_SCALE / x.scale).astype(np.float32)
-    steps = np.asarray(weights, np.float64) / _along(layer, scales, weights.ndim)
-    values = np.clip(np.rint(steps), -WEIGHT_MAX, WEIGHT_MAX).astype(np.int8)
+    along = scales.reshape([-1 if at == axis % weights.ndim else 1 for at in range(weights.ndim)])
+    values = np.clip(np.rint(np.asarray(weights, np.float64) / along), -WEIGHT_MAX, WEIGHT_MAX).astype(np.int8)
     bias_scales = np.float32(x.scale) * scales
     whole = np.rint(bias / bias_scales.astype(np.float64))
     wide = np.int32 if x.type == "int8" else np.int64

@@ -144,7 +144,7 @@ class Quantized:
 class Evaluable(Protocol):
     """A quantised network of whatever scheme."""
 
-    def evaluate(self, data: Data) -> dict[str, Any]: ...
+    def evaluate(self, data: Any) -> dict[str, Any]: ...
 
 
 class Calibrated(Protocol):
@@ -160,7 +160,7 @@ class Calibrated(Protocol):
     def agreement(self) -> float | None: ...
 
 
-def evaluate(result: Evaluable, data: Data) -> dict[str, Any]:
+def evaluate(result: Evaluable, data: Any) -> dict[str, Any]:
     """How a quantised network does on other data.
 
     Parameters
@@ -271,12 +271,15 @@ def print_table(out: Console, result: Quantized) -> None:
     print_outcome(out, result)
 
 
-def print_outcome(out: Console, result: Calibrated) -> None:
+def print_outcome(out: Console, result: Calibrated, errors: str = "") -> None:
     """What was done beside rounding, and what it left of the answers."""
     for note in result.notes:
         out.print(f"- {note}")
     samples = f"{result.samples:,} calibration sample{'s' if result.samples != 1 else ''}"
-    out.print(f"On {samples}: {shares(result.accuracy, result.agreement)}.")
+    told = shares(result.accuracy, result.agreement)
+    if errors:
+        told = f"{told}; {errors}" if result.accuracy else errors
+    out.print(f"On {samples}: {told}.")
 
 
 def _fractions(row: LayerReport) -> tuple[int | None, ...]:

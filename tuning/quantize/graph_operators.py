@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which ONNX operators a float graph may have, and what kind each is of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..importers.onnx_file import Node
+
+MOVES = frozenset((
+    "DepthToSpace", "Gather", "GlobalMaxPool", "MaxPool", "Pad", "ReduceMax", "Reshape", "Resize", "Slice",
+    "SpaceToDepth", "Split", "Transpose", "Upsample",
+))  # fmt: skip
+"""They give what they read, elsewhere: integers keep their scale."""
+UNARY = frozenset((
+    "Abs", "Atan", "Ceil", "Celu", "Clip", "Cos", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish",
+    "LeakyRelu", "Log", "Mish", "Neg", "Reciprocal", "Relu", "Round", "Selu", "Shrink", "Sigmoid", "Sign", "Sin",
+    "Softplus", "Softsign", "Sqrt", "Swish", "Tanh", "ThresholdedRelu",
+))  # fmt: skip
+"""Functions of one number."""
+PAIRS = frozenset((
+    "Add", "Div", "Max", "Min", "Mul", "Pow", "Sub",
+))  # fmt: skip
+"""Of two tensors, or of one and a number."""
+WEIGHTED = frozenset(("Conv", "Gemm", "MatMul"))
+OTHERS = frozenset((
+    "AveragePool", "BatchNormalization", "Concat", "GlobalAveragePool", "ReduceMean", "Softmax",
+))  # fmt: skip
+SPELLINGS = frozenset((
+    "Cast", "Dropout", "Expand", "Flatten", "Identity", "LogSoftmax", "PRelu", "ReduceSum", "Shape", "Squeeze",
+    "Sum", "Unsqueeze",
+))  # fmt: skip
+"""What becomes one of the others, or nothing."""
+TAKEN = MOVES | UNARY | PAIRS | WEIGHTED | OTHERS | SPELLINGS
+FOLDED = frozenset((
+    "And", "Clip", "Cos", "Equal", "Erf", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Log", "Mod", "Not",
+    "Or", "Round", "ScatterND", "Shape", "Sigmoid", "Sign", "Sin", "Size", "Softmax", "Tanh", "Trilu", "Where",
+    "Xor",
+))  # fmt: skip
+"""Of constants, beside `onnx_file.FOLDABLE`."""
+WIDE = ("Clip", "HardSigmoid", "HardSwish", "LeakyRelu", "Neg", "Relu", "Sigmoid", "Tanh")
+"""Functions that int16 has kernels for, or that are made of such."""
+COMMUTING = frozenset(("MaxPool", "GlobalMaxPool", "ReduceMax", "Reshape", "Transpose"))
+"""Moves that a Relu or Clip may change places with."""
+
+_OUTSIDE = "let the network end in front of it (onnx.utils.extract_model), and do it in the firmware's own code"
+_RECURRENT = "causal convolutions over a window of the past are taken"
+_NORM = "its numbers are computed while it runs: BatchNormalization is taken"
+HELP = {
+    "ArgMax": _OUTSIDE,
+    "ArgMin": _OUTSIDE,
+    "ConvTranspose": "Resize to the nearest and Conv are taken",
+    "GRU": _RECURRENT,
+    "GroupNormalization": _NORM,
+    "If": "export one branch",
+    "InstanceNormalization": _NORM,
+    "LRN": _NORM,
+    "LSTM": _RECURRENT,
+    "LayerNormalization": _NORM,
+    "LpPool": "MaxPool and AveragePool are taken",
+    "Loop": "let the exporter unroll it",
+    "NonMaxSuppression": _OUTSIDE,
+    "RNN": _RECURRENT,
+    "TopK": _OUTSIDE,
+    "Where": "Max, Min and Clip are taken",
+}
+"""What would help where an operator has no kernel."""
+
+
+def takes(
+    node: Node, values: Mapping[str, np.ndarray], constants: Mapping[str, np.ndarray], is_wide: bool
+) -> str | None:
+    """Why a node is not taken, as far as it and its inputs tell; the rest is found when it becomes integers."""
+    if node.op in ("Conv", "Gemm", "MatMul") and node.inputs[1] not in constants:
+        return f"its weights {node.inputs[1]!r} are computed: a product of two such tensors is not taken"
+    if node.op == "Conv" and len(node.inputs) > 2 and node.inputs[2] and node.inputs[2] not in constants:
+        return f"its bias {node.inputs[2]!r} is computed"
+    if is_wide and node.op in UNARY and node.op not in WIDE:
+        return f"a function of int16: {', '.join(WIDE)} can be taken; int8 takes any"
+    if is_wide and node.op == "Pow":
+        return "a power of int16; int8 takes it"
+    if node.op == "Pow" and node.inputs[1] not in constants:
+        return "an exponent that is computed"
+    if node.op == "Div" and node.inputs[1] not in constants and not is_curve_pair(node, values):
+        return "a division by a tensor: a number, or one for each channel, can be taken"
+    return None
+
+
+def is_curve_pair(node: Node, values: Mapping[str, np.ndarray]) -> bool:
+    """Whether an operator of two tensors may be a function of one number."""
+    shapes = [values[name].shape for name in node.inputs if name in values]
+    return bool(shapes) and all(shape == shapes[0] for shape in shapes)
