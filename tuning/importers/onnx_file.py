@@ -445,7 +445,6 @@ def branch_error(graph: OnnxGraph, tensor: str, takers: tuple[Node, ...]) -> Mod
     if len(names) == 1:
         text += ", twice"
     return ModelError(
-        f"{graph.file}: tensor {tensor!r} is used by {text}: networks must be sequential (no residual connections, "
-        "concatenations or second outputs); cmsisnn-tune takes others quantised, as .tflite or by quantize_static of "
-        "ONNX Runtime"
+        f"{graph.file}: tensor {tensor!r} is used by {text}: networks of q7 and q15 must be sequential (no residual "
+        "connections, concatenations or second outputs)"
     )
