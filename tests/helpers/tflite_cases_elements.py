@@ -218,6 +218,23 @@ def island_of_pairs(code: str, number: float | None = None, activation: str = "N
     return Case([source, *floats, constant, out], ops, ["x"], ["y"], expect, values={"x": EVERY}, nodes=("look_up",))
 
 
+def look_up(*, first: int = 128, swapped: bool = False) -> Case:
+    """256 constants, one for each byte."""
+    source, out = (replace(q(f"look up {name}", (1, 256)), name=name) for name in "xy")
+    values = np.random.default_rng(3).integers(-128, 128, 256).astype(np.int8)
+    table = T("table", scale=out.scale, zero_point=out.zero_point, data=values)
+    index = [T(name, (1, 256), "INT32") for name in ("byte", "index")]
+    sides = ["first", "byte"] if swapped else ["byte", "first"]
+    ops = [O("CAST", ["x"], ["byte"], {"in_data_type": "INT8", "out_data_type": "INT32"}),
+           O("ADD", sides, ["index"]), O("GATHER", ["table", "index"], ["y"])]  # fmt: skip
+
+    def expect(at: Values, arithmetic: Arithmetic) -> np.ndarray:
+        return values[at["x"].astype(np.int64) + 128]
+
+    tensors = [source, *index, T("first", data=np.array([first], np.int32)), table, out]
+    return Case(tensors, ops, ["x"], ["y"], expect, values={"x": EVERY}, nodes=("look_up",))
+
+
 RELUS = {"RELU": tables.relu, "RELU6": tables.relu6, "RELU_N1_TO_1": tables.relu_n1_to_1}
 ELEMENTS: dict[str, Case] = {
     **{
@@ -282,6 +299,8 @@ ELEMENTS: dict[str, Case] = {
     },
     "LEAKY_RELU int16": curve("LEAKY_RELU", leaky(0.2), "wide", dtype="INT16", alpha=0.2),
     **{f"HARD_SWISH scale {own}": curve("HARD_SWISH", hard_swish, str(own), own=own) for own in (1e-3, 0.04, 0.5)},
+    "a table": look_up(),
+    "a table, sides exchanged": look_up(swapped=True),
     "QUANTIZE int8 to int8": requantize("8 8", "INT8", "INT8"),
     "QUANTIZE to the same": requantize("same", "INT8", "INT8", same=True),
     "QUANTIZE by powers of two": requantize("pow2", "INT8", "INT8", scale=0.25, zero_point=1),

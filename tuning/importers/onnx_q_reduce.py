@@ -22,7 +22,7 @@ SOFTMAX = Numbers("INT8", 2.0**-8, -128)
 """What a softmax of `.tflite` files gives."""
 
 
-def _windows(node: Node, shape: tuple[int, ...]) -> tuple[Windows, tuple[int, int]]:
+def pool_windows(node: Node, shape: tuple[int, ...]) -> tuple[Windows, tuple[int, int]]:
     """Windows of a pool over an ONNX image, with the end padding that gives as many as ONNX counts; and how many."""
     is_1d = len(shape) == 3
     if len(shape) not in (3, 4):
@@ -81,7 +81,7 @@ def moved(walk: Walk, item: Item, name: str, shape: tuple[int, ...], move: Calla
 def _max_pool(walk: Walk, node: Node) -> Item:
     item = walk.item(node)
     shape = shape_of(item)
-    windows, count = _windows(node, shape)
+    windows, count = pool_windows(node, shape)
 
     def pool(x: Stored) -> Stored:
         return _pool(walk, "MAX_POOL_2D", x, windows, count, x.numbers.limits[0])
@@ -96,7 +96,7 @@ def _average_pool(walk: Walk, node: Node) -> Item:
 def average(walk: Walk, node: Node, x: Stored) -> Waiting:
     """At its input's scale, then rounded again where the output has another; where that is finer, as products."""
     shape = x.layout.shape
-    windows, count = _windows(node, shape)
+    windows, count = pool_windows(node, shape)
     size = (1, shape[2]) if len(shape) == 3 else (shape[2], shape[3])
     given = windows_of(node, tuple(node.attributes["kernel_shape"]), size, len(shape) == 3).pads
     counts_padding = bool(node.attributes.get("count_include_pad"))

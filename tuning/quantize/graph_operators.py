@@ -7,7 +7,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ..importers.integer_graph import Refused
 from ..importers.onnx_file import Node
+from ..importers.onnx_q_products import windows_of
+from ..importers.onnx_q_reduce import pool_windows
 
 MOVES = frozenset((
     "DepthToSpace", "Gather", "GlobalMaxPool", "MaxPool", "Pad", "ReduceMax", "Reshape", "Resize", "Slice",
@@ -75,6 +78,10 @@ def takes(
     """Why a node is not taken, as far as it and its inputs tell; the rest is found when it becomes integers."""
     if node.op in ("Conv", "Gemm", "MatMul") and node.inputs[1] not in constants:
         return f"its weights {node.inputs[1]!r} are computed: a product of two such tensors is not taken"
+    if node.op == "Conv":
+        _require_windows(node, values[node.inputs[0]].shape, constants[node.inputs[1]].shape)
+    if node.op in ("AveragePool", "MaxPool"):
+        pool_windows(node, values[node.inputs[0]].shape)
     if node.op == "Conv" and len(node.inputs) > 2 and node.inputs[2] and node.inputs[2] not in constants:
         return f"its bias {node.inputs[2]!r} is computed"
     if is_wide and node.op in UNARY and node.op not in WIDE:
@@ -86,6 +93,18 @@ def takes(
     if node.op == "Div" and node.inputs[1] not in constants and not is_curve_pair(node, values):
         return "a division by a tensor: a number, or one for each channel, can be taken"
     return None
+
+
+def _require_windows(node: Node, shape: tuple[int, ...], weights: tuple[int, ...]) -> None:
+    """Refuse windows, groups and weights that do not fit an image."""
+    if len(shape) not in (3, 4) or len(weights) != len(shape) or 0 in weights:
+        raise Refused(f"weights of shape {list(weights)} do not fit an input of {list(shape)}")
+    is_1d = len(shape) == 3
+    size = (1, shape[2]) if is_1d else (shape[2], shape[3])
+    windows_of(node, weights[2:], size, is_1d).count(size)
+    groups = int(node.attributes.get("group") or 1)
+    if groups < 1 or weights[1] * groups != shape[1] or weights[0] % groups:
+        raise Refused(f"weights of shape {list(weights)}, group {groups}, do not fit {shape[1]} channels")
 
 
 def is_curve_pair(node: Node, values: Mapping[str, np.ndarray]) -> bool:

@@ -305,6 +305,14 @@ REFUSED: dict[str, tuple[Case, str]] = {
     "a slice of another rank": (
         but("SLICE", size={"data": np.ones(3, np.int32)}), "expected a slice of (2, 5, 4, 3), got"
     ),
+    "a table that does not begin at the lowest byte": (
+        but("a table", first={"data": np.array([127], np.int32)}), "expected indices of a byte + 128"
+    ),
+    "a table of another scale": (but("a table", table={"scale": 0.5}), "expected constants of the output's scale"),
+    "a table of fewer constants": (but("a table", table={"data": np.zeros(255, np.int8)}), "and 256 constants of int8"),
+    "indices that are added to a tensor": (
+        but("a table", first={"data": GONE}), "expected one whole number that is added to indices"
+    ),
     "indices at random": (but("GATHER", at={"data": np.array([0, 2, 1], np.int32)}), "expected indices in equal steps"),
     "an index beyond": (
         but("GATHER one", at={"data": np.array([4], np.int32)}), "expected indices of axis 2 of (2, 5, 4, 3), got (4,)"
