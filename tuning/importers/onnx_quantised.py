@@ -40,7 +40,7 @@ _IMAGE = """
     QLinearConv QLinearGlobalAveragePool Resize SpaceToDepth Upsample""".split()  # noqa: SIM905
 """Operators that take images."""
 _THROUGH = """
-    Abs Add BatchNormalization Cast Clip Concat DequantizeLinear Div Dropout Exp HardSigmoid HardSwish Identity
+    Abs Add BatchNormalization Cast Clip Concat DequantizeLinear Div Dropout Exp Function HardSigmoid HardSwish Identity
     LeakyRelu Max Min Mul Neg PRelu Pad QLinearAdd QLinearConcat QLinearLeakyRelu QLinearMul QLinearSigmoid
     QuantizeLinear Relu Sigmoid Slice Split Sub Tanh""".split() + list(CURVES)  # noqa: SIM905
 """Operators that take images and vectors alike."""

@@ -272,12 +272,13 @@ def _cast(w: Writer, op: FileOp) -> None:
 
 def _or_index(form: Form) -> Form:
     def write(w: Writer, op: FileOp) -> None:
-        if op.inputs[0] not in w.bytes:
+        place = next((at for at, index in enumerate(op.inputs[:2]) if index in w.bytes), None)
+        if place is None:
             form(w, op)
             return
-        if w.known(op, 1).reshape(-1).tolist() != [128]:
+        if w.known(op, 1 - place).reshape(-1).tolist() != [128]:
             raise Refused("an index other than a byte + 128")
-        w.bytes[op.outputs[0]] = w.bytes[op.inputs[0]]
+        w.bytes[op.outputs[0]] = w.bytes[op.inputs[place]]
 
     return write
 
