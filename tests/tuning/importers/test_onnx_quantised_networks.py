@@ -231,12 +231,12 @@ def test_all_that_is_not_taken_is_named_at_once_in_words_of_onnx(tmp_path: Path)
     values = net.constant(np.arange(4 * 4 * 9, dtype=np.uint8).reshape(4, 4, 3, 3))
     w = net.node("DequantizeLinear", values, net.constant(np.float32(0.01)), net.constant(np.uint8(7)))
     y = net.q(net.node("Conv", image(net), w), 0.05)
-    y = net.q(net.node("LRN", net.q(net.node("Softplus", y), 0.05), size=3), 0.05)
+    y = net.q(net.node("LRN", net.q(net.node("Hardmax", y), 0.05), size=3), 0.05)
     text = refused(net.save(tmp_path / "net.onnx", y))
     assert "Conv (1x, first 'Conv_" in text
     assert "WeightSymmetric" in text
     assert "LRN (1x, first 'LRN_" in text
-    assert "Softplus (1x, first 'Softplus_" in text
+    assert "Hardmax (1x, first 'Hardmax_" in text
 
 
 REFUSED = {
