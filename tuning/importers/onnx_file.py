@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..base.errors import MissingToolError, ModelError, install
+from .onnx_prepare import Given, prepared
 
 OLDEST_OPSET = 7
 MOST_ELEMENTS = 1 << 26
@@ -113,6 +114,7 @@ class OnnxGraph:
     nodes: tuple[Node, ...]
     constants: dict[str, np.ndarray]
     uses: dict[str, tuple[Node, ...]]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,6 +136,7 @@ class OnnxNetwork:
     outputs: tuple[str, ...]
     nodes: tuple[Node, ...]
     constants: dict[str, np.ndarray]
+    notes: tuple[str, ...] = ()
 
     @property
     def is_quantised(self) -> bool:
@@ -181,7 +184,7 @@ def require_onnx() -> None:
         raise MissingToolError(f"reading ONNX needs the package onnx: {install('quantize')}") from None
 
 
-def read(source: str | os.PathLike[str] | Any) -> OnnxGraph:
+def read(source: str | os.PathLike[str] | Any, given: Given | None = None) -> OnnxGraph:
     """The graph of a file, or of an ``onnx.ModelProto``.
 
     Raises
@@ -197,9 +200,9 @@ def read(source: str | os.PathLike[str] | Any) -> OnnxGraph:
     import onnx
 
     if isinstance(source, onnx.ModelProto):
-        return _Reader(_inlined(source), source.graph.name or "model").graph()
+        return _Reader(_inlined(source), source.graph.name or "model", given).graph()
     path = Path(source)
-    return _Reader(_inlined(_load(path)), path.name).graph()
+    return _Reader(_inlined(_load(path)), path.name, given).graph()
 
 
 def _refuse_others(path: Path) -> None:
@@ -252,8 +255,9 @@ def _inlined(proto: Any) -> Any:
 
 
 class _Reader:
-    def __init__(self, proto: Any, file: str) -> None:
-        self.proto, self.file = proto, file
+    def __init__(self, proto: Any, file: str, given: Given | None = None) -> None:
+        self.file = file
+        self.proto, self.notes = prepared(proto, file, given or Given())
 
     def error(self, text: str) -> ModelError:
         return ModelError(f"{self.file}: {text}")
@@ -271,7 +275,7 @@ class _Reader:
             raise self.error(f"expected one input, got {names}")
         if len(graph.output) != 1:
             names = ", ".join(repr(item.name) for item in graph.output)
-            raise self.error(f"expected one output, got {names}; keep one with onnx.utils.extract_model")
+            raise self.error(f"expected one output, got {names}; cut the network at one with --output NAME")
         made = [self.node(item) for item in graph.node]
         if found := next((node for node in made if is_quantised(node.op)), None):
             raise self.error(
@@ -292,6 +296,7 @@ class _Reader:
             tuple(nodes),
             constants,
             {name: tuple(takers) for name, takers in uses.items()},
+            self.notes,
         )
 
     def network(self) -> OnnxNetwork:
@@ -313,7 +318,7 @@ class _Reader:
             inputs.append(OnnxInput(item.name, shape, str(helper.tensor_dtype_to_np_dtype(kind))))
         outputs = [item.name for item in graph.output]
         nodes = self.sorted([self.node(item) for item in graph.node], outputs)
-        return OnnxNetwork(self.file, opset, tuple(inputs), tuple(outputs), tuple(nodes), constants)
+        return OnnxNetwork(self.file, opset, tuple(inputs), tuple(outputs), tuple(nodes), constants, self.notes)
 
     def opset(self) -> int:
         versions = {item.domain: item.version for item in self.proto.opset_import}
@@ -336,7 +341,7 @@ class _Reader:
         if len(sizes) < 2 or any(size < 1 for size in sizes[1:]):
             raise self.error(
                 f"input {item.name!r}: expected a batch first and then fixed sizes, got [{', '.join(spelled)}]; "
-                "export with fixed sizes (only the batch may be open)"
+                f"export with fixed sizes (only the batch may be open), or say --shape {item.name}=1,..."
             )
         if prod(sizes[1:]) > MOST_ELEMENTS:
             raise self.error(

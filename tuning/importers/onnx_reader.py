@@ -16,13 +16,16 @@ from ..base.names import model_name_problem
 from . import onnx_file
 from .float_network import FloatNetwork
 from .onnx_file import Node
+from .onnx_prepare import Given
 from .onnx_walk import Flow, image_order
 from .onnx_windows import Windows, representable
 
 Pads = list[tuple[int, int]]
 
 
-def load_onnx(source: str | os.PathLike[str] | Any, name: str | None = None) -> FloatNetwork:
+def load_onnx(
+    source: str | os.PathLike[str] | Any, name: str | None = None, given: Given | None = None
+) -> FloatNetwork:
     """Read a sequential float network from ONNX.
 
     Parameters
@@ -30,6 +33,8 @@ def load_onnx(source: str | os.PathLike[str] | Any, name: str | None = None) -> 
     source : path or onnx.ModelProto
     name : str, optional
         Of the network, a C identifier; default: the file's stem.
+    given : Given, optional
+        Where to cut it, and sizes that it leaves open.
 
     Returns
     -------
@@ -40,7 +45,7 @@ def load_onnx(source: str | os.PathLike[str] | Any, name: str | None = None) -> 
     ModelError
         With the node, its operator and what is supported, or the tensor that is used twice.
     """
-    graph = onnx_file.read(source)
+    graph = onnx_file.read(source, given)
     if name is None:
         name = identifier(Path(graph.file).stem)
     elif problem := model_name_problem(name):
@@ -374,6 +379,14 @@ class _Operators(Windows):
             count = flow.order.shape[axis - 1]
             if np.array_equal(np.sort(indices % count), np.arange(count)) and (abs(indices + 0.5) < count).all():
                 return flow.rearranged(lambda array: array.take(indices % count, axis - 1))
+            last = self.open_layer
+            is_column = flow.order.ndim == 1 and np.array_equal(flow.order, np.arange(count)) and flow.scale is None
+            if last is not None and last.op == "fully_connected" and is_column and (abs(indices + 0.5) < count).all():
+                assert last.weights is not None
+                assert last.bias is not None
+                rows = last.weights[indices % count], last.bias[indices % count]
+                self.layers[-1] = replace(last, weights=rows[0], bias=rows[1])
+                return Flow(np.arange(len(indices)))
         raise self.unsupported(
             node, "expected one that takes every element of a sample once; a part of a tensor is not taken"
         )

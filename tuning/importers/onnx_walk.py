@@ -25,7 +25,8 @@ SUPPORTED = (
     "Conv (1-D, 2-D, depthwise, grouped), Gemm, MatMul, MaxPool, AveragePool, GlobalAveragePool, GlobalMaxPool, "
     "ReduceMean and ReduceMax over the image, Relu, Clip from 0, Max and Min as ReLU6, Sigmoid, Tanh, Softmax, "
     "LogSoftmax at the end, BatchNormalization, Add, Sub, Mul and Div with constants, Pad, Flatten, Reshape, "
-    "Transpose, Squeeze, Unsqueeze, Gather of everything, Identity, Dropout, Cast"
+    "Transpose, Squeeze, Unsqueeze, Gather of everything, Identity, Dropout, Cast; of ai.onnx.ml Scaler, "
+    "LinearClassifier, LinearRegressor, ZipMap"
 )
 
 TAKE_PADS = (
@@ -78,7 +79,7 @@ class Walk:
         self.batch = graph.shape[0]
         self.layers: list[FloatLayer] = []
         self.names = namer()
-        self.notes: list[str] = []
+        self.notes: list[str] = list(graph.notes)
         self.input_shape: tuple[int, ...] | None = None
         self.input_layout = "NHWC"
         self.sides: tuple[int, int] | None = None
