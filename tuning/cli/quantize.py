@@ -97,14 +97,22 @@ def quantize_command(
             show_default=False,
         ),
     ],
-    output: Annotated[
-        Path | None,
+    outputs: Annotated[
+        list[str] | None,
         typer.Option(
             "--output",
             "-o",
-            metavar="FILE",
+            metavar="FILE|NAME",
             help="File to write: MODEL.yaml, weights and float network go beside it; or MODEL.tflite of int8 and "
-            "int16x8. Default: the ONNX file's name, here, .yaml.",
+            "int16x8. Default: the ONNX file's name, here, .yaml. Any other name is a tensor of the model, at which it "
+            "is cut: the one output. May be given twice.",
+            show_default=False,
+        ),
+    ] = None,
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="INPUT=SIZES", help="Sizes that the model leaves open: x=1,3,96,96, the batch first.",
             show_default=False,
         ),
     ] = None,
@@ -189,6 +197,7 @@ def quantize_command(
     from ..importers.onnx_reader import identifier
 
     wanted = _scheme(scheme, dtype)
+    output, cut = _file_and_tensor(outputs or [])
     if output is None:
         output = Path(f"{identifier(model.stem)}{wanted.endings[0]}")
     _check_output(output, save, wanted, [model, calibration, *(test or [])])
@@ -200,11 +209,12 @@ def quantize_command(
             if value is not None:
                 raise OptionError(f"{option}: expected nothing with {wanted}, got {value}; it is one of --scheme auto")
 
+    from ..importers.onnx_prepare import Given
     from ..quantize import quantize_model
     from ..quantize.result import evaluate
     from ..quantize.source import FloatSource, load_for
 
-    source = FloatSource(model, name or identifier(output.stem))
+    source = FloatSource(model, name or identifier(output.stem), Given(cut, _shapes(shape or [])))
     network = source.network(schemes[0].value)
     data = load_for(network, calibration)
     held_out = {str(path): load_for(network, path) for path in test or []}
@@ -237,6 +247,29 @@ def quantize_command(
     if search is not None:
         search.print(no_color)
     quantize_table.print_result(result, output, tests, saved=save, no_color=no_color)
+
+
+def _file_and_tensor(values: list[str]) -> tuple[Path | None, str | None]:
+    """What ``--output`` says: where to write, and where to cut."""
+    endings = [ending for scheme in Scheme for ending in scheme.endings]
+    files = [Path(value) for value in values if Path(value).suffix in endings]
+    tensors = [value for value in values if Path(value).suffix not in endings]
+    for found, what in ((files, "file"), (tensors, "tensor")):
+        if len(found) > 1:
+            raise OptionError(f"--output: expected one {what}, got {', '.join(map(str, found))}")
+    return next(iter(files), None), next(iter(tensors), None)
+
+
+def _shapes(values: list[str]) -> dict[str, tuple[int, ...]]:
+    """What ``--shape`` says."""
+    shapes = {}
+    for value in values:
+        name, _, sizes = value.rpartition("=")
+        parts = sizes.split(",")
+        if not name or not all(part.isascii() and part.isdigit() and 0 < int(part) < 1 << 31 for part in parts):
+            raise OptionError(f"--shape: expected an input and its sizes, such as x=1,3,96,96, got {value!r}")
+        shapes[name] = tuple(map(int, parts))
+    return shapes
 
 
 def _scheme(scheme: Scheme | None, dtype: Dtype | None) -> Scheme:

@@ -19,10 +19,13 @@ OLDEST_OPSET = 7
 MOST_ELEMENTS = 1 << 26
 """Of a sample: well above what a microcontroller holds."""
 LARGEST_FILE = 2**31 - 1
+KERAS = (
+    'load it, and model.export("model.onnx", format="onnx") writes one, with KERAS_BACKEND=torch without TensorFlow'
+)
 FOREIGN = {
     ".tflite": "a TensorFlow Lite file, which cmsisnn-tune takes if it is quantised; for a float one use tf2onnx",
-    ".h5": "a Keras file; convert it with tf2onnx",
-    ".keras": "a Keras file; convert it with tf2onnx",
+    ".h5": f"a Keras file; {KERAS}",
+    ".keras": f"a Keras file; {KERAS}",
     ".pb": "a TensorFlow file; convert it with tf2onnx",
     ".pt": "a PyTorch file; export the model with torch.onnx.export",
     ".pth": "a PyTorch file; export the model with torch.onnx.export",
@@ -149,7 +152,7 @@ def is_quantised(op: str) -> bool:
     return name in QUANTISED or name.startswith("QLinear") or op == "com.microsoft.QGemm"
 
 
-def read_network(source: str | os.PathLike[str] | Any) -> OnnxNetwork:
+def read_network(source: str | os.PathLike[str] | Any, given: Given | None = None) -> OnnxNetwork:
     """A file, or an ``onnx.ModelProto``, with any number of inputs and outputs.
 
     Raises
@@ -165,8 +168,8 @@ def read_network(source: str | os.PathLike[str] | Any) -> OnnxNetwork:
     import onnx
 
     if isinstance(source, onnx.ModelProto):
-        return _Reader(_inlined(source), source.graph.name or "model").network()
-    return _Reader(_inlined(_load(Path(source))), str(source)).network()
+        return _Reader(_inlined(source), source.graph.name or "model", given).network()
+    return _Reader(_inlined(_load(Path(source))), str(source), given).network()
 
 
 def from_bytes(content: bytes, name: str) -> OnnxNetwork:

@@ -85,7 +85,10 @@ def _cut(graph: Any, file: str, name: str) -> None:
     made = {output for node in graph.node for output in node.output if output}
     if name not in made:
         near = get_close_matches(name, sorted(made), 3) or [item.name for item in graph.output]
-        raise OptionError(f"--output: expected a tensor that {file} computes, such as {_listed(near)}, got {name!r}")
+        raise OptionError(
+            f"--output: expected a file name ending in .yaml or .tflite, or a tensor that {file} computes, such as "
+            f"{_listed(near)}, got {name!r}"
+        )
     found = next((item for item in graph.output if item.name == name), None)
     kept = [found] if found is not None else []
     copies = [type(item)() for item in kept]

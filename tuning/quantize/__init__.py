@@ -141,6 +141,8 @@ def quantize_model(
     dtype: str | None = None,
     input_shape: tuple[int, ...] | None = None,
     name: str | None = None,
+    output: str | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
     **options: Any,
 ) -> Quantized | AffineQuantized | GraphQuantized:
     """``tuning.quantize(...)``: scales or formats, and integer weights, for a float network.
@@ -162,6 +164,10 @@ def quantize_model(
         For an iterable of mappings: ``(h, w, c)`` or ``(n,)``; a fully connected first layer makes it known.
     name : str, optional
         A C identifier.
+    output : str, optional
+        Of an ONNX file: the tensor at which it is cut.
+    shapes : mapping of str to tuple of int, optional
+        Of an ONNX file: of inputs whose sizes it leaves open.
     **options
         `method`, `softmax` and `progress` of :func:`quantize_network`; of int8 and int16x8 `ranges` and `progress` of
         :func:`quantize_affine`.
@@ -188,9 +194,10 @@ def quantize_model(
     if isinstance(network, FloatGraph | FloatNetwork):
         built = network if name is None else replace(network, name=name)
     elif isinstance(network, str | os.PathLike) or hasattr(network, "SerializeToString"):
+        from ..importers.onnx_prepare import Given
         from .source import FloatSource
 
-        built = FloatSource(network, name).network(chosen)
+        built = FloatSource(network, name, Given(output, shapes or {})).network(chosen)
     else:
         built = from_layers(list(network), input_shape, name or "model")
     if isinstance(built, FloatGraph):

@@ -19,6 +19,7 @@ from ..base.errors import ModelError
 from ..importers import onnx_file
 from ..importers.integer_graph import Refused
 from ..importers.onnx_file import Node, OnnxInput, OnnxNetwork
+from ..importers.onnx_prepare import Given
 from ..importers.tflite_walk import Operation, refusal
 from .graph_affine import Affine
 from .graph_nodes import made, with_inputs
@@ -55,7 +56,9 @@ class FloatGraph:
         return Evaluator(self.network.nodes, self.network.constants, self.network.opset)
 
 
-def read_graph(source: str | os.PathLike[str] | Any, name: str, is_wide: bool = False) -> FloatGraph:
+def read_graph(
+    source: str | os.PathLike[str] | Any, name: str, is_wide: bool = False, given: Given | None = None
+) -> FloatGraph:
     """Read a float graph; `is_wide` is of int16 activations.
 
     Raises
@@ -63,7 +66,7 @@ def read_graph(source: str | os.PathLike[str] | Any, name: str, is_wide: bool = 
     ModelError
         The file cannot be read, is quantised, or holds operators that are not taken: all of them in one message.
     """
-    network = onnx_file.read_network(source)
+    network = onnx_file.read_network(source, given)
     if network.is_quantised:
         found = next(node for node in network.nodes if onnx_file.is_quantised(node.op))
         raise ModelError(
@@ -110,7 +113,7 @@ class _Folding:
         self.nodes: list[Node] = []
         self.lost: set[str] = set()
         self.problems: dict[int, str] = {}
-        self.notes: list[str] = []
+        self.notes: list[str] = list(network.notes)
         self.evaluator = Evaluator((), self.constants, network.opset)
         self.place = 0
 

@@ -10,6 +10,7 @@ from typing import Any
 from ..base.errors import ModelError
 from ..base.names import model_name_problem
 from ..importers.float_network import FloatNetwork
+from ..importers.onnx_prepare import Given
 from ..importers.onnx_reader import identifier, load_onnx
 from . import data, graph_data
 from .graph_float import FloatGraph, read_graph
@@ -35,10 +36,14 @@ class FloatSource:
     source : path or onnx.ModelProto
     name : str, optional
         Of the network, a C identifier; default: the file's stem.
+    given : Given, optional
+        Where the file is cut, and sizes that it leaves open.
     """
 
-    def __init__(self, source: str | os.PathLike[str] | Any, name: str | None = None) -> None:
-        self.source = source
+    def __init__(
+        self, source: str | os.PathLike[str] | Any, name: str | None = None, given: Given | None = None
+    ) -> None:
+        self.source, self.given = source, given
         if name is None:
             called = Path(source).stem if isinstance(source, str | os.PathLike) else source.graph.name
             name = identifier(called or "model")
@@ -74,7 +79,7 @@ class FloatSource:
     def _sequential(self) -> FloatNetwork | ModelError:
         if self._sequence is None:
             try:
-                self._sequence = load_onnx(self.source, self.name)
+                self._sequence = load_onnx(self.source, self.name, self.given)
             except ModelError as problem:  # what a graph is to its reader; whoever asks for layers gets it
                 self._sequence = problem
         return self._sequence
@@ -83,7 +88,7 @@ class FloatSource:
         is_wide = TYPES[scheme] == "int16"
         if is_wide not in self._graphs:
             try:
-                made = read_graph(self.source, self.name, is_wide)
+                made = read_graph(self.source, self.name, is_wide, self.given)
                 require_taken(made, scheme)
                 self._graphs[is_wide] = made
             except ModelError as problem:

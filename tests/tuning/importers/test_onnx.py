@@ -764,6 +764,8 @@ def test_files_that_are_no_models(tmp_path: Path) -> None:
         assert "net.onnx" in message(path)
     (tmp_path / "net.tflite").write_bytes(b"TFL3")
     assert "tf2onnx" in message(tmp_path / "net.tflite")
+    (tmp_path / "net.keras").write_bytes(b"PK")
+    assert 'model.export("model.onnx", format="onnx")' in message(tmp_path / "net.keras")
     assert "folder" in message(tmp_path)
 
 

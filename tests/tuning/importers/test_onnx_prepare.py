@@ -225,7 +225,7 @@ def test_a_network_is_cut_at_an_output() -> None:
         network = load_onnx(proto, given=Given(name))
         assert np.abs(forward(network, x) - wanted).max() < 1e-5
         assert len(network.layers) == stop
-    with pytest.raises(OptionError, match="--output: expected a tensor that graph computes, such as 'y' or 'b', got"):
+    with pytest.raises(OptionError, match="or a tensor that graph computes, such as 'y' or 'b', got 'zz'"):
         load_onnx(proto, given=Given("zz"))
     assert len(proto.graph.output) == 2
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -436,11 +437,31 @@ def test_the_command_writes_a_tflite_file(files: Path, scheme: str) -> None:
     assert [layer["op"] for layer in content["layers"]] == ["conv2d", "max_pool2d", "fully_connected"]
 
 
+@pytest.mark.parametrize("scheme", ["int8", "q7"])
+def test_a_model_is_cut_at_a_tensor_and_open_sizes_are_given(files: Path, scheme: str) -> None:
+    proto = onnx.load(files / "my-net.onnx")
+    for dim in proto.graph.input[0].type.tensor_type.shape.dim[2:]:
+        dim.dim_param = "side"
+    save(proto, files / "my-net.onnx")
+    assert "or say --shape x=1,..." in quantize(files).stderr
+    ran = quantize(files, "--shape", "x=1,2,10,10", "-o", "c", "-o", "cut.yaml", "--scheme", scheme)
+    assert ran.returncode == 0, ran.stderr
+    loaded = tuning.load_model(files / "cut.yaml")
+    assert [layer.op for layer in loaded.layers] == ["conv2d", "max_pool2d"]
+    api = tuning.quantize(files / "my-net.onnx", files / "data.npz", scheme, output="c", shapes={"x": (1, 2, 10, 10)})
+    assert [layer.weights is None for layer in api.model.layers] == [False, True]
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (["--scheme", "q7", "-o", "a.tflite"], "--output: expected a file name ending in .yaml for q7, got 'a.tflite'"),
-        (["-o", "a.onnx"], "--output: expected a file name ending in .yaml or .tflite for int8, got 'a.onnx'"),
+        (["-o", "a.onnx"], "--output: expected a file name ending in .yaml or .tflite, or a tensor that"),
+        (["-o", "a.yaml", "-o", "b.yaml"], "--output: expected one file, got a.yaml, b.yaml"),
+        (["-o", "a", "--output", "b"], "--output: expected one tensor, got a, b"),
+        (["--shape", "x"], "--shape: expected an input and its sizes, such as x=1,3,96,96, got 'x'"),
+        (["--shape", "x=1,0"], "--shape: expected an input and its sizes"),
+        (["--shape", "z=1,2"], "--shape: expected an input of"),
         (["--scheme", "q7", "--dtype", "q15"], "--dtype: the older name of --scheme: expected nothing beside"),
         (["--scheme", "int8", "-o", "a.tflite", "--method", "max"], "--method: expected nothing with int8, got max"),
         (["--scheme", "q7", "--ranges", "mse"], "--ranges: expected nothing with q7, got mse"),

@@ -714,3 +714,51 @@ def test_flat_data_are_taken_for_an_image() -> None:
     np.testing.assert_array_equal(channels_last(given, (4, 3, 2), "NCHW"), x)
     with pytest.raises(OptionError, match="expected shape"):
         channels_last(given[:, :-1], (4, 3, 2), "NCHW")
+
+
+@pytest.mark.parametrize("scheme", ["q7", "q15", "int8", "int16x8"])
+def test_what_is_made_of_an_onnx_file_can_be_tuned_at_once(scheme: str) -> None:
+    weights = {"w": draw(6, 3, 3, 3), "d": draw(6, 1, 3, 3), "fc": draw(6 * 16, 4)}
+    nodes = [
+        node("Conv", ["x", "w"], ["a"]), node("Relu", ["a"], ["b"]), node("Conv", ["b", "d"], ["c"], group=6),
+        node("Flatten", ["c"], ["e"]), node("MatMul", ["e", "fc"], ["y"]),
+    ]  # fmt: skip
+    proto = model(nodes, weights)
+    result = tuning.quantize(proto, samples(20, (3, 8, 8)), scheme, name="net")
+    plan = tuning.tune(result.model, tuning.load_target("cortex-m4"))
+    assert [item.layer.op for item in plan.layers] == ["conv2d", "depthwise_conv2d", "fully_connected"]
+
+
+@pytest.mark.parametrize("scheme", ["q7", "q15", "int8"])
+def test_a_dense_layer_takes_the_input_in_the_order_that_the_file_states(tmp_path: Path, scheme: str) -> None:
+    """Mul, Flatten, MatMul: elements lie as the float model has them, channels first, and that is what is said."""
+    weights = {"m": np.linspace(0.5, 2, 3)[:, None, None], "w": draw(60, 7)}
+    nodes = [node("Mul", ["x", "m"], ["a"]), node("Flatten", ["a"], ["b"]), node("MatMul", ["b", "w"], ["y"])]
+    x = samples(50, (3, 4, 5))
+    path = tuning.quantize(model(nodes, weights, (1, 3, 4, 5)), x, scheme, name="net").save(tmp_path / "net.yaml")
+    assert "in the order in which the float model takes them" in path.read_text(encoding="utf-8").splitlines()[1]
+    loaded = tuning.load_model(path)
+    port, out = loaded.inputs[0], loaded.outputs[0]
+    integers = np.clip(np.floor(x.reshape(50, 60) / port.scale + 0.5) + port.zero_point, *_ends(port.dtype))
+    made = (loaded.network().run(integers.astype(port.dtype)).astype(float) - out.zero_point) * out.scale
+    wanted = (x * weights["m"]).reshape(50, 60) @ weights["w"]
+    assert np.abs(made - wanted).max() < 0.1 * np.abs(wanted).max()
+
+
+def _ends(dtype: np.dtype) -> tuple[int, int]:
+    return np.iinfo(dtype).min, np.iinfo(dtype).max
+
+
+def test_constants_of_keras_normalisation_are_taken_up() -> None:
+    weights = {"mean": draw(1, 6), "variance": 0.5 + RNG.random((1, 6)), "eps": np.full((), 1e-7), "w": draw(6, 4)}
+    nodes = [
+        node("Sub", ["x", "mean"], ["a"]), node("Sqrt", ["variance"], ["s"]), node("Max", ["s", "eps"], ["t"]),
+        node("Div", ["a", "t"], ["b"]), node("MatMul", ["b", "w"], ["y"]),
+    ]  # fmt: skip
+    x = samples(50, (6,))
+    result = tuning.quantize(model(nodes, weights, ("n", 6)), x, "q15")
+    assert [layer.op for layer in result.layers] == ["fully_connected"]
+    wanted = (x - weights["mean"]) / np.sqrt(weights["variance"]) @ weights["w"]
+    *_, (_, out) = result.reference.tensors(x)
+    assert np.abs(out - wanted).max() < 1e-4
+    assert result.report[-1].snr_db > 50
