@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ..base.console import console, make_table
 from ..base.errors import OptionError, TuningError
 from ..importers.float_network import FloatNetwork
@@ -38,7 +40,8 @@ class Trial:
     result : Quantized or AffineQuantized or None
         None where `problem` says why there is none.
     share : float
-        Of right answers; without labels, of answers that are the float network's.
+        Of right answers; without labels, of answers that are the float network's; where `y` are numbers, of their
+        variance that is explained.
     drop : float
         What that is below the float network's, in percent of the samples.
     cycles, flash_bytes, sram_bytes : int
@@ -79,6 +82,7 @@ class Search:
         self.target = load_target(target or DEFAULT_TARGET)
         self.found: list[Trial] = []
         self.taken: Trial | None = None
+        self.measure = ""
 
     def run(
         self, networks: Networks, schemes: Sequence[str], options: Mapping[str, Mapping[str, Any]],
@@ -121,10 +125,14 @@ class Search:
         result = quantize_model(network, self.calibration, scheme, progress=say, **options)
         found = evaluate(result, self.judged)
         accuracy, agreement = found["accuracy"], found["agreement"]
-        if not accuracy and agreement is None:
-            raise OptionError("--scheme auto: nothing to judge by: expected class numbers y beside x, or a softmax")
-        share = accuracy[scheme] if accuracy else agreement
-        whole = accuracy["float"] if accuracy else 1.0
+        share, whole = agreement, 1.0
+        if accuracy:
+            share, whole = accuracy[scheme], accuracy["float"]
+        elif found["errors"]:
+            shares = explained(found["errors"], self.judged)
+            share, whole, self.measure = shares[scheme], shares["float"], "R2"
+        if share is None:
+            raise OptionError("--scheme auto: nothing to judge by: expected y beside x, or a softmax")
         say("plan")
         totals = tune(result.model, self.target).totals
         return Trial(
@@ -137,7 +145,7 @@ class Search:
     def print(self, no_color: bool) -> None:
         """The table, the scheme that was taken marked."""
         out = console(no_color)
-        share = "accuracy" if self.judged.y is not None else "agreement"
+        share = self.measure or ("accuracy" if self.judged.y is not None else "agreement")
         numbers = (share, "drop", "cycles", "flash", "SRAM")
         table = make_table("scheme", *numbers, "", right=numbers)
         for trial in self.found:
@@ -152,6 +160,17 @@ class Search:
             if trial.result is None:
                 out.print(f"- {trial.scheme} is refused: {trial.problem}")
         out.print(
-            f"{share.capitalize()} on {len(self.judged):,} samples of {self.judged.name}; taken is the least of the "
-            f"estimated cycles ({self.target.name}) among schemes that drop at most {self.most:g} percent.\n"
+            f"{share[0].upper()}{share[1:]} on {len(self.judged):,} samples of {self.judged.name}; taken is the least "
+            f"of the estimated cycles ({self.target.name}) among schemes that drop at most {self.most:g} percent.\n"
         )
+
+
+def explained(errors: Mapping[str, Mapping[str, float]], judged: Data) -> dict[str, float]:
+    """The part of the first output's variance that each network explains (R2)."""
+    name, found = next(iter(errors.items()))
+    targets = judged.targets[name] if isinstance(judged.targets, Mapping) else judged.targets
+    targets = judged.y if targets is None else targets
+    assert targets is not None
+    flat = targets.reshape(len(targets), -1)
+    variance = float(np.square(flat - flat.mean(axis=0)).mean())
+    return {kind: 1 - error**2 / variance if variance else float(error == 0) for kind, error in found.items()}

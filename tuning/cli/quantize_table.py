@@ -9,8 +9,8 @@ from typing import Any
 
 from ..base.console import console
 from ..quantize.affine_result import AffineQuantized, print_affine_table
-from ..quantize.graph_result import GraphQuantized, print_graph_table, show_errors
-from ..quantize.result import Quantized, print_table, shares
+from ..quantize.graph_result import GraphQuantized, print_graph_table
+from ..quantize.result import Quantized, print_table, shares, show_errors
 
 Result = Quantized | AffineQuantized | GraphQuantized
 
@@ -52,7 +52,7 @@ def as_dict(result: Result, written: Path, tests: dict[str, dict[str, Any]]) -> 
             {"name": port.name, "scale": port.scale, "zero_point": port.zero_point, "shape": list(port.shape)}
             for port in result.model.inputs
         ]
-        first = {"inputs": ports, "errors": result.errors}
+        first = {"inputs": ports}
     else:
         first = {"input_scale": result.scales[0].scale, "input_zero_point": result.scales[0].zero_point}
     return {
@@ -63,6 +63,7 @@ def as_dict(result: Result, written: Path, tests: dict[str, dict[str, Any]]) -> 
         "samples": result.samples,
         "accuracy": result.accuracy,
         "agreement": result.agreement,
+        "errors": result.errors,
         "tests": tests,
         "notes": list(result.notes),
         "layers": layers,

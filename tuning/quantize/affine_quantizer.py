@@ -230,7 +230,7 @@ class _Search:
             twin, self.scheme, scales, state.biases, tuple(report), self.notes(state, report, ranges), len(seen.x)
         )
         outputs = {"float": seen.float_output, self.scheme: made.outputs(seen.x).reshape(len(seen.x), -1)}
-        return replace(made, **compare(outputs, seen.layers, seen.y))
+        return replace(made, **compare(outputs, seen.layers, seen.y, seen.targets))
 
     def row(self, index: int, state: _State, integers: np.ndarray) -> AffineReport:
         layer, truth = self.seen.layers[index], self.seen.truth[index]

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +18,9 @@ from cmsisnn_x import Network
 from ..importers.float_network import FloatNetwork
 from ..importers.tflite_file import FileModel
 from ..importers.tflite_write import write
-from .data import Data
+from .data import Data, settled
 from .operators import Operators
-from .result import CHUNK, compare, print_outcome, show_decibels
+from .result import CHUNK, compare, print_outcome, show_decibels, show_errors
 from .scales import Scale
 from .twin import Twin
 
@@ -84,6 +85,7 @@ class AffineQuantized:
     samples: int
     accuracy: dict[str, float] = field(default_factory=dict)
     agreement: float | None = None
+    errors: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @property
     def network(self) -> FloatNetwork:
@@ -147,7 +149,9 @@ class AffineQuantized:
         in_float = np.concatenate([self.twin.output(x[at : at + CHUNK]) for at in range(0, len(x), CHUNK)])
         outputs = {"float": in_float, self.scheme: self.outputs(x)}
         flat = {kind: values.reshape(len(x), -1) for kind, values in outputs.items()}
-        return {"samples": len(x), **compare(flat, self.twin.layers, data.y)}
+        last = self.twin.layers[-1]
+        y, targets = settled(data, prod(last.output_shape), last.op, data.name)
+        return {"samples": len(x), **compare(flat, self.twin.layers, y, targets)}
 
     def __str__(self) -> str:
         from ..base.console import console
@@ -185,4 +189,4 @@ def print_affine_table(out: Console, result: AffineQuantized) -> None:
         "SNR is the integer layer's output against the float one's, errors of all layers before included; saturated: "
         "float outputs beyond the range."
     )
-    print_outcome(out, result)
+    print_outcome(out, result, show_errors(result.errors))

@@ -30,11 +30,14 @@ class Data:
         Class numbers, shape ``(n,)``.
     name : str
         What messages call them.
+    targets : ndarray of float64 or None
+        Numbers that the output should be, shape ``(n, ...)``, where `y` are no classes.
     """
 
     x: np.ndarray
     y: np.ndarray | None = None
     name: str = "data"
+    targets: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -89,7 +92,14 @@ def make_data(x: np.ndarray, y: np.ndarray | None = None, name: str = "calibrati
     if not np.isfinite(x).all():
         sample = int(np.argwhere(~np.isfinite(x))[0][0])
         raise OptionError(f"{name}: x: expected finite numbers, got NaN or infinity in sample {sample}")
-    return Data(x, None if y is None else _labels(np.asarray(y), len(x), name), name)
+    if y is None:
+        return Data(x, None, name)
+    given = np.asarray(y)
+    if given.dtype.kind in "iufb" and given.shape[:1] == (len(x),) and not _are_classes(given):
+        if not np.isfinite(given).all():
+            raise OptionError(f"{name}: y: expected finite numbers, got NaN or infinity")
+        return Data(x, None, name, given.astype(np.float64).reshape(len(x), -1))
+    return Data(x, _labels(given, len(x), name), name)
 
 
 FEW = 10
@@ -105,6 +115,33 @@ def doubts(x: np.ndarray) -> list[str]:
         count = "one sample" if len(x) == 1 else f"{len(x)} samples"
         found.append(f"{count} of calibration data: other inputs may saturate; take some hundred")
     return found
+
+
+def settled(data: Data, outputs: int, op: str, name: str) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Classes, or numbers, that a network with so many outputs, `op` its last operation, is judged by.
+
+    Raises
+    ------
+    OptionError
+        Numbers where there are classes, or too few or many of them.
+    """
+    y, targets = data.y, data.targets
+    if y is not None and outputs == 1 and op not in ("sigmoid", "softmax") and y.max(initial=0) > 1:
+        return None, y.astype(np.float64)[:, None]
+    if targets is not None and op == "softmax":
+        raise OptionError(
+            f"{name}: y: expected class numbers, one per sample, or one-hot rows, as the network ends in a softmax, "
+            "got values that are no class numbers"
+        )
+    if targets is not None and targets.shape[1] != outputs:
+        raise OptionError(f"{name}: y: expected {outputs} numbers a sample, got {targets.shape[1]}")
+    return y, targets
+
+
+def _are_classes(y: np.ndarray) -> bool:
+    if y.ndim == 2 and y.shape[1] > 1:
+        return bool(((y == 0) | (y == 1)).all() and (y.sum(axis=1) == 1).all())
+    return bool(y.size == len(y) and np.array_equal(y, np.floor(y)) and (y >= 0).all())
 
 
 def _labels(y: np.ndarray, count: int, name: str) -> np.ndarray:

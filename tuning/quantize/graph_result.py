@@ -24,7 +24,7 @@ from .graph_integers import INT, LAYERS, translated
 from .graph_observe import answers, chunks, has_classes
 from .graph_points import Points
 from .graph_twin import GraphTwin, Tensor
-from .result import CHUNK, print_outcome, show_decibels
+from .result import CHUNK, print_outcome, show_decibels, show_errors
 from .scales import Scale
 
 if TYPE_CHECKING:
@@ -269,14 +269,6 @@ def compared(
             if target is not None and not accuracy:
                 accuracy = {kind: float((one == target).mean()) for kind, one in found.items()}
     return {"accuracy": accuracy, "agreement": agreement, "errors": errors}
-
-
-def show_errors(errors: Mapping[str, Mapping[str, float]]) -> str:
-    """Root mean square errors, output by output."""
-    return "; ".join(
-        f"error of {name} (root mean square) {', '.join(f'{value:.4g} {kind}' for kind, value in found.items())}"
-        for name, found in errors.items()
-    )
 
 
 def print_graph_table(out: Console, result: GraphQuantized) -> None:

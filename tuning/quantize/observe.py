@@ -12,7 +12,7 @@ import numpy as np
 from ..base.errors import OptionError
 from ..importers.float_network import FloatNetwork
 from . import forward
-from .data import Data
+from .data import Data, settled
 from .formats import BITS
 from .reference import channels_last
 from .result import CHUNK, answers_of
@@ -48,7 +48,8 @@ class Observed:
         self.layers = network.geometry(dtype)
         self.arrays = network.arrays()
         self.x = channels_last(data.x, network.input_shape, network.input_layout, data.name)
-        self.y = data.y
+        last = self.layers[-1]
+        self.y, self.targets = settled(data, prod(last.output_shape), last.op, data.name)
         self.logits = len(self.layers) - (self.layers[-1].op == "softmax" and len(self.layers) > 1)
         self.check_labels()
 

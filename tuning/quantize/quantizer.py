@@ -271,7 +271,8 @@ def _outcome(fixed_point: FixedPoint, formats: Formats, notes: list[str]) -> Qua
     notes = doubts(seen.x) + notes
     if any(layer.op == "avg_pool2d" for layer in layers):
         notes.append("average pooling truncates towards zero, as CMSIS-NN's: up to one unit in the last place is lost")
-    found = compare({"float": seen.float_output, seen.dtype: output}, layers, seen.y)
+    outputs = {"float": seen.float_output, seen.dtype: output}
+    found = compare(outputs, layers, seen.y, seen.targets, 2.0 ** -fixed[-1].output)
     reference = Reference(
         layers,
         seen.arrays,

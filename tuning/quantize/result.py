@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import isinf, isnan, log10
+from math import isinf, isnan, log10, prod
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -16,7 +16,7 @@ from cmsisnn_x import Network
 from cmsisnn_x.layers import Layer
 
 from ..importers.float_network import FloatNetwork
-from .data import Data
+from .data import Data, settled
 from .formats import BITS, spell
 from .reference import Reference
 
@@ -79,6 +79,8 @@ class Quantized:
     agreement : float or None
         Share of the calibration samples on which both networks give the same answer; None where there is no answer
         (more than one output, and neither labels nor a softmax).
+    errors : dict of str to dict
+        Where `y` are numbers: root mean square error of the output, in ``"float"`` and in the dtype.
     """
 
     network: FloatNetwork
@@ -89,6 +91,7 @@ class Quantized:
     samples: int
     accuracy: dict[str, float] = field(default_factory=dict)
     agreement: float | None = None
+    errors: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @property
     def dtype(self) -> str:
@@ -135,7 +138,10 @@ class Quantized:
             in_float.append(out.reshape(len(part), -1))
             fixed.append(network.run(reference.quantize(part)).reshape(len(part), -1))
         outputs = {"float": np.concatenate(in_float), self.dtype: np.concatenate(fixed)}
-        return {"samples": len(data.x), **compare(outputs, self.layers, data.y)}
+        last = self.layers[-1]
+        y, targets = settled(data, prod(last.output_shape), last.op, data.name)
+        step = 2.0 ** -reference.fractions[last.name]
+        return {"samples": len(data.x), **compare(outputs, self.layers, y, targets, step)}
 
     def __str__(self) -> str:
         return as_text(self)
@@ -177,15 +183,25 @@ def evaluate(result: Evaluable, data: Any) -> dict[str, Any]:
     return result.evaluate(data)
 
 
-def compare(outputs: dict[str, np.ndarray], layers: tuple[Layer, ...], y: np.ndarray | None) -> dict[str, Any]:
-    """Accuracy of each of `outputs` (float first, then integers), and how often their answers agree."""
+def compare(
+    outputs: dict[str, np.ndarray], layers: tuple[Layer, ...], y: np.ndarray | None,
+    targets: np.ndarray | None = None, step: float = 1.0,
+) -> dict[str, Any]:  # fmt: skip
+    """Accuracy of each of `outputs` (float first, then integers), and how often their answers agree.
+
+    Where there are `targets`, their root mean square errors too; integers stand for multiples of `step`.
+    """
     answers = {kind: answers_of(values, layers[-1]) for kind, values in outputs.items()}
     agreement = None
     if y is not None or layers[-1].op == "softmax":
         first, second = answers.values()
         agreement = float((first == second).mean())
     accuracy = {} if y is None else {kind: float((found == y).mean()) for kind, found in answers.items()}
-    return {"accuracy": accuracy, "agreement": agreement}
+    errors: dict[str, dict[str, float]] = {}
+    if targets is not None:
+        reals = {kind: values * (step if values.dtype.kind == "i" else 1.0) for kind, values in outputs.items()}
+        errors["output"] = {kind: float(np.sqrt(np.square(v - targets).mean())) for kind, v in reals.items()}
+    return {"accuracy": accuracy, "agreement": agreement, "errors": errors}
 
 
 def answers_of(output: np.ndarray, last: Layer) -> np.ndarray:
@@ -268,7 +284,15 @@ def print_table(out: Console, result: Quantized) -> None:
         "SNR is the integer layer's output against the float one's, errors of all layers before included; saturated: "
         "float outputs beyond the format."
     )
-    print_outcome(out, result)
+    print_outcome(out, result, show_errors(result.errors))
+
+
+def show_errors(errors: Mapping[str, Mapping[str, float]]) -> str:
+    """Root mean square errors, output by output."""
+    return "; ".join(
+        f"error of {name} (root mean square) {', '.join(f'{value:.4g} {kind}' for kind, value in found.items())}"
+        for name, found in errors.items()
+    )
 
 
 def print_outcome(out: Console, result: Calibrated, errors: str = "") -> None:

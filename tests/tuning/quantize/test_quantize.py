@@ -20,6 +20,7 @@ from helpers.onnx_models import model, node, save
 from tuning import ModelError, OptionError
 from tuning.importers.float_network import from_layers
 from tuning.quantize import Data, evaluate, load_data, load_reference, quantizer
+from tuning.quantize.data import make_data
 from tuning.quantize.formats import fitting_fraction, spell, to_integers
 from tuning.quantize.forward import run
 from tuning.quantize.quantizer import ACCUMULATOR_MAX, quantize_network, worst_accumulator
@@ -558,7 +559,7 @@ def test_data_files(tmp_path: Path) -> None:
     assert "expected samples" in message(x=np.zeros((0, 4)))
     assert "expected numbers" in message(x=np.array([["a"]]))
     assert "expected 6 class numbers" in message(x=x, y=y[:5])
-    assert "no class numbers" in message(x=x, y=y - 0.5)
+    assert "finite numbers" in message(x=x, y=y * np.nan)
     assert "cannot be read" in message(x=np.array([[None]]))
     (tmp_path / "bad.npz").write_bytes(b"PK\x03\x04 cut off")
     with pytest.raises(OptionError, match="cannot be read"):
@@ -691,7 +692,7 @@ def test_evaluate_equals_the_calibrations_own_figures() -> None:
     data = Data(x, RNG.integers(0, 10, 100))
     result = tuning.quantize(layers, data, input_shape=INPUT, softmax="answers")
     found = evaluate(result, data)
-    assert found == {"samples": 100, "accuracy": result.accuracy, "agreement": result.agreement}
+    assert found == {"samples": 100, "accuracy": result.accuracy, "agreement": result.agreement, "errors": {}}
 
 
 @pytest.mark.parametrize("scheme", ["q7", "int8"])
@@ -762,3 +763,38 @@ def test_constants_of_keras_normalisation_are_taken_up() -> None:
     *_, (_, out) = result.reference.tensors(x)
     assert np.abs(out - wanted).max() < 1e-4
     assert result.report[-1].snr_db > 50
+
+
+@pytest.mark.parametrize("scheme", ["q7", "q15", "int8", "int16x8"])
+@pytest.mark.parametrize("count", [1, 3])
+def test_numbers_that_the_output_should_be_are_an_error_measure(scheme: str, count: int) -> None:
+    layers = [{"op": "fully_connected", "weights": draw(count, 6), "bias": draw(count)}]
+    x = samples(80, (6,))
+    exact = run_float(layers, x, (6,))[-1]
+    y = exact + RNG.normal(0, 0.1, exact.shape)
+    for wished in (y, 1000 * np.round(np.abs(y))) if count == 1 else (y,):
+        result = tuning.quantize(layers, (x, wished), scheme)
+        assert result.accuracy == {}
+        errors = result.errors["output"]
+        assert errors["float"] == pytest.approx(float(np.sqrt(np.square(exact - wished).mean())), rel=1e-5)
+        assert errors[scheme] == pytest.approx(errors["float"], rel={"q7": 0.5, "int8": 0.2}.get(scheme, 0.05))
+        assert evaluate(result, make_data(x, wished))["errors"] == result.errors
+        assert "error of output (root mean square)" in str(result)
+    with pytest.raises(OptionError, match=f"y: expected {count} numbers a sample, got 2"):
+        tuning.quantize(layers, (x, np.stack([y[:, 0]] * 2, 1)), scheme)
+    softmax = [{"op": "fully_connected", "weights": draw(4, 6)}, {"op": "softmax"}]
+    with pytest.raises(OptionError, match=r"expected class numbers, .* as the network ends in a softmax"):
+        tuning.quantize(softmax, (x, draw(80, 4)), scheme)
+
+
+def test_schemes_are_compared_by_the_variance_that_they_explain(tmp_path: Path) -> None:
+    weights = {"w": draw(6, 2)}
+    x = samples(100, (6,))
+    save(model([node("MatMul", ["x", "w"], ["y"])], weights, ("n", 6)), tmp_path / "net.onnx")
+    np.savez(tmp_path / "data.npz", x=x, y=x @ weights["w"] + 0.1 * draw(100, 2))
+    command = [sys.executable, "-m", "tuning.cli.quantize", "net.onnx", "--calibration", "data.npz", "--scheme", "auto"]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert re.search(r"scheme +R2 +drop", ran.stdout)
+    assert "R2 on 100 samples of data.npz" in ran.stdout
+    assert re.search(r"int8 +99\.\d\d%", ran.stdout)
