@@ -8,11 +8,12 @@ names none) the first two are still counted; the data then hold the network's ow
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from cmsisnn_x.layers import Layer
 
 from ..base.errors import MissingToolError, OptionError
 from .counts import LEAST_SNR_DB, MOST_SATURATED, Counts, TensorCheck
+from .emulated import emulate
 from .result import Check, EmulatedCheck
 
 __all__ = [
@@ -33,7 +35,9 @@ if TYPE_CHECKING:
     from ..model import Model
     from ..plan import Plan
     from ..quantize.data import Data
+    from ..quantize.graph_twin import GraphTwin
     from ..quantize.reference import Reference
+    from ..quantize.twin import Twin
 
 EMULATED_SAMPLES, EMULATED_CYCLES = 500, 100_000_000
 """How much is emulated at most: samples, and cycles of all of them together (always one sample)."""
@@ -81,13 +85,22 @@ def with_firmware(check: Check, model: Model, data: str | PathLike[str] | Data |
 def _job(model: Model, data: str | PathLike[str] | Data | np.ndarray, name: str) -> _Job:
     from ..quantize.data import Data, load_data, make_data
 
+    twin: Any = None
+    if model.arithmetic is not None and model.float_path is not None:
+        from ..quantize.graph_twin import GraphTwin
+        from ..quantize.twin import load_twin
+
+        twin = load_twin(model)
+        if isinstance(twin, GraphTwin):
+            name = Path(data).name if isinstance(data, str | os.PathLike) else getattr(data, "name", name)
+            return _GraphJob(model, twin, data, name)
     if isinstance(data, np.ndarray):
         data = make_data(data, None, name)
     elif not isinstance(data, Data):
         name, data = Path(data).name, load_data(data)
     if model.arithmetic is None and model.wiring is not None:
         raise OptionError(f"--check: of q7 and q15 expected layers in sequence, got a tree: {model.path}")
-    return (_Job if model.arithmetic is None else _AffineJob)(model, data, name)
+    return _Job(model, data, name) if model.arithmetic is None else _AffineJob(model, twin, data, name)
 
 
 class _Job:
@@ -131,31 +144,27 @@ class _Job:
         """`found` with the firmware of `plan`, or with the reason why it could not be emulated."""
         count = max(1, min(len(self.inputs), EMULATED_SAMPLES, EMULATED_CYCLES // max(plan.totals["cycles"], 1)))
         integers = self.integers(count)
+        labels = None if self.labels is None else self.labels[:count]
         try:
-            emulated = _emulate(plan, self.network, integers, None if self.labels is None else self.labels[:count])
+            emulated = emulate(plan, self.network, integers, labels)
         except MissingToolError as problem:
             return replace(found, not_emulated=str(problem))
         return replace(found, emulated=emulated)
 
 
-    def integers(self, count: int) -> np.ndarray:
+    def integers(self, count: int) -> list[np.ndarray]:
         """The first inputs, as the firmware takes them."""
-        return _quantised(self.reference, self.inputs[:count], self.model.layers[0])
+        return [_quantised(self.reference, self.inputs[:count], self.model.layers[0])]
 
 
 class _AffineJob(_Job):
     """A model with zero points: its graph is any, and its input's scale is known without a float network."""
 
-    def __init__(self, model: Model, data: Data, name: str) -> None:
+    def __init__(self, model: Model, twin: Twin | None, data: Data, name: str) -> None:
         from ..quantize.reference import channels_last
         from .affine import AffineCounts
 
         self.model, self.name = model, name
-        twin = None
-        if model.float_path is not None:
-            from ..quantize.twin import load_twin
-
-            twin = load_twin(model)
         self.counts = AffineCounts(model, twin)
         if twin is None:
             self.inputs = channels_last(data.x, _image(model.inputs[0].shape), "NHWC", name)
@@ -183,10 +192,59 @@ class _AffineJob(_Job):
             fixed_accuracy=fixed / count if self.labels is not None else None,
         )
 
-    def integers(self, count: int) -> np.ndarray:
+    def integers(self, count: int) -> list[np.ndarray]:
         from .affine import INPUT, scale_of
 
-        return scale_of(self.counts.tensors[INPUT]).quantize(self.inputs[:count])
+        return [scale_of(self.counts.tensors[INPUT]).quantize(self.inputs[:count])]
+
+
+class _GraphJob(_Job):
+    """A graph with its float graph: any number of inputs and outputs."""
+
+    def __init__(self, model: Model, twin: GraphTwin, data: Any, name: str) -> None:
+        from .graph import GraphCounts, samples_of
+
+        self.model, self.name = model, name
+        self.counts = GraphCounts(model, twin)
+        self.samples = samples_of(twin, data, name)
+        self.inputs = next(iter(self.samples.inputs.values()))
+        self.first = twin.graph.network.outputs[0]
+        target = self.samples.targets.get(self.first)
+        self.labels = target if target is not None and target.dtype.kind == "i" else None
+        self.numbers_wanted = target if self.labels is None else None
+        self.network = model.network()
+
+    def numbers(self) -> Check:
+        count, fixed, floats = len(self.samples), [], []
+        for start, stop in _batches(self.counts.network.layers, count):
+            made, outputs = self.counts.batch(self.samples.part(slice(start, stop)))
+            fixed.append(made[self.first])
+            floats.append(outputs[self.first])
+        both = [self._judged(np.concatenate(parts)) for parts in (floats, fixed)]
+        return Check(
+            data=self.name,
+            samples=count,
+            dtype=self.model.dtype,
+            has_reference=True,
+            tensors=self.counts.result(),
+            float_accuracy=both[0] if self.labels is not None else None,
+            fixed_accuracy=both[1] if self.labels is not None else None,
+            float_error=both[0] if self.numbers_wanted is not None else None,
+            fixed_error=both[1] if self.numbers_wanted is not None else None,
+        )
+
+    def _judged(self, outputs: np.ndarray) -> float | None:
+        from ..quantize.graph_observe import answers
+
+        if self.labels is not None:
+            return float((answers(self.counts.float_graph.graph, self.first, outputs) == self.labels).mean())
+        if self.numbers_wanted is None:
+            return None
+        wanted = self.numbers_wanted
+        return float(np.sqrt(np.square(outputs.reshape(wanted.shape) - wanted, dtype=np.float64).mean()))
+
+    def integers(self, count: int) -> list[np.ndarray]:
+        return self.counts.arranged(self.samples.part(slice(0, count)))
 
 
 def _image(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -265,25 +323,3 @@ def _float_outputs(reference: Reference | None, x: np.ndarray) -> Mapping[str, n
 
     steps = forward.run(reference.layers, reference.arrays, x, reference.softmax_base)
     return {layer.name: output for layer, output in steps}
-
-
-def _emulate(plan: Plan, network: Network, x: np.ndarray, labels: np.ndarray | None) -> EmulatedCheck:
-    """Emit, compile and run the firmware on `x`, each output held against the Python kernels'."""
-    from ..emulate import Emulator, find_toolchain
-    from ..measure.firmware import written
-    from ..measure.folder import compile_folder
-
-    with written(plan) as firmware:
-        machine = Emulator(compile_folder(firmware, find_toolchain()), plan.target.core)
-    wanted = network.run(x)
-    got = np.empty_like(wanted)
-    for sample, source in enumerate(x):
-        machine.free_buffers()
-        buffers = machine.buffer(source, writable=False), machine.buffer((~wanted[sample]).tobytes())
-        machine.call(f"{plan.model}_run", buffers)
-        got[sample] = np.frombuffer(machine.read(buffers[1]), got.dtype).reshape(got.shape[1:])
-    equal = sum(bool(np.array_equal(a, b)) for a, b in zip(got, wanted, strict=True))
-    accuracies: list[float | None] = [None, None]
-    if labels is not None:
-        accuracies = [float((_answers(outputs) == labels).mean()) for outputs in (got, wanted)]
-    return EmulatedCheck(len(x), equal, *accuracies)

@@ -46,23 +46,29 @@ class AffineCounts:
     """
 
     def __init__(self, model: Model, twin: Twin | None) -> None:
+        if len(model.inputs) != 1 or len(model.outputs) != 1 or model.graph.states:
+            raise OptionError("--check: expected a network of one input and one output, without states")
+        self.prepare(model, twin)
+        self.start({INPUT: self.graph.tensors[self.graph.inputs[0]]})
+        self.layers: Mapping[str, Layer] = {layer.name: layer for layer in twin.layers} if twin else {}
+        self._require_twin(model)
+
+    def prepare(self, model: Model, twin: Twin | None = None) -> None:
+        """The graph as the file has it: rewritten, it has other tensors."""
         from ..importers.tflite_file import parse
         from ..importers.tflite_walk import import_operators
 
-        if len(model.inputs) != 1 or len(model.outputs) != 1 or model.graph.states:
-            raise OptionError("--check: expected a network of one input and one output, without states")
         assert model.source is not None
         assert model.arithmetic is not None
-        # Rewritten, it has other tensors.
+        self.twin = twin
         self.graph = import_operators(parse(model.source, model.path), model.arithmetic).graph
-        self.network, self.twin = Network(self.graph), twin
+        self.network = Network(self.graph)
         self.nodes = {node.name: node for node in self.graph.nodes}
-        names = [INPUT, *self.nodes]
-        self.tensors = {
-            name: self.graph.tensors[self.nodes[name].outputs[0] if name else self.graph.inputs[0]] for name in names
-        }
-        self.layers: Mapping[str, Layer] = {layer.name: layer for layer in twin.layers} if twin else {}
-        self._require_twin(model)
+
+    def start(self, inputs: Mapping[str, Tensor]) -> None:
+        """Nothing is counted yet, of the inputs and every node."""
+        self.tensors = {**inputs, **{name: self.graph.tensors[node.outputs[0]] for name, node in self.nodes.items()}}
+        names = list(self.tensors)
         self.histograms = {name: np.zeros(1 << tensor.type.bits, np.int64) for name, tensor in self.tensors.items()}
         self.saturated = dict.fromkeys(names, 0)
         self.overflows = dict.fromkeys(names, 0)
@@ -86,7 +92,7 @@ class AffineCounts:
         """One batch of floats, channels last, through both networks; the last outputs of both."""
         first = scale_of(self.tensors[INPUT])
         integers = first.quantize(x)
-        self._count(INPUT, integers)
+        self.count(INPUT, integers)
         self.saturated[INPUT] += int(first.beyond(x).sum())
         self.noise[INPUT].add(x, first.dequantize(integers))
         wanted = {layer.name: out for layer, out in self.twin.tensors(x)} if self.twin else {}
@@ -94,8 +100,8 @@ class AffineCounts:
         for name, found in self.network.trace(integers).items():
             node = self.nodes[name]
             flat = found.reshape(len(x), -1)
-            self._count(name, flat)
-            self._sums(node, values)
+            self.count(name, flat)
+            self.sums(node, values)
             if name in wanted:
                 scale = scale_of(self.tensors[name])
                 got = scale.dequantize(flat)
@@ -105,12 +111,12 @@ class AffineCounts:
         output = scale_of(self.graph.tensors[self.graph.outputs[0]]).dequantize(values[self.graph.outputs[0]])
         return output, wanted[self.twin.layers[-1].name] if self.twin else None
 
-    def _count(self, name: str, integers: np.ndarray) -> None:
+    def count(self, name: str, integers: np.ndarray) -> None:
         lowest = int(np.iinfo(integers.dtype).min)
         size = len(self.histograms[name])
         self.histograms[name] += np.bincount(integers.ravel().astype(np.int64) - lowest, minlength=size)
 
-    def _sums(self, node: Node, values: Mapping[str, np.ndarray]) -> None:
+    def sums(self, node: Node, values: Mapping[str, np.ndarray]) -> None:
         """Accumulators of a layer with weights, and what of their outputs the range cuts off."""
         if not is_summed(node.layer):
             return
@@ -125,15 +131,17 @@ class AffineCounts:
         free = sums * factors + scheme.output_zero_point
         info = np.iinfo(self.tensors[node.name].type.dtype)
         # An end of the range that is 0, or that of the float activation, cuts nothing off that should be there.
-        if scheme.low == info.min and scheme.output_zero_point != info.min:
+        is_low_end, is_high_end = self.ends(node.name)
+        if scheme.low == info.min and scheme.output_zero_point != info.min and not is_low_end:
             self.saturated[node.name] += int((free < info.min - 0.5).sum())
-        if scheme.high == info.max and not self._ends(node.name):
+        if scheme.high == info.max and not is_high_end:
             self.saturated[node.name] += int((free > info.max + 0.5).sum())
 
-    def _ends(self, name: str) -> bool:
+    def ends(self, name: str) -> tuple[bool, bool]:
+        """Whether the ends of the range are those of the float activation."""
         clip = None if self.twin is None else self.twin.arrays.get(f"{name}/clip")
         scale = scale_of(self.tensors[name])
-        return clip is not None and float(clip) <= scale.high + scale.scale / 2
+        return False, clip is not None and float(clip) <= scale.high + scale.scale / 2
 
     def _alone(self, node: Node, values: Mapping[str, np.ndarray]) -> np.ndarray:
         """The float layer, fed with what the integer layer was fed: padding and reshapes before it included."""
@@ -154,17 +162,22 @@ class AffineCounts:
     def result(self) -> tuple[TensorCheck, ...]:
         """The input, then what the float network has too, or every node where there is none."""
         shown = self.layers or self.nodes
-        return replace(self._tensor(INPUT), name="input"), *(self._tensor(name) for name in shown if name in self.nodes)
+        return replace(self.tensor(INPUT), name="input"), *(self.tensor(name) for name in shown if name in self.nodes)
 
-    def _tensor(self, name: str) -> TensorCheck:
+    @property
+    def is_compared(self) -> bool:
+        """Whether there is a float network."""
+        return self.twin is not None
+
+    def tensor(self, name: str) -> TensorCheck:
         node, tensor = self.nodes.get(name), self.tensors[name]
         histogram, lowest = self.histograms[name], int(np.iinfo(tensor.type.dtype).min)
         present = np.flatnonzero(histogram) + lowest
         headroom = sure = None
         if node is not None and is_summed(node.layer) and tensor.type.bits == 8:
             headroom, sure = spare(self.peaks[name]), spare(reach(node.layer))
-        compared = self.twin is not None if node is not None else True
         noise, own = self.noise[name], self.own[name]
+        compared = self.is_compared if node is not None else True
         return TensorCheck(
             name=name,
             op="input" if node is None else node.op,

@@ -65,6 +65,8 @@ class TensorCheck:
         Fraction bits of the layer's weights and bias, where a float network tells.
     scale, zero_point : float and int, or None
         What the integers stand for, where there are zero points.
+    ends : tuple of str, or None
+        Of a graph, the last tensors that this one has a part in; None where each tensor has a part in all later ones.
     """
 
     name: str
@@ -86,6 +88,7 @@ class TensorCheck:
     bias_fraction: int | None = None
     scale: float | None = None
     zero_point: int | None = None
+    ends: tuple[str, ...] | None = None
 
     @property
     def largest(self) -> int:

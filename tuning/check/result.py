@@ -47,6 +47,8 @@ class Check:
     emulated : EmulatedCheck or None
         The same of the firmware, where it was emulated; else `not_emulated` says why not.
     not_emulated : str or None
+    float_error, fixed_error : float or None
+        Root mean square errors, where the data say what numbers the first output should be.
     """
 
     data: str
@@ -58,6 +60,8 @@ class Check:
     fixed_accuracy: float | None = None
     emulated: EmulatedCheck | None = None
     not_emulated: str | None = None
+    float_error: float | None = None
+    fixed_error: float | None = None
 
     @property
     def harmless(self) -> tuple[TensorCheck, ...]:
@@ -66,6 +70,7 @@ class Check:
         A later tensor has the noise of all before it: where it has little, theirs was lost on the way, as that of
         saturated values in front of a sigmoid is.
         """
+        named = {one.name: one for one in self.tensors}
         clean = [at for at, one in enumerate(self.tensors) if one.max_error is not None and not one.problem]
         last = max(clean, default=0)
         pairs = zip(self.tensors, (*self.tensors[1:], None), strict=True)
@@ -73,7 +78,8 @@ class Check:
             tensor
             for at, (tensor, after) in enumerate(pairs)
             if tensor.problem and not tensor.overflows
-            and (at < last if tensor.max_error is not None else after is not None and after.is_flat_beyond(tensor))
+            and (all(not named[end].problem for end in tensor.ends) if tensor.ends is not None
+                 else at < last if tensor.max_error is not None else after is not None and after.is_flat_beyond(tensor))
         )  # fmt: skip
 
     @property
@@ -96,7 +102,13 @@ class Check:
         """The check as plan.json has it."""
         broken = self.first_break
         content = asdict(self)
-        content["tensors"] = [{**asdict(tensor), "quartiles": list(tensor.quartiles)} for tensor in self.tensors]
+        content["tensors"] = [
+            {
+                **asdict(tensor), "quartiles": list(tensor.quartiles),
+                "ends": None if tensor.ends is None else list(tensor.ends),
+            }
+            for tensor in self.tensors
+        ]  # fmt: skip
         return {**content, "first_break": broken and {"name": broken.name, "problem": broken.problem}}
 
     def _repr_html_(self) -> str:
@@ -163,6 +175,9 @@ def check_words(check: Check) -> list[str]:
                 f"Accuracy of the emulated firmware on the first {emulated.samples}: {100 * emulated.accuracy:.2f} % "
                 f"({check.dtype} in Python on the same: {100 * emulated.python_accuracy:.2f} %)"
             )
+    if check.float_error is not None and check.fixed_error is not None:
+        both = f"float {check.float_error:.4g}, {check.dtype} {check.fixed_error:.4g}"
+        said.append(f"Error (root mean square) on {check.samples:,} samples: {both}")
     if emulated is not None:
         said.append(
             f"Emulated firmware equals the Python kernels bit for bit on {emulated.equal} of {emulated.samples} samples"

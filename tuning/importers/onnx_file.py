@@ -176,8 +176,13 @@ def from_bytes(content: bytes, name: str) -> OnnxNetwork:
     """The same of the bytes of a file that this program wrote; `name` is what messages call it."""
     require_onnx()
     import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
-    return _Reader(onnx.load_model_from_string(content), name).network()
+    try:
+        proto = onnx.load_model_from_string(content)
+    except (DecodeError, ValueError) as problem:
+        raise ModelError(f"{name}: expected an ONNX network, got bytes that cannot be decoded: {problem}") from None
+    return _Reader(proto, name).network()
 
 
 def require_onnx() -> None:
@@ -220,7 +225,7 @@ def _refuse_others(path: Path) -> None:
 
 def _load(path: Path) -> Any:
     import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from google.protobuf.message import DecodeError
 
     if not path.is_file():
         raise ModelError(f"{path}: expected an ONNX file, got something that is no regular file")

@@ -17,7 +17,6 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from cmsisnn_x._arguments import same_padding
 
-from ..base.errors import ModelError
 from ..importers.onnx_file import Node
 from ..importers.onnx_q_moves import _source
 
@@ -76,15 +75,6 @@ class Evaluator:
             model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)])
             self._compiled[id(node)] = ReferenceEvaluator(model)
         return self._compiled[id(node)]
-
-
-def evaluated(node: Node, evaluator: Evaluator, values: Mapping[str, np.ndarray], file: str) -> Arrays:
-    """`Evaluator.apply`, where impossible operands are the file's fault."""
-    try:
-        with np.errstate(all="ignore"):
-            return evaluator.apply(node, values)
-    except Exception as problem:  # the reference evaluator raises whatever NumPy does on impossible operands
-        raise ModelError(f"{file}: {node}: it cannot be evaluated: {problem}") from None
 
 
 # ---------------------------------------------------------------- windows

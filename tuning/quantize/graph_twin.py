@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..base.errors import ModelError
 from ..importers.onnx_file import Node, OnnxNetwork, from_bytes
 from ..importers.onnx_q_layout import Layout
 from .graph_float import FloatGraph
@@ -28,6 +29,11 @@ class Tensor:
     layer: str
     axes: tuple[tuple[int, ...], ...]
     order: tuple[int, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of a sample, as ONNX has it."""
+        return tuple(map(prod, self.axes[1:]))
 
     def stored(self, values: np.ndarray) -> np.ndarray:
         """ONNX's elements ``(n, ...)`` as the integers lie, flat."""
@@ -128,7 +134,10 @@ def twin_of(content: Mapping[str, np.ndarray], name: str) -> GraphTwin:
     )
     graph = FloatGraph(name, network, {}, ())
     zeros = {item.name: np.zeros(item.shape, np.float32) for item in network.inputs}
-    shapes = {key: value.shape for key, value in graph.evaluator.run(zeros).items()}
+    try:
+        shapes = {key: value.shape for key, value in graph.evaluator.run(zeros).items()}
+    except Exception as problem:  # the reference evaluator raises whatever NumPy does on impossible operands
+        raise ModelError(f"expected a float network that can be evaluated: {problem}") from None
     for tensor in tensors:
         sizes = [size for axis in tensor.axes for size in axis]
         if prod(shapes[tensor.name]) != prod(sizes) or sorted(tensor.order) != list(range(len(sizes))):

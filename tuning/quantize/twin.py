@@ -18,6 +18,7 @@ from cmsisnn_x.layers import Layer
 from ..base.errors import ModelError
 from ..importers.float_network import FloatNetwork, from_layers
 from . import forward
+from .graph_twin import KEY, GraphTwin, twin_of
 from .reference import LAYOUTS, channels_last
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Twin:
         }
 
 
-def load_twin(model: Model) -> Twin:
+def load_twin(model: Model) -> Twin | GraphTwin:
     """Read the float file that a model with zero points names.
 
     Raises
@@ -82,12 +83,15 @@ def load_twin(model: Model) -> Twin:
     path = model.float_path
     try:
         with np.load(path, allow_pickle=False) as stored:
-            return _twin({name: stored[name] for name in stored.files}, path)
+            content = {name: stored[name] for name in stored.files}
+            if KEY in content:
+                return twin_of(content, path.name)
+            return _twin(content, path)
     except FileNotFoundError:
         raise ModelError(f"{path}: no such file; it is named by 'float' in {model.path}") from None
     except ModelError as problem:
         raise ModelError(f"{path}: {problem}") from None
-    except (OSError, ValueError, KeyError, EOFError, AttributeError, TypeError, RecursionError, zipfile.BadZipFile,
+    except (OSError, ValueError, LookupError, EOFError, AttributeError, TypeError, RecursionError, zipfile.BadZipFile,
             zlib.error) as problem:  # fmt: skip
         raise ModelError(
             f"{path}: expected the npz file of cmsisnn-quantize, got one that cannot be read: {problem}"

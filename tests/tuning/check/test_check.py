@@ -341,7 +341,7 @@ def test_without_an_emulator_the_rest_is_checked(tmp_path: Path, rng: np.random.
     def missing(*_: object) -> None:
         raise MissingToolError("no compiler here")
 
-    monkeypatch.setattr(check_module, "_emulate", missing)
+    monkeypatch.setattr(check_module, "emulate", missing)
     model = tuning.load_model(two_dense(tmp_path, rng))
     found = check_model(model, rng.uniform(-1, 1, (5, 4)), tuning.tune(model, tuning.load_target("cortex-m4")))
     assert found.emulated is None
