@@ -21,7 +21,8 @@ from cmsisnn_x import Network
 from cmsisnn_x.layers import Layer
 
 from ..base.errors import MissingToolError, OptionError
-from .counts import LEAST_SNR_DB, MOST_SATURATED, Counts, TensorCheck
+from ..quantize.data import settled
+from .counts import LEAST_SNR_DB, MOST_SATURATED, Counts, Errors, TensorCheck
 from .emulated import emulate
 from .result import Check, EmulatedCheck
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from ..model import Model
     from ..plan import Plan
     from ..quantize.data import Data
+    from ..quantize.graph_data import Samples
     from ..quantize.graph_twin import GraphTwin
     from ..quantize.reference import Reference
     from ..quantize.twin import Twin
@@ -77,12 +79,14 @@ def check_model(
     return found if plan is None else job.firmware(found, plan)
 
 
-def with_firmware(check: Check, model: Model, data: str | PathLike[str] | Data | np.ndarray, plan: Plan) -> Check:
+def with_firmware(
+    check: Check, model: Model, data: str | PathLike[str] | Data | Samples | np.ndarray, plan: Plan
+) -> Check:
     """`check`, made by `check_model` of the same model and data, and the emulated firmware of `plan` with it."""
     return _job(model, data, check.data).firmware(check, plan)
 
 
-def _job(model: Model, data: str | PathLike[str] | Data | np.ndarray, name: str) -> _Job:
+def _job(model: Model, data: str | PathLike[str] | Data | Samples | np.ndarray, name: str) -> _Job:
     from ..quantize.data import Data, load_data, make_data
 
     twin: Any = None
@@ -96,8 +100,9 @@ def _job(model: Model, data: str | PathLike[str] | Data | np.ndarray, name: str)
             return _GraphJob(model, twin, data, name)
     if isinstance(data, np.ndarray):
         data = make_data(data, None, name)
-    elif not isinstance(data, Data):
+    elif isinstance(data, str | os.PathLike):
         name, data = Path(data).name, load_data(data)
+    assert isinstance(data, Data)
     if model.arithmetic is None and model.wiring is not None:
         raise OptionError(f"--check: of q7 and q15 expected layers in sequence, got a tree: {model.path}")
     return _Job(model, data, name) if model.arithmetic is None else _AffineJob(model, twin, data, name)
@@ -117,7 +122,8 @@ class _Job:
         else:
             self.inputs = _integer_inputs(model, data.x, name)
         last = model.layers[-1]
-        self.labels = data.y if max(last.output_image[:2]) == 1 else None
+        y, self.targets = settled(data, prod(last.output_shape), last.op, name)
+        self.labels = y if max(last.output_image[:2]) == 1 else None
         self.labels = _labels(self.labels, prod(last.output_shape), name)
         self.network = Network(model.layers)
 
@@ -125,8 +131,11 @@ class _Job:
         """Both networks on all samples."""
         gathered = Counts(self.model.layers, self.reference)
         count, fixed, floats = len(self.inputs), 0, 0
+        errors = Errors(self.targets if self.reference is not None else None)
         for start, stop in _batches(self.model.layers, count):
             integers, outputs = _run(self.network, self.reference, self.inputs[start:stop], gathered)
+            if self.reference is not None:
+                errors.add(outputs, self.reference.dequantize(self.model.layers[-1].name, integers), start, stop)
             if self.labels is not None:
                 fixed += int((_answers(integers) == self.labels[start:stop]).sum())
                 floats += 0 if outputs is None else int((_answers(outputs) == self.labels[start:stop]).sum())
@@ -138,6 +147,8 @@ class _Job:
             tensors=gathered.result(),
             float_accuracy=floats / count if self.reference is not None and self.labels is not None else None,
             fixed_accuracy=fixed / count if self.labels is not None else None,
+            float_error=errors.of_float,
+            fixed_error=errors.of_fixed,
         )
 
     def firmware(self, found: Check, plan: Plan) -> Check:
@@ -171,13 +182,17 @@ class _AffineJob(_Job):
         else:
             self.inputs = twin.channels_last(data.x, name)
         classes = prod(model.outputs[0].shape)
-        self.labels = _labels(data.y if model.outputs[0].shape[-1] == classes else None, classes, name)
+        last = "" if twin is None else twin.layers[-1].op
+        y, self.targets = settled(data, classes, last, name)
+        self.labels = _labels(y if model.outputs[0].shape[-1] == classes else None, classes, name)
         self.network = model.network()
 
     def numbers(self) -> Check:
         count, fixed, floats = len(self.inputs), 0, 0
+        errors = Errors(self.targets)
         for start, stop in _batches(self.counts.network.layers, count):
             made, outputs = self.counts.run(self.inputs[start:stop])
+            errors.add(outputs, made, start, stop)
             if self.labels is not None:
                 fixed += int((_answers(made) == self.labels[start:stop]).sum())
                 floats += 0 if outputs is None else int((_answers(outputs) == self.labels[start:stop]).sum())
@@ -190,6 +205,8 @@ class _AffineJob(_Job):
             tensors=self.counts.result(),
             float_accuracy=floats / count if has_reference and self.labels is not None else None,
             fixed_accuracy=fixed / count if self.labels is not None else None,
+            float_error=errors.of_float,
+            fixed_error=errors.of_fixed,
         )
 
     def integers(self, count: int) -> list[np.ndarray]:

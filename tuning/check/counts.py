@@ -152,6 +152,35 @@ class Noise:
         return 10 * log10(self.signal / self.noise) if self.signal else -99.0
 
 
+class Errors:
+    """Root mean square errors of both networks, where `targets` say what their outputs should be."""
+
+    def __init__(self, targets: np.ndarray | None) -> None:
+        self.targets = targets
+        self.sums: list[float | None] = [None, None]
+
+    def add(self, in_float: np.ndarray | None, fixed: np.ndarray, start: int, stop: int) -> None:
+        if self.targets is None:
+            return
+        wanted = self.targets[start:stop]
+        for at, values in enumerate((in_float, fixed)):
+            if values is not None:
+                own = np.square(values.reshape(wanted.shape) - wanted, dtype=np.float64).sum()
+                self.sums[at] = (self.sums[at] or 0.0) + float(own)
+
+    def root(self, at: int) -> float | None:
+        total = self.sums[at]
+        return None if total is None or self.targets is None else (total / self.targets.size) ** 0.5
+
+    @property
+    def of_float(self) -> float | None:
+        return self.root(0)
+
+    @property
+    def of_fixed(self) -> float | None:
+        return self.root(1)
+
+
 class Counts:
     """Everything that is counted, batch after batch."""
 

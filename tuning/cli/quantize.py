@@ -139,6 +139,13 @@ def quantize_command(
             show_default=False,
         ),
     ] = None,
+    firmware: Annotated[
+        bool,
+        typer.Option(
+            "--firmware", help="Of --scheme auto: also the accuracy of each scheme's emulated firmware; takes the "
+            "extra firmware.",
+        ),
+    ] = False,
     target: Annotated[
         str | None,
         typer.Option(metavar="NAME|FILE.yaml", help="Of --scheme auto: core or board. Default: cortex-m7.",
@@ -208,6 +215,11 @@ def quantize_command(
         for option, value in (("--max-drop", max_drop), ("--target", target)):
             if value is not None:
                 raise OptionError(f"{option}: expected nothing with {wanted}, got {value}; it is one of --scheme auto")
+        if firmware:
+            raise OptionError(
+                f"--firmware: expected nothing with {wanted}; cmsisnn-tune {output} --check DATA.npz gives the "
+                "accuracy of its firmware"
+            )
 
     from ..importers.onnx_prepare import Given
     from ..quantize import quantize_model
@@ -223,7 +235,8 @@ def quantize_command(
         if wanted is Scheme.AUTO:
             from .quantize_schemes import NoSchemeError, Search
 
-            search = Search(data, next(iter(held_out.values()), data), target, 0.5 if max_drop is None else max_drop)
+            judged, drop = next(iter(held_out.values()), data), 0.5 if max_drop is None else max_drop
+            search = Search(data, judged, target, drop, emulates=firmware)
             try:
                 result = search.run(source.network, [one.value for one in schemes], options, progress)
             except NoSchemeError:

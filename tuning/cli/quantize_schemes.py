@@ -4,14 +4,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from ..base.console import console, make_table
-from ..base.errors import OptionError, TuningError
+from ..base.errors import MissingToolError, OptionError, TuningError
+from ..check import Check, EmulatedCheck, with_firmware
 from ..importers.float_network import FloatNetwork
+from ..load import load_model
+from ..plan import Plan
 from ..quantize import AffineQuantized, FloatGraph, GraphQuantized, Quantized, evaluate, quantize_model
 from ..quantize.observe import Progress
 from ..quantize.source import Data
@@ -46,6 +51,10 @@ class Trial:
         What that is below the float network's, in percent of the samples.
     cycles, flash_bytes, sram_bytes : int
         Of the plan, estimated.
+    whole : float
+        `share` of the float network.
+    firmware : EmulatedCheck or None
+        What the firmware gives on the first samples, where it was emulated.
     """
 
     scheme: str
@@ -56,12 +65,15 @@ class Trial:
     flash_bytes: int = 0
     sram_bytes: int = 0
     problem: str = ""
+    whole: float = 1.0
+    firmware: EmulatedCheck | None = None
 
     def to_dict(self) -> dict[str, Any]:
         if self.result is None:
             return {"scheme": self.scheme, "problem": self.problem}
         names = ("scheme", "share", "drop", "cycles", "flash_bytes", "sram_bytes")
-        return {name: getattr(self, name) for name in names}
+        told = {name: getattr(self, name) for name in names}
+        return told | ({} if self.firmware is None else {"firmware": asdict(self.firmware)})
 
 
 class Search:
@@ -75,10 +87,14 @@ class Search:
         Of the estimated cycles; by default a Cortex-M7.
     most : float
         Percent of the samples that a scheme may lose.
+    emulates : bool
+        Whether the firmware is emulated too, on the samples that networks are judged by.
     """
 
-    def __init__(self, calibration: Data, judged: Data, target: str | None, most: float) -> None:
-        self.calibration, self.judged, self.most = calibration, judged, most
+    def __init__(
+        self, calibration: Data, judged: Data, target: str | None, most: float, *, emulates: bool = False
+    ) -> None:
+        self.calibration, self.judged, self.most, self.emulates = calibration, judged, most, emulates
         self.target = load_target(target or DEFAULT_TARGET)
         self.found: list[Trial] = []
         self.taken: Trial | None = None
@@ -134,10 +150,21 @@ class Search:
         if share is None:
             raise OptionError("--scheme auto: nothing to judge by: expected y beside x, or a softmax")
         say("plan")
-        totals = tune(result.model, self.target).totals
-        return Trial(
-            scheme, result, share, 100 * (whole - share), totals["cycles"], totals["flash_bytes"], totals["sram_bytes"]
-        )  # fmt: skip
+        plan = tune(result.model, self.target)
+        cycles, flash, sram = (plan.totals[name] for name in ("cycles", "flash_bytes", "sram_bytes"))
+        firmware = self.in_firmware(result, plan, say) if self.emulates else None
+        return Trial(scheme, result, share, 100 * (whole - share), cycles, flash, sram, "", whole, firmware)
+
+    def in_firmware(self, result: Result, plan: Plan, say: Progress) -> EmulatedCheck:
+        """What the emitted firmware gives, of the model file that would be written."""
+        say("firmware")
+        with TemporaryDirectory() as folder:
+            model = load_model(result.save(Path(folder) / "network.yaml"))
+            nothing = Check(self.judged.name, 0, model.dtype, True, ())
+            found = with_firmware(nothing, model, self.judged, plan)
+        if found.emulated is None:
+            raise MissingToolError(f"--firmware: {found.not_emulated}")
+        return found.emulated
 
     def to_list(self) -> list[dict[str, Any]]:
         return [trial.to_dict() | {"taken": trial is self.taken} for trial in self.found]
@@ -146,16 +173,23 @@ class Search:
         """The table, the scheme that was taken marked."""
         out = console(no_color)
         share = self.measure or ("accuracy" if self.judged.y is not None else "agreement")
-        numbers = (share, "drop", "cycles", "flash", "SRAM")
+        numbers = (share, *(["firmware"] if self.emulates else []), "drop", "cycles", "flash", "SRAM")
         table = make_table("scheme", *numbers, "", right=numbers)
+        if done := [trial for trial in self.found if trial.result is not None]:
+            table.add_row("float", f"{done[0].whole:.2%}", *["-"] * (len(numbers) - 1), "")
         for trial in self.found:
             if trial.result is None:
-                table.add_row(trial.scheme, "-", "-", "-", "-", "-", "refused")
+                table.add_row(trial.scheme, *["-"] * len(numbers), "refused")
                 continue
+            right = trial.firmware and trial.firmware.accuracy
+            emulated = ["-" if right is None else f"{right:.2%}"] if self.emulates else []
             sizes = (f"{trial.cycles:,}", f"{trial.flash_bytes:,}", f"{trial.sram_bytes:,}")
             word = "taken" if trial is self.taken else "" if self.keeps(trial) else "drops too much"
-            table.add_row(trial.scheme, f"{trial.share:.2%}", f"{trial.drop:.2f}", *sizes, word)
+            table.add_row(trial.scheme, f"{trial.share:.2%}", *emulated, f"{trial.drop:.2f}", *sizes, word)
         out.print(table)
+        if counts := [trial.firmware.samples for trial in done if trial.firmware is not None]:
+            least = min(counts)
+            out.print(f"Firmware: emulated on the first {least:,} samples{' or more' if max(counts) > least else ''}.")
         for trial in self.found:
             if trial.result is None:
                 out.print(f"- {trial.scheme} is refused: {trial.problem}")

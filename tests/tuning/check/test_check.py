@@ -318,6 +318,20 @@ def test_accuracies(tmp_path: Path, rng: np.random.Generator) -> None:
         check_model(model, tmp_path / "data.npz")
 
 
+@pytest.mark.parametrize("scheme", ["q7", "int8"])
+def test_errors_of_numbers(tmp_path: Path, rng: np.random.Generator, scheme: str) -> None:
+    layers = [{"op": "fully_connected", "weights": rng.normal(0, 1, (2, 4))}]
+    x = rng.normal(0, 1, (50, 4)).astype(np.float32)
+    y = x @ layers[0]["weights"].T + rng.normal(0, 0.3, (50, 2))
+    result = tuning.quantize(layers, (x, y), scheme, name="net")
+    model = tuning.load_model(result.save(tmp_path / "net.yaml"))
+    np.savez(tmp_path / "data.npz", x=x, y=y)
+    found = check_model(model, tmp_path / "data.npz")
+    assert found.float_error == pytest.approx(result.errors["output"]["float"])
+    assert found.fixed_error == pytest.approx(result.errors["output"][scheme])
+    assert (found.float_accuracy, found.fixed_accuracy) == (None, None)
+
+
 @pytest.mark.emulated
 def test_emulated_firmware_is_held_against_the_kernels(tmp_path: Path, rng: np.random.Generator, monkeypatch) -> None:
     monkeypatch.setattr(check_module, "EMULATED_SAMPLES", 100)

@@ -506,6 +506,23 @@ def test_the_cheapest_scheme_that_keeps_the_accuracy_is_taken(files: Path) -> No
     assert loaded.inputs[0].dtype == {"int8": np.int8, "int16x8": np.int16}[content["scheme"]]
 
 
+@pytest.mark.emulated
+def test_accuracy_in_float_of_every_scheme_and_of_its_firmware_is_one_table(files: Path) -> None:
+    ran = quantize(files, "--scheme", "auto", "--max-drop", "100", "--target", "cortex-m4", "--firmware", "--json")
+    assert ran.returncode == 0, ran.stderr
+    for row in json.loads(ran.stdout)["schemes"]:
+        found = row["firmware"]
+        assert (found["samples"], found["equal"]) == (60, 60), row
+        assert found["accuracy"] == found["python_accuracy"] == row["share"]
+    ran = quantize(files, "--scheme", "auto", "--max-drop", "100", "--firmware", "-o", "a.tflite")
+    assert re.search(r"scheme +accuracy +firmware +drop", ran.stdout)
+    assert re.search(r"float +\d+\.\d\d% +- +-", ran.stdout)
+    assert re.search(r"int8 +(\d+\.\d\d%) +\1", ran.stdout)
+    assert "Firmware: emulated on the first 60 samples." in ran.stdout
+    said = quantize(files, "--firmware").stderr
+    assert "--firmware: expected nothing with int8; cmsisnn-tune my_net.yaml --check" in said
+
+
 def test_no_scheme_within_the_drop_is_an_answer(files: Path) -> None:
     """Labels that only the float network meets, by chance as it were."""
     network = load_onnx(files / "my-net.onnx")
