@@ -11,6 +11,7 @@ import subprocess
 import sys
 from dataclasses import fields, replace
 from itertools import pairwise
+from math import prod
 from pathlib import Path
 
 import jsonschema
@@ -282,3 +283,24 @@ def test_numbers_coarser_than_one_have_negative_fractions() -> None:
     plan = tuning.tune(result.model, tuning.load_target("cortex-m4"))
     assert result.reference.input_fraction == -3
     assert any(" *          value = element * 2^3 (Q10.-3)\n" in text for text in render(plan).values())
+
+
+@pytest.mark.emulated
+def test_the_example_names_the_class(tmp_path: Path) -> None:
+    """By names of anybody, quotes, escapes and trigraphs included; without names the example says nothing of them."""
+    plan = make_plan("net", NETWORKS["only_softmax"])
+    count = prod(plan.outputs[0].shape)
+    names = ('cat "a"', "\\n*/ //", "??/", "blé 100 %", *(f"c{at}" for at in range(count)))[:count]
+    files = render(replace(plan, classes=names))
+    main = files["example/main.c"]
+    for name in names:
+        assert f"        {cgen.string_text(name)},\n" in main
+    assert "class: " not in render(plan)["example/main.c"]
+    for path, text in files.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text, encoding="utf-8")
+    command = [sys.executable, "-m", "ziglang", "cc", "-target", "thumb-freestanding-eabi", "-mcpu=cortex_m4"]
+    flags = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-c", "example/main.c", "-o", "main.o"]
+    done = subprocess.run([*command, *flags], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    jsonschema.validate(replace(plan, classes=names).to_dict(), published("plan-2"))

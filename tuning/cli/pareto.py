@@ -34,7 +34,7 @@ def print_pareto(plan: Plan, *, no_color: bool = False) -> None:
             "save",
             "per KiB",
         )
-        table = make_table(*numbers, "", right=numbers)
+        table = make_table(*numbers, "", right=numbers, spare=("more bytes",))
         shown = steps(points, memory)
         for step in shown:
             ms = plan.target.milliseconds(step["cycles"])

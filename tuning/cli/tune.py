@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ..target import Target
 
 DEFAULT_TARGET = "cortex-m7"
+LONGEST_CLASS = 128
 PROGRAM = "cmsisnn-tune"
 
 
@@ -74,6 +76,13 @@ class Options:
         bool,
         typer.Option("--float-io", help="Emit functions from floats to inputs, and from outputs to floats, too."),
     ] = False
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES|FILE", help="Names of the outputs of a classifier, for the example: cat,dog or a file of "
+            "lines.",
+        ),
+    ] = None
     operations: Annotated[
         bool,
         typer.Option("--operations", help="List what a .tflite or .onnx file uses, whether each is taken, and exit."),
@@ -200,10 +209,29 @@ def tune(options: Options) -> None:
         plan = replace(plan, check=with_firmware(found, network, options.check, plan))
     if options.float_io:
         plan = _with_float_io(plan)
+    if options.classes is not None:
+        plan = replace(plan, classes=_class_names(options.classes, prod(plan.outputs[0].shape)))
     write(plan, directory)
     _show(options, plan, directory)
     if plan.check is not None and not plan.check.passed:
         raise typer.Exit(1)
+
+
+def _class_names(given: str, count: int) -> tuple[str, ...]:
+    """The names that ``--classes`` gives, or the lines of its file."""
+    path = Path(given)
+    try:
+        names = path.read_text(encoding="utf-8").splitlines() if path.is_file() else given.split(",")
+    except (OSError, UnicodeDecodeError) as problem:
+        raise OptionError(f"--classes: {given}: expected a file of lines, got what cannot be read: {problem}") from None
+    found = tuple(name.strip() for name in names if name.strip())
+    if len(found) != count:
+        raise OptionError(f"--classes: expected {count} names, one for each element of the output, got {len(found)}")
+    if wrong := [name for name in found if not name.isprintable() or len(name) > LONGEST_CLASS]:
+        raise OptionError(
+            f"--classes: expected printable names of at most {LONGEST_CLASS} characters, got {wrong[0][:80]!r}"
+        )
+    return found
 
 
 def _with_float_io(plan: Plan) -> Plan:

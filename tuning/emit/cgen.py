@@ -56,6 +56,18 @@ def check_identifier(name: object, what: str = "name", longest: int | None = Non
     return name
 
 
+def string_text(text: str) -> str:
+    """A string literal of the UTF-8 bytes of `text`; what is not plain is written in octal, three digits as no more.
+
+    Examples
+    --------
+    >>> print(string_text('cat "a"'), string_text("blé?"))
+    "cat \\042a\\042" "bl\\303\\251\\077"
+    """
+    plain = (chr(byte) if 32 <= byte < 127 and chr(byte) not in '"\\?%' else f"\\{byte:03o}" for byte in text.encode())
+    return f'"{"".join(plain)}"'
+
+
 def macro(name: str, value: int | str) -> str:
     """One object-like macro; a negative number is put in parentheses so that it stays one operand.
 

@@ -23,7 +23,7 @@ from tuning.plan import LayerPlan, Plan
 
 from .arguments import Border, body, borders, element, parameters, shape_text, sizes, taken
 from .assertions import Check, checks, input_sides
-from .cgen import WHOLE_FUNCTION, array_declare, comment_text, macros, plain_text
+from .cgen import WHOLE_FUNCTION, array_declare, comment_text, macros, plain_text, string_text
 from .check import EmitError, check_plan
 from .kernel_text import Kernel, kernel_of
 from .names import Names, layer_function, numbered, reset_function, run_function, step_functions
@@ -135,6 +135,11 @@ class Project:
     def notes(self) -> dict[str, str]:
         """What stands beside macros of the network."""
         return {name: text for side in (*self.inputs, *self.outputs) for name, text in side.notes().items()}
+
+    @property
+    def classes(self) -> list[str]:
+        """What the elements of the first output are called, as C has strings."""
+        return [string_text(name) for name in self.plan.classes]
 
     @property
     def has_in_place(self) -> bool:

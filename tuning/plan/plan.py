@@ -261,6 +261,8 @@ class Plan:
     """Which of them have their channels last where that file, of ONNX, has them first."""
     fractions: tuple[tuple[int | None, ...], tuple[int | None, ...]] | None = None
     """Of q7 and q15: fraction bits of inputs and outputs, where the model's file says them."""
+    classes: tuple[str, ...] = ()
+    """What the elements of the first output are called, for the example."""
     float_io: bool = False
     """Whether the firmware has functions from and to floats beside the network's."""
 
@@ -312,6 +314,7 @@ class Plan:
         elsewhere = (
             "target", "layers", "arena_bytes", "regions", "pareto", "check", "paper", "tables",
             "wiring", "arithmetic", "rewrites", "source", "source_names", "channels_last", "float_io", "fractions",
+            "classes",
         )  # fmt: skip
         own = {f.name: as_json(getattr(self, f.name)) for f in fields(self) if f.name not in elsewhere}
         target = {"target": self.target.name, "core": self.target.core, "clock_hz": self.target.clock_hz}
@@ -322,6 +325,7 @@ class Plan:
             **own,
             **self.border(),
             **({"float_io": True} if self.float_io else {}),
+            **({"classes": list(self.classes)} if self.classes else {}),
             **({"fractions": self.fractions_by_side()} if self.fractions else {}),
             "layers": [item.to_dict() | tensors for item, tensors in zip(self.layers, self.tensors(), strict=True)],
             "steps": [{"layers": [layer.name for layer in step.layers], "kind": step.kind} for step in self.steps],

@@ -329,3 +329,18 @@ def test_no_scipy_in_the_main_job(tmp_path: Path) -> None:
         "assert not {'skopt', 'scipy', 'sklearn', 'unicorn', 'matplotlib'} & set(sys.modules)\n"
     )
     python("-c", code, folder=tmp_path)
+
+
+def test_names_of_classes_reach_the_example(run, tmp_path: Path) -> None:
+    names = tmp_path / "names.txt"
+    names.write_text("\n".join(f"digit {at}" for at in range(10)) + "\n", encoding="utf-8")
+    for given in (str(names), ",".join(f"digit {at}" for at in range(10))):
+        assert run("digits", "--classes", given, "-o", str(tmp_path / "out"), "-q").status == 0
+        assert '"digit 9",' in (tmp_path / "out" / "example" / "main.c").read_text(encoding="utf-8")
+    for given, says in (
+        ("a,b", "--classes: expected 10 names, one for each element of the output, got 2"),
+        ("a,b,c,d,e,f,g,h,i," + "j" * 200, "--classes: expected printable names of at most 128 characters"),
+    ):
+        done = run("digits", "--classes", given, "-o", str(tmp_path / "out"))
+        assert done.status == 2
+        assert says in done.err
