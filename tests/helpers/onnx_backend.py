@@ -28,9 +28,12 @@ from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 import tuning
-from tuning.base.errors import TuningError
+from tuning.base.errors import ModelError, TuningError
 from tuning.importers import onnx_file, onnx_quantised
+from tuning.importers.float_network import FloatNetwork
 from tuning.model import Model
+from tuning.quantize import FloatGraph, quantize_graph
+from tuning.quantize.source import FloatSource
 
 KINDS = ("node", "simple", "pytorch-operator", "pytorch-converted")
 STEPS = 2.0
@@ -341,9 +344,14 @@ def as_float(case: Case, scheme: str = "int8") -> Outcome:
 def _float(case: Case, scheme: str, folder: Path) -> str:
     path = folder / "case.onnx"
     onnx.save(case.proto, path)
+    if len(case.given) != 1 or len(case.wanted) != 1:
+        return _graph(FloatSource(path).network(scheme), case, scheme)
     x = next(iter(case.given.values()))
     data = x if x.ndim > 1 else x[None]
-    result = tuning.quantize(path, data, scheme, ranges="minmax")
+    network = FloatSource(path).network(scheme)
+    if isinstance(network, FloatGraph):
+        return _graph(network, case, scheme)
+    result = tuning.quantize(network, data, scheme, ranges="minmax")
     model = result.model
     (name,) = case.given
     scale = model.inputs[0].scale
@@ -358,6 +366,34 @@ def _float(case: Case, scheme: str, folder: Path) -> str:
     case = Case(case.name, case.proto, case.given, (value,))
     allowed = allowance(case, {name: scale})
     return judged(case, [found], [model.outputs[0].scale], allowed)
+
+
+def as_graph(case: Case, scheme: str = "int8") -> Outcome:
+    """The same, sequential or not, as a graph."""
+    ways = [case] if len(case.given) < 2 else [case, with_constants(case)]
+    tries = [one for one in ways if _floats(one) or is_quantised(one)]
+    return _first(case, [lambda folder, one=one: _as_graph(one, scheme, folder) for one in tries])
+
+
+def _as_graph(case: Case, scheme: str, folder: Path) -> str:
+    path = folder / "case.onnx"
+    onnx.save(case.proto, path)
+    return _graph(FloatSource(path).network(scheme, as_graph=True), case, scheme)
+
+
+def _graph(network: FloatNetwork | FloatGraph, case: Case, scheme: str) -> str:
+    assert isinstance(network, FloatGraph)
+    # Samples of a batch are samples of their own.
+    counts = {len(value) for value in case.given.values()}
+    if len(counts) > 1:
+        raise ModelError(f"{case.operators}: inputs of several batches")
+    result = quantize_graph(network, dict(case.given), scheme=scheme, ranges="minmax")
+    found = result.runnable.run(result.samples_of(dict(case.given)).inputs)
+    scales = {name: result.scales[result.points.group[name]].scale for name in case.given}
+    wanted = [np.exp(value) if case.operators == ("LogSoftmax",) else value for value in case.wanted]
+    judge = Case(case.name, case.proto, case.given, tuple(wanted))
+    steps = [port.scale for port in result.model.outputs]
+    return judged(judge, [found[name] for name in network.network.outputs], steps, allowance(judge, scales))
 
 
 def as_quantised(case: Case) -> Outcome:
@@ -435,11 +471,14 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("names", nargs="*", help="parts of tests' names; default: all")
     parser.add_argument("--verbose", action="store_true", help="every test, with the refusal's words")
-    parser.add_argument("--reader", choices=("float", "quantised"))
+    parser.add_argument("--reader", choices=("float", "graph", "quantised"))
     parser.add_argument("--scheme", choices=("int8", "int16x8"), default="int8", help="of float networks")
     options = parser.parse_args()
     picked = [case for case in cases() if not options.names or any(name in case.name for name in options.names)]
-    readers = {"float": lambda case: as_float(case, options.scheme), "quantised": as_quantised}
+    readers = {
+        "float": lambda case: as_float(case, options.scheme), "graph": lambda case: as_graph(case, options.scheme),
+        "quantised": as_quantised,
+    }  # fmt: skip
     for reader, way in readers.items():
         if options.reader not in (None, reader):
             continue

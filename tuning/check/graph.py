@@ -95,9 +95,11 @@ class GraphCounts(AffineCounts):
                     self.own[name].add(own.stored(alone.reshape(count, *own.shape)), got)
                 self._against(name, own, wanted, flat, known)
             values[node.outputs[0]] = flat
+        from ..quantize.graph_float import of_sample
+
         graph = self.float_graph.graph
         outputs = {
-            name: self._given(name, tensor, values[tensor], graph.shapes[name][1:])
+            name: self._given(name, tensor, values[tensor], of_sample(graph.shapes[name]))
             for name, tensor in zip(graph.network.outputs, self.graph.outputs, strict=True)
         }
         return outputs, {name: wanted[name] for name in outputs}

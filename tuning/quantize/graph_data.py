@@ -16,6 +16,7 @@ import numpy as np
 
 from ..base.errors import OptionError, TuningError
 from .data import INPUT_KEYS, LABEL_KEYS, Data
+from .graph_float import of_sample
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -153,7 +154,7 @@ def _input(value: Any, shape: tuple[int, ...], key: str, name: str, is_only: boo
 
 def _target(value: np.ndarray, shape: tuple[int, ...], count: int, key: str, name: str) -> np.ndarray:
     """Class numbers, or floats that the output should be."""
-    size = prod(shape[1:])
+    size = prod(of_sample(shape))
     if value.ndim and len(value) != count:
         raise OptionError(f"{name}: {key}: expected {count} of them, one for each sample, got shape {value.shape}")
     if value.dtype.kind not in "iufb" or not value.ndim or not np.isfinite(value).all():

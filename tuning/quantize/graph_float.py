@@ -90,7 +90,58 @@ def read_graph(
     )  # fmt: skip
     sample = {item.name: np.zeros(item.shape, np.float32) for item in inputs}
     values = Evaluator(kept, final.constants, final.opset).run(sample)
-    return FloatGraph(name, final, {key: value.shape for key, value in values.items()}, tuple(first.notes))
+    graph = FloatGraph(name, final, {key: value.shape for key, value in values.items()}, tuple(first.notes))
+    _require_samples_apart(graph, network)
+    return graph
+
+
+def of_sample(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of one sample; a tensor may have lost the batch."""
+    return shape[1:] if shape[:1] == (1,) else shape
+
+
+def mixed(graph: FloatGraph, whole: int = 2) -> str | None:
+    """A tensor in which the first and the last of several samples are not what they are alone; None where all may be
+    run together.
+    """
+    if count := next((name for name, shape in graph.shapes.items() if shape[:1] != (1,)), None):
+        return count
+    first = next(iter(graph.shapes))
+    evaluator, found = graph.evaluator, []
+    rng = np.random.default_rng(0)
+    inputs = {
+        item.name: rng.normal(0, 1, (whole, *item.shape[1:])).astype(np.float32) for item in graph.network.inputs
+    }  # fmt: skip
+    for part in (slice(0, 1), slice(whole - 1, whole), slice(0, whole)):
+        given = {name: value[part] for name, value in inputs.items()}
+        try:
+            found.append(evaluator.run(given))
+        except Exception as problem:  # the reference evaluator raises whatever NumPy does on impossible operands
+            if len(found) < 2:
+                raise ModelError(f"{graph.network.file}: the float network cannot be evaluated: {problem}") from None
+            return first
+    *alone, both = found
+    for name, shape in graph.shapes.items():
+        value = both[name]
+        if value.shape != (whole, *shape[1:]) or not all(
+            np.allclose(value[part], one[name], 1e-4, 1e-5, equal_nan=True)
+            for part, one in zip((slice(0, 1), slice(whole - 1, whole)), alone, strict=True)
+        ):
+            return name
+    return None
+
+
+def _require_samples_apart(graph: FloatGraph, given: OnnxNetwork) -> None:
+    """A fixed batch of several samples is several runs of one, unless the network mixes them."""
+    batch = max(item.shape[0] for item in given.inputs)
+    if batch == 1:
+        return
+    if (name := mixed(graph, batch)) is not None:
+        maker = next((node for node in given.nodes if name in node.outputs), None)
+        raise ModelError(
+            f"{graph.network.file}: {maker or f'input {name!r}'}: it takes the {batch} samples of the batch together: "
+            "export with a batch of 1"
+        )
 
 
 def _needed(nodes: Sequence[Node], outputs: Sequence[str]) -> list[Node]:
@@ -244,6 +295,11 @@ class _Folding:
         if out.shape != self.values[node.inputs[0]].shape:
             raise Refused("a tensor that is repeated; Add, Mul and Concat repeat what they read by themselves")
         return self.alias(node)
+
+    def on_BatchNormalization(self, node: Node) -> bool:
+        if node.attributes.get("training_mode"):
+            raise Refused("training_mode: expected 0; export after model.eval()")
+        return False
 
     def on_Pad(self, node: Node) -> bool:
         pads = self.known(node, 1) if len(node.inputs) > 1 else node.attributes.get("pads")

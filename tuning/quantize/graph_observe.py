@@ -12,7 +12,7 @@ import numpy as np
 from ..base.errors import OptionError
 from ..importers.onnx_file import Node
 from .graph_data import Samples
-from .graph_float import FloatGraph
+from .graph_float import FloatGraph, mixed, of_sample
 from .graph_operators import MOVES, WEIGHTED
 from .graph_points import Points
 from .observe import SEARCH_BYTES, SEARCH_MACS, Progress
@@ -127,7 +127,7 @@ def chunks(graph: FloatGraph, inputs: Mapping[str, np.ndarray]) -> Iterator[tupl
     evaluator = graph.evaluator
     count = len(next(iter(inputs.values())))
     per_sample = 4 * sum(map(prod, graph.shapes.values()))
-    step = max(1, min(CHUNK, CHUNK_BYTES // per_sample)) if is_batched(graph, inputs) else 1
+    step = max(1, min(CHUNK, CHUNK_BYTES // per_sample)) if mixed(graph) is None else 1
     for start in range(0, count, step):
         given = {name: np.asarray(value[start : start + step], np.float32) for name, value in inputs.items()}
         if step > 1:
@@ -138,31 +138,7 @@ def chunks(graph: FloatGraph, inputs: Mapping[str, np.ndarray]) -> Iterator[tupl
 
 def _row(value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """One sample of a tensor that may have lost its batch."""
-    return value.reshape(1, *shape[1:]) if shape[:1] == (1,) else value[None]
-
-
-def is_batched(graph: FloatGraph, inputs: Mapping[str, np.ndarray]) -> bool:
-    """Whether samples may be run together: constants of a Reshape may say otherwise."""
-    if any(shape[:1] != (1,) for shape in graph.shapes.values()):
-        return False
-    evaluator, found = graph.evaluator, []
-    for part in (slice(0, 2), slice(0, 1), slice(1, 2)):
-        given = {name: value[part] for name, value in inputs.items()}
-        if not all(len(value) for value in given.values()):
-            return False
-        try:
-            found.append(evaluator.run(given))
-        except Exception as problem:  # the reference evaluator raises whatever NumPy does on operands that do not fit
-            if len(found):
-                raise OptionError(f"the float network cannot be evaluated: {problem}") from None
-            return False
-    both, *alone = found
-    return all(
-        value.shape == (2, *shape[1:])
-        and all(np.allclose(value[at : at + 1], one[name], 1e-4, 1e-5, equal_nan=True) for at, one in enumerate(alone))
-        for name, shape in graph.shapes.items()
-        if (value := both[name]) is not None
-    )
+    return value.reshape(1, *of_sample(shape))
 
 
 def has_classes(graph: FloatGraph, name: str) -> bool:

@@ -19,7 +19,7 @@ from ..importers.tflite_file import FileModel
 from ..importers.tflite_walk import import_operators
 from ..importers.tflite_write import write
 from .graph_data import Samples, as_samples
-from .graph_float import FloatGraph
+from .graph_float import FloatGraph, of_sample
 from .graph_integers import INT, LAYERS, translated
 from .graph_observe import answers, chunks, has_classes
 from .graph_points import Points
@@ -102,11 +102,11 @@ class Runnable:
         found = {}
         for port, values in zip(self.imported.outputs, made if isinstance(made, tuple) else (made,), strict=True):
             name = port.name
-            values = values.reshape(len(values), *port.shape[1:])
+            values = values.reshape(len(values), *of_sample(port.shape))
             if name in self.found.channels_last:
                 values = np.moveaxis(values, -1, 1)
             assert port.scale is not None
-            values = values.reshape(len(values), *self.shapes[name][1:])
+            values = values.reshape(len(values), *of_sample(self.shapes[name]))
             found[name] = (values.astype(np.float64) - port.zero_point) * port.scale
         return found
 

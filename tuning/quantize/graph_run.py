@@ -37,7 +37,8 @@ class Evaluator:
 
     def __init__(self, nodes: Sequence[Node], constants: Mapping[str, np.ndarray], opset: int) -> None:
         self.nodes, self.constants, self.opset = tuple(nodes), constants, opset
-        self._compiled: dict[int, Any] = {}
+        self._compiled: dict[int, tuple[Node, Any]] = {}
+        """By identity; the nodes are held, so that no other gets theirs."""
 
     def run(self, given: Mapping[str, np.ndarray], nodes: Iterable[Node] | None = None) -> dict[str, np.ndarray]:
         """All tensors that `nodes`, by default all, make of those that are given, and these."""
@@ -73,8 +74,8 @@ class Evaluator:
             )
             graph = helper.make_graph([node.proto], "node", given, results)
             model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)])
-            self._compiled[id(node)] = ReferenceEvaluator(model)
-        return self._compiled[id(node)]
+            self._compiled[id(node)] = node, ReferenceEvaluator(model)
+        return self._compiled[id(node)][1]
 
 
 # ---------------------------------------------------------------- windows

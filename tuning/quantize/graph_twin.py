@@ -14,7 +14,7 @@ import numpy as np
 from ..base.errors import ModelError
 from ..importers.onnx_file import Node, OnnxNetwork, from_bytes
 from ..importers.onnx_q_layout import Layout
-from .graph_float import FloatGraph
+from .graph_float import FloatGraph, mixed, of_sample
 from .graph_observe import chunks
 
 KEY = "onnx"
@@ -33,7 +33,7 @@ class Tensor:
     @property
     def shape(self) -> tuple[int, ...]:
         """Of a sample, as ONNX has it."""
-        return tuple(map(prod, self.axes[1:]))
+        return of_sample(tuple(map(prod, self.axes)))
 
     def stored(self, values: np.ndarray) -> np.ndarray:
         """ONNX's elements ``(n, ...)`` as the integers lie, flat."""
@@ -46,7 +46,7 @@ class Tensor:
         layout = Layout(self.axes, self.order)
         shaped = values.reshape(len(values), *layout.stored)
         back = np.argsort(self.order)
-        return shaped.transpose(0, *(1 + int(at) for at in back)).reshape(len(values), *layout.shape[1:])
+        return shaped.transpose(0, *(1 + int(at) for at in back)).reshape(len(values), *self.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +81,15 @@ class GraphTwin:
         if not needed <= set(values):
             return None
         given = {one: np.asarray(values[one], np.float32) for one in needed}
-        made = self.graph.evaluator.run(given, nodes)[name]
-        return made.reshape(len(next(iter(given.values()))), -1)
+        count = len(next(iter(given.values())))
+        evaluator, shapes = self.graph.evaluator, self.graph.shapes
+        if mixed(self.graph) is None:
+            return evaluator.run(given, nodes)[name].reshape(count, -1)
+        rows = [
+            evaluator.run({one: value[at].reshape(shapes[one]) for one, value in given.items()}, nodes)[name]
+            for at in range(count)
+        ]
+        return np.stack(rows).reshape(count, -1)
 
     def _between(self, name: str) -> tuple[list[Node], set[str]]:
         """The nodes between a tensor and those in front of it that have integers, and these."""
