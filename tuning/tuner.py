@@ -352,7 +352,7 @@ def _plan(
     )
 
 
-CODE_DEVIATIONS = 3.0
+CODE_DEVIATIONS = 4.0
 """Standard deviations of the code of a whole network beyond which no more than 3 % should lie."""
 
 

@@ -37,8 +37,11 @@ STACK_MARGIN = 1.35
 """Times the deepest stack that was seen of a kernel that it may be on a layer of another shape."""
 UNKNOWN_SPREAD = 0.6
 """Of the logarithm of the size of code that was never compiled."""
-LEAST_SPREAD = 0.35
-"""The same at least: few layers of a family are alike by chance."""
+LEAST_SPREAD = 0.5
+"""The same at least: few layers of a family are alike by chance, and under a budget those are taken whose code is
+estimated too short. On layers apart it is 0.35; finer coordinates, padding and what is left over by blocks among them,
+did not make it less.
+"""
 NOT_IN_BYTES = ("unroll", "column_layout", "inner", "fused_pool")
 """Knobs that change neither scratch nor packed weights; the band of a fused pooling is counted in `fused`."""
 
