@@ -18,9 +18,7 @@ from .table import TERMS, Estimates
 CODE_BYTES = 170
 """Of the band's walk, beside the two kernels' own code: the median of emulated pairs on four cores, 26 to 280."""
 CODE_SPREAD, WRITTEN_OUT = 70.0, 0.2
-"""Of the band's walk in bytes, and of the kernels as a share: the compiler writes loops out otherwise where one calls the
-other.
-"""
+"""Of the walk in bytes, and of both kernels as a share: other loops are written out where one calls the other."""
 STACK_BYTES = 44
 """Of the band and the call that pools, on top of both kernels' own."""
 INSTRUCTIONS_PER_TURN = 40
@@ -61,13 +59,14 @@ def estimate_fused(
         for own, is_fused in zip(alone.stack_bytes, fused, strict=True)
     )
     code = alone.code_bytes + fused * (int(pool.code_bytes[0]) + CODE_BYTES)
+    unsure = CODE_SPREAD + WRITTEN_OUT * code
     return replace(
         alone,
         variants=tuple(variants),
         terms=np.rint(terms).astype(np.int64),
         scratch_bytes=scratch,
         code_bytes=code,
-        code_spread=np.hypot(alone.code_spread, fused * np.hypot(pool.code_spread[0], CODE_SPREAD + WRITTEN_OUT * code)),
+        code_spread=np.hypot(alone.code_spread, fused * np.hypot(pool.code_spread[0], unsure)),
         stack_bytes=stacks,
     )
 
