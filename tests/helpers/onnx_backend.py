@@ -446,7 +446,7 @@ GROUPS = {
     "a graph of constants, or of no layer": r"does not depend on the input|at least one layer|got a constant",
     "no batch axis: vectors, numbers": r"expected a batch first and then fixed sizes, got \[\d*\]",
     "open sizes, several inputs or outputs": r"expected (one|a batch first)",
-    "used twice": r"networks must be sequential",
+    "used twice": r"must be sequential|which together are",
     "an operator set before 7, or another domain's alone": r"expected opset|expected standard ONNX operators",
     "a claimed operator in a form that is not taken, by name": r"",
 }

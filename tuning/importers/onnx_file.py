@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -447,17 +446,3 @@ def _check_size(node: Node, inputs: list[np.ndarray | None]) -> None:
     start = 1 if node.op == "ConstantOfShape" or inputs[0] is None else max(inputs[0].size, 1)
     if repeats is not None and start * float(np.prod(repeats.astype(np.float64))) > LARGEST_CONSTANT:
         raise ValueError("the result would have more than 2**28 elements")
-
-
-def branch_error(graph: OnnxGraph, tensor: str, takers: tuple[Node, ...]) -> ModelError:
-    """Tensor `tensor` is used more than once."""
-    names = [str(node) for node, _ in Counter(takers).items()]
-    if tensor == graph.output:
-        names.append("the graph's output")
-    text = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-    if len(names) == 1:
-        text += ", twice"
-    return ModelError(
-        f"{graph.file}: tensor {tensor!r} is used by {text}: networks of q7 and q15 must be sequential (no residual "
-        "connections, concatenations or second outputs)"
-    )

@@ -19,6 +19,7 @@ import numpy as np
 from ..base.errors import ModelError, TuningError
 from . import onnx_file
 from .float_network import FloatLayer, FloatNetwork, namer
+from .onnx_branches import branch_error
 from .onnx_file import Node, OnnxGraph
 
 SUPPORTED = (
@@ -134,7 +135,7 @@ class Walk:
     def check_single_use(self, tensor: str) -> None:
         takers = self.graph.uses.get(tensor, ())
         if len(takers) + (tensor == self.graph.output) > 1:
-            raise onnx_file.branch_error(self.graph, tensor, takers)
+            raise branch_error(self.graph, tensor, takers)
 
     def visit(self, node: Node) -> None:
         carried = [name for name in node.inputs if name in self.flows]

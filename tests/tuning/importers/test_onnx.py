@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from helpers.onnx_models import model, node, reference, save
 from tuning import ModelError
 from tuning.importers import onnx_file
+from tuning.importers.onnx_branches import function_of
 from tuning.quantize import FloatNetwork, load_onnx, quantize_model
 from tuning.quantize.forward import run
 from tuning.quantize.reference import channels_last
@@ -648,6 +649,44 @@ def test_an_unsupported_operator_is_named_with_what_is_supported() -> None:
     text = refused(model([node("Gru", ["x"], ["y"], domain="com.example")]))
     assert "com.example.Gru" in text
     assert "the com.example.Gru node that gives 'y'" in text
+
+
+@pytest.mark.parametrize(
+    ("nodes", "called"),
+    [
+        ([node("Sigmoid", ["a"], ["b"]), node("Mul", ["a", "b"], ["y"])], "a SiLU"),
+        ([node("HardSigmoid", ["a"], ["b"]), node("Mul", ["b", "a"], ["y"])], "a hard-swish"),
+        (
+            [
+                node("Add", ["a", "three"], ["b"]), node("Clip", ["b", "zero", "six"], ["c"]),
+                node("Mul", ["a", "c"], ["d"]), node("Div", ["d", "six"], ["y"]),
+            ],
+            "a hard-swish",
+        ),
+        (
+            [
+                node("Div", ["a", "six"], ["b"]), node("Erf", ["b"], ["c"]), node("Add", ["c", "three"], ["d"]),
+                node("Mul", ["a", "d"], ["y"]),
+            ],
+            "a GELU",
+        ),
+        (
+            [node("Softplus", ["a"], ["b"]), node("Tanh", ["b"], ["c"]), node("Mul", ["a", "c"], ["y"])],
+            "Mish",
+        ),
+        ([node("Conv", ["a", "v"], ["b"]), node("Sigmoid", ["b"], ["c"]), node("Mul", ["a", "c"], ["y"])], None),
+        ([node("Sigmoid", ["a"], ["b"]), node("Add", ["a", "b"], ["y"])], None),
+    ],
+)  # fmt: skip
+def test_a_function_of_one_tensor_is_called_by_its_name(nodes: list, called: str | None) -> None:
+    weights = {"w": draw(6, 3, 3, 3), "three": np.array(3.0), "zero": np.array(0.0), "six": np.array(6.0)}
+    proto = model([node("Conv", ["x", "w"], ["a"]), *nodes], weights | {"v": draw(6, 6, 1, 1)}, opset=22)
+    assert function_of(onnx_file.read(proto), "a") == called
+    text = refused(proto)
+    if called and "operator is not supported" not in text:
+        assert f"which together are {called}: q7 and q15 have no kernel for it; expected a ReLU there" in text
+    elif called is None:
+        assert "must be sequential" in text
 
 
 def test_a_branch_is_named_by_its_tensor() -> None:
