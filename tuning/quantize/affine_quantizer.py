@@ -16,7 +16,7 @@ from ..importers.float_network import FloatNetwork
 from ..importers.tflite_walk import import_operators
 from . import forward
 from .affine_result import AffineQuantized, AffineReport
-from .data import Data, doubts, make_data
+from .data import Data, doubts, make_data, spreads
 from .observe import Observed, Progress
 from .operators import Operators, integer_weights
 from .result import Score, compare, is_better, signal_to_noise
@@ -253,7 +253,8 @@ class _Search:
         )  # fmt: skip
 
     def notes(self, state: _State, report: list[AffineReport], ranges: str) -> tuple[str, ...]:
-        found = [*doubts(self.seen.x), *self.seen.network.notes, *state.notes]
+        unlike = spreads(self.seen.x, state.scales[0].scale)
+        found = [*doubts(self.seen.x), *unlike, *self.seen.network.notes, *state.notes]
         if state.method != ranges:
             found.append(f"ranges are those of {state.method}: the output's error is less than with {ranges}")
         if coarse := [f"{row.name} ({row.coarse})" for row in report if row.coarse]:

@@ -117,6 +117,21 @@ def doubts(x: np.ndarray) -> list[str]:
     return found
 
 
+def spreads(x: np.ndarray, step: float) -> list[str]:
+    """Numbers of a vector that integers hardly tell apart: one scale serves all, whatever each one's spread is."""
+    if x.ndim != 2 or x.shape[1] < 2:
+        return []
+    spread = x.astype(np.float64).std(axis=0)
+    lost = np.flatnonzero((spread > 0) & (spread < step))
+    if not lost.size:
+        return []
+    return [
+        f"{lost.size} of {len(spread)} input numbers spread by less than the step of the integers, {step:.3g}: number "
+        f"{lost[0]} by {spread[lost[0]]:.3g}; scale them alike in front of the network (a StandardScaler of its own), "
+        "or take 16 bits"
+    ]
+
+
 def settled(data: Data, outputs: int, op: str, name: str) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Classes, or numbers, that a network with so many outputs, `op` its last operation, is judged by.
 

@@ -13,7 +13,7 @@ from cmsisnn_x.layers import NUMPY_DTYPES
 from ..base.errors import OptionError
 from ..importers.float_network import FloatNetwork
 from . import forward
-from .data import Data, doubts, make_data
+from .data import Data, doubts, make_data, spreads
 from .fixed_point import (
     ACCUMULATOR_MAX,
     NEGATIVE_BIAS_SHIFT,
@@ -268,7 +268,7 @@ def _outcome(fixed_point: FixedPoint, formats: Formats, notes: list[str]) -> Qua
     lost = beyond(seen.x, formats.input, seen.bits).mean()
     if lost > 0:
         notes.insert(0, f"{lost:.2%} of the calibration inputs lie beyond the input's format and saturate")
-    notes = doubts(seen.x) + notes
+    notes = doubts(seen.x) + spreads(seen.x, 2.0**-formats.input) + notes
     if any(layer.op == "avg_pool2d" for layer in layers):
         notes.append("average pooling truncates towards zero, as CMSIS-NN's: up to one unit in the last place is lost")
     outputs = {"float": seen.float_output, seen.dtype: output}

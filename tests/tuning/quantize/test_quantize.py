@@ -798,3 +798,19 @@ def test_schemes_are_compared_by_the_variance_that_they_explain(tmp_path: Path) 
     assert re.search(r"scheme +R2 +drop", ran.stdout)
     assert "R2 on 100 samples of data.npz" in ran.stdout
     assert re.search(r"int8 +99\.\d\d%", ran.stdout)
+
+
+@pytest.mark.parametrize("scheme", ["q7", "int8", "q15"])
+def test_input_numbers_of_unlike_spread_are_said(scheme: str) -> None:
+    """What a StandardScaler inside the model is for cannot help integers that have one scale."""
+    layers = [{"op": "fully_connected", "weights": draw(3, 4) / np.array([1, 0.002, 1, 1])}]
+    x = samples(200, (4,)) * np.array([1, 0.002, 1, 0], np.float32)
+    notes = [note for note in tuning.quantize(layers, x, scheme).notes if "spread by less" in note]
+    if scheme == "q15":
+        assert notes == []
+    else:
+        (note,) = notes
+        assert note.startswith("1 of 4 input numbers spread by less than the step of the integers, ")
+        assert ": number 1 by 0.00" in note
+    alike = tuning.quantize(layers, samples(200, (4,)), scheme)
+    assert not any("spread by less" in note for note in alike.notes)
