@@ -12,6 +12,14 @@ class Arithmetic(StrEnum):
     LITERT = "litert"
 
 
+class Package(StrEnum):
+    """What a network is held against."""
+
+    TFLM = "tflm"
+    LITERT = "litert"
+    ONNXRUNTIME = "onnxruntime"
+
+
 class Objective(StrEnum):
     """What a plan minimises."""
 

@@ -29,8 +29,8 @@ from ..emit.names import source_name
 from ..importers.tflite_cut import cut
 from ..importers.tflite_file import FileOp, FileTensor
 from ..importers.tflite_walk import Imported, import_tflite
-from .packages import PackageError, Piece, Runner, Samples
-from .reasons import reason
+from .packages import ONNX_RUNTIME, PackageError, Piece, Runner, Samples
+from .reasons import onnx_reason, reason
 
 DEFAULT_SAMPLES = 5
 STATEFUL = ("CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE")
@@ -122,7 +122,10 @@ class Comparison:
                 ran = [results[kernels] for results in alike]
                 if not any(result.differing for result in ran):
                     continue
-                why = reason(kind.split(" + ")[-1], element, self.arithmetic, kernels, "DEQUANTIZE" in kind)
+                if kernels == ONNX_RUNTIME:
+                    why = onnx_reason(kind.split(" + "))
+                else:
+                    why = reason(kind.split(" + ")[-1], element, self.arithmetic, kernels, "DEQUANTIZE" in kind)
                 found.append(
                     Finding(
                         kind,
@@ -224,7 +227,7 @@ def compare(
         The package runs nothing of it.
     """
     imported = import_tflite(path, arithmetic.value)
-    bench = _Bench(imported, runner, samples)
+    bench = Bench(imported, runner, samples)
     operators = tuple(bench.operator(op) for op in bench.graph.ops)
     network = bench.network()
     found = [*network.values(), *(result for op in operators for result in op.results.values())]
@@ -252,7 +255,7 @@ class _Skip(Exception):
     """Why an operator does not run by itself."""
 
 
-class _Bench:
+class Bench:
     """A file with this tool's own numbers of its tensors."""
 
     def __init__(self, imported: Imported, runner: Runner, samples: int) -> None:
@@ -310,7 +313,7 @@ class _Bench:
         piece = Piece(cut(self.imported.file.content, ops, inputs, outputs), len(outputs), self.tensor_bytes)
         given = [[self.known[index][sample] for index in inputs] for sample in range(self.samples)]
         wanted = [self.known[index] for index in outputs]
-        return OperatorResult(op.index, kind, name, element, self._results(piece, given, wanted))
+        return OperatorResult(op.index, kind, name, element, self.results(piece, given, wanted))
 
     def _unit(self, op: FileOp) -> tuple[list[int], list[int], list[int]]:
         """The operators that run with `op`, itself the last, and their inputs and outputs."""
@@ -344,9 +347,9 @@ class _Bench:
             for index, port in zip(self.graph.outputs, self.imported.outputs, strict=True)
         ]
         piece = Piece(self.imported.file.content, len(wanted), self.tensor_bytes)
-        return self._results(piece, given, wanted, self._integers)
+        return self.results(piece, given, wanted, self.integers)
 
-    def _integers(self, place: int, numbers: np.ndarray) -> np.ndarray:
+    def integers(self, place: int, numbers: np.ndarray) -> np.ndarray:
         """What the network gives in place of a float output."""
         port = self.imported.outputs[place]
         if numbers.dtype.kind != "f":
@@ -355,7 +358,7 @@ class _Bench:
         whole = np.rint(numbers.astype(np.float64) / (port.scale or 1)) + port.zero_point
         return np.clip(np.nan_to_num(whole), limits.min, limits.max).astype(port.dtype)
 
-    def _results(
+    def results(
         self,
         piece: Piece,
         given: Samples,
@@ -370,13 +373,13 @@ class _Bench:
                     np.stack([read(place, np.asarray(numbers)) for numbers in column])
                     for place, column in enumerate(zip(*got, strict=True))
                 ]
-                found[kernels] = _difference(columns, wanted)
+                found[kernels] = difference(columns, wanted)
             except PackageError as problem:
                 found[kernels] = Difference(problem=str(problem))
         return found
 
 
-def _difference(got: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> Difference:
+def difference(got: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> Difference:
     differing = size = most = 0
     for ours, theirs in zip(wanted, got, strict=True):
         if theirs.dtype != ours.dtype or theirs.size != ours.size:

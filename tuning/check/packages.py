@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The packages that networks with zero points are held against: LiteRT in its three kernel sets, and TFLM.
+"""The packages that networks with zero points are held against: LiteRT in its three kernel sets, TFLM, ONNX Runtime.
 
 They are an extra, imported here and nowhere else, and only when a `Runner` is asked for. They trust the files that they
 are given: what comes here was read by `tuning.importers.tflite_file` before. What they do not expect may end their
@@ -22,12 +22,14 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from ..base.errors import MissingToolError, TuningError, install
-from ..base.options import Arithmetic
+from ..base.options import Package
 from ..base.units import printable
 from ..measure.workers import OwnProcess, ProcessLost
 
 REFERENCE, OPTIMISED, XNNPACK, TFLM = "reference", "optimised", "XNNPACK", "TFLM"
 """Kernel sets: LiteRT's ``BUILTIN_REF``, its optimised ones without delegates, its default; a device's."""
+ONNX_RUNTIME = "ONNX Runtime"
+"""Its kernels for each operator by itself, none of them fused."""
 
 Result = TypeVar("Result")
 Samples = Sequence[Sequence[np.ndarray]]
@@ -42,7 +44,9 @@ class PackageError(TuningError):
 
 @dataclass(frozen=True)
 class Piece:
-    """A ``.tflite`` file to be run: its bytes, how many outputs it has, and the bytes of all its tensors together."""
+    """A ``.tflite`` or ``.onnx`` file to be run: its bytes, how many outputs it has, and, of a ``.tflite`` file, the
+    bytes of all its tensors together.
+    """
 
     content: bytes
     outputs: int
@@ -72,7 +76,7 @@ class Runner(Protocol):
         """
 
 
-def runner(package: Arithmetic) -> Runner:
+def runner(package: Package) -> Runner:
     """The installed package whose kernels define an arithmetic, in a process of its own.
 
     Raises
@@ -86,7 +90,7 @@ def runner(package: Arithmetic) -> Runner:
 class Apart:
     """A package that runs in a process of its own, and in another one once it has ended that."""
 
-    def __init__(self, package: Arithmetic) -> None:
+    def __init__(self, package: Package) -> None:
         self._package, self._process = package, OwnProcess()
         self.name, self.version, self.kernels = self._call(_described, package)
 
@@ -101,16 +105,19 @@ class Apart:
 
 
 @cache
-def _here(package: Arithmetic) -> Runner:
-    return LiteRT() if package is Arithmetic.LITERT else TFLiteMicro()
+def _here(package: Package) -> Runner:
+    ways: dict[Package, type[Runner]] = {
+        Package.LITERT: LiteRT, Package.TFLM: TFLiteMicro, Package.ONNXRUNTIME: OnnxRuntime
+    }  # fmt: skip
+    return ways[package]()
 
 
-def _described(package: Arithmetic) -> tuple[str, str, tuple[str, ...]]:
+def _described(package: Package) -> tuple[str, str, tuple[str, ...]]:
     own = _here(package)
     return own.name, own.version, own.kernels
 
 
-def _run_here(package: Arithmetic, kernels: str, piece: Piece, samples: Samples) -> Samples:
+def _run_here(package: Package, kernels: str, piece: Piece, samples: Samples) -> Samples:
     return _here(package).run(kernels, piece, samples)
 
 
@@ -120,7 +127,7 @@ class LiteRT:
     name, kernels = "LiteRT", (REFERENCE, OPTIMISED, XNNPACK)
 
     def __init__(self) -> None:
-        module = _imported("ai_edge_litert.interpreter", "ai-edge-litert", Arithmetic.LITERT)
+        module = _imported("ai_edge_litert.interpreter", "ai-edge-litert", Package.LITERT)
         types = module.OpResolverType
         self._interpreter = module.Interpreter
         chosen = (types.BUILTIN_REF, types.BUILTIN_WITHOUT_DEFAULT_DELEGATES, types.AUTO)
@@ -152,7 +159,7 @@ class TFLiteMicro:
     name, kernels = "TFLM", (TFLM,)
 
     def __init__(self) -> None:
-        self._runtime = _imported("tflite_micro.python.tflite_micro.runtime", "tflite-micro", Arithmetic.TFLM)
+        self._runtime = _imported("tflite_micro.python.tflite_micro.runtime", "tflite-micro", Package.TFLM)
         self.version = metadata.version("tflite-micro")
 
     def run(self, kernels: str, piece: Piece, samples: Samples) -> Samples:
@@ -171,7 +178,33 @@ class TFLiteMicro:
         return _run(ran)
 
 
-def _imported(module: str, package: str, option: Arithmetic) -> Any:
+class OnnxRuntime:
+    """The package onnxruntime."""
+
+    name, kernels = ONNX_RUNTIME, (ONNX_RUNTIME,)
+
+    def __init__(self) -> None:
+        self._runtime = _imported("onnxruntime", "onnxruntime", Package.ONNXRUNTIME)
+        self.version = metadata.version("onnxruntime")
+
+    def run(self, kernels: str, piece: Piece, samples: Samples) -> Samples:
+        def ran() -> Samples:
+            options = self._runtime.SessionOptions()
+            options.graph_optimization_level = self._runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+            options.intra_op_num_threads, options.log_severity_level = 1, 3
+            try:
+                session = self._runtime.InferenceSession(
+                    piece.content, options, providers=["CPUExecutionProvider"]
+                )  # fmt: skip
+                names = [item.name for item in session.get_inputs()]
+                return [session.run(None, dict(zip(names, sample, strict=True))) for sample in samples]
+            except Exception as problem:  # its errors have no base of their own
+                raise RuntimeError(str(problem)) from None
+
+        return _run(ran)
+
+
+def _imported(module: str, package: str, option: Package) -> Any:
     try:
         return import_module(module)
     except ImportError:

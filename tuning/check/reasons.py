@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ..base.options import Arithmetic
 from .packages import OPTIMISED, REFERENCE, TFLM, XNNPACK
@@ -96,3 +96,34 @@ def reason(code: str, element: str, arithmetic: Arithmetic, kernels: str, is_flo
         return None
     theirs = f"{_SAID[kernels]} {ways[kernels]}; {_SAID[own]} {ways[own]}."
     return theirs[0].upper() + theirs[1:]
+
+
+_FIXED_POINT = (
+    "ONNX multiplies by float scales and rounds once, halves to even; a device multiplies in fixed point and rounds "
+    "twice, halves away from zero. Float biases are rounded to steps of the products."
+)
+_BY_INPUT = "An average is rounded at its input's scale before it is rounded at its output's."
+_HALVES = "ONNX rounds halves to even; a table of .tflite files has them away from zero."
+_AT_256 = "A softmax is computed in fixed point at a scale of 1/256, and rounded to the file's scale then."
+_ONNX_WAYS = {
+    "Softmax": _AT_256,
+    **dict.fromkeys(("AveragePool", "GlobalAveragePool", "ReduceMean"), _BY_INPUT),
+    **dict.fromkeys(("Conv", "Gemm", "MatMul", "Add", "Sub", "Mul", "BatchNormalization", "Concat"), _FIXED_POINT),
+}
+_EXACT = ("Cast", "Flatten", "Gather", "Identity", "MaxPool", "GlobalMaxPool", "Pad", "Reshape", "Slice", "Split",
+          "Squeeze", "Transpose", "Unsqueeze", "DepthToSpace", "SpaceToDepth", "Resize", "Upsample")  # fmt: skip
+"""Operators that move integers: between others they are no reason."""
+
+
+def onnx_reason(operators: Sequence[str]) -> str | None:
+    """Why ONNX Runtime may differ from ours between two tensors of integers; ``None`` if nothing is known.
+
+    Examples
+    --------
+    >>> onnx_reason(["com.microsoft.QLinearSoftmax"])
+    "A softmax is computed in fixed point at a scale of 1/256, and rounded to the file's scale then."
+    >>> onnx_reason(["Reshape"])
+    """
+    names = [operator.rpartition(".")[2].replace("QLinear", "").replace("QGemm", "Gemm") for operator in operators]
+    ways = [_ONNX_WAYS.get(name, _HALVES) for name in names if name not in _EXACT]
+    return " ".join(dict.fromkeys(ways)) or None

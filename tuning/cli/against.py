@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``cmsisnn-verify DIR --against litert|tflm``: a network against the packages that define its arithmetic."""
+"""``cmsisnn-verify DIR --against litert|tflm|onnxruntime``: a network against the packages that run it too."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..base.console import console, make_table
-from ..base.options import Arithmetic
+from ..base.options import Package
 
 if TYPE_CHECKING:
     from ..check.against import Comparison, Difference, OperatorResult
@@ -18,14 +18,21 @@ _LONGEST_NAME = 32
 
 
 def print_comparison(
-    directory: Path, package: Arithmetic, model: str | None, samples: int | None, *, as_json: bool, no_color: bool
+    directory: Path, package: Package, model: str | None, samples: int | None, *, as_json: bool, no_color: bool
 ) -> int:
     """Compare and print; the exit status: 1 if something differs."""
     from ..check.against import DEFAULT_SAMPLES, compare, origin
     from ..check.packages import runner
 
-    found = origin(directory, model)
-    result = compare(found.path, runner(package), arithmetic=found.arithmetic, samples=samples or DEFAULT_SAMPLES)
+    samples = samples or DEFAULT_SAMPLES
+    if package is Package.ONNXRUNTIME:
+        from ..check.against_onnx import compare_onnx, onnx_origin
+
+        found = onnx_origin(directory, model)
+        result = compare_onnx(found.path, runner(package), arithmetic=found.arithmetic, samples=samples)
+    else:
+        found = origin(directory, model)
+        result = compare(found.path, runner(package), arithmetic=found.arithmetic, samples=samples)
     if as_json:
         print(json.dumps(result.as_dict()))
     else:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..base.errors import OptionError, TuningError
-from ..base.options import Arithmetic, Compiler
+from ..base.options import Compiler, Package
 from .program import Command, run, show_version
 
 if TYPE_CHECKING:
@@ -83,15 +83,15 @@ def verify_command(
         str | None,
         typer.Option(
             metavar="MODEL",
-            help="Take the weights to compare with from the model, not from DIR.",
+            help="Take the weights from the model, not from DIR; with --against, the file that DIR was made from.",
             show_default=False,
         ),
     ] = None,
     against: Annotated[
-        Arithmetic | None,
+        Package | None,
         typer.Option(
             help="Instead of the firmware, hold the .tflite file that DIR came from against TensorFlow Lite Micro or "
-            "LiteRT, tensor by tensor.",
+            "LiteRT, tensor by tensor; or the quantised .onnx file, named by --model, against ONNX Runtime.",
             show_default=False,
         ),
     ] = None,
@@ -116,6 +116,7 @@ def verify_command(
 
     cmsisnn-verify DIR
     cmsisnn-verify DIR --against litert|tflm
+    cmsisnn-verify DIR --against onnxruntime --model MODEL.onnx
     cmsisnn-verify --elf FILE --call SYMBOL [--arg INT|SYMBOL ...] [--fill SYMBOL=FILE ...] --target T
     """
     if (directory is None) == (elf is None):

@@ -130,7 +130,10 @@ class OnnxInput:
 
 @dataclass(frozen=True, eq=False)
 class OnnxNetwork:
-    """What contributes to the graph's outputs, in order of execution, whatever it is."""
+    """What contributes to the graph's outputs, in order of execution, whatever it is.
+
+    `opsets` and `ir_version` are what the file says of its operators.
+    """
 
     file: str
     opset: int
@@ -139,6 +142,8 @@ class OnnxNetwork:
     nodes: tuple[Node, ...]
     constants: dict[str, np.ndarray]
     notes: tuple[str, ...] = ()
+    opsets: tuple[Any, ...] = ()
+    ir_version: int = 8
 
     @property
     def is_quantised(self) -> bool:
@@ -325,7 +330,10 @@ class _Reader:
             inputs.append(OnnxInput(item.name, shape, str(helper.tensor_dtype_to_np_dtype(kind))))
         outputs = [item.name for item in graph.output]
         nodes = self.sorted([self.node(item) for item in graph.node], outputs)
-        return OnnxNetwork(self.file, opset, tuple(inputs), tuple(outputs), tuple(nodes), constants, self.notes)
+        return OnnxNetwork(
+            self.file, opset, tuple(inputs), tuple(outputs), tuple(nodes), constants, self.notes,
+            tuple(self.proto.opset_import), self.proto.ir_version,
+        )  # fmt: skip
 
     def opset(self) -> int:
         versions = {item.domain: item.version for item in self.proto.opset_import}
