@@ -102,7 +102,9 @@ _FIXED_POINT = (
     "ONNX multiplies by float scales and rounds once, halves to even; a device multiplies in fixed point and rounds "
     "twice, halves away from zero. Float biases are rounded to steps of the products."
 )
-_BY_INPUT = "An average is rounded at its input's scale before it is rounded at its output's."
+_BY_INPUT = (
+    "ONNX rounds an average's halves to even, a device away from zero, and at its input's scale before its output's."
+)
 _HALVES = "ONNX rounds halves to even; a table of .tflite files has them away from zero."
 _AT_256 = "A softmax is computed in fixed point at a scale of 1/256, and rounded to the file's scale then."
 _ONNX_WAYS = {

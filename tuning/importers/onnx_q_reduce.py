@@ -75,7 +75,7 @@ def moved(walk: Walk, item: Item, name: str, shape: tuple[int, ...], move: Calla
         return item.moved(shape, move)
     base = walk.integers(item, name)
     made = move(base)
-    return Real(made) if isinstance(item, Real) else made
+    return made if isinstance(item, Stored) else Real(made)
 
 
 def _max_pool(walk: Walk, node: Node) -> Item:
@@ -206,18 +206,35 @@ def _reduce_max(walk: Walk, node: Node) -> Item:
 
 
 def _maximum(walk: Walk, node: Node, item: Item, axes: list[int], keep: bool) -> Item:
-    """Over the whole image: one window."""
+    """One window: over an image, or over a column of all that is reduced."""
     shape = shape_of(item)
-    if len(shape) not in (3, 4) or axes != list(range(2, len(shape))):
-        raise Refused(f"axes {axes} of shape {list(shape)}: expected those of an image")
-    size = (1, shape[2]) if len(shape) == 3 else (shape[2], shape[3])
-    windows = Windows(size, size, (1, 1), ((0, 0), (0, 0)))
-    result = (*shape[:2], *([1] * len(axes) if keep else []))
+    if len(shape) in (3, 4) and axes == list(range(2, len(shape))):
+        size = (1, shape[2]) if len(shape) == 3 else (shape[2], shape[3])
+        windows = Windows(size, size, (1, 1), ((0, 0), (0, 0)))
+        result = (*shape[:2], *([1] * len(axes) if keep else []))
 
-    def pool(x: Stored) -> Stored:
-        return walk.reshaped(_pool(walk, "MAX_POOL_2D", x, windows, (1, 1), None), result)
+        def pool(x: Stored) -> Stored:
+            return walk.reshaped(_pool(walk, "MAX_POOL_2D", x, windows, (1, 1), None), result)
 
-    return moved(walk, item, node.inputs[0], result, pool)
+        return moved(walk, item, node.inputs[0], result, pool)
+
+    def column(x: Stored) -> Stored:
+        layout = x.layout
+        gone = {factor for axis in axes for factor in layout.factors_of(axis)}
+        order = sorted(layout.order, key=lambda factor: factor not in gone)  # which keeps their order among themselves
+        rows = prod(layout.sizes[factor] for factor in gone)
+        others = prod(shape) // rows
+        index = walk.ordered(x, order, (1, rows, 1, others))
+        name = walk.to.tensors[x.tensor].name
+        made = walk.stored(name, (1, 1, 1, others), layout.without(axes, keep), x.numbers)
+        walk.op(
+            "MAX_POOL_2D", [index], [made.tensor], padding="VALID", stride_h=rows, stride_w=1, filter_height=rows,
+            filter_width=1,
+        )  # fmt: skip
+        return made
+
+    kept = tuple(1 if axis in axes else size for axis, size in enumerate(shape) if keep or axis not in axes)
+    return moved(walk, item, node.inputs[0], kept, column)
 
 
 # ---------------------------------------------------------------- softmax

@@ -229,8 +229,19 @@ def _sigmoid(node: Node, opset: int, x: Any) -> np.ndarray:
     return np.asarray(0.5 * (1 + np.tanh(0.5 * np.asarray(x, np.float64))), np.float32)
 
 
+def _normalised(node: Node, opset: int, x: Any, gamma: Any, beta: Any, mean: Any, variance: Any) -> np.ndarray:
+    """By the stored statistics; `onnx.reference` takes those of the batch up to opset 13."""
+    epsilon = node.attributes.get("epsilon")
+    deviation = np.sqrt(np.asarray(variance, np.float64) + (1e-5 if epsilon is None else float(epsilon)))
+    scale = np.asarray(gamma, np.float64) / deviation
+    shape = (-1, *[1] * (x.ndim - 2))
+    made = (x - np.reshape(mean, shape)) * scale.reshape(shape) + np.reshape(beta, shape)
+    return np.asarray(made, np.float32)
+
+
 _FAST: dict[str, Callable[..., Any]] = {
     "AveragePool": _average_pool,
+    "BatchNormalization": _normalised,
     "Conv": _conv,
     "GlobalAveragePool": _global_average,
     "MaxPool": _max_pool,

@@ -238,6 +238,13 @@ CASES: dict[str, tuple[Case, tuple[int, ...]]] = {
     "mean of an image": (_reduced("ReduceMean", (2, 3), 0, 0.004, 60), (1, 4, 7, 8)),
     "mean of channels": (_reduced("ReduceMean", (1,), 1, 0.004, 60), (1, 4, 7, 8)),
     "max of an image": (_reduced("ReduceMax", (2, 3), 0), (1, 4, 7, 8)),
+    "max over time": (_reduced("ReduceMax", (1,), 0), (1, 7, 5)),
+    "max over channels": (_reduced("ReduceMax", (1,), 1), (1, 4, 7, 8)),
+    "max over all but channels, channels last": (_reduced("ReduceMax", (1, 2), 0), (1, 6, 7, 4)),
+    "max pool of a function": (
+        lambda net: net.q(net.node("MaxPool", net.node("HardSwish", image(net)), kernel_shape=[2, 2]), 0.02, -100),
+        (1, 3, 6, 5),
+    ),
     "softmax": (lambda net: net.q(net.node("Softmax", net.node("Flatten", image(net))), 1 / 255, -128), (1, 10)),
     "softmax of 1/256": (lambda net: net.q(net.node("Softmax", image(net)), 1 / 256, -128), (1, 10)),
     "softmax over channels": (lambda net: net.q(net.node("Softmax", image(net), axis=1), 1 / 255, -128), (1, 4, 5, 6)),

@@ -179,6 +179,27 @@ def test_a_network_that_rearranges_its_batch_is_run_sample_by_sample() -> None:
     assert signal_to_noise(wanted, found.runnable.run(x)[found.graph.network.outputs[0]]) > 28
 
 
+@pytest.mark.parametrize("scheme", ["int8", "int16x8"])
+def test_batch_normalisation_of_older_files_is_by_its_statistics(scheme: str) -> None:
+    """onnx.reference takes the batch's own up to opset 13; in front of a branch nobody takes the factors up."""
+    net = FloatNet((4, 6, 5))
+    numbers = [net.constant(np.linspace(*ends, 4).astype(np.float32)) for ends in ((1, 2), (-1, 1), (3, -3), (0.3, 9))]
+    y = net.node("BatchNormalization", "x", *numbers)
+    proto = net.model(net.node("Add", net.node("Relu", y), net.conv(y, 4, 4)))
+    proto.opset_import[0].version = 13
+    x = net.draw(24)["x"] * 3 + 2
+    found = quantised(proto, {"x": x}, scheme)
+    stored = {one.name: onnx.numpy_helper.to_array(one) for one in proto.graph.initializer}
+    scale, shift, mean, variance = (stored[name].reshape(-1, 1, 1) for name in numbers)
+    normal = (x - mean) / np.sqrt(variance + 1e-5) * scale + shift
+    kept = onnx.ModelProto()
+    kept.CopyFrom(proto)
+    del kept.graph.node[0]
+    kept.graph.input[0].name = y
+    wanted = ReferenceEvaluator(kept).run(None, {y: normal.astype(np.float32)})[0]
+    assert signal_to_noise(wanted, next(iter(found.runnable.run({"x": x}).values()))) > LEAST[scheme]
+
+
 # ---------------------------------------------------------------- formats
 
 
