@@ -118,15 +118,20 @@ def cell(file: Path, exporter: str, target: str, work: Path) -> Cell:
     given = [stored[key] for key in sorted(stored) if key[0] == "c"]
     path = file
     if exporter not in QUANTISED:
-        if len(given) > 1:
-            return Cell("", "several inputs")
         data, path = work / "calibration.npz", work / "network.yaml"
-        np.savez(data, x=given[0])
+        names = ["x"] if len(given) == 1 else input_names(file)
+        np.savez(data, **dict(zip(names, given, strict=True)))
         if said := command("cmsisnn-quantize", file, "--calibration", data, "-o", path):
             return Cell("", reason(said))
     if said := command("cmsisnn-tune", path, "--target", target, "-o", work / "firmware"):
         return Cell("", reason(said))
     return judged(path, stored, exporter in QUANTISED)
+
+
+def input_names(file: Path) -> list[str]:
+    import onnx
+
+    return [item.name for item in onnx.load(file).graph.input]
 
 
 def reason(said: str) -> str:
