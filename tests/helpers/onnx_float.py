@@ -303,6 +303,31 @@ def _logits(net: FloatNet) -> str:
     return str(net.node("LogSoftmax", net.dense(net.node("Reshape", y, net.constant(_ints(-1, 96))), 96, 5), axis=1))
 
 
+def _transposed(kernel: tuple[int, int] = (3, 3), **attributes: Any) -> Callable[[FloatNet], str]:
+    def build(net: FloatNet) -> str:
+        y = net.node("Relu", net.conv("x", 4, 6))
+        weights = net.constant(net.rng.normal(0, 0.3, (6, 5, *kernel)))
+        bias = net.constant(net.rng.normal(0, 0.2, 5))
+        return net.conv(net.node("ConvTranspose", y, weights, bias, **attributes), 5, 3)
+
+    return build
+
+
+def _maxima(net: FloatNet) -> str:
+    """Channels last, as Keras has sequences."""
+    y = net.node("Transpose", net.conv(net.node("Transpose", "x", perm=[0, 2, 1]), 5, 6, (3,)), perm=[0, 2, 1])
+    return net.dense(net.node("ReduceMax", y, net.constant(_ints(1)), keepdims=0), 6, 4)
+
+
+def view_by_strides(net: FloatNet) -> str:
+    """As PyTorch writes it: for one sample, whose batch is lost in between."""
+    y = net.node("ReduceMean", net.conv("x", 4, 8), net.constant(_ints(3)), keepdims=0)
+    flat = net.node("Reshape", y, net.constant(_ints(-1)))
+    turned = np.arange(64).reshape(8, 8).T.reshape(1, 8, 8)
+    view = net.node("Gather", flat, net.constant(turned.astype(I64)), axis=0)
+    return net.dense(net.node("Flatten", view), 64, 3)
+
+
 CASES: dict[str, Case] = {
     "residual": (IMAGE, _residual),
     "residual, activation first": (IMAGE, _preactivation),
@@ -346,6 +371,15 @@ CASES: dict[str, Case] = {
     "DepthToSpace": (IMAGE, _depth_to_space),
     "autoencoder": (((20,),), _autoencoder),
     "LogSoftmax": (IMAGE, _logits),
+    **{f"ConvTranspose {at}": (IMAGE, _transposed(**attributes)) for at, attributes in enumerate((
+        {"strides": [2, 2], "pads": [1, 1, 1, 1]}, {"strides": [2, 2], "pads": [1, 1, 1, 1], "output_padding": [1, 1]},
+        {"strides": [3, 2], "kernel": (4, 5)}, {"strides": [1, 1], "pads": [1, 0, 1, 2]},
+        {"strides": [2, 2], "kernel": (2, 2)}, {"strides": [2, 2], "auto_pad": "SAME_UPPER"},
+        {"strides": [3, 3], "kernel": (2, 2), "output_padding": [1, 0]},
+    ))},
+    "ConvTranspose of a sequence": (((3, 9),), lambda net: str(net.node(
+        "ConvTranspose", "x", net.constant(net.rng.normal(0, 0.4, (3, 4, 5))), strides=[2], pads=[1, 2]))),
+    "maxima over time": (((12, 5),), _maxima),
     "dilation": (IMAGE, lambda net: net.conv("x", 4, 6, dilations=[2, 2], pads=[2] * 4)),
     "groups": (IMAGE, lambda net: net.conv(net.node("Relu", net.conv("x", 4, 6, group=2)), 6, 9, group=3)),
     "depthwise": (IMAGE, lambda net: net.conv(net.node("Relu", net.conv("x", 4, 8, group=4)), 8, 4, (1, 1))),

@@ -32,8 +32,8 @@ OTHERS = frozenset((
     "AveragePool", "BatchNormalization", "Concat", "GlobalAveragePool", "ReduceMean", "Softmax",
 ))  # fmt: skip
 SPELLINGS = frozenset((
-    "Cast", "Dropout", "Expand", "Flatten", "Identity", "LogSoftmax", "PRelu", "ReduceSum", "Shape", "Squeeze",
-    "Sum", "Unsqueeze",
+    "Cast", "ConvTranspose", "Dropout", "Expand", "Flatten", "Identity", "LogSoftmax", "PRelu", "ReduceSum", "Shape",
+    "Squeeze", "Sum", "Unsqueeze",
 ))  # fmt: skip
 """What becomes one of the others, or nothing."""
 TAKEN = MOVES | UNARY | PAIRS | WEIGHTED | OTHERS | SPELLINGS
@@ -54,7 +54,6 @@ _NORM = "its numbers are computed while it runs: BatchNormalization is taken"
 HELP = {
     "ArgMax": _OUTSIDE,
     "ArgMin": _OUTSIDE,
-    "ConvTranspose": "Resize to the nearest and Conv are taken",
     "GRU": _RECURRENT,
     "GroupNormalization": _NORM,
     "If": "export one branch",

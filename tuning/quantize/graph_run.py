@@ -81,7 +81,7 @@ class Evaluator:
 # ---------------------------------------------------------------- windows
 
 
-def _pads(node: Node, size: Sequence[int], span: Sequence[int], stride: Sequence[int]) -> list[tuple[int, int]]:
+def pads_of(node: Node, size: Sequence[int], span: Sequence[int], stride: Sequence[int]) -> list[tuple[int, int]]:
     """Padding before and after, of each axis."""
     auto, rank = node.attributes.get("auto_pad") or "NOTSET", len(size)
     if auto == "NOTSET":
@@ -105,7 +105,7 @@ def _conv(node: Node, opset: int, x: Any, weights: Any, bias: Any = None) -> np.
     kernel, size = weights.shape[2:], x.shape[2:]
     stride, dilation = _numbers(node, "strides", rank), _numbers(node, "dilations", rank)
     span = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
-    pads = _pads(node, size, span, stride)
+    pads = pads_of(node, size, span, stride)
     padded = np.pad(np.asarray(x, np.float32), [(0, 0), (0, 0), *pads])
     step = (slice(None), slice(None), *(slice(None, None, every) for every in (*stride, *dilation)))
     windows = sliding_window_view(padded, tuple(span), axis=tuple(range(2, 2 + rank)))[step]
@@ -140,7 +140,7 @@ def pool_counts(node: Node, size: Sequence[int]) -> list[tuple[int, int, int]]:
     dilation = _numbers(node, "dilations", rank)
     span = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
     found = []
-    for axis, (before, after) in enumerate(_pads(node, size, span, stride)):
+    for axis, (before, after) in enumerate(pads_of(node, size, span, stride)):
         room = size[axis] + before + after - span[axis]
         count = (-(-room // stride[axis]) if node.attributes.get("ceil_mode") else room // stride[axis]) + 1
         # A last window that would start in the padding is dropped.
@@ -244,6 +244,7 @@ _FAST: dict[str, Callable[..., Any]] = {
     "BatchNormalization": _normalised,
     "Conv": _conv,
     "GlobalAveragePool": _global_average,
+    "GlobalMaxPool": lambda node, opset, x: x.max(axis=tuple(range(2, x.ndim)), keepdims=True),
     "MaxPool": _max_pool,
     "Relu": lambda node, opset, x: np.maximum(x, np.float32(0)),
     "Resize": _resize,

@@ -12,7 +12,7 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 import tuning
-from helpers.onnx_float import CASES, FloatNet, random_net
+from helpers.onnx_float import CASES, FloatNet, random_net, view_by_strides
 from tuning.base.errors import ModelError, OptionError
 from tuning.quantize import GraphQuantized, quantize_graph
 from tuning.quantize.graph_float import read_graph
@@ -198,6 +198,16 @@ def test_batch_normalisation_of_older_files_is_by_its_statistics(scheme: str) ->
     kept.graph.input[0].name = y
     wanted = ReferenceEvaluator(kept).run(None, {y: normal.astype(np.float32)})[0]
     assert signal_to_noise(wanted, next(iter(found.runnable.run({"x": x}).values()))) > LEAST[scheme]
+
+
+def test_a_view_by_strides_is_a_transposition_and_the_batch_comes_back() -> None:
+    net = FloatNet((4, 8, 7))
+    proto = net.model(view_by_strides(net))
+    found = quantised(proto, net.draw(12))
+    assert "Gather" not in {node.op for node in found.graph.network.nodes}
+    x = net.draw(12)["x"]
+    wanted = np.concatenate([ReferenceEvaluator(proto).run(None, {"x": x[at : at + 1]})[0] for at in range(12)])
+    assert signal_to_noise(wanted, found.runnable.run({"x": x})[found.graph.network.outputs[0]]) > 28
 
 
 # ---------------------------------------------------------------- formats
