@@ -185,7 +185,8 @@ class Search:
             emulated = ["-" if right is None else f"{right:.2%}"] if self.emulates else []
             sizes = (f"{trial.cycles:,}", f"{trial.flash_bytes:,}", f"{trial.sram_bytes:,}")
             word = "taken" if trial is self.taken else "" if self.keeps(trial) else "drops too much"
-            table.add_row(trial.scheme, f"{trial.share:.2%}", *emulated, f"{trial.drop:.2f}", *sizes, word)
+            drop = f"{round(trial.drop, 2) + 0.0:.2f}"
+            table.add_row(trial.scheme, f"{trial.share:.2%}", *emulated, drop, *sizes, word)
         out.print(table)
         if counts := [trial.firmware.samples for trial in done if trial.firmware is not None]:
             least = min(counts)
