@@ -53,6 +53,10 @@ key                         dtype
                                      ``fraction`` of its input is 0 and the base is 2
 ==========================  =======  ================================================================================
 
+Of a graph (int8 and int16x8 of ONNX files whose layers do not follow each other) it holds the float network itself:
+`onnx`, the bytes of an ONNX file, after rewriting; `tensors`, JSON: name, the layer that gives it, and how its integers
+lie; `channels_last`, JSON: the inputs and outputs whose channels are last.
+
 ``integer / 2**fraction`` of any tensor of the fixed-point network is thus directly comparable with the float tensor.
 
 Data files

@@ -39,9 +39,9 @@ class Range:
 
 
 def ranges_of(plan: Plan) -> list[Range]:
-    """Weights and biases of every layer that has them; with a check, the input and the layers' outputs too."""
+    """Weights and biases of every layer that has them; with a check, the inputs and the layers' outputs too."""
     checked = {tensor.name: tensor for tensor in plan.check.tensors} if plan.check else {}
-    found = [_activations(checked["input"])] if checked else []
+    found = [_activations(tensor) for tensor in checked.values() if tensor.op == "input"]
     for item in plan.layers:
         tensor = checked.get(item.layer.name)
         for kind in ("weights", "bias"):
