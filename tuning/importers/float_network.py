@@ -89,6 +89,8 @@ class FloatNetwork:
         ``softmax(x) = base**x / sum(base**x)``.
     notes : tuple of str
         What was rewritten on the way here, for people.
+    declared_shape : tuple of int or None
+        Of a sample in the original, where it is neither of the two: rearranged before the first layer.
     """
 
     name: str
@@ -98,6 +100,7 @@ class FloatNetwork:
     output_layout: str = "NHWC"
     softmax_base: float = e
     notes: tuple[str, ...] = ()
+    declared_shape: tuple[int, ...] | None = None
 
     @property
     def order(self) -> str:

@@ -110,7 +110,14 @@ class Walk:
             self.input_layout,
             self.layout(flow.order, f"output {self.graph.output!r}"),
             notes=tuple(self.notes),
+            declared_shape=self.declared_shape(),
         )
+
+    def declared_shape(self) -> tuple[int, ...] | None:
+        """The file's own shape of a sample, where that of the network does not tell it."""
+        own, shape = self.graph.shape[1:], self.input_shape or ()
+        known = (shape, (shape[2], *shape[:2]) if len(shape) == 3 else shape)
+        return None if own in known else tuple(int(size) for size in own)
 
     def error(self, text: str) -> ModelError:
         return ModelError(f"{self.graph.file}: {text}")
@@ -237,20 +244,20 @@ class Walk:
         """The first layer settles how the network's input lies: `origin` are the ONNX input's positions in it."""
         self.input_shape = shape
         self.sides = (shape[0], shape[1]) if len(shape) == 3 else None
-        self.input_layout = self.layout(np.argsort(origin.ravel()).reshape(self.graph.shape[1:]), what)
+        self.input_layout = self.layout(origin, what, -1)
 
-    def layout(self, order: np.ndarray, what: str) -> str:
-        if (found := self.layout_of(order)) is None:
+    def layout(self, order: np.ndarray, what: str, source: int = 0) -> str:
+        if (found := self.layout_of(order, source)) is None:
             raise self.error(f"{what} is neither channels first nor channels last: its elements would have to be moved")
         return found
 
     @staticmethod
-    def layout_of(order: np.ndarray) -> str | None:
+    def layout_of(order: np.ndarray, source: int = 0) -> str | None:
+        """How positions lie, which are channels first if axis `source` would have to go to the other end."""
         if np.array_equal(order.ravel(), np.arange(order.size)):
             return "NHWC"
-        if order.ndim in (2, 3) and np.array_equal(np.moveaxis(order, 0, -1).ravel(), np.arange(order.size)):
-            return "NCHW"
-        return None
+        moved = np.moveaxis(order, source, -1 - source) if order.ndim in (2, 3) else order
+        return "NCHW" if np.array_equal(moved.ravel(), np.arange(order.size)) else None
 
     def image(self, node: Node, flow: Flow) -> tuple[Flow, tuple[int, int, int]]:
         """The flow as a channels-first image ``(c, h, w)`` whose elements lie as the network's do, and (h, w, c)."""
@@ -279,8 +286,7 @@ class Walk:
         """Whether an image lies as the network's tensor does; before there is one, as an input may."""
         channels, height, width = order.shape
         if self.input_shape is None:
-            positions = np.argsort(order.transpose(1, 2, 0).ravel()).reshape(self.graph.shape[1:])
-            return self.layout_of(positions) is not None
+            return self.layout_of(order.transpose(1, 2, 0), -1) is not None
         return (height, width) == self.sides and np.array_equal(order, image_order(height, width, channels))
 
     def straight(self, flow: Flow, node: Node) -> tuple[Flow, Node, Callable[[np.ndarray], np.ndarray] | None]:

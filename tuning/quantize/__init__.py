@@ -48,6 +48,8 @@ key                         dtype
 ``input_layout``            text     ``NHWC`` (also for plain vectors) or ``NCHW``: how the float model takes its input,
                                      hence how calibration data lie
 ``output_layout``           text     the same of its output
+``declared_shape``          int64    shape of a sample in the float model, only where it is rearranged before the
+                                     first layer: calibration data may have it too
 ``softmax_base``            float64  base of the float softmax of these tensors: 2 where log2(e) is folded into them,
                                      else e. The fixed-point softmax is 2 ** integer, so it agrees where
                                      ``fraction`` of its input is 0 and the base is 2

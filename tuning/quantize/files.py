@@ -94,6 +94,8 @@ def float_arrays(result: Result) -> dict[str, np.ndarray]:
     arrays["input_layout"] = np.array(reference.input_layout)
     arrays["output_layout"] = np.array(reference.output_layout)
     arrays["softmax_base"] = np.array(reference.softmax_base)
+    if reference.declared_shape is not None:
+        arrays["declared_shape"] = np.array(reference.declared_shape, np.int64)
     return arrays
 
 

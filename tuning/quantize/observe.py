@@ -47,7 +47,9 @@ class Observed:
         self.network = network
         self.layers = network.geometry(dtype)
         self.arrays = network.arrays()
-        self.x = channels_last(data.x, network.input_shape, network.input_layout, data.name)
+        self.x = channels_last(
+            data.x, network.input_shape, network.input_layout, data.name, network.declared_shape
+        )
         last = self.layers[-1]
         self.y, self.targets = settled(data, prod(last.output_shape), last.op, data.name)
         self.logits = len(self.layers) - (self.layers[-1].op == "softmax" and len(self.layers) > 1)

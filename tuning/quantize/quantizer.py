@@ -283,6 +283,7 @@ def _outcome(fixed_point: FixedPoint, formats: Formats, notes: list[str]) -> Qua
         seen.network.input_layout,
         seen.network.output_layout,
         seen.network.softmax_base,
+        seen.network.declared_shape,
     )
     report = tuple(
         _report(item, truth, trace[item.layer.name], seen.bits) for item, truth in zip(fixed, seen.truth, strict=True)

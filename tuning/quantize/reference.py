@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from math import e, prod
 from typing import TYPE_CHECKING
@@ -42,6 +42,8 @@ class Reference:
         Of the float model, hence of the data.
     softmax_base : float
         Of the float softmax.
+    declared_shape : tuple of int or None
+        Of a sample in the float model, where `input_layout` does not tell it.
     """
 
     layers: tuple[Layer, ...]
@@ -53,6 +55,7 @@ class Reference:
     input_layout: str = "NHWC"
     output_layout: str = "NHWC"
     softmax_base: float = e
+    declared_shape: tuple[int, ...] | None = None
 
     @property
     def dtype(self) -> np.dtype:
@@ -67,7 +70,7 @@ class Reference:
         OptionError
             The samples do not have the model's shape; sizes of 1 may be left out or added, and vectors have any shape.
         """
-        return channels_last(x, self.layers[0].input_shape, self.input_layout, name)
+        return channels_last(x, self.layers[0].input_shape, self.input_layout, name, self.declared_shape)
 
     def quantize(self, x: np.ndarray) -> np.ndarray:
         """Float samples as the float model takes them -> the integers that the firmware takes."""
@@ -82,11 +85,18 @@ class Reference:
         return np.ldexp(integers.astype(np.float64), -self.fractions[layer])
 
 
-def channels_last(x: np.ndarray, input_shape: tuple[int, ...], layout: str, name: str = "data") -> np.ndarray:
-    """Samples of a float model in `layout` -> ``(n, *input_shape)``; `name` is what a message calls them."""
+def channels_last(
+    x: np.ndarray, input_shape: tuple[int, ...], layout: str, name: str = "data",
+    declared: tuple[int, ...] | None = None,
+) -> np.ndarray:  # fmt: skip
+    """Samples of a float model in `layout`, or in the shape that it declares -> ``(n, *input_shape)``; `name` is what a
+    message calls them.
+    """
     source = input_shape
     if layout == "NCHW" and len(input_shape) == 3:
         source = (input_shape[2], *input_shape[:2])
+    if declared is not None and x.shape[1:] == declared:
+        x = x.reshape(len(x), *source)
     is_flat = (len(input_shape) == 1 or x.ndim == 2) and prod(x.shape[1:]) == prod(input_shape)
     if not is_flat and [size for size in x.shape[1:] if size != 1] != [size for size in source if size != 1]:
         hint = ""
@@ -130,6 +140,12 @@ def load_reference(model: Model) -> Reference:
     return _Reader(content, path.name, model.layers).reference()
 
 
+def declared_of(content: Mapping[str, np.ndarray]) -> tuple[int, ...] | None:
+    """`declared_shape` of a float file; older ones have none."""
+    found = content.get("declared_shape")
+    return None if found is None else tuple(int(size) for size in np.asarray(found).reshape(-1)[:8])
+
+
 class _Reader:
     def __init__(self, content: dict[str, np.ndarray], name: str, layers: tuple[Layer, ...]) -> None:
         self.content, self.name, self.layers = content, name, layers
@@ -156,6 +172,7 @@ class _Reader:
             self.text("input_layout"),
             self.text("output_layout"),
             float(self.array("softmax_base", ())),
+            declared_of(self.content),
         )
 
     def get(self, key: str, expected: str) -> np.ndarray:

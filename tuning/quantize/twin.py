@@ -19,7 +19,7 @@ from ..base.errors import ModelError
 from ..importers.float_network import FloatNetwork, from_layers
 from . import forward
 from .graph_twin import KEY, GraphTwin, twin_of
-from .reference import LAYOUTS, channels_last
+from .reference import LAYOUTS, channels_last, declared_of
 
 if TYPE_CHECKING:
     from ..model import Model
@@ -46,7 +46,8 @@ class Twin:
 
     def channels_last(self, x: np.ndarray, name: str = "data") -> np.ndarray:
         """Samples as the float model takes them -> ``(n, *input_shape)``, channels last."""
-        return channels_last(x, self.network.input_shape, self.network.input_layout, name)
+        network = self.network
+        return channels_last(x, network.input_shape, network.input_layout, name, network.declared_shape)
 
     def tensors(self, x: np.ndarray) -> Iterator[tuple[Layer, np.ndarray]]:
         """Every layer with its float output, for samples that are channels last."""
@@ -68,7 +69,7 @@ class Twin:
             "input_layout": np.array(network.input_layout),
             "output_layout": np.array(network.output_layout),
             "softmax_base": np.array(network.softmax_base),
-        }
+        } | ({} if (shape := network.declared_shape) is None else {"declared_shape": np.array(shape, np.int64)})
 
 
 def load_twin(model: Model) -> Twin | GraphTwin:
@@ -109,5 +110,7 @@ def _twin(content: Mapping[str, np.ndarray], path: Path) -> Twin:
     base = float(content["softmax_base"])
     if not set(layouts) <= set(LAYOUTS) or not 1 < base < 10:
         raise ModelError(f"expected a layout of {', '.join(LAYOUTS)} and a base of the softmax, got {layouts}, {base}")
-    network = replace(found, input_layout=layouts[0], output_layout=layouts[1], softmax_base=base)
+    network = replace(
+        found, input_layout=layouts[0], output_layout=layouts[1], softmax_base=base, declared_shape=declared_of(content)
+    )
     return Twin(network, network.geometry("q7"), network.arrays())

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 import tuning
 from helpers.onnx_models import model, node, save
 from tuning import ModelError, OptionError
+from tuning.check import check_model
 from tuning.importers.float_network import from_layers
 from tuning.quantize import Data, evaluate, load_data, load_reference, quantizer
 from tuning.quantize.data import make_data
@@ -814,3 +815,21 @@ def test_input_numbers_of_unlike_spread_are_said(scheme: str) -> None:
         assert ": number 1 by 0.00" in note
     alike = tuning.quantize(layers, samples(200, (4,)), scheme)
     assert not any("spread by less" in note for note in alike.notes)
+
+
+@pytest.mark.parametrize("scheme", ["q7", "int8"])
+def test_data_in_the_shape_that_the_file_declares_are_taken(tmp_path: Path, scheme: str) -> None:
+    """Whatever is made of it in front of the first layer."""
+    weights = {"shape": np.array([0, 2, 6, 5], np.int64), "w": draw(4, 2, 3, 3)}
+    nodes = [node("Reshape", ["x", "shape"], ["a"]), node("Conv", ["a", "w"], ["y"])]
+    proto = model(nodes, weights, ("n", 10, 6))
+    x = samples(30, (10, 6))
+    result = tuning.quantize(proto, x, scheme, name="net")
+    same = tuning.quantize(proto, x.reshape(30, 2, 6, 5), scheme, name="net")
+    assert result.model.digest == same.model.digest
+    loaded = tuning.load_model(result.save(tmp_path / "net.yaml"))
+    found = check_model(loaded, x)
+    assert found.passed
+    assert found.tensors == check_model(loaded, x.reshape(30, 2, 6, 5)).tensors
+    with pytest.raises(OptionError, match="as the float model takes it"):
+        tuning.quantize(proto, x.reshape(30, 6, 10), scheme)
