@@ -116,8 +116,8 @@ class Walk:
     def declared_shape(self) -> tuple[int, ...] | None:
         """The file's own shape of a sample, where that of the network does not tell it."""
         own, shape = self.graph.shape[1:], self.input_shape or ()
-        known = (shape, (shape[2], *shape[:2]) if len(shape) == 3 else shape)
-        return None if own in known else tuple(int(size) for size in own)
+        known = (shape[2], *shape[:2]) if self.input_layout == "NCHW" and len(shape) == 3 else shape
+        return None if tuple(own) == tuple(known) else tuple(int(size) for size in own)
 
     def error(self, text: str) -> ModelError:
         return ModelError(f"{self.graph.file}: {text}")
