@@ -19,7 +19,8 @@ MOST_ELEMENTS = 1 << 26
 """Of a sample: well above what a microcontroller holds."""
 LARGEST_FILE = 2**31 - 1
 KERAS = (
-    'load it, and model.export("model.onnx", format="onnx") writes one, with KERAS_BACKEND=torch without TensorFlow'
+    'load it, call it once (model.predict), and model.export("model.onnx", format="onnx") writes one, with '
+    "KERAS_BACKEND=torch without TensorFlow"
 )
 FOREIGN = {
     ".tflite": "a TensorFlow Lite file, which cmsisnn-tune takes if it is quantised; for a float one use tf2onnx",
