@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Twenty-six small networks with random weights, as people write them: PyTorch, Keras, scikit-learn.
+"""Twenty-five small networks with random weights, as people write them: PyTorch, Keras, scikit-learn.
 
 Sizes of an image differ in all axes, so that no order of axes can be taken for another. Imports of a framework stand in
 the functions: each exporter needs its own alone.
