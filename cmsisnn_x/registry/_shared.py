@@ -85,6 +85,11 @@ def nothing(case: Case, variant: Variant) -> int:
     return 0
 
 
+def starts_inside(layer: Layer) -> bool:
+    """Whether no window lies outside the image as a whole: where an output of its size is written, its row was read."""
+    return all(before < size for (before, _), size in zip(layer.padding, layer.kernel, strict=True))
+
+
 def channel_macros(layer: Layer) -> dict[str, int | str]:
     """How the kernel of a layer with weights makes outputs of accumulators."""
     channels = channels_of(layer)

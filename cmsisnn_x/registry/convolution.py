@@ -24,6 +24,7 @@ from ._shared import (
     nothing,
     round_up_even,
     scratch_of,
+    starts_inside,
     window_macros,
     windows,
 )  # fmt: skip
@@ -195,7 +196,7 @@ def _overwrites(layer: Layer, variant: Variant) -> bool:
     """Rows are widened, and windows of one pixel copied, before what is computed from them is written. Packed pixels
     come in threes, the last of them with one that was written before, for which there is room; not with two.
     """
-    if layer.dtype == "int16" or layer.groups > 1 or variant.fused_pool:
+    if layer.dtype == "int16" or layer.groups > 1 or variant.fused_pool or not starts_inside(layer):
         return False
     if variant.column_layout == "packed" and prod(layer.output_image[:2]) % 3 == 1:
         return False

@@ -25,6 +25,7 @@ from ._shared import (
     cores_of,
     round_up_even,
     scratch_of,
+    starts_inside,
     window_macros,
     windows,
 )
@@ -124,7 +125,7 @@ def _overwrites(layer: Layer, variant: Variant) -> bool:
     """Lines are widened once. Rows are woven in pairs: two of them are left over and read again where a single one is
     computed at a time; an odd last one, of windows of three, is taken from the pairs.
     """
-    if layer.dtype == "int16" or variant.lowering != "line_buffer":
+    if layer.dtype == "int16" or variant.lowering != "line_buffer" or not starts_inside(layer):
         return False
     if variant.block_rows == 2:
         return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -117,3 +118,13 @@ def test_outputs_of_another_size_lie_apart() -> None:
     wider = make_layer("conv2d", (6, 6, 4), kernel=1, out_channels=8, out_shift=7)
     assert place_inside(wider, BASELINE, 0) is None
     assert place_inside(make_layer("conv2d", (6, 6, 4), kernel=1, out_channels=4, out_shift=7), BASELINE, 0) == 0
+
+
+def test_rows_are_read_before_they_are_written_whatever_the_stride() -> None:
+    """Outputs as large as the input in strides: with a window outside the image, rows would be written before."""
+    lines = Variant(8, 2, 4, 4, "line_buffer", "interleaved", inner="asm")
+    geometry = {"out_channels": 4, "stride": 2, "out_shift": 7, "output_size": (4, 4)}
+    inside = make_layer("conv2d", (4, 4, 4), kernel=5, padding=4, **geometry)
+    assert place_inside(inside, lines, 0) == 0
+    outside = replace(inside, padding=((5, 4), (4, 4)))
+    assert place_inside(outside, lines, 0) is None

@@ -298,7 +298,7 @@ class _LayerSearch:
         found = [self.results[i] for i in rows]
         cycles = np.array([item.cycles for item in found], np.int64)
         code = [
-            item.code_bytes + CALL_BYTES if item.code_bytes else int(self.table.code_bytes[i])
+            item.code_bytes + CALL_BYTES + MORE_CODE if item.code_bytes else int(self.table.code_bytes[i])
             for i, item in zip(rows, found, strict=True)
         ]
         emulated = replace(
@@ -306,9 +306,13 @@ class _LayerSearch:
             emulated_cycles=cycles,
             code_bytes=np.array(code, np.int64),
             code_spread=np.zeros(len(code)),
-            stack_bytes=tuple(item.stack_bytes for item in found),
+            stack_bytes=tuple(item.stack_bytes + MORE_STACK for item in found),
         )
         return Emulated(emulated, int(cycles[0]) if baseline is None else baseline)
+
+
+MORE_CODE, MORE_STACK = 8, 16
+"""Bytes that a kernel may take more beside others than alone: literals, registers that a call saves."""
 
 
 @cache
