@@ -67,11 +67,30 @@ def read_graph(
         )
     first = Spellings(network, is_wide)
     first.run()
-    nodes, constants, renamed = first.nodes, first.constants, first.renamed
-    outputs = tuple(renamed.get(output, output) for output in network.outputs)
+    outputs = tuple(first.renamed.get(output, output) for output in network.outputs)
+    if first.problems:
+        read = {tensor for node in first.nodes for tensor in node.inputs}
+        ends = tuple(out for node in first.nodes for out in node.outputs if out and out not in read)
+        raise Obstacles(first.refusal(), _graph(first, ends, name) if ends else None)
     if lost := [output for output in outputs if output not in first.values]:
         raise ModelError(f"{network.file}: output {lost[0]!r}: expected what depends on an input, got a constant")
-    second = Affine(nodes, constants, outputs, first.values)
+    graph = _graph(first, outputs, name)
+    _require_samples_apart(graph, network)
+    return graph
+
+
+class Obstacles(ModelError):
+    """Operators that are not taken; `rest` is what stands in front of them, which may have obstacles of its own."""
+
+    def __init__(self, text: str, rest: FloatGraph | None) -> None:
+        super().__init__(text)
+        self.rest = rest
+
+
+def _graph(first: Spellings, outputs: tuple[str, ...], name: str) -> FloatGraph:
+    """Factors and summands in the weights, and what the outputs need."""
+    network = first.network
+    second = Affine(first.nodes, first.constants, outputs, first.values)
     second.run()
     inputs = tuple(OnnxInput(item.name, (1, *item.shape[1:]), "float32") for item in network.inputs)
     kept = _needed(second.nodes, second.outputs)
@@ -82,9 +101,7 @@ def read_graph(
     )  # fmt: skip
     sample = {item.name: np.zeros(item.shape, np.float32) for item in inputs}
     values = Evaluator(kept, final.constants, final.opset).run(sample)
-    graph = FloatGraph(name, final, {key: value.shape for key, value in values.items()}, tuple(first.notes))
-    _require_samples_apart(graph, network)
-    return graph
+    return FloatGraph(name, final, {key: value.shape for key, value in values.items()}, tuple(first.notes))
 
 
 def of_sample(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -34,13 +34,11 @@ class Folding:
         self.problems: dict[int, str] = {}
         self.notes: list[str] = list(network.notes)
         self.evaluator = Evaluator((), self.constants, network.opset)
-        self.place = 0
 
     def run(self) -> None:
         for item in self.network.inputs:
             self.values[item.name] = np.zeros((1, *item.shape[1:]), np.float32)
         for place, node in enumerate(self.network.nodes):
-            self.place = place
             own = with_inputs(node, [self.renamed.get(name, name) for name in node.inputs])
             try:
                 with np.errstate(all="ignore"):
@@ -54,8 +52,6 @@ class Folding:
                 self.problems[place] = f"its inputs and attributes are no valid {node.op}: {problem}"
             done = {*self.values, *self.constants, *self.renamed}
             self.lost |= {name for name in node.outputs if name and name not in done}
-        if self.problems:
-            raise ModelError(self.refusal())
 
     def refusal(self) -> str:
         """All obstacles; operators that nobody knows before anything that stands in front of them."""

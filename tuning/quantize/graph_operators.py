@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 
 import numpy as np
 
@@ -45,6 +46,9 @@ FOLDED = frozenset((
 """Of constants, beside `onnx_file.FOLDABLE`."""
 WIDE = ("Clip", "HardSigmoid", "HardSwish", "LeakyRelu", "Neg", "Relu", "Sigmoid", "Tanh")
 """Functions that int16 has kernels for, or that are made of such."""
+MOST_ELEMENTS = 1 << 24
+"""Of a tensor of one sample: well above what a microcontroller computes."""
+LIMITS = ("Clip", "Max", "Min")
 COMMUTING = frozenset(("MaxPool", "GlobalMaxPool", "ReduceMax", "Reshape", "Transpose"))
 """Moves that a Relu or Clip may change places with."""
 
@@ -77,10 +81,16 @@ def takes(
     """Why a node is not taken, as far as it and its inputs tell; the rest is found when it becomes integers."""
     if node.op in ("Conv", "Gemm", "MatMul") and node.inputs[1] not in constants:
         return f"its weights {node.inputs[1]!r} are computed: a product of two such tensors is not taken"
+    numbers = [constants[name] for name in node.inputs if name in constants and constants[name].dtype.kind == "f"]
+    # Limits alone may be without end.
+    if any(np.isnan(one).any() if node.op in LIMITS else not np.isfinite(one).all() for one in numbers):
+        return "a constant of NaN or infinity"
     if node.op == "Conv":
         _require_windows(node, values[node.inputs[0]].shape, constants[node.inputs[1]].shape)
     if node.op in ("AveragePool", "MaxPool"):
         pool_windows(node, values[node.inputs[0]].shape)
+    if (size := _elements(node, values, constants)) > MOST_ELEMENTS:
+        return f"{size:,} numbers of one sample: expected at most {MOST_ELEMENTS:,}"
     if node.op == "Conv" and len(node.inputs) > 2 and node.inputs[2] and node.inputs[2] not in constants:
         return f"its bias {node.inputs[2]!r} is computed"
     if is_wide and node.op in UNARY and node.op not in WIDE:
@@ -92,6 +102,29 @@ def takes(
     if node.op == "Div" and node.inputs[1] not in constants and not is_curve_pair(node, values):
         return "a division by a tensor: a number, or one for each channel, can be taken"
     return None
+
+
+def _elements(node: Node, values: Mapping[str, np.ndarray], constants: Mapping[str, np.ndarray]) -> int:
+    """Of a result, or of the image with its frame, before anything of that size is made."""
+    given = [values[name] if name in values else constants[name] for name in node.inputs if name]
+    shape = given[0].shape
+    if node.op in PAIRS:
+        return prod(np.broadcast_shapes(*(one.shape for one in given)))
+    if node.op == "Concat":
+        return sum(one.size for one in given)
+    if node.op in ("Conv", "AveragePool", "MaxPool"):
+        pads = [int(value) for value in node.attributes.get("pads") or ()]
+        sides = zip(shape[2:], pads[: len(shape) - 2], pads[len(shape) - 2 :], strict=False)
+        return prod(shape[:2]) * prod([size + before + after for size, before, after in sides] or [1])
+    if node.op == "Pad":
+        amounts = given[1] if len(given) > 1 else np.asarray(node.attributes.get("pads") or (), np.int64)
+        return prod(shape) + int(np.abs(amounts.astype(np.float64)).max(initial=0)) * prod(shape)
+    if node.op in ("Resize", "Upsample"):
+        own = [one for one in given[1:] if one.size == len(shape)]
+        scales = np.asarray(node.attributes.get("scales") or 1.0, np.float64)
+        factors = [one.astype(np.float64) / (shape if one.dtype.kind == "i" else 1) for one in own] or [scales]
+        return int(prod(shape) * min(max(float(np.prod(factor)) for factor in factors), 1e9))
+    return prod(shape)
 
 
 def _require_windows(node: Node, shape: tuple[int, ...], weights: tuple[int, ...]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..base.errors import OptionError
+from ..base.units import one_line
 from .data import doubts
 from .graph_data import Samples, as_samples
 from .graph_equalise import equalised
@@ -235,7 +236,7 @@ class _Search:
     def notes(self, state: _State, report: Sequence[GraphReport], ranges: str) -> tuple[str, ...]:
         found = [*self.graph.notes, *state.notes]
         for name, value in self.data.inputs.items():
-            several = "" if len(self.data.inputs) == 1 else f"{name}: "
+            several = "" if len(self.data.inputs) == 1 else f"{one_line(name)}: "
             found = [*(several + doubt for doubt in doubts(value)), *found]
             lost = state.scales[self.points.group[name]].beyond(value).mean()
             if lost > 0:

@@ -14,6 +14,7 @@ import numpy as np
 
 from cmsisnn_x import Network
 
+from ..base.units import one_line
 from ..importers.onnx_quantised import Translated
 from ..importers.tflite_file import FileModel
 from ..importers.tflite_walk import import_operators
@@ -75,7 +76,7 @@ class Runnable:
             item = found.stored.get(name + INT)
             op = None if item is None else makers.get(item.tensor)
             if op is not None:
-                self.layers[name] = (op.name or name, LAYERS.get(op.code, op.code.lower()))
+                self.layers[name] = (op.name or one_line(name), LAYERS.get(op.code, op.code.lower()))
 
     @cached_property
     def network(self) -> Network:
@@ -211,7 +212,7 @@ class GraphQuantized:
         lines = [f"Quantised by cmsisnn-quantize ({self.scheme}) on {self.samples:,} calibration samples."]
         for port in self.model.inputs:
             order = "channels last" if port.is_channels_last else "in the order of the float model"
-            lines.append(f"Input {port.name}: round(x / {port.scale:.9g}) {port.zero_point:+d}, {order}.")
+            lines.append(f"Input {one_line(port.name)}: round(x / {port.scale:.9g}) {port.zero_point:+d}, {order}.")
         if self.accuracy:
             shares = ", ".join(f"{share:.2%} {kind}" for kind, share in self.accuracy.items())
             lines.append(f"Accuracy on them: {shares}.")
@@ -279,12 +280,10 @@ def print_graph_table(out: Console, result: GraphQuantized) -> None:
         shape = "x".join(map(str, port.shape[1:]))
         order = ", channels last" if port.is_channels_last else ""
         assert port.scale is not None
-        out.print(
-            f"{result.name}: input {port.name} {shape} {port.dtype}: round(x / {port.scale:.7g}){port.zero_point:+d}"
-            f"{order}"
-        )
-    numbers = ("weight scales", "out scale", "zero point", "SNR dB", "saturated")
-    table = make_table("layer", "op", *numbers, right=numbers, spare=("weight scales", "op"))
+        numbers = f"round(x / {port.scale:.7g}){port.zero_point:+d}"
+        out.print(f"{result.name}: input {one_line(port.name)} {shape} {port.dtype}: {numbers}{order}")
+    titles = ("weight scales", "out scale", "zero point", "SNR dB", "saturated")
+    table = make_table("layer", "op", *titles, right=titles, spare=("weight scales", "op"))
     for row in result.report:
         table.add_row(
             row.name,

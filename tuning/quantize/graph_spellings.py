@@ -8,6 +8,7 @@ from math import prod
 
 import numpy as np
 
+from ..base.units import one_line
 from ..importers.integer_graph import Refused
 from ..importers.onnx_file import Node
 from .graph_folding import Folding
@@ -268,7 +269,8 @@ class Spellings(Folding):
     def on_LogSoftmax(self, node: Node) -> bool:
         if node.outputs[0] not in self.network.outputs:
             raise Refused("LogSoftmax in the middle: at the end it is taken as a softmax")
-        self.notes.append(f"{node.outputs[0]}: LogSoftmax: what comes out are the probabilities, without the logarithm")
+        name = one_line(node.outputs[0])
+        self.notes.append(f"{name}: LogSoftmax: what comes out are the probabilities, without the logarithm")
         given = node.attributes.get("axis")
         axis = given if given is not None else -1 if self.network.opset >= 13 else 1
         self.emit(made("Softmax", node.inputs, node.outputs, node.name, axis=int(axis)))

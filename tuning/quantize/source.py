@@ -13,7 +13,7 @@ from ..importers.float_network import FloatNetwork
 from ..importers.onnx_prepare import Given
 from ..importers.onnx_reader import identifier, load_onnx
 from . import data, graph_data
-from .graph_float import FloatGraph, read_graph
+from .graph_float import FloatGraph, Obstacles, read_graph
 from .graph_quantizer import borders, require_taken
 from .scales import TYPES
 
@@ -26,6 +26,17 @@ def load_for(network: FloatNetwork | FloatGraph, path: str | os.PathLike[str]) -
     if isinstance(network, FloatGraph):
         return graph_data.load_samples(path, *borders(network))
     return data.load_data(path)
+
+
+def _more(found: Obstacles, scheme: str) -> str:
+    """Obstacles in front of those that were found while the file was read."""
+    if found.rest is None:
+        return ""
+    try:
+        require_taken(found.rest, scheme)
+    except ModelError as problem:
+        return f"; {str(problem).rpartition('got others: ')[2]}"
+    return ""
 
 
 class FloatSource:
@@ -91,6 +102,8 @@ class FloatSource:
                 made = read_graph(self.source, self.name, is_wide, self.given)
                 require_taken(made, scheme)
                 self._graphs[is_wide] = made
+            except Obstacles as problem:
+                self._graphs[is_wide] = ModelError(f"{problem}{_more(problem, scheme)}")
             except ModelError as problem:
                 self._graphs[is_wide] = problem
         return self._graphs[is_wide]

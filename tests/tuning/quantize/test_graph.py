@@ -253,6 +253,15 @@ def test_all_obstacles_are_named_at_once_operators_first() -> None:
     assert "BatchNormalization is taken" in text
 
 
+def test_obstacles_in_front_of_an_unknown_operator_are_named_too() -> None:
+    net = FloatNet((4, 8, 8))
+    back = [net.constant(np.array(values)) for values in ([-1], [-9], [2], [-1])]
+    y = net.node("Slice", net.conv("x", 4, 4), *back)
+    y = net.node("LRN", y, size=3)
+    with pytest.raises(ModelError, match=r"LRN \(1x.*; Slice \(1x.*steps forward"):
+        FloatSource(net.model(y), "net").network("int8")
+
+
 def test_a_product_of_two_activations_is_refused_by_its_node() -> None:
     net = FloatNet((4, 8, 8))
     y = net.conv("x", 4, 4)
