@@ -74,3 +74,15 @@ def layer_name_problem(name: str, earlier: dict[str, str]) -> str | None:
     if name.lower() in earlier:
         return f"two layers are called {earlier[name.lower()]!r} (case is ignored); choose another name"
     return None
+
+
+def identifier(text: str) -> str:
+    """A C identifier like `text`.
+
+    >>> identifier("my-net.v2"), identifier("2d"), identifier("-")
+    ('my_net_v2', 'n2d', 'model')
+    """
+    made = "".join(letter if letter.isalnum() and letter.isascii() else "_" for letter in text)
+    made = "_".join(part for part in made.split("_") if part)[:60] or "model"
+    made = f"n{made}" if made[0].isdigit() else made
+    return next(name for name in (made, f"{made}_", "model") if not model_name_problem(name))

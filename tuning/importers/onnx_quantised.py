@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ..base.errors import ModelError, TuningError
+from ..base.names import identifier, layer_name_problem
 from . import onnx_file
 from .integer_graph import Refused
 from .onnx_file import Node, OnnxInput, OnnxNetwork
@@ -154,6 +155,14 @@ def _listed(
         )
         for at, node in enumerate(nodes)
     )
+
+
+def layer_of_output(name: str) -> str:
+    """What the layer that writes an output is called, as a model file has no other name for it; empty where none may be
+    called so.
+    """
+    called = identifier(name)
+    return "" if layer_name_problem(called, {}) else called
 
 
 class _Translation:
@@ -364,11 +373,11 @@ class _Translation:
         if value.layout.by_axes(axes) != value.layout.by_axes(range(rank)):
             self.channels_last.add(name)
         sizes = [shape[axis] for axis in axes]
-        numbers = value.numbers
+        numbers, called = value.numbers, layer_of_output(name)
         if numbers.is_unsigned:
             made = walk.stored(name, sizes, value.layout, self._own(numbers))
-            walk.op("QUANTIZE", [index], [made.tensor])
+            walk.op("QUANTIZE", [index], [made.tensor], name=called)
             return made
         made = walk.stored(name, sizes, value.layout, numbers)
-        walk.op("RESHAPE", [index, walk.constant(sizes)], [made.tensor], new_shape=tuple(sizes))
+        walk.op("RESHAPE", [index, walk.constant(sizes)], [made.tensor], name=called, new_shape=tuple(sizes))
         return made

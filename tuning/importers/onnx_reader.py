@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..base.errors import ModelError
-from ..base.names import model_name_problem
+from ..base.names import identifier, model_name_problem
 from . import onnx_file
 from .float_network import FloatNetwork
 from .onnx_file import Node
@@ -51,18 +51,6 @@ def load_onnx(
     elif problem := model_name_problem(name):
         raise ModelError(f"name: {problem}")
     return _Operators(graph).network(name)
-
-
-def identifier(text: str) -> str:
-    """A C identifier like `text`.
-
-    >>> identifier("my-net.v2"), identifier("2d"), identifier("-")
-    ('my_net_v2', 'n2d', 'model')
-    """
-    made = "".join(letter if letter.isalnum() and letter.isascii() else "_" for letter in text)
-    made = "_".join(part for part in made.split("_") if part)[:60] or "model"
-    made = f"n{made}" if made[0].isdigit() else made
-    return next(name for name in (made, f"{made}_", "model") if not model_name_problem(name))
 
 
 class _Operators(Windows):

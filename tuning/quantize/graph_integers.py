@@ -18,7 +18,7 @@ from ..importers.integer_graph import Refused
 from ..importers.onnx_file import Node, OnnxNetwork
 from ..importers.onnx_q_items import Goal, Item, Stored
 from ..importers.onnx_q_walk import Walk
-from ..importers.onnx_quantised import STANDS_FOR, Translated, translate
+from ..importers.onnx_quantised import STANDS_FOR, Translated, layer_of_output, translate
 from ..importers.tflite_file import FileModel, FileTensor
 from .graph_float import FloatGraph
 from .graph_operators import WEIGHTED
@@ -328,6 +328,8 @@ def _named(found: Translated) -> FileModel:
         is_index = graph.tensors[op.outputs[0]].type == "INT32"
         called = found.nodes[node].name if node >= 0 and main.get(node) == op.index else ""
         kind = LAYERS.get(op.code, op.code.lower())
+        if op.name:
+            op = replace(op, name=layer_of_output(tensors[op.outputs[0]].name))
         ops.append(op if op.code in _UNNAMED or is_index else replace(op, name=names(kind, called)))
     outside = tuple(
         replace(one, inputs=_called(tensors, one.inputs), outputs=_called(tensors, one.outputs))
