@@ -69,6 +69,7 @@ def read_graph(
     first.run()
     outputs = tuple(first.renamed.get(output, output) for output in network.outputs)
     if first.problems:
+        first.nodes = _made({item.name for item in network.inputs} | {*first.constants}, first.nodes)
         read = {tensor for node in first.nodes for tensor in node.inputs}
         ends = tuple(out for node in first.nodes for out in node.outputs if out and out not in read)
         raise Obstacles(first.refusal(), _graph(first, ends, name) if ends else None)
@@ -77,6 +78,16 @@ def read_graph(
     graph = _graph(first, outputs, name)
     _require_samples_apart(graph, network)
     return graph
+
+
+def _made(known: set[str], nodes: Sequence[Node]) -> list[Node]:
+    """Those whose inputs are there, when what stands in front of others is not taken."""
+    found = []
+    for node in nodes:
+        if known.issuperset({*node.inputs} - {""}):
+            found.append(node)
+            known.update(node.outputs)
+    return found
 
 
 class Obstacles(ModelError):

@@ -116,6 +116,19 @@ def test_data_without_an_input_are_refused_by_name(run: Run) -> None:
     assert "half.npz: expected an array for each input, also 'x1', got: x0" in ran.err
 
 
+def test_what_stands_behind_an_operator_that_is_not_taken_is_no_obstacle_of_its_own(run: Run) -> None:
+    """A part without elements is refused; its other part would have been split again."""
+    net = FloatNet((4, 8, 8))
+    parts = net.node("Split", net.conv("x", 4, 4), net.constant(np.array([4, 0])), axis=1, outputs=2)
+    halves = net.node("Split", parts[0], net.constant(np.array([2, 2])), axis=1, outputs=2)
+    onnx.save(net.model(net.node("Concat", net.node("Add", *halves), parts[1], axis=1)), "net.onnx")
+    np.savez("x.npz", x=net.draw(4)["x"])
+    ran = run("quantize", "net.onnx", "--calibration", "x.npz")
+    assert ran.status == 2
+    assert "Split (1x, first " in ran.err
+    assert "has no elements" in ran.err
+
+
 def test_a_network_that_no_scheme_takes_names_all_that_is_in_the_way(run: Run) -> None:
     net = FloatNet((4, 8, 8))
     y = net.node("InstanceNormalization", net.conv("x", 4, 4), net.constant(np.ones(4)), net.constant(np.zeros(4)))

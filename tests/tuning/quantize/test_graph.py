@@ -102,7 +102,7 @@ def test_random_graphs_follow_the_float_network(seed: int) -> None:
 @pytest.mark.parametrize("name", ["residual", "SiLU", "two inputs", "two outputs", "squeeze and excite, hard", "split",
                                   "pads", "sequences", "AveragePool, not counted"])  # fmt: skip
 def test_files_read_back_give_the_same_plan_and_bytes(tmp_path: Path, name: str) -> None:
-    net, proto, _ = built(name)
+    net, proto, outputs = built(name)
     found = quantised(proto, net.draw(16))
     models = [tuning.load_model(found.save(tmp_path / f"net{ending}")) for ending in (".tflite", ".yaml")]
     models.insert(0, found.model)
@@ -115,6 +115,7 @@ def test_files_read_back_give_the_same_plan_and_bytes(tmp_path: Path, name: str)
     for other in runs[1:]:
         for one, same in zip(first, other if isinstance(other, tuple) else (other,), strict=True):
             np.testing.assert_array_equal(one.ravel(), same.ravel())
+    assert [port.name for port in models[1].outputs] == [port.name for port in models[2].outputs] == [*outputs]
     assert plans[0].totals == plans[1].totals
     assert plans[0].to_dict()["layers"] == plans[1].to_dict()["layers"]
     assert plans[2].totals["macs"] == plans[0].totals["macs"]
