@@ -45,7 +45,7 @@ FILES: dict[str, tuple[bytes, str]] = {
     "sizes of billions": (network((1, 4, 10**9, 10**9)), "expected at most"),
     "negative sizes": (network((1, 4, -8, 8)), "fixed sizes"),
     "open sizes": (network(("n", "c", "h", "w")), "fixed sizes"),
-    "NaN": (network(weights=WEIGHTS * np.nan), "expected finite numbers"),
+    "NaN": (network(weights=WEIGHTS * np.nan), "a constant of NaN or infinity"),
     "stride 0": (network(strides=[0, 0]), "strides"),
     "groups that do not divide": (network(group=3), "group 3"),
     "weights elsewhere": (edited(outside), "external data cannot be read"),
