@@ -197,7 +197,7 @@ def _with_bias(item: Waiting, bias: Constant) -> Item:
     """A constant for each channel that is added to a product."""
     rank, channels = len(item.shape), item.shape[-1] if item.shape else 1
     shape = (1,) * (rank - len(bias.shape)) + bias.shape
-    if item.with_bias is None or rank not in (2, 3) or prod(shape[:-1]) != 1 or shape[-1] not in (1, channels):
+    if item.with_bias is None or rank < 2 or prod(shape[:-1]) != 1 or shape[-1] not in (1, channels):
         raise Refused("a constant that is added to a result that is not quantised: a bias of MatMul can be taken")
     return item.with_bias(finite(bias.values, "bias").reshape(-1))
 

@@ -245,6 +245,8 @@ def convolution(walk: Walk, node: Node, x: Stored, weights: Weights, bias: Const
     is_1d = len(x.layout.shape) == 3
     batch, height, width, in_ch = walk.file_shape(index)
     values = weights.values
+    if values.ndim > 4:
+        raise Refused(f"expected windows of one or two axes, got {values.ndim - 2}")
     if values.ndim != len(x.layout.shape) or 0 in values.shape:
         raise Refused(f"weights of shape {list(values.shape)} do not fit an input of {list(x.layout.shape)}")
     windows = windows_of(node, values.shape[2:], (height, width), is_1d)

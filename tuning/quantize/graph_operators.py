@@ -52,7 +52,7 @@ LIMITS = ("Clip", "Max", "Min")
 COMMUTING = frozenset(("MaxPool", "GlobalMaxPool", "ReduceMax", "Reshape", "Transpose"))
 """Moves that a Relu or Clip may change places with."""
 
-_OUTSIDE = "let the network end in front of it (onnx.utils.extract_model), and do it in the firmware's own code"
+_OUTSIDE = "let the network end in front of it (--output NAME), and do it in the firmware's own code"
 _RECURRENT = "causal convolutions over a window of the past are taken"
 _NORM = "its numbers are computed while it runs: BatchNormalization is taken"
 HELP = {
@@ -129,6 +129,8 @@ def _elements(node: Node, values: Mapping[str, np.ndarray], constants: Mapping[s
 
 def _require_windows(node: Node, shape: tuple[int, ...], weights: tuple[int, ...]) -> None:
     """Refuse windows, groups and weights that do not fit an image."""
+    if len(weights) > 4:
+        raise Refused(f"expected windows of one or two axes, got {len(weights) - 2}")
     if len(shape) not in (3, 4) or len(weights) != len(shape) or 0 in weights:
         raise Refused(f"weights of shape {list(weights)} do not fit an input of {list(shape)}")
     is_1d = len(shape) == 3

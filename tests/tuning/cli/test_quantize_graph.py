@@ -116,6 +116,15 @@ def test_data_without_an_input_are_refused_by_name(run: Run) -> None:
     assert "half.npz: expected an array for each input, also 'x1', got: x0" in ran.err
 
 
+def test_windows_of_three_axes_are_called_so(run: Run) -> None:
+    net = FloatNet((2, 5, 6, 7))
+    onnx.save(net.model(net.node("Conv", "x", net.constant(np.ones((3, 2, 3, 3, 3))))), "net.onnx")
+    np.savez("x.npz", x=net.draw(4)["x"])
+    ran = run("quantize", "net.onnx", "--calibration", "x.npz")
+    assert ran.status == 2
+    assert "expected windows of one or two axes, got 3" in ran.err
+
+
 def test_what_stands_behind_an_operator_that_is_not_taken_is_no_obstacle_of_its_own(run: Run) -> None:
     """A part without elements is refused; its other part would have been split again."""
     net = FloatNet((4, 8, 8))

@@ -131,6 +131,18 @@ def test_layers_are_called_as_nodes_are_and_a_silu_is_one_table() -> None:
     assert [op.code for op in found.file.subgraphs[0].ops][:4] == ["CONV_2D", "CAST", "ADD", "GATHER"]
 
 
+def test_a_dense_layer_over_the_last_axis_of_an_image() -> None:
+    """As PyTorch writes it: the bias first."""
+    net = FloatNet((3, 6, 5))
+    rng = np.random.default_rng(0)
+    y = net.node("MatMul", net.node("Relu", net.conv("x", 3, 4)), net.constant(rng.normal(0, 0.5, (5, 7))))
+    proto = net.model(net.node("Add", net.constant(rng.normal(0, 0.5, 7)), y))
+    x = net.draw(32)
+    found = quantised(proto, x)
+    (wanted,) = ReferenceEvaluator(proto).run(None, x)
+    assert signal_to_noise(wanted, found.runnable.run(x)[found.graph.network.outputs[0]]) > 28
+
+
 # ---------------------------------------------------------------- data and targets
 
 
