@@ -392,6 +392,18 @@ def test_a_mean_of_each_axis_is_one_of_the_image() -> None:
         check(model([conv, *last], CONV, ("n", 3, 8, 5)), ["conv2d", ours])
 
 
+def test_weights_in_magnitude_and_direction() -> None:
+    """PyTorch's weight_norm, as its older form is exported: constants all of it."""
+    constants = {"v": draw(6, 3, 3, 3), "g": 0.5 + RNG.random((6, 1, 1, 1)), "b": draw(6)}
+    norm = [
+        node("ReduceL2", ["v"], ["length"], axes=[1, 2, 3], keepdims=1), node("Div", ["v", "length"], ["direction"]),
+        node("Mul", ["direction", "g"], ["w"]),
+    ]  # fmt: skip
+    network = check(model([*norm, node("Conv", ["x", "w", "b"], ["y"])], constants, ("n", 3, 8, 5)), ["conv2d"])
+    lengths = np.linalg.norm(network.layers[0].weights.reshape(6, -1), axis=1)
+    np.testing.assert_allclose(lengths, constants["g"].ravel(), rtol=1e-5)
+
+
 @pytest.mark.parametrize("is_tall", [True, False])
 @pytest.mark.parametrize("after", ["conv", "pool", "average", "pad", "dense over time", "batch norm", "image"])
 def test_a_sequence_may_lie_along_either_axis(after: str, is_tall: bool) -> None:
