@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import tempfile
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,12 @@ def load(name: str) -> Any:
         return tuning.load_model(path)
 
 
-class _Host:
+class _Host(ABC):
     param_names = ("what", "isa")
 
+    @abstractmethod
     def made(self, what: str, isa: str) -> Network:
-        raise NotImplementedError
+        """What is timed."""
 
     def setup(self, what: str, isa: str) -> None:
         if isa not in _simd.available():

@@ -7,6 +7,7 @@ A call includes packing, as ``variant=None`` does; packed weights are measured i
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 
 import numpy as np
 
@@ -36,14 +37,15 @@ def seconds(call, budget: float = 0.02) -> float:
     return best
 
 
-class _Kernels:
+class _Kernels(ABC):
     """A layer by one code path; subclasses name the operation."""
 
     op: str
     param_names = ("dtype", "path")
 
+    @abstractmethod
     def layer(self, dtype: str) -> Layer:
-        raise NotImplementedError
+        """What is timed."""
 
     def setup(self, dtype: str, path: str) -> None:
         layer = self.layer(dtype)
@@ -131,7 +133,7 @@ class ElementWise:
             vector = x.reshape(-1)[:1000]
             self.call = lambda: run(vector)
         elif op == "q7_to_q15" and dtype == "q15":
-            raise NotImplementedError
+            raise NotImplementedError("q15 is what it makes")
         else:
             self.call = lambda: run(x)
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
@@ -20,11 +21,18 @@ class Ran:
 
 def run_tune(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], *arguments: str) -> Ran:
     """``cmsisnn-tune ARGUMENTS``; a traceback fails the test."""
-    monkeypatch.setattr(sys, "argv", ["cmsisnn-tune", *arguments])
+    return run_program(monkeypatch, capfd, main, "cmsisnn-tune", *arguments)
+
+
+def run_program(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], entry: Callable[[], object], *words: str
+) -> Ran:
+    """A command by its entry point: its name, then its arguments; a traceback fails the test."""
+    monkeypatch.setattr(sys, "argv", [*words])
     capfd.readouterr()
     status = 0
     try:
-        main()
+        entry()
     except SystemExit as stop:
         status = int(stop.code or 0)
     out, err = capfd.readouterr()

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from helpers.forked import GIB, Ended, ForkServer
@@ -37,6 +38,13 @@ def box(tmp_path: Path) -> Path:
     work.mkdir()
     (tmp_path / "keep.txt").write_text("keep")
     return work
+
+
+@pytest.fixture
+def data(box: Path) -> Path:
+    """Calibration data of images of four channels."""
+    np.savez(box / "data.npz", x=np.random.default_rng(0).random((8, 4, 8, 8), np.float32))
+    return box / "data.npz"
 
 
 @pytest.fixture

@@ -53,12 +53,6 @@ FILES: dict[str, tuple[bytes, str]] = {
 }
 
 
-@pytest.fixture
-def data(box: Path) -> Path:
-    np.savez(box / "data.npz", x=np.random.default_rng(0).random((8, 4, 8, 8), np.float32))
-    return box / "data.npz"
-
-
 @pytest.mark.parametrize("name", FILES)
 def test_a_bad_onnx_file_is_refused(refuse: Callable[..., Ended], box: Path, data: Path, name: str) -> None:
     content, says = FILES[name]

@@ -229,7 +229,14 @@ def compare(
     imported = import_tflite(path, arithmetic.value)
     bench = Bench(imported, runner, samples)
     operators = tuple(bench.operator(op) for op in bench.graph.ops)
-    network = bench.network()
+    return comparison(path, runner, arithmetic, samples, operators, bench.network())
+
+
+def comparison(
+    path: Path, runner: Runner, arithmetic: Arithmetic, samples: int, operators: tuple[OperatorResult, ...],
+    network: Mapping[str, Difference],
+) -> Comparison:  # fmt: skip
+    """What was found; a `PackageError` where the package runs nothing."""
     found = [*network.values(), *(result for op in operators for result in op.results.values())]
     if all(result.problem for result in found):
         raise PackageError(f"{path}: {runner.name} {runner.version} runs nothing of it: {found[0].problem}")

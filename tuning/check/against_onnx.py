@@ -24,8 +24,8 @@ from ..importers.onnx_quantised import Translated
 from ..importers.tflite_file import read as read_tflite
 from ..importers.tflite_walk import Port, import_operators
 from ..importers.tflite_write import write
-from .against import DEFAULT_SAMPLES, Bench, Comparison, Difference, OperatorResult, Origin, origin
-from .packages import PackageError, Piece, Runner
+from .against import DEFAULT_SAMPLES, Bench, Comparison, Difference, OperatorResult, Origin, comparison, origin
+from .packages import Piece, Runner
 
 _BORDERS = ("QuantizeLinear", "DequantizeLinear", "Constant")
 """Not named where other operators stand between them."""
@@ -56,13 +56,7 @@ def compare_onnx(
     """Hold a quantised ONNX file's network against ONNX Runtime; parameters and errors are those of `compare`."""
     bench = _OnnxBench(path, runner, arithmetic, samples)
     operators = tuple(bench.tensor(node) for node in bench.nodes if bench.is_made(node))
-    network = bench.whole()
-    found = [*network.values(), *(result for op in operators for result in op.results.values())]
-    if all(result.problem for result in found):
-        raise PackageError(f"{path}: {runner.name} {runner.version} runs nothing of it: {found[0].problem}")
-    return Comparison(
-        path, runner.name, runner.version, arithmetic, samples, runner.kernels, operators, network
-    )  # fmt: skip
+    return comparison(path, runner, arithmetic, samples, operators, bench.whole())
 
 
 def in_file_order(values: np.ndarray, item: Stored) -> np.ndarray:

@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -164,17 +164,42 @@ class AffineQuantized:
 
 def print_affine_table(out: Console, result: AffineQuantized) -> None:
     """The table per layer, and what was rewritten."""
-    from ..base.console import make_table
-
     first = result.scales[0]
     shape = "x".join(map(str, result.network.input_shape))
     out.print(
         f"{result.network.name}: input {shape} {first.type}: round(x / {first.scale:.7g}){first.zero_point:+d}, "
         f"{result.network.order}"
     )
+    print_scales(out, result.report)
+    print_outcome(out, result, show_errors(result.errors))
+
+
+class Scaled(Protocol):
+    """A row of the table of scales; the fields are as those of `AffineReport`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def op(self) -> str: ...
+    @property
+    def weights_scales(self) -> tuple[float, float] | None: ...
+    @property
+    def output_scale(self) -> float: ...
+    @property
+    def output_zero_point(self) -> int: ...
+    @property
+    def snr_db(self) -> float: ...
+    @property
+    def saturated(self) -> float | None: ...
+
+
+def print_scales(out: Console, rows: Sequence[Scaled]) -> None:
+    """Scales and noise, a row for each layer, and what the columns mean."""
+    from ..base.console import make_table
+
     numbers = ("weight scales", "out scale", "zero point", "SNR dB", "saturated")
     table = make_table("layer", "op", *numbers, right=numbers, spare=("weight scales", "op"))
-    for row in result.report:
+    for row in rows:
         table.add_row(
             row.name,
             row.op,
@@ -186,7 +211,6 @@ def print_affine_table(out: Console, result: AffineQuantized) -> None:
         )
     out.print(table)
     out.print(
-        "SNR is the integer layer's output against the float one's, errors of all layers before included; saturated: "
-        "float outputs beyond the range."
+        "SNR is the integer tensor against the float one, errors of all layers before included; saturated: float "
+        "values beyond the range."
     )
-    print_outcome(out, result, show_errors(result.errors))

@@ -12,7 +12,7 @@ import numpy as np
 from ..importers.onnx_file import Node
 from .graph_float import FloatGraph
 from .graph_integers import limits_of
-from .rewrites import EQUALISING_ROUNDS, LARGEST_FACTOR
+from .rewrites import EQUALISING_ROUNDS, balance
 
 _SCALE_FREE = ("AveragePool", "GlobalAveragePool", "GlobalMaxPool", "LeakyRelu", "MaxPool")
 """A positive factor for each channel passes through."""
@@ -85,16 +85,8 @@ def _balance(pair: _Pair, constants: dict[str, np.ndarray]) -> None:
     repeats = len(columns) // channels
     if repeats * channels != len(columns) or (not is_depthwise and repeats != pair.repeats):
         return
-    by_output = np.abs(rows.reshape(channels, -1)).max(axis=1)
-    by_input = np.abs(columns.reshape(channels, -1)).max(axis=1)
-    usable = (by_output > 0) & (by_input > 0)
-    if not usable.any():
-        return
-    factor = np.ones(channels)
-    factor[usable] = np.sqrt(by_input[usable] / by_output[usable])
-    # The scale of the whole tensor is for its format to choose.
-    factor[usable] /= np.exp(np.log(factor[usable]).mean())
-    factor = np.clip(factor, 1 / LARGEST_FACTOR, LARGEST_FACTOR)
+    largest = (np.abs(side.reshape(channels, -1)).max(axis=1) for side in (rows, columns))
+    factor = balance(*largest)
     constants[pair.first.inputs[1]] = (a * _along(factor, a.ndim, axis)).astype(np.float32)
     if len(pair.first.inputs) > 2 and pair.first.inputs[2]:
         bias = constants[pair.first.inputs[2]].reshape(-1)

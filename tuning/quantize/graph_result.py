@@ -19,13 +19,14 @@ from ..importers.onnx_quantised import Translated
 from ..importers.tflite_file import FileModel
 from ..importers.tflite_walk import import_operators
 from ..importers.tflite_write import write
+from .affine_result import print_scales
 from .graph_data import Samples, as_samples
 from .graph_float import FloatGraph, of_sample
 from .graph_integers import INT, LAYERS, translated
 from .graph_observe import answers, chunks, has_classes
 from .graph_points import Points
 from .graph_twin import GraphTwin, Tensor
-from .result import CHUNK, print_outcome, show_decibels, show_errors
+from .result import CHUNK, print_outcome, show_errors
 from .scales import Scale
 
 if TYPE_CHECKING:
@@ -274,29 +275,11 @@ def compared(
 
 def print_graph_table(out: Console, result: GraphQuantized) -> None:
     """The table per tensor, and what was rewritten."""
-    from ..base.console import make_table
-
     for port in result.model.inputs:
         shape = "x".join(map(str, port.shape[1:]))
         order = ", channels last" if port.is_channels_last else ""
         assert port.scale is not None
         numbers = f"round(x / {port.scale:.7g}){port.zero_point:+d}"
         out.print(f"{result.name}: input {one_line(port.name)} {shape} {port.dtype}: {numbers}{order}")
-    titles = ("weight scales", "out scale", "zero point", "SNR dB", "saturated")
-    table = make_table("layer", "op", *titles, right=titles, spare=("weight scales", "op"))
-    for row in result.report:
-        table.add_row(
-            row.name,
-            row.op,
-            "-" if row.weights_scales is None else "..".join(f"{scale:.3g}" for scale in row.weights_scales),
-            f"{row.output_scale:.4g}",
-            str(row.output_zero_point),
-            show_decibels(row.snr_db),
-            "-" if row.saturated is None else f"{row.saturated:.2%}",
-        )
-    out.print(table)
-    out.print(
-        "SNR is the integer tensor against the float one, errors of all layers before included; saturated: float "
-        "values beyond the range."
-    )
+    print_scales(out, result.report)
     print_outcome(out, result, show_errors(result.errors))

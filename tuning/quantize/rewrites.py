@@ -169,16 +169,7 @@ def equalised(network: FloatNetwork) -> FloatNetwork:
             assert a.bias is not None
             assert b.weights is not None
             channels = len(a.bias)
-            by_output = np.abs(_by_output(a)).max(axis=1)
-            by_input = np.abs(_by_input(b, channels)).max(axis=1)
-            usable = (by_output > 0) & (by_input > 0)
-            if not usable.any():
-                continue
-            factor = np.ones(channels)
-            factor[usable] = np.sqrt(by_input[usable] / by_output[usable])
-            # The scale of the whole tensor is for its format to choose.
-            factor[usable] /= np.exp(np.log(factor[usable]).mean())
-            factor = np.clip(factor, 1 / LARGEST_FACTOR, LARGEST_FACTOR)
+            factor = balance(np.abs(_by_output(a)).max(axis=1), np.abs(_by_input(b, channels)).max(axis=1))
             shape = [1] * a.weights.ndim
             shape[a.row.channel_axis] = -1
             # A dense layer's columns are in (h, w, c) order.
@@ -186,6 +177,19 @@ def equalised(network: FloatNetwork) -> FloatNetwork:
             layers[first] = replace(a, weights=a.weights * factor.reshape(shape), bias=a.bias * factor)
             layers[second] = replace(b, weights=b.weights / repeated)
     return replace(network, layers=tuple(layers))
+
+
+def balance(by_output: np.ndarray, by_input: np.ndarray) -> np.ndarray:
+    """A factor for each channel, by the largest weights that make it and that read it, so that both become alike; 1 for
+    channels that nobody makes or reads.
+    """
+    usable = (by_output > 0) & (by_input > 0)
+    factor = np.ones(len(by_output))
+    if usable.any():
+        factor[usable] = np.sqrt(by_input[usable] / by_output[usable])
+        # The scale of the whole tensor is for its format to choose.
+        factor[usable] /= np.exp(np.log(factor[usable]).mean())
+    return np.clip(factor, 1 / LARGEST_FACTOR, LARGEST_FACTOR)
 
 
 def _by_output(layer: FloatLayer) -> np.ndarray:

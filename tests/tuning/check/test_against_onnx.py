@@ -26,6 +26,7 @@ from tuning.cli.verify import app
 
 EXPORTED = Path(__file__).parents[1] / "importers" / "exported"
 SAMPLES = 4
+EXTRA = 'onnxruntime comes with the extra: pip install ".[against]"'
 
 
 class Reference:
@@ -131,7 +132,7 @@ def test_the_file_is_that_of_the_folder(tmp_path: Path) -> None:
     "name", ["small_cnn.qdq_int8", "small_residual.qoperator_uint8", "small_keras.qdq_int8", "small_residual.qdq_uint8"]
 )
 def test_files_of_the_quantiser_against_the_package_itself(name: str) -> None:
-    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxruntime", reason=EXTRA)
     found = compare_onnx(EXPORTED / f"{name}.onnx", runner(Package.ONNXRUNTIME), samples=SAMPLES)
     results = [op.results[ONNX_RUNTIME] for op in found.operators if op.results] + [found.network[ONNX_RUNTIME]]
     assert len(results) >= 5
@@ -140,7 +141,7 @@ def test_files_of_the_quantiser_against_the_package_itself(name: str) -> None:
 
 
 def test_the_command(tmp_path: Path) -> None:
-    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxruntime", reason=EXTRA)
     path = network(tmp_path / "net.onnx")
     folder = _folder(path, tmp_path / "build")
     words: list[Any] = [str(folder), "--against", "onnxruntime", "--model", str(path), "--samples", "3"]

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import onnx
 import pytest
 from onnx.reference import ReferenceEvaluator
 
-from helpers.commands import Ran, run_tune
+from helpers.commands import Ran, run_program, run_tune
 from helpers.onnx_float import CASES, FloatNet
 from tuning.cli.quantize import main
 from tuning.emulate.toolchain import find_toolchain
@@ -29,16 +28,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
     def ran(program: str, *arguments: str) -> Ran:
         if program == "tune":
             return run_tune(monkeypatch, capfd, *arguments)
-        monkeypatch.setattr(sys, "argv", ["cmsisnn-quantize", *arguments])
-        capfd.readouterr()
-        status = 0
-        try:
-            main()
-        except SystemExit as stop:
-            status = int(stop.code or 0)
-        out, err = capfd.readouterr()
-        assert "Traceback" not in out + err
-        return Ran(status, out, err)
+        return run_program(monkeypatch, capfd, main, "cmsisnn-quantize", *arguments)
 
     return ran
 
