@@ -235,8 +235,7 @@ class _Writer:
         layer, prefix = item.layer, self._prefix(index)
         constants = operands_of(layer, item.variant)
         self.values.append(tuple(constants.values()))
-        is_overwritten = layer.row.is_weighted and item.is_in_place()
-        kernel = self._kernel_of(Step((layer,), item.variant, is_overwritten), index, node)
+        kernel = self._kernel_of(Step((layer,), item.variant, item.is_overwritten), index, node)
         is_tabled = layer.row.has_table and not layer.type.is_affine
         if is_tabled and layer.op not in self.tables:
             self.tables[layer.op] = self.names.new(f"{self.plan.model}_{layer.op}_table")
@@ -269,7 +268,7 @@ class _Writer:
             input=reads[0] if reads else "",
             output=output,
             scratch=scratch,
-            can_be_in_place=is_overwritten or (layer.is_in_place and layer.output_type.bits == layer.type.bits),
+            can_be_in_place=item.is_overwritten or (layer.is_in_place and layer.output_type.bits == layer.type.bits),
             parameters=parameters(self.graph, node),
             body=body(self.graph, node, self.kernels[kernel].name, operands, scratch, self.constants),
             arguments=", ".join([*reads, output]),
@@ -420,7 +419,7 @@ def _summary(item: LayerPlan) -> str:
     if item.fused_into is not None:
         return comment_text(f"{text}; inside {item.fused_into}")
     both = " with the pooling behind it" if item.takes_in_next else ""
-    if item.layer.row.is_weighted and item.is_in_place():
+    if item.is_overwritten:
         both = ", written over its input"
     return comment_text(f"{text}; {item.cycles} cycles estimated{both}")
 

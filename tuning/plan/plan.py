@@ -138,6 +138,11 @@ class LayerPlan:
         return inside is not None and self.output_offset is not None and at == self.output_offset + inside
 
     @property
+    def is_overwritten(self) -> bool:
+        """Whether a kernel with weights writes its output over its input."""
+        return self.layer.row.is_weighted and self.is_in_place()
+
+    @property
     def takes_in_next(self) -> bool:
         """Whether the kernel of this layer also runs the next one."""
         return self.variant is not None and self.variant.fused_pool
@@ -295,7 +300,7 @@ class Plan:
     def steps(self) -> tuple[Step, ...]:
         """The kernel calls of one inference, in order."""
         layers, variants = [item.layer for item in self.layers], [item.variant for item in self.layers]
-        over = [item.layer.row.is_weighted and item.is_in_place() for item in self.layers]
+        over = [item.is_overwritten for item in self.layers]
         return steps_of(layers, [item.takes_in_next for item in self.layers], variants, over)
 
     @property

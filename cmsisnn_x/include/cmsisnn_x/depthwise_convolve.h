@@ -54,7 +54,7 @@
 
 #if CXN_GET(IN_PLACE) && \
     (CXN_GET(IN_H) != CXN_GET(OUT_H) || CXN_GET(IN_W) != CXN_GET(OUT_W) || CXN_GET(LOWERING) != CXN_LOWERING_LINE_BUFFER || \
-     (CXN_BR == 1 && CXN_BC == 1))
+     CXN_GET(PAD_TOP) >= CXN_GET(KERNEL_H) || CXN_GET(PAD_LEFT) >= CXN_GET(KERNEL_W) || (CXN_BR == 1 && CXN_BC == 1))
 #error "IN_PLACE: 1 needs an output of the input's size, CXN_LOWERING_LINE_BUFFER, and two rows of outputs at a time or blocks of two rows"
 #endif
 
