@@ -87,6 +87,14 @@ def _no_scratch(case: Case, variant: Variant) -> int:
     return 0
 
 
+def _whole(layer: Layer, variant: Variant | None) -> int | None:
+    return None
+
+
+def _one(layer: Layer, variant: Variant | None) -> int:
+    return 1
+
+
 def _never(layer: Layer, variant: Variant) -> bool:
     return False
 
@@ -140,6 +148,11 @@ class Op:
         ``(Case, Variant)`` -> bytes, of an operation with knobs.
     pack : callable or None
         ``(Layer, Variant)`` -> weights in the layouts of device kernels other than the plain one.
+    least_rows : callable
+        ``(Layer, Variant)`` -> the fewest output rows that a call of the device kernel on a band of rows can make; None
+        where it cannot work on bands.
+    row_step : callable
+        ``(Layer, Variant)`` -> a call on a band whose output rows are a multiple of it computes no row in vain.
     macros : callable
         Layer -> macros that its device kernel reads besides those of geometry, scheme and knobs; of layers with zero
         points.
@@ -170,6 +183,8 @@ class Op:
     baseline: Variant = field(default=BASELINE)
     scratch: Callable[[Case, Variant], int] = _no_scratch
     pack: Callable[[Layer, Variant], np.ndarray] | None = None
+    least_rows: Callable[[Layer, Variant | None], int | None] = _whole
+    row_step: Callable[[Layer, Variant | None], int] = _one
     macros: Callable[[Layer], Mapping[str, int | str]] = _no_macros
     operands: Callable[[Layer, Variant | None], Mapping[str, np.ndarray]] = _no_operands
     append: Callable[[Any, Layer, Mapping[str, np.ndarray]], None] | None = None

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -79,6 +80,14 @@ def round_up_even(count: int) -> int:
 def columns(case: Case, variant: Variant) -> int:
     """`im2col_cols` columns of q15 elements, each an even number of them, so that every column starts word aligned."""
     return variant.im2col_cols * round_up_even(case.depth) * 2
+
+
+def any_rows(layer: Layer, variant: Variant | None) -> int | None:
+    """What goes element by element takes any band; a second tensor that is repeated, whole repetitions in each row."""
+    _, width, channels = layer.image
+    whole = prod(layer.input_shape)
+    sizes = [prod(shape) for shape in layer.more_inputs]
+    return 1 if all(size == whole or width * channels % size == 0 for size in sizes) else None
 
 
 def nothing(case: Case, variant: Variant) -> int:

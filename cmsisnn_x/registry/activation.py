@@ -14,7 +14,7 @@ from ..affine_curves import sigmoid_points
 from ..layers import Layer
 from ..op import Op, Shape
 from ..variant import Variant
-from ._shared import ALIKE, same_shape
+from ._shared import ALIKE, any_rows, same_shape
 
 
 def _relu(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray]) -> None:
@@ -47,6 +47,7 @@ RELU = Op(
     in_place=(0,),
     is_scale_free=True,
     is_nonnegative=True,
+    least_rows=any_rows,
     append=_relu,
 )
 SIGMOID, TANH = (
@@ -60,6 +61,7 @@ SIGMOID, TANH = (
         in_place=(0,),
         is_nonnegative=is_nonnegative,
         operands=_points,
+        least_rows=any_rows,
         append=_look_up,
     )
     for name, is_nonnegative in (("sigmoid", True), ("tanh", False))

@@ -319,6 +319,23 @@ def _run_and_step(layer: Layer, variant: Variant) -> tuple[int, int]:
     }.get(variant.lowering, (width * channels, layer.stride[1] * channels))
 
 
+def _least_rows(layer: Layer, variant: Variant | None) -> int | None:
+    """Packed pixels come in threes, tiles along x in blocks of rows."""
+    knobs = variant or BASELINE
+    if knobs.fused_pool:
+        return None
+    if knobs.column_layout == "packed":
+        return -(-3 // layer.output_image[1])
+    return knobs.block_cols if knobs.lowering == "winograd" else 1
+
+
+def _row_step(layer: Layer, variant: Variant | None) -> int:
+    knobs = variant or BASELINE
+    if knobs.lowering == "winograd_2d":
+        return 4 if layer.kernel[0] == 3 else 2
+    return knobs.block_cols if knobs.lowering == "winograd" else 1
+
+
 # ---------------------------------------------------------------- scratch
 
 
@@ -423,5 +440,7 @@ CONVOLVE = Op(
     macros=window_macros,
     operands=channel_operands,
     pack=pack_convolution,
+    least_rows=_least_rows,
+    row_step=_row_step,
     append=partial(append_windows, depthwise=False),
 )  # fmt: skip

@@ -133,6 +133,11 @@ def _overwrites(layer: Layer, variant: Variant) -> bool:
     return variant.block_cols == 2 and (is_even or (layer.kernel[0] == 3 and layer.padding[0][0] == 1))
 
 
+def _least_rows(layer: Layer, variant: Variant | None) -> int:
+    knobs = variant or BASELINE
+    return 2 if knobs.lowering == "line_buffer" and (knobs.block_rows, knobs.block_cols) == (1, 2) else 1
+
+
 def _line_buffer(case: Case, variant: Variant) -> int:
     """Lines as wide as the windows of an output row reach: of all channels, an even number, or, with the DSP extension,
     pairs of rows of one word of channels.
@@ -183,5 +188,7 @@ DEPTHWISE_CONVOLVE = Op(
     macros=window_macros,
     operands=channel_operands,
     pack=pack_depthwise,
+    least_rows=_least_rows,
+    row_step=_least_rows,
     append=partial(append_windows, depthwise=True),
 )

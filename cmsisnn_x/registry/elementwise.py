@@ -17,7 +17,7 @@ from ..affine_linear import NOT_LINEAR, Linear, linear_of
 from ..layers import Layer
 from ..op import Op, Shape
 from ..variant import Variant
-from ._shared import AFFINE_ALIKE, ALIKE, same_shape
+from ._shared import AFFINE_ALIKE, ALIKE, any_rows, same_shape
 
 LINEAR_ELEMENTS = 1024
 """From which on a sum on the host is worth a look at all pairs of bytes."""
@@ -71,7 +71,7 @@ MULTIPLY = Op(
 )  # fmt: skip
 ADD = Op(
     "add", "add", roles=("a", "b"), types=AFFINE_ALIKE, infer=same_shape, in_place=(0, 1), macros=_sum,
-    append=_pair("add"),
+    least_rows=any_rows, append=_pair("add"),
 )  # fmt: skip
 """Difference too: the sign is the scheme's."""
 MAXIMUM, MINIMUM = (
@@ -83,17 +83,18 @@ MAXIMUM, MINIMUM = (
         infer=same_shape,
         in_place=(0, 1),
         macros=_period,
+        least_rows=any_rows,
         append=_pair(name),
     )
     for name in ("maximum", "minimum")
 )
 LOOK_UP = Op(
     "look_up", "look_up", roles=("x", "table"), types=(("int8",), ("uint8",)), infer=same_shape, in_place=(0,),
-    constants=_table, operands=_byte_table, append=_look_up,
+    constants=_table, operands=_byte_table, least_rows=any_rows, append=_look_up,
 )  # fmt: skip
 """Any function of a byte: logistic, tanh, hard swish, a ReLU or rescaling of its own."""
 REQUANTISE = Op(
     "requantise", "requantise", roles=("x",), types=(("int8",), ("int16",)), infer=same_shape, in_place=(0,),
-    append=_requantise,
+    least_rows=any_rows, append=_requantise,
 )  # fmt: skip
 """To another scale where one of the two has 16 bits."""

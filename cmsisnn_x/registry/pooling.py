@@ -11,11 +11,16 @@ import numpy as np
 
 from ..layers import Layer
 from ..op import Op, Shape
+from ..variant import Variant
 from ._shared import AFFINE_ALIKE, ALIKE, windows
 
 
 def _infer(op: str, shape: Shape, attributes: Mapping[str, Any]) -> dict[str, Any]:
     return {**windows(op, shape, attributes), "ceil_mode": attributes["ceil_mode"]}
+
+
+def _least_rows(layer: Layer, variant: Variant | None) -> int | None:
+    return None if layer.output_image[0] == 1 else 1
 
 
 def _append(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray], *, maximum: bool) -> None:
@@ -35,6 +40,7 @@ MAX_POOL, AVG_POOL = (
         attributes=("kernel", "stride", "padding", "ceil_mode", "output_size"),
         infer=partial(_infer, f"{name}2d"),
         is_scale_free=True,
+        least_rows=_least_rows,
         append=partial(_append, maximum=maximum),
     )
     for name, maximum in (("max_pool", True), ("avg_pool", False))

@@ -128,6 +128,12 @@ typedef struct {
     int32_t start_low, start_high, high, low, shift;
 } cxn_wide_real_channel;
 
+/* Which rows a call of a kernel in a band has: `in` rows of its input from `input` on, the first below `above` rows of padding, for `out`
+   output rows, which go to `output`. What windows need below the last of them is padding. */
+typedef struct {
+    int32_t in, above, out;
+} cxn_rows;
+
 #endif /* CXN_CONFIG_H */
 
 /* Below: once per kernel instance. */
@@ -173,6 +179,28 @@ typedef struct {
 #endif
 #else
 #define CXN_OUT_BITS CXN_GET(IN_BITS)
+#endif
+
+/* With BAND a kernel gets the rows of a call, cxn_rows, as its last argument: at most BAND output rows of a layer whose other macros are
+   those of the whole image. Rows outside of those it is given are not read or written. */
+#if CXN_GET(BAND)
+#define CXN_IN_ROWS band.in
+#define CXN_PAD_ROWS band.above
+#define CXN_OUT_ROWS band.out
+#define CXN_ROWS_PARAMETER , const cxn_rows band
+#define CXN_ROWS_ARGUMENT , band
+#if CXN_GET(BAND) < 1
+#error "BAND: legal values are 1 and up"
+#endif
+#if CXN_GET(FUSED_POOL) || CXN_GET(IN_PLACE)
+#error "BAND: not together with FUSED_POOL or IN_PLACE"
+#endif
+#else
+#define CXN_IN_ROWS CXN_GET(IN_H)
+#define CXN_PAD_ROWS CXN_GET(PAD_TOP)
+#define CXN_OUT_ROWS CXN_GET(OUT_H)
+#define CXN_ROWS_PARAMETER
+#define CXN_ROWS_ARGUMENT
 #endif
 
 /* Input and output: with IN_PLACE they may be one and the same memory. */

@@ -6,6 +6,11 @@
 #undef CXN_WEIGHT_T
 #undef CXN_CHANNEL_T
 #undef CXN_OUT_BITS
+#undef CXN_IN_ROWS
+#undef CXN_PAD_ROWS
+#undef CXN_OUT_ROWS
+#undef CXN_ROWS_PARAMETER
+#undef CXN_ROWS_ARGUMENT
 #undef CXN_FULL_RANGE
 #undef CXN_FACTOR_T
 #undef CXN_FACTOR
