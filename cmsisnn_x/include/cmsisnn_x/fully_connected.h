@@ -41,7 +41,7 @@ typedef struct {
 /* The inner products of up to four rows; in a pair (p, q) H and L of the head comment. */
 typedef struct {
     int32_t r0, r1, r2, r3;
-} cxn_rows;
+} cxn_row_sums;
 
 /* {x[23:16], x[7:0]} zero-extended to two halves */
 CXN_INLINE uint32_t cxn_uxtb16(uint32_t x)
@@ -168,7 +168,7 @@ CXN_INLINE int32_t CXN_LOCAL(plain)(cxn_quad x, const CXN_FC_W *w, int32_t acc)
 }
 
 /* A step of `rows` rows: weights of a packed block, or of the plain rows from w on. */
-CXN_INLINE cxn_rows CXN_LOCAL(step)(cxn_quad x, const CXN_FC_W *w, cxn_rows sum, int rows)
+CXN_INLINE cxn_row_sums CXN_LOCAL(step)(cxn_quad x, const CXN_FC_W *w, cxn_row_sums sum, int rows)
 {
     if (CXN_FC_PLAIN) {
         sum.r0 = CXN_LOCAL(plain)(x, w, sum.r0);
@@ -223,7 +223,7 @@ CXN_INLINE cxn_rows CXN_LOCAL(step)(cxn_quad x, const CXN_FC_W *w, cxn_rows sum,
 }
 
 /* Step `at` steps behind x and w; a widened input has its pairs in scratch. */
-CXN_INLINE cxn_rows CXN_LOCAL(at)(const void *x, const CXN_FC_W *w, int at, cxn_rows sum, int rows)
+CXN_INLINE cxn_row_sums CXN_LOCAL(at)(const void *x, const CXN_FC_W *w, int at, cxn_row_sums sum, int rows)
 {
     const int stride = CXN_FC_PLAIN ? 4 : 4 * rows;
     cxn_quad quad;
@@ -250,14 +250,14 @@ CXN_INLINE int32_t CXN_LOCAL(rest)(const CXN_IN_T *x, const CXN_FC_W *w, int32_t
 }
 
 /* `rows` rows: returns the weights behind them. */
-CXN_INLINE const CXN_FC_W *CXN_LOCAL(block)(const CXN_IN_T *input, const void *widened, const CXN_FC_W *w, cxn_rows *result, int rows)
+CXN_INLINE const CXN_FC_W *CXN_LOCAL(block)(const CXN_IN_T *input, const void *widened, const CXN_FC_W *w, cxn_row_sums *result, int rows)
 {
     const int is_paired = CXN_FC_PAIRED && rows > 1;
     const int stride = CXN_FC_PLAIN ? 4 : 4 * rows;
     const int x_bytes = CXN_FC_WIDENS ? 8 : 4 * (int)sizeof(CXN_IN_T);
     const uint8_t *x = (const uint8_t *)(CXN_FC_WIDENS ? widened : (const void *)input);
-    const cxn_rows zero = {0, 0, 0, 0};
-    cxn_rows sum = zero;
+    const cxn_row_sums zero = {0, 0, 0, 0};
+    cxn_row_sums sum = zero;
     int left = CXN_FC_STEPS / CXN_GET(UNROLL) * CXN_GET(UNROLL);
     do {
         const int count = is_paired ? CXN_MIN(left, CXN_FC_CUT) : left;
@@ -358,12 +358,12 @@ CXN_INLINE int32_t CXN_LOCAL(x)(const CXN_IN_T *input, const void *widened, int 
     return CXN_FC_WIDENS ? ((const int16_t *)widened)[c] : (int32_t)CXN_LOCAL(load_lanes)(input + c, 1);
 }
 
-CXN_INLINE const CXN_FC_W *CXN_LOCAL(block)(const CXN_IN_T *input, const void *widened, const CXN_FC_W *w, cxn_rows *result, int rows)
+CXN_INLINE const CXN_FC_W *CXN_LOCAL(block)(const CXN_IN_T *input, const void *widened, const CXN_FC_W *w, cxn_row_sums *result, int rows)
 {
     const CXN_FC_W *const w1 = w + CXN_FC_COLS;
     const CXN_FC_W *const w2 = w1 + CXN_FC_COLS;
     const CXN_FC_W *const w3 = w2 + CXN_FC_COLS;
-    cxn_rows sum = {0, 0, 0, 0};
+    cxn_row_sums sum = {0, 0, 0, 0};
     CXN_UNROLL_LOOP(CXN_GET(UNROLL))
     for (int c = 0; c < CXN_FC_COLS; ++c) {
         int32_t x = CXN_LOCAL(x)(input, widened, c);
@@ -435,7 +435,7 @@ CXN_INLINE const CXN_FC_W *CXN_LOCAL(rows)(
     const CXN_IN_T *input, const void *widened, const CXN_FC_W *w, const CXN_CHANNEL_T *channels, CXN_OUT_T *output, uint32_t excess,
     int r, int rows)
 {
-    cxn_rows sum = {0, 0, 0, 0};
+    cxn_row_sums sum = {0, 0, 0, 0};
     w = CXN_LOCAL(block)(input, widened, w, &sum, rows);
     CXN_LOCAL(finish)(output + r, sum.r0, 0, &channels[r]);
     if (rows > 1) {

@@ -9,7 +9,7 @@
     : : "memory"
 
 /* UNROLL steps of four paired rows: x and w move on. */
-CXN_INLINE void CXN_LOCAL(steps)(const uint8_t **input, const CXN_FC_W **weights, cxn_rows *sum)
+CXN_INLINE void CXN_LOCAL(steps)(const uint8_t **input, const CXN_FC_W **weights, cxn_row_sums *sum)
 {
     const uint8_t *x = *input;
     const CXN_FC_W *w = *weights;
@@ -80,7 +80,7 @@ CXN_INLINE void CXN_LOCAL(steps)(const uint8_t **input, const CXN_FC_W **weights
 #undef CXN_FC_OPERANDS
 
 /* One step of two paired rows. */
-CXN_INLINE void CXN_LOCAL(two)(const uint8_t **input, const CXN_FC_W **weights, cxn_rows *sum)
+CXN_INLINE void CXN_LOCAL(two)(const uint8_t **input, const CXN_FC_W **weights, cxn_row_sums *sum)
 {
     uint32_t p, q, w0, w1;
     __asm__("ldr %[p], [%[x]], #4\n\tldr %[w0], [%[w]], #8\n\tldr %[w1], [%[w], #-4]\n\t"
