@@ -38,8 +38,8 @@ import tuning
 from cmsisnn_x import Network, _simd
 from cmsisnn_x.affine import Affine
 from cmsisnn_x.layers import Layer
-from tuning.importers.tflite_build import FileBuilder
-from tuning.importers.tflite_write import write
+from tuning.importers.tflite.build import FileBuilder
+from tuning.importers.tflite.writer import write
 
 Run = Callable[[], np.ndarray]
 PAIRS = 9

@@ -17,8 +17,8 @@ from .model import Model, find_model, read_document, read_model
 if TYPE_CHECKING:
     from .base.options import Budget
     from .base.yaml_file import Document
-    from .importers.tflite_file import FileModel
-    from .importers.tflite_walk import Operation
+    from .importers.tflite.file import FileModel
+    from .importers.tflite.reader import Operation
 
 TFLITE, ONNX = ".tflite", ".onnx"
 FOREIGN = {
@@ -72,7 +72,7 @@ def load_model(
     """
     path = find_model(source)
     if _is_tflite(path):
-        from .importers.tflite_file import read
+        from .importers.tflite.file import read
 
         called = _called(path, name)
         return _operator_model(read(path), called, arithmetic or "tflm", rewrites)
@@ -94,8 +94,8 @@ def load_model(
 
 
 def _onnx_model(path: Path, name: str | None, arithmetic: str, rewrites: bool) -> Model:
-    from .importers.onnx_quantised import read
-    from .importers.tflite_write import write
+    from .importers.onnx.quantised.reader import read
+    from .importers.tflite.writer import write
 
     called = _called(path, name)
     found = read(path)
@@ -106,8 +106,8 @@ def _onnx_model(path: Path, name: str | None, arithmetic: str, rewrites: bool) -
 
 
 def _yaml_graph_model(document: Document, path: Path, arithmetic: str | None, rewrites: bool) -> Model:
-    from .importers.tflite_write import write
-    from .importers.yaml_graph import read_yaml_graph
+    from .importers.tflite.writer import write
+    from .importers.yaml.reader import read_yaml_graph
 
     found = read_yaml_graph(document, path)
     spec = found.spec
@@ -124,21 +124,21 @@ def operations(source: str | os.PathLike[str], arithmetic: str = "tflm") -> tupl
     """Every operator of a network with zero points, with the reason where it is not taken; a `ModelError` where it is
     another model.
     """
-    from .importers import tflite_walk
+    from .importers.tflite import reader as tflite
 
     path = find_model(source)
     if _is_tflite(path):
-        return tflite_walk.operations(path, arithmetic)
+        return tflite.operations(path, arithmetic)
     if path.suffix.lower() == ONNX:
-        from .importers import onnx_quantised
+        from .importers.onnx.quantised import reader as onnx
 
-        return onnx_quantised.operations(path, arithmetic)
+        return onnx.operations(path, arithmetic)
     if path.is_file() and path.suffix.lower() not in FOREIGN:
-        from .importers.yaml_graph import read_yaml_graph
+        from .importers.yaml.reader import read_yaml_graph
         from .model.int8_schema import is_int8
 
         if is_int8((document := read_document(path)).data):
-            return tflite_walk.operations_of(read_yaml_graph(document, path).file, arithmetic)
+            return tflite.operations_of(read_yaml_graph(document, path).file, arithmetic)
     got = FOREIGN.get(path.suffix.lower(), "a model of powers of two")
     raise ModelError(f"{path}: --operations: expected a network with zero points, got {got}")
 
@@ -147,7 +147,7 @@ def _is_tflite(path: Path) -> bool:
     """By its name, or by its first bytes under another one."""
     if path.suffix.lower() == TFLITE:
         return True
-    from .importers.tflite_schema import IDENTIFIER
+    from .importers.tflite.schema import IDENTIFIER
 
     try:
         if not path.is_file():
@@ -178,7 +178,7 @@ def _operator_model(
     channels_last: frozenset[str] = frozenset(),
 ) -> Model:
     """A network that is written down in operators of `.tflite` files."""
-    from .importers.tflite_walk import import_operators
+    from .importers.tflite.reader import import_operators
     from .model import graph_model
     from .model.rewrites import rewritten
 

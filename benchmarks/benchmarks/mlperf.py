@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tuning.importers.tflite_build import FileBuilder
-from tuning.importers.tflite_write import write
+from tuning.importers.tflite.build import FileBuilder
+from tuning.importers.tflite.writer import write
 
 SCALE = 0.05
 

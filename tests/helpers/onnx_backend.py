@@ -29,8 +29,9 @@ from onnx.reference import ReferenceEvaluator
 
 import tuning
 from tuning.base.errors import ModelError, TuningError
-from tuning.importers import onnx_file, onnx_quantised
 from tuning.importers.float_network import FloatNetwork
+from tuning.importers.onnx import file as onnx_file
+from tuning.importers.onnx.quantised import reader as onnx_quantised
 from tuning.model import Model
 from tuning.quantize import FloatGraph, quantize_graph
 from tuning.quantize.source import FloatSource

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from tuning.check.packages import PackageError, Piece, Samples
-from tuning.importers.tflite_file import FileSubgraph, read
+from tuning.importers.tflite.file import FileSubgraph, read
 
 
 @dataclass

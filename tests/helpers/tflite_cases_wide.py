@@ -20,7 +20,7 @@ from helpers.tflite_cases import Case
 from helpers.tflite_cases_elements import curve, leaky, pair, requantize, rescaling
 from helpers.tflite_cases_layers import conv, dense, mean
 
-GIVEN = Path(__file__).parents[1] / "tuning" / "importers" / "beyond_32_bits.npz"
+GIVEN = Path(__file__).parents[1] / "tuning" / "importers" / "tflite" / "beyond_32_bits.npz"
 SEEDS = (1, 2, 4, 5)
 """Of inputs; of two of them every number is at an end of its range."""
 

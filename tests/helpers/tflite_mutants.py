@@ -17,7 +17,7 @@ from helpers.tflite_cases_layers import LAYERS
 from helpers.tflite_cases_moves import MOVES
 from helpers.tflite_cases_networks import NETWORKS
 from helpers.tflite_files import O, T
-from tuning.importers.tflite_walk import Imported
+from tuning.importers.tflite.reader import Imported
 from tuning.model.rewrites import rewritten
 
 CASES: Mapping[str, Case] = {**LAYERS, **ELEMENTS, **MOVES, **NETWORKS}

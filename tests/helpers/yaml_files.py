@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tuning.importers.tflite_file import FileModel
-from tuning.importers.yaml_write import write_yaml_graph
+from tuning.importers.tflite.file import FileModel
+from tuning.importers.yaml.writer import write_yaml_graph
 
 
 def write(folder: Path, text: str, arrays: Mapping[str, np.ndarray] | None = None, name: str = "net") -> Path:

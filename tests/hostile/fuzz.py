@@ -36,8 +36,8 @@ from helpers.tflite_files import damage, examples
 from helpers.tflite_mutants import CASES, mutant, run_all
 from tuning import load_model, load_target
 from tuning.base.errors import TuningError
-from tuning.importers import tflite_file
-from tuning.importers.tflite_walk import import_tflite
+from tuning.importers.tflite import file as tflite_file
+from tuning.importers.tflite.reader import import_tflite
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 SCALARS: tuple[Any, ...] = (

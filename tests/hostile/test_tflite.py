@@ -17,7 +17,7 @@ import tflite
 
 from helpers.tflite_files import G, O, T, Writer, build, damage, examples
 from tuning import ModelError
-from tuning.importers import tflite_file
+from tuning.importers.tflite import file as tflite_file
 
 FILES = examples()
 NASTY = "\x1b[31m../../x;*/\n<script>\u202e" + "n" * 5000

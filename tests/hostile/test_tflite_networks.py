@@ -22,7 +22,7 @@ from helpers.tflite_cases_networks import NETWORKS
 from helpers.tflite_files import O, T, build, damage
 from helpers.tflite_mutants import mutant, run_all
 from tuning import ModelError, load_model
-from tuning.importers.tflite_walk import import_tflite
+from tuning.importers.tflite.reader import import_tflite
 
 CASES: Mapping[str, Case] = {**LAYERS, **ELEMENTS, **MOVES, **NETWORKS}
 NASTY = "\x1b[31m../../x;*/\n<script>\u202e" + "n" * 5000

@@ -55,8 +55,8 @@ class AffineCounts:
 
     def prepare(self, model: Model, twin: Twin | None = None) -> None:
         """The graph as the file has it: rewritten, it has other tensors."""
-        from ..importers.tflite_file import parse
-        from ..importers.tflite_walk import import_operators
+        from ..importers.tflite.file import parse
+        from ..importers.tflite.reader import import_operators
 
         assert model.source is not None
         assert model.arithmetic is not None

@@ -26,9 +26,9 @@ from ..base.files import read_json
 from ..base.names import model_name_problem
 from ..base.options import Arithmetic
 from ..emit.names import source_name
-from ..importers.tflite_cut import cut
-from ..importers.tflite_file import FileOp, FileTensor
-from ..importers.tflite_walk import Imported, import_tflite
+from ..importers.tflite.cut import cut
+from ..importers.tflite.file import FileOp, FileTensor
+from ..importers.tflite.reader import Imported, import_tflite
 from .packages import ONNX_RUNTIME, PackageError, Piece, Runner, Samples
 from .reasons import onnx_reason, reason
 
@@ -197,7 +197,7 @@ def origin(directory: Path, model: str | None = None) -> Origin:
 
 
 def _checked(file: Path, digest: object) -> Path:
-    from ..importers.tflite_file import read
+    from ..importers.tflite.file import read
 
     if digest is not None and hashlib.sha256(read(file).content).hexdigest() != digest:
         raise OptionError(f"{file}: expected the file that plan.json was written for, got another one")

@@ -17,13 +17,14 @@ import numpy as np
 
 from ..base.errors import OptionError
 from ..base.options import Arithmetic
-from ..importers import onnx_file, onnx_quantised
-from ..importers.onnx_file import Node, OnnxInput
-from ..importers.onnx_q_items import Stored
-from ..importers.onnx_quantised import Translated
-from ..importers.tflite_file import read as read_tflite
-from ..importers.tflite_walk import Port, import_operators
-from ..importers.tflite_write import write
+from ..importers.onnx import file as onnx_file
+from ..importers.onnx.file import Node, OnnxInput
+from ..importers.onnx.quantised import reader as onnx_quantised
+from ..importers.onnx.quantised.items import Stored
+from ..importers.onnx.quantised.reader import Translated
+from ..importers.tflite.file import read as read_tflite
+from ..importers.tflite.reader import Port, import_operators
+from ..importers.tflite.writer import write
 from .against import DEFAULT_SAMPLES, Bench, Comparison, Difference, OperatorResult, Origin, comparison, origin
 from .packages import Piece, Runner
 

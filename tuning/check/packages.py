@@ -2,7 +2,7 @@
 """The packages that networks with zero points are held against: LiteRT in its three kernel sets, TFLM, ONNX Runtime.
 
 They are an extra, imported here and nowhere else, and only when a `Runner` is asked for. They trust the files that they
-are given: what comes here was read by `tuning.importers.tflite_file` before. What they do not expect may end their
+are given: what comes here was read by `tuning.importers.tflite.file` before. What they do not expect may end their
 process, which is therefore not ours.
 """
 

@@ -13,7 +13,7 @@ from ..base.console import console, make_table
 from ..base.options import Arithmetic
 
 if TYPE_CHECKING:
-    from ..importers.tflite_walk import Operation
+    from ..importers.tflite.reader import Operation
 
 MOST_REASONS = 3
 """Of an operator, that the table has lines for."""
@@ -39,7 +39,7 @@ def print_operations(source: str, arithmetic: Arithmetic | None, *, as_json: boo
 
 def operation_reasons(refused: Sequence[Operation]) -> str:
     """Why operators of a kind are not taken: each reason once, with the first tensor that has it."""
-    from ..importers.tflite_file import quoted
+    from ..importers.tflite.file import quoted
 
     first: dict[str, str] = {}
     for use in refused:

@@ -201,7 +201,7 @@ def quantize_command(
     ] = False,
 ) -> None:
     """Quantise a float ONNX model for cmsisnn-tune: scales or formats for every tensor, and integer weights."""
-    from ..importers.onnx_reader import identifier
+    from ..importers.onnx.reader import identifier
 
     wanted = _scheme(scheme, dtype)
     output, cut = _file_and_tensor(outputs or [])
@@ -221,7 +221,7 @@ def quantize_command(
                 "accuracy of its firmware"
             )
 
-    from ..importers.onnx_prepare import Given
+    from ..importers.onnx.prepare import Given
     from ..quantize import quantize_model
     from ..quantize.result import evaluate
     from ..quantize.source import FloatSource, load_for

@@ -80,7 +80,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ..importers.float_network import FloatLayer, FloatNetwork
-    from ..importers.onnx_reader import load_onnx
+    from ..importers.onnx.reader import load_onnx
     from .affine_quantizer import quantize_affine
     from .affine_result import AffineQuantized
     from .data import Data, load_data
@@ -125,7 +125,7 @@ _HOME = {
     "Reference": ".reference",
     "evaluate": ".result",
     "load_data": ".data",
-    "load_onnx": "..importers.onnx_reader",
+    "load_onnx": "..importers.onnx.reader",
     "load_reference": ".reference",
     "quantize_affine": ".affine_quantizer",
     "quantize_graph": ".graph_quantizer",
@@ -200,7 +200,7 @@ def quantize_model(
     if isinstance(network, FloatGraph | FloatNetwork):
         built = network if name is None else replace(network, name=name)
     elif isinstance(network, str | os.PathLike) or hasattr(network, "SerializeToString"):
-        from ..importers.onnx_prepare import Given
+        from ..importers.onnx.prepare import Given
         from .source import FloatSource
 
         built = FloatSource(network, name, Given(output, shapes or {})).network(chosen)

@@ -12,8 +12,8 @@ import numpy as np
 
 from ..base.errors import OptionError
 from ..base.files import write_atomically
-from ..importers.tflite_file import FileModel
-from ..importers.yaml_write import write_yaml_graph
+from ..importers.tflite.file import FileModel
+from ..importers.yaml.writer import write_yaml_graph
 from .files import npz_bytes
 from .scales import Scale
 from .twin import Twin

@@ -13,7 +13,7 @@ from cmsisnn_x import Network
 
 from ..base.errors import OptionError
 from ..importers.float_network import FloatNetwork
-from ..importers.tflite_walk import import_operators
+from ..importers.tflite.reader import import_operators
 from . import forward
 from .affine_result import AffineQuantized, AffineReport
 from .data import Data, doubts, make_data, spreads

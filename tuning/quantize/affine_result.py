@@ -16,8 +16,8 @@ import numpy as np
 from cmsisnn_x import Network
 
 from ..importers.float_network import FloatNetwork
-from ..importers.tflite_file import FileModel
-from ..importers.tflite_write import write
+from ..importers.tflite.file import FileModel
+from ..importers.tflite.writer import write
 from .data import Data, settled
 from .operators import Operators
 from .result import CHUNK, compare, print_outcome, show_decibels, show_errors

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..importers.onnx_file import Node
+from ..importers.onnx.file import Node
 from .graph_nodes import made
 
 

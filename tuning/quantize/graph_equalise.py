@@ -9,7 +9,7 @@ from math import inf, prod
 
 import numpy as np
 
-from ..importers.onnx_file import Node
+from ..importers.onnx.file import Node
 from .graph_float import FloatGraph
 from .graph_integers import limits_of
 from .rewrites import EQUALISING_ROUNDS, balance

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from ..base.errors import ModelError
-from ..importers import onnx_file
-from ..importers.onnx_file import Node, OnnxInput, OnnxNetwork
-from ..importers.onnx_prepare import Given
+from ..importers.onnx import file as onnx_file
+from ..importers.onnx.file import Node, OnnxInput, OnnxNetwork
+from ..importers.onnx.prepare import Given
 from .graph_affine import Affine
 from .graph_run import Evaluator
 from .graph_spellings import Spellings

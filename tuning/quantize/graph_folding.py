@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from ..base.errors import ModelError
-from ..importers import onnx_file
 from ..importers.integer_graph import Refused
-from ..importers.onnx_file import Node, OnnxNetwork
-from ..importers.tflite_walk import Operation, refusal
+from ..importers.onnx import file as onnx_file
+from ..importers.onnx.file import Node, OnnxNetwork
+from ..importers.tflite.reader import Operation, refusal
 from .graph_nodes import with_inputs
 from .graph_operators import FOLDED, HELP, TAKEN, takes
 from .graph_run import Evaluator

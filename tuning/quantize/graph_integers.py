@@ -15,11 +15,11 @@ import numpy as np
 
 from ..importers.float_network import namer
 from ..importers.integer_graph import Refused
-from ..importers.onnx_file import Node, OnnxNetwork
-from ..importers.onnx_q_items import Goal, Item, Stored
-from ..importers.onnx_q_walk import Walk
-from ..importers.onnx_quantised import STANDS_FOR, Translated, layer_of_output, translate
-from ..importers.tflite_file import FileModel, FileTensor
+from ..importers.onnx.file import Node, OnnxNetwork
+from ..importers.onnx.quantised.items import Goal, Item, Stored
+from ..importers.onnx.quantised.reader import STANDS_FOR, Translated, layer_of_output, translate
+from ..importers.onnx.quantised.walk import Walk
+from ..importers.tflite.file import FileModel, FileTensor
 from .graph_float import FloatGraph
 from .graph_operators import WEIGHTED
 from .graph_points import Points

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..base.errors import OptionError
-from ..importers.onnx_file import Node
+from ..importers.onnx.file import Node
 from .graph_data import Samples
 from .graph_float import FloatGraph, mixed, of_sample
 from .graph_operators import MOVES, WEIGHTED

@@ -9,9 +9,9 @@ from math import prod
 import numpy as np
 
 from ..importers.integer_graph import Refused
-from ..importers.onnx_file import Node
-from ..importers.onnx_q_products import windows_of
-from ..importers.onnx_q_reduce import pool_windows
+from ..importers.onnx.file import Node
+from ..importers.onnx.quantised.products import windows_of
+from ..importers.onnx.quantised.reduce import pool_windows
 
 MOVES = frozenset((
     "DepthToSpace", "Gather", "GlobalMaxPool", "MaxPool", "Pad", "ReduceMax", "Reshape", "Resize", "Slice",

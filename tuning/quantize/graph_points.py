@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..importers.onnx_file import Node, OnnxNetwork
+from ..importers.onnx.file import Node, OnnxNetwork
 from .graph_float import FloatGraph
 from .graph_operators import COMMUTING, MOVES, PAIRS, UNARY
 

@@ -15,10 +15,10 @@ import numpy as np
 from cmsisnn_x import Network
 
 from ..base.units import one_line
-from ..importers.onnx_quantised import Translated
-from ..importers.tflite_file import FileModel
-from ..importers.tflite_walk import import_operators
-from ..importers.tflite_write import write
+from ..importers.onnx.quantised.reader import Translated
+from ..importers.tflite.file import FileModel
+from ..importers.tflite.reader import import_operators
+from ..importers.tflite.writer import write
 from .affine_result import print_scales
 from .graph_data import Samples, as_samples
 from .graph_float import FloatGraph, of_sample

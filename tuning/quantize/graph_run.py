@@ -17,8 +17,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from cmsisnn_x._arguments import same_padding
 
-from ..importers.onnx_file import Node
-from ..importers.onnx_q_moves import _source
+from ..importers.onnx.file import Node
+from ..importers.onnx.quantised.moves import _source
 
 CHUNK_BYTES = 32 << 20
 """Columns of a convolution that are held at once."""

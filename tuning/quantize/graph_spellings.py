@@ -10,7 +10,7 @@ import numpy as np
 
 from ..base.units import one_line
 from ..importers.integer_graph import Refused
-from ..importers.onnx_file import Node
+from ..importers.onnx.file import Node
 from .graph_folding import Folding
 from .graph_nodes import made
 from .graph_operators import takes

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..base.errors import ModelError
-from ..importers.onnx_file import Node, OnnxNetwork, from_bytes
-from ..importers.onnx_q_layout import Layout
+from ..importers.onnx.file import Node, OnnxNetwork, from_bytes
+from ..importers.onnx.quantised.layout import Layout
 from .graph_float import FloatGraph, mixed, of_sample
 from .graph_observe import chunks
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from cmsisnn_x.layers import Layer
 
-from ..importers.tflite_build import FileBuilder
-from ..importers.tflite_file import FileModel
+from ..importers.tflite.build import FileBuilder
+from ..importers.tflite.file import FileModel
 from .scales import LEAST_SCALE, Scale
 
 INPUT = "input"

@@ -10,8 +10,8 @@ from typing import Any
 from ..base.errors import ModelError
 from ..base.names import identifier, model_name_problem
 from ..importers.float_network import FloatNetwork
-from ..importers.onnx_prepare import Given
-from ..importers.onnx_reader import load_onnx
+from ..importers.onnx.prepare import Given
+from ..importers.onnx.reader import load_onnx
 from . import data, graph_data
 from .graph_float import FloatGraph, Obstacles, read_graph
 from .graph_quantizer import borders, require_taken

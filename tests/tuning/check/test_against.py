@@ -24,9 +24,9 @@ from tuning.check.against import Comparison, compare, draw_inputs, origin
 from tuning.check.packages import OPTIMISED, REFERENCE, TFLM, XNNPACK, PackageError
 from tuning.check.reasons import _INT16, _WAYS, OWN, reason
 from tuning.cli.verify import app
-from tuning.importers.tflite_cut import cut
-from tuning.importers.tflite_file import FileModel, read
-from tuning.importers.tflite_walk import import_tflite
+from tuning.importers.tflite.cut import cut
+from tuning.importers.tflite.file import FileModel, read
+from tuning.importers.tflite.reader import import_tflite
 from tuning.measure.workers import OwnProcess
 
 RNG = np.random.default_rng(5)

@@ -16,7 +16,7 @@ from helpers.folders import WARNINGS, zig
 from helpers.tflite_files import O, T, build
 from tuning.base.errors import ModelError
 from tuning.cli.operations import operation_reasons
-from tuning.importers.tflite_walk import Operation
+from tuning.importers.tflite.reader import Operation
 from tuning.load import load_model, own_name
 from tuning.plan.file import read_plan_file
 

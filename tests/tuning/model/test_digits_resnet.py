@@ -18,8 +18,8 @@ import pytest
 
 from cmsisnn_x import Network, _simd
 from helpers.arrays import assert_bit_exact
-from tuning.importers.tflite_file import read
-from tuning.importers.tflite_walk import import_tflite, operations
+from tuning.importers.tflite.file import read
+from tuning.importers.tflite.reader import import_tflite, operations
 from tuning.load import load_model
 from tuning.model import list_models
 from tuning.model.ports import Port

@@ -24,8 +24,8 @@ from tuning import OptionError
 from tuning.base.options import Arithmetic
 from tuning.check.packages import Piece, runner
 from tuning.importers.float_network import FloatNetwork, from_layers
-from tuning.importers.tflite_file import read
-from tuning.importers.tflite_walk import import_operators
+from tuning.importers.tflite.file import read
+from tuning.importers.tflite.reader import import_operators
 from tuning.quantize import AffineQuantized, evaluate, load_data, load_onnx, quantize_affine
 from tuning.quantize.operators import integer_weights
 from tuning.quantize.scales import RANGES, TYPES, Scale, ranges_of, spanning

@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import tuning
-from tuning.importers.tflite_file import read
+from tuning.importers.tflite.file import read
 from tuning.quantize import GraphQuantized, load_data
 
 MODELS = Path(__file__).resolve().parents[3] / "configs" / "models"
