@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 
     from ..model import Model
     from ..plan import Plan
+    from ..quantize.affine.twin import Twin
     from ..quantize.data import Data
-    from ..quantize.graph_data import Samples
-    from ..quantize.graph_twin import GraphTwin
-    from ..quantize.reference import Reference
-    from ..quantize.twin import Twin
+    from ..quantize.fixed_point.reference import Reference
+    from ..quantize.graph.samples import Samples
+    from ..quantize.graph.twin import GraphTwin
 
 EMULATED_SAMPLES, EMULATED_CYCLES = 500, 100_000_000
 """How much is emulated at most: samples, and cycles of all of them together (always one sample)."""
@@ -91,8 +91,8 @@ def _job(model: Model, data: str | PathLike[str] | Data | Samples | np.ndarray, 
 
     twin: Any = None
     if model.arithmetic is not None and model.float_path is not None:
-        from ..quantize.graph_twin import GraphTwin
-        from ..quantize.twin import load_twin
+        from ..quantize.affine.twin import load_twin
+        from ..quantize.graph.twin import GraphTwin
 
         twin = load_twin(model)
         if isinstance(twin, GraphTwin):
@@ -115,7 +115,7 @@ class _Job:
         self.model, self.name = model, name
         self.reference: Reference | None = None
         if model.float_path is not None:
-            from ..quantize.reference import load_reference
+            from ..quantize.fixed_point.reference import load_reference
 
             self.reference = load_reference(model)
             self.inputs = self.reference.channels_last(data.x, name)
@@ -172,7 +172,7 @@ class _AffineJob(_Job):
     """A model with zero points: its graph is any, and its input's scale is known without a float network."""
 
     def __init__(self, model: Model, twin: Twin | None, data: Data, name: str) -> None:
-        from ..quantize.reference import channels_last
+        from ..quantize.fixed_point.reference import channels_last
         from .affine import AffineCounts
 
         self.model, self.name = model, name
@@ -251,7 +251,7 @@ class _GraphJob(_Job):
         )
 
     def _judged(self, outputs: np.ndarray) -> float | None:
-        from ..quantize.graph_observe import answers
+        from ..quantize.graph.observe import answers
 
         if self.labels is not None:
             return float((answers(self.counts.float_graph.graph, self.first, outputs) == self.labels).mean())
@@ -279,7 +279,7 @@ def _labels(y: np.ndarray | None, classes: int, name: str) -> np.ndarray | None:
 
 
 def _integer_inputs(model: Model, x: np.ndarray, name: str) -> np.ndarray:
-    from ..quantize.reference import channels_last
+    from ..quantize.fixed_point.reference import channels_last
 
     info = np.iinfo(model.layers[0].numpy_dtype)
     x = channels_last(x, model.input_shape, "NHWC", name)
@@ -305,7 +305,7 @@ def _batches(layers: Sequence[Layer], samples: int) -> Iterator[tuple[int, int]]
 def _quantised(reference: Reference | None, x: np.ndarray, first: Layer) -> np.ndarray:
     if reference is None:
         return x.astype(first.numpy_dtype)
-    from ..quantize.formats import to_integers
+    from ..quantize.fixed_point.formats import to_integers
 
     return to_integers(x, reference.input_fraction, first.numpy_dtype)
 

@@ -21,8 +21,8 @@ from .accumulators import LARGEST, SUMS
 from .counts import Noise, TensorCheck, quartiles, rounded, significant, spare
 
 if TYPE_CHECKING:
-    from ..quantize.scales import Scale
-    from ..quantize.twin import Twin
+    from ..quantize.affine.scales import Scale
+    from ..quantize.affine.twin import Twin
 
 INPUT = ""
 
@@ -200,7 +200,7 @@ class AffineCounts:
 
 
 def scale_of(tensor: Tensor) -> Scale:
-    from ..quantize.scales import Scale
+    from ..quantize.affine.scales import Scale
 
     assert tensor.scale is not None
     return Scale(tensor.type.dtype.name, tensor.scale, tensor.zero_point)

@@ -16,7 +16,7 @@ from cmsisnn_x.scheme import wrapped
 from .accumulators import LARGEST, accumulators, reach, requantised
 
 if TYPE_CHECKING:
-    from ..quantize.reference import Reference
+    from ..quantize.fixed_point.reference import Reference
 
 LEAST_SNR_DB = 10.0
 """Below it, more than a tenth of a layer's output power is error: the layer breaks."""
@@ -98,7 +98,7 @@ class TensorCheck:
     @property
     def format(self) -> str | None:
         """The Q format, such as ``Q1.6``; scale and zero point, where there are any."""
-        from ..quantize.formats import spell
+        from ..quantize.fixed_point.formats import spell
 
         if self.scale is not None:
             return f"{self.scale:.4g} {self.zero_point:+d}"

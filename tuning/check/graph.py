@@ -16,8 +16,8 @@ from .affine import AffineCounts, scale_of
 from .counts import TensorCheck
 
 if TYPE_CHECKING:
-    from ..quantize.graph_data import Samples
-    from ..quantize.graph_twin import GraphTwin, Tensor
+    from ..quantize.graph.samples import Samples
+    from ..quantize.graph.twin import GraphTwin, Tensor
 
 
 class GraphCounts(AffineCounts):
@@ -95,7 +95,7 @@ class GraphCounts(AffineCounts):
                     self.own[name].add(own.stored(alone.reshape(count, *own.shape)), got)
                 self._against(name, own, wanted, flat, known)
             values[node.outputs[0]] = flat
-        from ..quantize.graph_float import of_sample
+        from ..quantize.graph.float_graph import of_sample
 
         graph = self.float_graph.graph
         outputs = {
@@ -124,7 +124,7 @@ class GraphCounts(AffineCounts):
 
     def ends(self, name: str) -> tuple[bool, bool]:
         """Whether the ends of the range are those of a Relu or Clip."""
-        from ..quantize.graph_integers import limits_of
+        from ..quantize.graph.integers import limits_of
 
         own, scale = self.own_tensors.get(name), scale_of(self.tensors[name])
         nodes = self.float_graph.graph.network
@@ -163,7 +163,7 @@ class GraphCounts(AffineCounts):
 
 def samples_of(twin: GraphTwin, data: object, name: str) -> Samples:
     """Data in whatever form, as a float graph takes them."""
-    from ..quantize.graph_data import as_samples
-    from ..quantize.graph_quantizer import borders
+    from ..quantize.graph.quantizer import borders
+    from ..quantize.graph.samples import as_samples
 
     return as_samples(data, *borders(twin.graph), name)

@@ -16,7 +16,7 @@ from ..base.errors import OptionError
 from .program import Command, run, show_version
 
 if TYPE_CHECKING:
-    from ..quantize.quantizer import Progress
+    from ..quantize.fixed_point.quantizer import Progress
 
 PROGRAM = "cmsisnn-quantize"
 _MODEL = "Float model: any graph for int8 and int16x8, layers in sequence for q7 and q15."
@@ -223,7 +223,7 @@ def quantize_command(
 
     from ..importers.onnx.prepare import Given
     from ..quantize import quantize_model
-    from ..quantize.result import evaluate
+    from ..quantize.fixed_point.result import evaluate
     from ..quantize.source import FloatSource, load_for
 
     source = FloatSource(model, name or identifier(output.stem), Given(cut, _shapes(shape or [])))

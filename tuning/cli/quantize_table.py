@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ..base.console import console
-from ..quantize.affine_result import AffineQuantized, print_affine_table
-from ..quantize.graph_result import GraphQuantized, print_graph_table
-from ..quantize.result import Quantized, print_table, shares, show_errors
+from ..quantize.affine.result import AffineQuantized, print_affine_table
+from ..quantize.fixed_point.result import Quantized, print_table, shares, show_errors
+from ..quantize.graph.result import GraphQuantized, print_graph_table
 
 Result = Quantized | AffineQuantized | GraphQuantized
 

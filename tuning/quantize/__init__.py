@@ -81,16 +81,16 @@ if TYPE_CHECKING:
 
     from ..importers.float_network import FloatLayer, FloatNetwork
     from ..importers.onnx.reader import load_onnx
-    from .affine_quantizer import quantize_affine
-    from .affine_result import AffineQuantized
+    from .affine.quantizer import quantize_affine
+    from .affine.result import AffineQuantized
     from .data import Data, load_data
-    from .graph_data import Samples
-    from .graph_float import FloatGraph
-    from .graph_quantizer import quantize_graph
-    from .graph_result import GraphQuantized
-    from .quantizer import quantize_network
-    from .reference import Reference, load_reference
-    from .result import Quantized, evaluate
+    from .fixed_point.quantizer import quantize_network
+    from .fixed_point.reference import Reference, load_reference
+    from .fixed_point.result import Quantized, evaluate
+    from .graph.float_graph import FloatGraph
+    from .graph.quantizer import quantize_graph
+    from .graph.result import GraphQuantized
+    from .graph.samples import Samples
 
 __all__ = [
     "SCHEMES",
@@ -115,21 +115,21 @@ __all__ = [
 SCHEMES = ("int8", "int16x8", "q7", "q15")
 
 _HOME = {
-    "AffineQuantized": ".affine_result",
+    "AffineQuantized": ".affine.result",
     "Data": ".data",
-    "FloatGraph": ".graph_float",
+    "FloatGraph": ".graph.float_graph",
     "FloatLayer": "..importers.float_network",
     "FloatNetwork": "..importers.float_network",
-    "GraphQuantized": ".graph_result",
-    "Quantized": ".result",
-    "Reference": ".reference",
-    "evaluate": ".result",
+    "GraphQuantized": ".graph.result",
+    "Quantized": ".fixed_point.result",
+    "Reference": ".fixed_point.reference",
+    "evaluate": ".fixed_point.result",
     "load_data": ".data",
     "load_onnx": "..importers.onnx.reader",
-    "load_reference": ".reference",
-    "quantize_affine": ".affine_quantizer",
-    "quantize_graph": ".graph_quantizer",
-    "quantize_network": ".quantizer",
+    "load_reference": ".fixed_point.reference",
+    "quantize_affine": ".affine.quantizer",
+    "quantize_graph": ".graph.quantizer",
+    "quantize_network": ".fixed_point.quantizer",
 }
 
 
@@ -193,7 +193,7 @@ def quantize_model(
 
     from ..importers.float_network import FloatNetwork, from_layers
     from .data import load_data
-    from .graph_float import FloatGraph
+    from .graph.float_graph import FloatGraph
 
     chosen = _scheme(scheme, dtype)
     built: FloatNetwork | FloatGraph
@@ -207,15 +207,15 @@ def quantize_model(
     else:
         built = from_layers(list(network), input_shape, name or "model")
     if isinstance(built, FloatGraph):
-        from .graph_quantizer import quantize_graph
+        from .graph.quantizer import quantize_graph
 
         return quantize_graph(built, calibration, scheme=chosen, **options)
     data: Any = load_data(calibration) if isinstance(calibration, str | os.PathLike) else calibration
     if chosen in ("q7", "q15"):
-        from .quantizer import quantize_network
+        from .fixed_point.quantizer import quantize_network
 
         return quantize_network(built, data, dtype=chosen, **options)
-    from .affine_quantizer import quantize_affine
+    from .affine.quantizer import quantize_affine
 
     return quantize_affine(built, data, scheme=chosen, **options)
 

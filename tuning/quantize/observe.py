@@ -13,9 +13,9 @@ from ..base.errors import OptionError
 from ..importers.float_network import FloatNetwork
 from . import forward
 from .data import Data, settled
-from .formats import BITS
-from .reference import channels_last
-from .result import CHUNK, answers_of
+from .fixed_point.formats import BITS
+from .fixed_point.reference import channels_last
+from .fixed_point.result import CHUNK, answers_of
 
 SEARCH_MACS = 4_000_000_000
 SEARCH_BYTES = 128 << 20

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..base.errors import ModelError
 from ..importers.float_network import FloatLayer, FloatNetwork, namer
-from .formats import BITS
+from .fixed_point.formats import BITS
 
 EQUALISING_ROUNDS = 20
 LARGEST_FACTOR = 256.0

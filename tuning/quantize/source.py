@@ -12,19 +12,20 @@ from ..base.names import identifier, model_name_problem
 from ..importers.float_network import FloatNetwork
 from ..importers.onnx.prepare import Given
 from ..importers.onnx.reader import load_onnx
-from . import data, graph_data
-from .graph_float import FloatGraph, Obstacles, read_graph
-from .graph_quantizer import borders, require_taken
-from .scales import TYPES
+from . import data
+from .affine.scales import TYPES
+from .graph.float_graph import FloatGraph, Obstacles, read_graph
+from .graph.quantizer import borders, require_taken
+from .graph.samples import Samples, load_samples
 
-Data = data.Data | graph_data.Samples
+Data = data.Data | Samples
 HINT = "--scheme int8 takes this network"
 
 
 def load_for(network: FloatNetwork | FloatGraph, path: str | os.PathLike[str]) -> Data:
     """Data of a file, as a network takes them."""
     if isinstance(network, FloatGraph):
-        return graph_data.load_samples(path, *borders(network))
+        return load_samples(path, *borders(network))
     return data.load_data(path)
 
 

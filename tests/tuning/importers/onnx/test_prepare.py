@@ -15,8 +15,8 @@ from helpers.onnx_models import model, node
 from tuning import ModelError, OptionError
 from tuning.importers.onnx.prepare import Given
 from tuning.quantize import FloatNetwork, load_onnx
+from tuning.quantize.fixed_point.reference import channels_last
 from tuning.quantize.forward import run
-from tuning.quantize.reference import channels_last
 
 ML = "ai.onnx.ml"
 RNG = np.random.default_rng(5)

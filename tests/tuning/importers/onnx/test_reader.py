@@ -17,8 +17,8 @@ from tuning import ModelError
 from tuning.importers.onnx import file as onnx_file
 from tuning.importers.onnx.branches import function_of
 from tuning.quantize import FloatNetwork, load_onnx, quantize_model
+from tuning.quantize.fixed_point.reference import channels_last
 from tuning.quantize.forward import run
-from tuning.quantize.reference import channels_last
 
 RNG = np.random.default_rng(7)
 START = RNG.bit_generator.state
