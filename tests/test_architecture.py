@@ -140,6 +140,29 @@ def test_imports_have_no_circle() -> None:
     assert " -> ".join(circle(arrows())) == ""
 
 
+def folders(graph: dict[str, set[str]], package: str) -> dict[str, set[str]]:
+    """The arrows between the modules and folders right below `package`, a folder as one."""
+
+    def place(module: str) -> str:
+        return ".".join(module.split(".")[: package.count(".") + 2])
+
+    inside = {module: names for module, names in graph.items() if module.startswith(f"{package}.")}
+    found: dict[str, set[str]] = {place(module): set() for module in inside}
+    for module, names in inside.items():
+        found[place(module)] |= {place(name) for name in names & set(inside)} - {place(module)}
+    return found
+
+
+def test_folders_of_a_room_have_no_circle() -> None:
+    """Where a room has folders, each is read with what is below it, not with its neighbours."""
+    graph = arrows()
+    packages = {module for module, path in modules().items() if path.name == "__init__.py" and "." in module}
+    assert {"tuning.importers", "tuning.importers.onnx", "tuning.quantize"} <= packages
+    assert {package: circle(folders(graph, package)) for package in packages if circle(folders(graph, package))} == {}
+    back = graph | {"tuning.quantize.affine.scales": {"tuning.quantize.graph.points"}}
+    assert circle(folders(back, "tuning.quantize"))
+
+
 def test_emission_sees_a_plan_and_nothing_that_made_it() -> None:
     for module in modules():
         if part(module) == "emit":

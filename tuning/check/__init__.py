@@ -91,7 +91,7 @@ def _job(model: Model, data: str | PathLike[str] | Data | Samples | np.ndarray, 
 
     twin: Any = None
     if model.arithmetic is not None and model.float_path is not None:
-        from ..quantize.affine.twin import load_twin
+        from ..quantize.float_file import load_twin
         from ..quantize.graph.twin import GraphTwin
 
         twin = load_twin(model)
@@ -115,7 +115,7 @@ class _Job:
         self.model, self.name = model, name
         self.reference: Reference | None = None
         if model.float_path is not None:
-            from ..quantize.fixed_point.reference import load_reference
+            from ..quantize.float_file import load_reference
 
             self.reference = load_reference(model)
             self.inputs = self.reference.channels_last(data.x, name)
@@ -172,7 +172,7 @@ class _AffineJob(_Job):
     """A model with zero points: its graph is any, and its input's scale is known without a float network."""
 
     def __init__(self, model: Model, twin: Twin | None, data: Data, name: str) -> None:
-        from ..quantize.fixed_point.reference import channels_last
+        from ..quantize.data import channels_last
         from .affine import AffineCounts
 
         self.model, self.name = model, name
@@ -279,7 +279,7 @@ def _labels(y: np.ndarray | None, classes: int, name: str) -> np.ndarray | None:
 
 
 def _integer_inputs(model: Model, x: np.ndarray, name: str) -> np.ndarray:
-    from ..quantize.fixed_point.reference import channels_last
+    from ..quantize.data import channels_last
 
     info = np.iinfo(model.layers[0].numpy_dtype)
     x = channels_last(x, model.input_shape, "NHWC", name)

@@ -223,7 +223,7 @@ def quantize_command(
 
     from ..importers.onnx.prepare import Given
     from ..quantize import quantize_model
-    from ..quantize.fixed_point.result import evaluate
+    from ..quantize.scores import evaluate
     from ..quantize.source import FloatSource, load_for
 
     source = FloatSource(model, name or identifier(output.stem), Given(cut, _shapes(shape or [])))

@@ -9,8 +9,9 @@ from typing import Any
 
 from ..base.console import console
 from ..quantize.affine.result import AffineQuantized, print_affine_table
-from ..quantize.fixed_point.result import Quantized, print_table, shares, show_errors
+from ..quantize.fixed_point.result import Quantized, print_table
 from ..quantize.graph.result import GraphQuantized, print_graph_table
+from ..quantize.scores import shares, show_errors
 
 Result = Quantized | AffineQuantized | GraphQuantized
 

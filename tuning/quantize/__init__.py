@@ -85,12 +85,14 @@ if TYPE_CHECKING:
     from .affine.result import AffineQuantized
     from .data import Data, load_data
     from .fixed_point.quantizer import quantize_network
-    from .fixed_point.reference import Reference, load_reference
-    from .fixed_point.result import Quantized, evaluate
+    from .fixed_point.reference import Reference
+    from .fixed_point.result import Quantized
+    from .float_file import load_reference
     from .graph.float_graph import FloatGraph
     from .graph.quantizer import quantize_graph
     from .graph.result import GraphQuantized
     from .graph.samples import Samples
+    from .scores import evaluate
 
 __all__ = [
     "SCHEMES",
@@ -123,10 +125,10 @@ _HOME = {
     "GraphQuantized": ".graph.result",
     "Quantized": ".fixed_point.result",
     "Reference": ".fixed_point.reference",
-    "evaluate": ".fixed_point.result",
+    "evaluate": ".scores",
     "load_data": ".data",
     "load_onnx": "..importers.onnx.reader",
-    "load_reference": ".fixed_point.reference",
+    "load_reference": ".float_file",
     "quantize_affine": ".affine.quantizer",
     "quantize_graph": ".graph.quantizer",
     "quantize_network": ".fixed_point.quantizer",

@@ -6,7 +6,9 @@ from __future__ import annotations
 import os
 import zipfile
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from ..base.errors import OptionError, TuningError
 
 INPUT_KEYS = ("x", "inputs")
 LABEL_KEYS = ("y", "labels")
+LAYOUTS = ("NHWC", "NCHW")
+"""Of a float model's input and output."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,6 +155,41 @@ def settled(data: Data, outputs: int, op: str, name: str) -> tuple[np.ndarray | 
     if targets is not None and targets.shape[1] != outputs:
         raise OptionError(f"{name}: y: expected {outputs} numbers a sample, got {targets.shape[1]}")
     return y, targets
+
+
+def channels_last(
+    x: np.ndarray, input_shape: tuple[int, ...], layout: str, name: str = "data",
+    declared: tuple[int, ...] | None = None,
+) -> np.ndarray:  # fmt: skip
+    """Samples of a float model in `layout`, or in the shape that it declares -> ``(n, *input_shape)``; `name` is what a
+    message calls them.
+    """
+    source = input_shape
+    if layout == "NCHW" and len(input_shape) == 3:
+        source = (input_shape[2], *input_shape[:2])
+    if declared is not None and x.shape[1:] == declared:
+        x = x.reshape(len(x), *source)
+    is_flat = (len(input_shape) == 1 or x.ndim == 2) and prod(x.shape[1:]) == prod(input_shape)
+    if not is_flat and [size for size in x.shape[1:] if size != 1] != [size for size in source if size != 1]:
+        hint = ""
+        if len(source) == 3 and x.shape[1:] == (*source[1:], source[0]):
+            hint = "; transpose the data with x.transpose(0, 3, 1, 2)"
+        elif len(source) == 3 and x.shape[1:] == (source[2], *source[:2]):
+            hint = "; transpose the data with x.transpose(0, 2, 3, 1)"
+        elif x.shape == source:
+            hint = "; a single sample needs a first axis of its own: x[None]"
+        shape = ", ".join(map(str, source))
+        raise OptionError(f"{name}: x: expected shape (n, {shape}) as the float model takes it, got {x.shape}{hint}")
+    x = x.reshape(len(x), *source)
+    if source is not input_shape:
+        x = x.transpose(0, 2, 3, 1)
+    return np.ascontiguousarray(x)
+
+
+def declared_of(content: Mapping[str, np.ndarray]) -> tuple[int, ...] | None:
+    """`declared_shape` of a float file; older ones have none."""
+    found = content.get("declared_shape")
+    return None if found is None else tuple(int(size) for size in np.asarray(found).reshape(-1)[:8])
 
 
 def _are_classes(y: np.ndarray) -> bool:

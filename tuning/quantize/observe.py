@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from cmsisnn_x.scheme import POW2_TYPES
+
 from ..base.errors import OptionError
 from ..importers.float_network import FloatNetwork
 from . import forward
-from .data import Data, settled
-from .fixed_point.formats import BITS
-from .fixed_point.reference import channels_last
-from .fixed_point.result import CHUNK, answers_of
+from .data import Data, channels_last, settled
+from .scores import CHUNK, answers_of
 
 SEARCH_MACS = 4_000_000_000
 SEARCH_BYTES = 128 << 20
@@ -43,7 +43,7 @@ class Observed:
     """
 
     def __init__(self, network: FloatNetwork, data: Data, dtype: str, progress: Progress) -> None:
-        self.dtype, self.bits, self.progress = dtype, BITS[dtype], progress
+        self.dtype, self.bits, self.progress = dtype, POW2_TYPES[dtype].bits, progress
         self.network = network
         self.layers = network.geometry(dtype)
         self.arrays = network.arrays()

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from cmsisnn_x.scheme import POW2_TYPES
+
 from ..base.errors import ModelError
 from ..importers.float_network import FloatLayer, FloatNetwork, namer
-from .fixed_point.formats import BITS
 
 EQUALISING_ROUNDS = 20
 LARGEST_FACTOR = 256.0
@@ -77,7 +78,7 @@ def _pointwise(
 
 def clip_limit(dtype: str) -> float:
     """Where a tensor with as many fraction bits as the type has saturates: 127/128 for q7."""
-    return 1 - 2.0 ** -(BITS[dtype] - 1)
+    return 1 - 2.0 ** -(POW2_TYPES[dtype].bits - 1)
 
 
 def fold_clips(network: FloatNetwork, dtype: str) -> FloatNetwork:

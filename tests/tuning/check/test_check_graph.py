@@ -17,7 +17,7 @@ from helpers.onnx_float import CASES, FloatNet
 from tuning import ModelError, OptionError
 from tuning.check import with_firmware
 from tuning.quantize import GraphQuantized
-from tuning.quantize.fixed_point.result import signal_to_noise
+from tuning.quantize.scores import signal_to_noise
 from tuning.quantize.source import FloatSource
 from tuning.schemas import published
 

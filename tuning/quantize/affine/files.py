@@ -11,10 +11,9 @@ from typing import Protocol
 import numpy as np
 
 from ...base.errors import OptionError
-from ...base.files import write_atomically
+from ...base.files import npz_bytes, write_atomically
 from ...importers.tflite.file import FileModel
 from ...importers.yaml.writer import write_yaml_graph
-from ..fixed_point.files import npz_bytes
 from .scales import Scale
 from .twin import Twin
 
@@ -57,7 +56,7 @@ def save_network(
     text, arrays = write_yaml_graph(file, name, weights.name, {"float": beside.name})
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(weights, npz_bytes(arrays))
-    write_atomically(beside, npz_bytes(dict(in_float())))
+    write_atomically(beside, npz_bytes(in_float()))
     write_atomically(path, "".join(f"# {line}\n" for line in lines) + text)
     return path
 

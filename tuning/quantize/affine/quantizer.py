@@ -16,9 +16,9 @@ from ...importers.float_network import FloatNetwork
 from ...importers.tflite.reader import import_operators
 from .. import forward
 from ..data import Data, doubts, make_data, spreads
-from ..fixed_point.result import Score, compare, is_better, signal_to_noise
 from ..observe import Observed, Progress
 from ..rewrites import EQUALISED, equalised, fuse_relus
+from ..scores import Score, compare, is_better, signal_to_noise
 from .operators import Operators, integer_weights
 from .result import AffineQuantized, AffineReport
 from .scales import FIXED, RANGES, TYPES, Scale, ranges_of, spanning

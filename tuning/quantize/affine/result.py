@@ -19,7 +19,7 @@ from ...importers.float_network import FloatNetwork
 from ...importers.tflite.file import FileModel
 from ...importers.tflite.writer import write
 from ..data import Data, settled
-from ..fixed_point.result import CHUNK, compare, print_outcome, show_decibels, show_errors
+from ..scores import CHUNK, compare, print_outcome, show_decibels, show_errors
 from .operators import Operators
 from .scales import Scale
 from .twin import Twin

@@ -4,11 +4,8 @@
 from __future__ import annotations
 
 import json
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,11 +15,10 @@ from cmsisnn_x.layers import Layer
 from ...base.errors import ModelError
 from ...importers.float_network import FloatNetwork, from_layers
 from .. import forward
-from ..fixed_point.reference import LAYOUTS, channels_last, declared_of
-from ..graph.twin import KEY, GraphTwin, twin_of
+from ..data import LAYOUTS, channels_last, declared_of
 
 if TYPE_CHECKING:
-    from ...model import Model
+    pass
 
 _KINDS = ("weights", "bias", "clip")
 
@@ -72,34 +68,8 @@ class Twin:
         } | ({} if (shape := network.declared_shape) is None else {"declared_shape": np.array(shape, np.int64)})
 
 
-def load_twin(model: Model) -> Twin | GraphTwin:
-    """Read the float file that a model with zero points names.
-
-    Raises
-    ------
-    ModelError
-        The file is no such file, or holds no network.
-    """
-    assert model.float_path is not None
-    path = model.float_path
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            content = {name: stored[name] for name in stored.files}
-            if KEY in content:
-                return twin_of(content, path.name)
-            return _twin(content, path)
-    except FileNotFoundError:
-        raise ModelError(f"{path}: no such file; it is named by 'float' in {model.path}") from None
-    except ModelError as problem:
-        raise ModelError(f"{path}: {problem}") from None
-    except (OSError, ValueError, LookupError, EOFError, AttributeError, TypeError, RecursionError, zipfile.BadZipFile,
-            zlib.error) as problem:  # fmt: skip
-        raise ModelError(
-            f"{path}: expected the npz file of cmsisnn-quantize, got one that cannot be read: {problem}"
-        ) from None
-
-
-def _twin(content: Mapping[str, np.ndarray], path: Path) -> Twin:
+def twin_of(content: Mapping[str, np.ndarray]) -> Twin:
+    """A twin from what its archive holds."""
     rows: list[dict[str, Any]] = json.loads(str(content["layers"]))
     for row in rows:
         row |= {kind: content[key] for kind in _KINDS if (key := f"{row['name']}/{kind}") in content}

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -12,7 +11,7 @@ import numpy as np
 
 from ... import model as model_file
 from ...base.errors import OptionError
-from ...base.files import write_atomically
+from ...base.files import npz_bytes, write_atomically
 from ...importers.float_network import FloatNetwork
 from .formats import BITS, spell
 from .reference import Reference
@@ -196,9 +195,3 @@ def _flow(value: Any) -> str:
 
 def _printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text)[:100]
-
-
-def npz_bytes(arrays: dict[str, np.ndarray]) -> bytes:
-    stream = io.BytesIO()
-    np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
-    return stream.getvalue()

@@ -16,6 +16,7 @@ from .. import forward
 from ..data import Data, doubts, make_data, spreads
 from ..observe import Observed, Progress
 from ..rewrites import EQUALISED, equalised, fold_clips, fold_softmax
+from ..scores import CHUNK, Score, compare, is_better, show_score
 from .formats import BITS, to_integers
 from .integers import (
     ACCUMULATOR_MAX,
@@ -29,7 +30,7 @@ from .integers import (
     worst_accumulator,
 )
 from .reference import Reference
-from .result import CHUNK, LayerReport, Quantized, Score, beyond, compare, decibels, is_better, noise, show_score
+from .result import LayerReport, Quantized, beyond, decibels, noise
 from .softmax import settle_softmax
 
 __all__ = ["ACCUMULATOR_MAX", "METHODS", "SOFTMAX", "Progress", "quantize_network", "worst_accumulator"]

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from math import e, prod
@@ -14,14 +12,13 @@ import numpy as np
 
 from cmsisnn_x.layers import Layer
 
-from ...base.errors import ModelError, OptionError
+from ...base.errors import ModelError
 from .. import forward
+from ..data import LAYOUTS, channels_last, declared_of
 from .formats import to_integers
 
 if TYPE_CHECKING:
-    from ...model import Model
-
-LAYOUTS = ("NHWC", "NCHW")
+    pass
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,69 +82,13 @@ class Reference:
         return np.ldexp(integers.astype(np.float64), -self.fractions[layer])
 
 
-def channels_last(
-    x: np.ndarray, input_shape: tuple[int, ...], layout: str, name: str = "data",
-    declared: tuple[int, ...] | None = None,
-) -> np.ndarray:  # fmt: skip
-    """Samples of a float model in `layout`, or in the shape that it declares -> ``(n, *input_shape)``; `name` is what a
-    message calls them.
-    """
-    source = input_shape
-    if layout == "NCHW" and len(input_shape) == 3:
-        source = (input_shape[2], *input_shape[:2])
-    if declared is not None and x.shape[1:] == declared:
-        x = x.reshape(len(x), *source)
-    is_flat = (len(input_shape) == 1 or x.ndim == 2) and prod(x.shape[1:]) == prod(input_shape)
-    if not is_flat and [size for size in x.shape[1:] if size != 1] != [size for size in source if size != 1]:
-        hint = ""
-        if len(source) == 3 and x.shape[1:] == (*source[1:], source[0]):
-            hint = "; transpose the data with x.transpose(0, 3, 1, 2)"
-        elif len(source) == 3 and x.shape[1:] == (source[2], *source[:2]):
-            hint = "; transpose the data with x.transpose(0, 2, 3, 1)"
-        elif x.shape == source:
-            hint = "; a single sample needs a first axis of its own: x[None]"
-        shape = ", ".join(map(str, source))
-        raise OptionError(f"{name}: x: expected shape (n, {shape}) as the float model takes it, got {x.shape}{hint}")
-    x = x.reshape(len(x), *source)
-    if source is not input_shape:
-        x = x.transpose(0, 2, 3, 1)
-    return np.ascontiguousarray(x)
-
-
-def load_reference(model: Model) -> Reference:
-    """Read the float file that `model` names (the docstring of :mod:`tuning.quantize` describes it).
-
-    Raises
-    ------
-    ModelError
-        The model names none, or the file does not belong to the model.
-    """
-    if model.float_path is None:
-        raise ModelError(
-            f"{model.path}: no float network to compare with: expected the key 'float' with the npz file that "
-            f"cmsisnn-quantize writes beside the model"
-        )
-    path = model.float_path
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            content = {name: stored[name] for name in stored.files}
-    except FileNotFoundError:
-        raise ModelError(f"{path}: no such file; it is named by 'float' in {model.path}") from None
-    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as problem:
-        raise ModelError(
-            f"{path}: expected the npz file of cmsisnn-quantize, got one that cannot be read: {problem}"
-        ) from None
-    return _Reader(content, path.name, model.layers).reference()
-
-
-def declared_of(content: Mapping[str, np.ndarray]) -> tuple[int, ...] | None:
-    """`declared_shape` of a float file; older ones have none."""
-    found = content.get("declared_shape")
-    return None if found is None else tuple(int(size) for size in np.asarray(found).reshape(-1)[:8])
+def reference_of(content: Mapping[str, np.ndarray], name: str, layers: tuple[Layer, ...]) -> Reference:
+    """A reference from what its archive holds; `name` is what messages call it."""
+    return _Reader(content, name, layers).reference()
 
 
 class _Reader:
-    def __init__(self, content: dict[str, np.ndarray], name: str, layers: tuple[Layer, ...]) -> None:
+    def __init__(self, content: Mapping[str, np.ndarray], name: str, layers: tuple[Layer, ...]) -> None:
         self.content, self.name, self.layers = content, name, layers
 
     def reference(self) -> Reference:

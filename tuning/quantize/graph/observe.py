@@ -11,8 +11,8 @@ import numpy as np
 
 from ...base.errors import OptionError
 from ...importers.onnx.file import Node
-from ..fixed_point.result import CHUNK
 from ..observe import SEARCH_BYTES, SEARCH_MACS, Progress
+from ..scores import CHUNK
 from .float_graph import FloatGraph, mixed, of_sample
 from .operators import MOVES, WEIGHTED
 from .points import Points

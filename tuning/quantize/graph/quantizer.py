@@ -14,9 +14,9 @@ from ...base.errors import OptionError
 from ...base.units import one_line
 from ..affine.scales import FIXED, RANGES, TYPES, Scale, ranges_of, spanning
 from ..data import doubts
-from ..fixed_point.result import Score, is_better, signal_to_noise
 from ..observe import Progress
 from ..rewrites import EQUALISED
+from ..scores import Score, is_better, signal_to_noise
 from .equalise import equalised
 from .float_graph import FloatGraph
 from .integers import bias_of, channel_axis, translated, weights_of

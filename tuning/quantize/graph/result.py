@@ -21,7 +21,7 @@ from ...importers.tflite.reader import import_operators
 from ...importers.tflite.writer import write
 from ..affine.result import print_scales
 from ..affine.scales import Scale
-from ..fixed_point.result import CHUNK, print_outcome, show_errors
+from ..scores import CHUNK, print_outcome, show_errors
 from .float_graph import FloatGraph, of_sample
 from .integers import INT, LAYERS, translated
 from .observe import answers, chunks, has_classes

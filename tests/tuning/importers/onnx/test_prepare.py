@@ -15,7 +15,7 @@ from helpers.onnx_models import model, node
 from tuning import ModelError, OptionError
 from tuning.importers.onnx.prepare import Given
 from tuning.quantize import FloatNetwork, load_onnx
-from tuning.quantize.fixed_point.reference import channels_last
+from tuning.quantize.data import channels_last
 from tuning.quantize.forward import run
 
 ML = "ai.onnx.ml"

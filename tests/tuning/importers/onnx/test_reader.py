@@ -17,7 +17,7 @@ from tuning import ModelError
 from tuning.importers.onnx import file as onnx_file
 from tuning.importers.onnx.branches import function_of
 from tuning.quantize import FloatNetwork, load_onnx, quantize_model
-from tuning.quantize.fixed_point.reference import channels_last
+from tuning.quantize.data import channels_last
 from tuning.quantize.forward import run
 
 RNG = np.random.default_rng(7)

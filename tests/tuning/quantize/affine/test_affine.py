@@ -29,7 +29,7 @@ from tuning.importers.tflite.reader import import_operators
 from tuning.quantize import AffineQuantized, evaluate, load_data, load_onnx, quantize_affine
 from tuning.quantize.affine.operators import integer_weights
 from tuning.quantize.affine.scales import RANGES, TYPES, Scale, ranges_of, spanning
-from tuning.quantize.affine.twin import load_twin
+from tuning.quantize.float_file import load_twin
 
 MODELS = Path(__file__).resolve().parents[4] / "configs" / "models"
 SCHEMES = pytest.mark.parametrize("scheme", TYPES)

@@ -21,11 +21,10 @@ from tuning import ModelError, OptionError
 from tuning.check import check_model
 from tuning.importers.float_network import from_layers
 from tuning.quantize import Data, evaluate, load_data, load_reference
-from tuning.quantize.data import make_data
+from tuning.quantize.data import channels_last, make_data
 from tuning.quantize.fixed_point import quantizer
 from tuning.quantize.fixed_point.formats import fitting_fraction, spell, to_integers
 from tuning.quantize.fixed_point.quantizer import ACCUMULATOR_MAX, quantize_network, worst_accumulator
-from tuning.quantize.fixed_point.reference import channels_last
 from tuning.quantize.forward import run
 from tuning.quantize.rewrites import equalised, fold_clips, fold_softmax
 

@@ -15,9 +15,9 @@ import tuning
 from helpers.onnx_float import CASES, FloatNet, random_net, view_by_strides
 from tuning.base.errors import ModelError, OptionError
 from tuning.quantize import GraphQuantized, quantize_graph
-from tuning.quantize.fixed_point.result import signal_to_noise
 from tuning.quantize.graph.float_graph import read_graph
 from tuning.quantize.graph.quantizer import require_taken
+from tuning.quantize.scores import signal_to_noise
 from tuning.quantize.source import HINT, FloatSource
 
 LEAST = {"int8": 28.0, "int16x8": 39.0}
