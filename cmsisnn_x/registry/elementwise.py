@@ -67,7 +67,7 @@ def _requantise(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray]
 
 MULTIPLY = Op(
     "multiply", "multiply", roles=("a", "b"), types=(*ALIKE, *AFFINE_ALIKE), infer=same_shape, in_place=(0, 1),
-    macros=_period, append=_pair("multiply"),
+    macros=_period, least_rows=any_rows, append=_pair("multiply"),
 )  # fmt: skip
 ADD = Op(
     "add", "add", roles=("a", "b"), types=AFFINE_ALIKE, infer=same_shape, in_place=(0, 1), macros=_sum,

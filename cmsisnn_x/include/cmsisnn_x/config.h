@@ -184,6 +184,7 @@ typedef struct {
 /* With BAND a kernel gets the rows of a call, cxn_rows, as its last argument: at most BAND output rows of a layer whose other macros are
    those of the whole image. Rows outside of those it is given are not read or written. */
 #if CXN_GET(BAND)
+#define CXN_IS_BAND 1
 #define CXN_IN_ROWS band.in
 #define CXN_PAD_ROWS band.above
 #define CXN_OUT_ROWS band.out
@@ -196,6 +197,7 @@ typedef struct {
 #error "BAND: not together with FUSED_POOL or IN_PLACE"
 #endif
 #else
+#define CXN_IS_BAND 0
 #define CXN_IN_ROWS CXN_GET(IN_H)
 #define CXN_PAD_ROWS CXN_GET(PAD_TOP)
 #define CXN_OUT_ROWS CXN_GET(OUT_H)

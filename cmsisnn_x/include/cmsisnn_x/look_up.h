@@ -12,9 +12,9 @@
 #if CXN_GET(IN_BITS) != 8
 #error "IN_BITS: legal value for a table is 8"
 #endif
-#define CXN_LOOK_UP_COUNT (CXN_GET(IN_H) * CXN_GET(IN_W) * CXN_GET(IN_CH))
+#define CXN_LOOK_UP_COUNT (CXN_IN_ROWS * CXN_GET(IN_W) * CXN_GET(IN_CH))
 
-CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, const CXN_OUT_T *table, CXN_OUT_T *output, void *scratch)
+CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, const CXN_OUT_T *table, CXN_OUT_T *output, void *scratch CXN_ROWS_PARAMETER)
 {
     int32_t i = 0;
     (void)scratch;

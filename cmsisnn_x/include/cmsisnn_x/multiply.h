@@ -25,9 +25,9 @@ CXN_INLINE int32_t CXN_LOCAL(pair)(int32_t a, int32_t b)
 #include "detail/lanes.h"
 #include "detail/scheme.h"
 
-#define CXN_MULTIPLY_COUNT (CXN_GET(IN_H) * CXN_GET(IN_W) * CXN_GET(IN_CH))
+#define CXN_MULTIPLY_COUNT (CXN_IN_ROWS * CXN_GET(IN_W) * CXN_GET(IN_CH))
 
-CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, const CXN_IN_T *other, CXN_OUT_T *output, void *scratch)
+CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, const CXN_IN_T *other, CXN_OUT_T *output, void *scratch CXN_ROWS_PARAMETER)
 {
     (void)scratch;
     CXN_UNROLL_LOOP(4)

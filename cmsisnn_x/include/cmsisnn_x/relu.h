@@ -33,9 +33,9 @@ CXN_INLINE uint32_t cxn_relu_s16x2(uint32_t x)
 
 #endif /* CXN_RELU_H */
 
-#define CXN_RELU_COUNT (CXN_GET(IN_H) * CXN_GET(IN_W) * CXN_GET(IN_CH))
+#define CXN_RELU_COUNT (CXN_IN_ROWS * CXN_GET(IN_W) * CXN_GET(IN_CH))
 
-CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, CXN_OUT_T *output, void *scratch)
+CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, CXN_OUT_T *output, void *scratch CXN_ROWS_PARAMETER)
 {
     int i = 0;
     (void)scratch;

@@ -11,7 +11,7 @@
 #define CXN_IS_SMALL 1
 #include "detail/output.h"
 
-#define CXN_REQUANTISE_COUNT (CXN_GET(IN_H) * CXN_GET(IN_W) * CXN_GET(IN_CH))
+#define CXN_REQUANTISE_COUNT (CXN_IN_ROWS * CXN_GET(IN_W) * CXN_GET(IN_CH))
 
 #if CXN_GET(BELOW_MULTIPLIER) != CXN_GET(MULTIPLIER) || CXN_GET(BELOW_EXPONENT) != CXN_GET(EXPONENT)
 #define CXN_HAS_BELOW 1
@@ -19,7 +19,7 @@
 #define CXN_HAS_BELOW 0
 #endif
 
-CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, CXN_OUT_T *output, void *scratch)
+CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, CXN_OUT_T *output, void *scratch CXN_ROWS_PARAMETER)
 {
     (void)scratch;
     CXN_UNROLL_LOOP(4)

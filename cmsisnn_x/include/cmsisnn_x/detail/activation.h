@@ -20,14 +20,14 @@
 #error "INT_BITS: legal values are 0..3"
 #endif
 
-#define CXN_ACTIVATION_COUNT (CXN_GET(IN_H) * CXN_GET(IN_W) * CXN_GET(IN_CH))
+#define CXN_ACTIVATION_COUNT (CXN_IN_ROWS * CXN_GET(IN_W) * CXN_GET(IN_CH))
 #if CXN_GET(IN_BITS) == 8
 #define CXN_ACTIVATION_SHIFT (3 - CXN_GET(INT_BITS))
 #else
 #define CXN_ACTIVATION_SHIFT (11 - CXN_GET(INT_BITS))
 #endif
 
-CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, CXN_OUT_T *output, void *scratch)
+CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, CXN_OUT_T *output, void *scratch CXN_ROWS_PARAMETER)
 {
     (void)scratch;
     CXN_UNROLL_LOOP(4)

@@ -71,7 +71,7 @@ CXN_INLINE int16_t *CXN_LOCAL(column_run)(int16_t *to, const CXN_IN_T *from, int
 #endif
 
 CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CXN_RESTRICT weights,
-                              const CXN_CHANNEL_T *CXN_RESTRICT channels, CXN_OUT_T *CXN_ALONE output, void *CXN_RESTRICT scratch)
+                              const CXN_CHANNEL_T *CXN_RESTRICT channels, CXN_OUT_T *CXN_ALONE output, void *CXN_RESTRICT scratch CXN_ROWS_PARAMETER)
 {
     int16_t *const columns = (int16_t *)scratch;
     const int16_t *const runs[1] = {columns};
@@ -86,14 +86,14 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CX
 #elif CXN_DILATION_X != 1
     const int32_t group = 0;
 #endif
-    for (int32_t y = 0; y < CXN_GET(OUT_H); y++) {
+    for (int32_t y = 0; y < CXN_OUT_ROWS; y++) {
 #if defined(CXN_POOL_FUSED)
         if (y < band.needed)
             continue;
         pixel = band.lines + (y - band.first) * CXN_BAND_LINE;
 #endif
         for (int32_t x = 0; x < CXN_GET(OUT_W); x++) {
-            const int32_t top = y * CXN_GET(STRIDE_Y) - CXN_GET(PAD_TOP);
+            const int32_t top = y * CXN_GET(STRIDE_Y) - CXN_PAD_ROWS;
             const int32_t left = x * CXN_GET(STRIDE_X) - CXN_GET(PAD_LEFT);
 #if CXN_GET(COLUMN_LAYOUT) == CXN_COLUMN_LAYOUT_INTERLEAVED
             int16_t *to = columns + filled / CXN_BC * (CXN_BC * CXN_COLUMN) + filled % CXN_BC * 2;
@@ -111,7 +111,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CX
 #endif
             for (int32_t m = 0; m < CXN_GET(KERNEL_H); m++) {
                 const int32_t row = top + m * CXN_DILATION_Y;
-                if (row < 0 || row >= CXN_GET(IN_H)) {
+                if (CXN_IS_OUTSIDE(row)) {
                     to = CXN_LOCAL(column_run)(to, NULL, CXN_GET(KERNEL_W) * CXN_GROUP_IN);
                     continue;
                 }
@@ -144,7 +144,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CX
 #endif
             if (filled == CXN_GET(IM2COL_COLS)) {
 #else
-            if (filled == CXN_GET(IM2COL_COLS) || (y == CXN_GET(OUT_H) - 1 && x == CXN_GET(OUT_W) - 1)) {
+            if (filled == CXN_GET(IM2COL_COLS) || (y == CXN_OUT_ROWS - 1 && x == CXN_GET(OUT_W) - 1)) {
 #endif
                 CXN_LOCAL(pixels)(runs, CXN_BC * CXN_COLUMN, filled, weights, channels, pixel, 0);
                 pixel += filled * CXN_GET(OUT_CH);

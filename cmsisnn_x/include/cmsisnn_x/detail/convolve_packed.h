@@ -7,13 +7,24 @@
  *     other 10 bits of B.
  * 64 products of -128 by -128 are 2^20, one too many: A and B start at -1.
  *
- * Blocks are two output channels of three pixels; the last three overlap those before, so there must be three at least.
+ * Blocks are two output channels of three pixels; the last three overlap those before, so there must be three at least, in every call on a
+ * band too.
  * Scratch: CXN_COLUMN * 8 bytes, CXN_COLUMN = KERNEL_H * KERNEL_W * IN_CH rounded up to even, and KERNEL_W * IN_CH bytes of padding.
  */
 #define CXN_COLUMN CXN_ROUND_UP(CXN_TAPS, 2)
 #define CXN_LOWERING_BYTES (CXN_COLUMN * 8 + CXN_GET(KERNEL_W) * CXN_GET(IN_CH))
 CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_LOWERING_BYTES, packed_scratch);
+#if CXN_IS_BAND
+#define CXN_PIXELS (CXN_OUT_ROWS * CXN_GET(OUT_W))
+#define CXN_PIXELS_MOST (CXN_GET(BAND) * CXN_GET(OUT_W))
+#define CXN_OVERLAPS (CXN_GET(OUT_W) % 3) /* whether the last three may begin before those that came before end */
+#define CXN_OVERLAP (pixel - (CXN_PIXELS - 3))
+#else
 #define CXN_PIXELS (CXN_GET(OUT_H) * CXN_GET(OUT_W))
+#define CXN_PIXELS_MOST CXN_PIXELS
+#define CXN_OVERLAPS (CXN_PIXELS % 3)
+#define CXN_OVERLAP (3 - CXN_PIXELS % 3)
+#endif
 #define CXN_SEGMENT 64
 #define CXN_SEGMENTS ((CXN_COLUMN + CXN_SEGMENT - 1) / CXN_SEGMENT)
 #define CXN_LAST_SEGMENT (CXN_COLUMN - (CXN_SEGMENTS - 1) * CXN_SEGMENT)
@@ -24,7 +35,7 @@ CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_LOWERING_BYTES, packed_scratch);
 #if CXN_GET(IN_BITS) != 8 || CXN_W_BYTES != 1 || CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_INTERLEAVED
 #error "COLUMN_LAYOUT: CXN_COLUMN_LAYOUT_PACKED needs 8-bit input and weights and CXN_WEIGHT_LAYOUT_INTERLEAVED"
 #endif
-#if CXN_PIXELS < 3
+#if CXN_PIXELS_MOST < 3
 #error "COLUMN_LAYOUT: CXN_COLUMN_LAYOUT_PACKED needs three output pixels or more"
 #endif
 /* Whether every window lies in the image. */
@@ -59,12 +70,12 @@ CXN_NOINLINE uint32_t *CXN_LOCAL(pack)(uint32_t *CXN_RESTRICT to, const int8_t *
 }
 
 /* The windows of the pixel at at[0], at[1], that is x, y, and of the next two; `at` moves behind them. */
-CXN_INLINE void CXN_LOCAL(windows)(uint32_t *to, const int8_t *input, const int8_t *padding, int32_t *at)
+CXN_INLINE void CXN_LOCAL(windows)(uint32_t *to, const int8_t *input, const int8_t *padding, int32_t *at CXN_ROWS_PARAMETER)
 {
     int32_t top[3], left[3];
     CXN_UNROLL_LOOP(1)
     for (int32_t i = 0; i < 3; i++) {
-        top[i] = at[1] * CXN_GET(STRIDE_Y) - CXN_GET(PAD_TOP);
+        top[i] = at[1] * CXN_GET(STRIDE_Y) - CXN_PAD_ROWS;
         left[i] = at[0] * CXN_GET(STRIDE_X) - CXN_GET(PAD_LEFT);
         if (++at[0] == CXN_GET(OUT_W)) {
             at[0] = 0;
@@ -80,7 +91,7 @@ CXN_INLINE void CXN_LOCAL(windows)(uint32_t *to, const int8_t *input, const int8
             const int32_t row = top[i] + m;
             from[i] = input + (row * CXN_GET(IN_W) + left[i]) * CXN_GET(IN_CH);
 #if CXN_CLIPPED
-            if (row < 0 || row >= CXN_GET(IN_H))
+            if (CXN_IS_OUTSIDE(row))
                 from[i] = NULL;
             else if (left[i] < 0 || left[i] > CXN_GET(IN_W) - CXN_GET(KERNEL_W))
                 cut = 1;
@@ -152,7 +163,7 @@ CXN_INLINE void CXN_LOCAL(block)(const uint32_t *x, const int8_t *w, const CXN_C
 }
 
 CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CXN_RESTRICT weights,
-                              const CXN_CHANNEL_T *CXN_RESTRICT channels, CXN_OUT_T *CXN_ALONE output, void *CXN_RESTRICT scratch)
+                              const CXN_CHANNEL_T *CXN_RESTRICT channels, CXN_OUT_T *CXN_ALONE output, void *CXN_RESTRICT scratch CXN_ROWS_PARAMETER)
 {
     uint32_t *const columns = (uint32_t *)scratch;
     int8_t *const padding = (int8_t *)(columns + 2 * CXN_COLUMN);
@@ -164,10 +175,10 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CX
     columns[2 * CXN_TAPS] = columns[2 * CXN_TAPS + 1] = 0;
 #endif
     for (int32_t pixel = 0; pixel < CXN_PIXELS; pixel += 3) {
-#if CXN_PIXELS % 3
+#if CXN_OVERLAPS
         if (pixel > CXN_PIXELS - 3) {
             CXN_UNROLL_LOOP(2)
-            for (int32_t back = 0; back < 3 - CXN_PIXELS % 3; back++)
+            for (int32_t back = 0; back < CXN_OVERLAP; back++)
                 if (--at[0] < 0) {
                     at[0] = CXN_GET(OUT_W) - 1;
                     at[1]--;
@@ -178,7 +189,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CX
 #endif
         }
 #endif
-        CXN_LOCAL(windows)(columns, input, padding, at);
+        CXN_LOCAL(windows)(columns, input, padding, at CXN_ROWS_ARGUMENT);
         const int8_t *w = weights;
         CXN_OUT_T *const out = output + pixel * CXN_GET(OUT_CH);
         int32_t o = 0;
@@ -188,7 +199,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CX
         CXN_LOCAL(block)(columns, w, channels + o, out + o, 1);
 #endif
     }
-#if CXN_GET(IN_PLACE) && CXN_PIXELS % 3
+#if CXN_GET(IN_PLACE) && CXN_OVERLAPS
     /* What the last three were computed from began with an output, which stays what it was; windows of one pixel need no padding. */
     CXN_MEMCPY(output + (CXN_PIXELS - 3) * CXN_GET(OUT_CH), padding, CXN_GET(OUT_CH));
 #endif
@@ -196,6 +207,9 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CX
 
 #undef CXN_COLUMN
 #undef CXN_PIXELS
+#undef CXN_PIXELS_MOST
+#undef CXN_OVERLAPS
+#undef CXN_OVERLAP
 #undef CXN_SEGMENT
 #undef CXN_SEGMENTS
 #undef CXN_LAST_SEGMENT

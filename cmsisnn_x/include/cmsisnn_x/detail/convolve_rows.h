@@ -60,12 +60,12 @@ CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_LOWERING_BYTES + CXN_BAND_BYTES,
 #endif
 
 CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CXN_RESTRICT weights,
-                              const CXN_CHANNEL_T *CXN_RESTRICT channels, CXN_OUT_T *CXN_ALONE output, void *CXN_RESTRICT scratch)
+                              const CXN_CHANNEL_T *CXN_RESTRICT channels, CXN_OUT_T *CXN_ALONE output, void *CXN_RESTRICT scratch CXN_ROWS_PARAMETER)
 {
     const CXN_D_T *runs[CXN_RUNS];
 #if CXN_GET(LOWERING) == CXN_LOWERING_LINE_BUFFER
     int16_t *const lines = (int16_t *)scratch;
-    int32_t next = -CXN_GET(PAD_TOP); /* the first input row that is not in the ring yet */
+    int32_t next = -CXN_PAD_ROWS; /* the first input row that is not in the ring yet */
     int32_t slot = 0;                 /* where it goes */
 #elif !defined(CXN_POOL_FUSED)
     (void)scratch;
@@ -73,8 +73,8 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CX
 #if defined(CXN_POOL_FUSED)
     CXN_LOCAL(band) band = {(CXN_OUT_T *)scratch + CXN_LOWERING_BYTES / sizeof(CXN_OUT_T), output, 0, 0, 0};
 #endif
-    for (int32_t y = 0; y < CXN_GET(OUT_H); y++) {
-        const int32_t top = y * CXN_GET(STRIDE_Y) - CXN_GET(PAD_TOP);
+    for (int32_t y = 0; y < CXN_OUT_ROWS; y++) {
+        const int32_t top = y * CXN_GET(STRIDE_Y) - CXN_PAD_ROWS;
 #if defined(CXN_POOL_FUSED)
         if (y < band.needed)
             continue;
@@ -82,7 +82,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CX
 #if CXN_GET(LOWERING) == CXN_LOWERING_LINE_BUFFER
         while (next < top + CXN_GET(KERNEL_H)) {
             if (next >= top)
-                CXN_LOCAL(line)(lines + slot * CXN_LINE, input, next);
+                CXN_LOCAL(line)(lines + slot * CXN_LINE, input, next CXN_ROWS_ARGUMENT);
             next++;
             slot = slot == CXN_GET(KERNEL_H) - 1 ? 0 : slot + 1;
         }

@@ -15,8 +15,8 @@
  *     6   0 1 -1 2 -2 inf               1280, 3968                 24 = 8 * 3
  *     8   0 1 -1 2 -2 1/2 -1/2 inf      6400, 16256                360 = 8 * 45
  *
- * A strip is one tile wide and as high as the image, so the window of one point is contiguous, [row][channel], and the next output row
- * starts STRIDE_Y * IN_CH elements later: the columns of a block are neighbouring output rows. OUT_H must be at least BLOCK_COLS.
+ * A strip is one tile wide and as high as the image or band, so the window of one point is contiguous, [row][channel], and the next output row
+ * starts STRIDE_Y * IN_CH elements later: the columns of a block are neighbouring output rows. OUT_H, and the rows of every call on a band, must be at least BLOCK_COLS.
  * With an odd IN_CH every other column is not word aligned, which LDR and LDRSH allow where these blocks use them; padding the channels
  * instead costs a quarter more products at IN_CH 3. Filtering along y as well: convolve_winograd_2d.h, 3x3 alone.
  * TILE 4 beats 2 wherever OUT_W is 4 or more, for a third more flash (M4, 16x16x32, 5x5: 3.0 against 4.4 M cycles).
@@ -28,7 +28,12 @@
 /* The largest |v| and |u| of the table are those of 8 bits; they are what fits 16. */
 #define CXN_RANGES_FIT (CXN_GET(IN_BITS) == 8 && CXN_GET(WEIGHT_BITS) == 8)
 #define CXN_N (CXN_GET(TILE) + CXN_GET(KERNEL_W) - 1)
+#if CXN_IS_BAND
+#define CXN_HEIGHT ((CXN_GET(BAND) - 1) * CXN_GET(STRIDE_Y) + CXN_GET(KERNEL_H))
+#else
 #define CXN_HEIGHT ((CXN_GET(OUT_H) - 1) * CXN_GET(STRIDE_Y) + CXN_GET(KERNEL_H))
+#endif
+#define CXN_ROWS_READ ((CXN_OUT_ROWS - 1) * CXN_GET(STRIDE_Y) + CXN_GET(KERNEL_H)) /* of them, those of this call */
 #define CXN_RUN_EXACT (CXN_GET(KERNEL_H) * CXN_GET(IN_CH))
 #define CXN_PLANE CXN_ROUND_UP(CXN_HEIGHT * CXN_GET(IN_CH) + CXN_RUN_EXACT % 2, 2)
 
@@ -41,8 +46,8 @@
 #if CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_WIDENED && CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_PLAIN
 #error "WEIGHT_LAYOUT: legal values with CXN_LOWERING_WINOGRAD are CXN_WEIGHT_LAYOUT_WIDENED and _PLAIN"
 #endif
-#if CXN_GET(OUT_H) < CXN_BC
-#error "LOWERING: CXN_LOWERING_WINOGRAD needs OUT_H of at least BLOCK_COLS"
+#if CXN_GET(OUT_H) < CXN_BC || (CXN_IS_BAND && CXN_GET(BAND) < CXN_BC)
+#error "LOWERING: CXN_LOWERING_WINOGRAD needs OUT_H, and BAND where there is one, of at least BLOCK_COLS"
 #endif
 #if CXN_N == 4
 #define CXN_SCALE_SHIFT 1
@@ -317,7 +322,7 @@ CXN_INLINE void CXN_LOCAL(outputs)(const int32_t *m, int32_t step, int32_t init,
 }
 
 CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_STORED_T *CXN_RESTRICT weights,
-                              const CXN_CHANNEL_T *CXN_RESTRICT channels, CXN_OUT_T *CXN_RESTRICT output, void *CXN_RESTRICT scratch)
+                              const CXN_CHANNEL_T *CXN_RESTRICT channels, CXN_OUT_T *CXN_RESTRICT output, void *CXN_RESTRICT scratch CXN_ROWS_PARAMETER)
 {
     int16_t *const planes = (int16_t *)scratch;
     int32_t m[CXN_N * CXN_MAX(CXN_BR, 2) * CXN_BC];
@@ -335,10 +340,10 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_STOR
             continue;
         CXN_OUT_T *const strip = band.lines + (x - band.first) * CXN_BAND_LINE;
 #endif
-        for (int32_t row = 0; row < CXN_HEIGHT; row++) {
-            const int32_t y = row - CXN_GET(PAD_TOP);
+        for (int32_t row = 0; row < CXN_ROWS_READ; row++) {
+            const int32_t y = row - CXN_PAD_ROWS;
             int16_t *const to = planes + row * CXN_GET(IN_CH);
-            if (y >= 0 && y < CXN_GET(IN_H))
+            if (y >= 0 && y < CXN_IN_ROWS)
                 CXN_LOCAL(strip_row)(to, input + y * (CXN_GET(IN_W) * CXN_GET(IN_CH)), x - CXN_GET(PAD_LEFT));
             else if (x == 0)
 #if CXN_PAD_FILL == 0
@@ -360,8 +365,8 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_STOR
 #else
             const CXN_W_T *const w = stored;
 #endif
-            for (int32_t y = 0; y < CXN_GET(OUT_H); y += CXN_BC) {
-                y = CXN_MIN(y, CXN_GET(OUT_H) - CXN_BC);
+            for (int32_t y = 0; y < CXN_OUT_ROWS; y += CXN_BC) {
+                y = CXN_MIN(y, CXN_OUT_ROWS - CXN_BC);
                 CXN_LOCAL(products)(m, w, planes + y * CXN_COL_STEP);
                 for (int32_t r = 0; r < CXN_BR; r++)
                     for (int32_t c = 0; c < CXN_BC; c++)
@@ -378,8 +383,8 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_STOR
 #else
             const CXN_W_T *const w = stored;
 #endif
-            for (int32_t y = 0; y < CXN_GET(OUT_H); y += CXN_BC) {
-                y = CXN_MIN(y, CXN_GET(OUT_H) - CXN_BC);
+            for (int32_t y = 0; y < CXN_OUT_ROWS; y += CXN_BC) {
+                y = CXN_MIN(y, CXN_OUT_ROWS - CXN_BC);
                 CXN_PRODUCTS_LEFT(m, w, planes + y * CXN_COL_STEP);
                 for (int32_t r = 0; r < CXN_MIN(2, CXN_GET(OUT_CH) - o); r++)
                     for (int32_t c = 0; c < CXN_BC; c++)
@@ -397,6 +402,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_STOR
 #undef CXN_RANGES_FIT
 #undef CXN_N
 #undef CXN_HEIGHT
+#undef CXN_ROWS_READ
 #undef CXN_RUN_EXACT
 #undef CXN_PLANE
 #undef CXN_SCALE_SHIFT

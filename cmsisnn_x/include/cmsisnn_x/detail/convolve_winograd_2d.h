@@ -30,9 +30,10 @@
 #define CXN_TILE_N 8
 #endif
 #define CXN_POINT_STEP (CXN_BC * CXN_GET(IN_CH))
-#define CXN_TILES_Y ((CXN_GET(OUT_H) + CXN_TILE_H - 1) / CXN_TILE_H)
+#define CXN_TILES_Y ((CXN_OUT_ROWS + CXN_TILE_H - 1) / CXN_TILE_H)
 #define CXN_TILES (CXN_TILES_Y * ((CXN_GET(OUT_W) + 3) / 4))
 #define CXN_ROWS(tiles) ((tiles)*CXN_TILE_H + CXN_GET(KERNEL_H) - 1)
+#define CXN_ENDS_CUT (CXN_IS_BAND || CXN_GET(OUT_H) % CXN_TILE_H) /* whether tiles may reach below the last row */
 #define CXN_SUMS (CXN_POINTS * 2 * CXN_BC)
 
 #if CXN_GET(TILE) != 4
@@ -73,13 +74,13 @@ CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_LOWERING_BYTES, winograd_2d_scra
 
 /* The inputs of `tiles` tiles below each other, from `top`, `left` on, into as many columns of every plane; `rows` has room for one word group. */
 CXN_NOINLINE void CXN_LOCAL(transform)(int16_t *CXN_RESTRICT to, const int8_t *CXN_RESTRICT input, const int8_t *padding,
-                                       int32_t *CXN_RESTRICT rows, int32_t top, int32_t left, int32_t tiles)
+                                       int32_t *CXN_RESTRICT rows, int32_t top, int32_t left, int32_t tiles CXN_ROWS_PARAMETER)
 {
     const int8_t *pixel[CXN_ROWS(CXN_BC) * CXN_TILE_N];
     const int32_t height = CXN_ROWS(tiles);
     CXN_UNROLL_LOOP(1)
     for (int32_t i = 0; i < height; i++) {
-        const int32_t outside = top + i < 0 || top + i >= CXN_GET(IN_H);
+        const int32_t outside = top + i < 0 || top + i >= CXN_IN_ROWS;
         const int8_t *const row = input + ((top + i) * CXN_GET(IN_W) + left) * CXN_GET(IN_CH);
         CXN_UNROLL_LOOP(1)
         for (int32_t j = 0; j < CXN_TILE_N; j++)
@@ -191,7 +192,7 @@ CXN_INLINE void CXN_LOCAL(outputs)(const uint32_t *m, int32_t init, CXN_FACTOR_T
     CXN_UNROLL_LOOP(4)
     for (int32_t i = 0; i < CXN_TILE_H; i++) {
         uint32_t sum[4];
-        if (CXN_GET(OUT_H) % CXN_TILE_H && i >= rows)
+        if (CXN_ENDS_CUT && i >= rows)
             break;
         CXN_LOCAL(sums)(points + CXN_TILE_N * i, 1, sum);
         CXN_UNROLL_LOOP(4)
@@ -211,7 +212,7 @@ CXN_INLINE void CXN_LOCAL(outputs)(const uint32_t *m, int32_t init, CXN_FACTOR_T
 }
 
 CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T *CXN_RESTRICT weights,
-                              const CXN_CHANNEL_T *CXN_RESTRICT channels, CXN_OUT_T *CXN_RESTRICT output, void *CXN_RESTRICT scratch)
+                              const CXN_CHANNEL_T *CXN_RESTRICT channels, CXN_OUT_T *CXN_RESTRICT output, void *CXN_RESTRICT scratch CXN_ROWS_PARAMETER)
 {
     int16_t *const planes = (int16_t *)scratch;
     int32_t *const m = (int32_t *)(void *)(planes + CXN_POINTS * CXN_POINT_STEP);
@@ -224,12 +225,12 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T 
         const int32_t tiles = CXN_MIN(CXN_BC, CXN_TILES - first);
         for (int32_t c = 0; c < tiles;) {
             const int32_t below = CXN_MIN(tiles - c, CXN_TILES_Y - y / CXN_TILE_H);
-            CXN_LOCAL(transform)(planes + c * CXN_GET(IN_CH), input, padding, rows, y - CXN_GET(PAD_TOP), x - CXN_GET(PAD_LEFT), below);
+            CXN_LOCAL(transform)(planes + c * CXN_GET(IN_CH), input, padding, rows, y - CXN_PAD_ROWS, x - CXN_GET(PAD_LEFT), below CXN_ROWS_ARGUMENT);
             for (const int32_t end = c + below; c < end; c++, y += CXN_TILE_H) {
                 xs[c] = x;
                 ys[c] = y;
             }
-            if (y >= CXN_GET(OUT_H)) {
+            if (y >= CXN_OUT_ROWS) {
                 y = 0;
                 x += 4;
             }
@@ -245,7 +246,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T 
                 CXN_UNROLL_LOOP(1)
                 for (int32_t c = 0; c < tiles; c++)
                     CXN_LOCAL(outputs)((const uint32_t *)(const void *)m + r * CXN_BC + c, init, factor,
-                                       output + (ys[c] * CXN_GET(OUT_W) + xs[c]) * CXN_GET(OUT_CH) + o + r, CXN_GET(OUT_H) - ys[c],
+                                       output + (ys[c] * CXN_GET(OUT_W) + xs[c]) * CXN_GET(OUT_CH) + o + r, CXN_OUT_ROWS - ys[c],
                                        CXN_GET(OUT_W) - xs[c]);
             }
         }
@@ -261,6 +262,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T 
 #undef CXN_TILES_Y
 #undef CXN_ROWS
 #undef CXN_TILES
+#undef CXN_ENDS_CUT
 #undef CXN_SUMS
 #undef CXN_W_T
 #undef CXN_W_BYTES

@@ -21,10 +21,10 @@
 #error "MULTIPLIER, EXPONENT: legal values are 0..32767 and 0..31"
 #endif
 
-#define CXN_CURVE_COUNT (CXN_GET(IN_H) * CXN_GET(IN_W) * CXN_GET(IN_CH))
+#define CXN_CURVE_COUNT (CXN_IN_ROWS * CXN_GET(IN_W) * CXN_GET(IN_CH))
 #define CXN_CURVE_LIMIT (CXN_GET(CURVE_BITS) == 9 ? 0x7fff << 10 : 0xffff << 8)
 
-CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, const int16_t *points, CXN_OUT_T *output, void *scratch)
+CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, const int16_t *points, CXN_OUT_T *output, void *scratch CXN_ROWS_PARAMETER)
 {
     (void)scratch;
     for (int32_t i = 0; i < CXN_CURVE_COUNT; i++) {

@@ -39,18 +39,18 @@ CXN_INLINE void CXN_LOCAL(block)(const int16_t *CXN_RESTRICT columns, const CXN_
 }
 
 CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_WEIGHT_T *CXN_RESTRICT weights,
-                              const CXN_CHANNEL_T *CXN_RESTRICT channels, CXN_OUT_T *CXN_RESTRICT output, void *CXN_RESTRICT scratch)
+                              const CXN_CHANNEL_T *CXN_RESTRICT channels, CXN_OUT_T *CXN_RESTRICT output, void *CXN_RESTRICT scratch CXN_ROWS_PARAMETER)
 {
     int16_t *const columns = (int16_t *)scratch;
     int32_t filled = 0;
-    for (int32_t y = 0; y < CXN_GET(OUT_H); y++) {
+    for (int32_t y = 0; y < CXN_OUT_ROWS; y++) {
         for (int32_t x = 0; x < CXN_GET(OUT_W); x++) {
             int16_t *to = columns + filled * CXN_COLUMN;
             for (int32_t m = 0; m < CXN_GET(KERNEL_H); m++) {
-                const int32_t row = y * CXN_GET(STRIDE_Y) - CXN_GET(PAD_TOP) + m * CXN_DILATION_Y;
+                const int32_t row = y * CXN_GET(STRIDE_Y) - CXN_PAD_ROWS + m * CXN_DILATION_Y;
                 for (int32_t n = 0; n < CXN_GET(KERNEL_W); n++) {
                     const int32_t col = x * CXN_GET(STRIDE_X) - CXN_GET(PAD_LEFT) + n * CXN_DILATION_X;
-                    if (row < 0 || row >= CXN_GET(IN_H) || col < 0 || col >= CXN_GET(IN_W))
+                    if (CXN_IS_OUTSIDE(row) || col < 0 || col >= CXN_GET(IN_W))
                         CXN_PAD(to, CXN_GET(IN_CH));
                     else
                         CXN_LOCAL(widen)(to, input + (row * CXN_GET(IN_W) + col) * CXN_GET(IN_CH), CXN_GET(IN_CH));
@@ -58,7 +58,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_WEIG
                 }
             }
             filled++;
-            if (filled < CXN_GET(IM2COL_COLS) && (y < CXN_GET(OUT_H) - 1 || x < CXN_GET(OUT_W) - 1))
+            if (filled < CXN_GET(IM2COL_COLS) && (y < CXN_OUT_ROWS - 1 || x < CXN_GET(OUT_W) - 1))
                 continue;
             for (int32_t p = 0; p < filled; p += CXN_BC) {
                 const int16_t *const block = columns + p * CXN_COLUMN;

@@ -197,17 +197,17 @@ CXN_INLINE void CXN_LOCAL(row)(const int16_t *const *runs, int32_t offset, int32
 #endif
 
 CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CXN_RESTRICT weights,
-                              const CXN_CHANNEL_T *CXN_RESTRICT channels, CXN_OUT_T *CXN_ALONE output, void *CXN_RESTRICT scratch)
+                              const CXN_CHANNEL_T *CXN_RESTRICT channels, CXN_OUT_T *CXN_ALONE output, void *CXN_RESTRICT scratch CXN_ROWS_PARAMETER)
 {
     const int16_t *runs[CXN_GET(KERNEL_H)];
     int16_t *const lines = (int16_t *)scratch;
-    int32_t next = -CXN_GET(PAD_TOP); /* the first input row that is not in the ring yet */
+    int32_t next = -CXN_PAD_ROWS; /* the first input row that is not in the ring yet */
     int32_t slot = 0;                 /* where it goes */
-    for (int32_t y = 0; y < CXN_GET(OUT_H); y++) {
-        const int32_t top = y * CXN_GET(STRIDE_Y) - CXN_GET(PAD_TOP);
+    for (int32_t y = 0; y < CXN_OUT_ROWS; y++) {
+        const int32_t top = y * CXN_GET(STRIDE_Y) - CXN_PAD_ROWS;
         while (next < top + CXN_GET(KERNEL_H)) {
             if (next >= top)
-                CXN_LOCAL(line)(lines + slot * CXN_LINE, input, next);
+                CXN_LOCAL(line)(lines + slot * CXN_LINE, input, next CXN_ROWS_ARGUMENT);
             next++;
             slot = slot == CXN_GET(KERNEL_H) - 1 ? 0 : slot + 1;
         }

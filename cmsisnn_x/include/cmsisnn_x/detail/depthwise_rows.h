@@ -30,8 +30,8 @@
 #if CXN_BR != 1 || CXN_BC > 2
 #error "BLOCK_ROWS x BLOCK_COLS: legal values with CXN_LOWERING_LINE_BUFFER are 1x1, 1x2 and 2x2"
 #endif
-#if CXN_BC == 2 && (CXN_GET(STRIDE_Y) != 1 || CXN_GET(KERNEL_H) % 2 == 0 || CXN_GET(KERNEL_H) == 1 || CXN_GET(OUT_H) < 2)
-#error "BLOCK_COLS: 2 needs STRIDE_Y 1, an odd KERNEL_H from 3 on and OUT_H of at least 2; legal here: 1"
+#if CXN_BC == 2 && (CXN_GET(STRIDE_Y) != 1 || CXN_GET(KERNEL_H) % 2 == 0 || CXN_GET(KERNEL_H) == 1 || CXN_GET(OUT_H) < 2 || CXN_GET(BAND) == 1)
+#error "BLOCK_COLS: 2 needs STRIDE_Y 1, an odd KERNEL_H from 3 on, OUT_H and BAND of at least 2; legal here: 1"
 #endif
 #if CXN_IS_ASM && \
     (CXN_GET(KERNEL_H) != 3 || CXN_GET(KERNEL_W) != 3 || CXN_GET(STRIDE_X) != 3 - CXN_BC || CXN_U != 4 || CXN_GET(IN_BITS) != 8 || \
@@ -39,6 +39,9 @@
 #error "INNER: assembly takes 8 bits, 3x3, STRIDE_X 1 with BLOCK_COLS 2 and 2 with BLOCK_COLS 1, UNROLL 4, rows of outputs up to 4095 bytes; legal here: CXN_INNER_C"
 #endif
 CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_PAIRS * CXN_SLOT * 4, depthwise_rows_scratch);
+
+/* Whether a last row may be without its pair. */
+#define CXN_ENDS_ODD (CXN_BC == 2 && (CXN_IS_BAND || CXN_GET(OUT_H) % 2))
 
 #if CXN_BC == 2
 #define CXN_WORDS (CXN_GET(KERNEL_H) - 1)
@@ -84,7 +87,7 @@ CXN_INLINE void CXN_LOCAL(weave)(uint32_t *to, const CXN_IN_T *a, const CXN_IN_T
 }
 
 /* Input rows `row` and `row + 1`, which may lie outside the image, of the channels from `input` on. */
-CXN_INLINE void CXN_LOCAL(gather)(uint32_t *to, const CXN_IN_T *input, int32_t row, int32_t channels)
+CXN_INLINE void CXN_LOCAL(gather)(uint32_t *to, const CXN_IN_T *input, int32_t row, int32_t channels CXN_ROWS_PARAMETER)
 {
     enum { inside = CXN_MIN(CXN_GET(IN_W), CXN_SPAN - CXN_GET(PAD_LEFT)) };
 #if CXN_GROUP == 4
@@ -92,7 +95,7 @@ CXN_INLINE void CXN_LOCAL(gather)(uint32_t *to, const CXN_IN_T *input, int32_t r
 #else
     static const CXN_IN_T zero[CXN_GROUP] = {CXN_PAD_FILL, CXN_PAD_FILL};
 #endif
-    const int32_t has_a = row >= 0 && row < CXN_GET(IN_H), has_b = row + 1 >= 0 && row + 1 < CXN_GET(IN_H);
+    const int32_t has_a = row >= 0 && row < CXN_IN_ROWS, has_b = row + 1 >= 0 && row + 1 < CXN_IN_ROWS;
     const CXN_IN_T *a = has_a ? input + row * (CXN_GET(IN_W) * CXN_GET(IN_CH)) : zero;
     const CXN_IN_T *b = has_b ? input + (row + 1) * (CXN_GET(IN_W) * CXN_GET(IN_CH)) : zero;
     to += CXN_GET(PAD_LEFT);
@@ -223,14 +226,14 @@ CXN_INLINE void CXN_LOCAL(strip)(const uint32_t *const *pairs, const CXN_W_T *w,
 
 /* All output rows of `count` channels. */
 CXN_INLINE void CXN_LOCAL(group)(uint32_t *ring, const CXN_IN_T *input, const CXN_W_T *w, const CXN_RECORD_T *records, CXN_OUT_T *out,
-                                 int32_t count)
+                                 int32_t count CXN_ROWS_PARAMETER)
 {
     const uint32_t *pairs[CXN_PAIRS];
 #if CXN_PAIRS == 2 && CXN_NEW == 1
     uint32_t *a = ring, *b = ring + CXN_SLOT;
-    int32_t row = -CXN_GET(PAD_TOP);
-    CXN_LOCAL(gather)(a, input, row, count);
-    for (int32_t y = 0; y < CXN_GET(OUT_H); y += CXN_BC) {
+    int32_t row = -CXN_PAD_ROWS;
+    CXN_LOCAL(gather)(a, input, row, count CXN_ROWS_ARGUMENT);
+    for (int32_t y = 0; y < CXN_OUT_ROWS; y += CXN_BC) {
         uint32_t *const next = a;
         row += 2;
 #if CXN_BC == 2 && CXN_GET(OUT_H) % 2 && CXN_GET(IN_PLACE)
@@ -242,14 +245,14 @@ CXN_INLINE void CXN_LOCAL(group)(uint32_t *ring, const CXN_IN_T *input, const CX
         } else
             CXN_LOCAL(gather)(b, input, row, count);
 #else
-#if CXN_BC == 2 && CXN_GET(OUT_H) % 2
-        if (y == CXN_GET(OUT_H) - 1) { /* the last two rows, one of them again */
+#if CXN_ENDS_ODD
+        if (y == CXN_OUT_ROWS - 1) { /* the last two rows, one of them again */
             row--;
             out -= CXN_GET(OUT_W) * CXN_GET(OUT_CH);
-            CXN_LOCAL(gather)(a, input, row - 2, count);
+            CXN_LOCAL(gather)(a, input, row - 2, count CXN_ROWS_ARGUMENT);
         }
 #endif
-        CXN_LOCAL(gather)(b, input, row, count);
+        CXN_LOCAL(gather)(b, input, row, count CXN_ROWS_ARGUMENT);
 #endif
         pairs[0] = a;
         pairs[1] = b;
@@ -261,14 +264,14 @@ CXN_INLINE void CXN_LOCAL(group)(uint32_t *ring, const CXN_IN_T *input, const CX
 #else
     int32_t held = 0; /* pairs of this window that are in the ring */
     int32_t slot = 0; /* where the first of them is */
-    for (int32_t y = 0; y < CXN_GET(OUT_H); y += CXN_BC) {
-        if (CXN_BC == 2 && CXN_GET(OUT_H) % 2 && y == CXN_GET(OUT_H) - 1) {
+    for (int32_t y = 0; y < CXN_OUT_ROWS; y += CXN_BC) {
+        if (CXN_ENDS_ODD && y == CXN_OUT_ROWS - 1) {
             y--;
             held = 0;
         }
         for (int32_t i = 0, s = slot; i < CXN_PAIRS; i++) {
             if (i >= held)
-                CXN_LOCAL(gather)(ring + s * CXN_SLOT, input, y * CXN_GET(STRIDE_Y) - CXN_GET(PAD_TOP) + 2 * i, count);
+                CXN_LOCAL(gather)(ring + s * CXN_SLOT, input, y * CXN_GET(STRIDE_Y) - CXN_PAD_ROWS + 2 * i, count CXN_ROWS_ARGUMENT);
             pairs[i] = ring + s * CXN_SLOT;
             s = s == CXN_PAIRS - 1 ? 0 : s + 1;
         }
@@ -280,7 +283,7 @@ CXN_INLINE void CXN_LOCAL(group)(uint32_t *ring, const CXN_IN_T *input, const CX
 }
 
 CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CXN_RESTRICT weights,
-                              const CXN_CHANNEL_T *CXN_RESTRICT channels, CXN_OUT_T *CXN_ALONE output, void *CXN_RESTRICT scratch)
+                              const CXN_CHANNEL_T *CXN_RESTRICT channels, CXN_OUT_T *CXN_ALONE output, void *CXN_RESTRICT scratch CXN_ROWS_PARAMETER)
 {
     uint32_t *const ring = (uint32_t *)scratch;
     /* Padding columns stay; the others are written before they are read. */
@@ -294,7 +297,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CX
 #else
         const CXN_RECORD_T *const records = channels + first;
 #endif
-        CXN_LOCAL(group)(ring, input + first, weights, records, output + first, count);
+        CXN_LOCAL(group)(ring, input + first, weights, records, output + first, count CXN_ROWS_ARGUMENT);
         weights += 2 * CXN_GET(KERNEL_W) * CXN_WORDS * CXN_GROUP;
     }
 }
@@ -311,3 +314,4 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CX
 #undef CXN_NEW
 #undef CXN_U
 #undef CXN_WORDS
+#undef CXN_ENDS_ODD

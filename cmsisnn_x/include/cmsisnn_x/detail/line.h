@@ -8,10 +8,10 @@
  */
 
 /* Input row `row`, which may lie outside the image. */
-CXN_INLINE void CXN_LOCAL(line)(int16_t *to, const CXN_IN_T *input, int32_t row)
+CXN_INLINE void CXN_LOCAL(line)(int16_t *to, const CXN_IN_T *input, int32_t row CXN_ROWS_PARAMETER)
 {
     enum { inside = CXN_MIN(CXN_GET(IN_W), CXN_SPAN - CXN_GET(PAD_LEFT)), right = CXN_SPAN - CXN_GET(PAD_LEFT) - inside };
-    if (row < 0 || row >= CXN_GET(IN_H) || inside <= 0) {
+    if (CXN_IS_OUTSIDE(row) || inside <= 0) {
         CXN_PAD(to, CXN_LINE);
         return;
     }

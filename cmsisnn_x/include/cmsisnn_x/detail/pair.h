@@ -5,18 +5,15 @@
  */
 #include "element.h"
 
-#define CXN_PAIR_COUNT (CXN_GET(IN_H) * CXN_GET(IN_W) * CXN_GET(IN_CH))
-#if CXN_GET(PERIOD) < 1 || CXN_PAIR_COUNT % CXN_GET(PERIOD)
-#error "PERIOD: legal values divide the number of elements"
-#endif
+#include "period.h"
 
-CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, const CXN_IN_T *other, CXN_OUT_T *output, void *scratch)
+CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, const CXN_IN_T *other, CXN_OUT_T *output, void *scratch CXN_ROWS_PARAMETER)
 {
     (void)scratch;
-    for (int32_t first = 0; first < CXN_PAIR_COUNT; first += CXN_GET(PERIOD)) {
+    for (int32_t first = 0; first < CXN_PAIR_COUNT; first += CXN_PAIR_PERIOD) {
         int32_t i = 0;
         /* Loads in a row cost one cycle each after the first, and no store comes between. */
-        for (; i < CXN_GET(PERIOD) / 4 * 4; i += 4) {
+        for (; i < CXN_PAIR_PERIOD / 4 * 4; i += 4) {
             const int32_t a0 = CXN_LOCAL(load)(input + i), a1 = CXN_LOCAL(load)(input + i + 1);
             const int32_t a2 = CXN_LOCAL(load)(input + i + 2), a3 = CXN_LOCAL(load)(input + i + 3);
             const int32_t b0 = CXN_LOCAL(load)(other + i), b1 = CXN_LOCAL(load)(other + i + 1);
@@ -26,12 +23,13 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, const CXN_IN_T *other, CXN_
             CXN_LOCAL(store)(output + i + 2, CXN_LOCAL(pair)(a2, b2));
             CXN_LOCAL(store)(output + i + 3, CXN_LOCAL(pair)(a3, b3));
         }
-        for (; i < CXN_GET(PERIOD); i++) {
+        for (; i < CXN_PAIR_PERIOD; i++) {
             CXN_LOCAL(store)(output + i, CXN_LOCAL(pair)(CXN_LOCAL(load)(input + i), CXN_LOCAL(load)(other + i)));
         }
-        input += CXN_GET(PERIOD);
-        output += CXN_GET(PERIOD);
+        input += CXN_PAIR_PERIOD;
+        output += CXN_PAIR_PERIOD;
     }
 }
 
 #undef CXN_PAIR_COUNT
+#undef CXN_PAIR_PERIOD

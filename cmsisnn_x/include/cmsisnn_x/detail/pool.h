@@ -250,13 +250,13 @@ CXN_INLINE CXN_OUT_T *CXN_LOCAL(line)(const CXN_IN_T *row, CXN_OUT_T *output, in
 }
 
 #if !defined(CXN_POOL_FUSED)
-CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, CXN_OUT_T *CXN_RESTRICT output, void *scratch)
+CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, CXN_OUT_T *CXN_RESTRICT output, void *scratch CXN_ROWS_PARAMETER)
 {
     (void)scratch;
-    for (int y = 0; y < CXN_POOL_OUT_H; ++y) {
-        const int top = y * CXN_POOL_STRIDE_Y - CXN_POOL_PAD_TOP;
+    for (int y = 0; y < CXN_OUT_ROWS; ++y) {
+        const int top = y * CXN_POOL_STRIDE_Y - CXN_PAD_ROWS;
         const int y_low = CXN_MAX(top, 0);
-        const int rows = CXN_MIN(top + CXN_POOL_KERNEL_H, CXN_POOL_IN_H) - y_low;
+        const int rows = CXN_MIN(top + CXN_POOL_KERNEL_H, CXN_IN_ROWS) - y_low;
         output = CXN_LOCAL(line)(input + y_low * CXN_POOL_ROW, output, rows);
     }
 }

@@ -6,6 +6,7 @@
 #undef CXN_WEIGHT_T
 #undef CXN_CHANNEL_T
 #undef CXN_OUT_BITS
+#undef CXN_IS_BAND
 #undef CXN_IN_ROWS
 #undef CXN_PAD_ROWS
 #undef CXN_OUT_ROWS
@@ -29,6 +30,7 @@
 #undef CXN_DILATION_Y
 #undef CXN_DILATION_X
 #undef CXN_GROUPS
+#undef CXN_IS_OUTSIDE
 #undef CXN_GROUP_IN
 #undef CXN_GROUP_OUT
 #undef CXN_LAYER

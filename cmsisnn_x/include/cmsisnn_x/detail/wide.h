@@ -71,7 +71,7 @@ CXN_INLINE int32_t CXN_LOCAL(requantise)(uint64_t acc, const cxn_wide_channel *c
 
 /* `rows` output channels of one pixel, up to four. */
 CXN_INLINE void CXN_LOCAL(rows)(const CXN_IN_T *input, int32_t top, int32_t left, const int8_t *weights, const CXN_CHANNEL_T *channels,
-                                CXN_OUT_T *output, int rows)
+                                CXN_OUT_T *output, int rows CXN_ROWS_PARAMETER)
 {
     uint64_t acc[4];
     int32_t sum[4] = {0, 0, 0, 0};
@@ -80,7 +80,7 @@ CXN_INLINE void CXN_LOCAL(rows)(const CXN_IN_T *input, int32_t top, int32_t left
     }
     for (int32_t m = 0; m < CXN_GET(KERNEL_H); m++) {
         const int32_t y = top + m * CXN_DILATION_Y;
-        if (y < 0 || y >= CXN_GET(IN_H)) {
+        if (y < 0 || y >= CXN_IN_ROWS) {
             continue;
         }
         for (int32_t n = 0; n < CXN_GET(KERNEL_W); n++) {
@@ -120,22 +120,22 @@ CXN_INLINE void CXN_LOCAL(rows)(const CXN_IN_T *input, int32_t top, int32_t left
 }
 
 CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const int8_t *CXN_RESTRICT weights,
-                              const CXN_CHANNEL_T *CXN_RESTRICT channels, CXN_OUT_T *CXN_RESTRICT output, void *scratch)
+                              const CXN_CHANNEL_T *CXN_RESTRICT channels, CXN_OUT_T *CXN_RESTRICT output, void *scratch CXN_ROWS_PARAMETER)
 {
     (void)scratch;
-    for (int32_t y = 0; y < CXN_GET(OUT_H); y++) {
+    for (int32_t y = 0; y < CXN_OUT_ROWS; y++) {
         for (int32_t x = 0; x < CXN_GET(OUT_W); x++) {
-            const int32_t top = y * CXN_GET(STRIDE_Y) - CXN_GET(PAD_TOP), left = x * CXN_GET(STRIDE_X) - CXN_GET(PAD_LEFT);
+            const int32_t top = y * CXN_GET(STRIDE_Y) - CXN_PAD_ROWS, left = x * CXN_GET(STRIDE_X) - CXN_GET(PAD_LEFT);
             const int8_t *w = weights;
             const CXN_CHANNEL_T *channel = channels;
             for (int32_t group = 0; group < CXN_WIDE_GROUPS; group++) {
                 const CXN_IN_T *const from = input + group * CXN_WIDE_DEPTH;
                 int32_t o = 0;
                 for (; o + 4 <= CXN_WIDE_ROWS; o += 4, w += 4 * CXN_WIDE_ROW, channel += 4, output += 4) {
-                    CXN_LOCAL(rows)(from + (CXN_WIDE_DEPTHWISE ? o : 0), top, left, w, channel, output, 4);
+                    CXN_LOCAL(rows)(from + (CXN_WIDE_DEPTHWISE ? o : 0), top, left, w, channel, output, 4 CXN_ROWS_ARGUMENT);
                 }
                 for (; o < CXN_WIDE_ROWS; o++, w += CXN_WIDE_ROW, channel++, output++) {
-                    CXN_LOCAL(rows)(from + (CXN_WIDE_DEPTHWISE ? o : 0), top, left, w, channel, output, 1);
+                    CXN_LOCAL(rows)(from + (CXN_WIDE_DEPTHWISE ? o : 0), top, left, w, channel, output, 1 CXN_ROWS_ARGUMENT);
                 }
             }
         }

@@ -16,6 +16,14 @@
 #define CXN_GROUPS 1
 #endif
 
+/* Whether row `row` of the input lies outside; in a band only where windows leave the image at all. */
+#if CXN_IS_BAND && CXN_GET(PAD_TOP) == 0 && \
+    (CXN_GET(OUT_H) - 1) * CXN_GET(STRIDE_Y) + (CXN_GET(KERNEL_H) - 1) * CXN_DILATION_Y < CXN_GET(IN_H)
+#define CXN_IS_OUTSIDE(row) ((void)(row), (void)band, 0)
+#else
+#define CXN_IS_OUTSIDE(row) ((row) < 0 || (row) >= CXN_IN_ROWS)
+#endif
+
 /* Input channels and output channels of a group. */
 #if CXN_GROUPS == 1
 #define CXN_GROUP_IN CXN_GET(IN_CH)

@@ -6,6 +6,8 @@
  * SMLAW's 2^-16 leaves the product as it is. Cycles an element of Cortex-M4 and M7: 6.1 and 4.4; byte by byte 6.8 and 5.1; C 10.0 and 5.3.
  * In the order that pairs on M7 6.5 and 4.1. Cortex-M3: 9.0, C 11.3.
  */
+#include "../period.h"
+
 #define CXN_ADD_TURN 8
 
 #if CXN_DSP
@@ -54,12 +56,12 @@
 #define CXN_ADD_CONSTANTS
 #endif
 
-CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, const CXN_IN_T *other, CXN_OUT_T *output, void *scratch)
+CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, const CXN_IN_T *other, CXN_OUT_T *output, void *scratch CXN_ROWS_PARAMETER)
 {
     const int32_t left = CXN_ADD_FACTOR(CXN_GET(LEFT_FACTOR)), right = CXN_ADD_FACTOR(CXN_GET(RIGHT_FACTOR));
     (void)scratch;
-    for (int32_t first = 0; first < CXN_GET(IN_H) * CXN_GET(IN_W) * CXN_GET(IN_CH); first += CXN_GET(PERIOD)) {
-        const CXN_IN_T *behind = other, *const end = input + CXN_GET(PERIOD) / CXN_ADD_TURN * CXN_ADD_TURN;
+    for (int32_t first = 0; first < CXN_PAIR_COUNT; first += CXN_PAIR_PERIOD) {
+        const CXN_IN_T *behind = other, *const end = input + CXN_PAIR_PERIOD / CXN_ADD_TURN * CXN_ADD_TURN;
         while (input != end) {
             uint32_t x, y, t, u;
 #if CXN_DSP
@@ -70,7 +72,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, const CXN_IN_T *other, CXN_
                              : [left] "r"(left), [right] "r"(right), [start] "r"(CXN_GET(START)) CXN_ADD_CONSTANTS
                              : "memory");
         }
-        for (int32_t i = CXN_GET(PERIOD) % CXN_ADD_TURN; i > 0; i--) {
+        for (int32_t i = CXN_PAIR_PERIOD % CXN_ADD_TURN; i > 0; i--) {
             *output++ = (CXN_OUT_T)CXN_LOCAL(pair)(*input++, *behind++);
         }
     }
@@ -84,3 +86,5 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, const CXN_IN_T *other, CXN_
 #undef CXN_ADD_TEXT
 #undef CXN_ADD_TEMPORARIES
 #undef CXN_ADD_CONSTANTS
+#undef CXN_PAIR_COUNT
+#undef CXN_PAIR_PERIOD

@@ -3,6 +3,8 @@
  * The linear sum of add.h for Armv6-M, four outputs a turn. Seven low registers: two addresses, the common index, the factors, two elements;
  * r7 may be the compiler's frame pointer. 17.3 cycles an element; of C 21 to 32, as GCC multiplies by constants with shifts and sums.
  */
+#include "../period.h"
+
 #define CXN_ADD_ONE \
     "ldrsb %[x], [%[input], %[i]]\n\t" \
     "ldrsb %[y], [%[other], %[i]]\n\t" \
@@ -22,12 +24,12 @@
     "strb %[x], [%[y], %[i]]\n\t" \
     "adds %[i], %[i], #1\n\t"
 
-CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, const CXN_IN_T *other, CXN_OUT_T *output, void *scratch)
+CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, const CXN_IN_T *other, CXN_OUT_T *output, void *scratch CXN_ROWS_PARAMETER)
 {
     (void)scratch;
-    for (int32_t first = 0; first < CXN_GET(IN_H) * CXN_GET(IN_W) * CXN_GET(IN_CH); first += CXN_GET(PERIOD)) {
+    for (int32_t first = 0; first < CXN_PAIR_COUNT; first += CXN_PAIR_PERIOD) {
         int32_t i = 0;
-        while (i < CXN_GET(PERIOD) / 4 * 4) {
+        while (i < CXN_PAIR_PERIOD / 4 * 4) {
             int32_t x, y;
             __asm__ volatile(".syntax unified\n\t" CXN_ADD_ONE CXN_ADD_ONE CXN_ADD_ONE CXN_ADD_ONE
                              : [x] "=&l"(x), [y] "=&l"(y), [i] "+l"(i)
@@ -35,12 +37,14 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, const CXN_IN_T *other, CXN_
                                [right] "l"(CXN_GET(RIGHT_FACTOR)), [start] "h"(CXN_GET(START))
                              : "memory", "cc");
         }
-        for (; i < CXN_GET(PERIOD); i++) {
+        for (; i < CXN_PAIR_PERIOD; i++) {
             output[i] = (CXN_OUT_T)CXN_LOCAL(pair)(input[i], other[i]);
         }
-        input += CXN_GET(PERIOD);
-        output += CXN_GET(PERIOD);
+        input += CXN_PAIR_PERIOD;
+        output += CXN_PAIR_PERIOD;
     }
 }
 
 #undef CXN_ADD_ONE
+#undef CXN_PAIR_COUNT
+#undef CXN_PAIR_PERIOD

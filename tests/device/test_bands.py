@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kernels on bands of rows: every lowering, any geometry, nothing read or written outside the rows of a call."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+
+from cmsisnn_x.affine import AffineClamp, AffineProduct, AffineRescale, AffineSum, quantize_multiplier
+from cmsisnn_x.bands import banded, least_rows, row_step
+from cmsisnn_x.buffers import layer_scratch_bytes
+from cmsisnn_x.layers import Layer
+from cmsisnn_x.op import OPS, device_variant_problem, device_variants
+from cmsisnn_x.variant import BASELINE, Variant
+from helpers.affine_layers import pooling, weighted
+from helpers.affine_random import affine_case
+from helpers.bands import BandCase, assert_bands, check_bands_on_host, counts_of, is_possible
+from helpers.device import Build, draw, host_compiler
+from helpers.layers import features, make_layer
+
+OFFSETS = (None, None, 1, 2, 3)
+KINDS = {
+    "im2col": lambda v: v.lowering == "im2col" and v.column_layout != "packed",
+    "packed columns": lambda v: v.column_layout == "packed",
+    "lines": lambda v: v.lowering == "line_buffer",
+    "direct": lambda v: v.lowering == "direct",
+    "winograd": lambda v: v.lowering == "winograd",
+    "two-dimensional winograd": lambda v: v.lowering == "winograd_2d",
+    "depthwise columns": lambda v: v.lowering == "im2col",
+    "depthwise lines": lambda v: v.lowering == "line_buffer" and v.block_rows == 2,
+    "depthwise rows": lambda v: v.lowering == "line_buffer" and v.block_rows == 1,
+}
+"""Of variants: what each kernel is in a file of its own."""
+OP_OF = {kind: "depthwise_conv2d" if kind.startswith("depthwise") else "conv2d" for kind in KINDS}
+POW2_SHAPES = (
+    ((9, 7, 4), 3, 1, 1), ((8, 8, 8), 1, 1, 0), ((11, 6, 3), 3, 2, 1), ((7, 5, 6), (3, 5), (1, 2), (1, 2)),
+    ((10, 9, 4), 5, 1, 2),
+    ((13, 4, 5), (4, 2), 3, (2, 0)), ((6, 11, 12), 3, 1, 0), ((12, 8, 16), 2, 2, 0), ((5, 1, 7), (3, 1), 1, (1, 0)),
+    ((8, 12, 4), 3, (2, 1), (1, 1)), ((16, 4, 2), 7, 1, 3), ((9, 9, 1), 3, 3, 2), ((7, 10, 8), (1, 3), 1, (0, 1)),
+)  # fmt: skip
+"""Image, kernel, stride, padding."""
+SAMPLE, FULL = 3, 40
+"""Layers of a kind for each core, compiler and level."""
+
+
+def band_case(layer: Layer, variant: Variant | None, rng: np.random.Generator, **options: object) -> BandCase | None:
+    """A band height and calls for a layer, some of the height that wastes nothing; None where there is none."""
+    least, height = least_rows(layer, variant), layer.output_image[0]
+    if least is None or height < least:
+        return None
+    able = [band for band in range(least, min(height, least + 6) + 1) if is_possible(height, least, band)]
+    step = row_step(layer, variant)
+    if step in able and rng.random() < 0.3:
+        able = [step]
+    band = int(rng.choice(able))
+    counts = counts_of(height, least, band, rng)
+    offsets = {name: OFFSETS[rng.integers(len(OFFSETS))] for name in ("input_offset", "output_offset")}
+    return BandCase(layer, variant, band=band, counts=counts, **(offsets | options))
+
+
+def drawn_affine(seed: int, kind: str, *, dsp: bool) -> BandCase:
+    rng = np.random.default_rng([seed, 1])
+    turn = seed
+    while True:
+        found = affine_case(
+            turn, OP_OF[kind], lambda variant: KINDS[kind](variant) and not variant.fused_pool, dsp=dsp
+        )
+        case = band_case(found.layer, found.variant, rng, input=found.input)
+        if case is not None and len(case.counts) > 1:
+            return case
+        turn += 100_003
+
+
+def drawn_pow2(seed: int, kind: str, dtype: str, *, dsp: bool) -> BandCase:
+    rng = np.random.default_rng([seed, 2])
+    op = OP_OF[kind]
+    wanted = [
+        v for v in device_variants("convolve" if op == "conv2d" else "depthwise_convolve", dtype, features(dsp=dsp))
+        if KINDS[kind](v) and not v.fused_pool
+    ]
+    while True:
+        shape, kernel, stride, padding = POW2_SHAPES[rng.integers(len(POW2_SHAPES))]
+        own = {"out_channels": int(rng.integers(1, 10))} if op == "conv2d" else {}
+        shift = 8 if dtype == "q7" else 16
+        layer = make_layer(
+            op, shape, dtype=dtype, kernel=kernel, stride=stride, padding=padding, out_shift=shift,
+            activation=(None, "relu")[rng.integers(2)], **own,
+        )  # fmt: skip
+        variant = wanted[rng.integers(len(wanted))]
+        if device_variant_problem(layer, variant, features(dsp=dsp)) is None:
+            case = band_case(layer, variant, rng)
+            if case is not None and len(case.counts) > 1:
+                return case
+
+
+def kinds_of(dtype: str, *, dsp: bool) -> list[str]:
+    """The kinds of which a core has variants."""
+    ops = {"conv2d": "convolve", "depthwise_conv2d": "depthwise_convolve"}
+    return [
+        kind
+        for kind, choose in KINDS.items()
+        if any(choose(v) and not v.fused_pool for v in device_variants(ops[OP_OF[kind]], dtype, features(dsp=dsp)))
+    ]
+
+
+@pytest.mark.emulated
+def test_random_layers_with_zero_points(build: Build, full: bool) -> None:
+    first, count = build.index * FULL, FULL if full else SAMPLE
+    seeds = range(first, first + count)
+    for kind in kinds_of("int8", dsp=build.dsp):
+        assert_bands(build, [drawn_affine(seed, kind, dsp=build.dsp) for seed in seeds])
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize("dtype", ["q7", "q15"])
+def test_random_layers_of_powers_of_two(build: Build, full: bool, dtype: str) -> None:
+    first, count = build.index * FULL, FULL if full else SAMPLE - 1
+    chosen = [
+        drawn_pow2(seed, kind, dtype, dsp=build.dsp)
+        for kind in kinds_of(dtype, dsp=build.dsp)
+        for seed in range(first, first + count)
+    ]
+    for at in range(0, len(chosen), 100):
+        assert_bands(build, chosen[at : at + 100])
+
+
+def odd_windows(rng: np.random.Generator) -> list[BandCase]:
+    """Dilation, groups, and accumulators of 64 bits."""
+    found = []
+    for op, dilation, groups, wide in (
+        ("conv2d", (2, 1), 1, False), ("conv2d", (1, 2), 2, False), ("conv2d", (1, 1), 4, False),
+        ("conv2d", (3, 2), 1, True), ("conv2d", (1, 1), 2, True), ("depthwise_conv2d", (2, 2), 1, False),
+        ("depthwise_conv2d", (1, 1), 1, True), ("depthwise_conv2d", (3, 1), 1, True),
+    ):  # fmt: skip
+        own = {"out_channels": 8} if op == "conv2d" else {}
+        for stride, padding in ((1, 1), (2, 0)):
+            size = tuple((n + 2 * (padding - d) - 1) // stride + 1 for n, d in zip((11, 9), dilation, strict=True))
+            layer = weighted(
+                op, (11, 9, 8), kernel=3, stride=stride, padding=padding, dilation=dilation, groups=groups, wide=wide,
+                output_size=size, **own,
+            )  # fmt: skip
+            case = band_case(layer, BASELINE, rng)
+            assert case is not None
+            found.append(case)
+    return found
+
+
+def pools(rng: np.random.Generator) -> list[BandCase]:
+    """Windows clipped at every side, beyond the far edge by `ceil_mode`, and above 4."""
+    found = []
+    geometry = (
+        ((9, 7, 5), 3, 2, 1, True), ((8, 8, 8), 2, 2, 0, False), ((10, 6, 4), (3, 2), (1, 2), (2, 0), True),
+        ((11, 5, 3), 5, 2, 2, False), ((7, 9, 6), (4, 3), (3, 1), (1, 1), True), ((6, 4, 12), 1, 2, 0, False),
+        ((13, 3, 7), (2, 3), (3, 3), (1, 0), True),
+    )  # fmt: skip
+    for op, (shape, kernel, stride, padding, ceil_mode) in product(("max_pool2d", "avg_pool2d"), geometry):
+        options = {"kernel": kernel, "stride": stride, "padding": padding, "ceil_mode": ceil_mode}
+        layers = [make_layer(op, shape, dtype=dtype, **options) for dtype in ("q7", "q15")]
+        layers += [
+            pooling(op, shape, dtype="int8", limits=(-90, 100), **options),
+            pooling(op, shape, dtype="int16", **options),
+        ]
+        cases = [band_case(layer, None, rng) for layer in layers]
+        assert all(cases)
+        found += cases
+    return found
+
+
+def elements(rng: np.random.Generator) -> list[BandCase]:
+    """Element by element, of images and of flat tensors in rows."""
+    found: list[BandCase | None] = []
+    shape = (9, 3, 5)
+    for dtype, op in product(("q7", "q15"), ("relu", "sigmoid", "tanh", "multiply")):
+        layer = make_layer(op, shape, dtype=dtype, int_bits=3 if op in ("sigmoid", "tanh") else 0, out_shift=5)
+        if op == "multiply":
+            layer = replace(layer, more_inputs=(shape,))
+        found.append(band_case(layer, None, rng, **({"other": draw(shape, dtype, op)} if op == "multiply" else {})))
+    for dtype in ("int8", "int16"):
+        full = (-128, 127) if dtype == "int8" else (-32768, 32767)
+        zero = (-7, 9, 3) if dtype == "int8" else (0, 0, 0)
+        multiplier, shift = quantize_multiplier(0.003 if dtype == "int8" else 0.00003)
+        schemes = {
+            "add": AffineSum.of((0.05, 0.02, 0.07), zero, full, dtype=dtype),
+            "multiply": AffineProduct(zero[0], zero[1], multiplier, shift, zero[2], *full),
+            "maximum": AffineClamp(*full),
+            "minimum": AffineClamp(*full),
+        }
+        for (op, scheme), other in product(schemes.items(), (shape, (5,), (3, 5), (1,))):
+            layer = Layer(op, op, dtype, shape, shape, scheme=scheme, more_inputs=(other,))
+            found.append(band_case(layer, None, rng, other=draw(other, dtype, f"{op}{other}")))
+        for wide in ((7, 4, 8), (5, 1, 23)):  # turns of the assembly, and what is left of them
+            layer = Layer("wide", "add", dtype, wide, wide, scheme=schemes["add"], more_inputs=(wide,))
+            found.append(band_case(layer, None, rng, other=draw(wide, dtype, f"wide{wide}")))
+        other_type = "int16" if dtype == "int8" else "int8"
+        low, high = (-128, 127) if other_type == "int8" else (-32768, 32767)
+        zeros = (-90, 0) if dtype == "int8" else (0, -90)
+        rescale = AffineRescale(*zeros, *quantize_multiplier(0.4), low, high)
+        layer = Layer("scale", "requantise", dtype, shape, shape, scheme=rescale, output_dtype=other_type)
+        found.append(band_case(layer, None, rng))
+    table = np.random.default_rng(7).integers(-128, 127, 256, np.int8, endpoint=True)
+    layer = Layer("table", "look_up", "int8", shape, shape, scheme=AffineClamp(-128, 127), table=table)
+    found.append(band_case(layer, None, rng))
+    assert all(found)
+    return [case for case in found if case is not None]
+
+
+@pytest.mark.emulated
+def test_pools_elements_and_odd_windows(build: Build, full: bool) -> None:
+    rng = np.random.default_rng(build.index)
+    chosen = [*odd_windows(rng), *pools(rng), *elements(rng)]
+    assert_bands(build, chosen if full else chosen[build.index % 3 :: 3])
+
+
+def test_host_build_is_clean_under_sanitizers(full: bool) -> None:
+    rng = np.random.default_rng(3)
+    chosen = [*odd_windows(rng), *pools(rng), *elements(rng)][:: 1 if full else 4]
+    for dsp in (True, False):
+        for seed in range(FULL if full else 1):
+            cases = [drawn_affine(seed, kind, dsp=dsp) for kind in kinds_of("int8", dsp=dsp)]
+            for dtype in ("q7", "q15"):
+                cases += [drawn_pow2(seed, kind, dtype, dsp=dsp) for kind in kinds_of(dtype, dsp=dsp)]
+            chosen += [case for case in cases if case.variant is None or case.variant.inner == "c"]
+    check_bands_on_host(chosen, host_compiler())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_scratch_is_that_of_the_band(kind: str) -> None:
+    """What a band takes depends on its rows alone, and is no more than what the image takes."""
+    dsp = kind not in ("packed columns", "direct", "depthwise lines")
+    for seed in range(20):
+        case = drawn_affine(seed, kind, dsp=dsp)
+        assert case.variant is not None
+        whole = layer_scratch_bytes(case.layer, case.variant)
+        assert case.scratch <= whole
+        height = case.layer.output_image[0]
+        assert layer_scratch_bytes(banded(case.layer, height), case.variant) == whole
+
+
+def test_which_operations_work_on_bands() -> None:
+    never = {"fully_connected", "softmax", "mean", "pad", "concat", "resize_nearest", "copy"}
+    layer = make_layer("max_pool2d", (4, 4, 4), kernel=2, stride=2)
+    assert {name for name, row in OPS.items() if row.least_rows(layer, None) is None} == never
+    assert least_rows(make_layer("avg_pool2d", (4, 4, 4), kernel=4), None) is None
+    assert least_rows(replace(layer, samples=2), None) is None
+
+
+def test_the_fewest_rows_of_a_call() -> None:
+    layer = make_layer("conv2d", (8, 8, 4), kernel=3, padding=1, out_channels=4)
+    along = Variant(8, 2, 4, 4, "winograd", "widened", inner="asm", tile=4)
+    assert least_rows(layer, along) == row_step(layer, along) == 4
+    both = Variant(8, 2, 4, 4, "winograd_2d", "widened", inner="asm", tile=4)
+    assert (least_rows(layer, both), row_step(layer, both)) == (1, 4)
+    packed = Variant(8, 2, 3, 3, "im2col", "interleaved", "packed", "asm")
+    assert least_rows(layer, packed) == 1
+    narrow = make_layer("conv2d", (8, 2, 4), kernel=3, padding=1, out_channels=4)
+    assert least_rows(narrow, packed) == 2
+    channels = make_layer("depthwise_conv2d", (8, 8, 4), kernel=3, padding=1)
+    pairs = Variant(4, 1, 2, 2, "line_buffer", "widened")
+    assert least_rows(channels, pairs) == row_step(channels, pairs) == 2
+    assert least_rows(channels, BASELINE) == row_step(channels, BASELINE) == 1
+    assert least_rows(layer, replace(BASELINE, fused_pool=True)) is None
