@@ -39,5 +39,5 @@ def least_rows(layer: Layer, variant: Variant | None) -> int | None:
 
 
 def row_step(layer: Layer, variant: Variant | None) -> int:
-    """Counts of output rows that are multiples of this compute no row in vain."""
+    """Calls on as many output rows as this, or a multiple, compute no row or pixel in vain."""
     return layer.row.row_step(layer, variant)

@@ -152,7 +152,8 @@ class Op:
         ``(Layer, Variant)`` -> the fewest output rows that a call of the device kernel on a band of rows can make; None
         where it cannot work on bands.
     row_step : callable
-        ``(Layer, Variant)`` -> a call on a band whose output rows are a multiple of it computes no row in vain.
+        ``(Layer, Variant)`` -> a call on a band whose output rows are a multiple of it computes no row or pixel in
+        vain.
     macros : callable
         Layer -> macros that its device kernel reads besides those of geometry, scheme and knobs; of layers with zero
         points.
