@@ -33,7 +33,7 @@ What flows where
         +---> _activation, _softmax, _support ---> out
 
     registry/     one row per operation: all that differs by it; op.py holds the table, variant.py the knobs
-    layers.py     a layer with all shapes resolved        network.py  a network of layers, weights packed once
+    layers.py     a layer with all shapes resolved        network.py  a network, weights packed once, on _executor
     scheme.py     the arithmetic of powers of two         buffers.py  scratch bytes: host, search and firmware
     int8/         zero points and multipliers, as LiteRT and TFLM have them; its arithmetic is in affine.py
     cmsis/        Arm's 31 functions of release 5.4.0, quirks included

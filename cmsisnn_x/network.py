@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _simd
+from ._executor import Call, Counter, Executor
 from .arena import Life, aligned, place, size_of
 from .checks import checked_constants, require
 from .errors import CmsisnnError, DtypeError, ShapeError
@@ -75,7 +75,7 @@ class Network:
     def __init__(self, layers: Iterable[Layer] | Graph, *, isa: str | None = None) -> None:
         self._given: tuple[Layer, ...] | Graph = layers if isinstance(layers, Graph) else tuple(layers)
         self._asked_isa = isa
-        self._executor = _simd.Executor(isa)
+        self._executor = Executor(isa)
         if isinstance(self._given, Graph):
             self.graph = self._given
             self.graph.verify()
@@ -149,7 +149,7 @@ class Network:
         elif (threads := min(threads, count)) <= 1:
             self._executor.run(inputs, outputs, count)
         else:
-            counter = _simd.Counter()
+            counter = Counter()
             pool = self._thread_pool(threads - 1)
             arguments = (inputs, outputs, count, counter)
             helpers = [pool.submit(self._executor.share, *arguments) for _ in range(threads - 1)]
@@ -162,7 +162,7 @@ class Network:
             outputs[at][...] = value.reshape(alike)
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
-    def _short_cut(self) -> _simd.Call | None:
+    def _short_cut(self) -> Call | None:
         """One sample without what several tensors or states ask for."""
         if len(self.inputs) > 1 or len(self.outputs) > 1 or self._states or self._copied:
             return None
@@ -170,7 +170,7 @@ class Network:
         images = [(source.shape, target.shape)]
         if isinstance(self._given, Graph):
             images.append((_short(source.shape), _short(target.shape)))
-        return _simd.Call(self._executor, images, self.input_dtype, self.output_dtype)
+        return Call(self._executor, images, self.input_dtype, self.output_dtype)
 
     def trace(self, x: Any) -> dict[str, np.ndarray]:
         """Every node's output.
@@ -335,7 +335,7 @@ def _places(graph: Graph, states: dict[str, np.ndarray]) -> tuple[dict[str, tupl
     return found, size_of(list(lives.values()), offsets)
 
 
-def _append(executor: _simd.Executor, node: Node) -> None:
+def _append(executor: Executor, node: Node) -> None:
     layer = node.layer
     constants = checked_constants(layer)
     append = layer.row.append
@@ -343,7 +343,7 @@ def _append(executor: _simd.Executor, node: Node) -> None:
     append(executor, layer, constants)
 
 
-def _connect(executor: _simd.Executor, node: Node, graph: Graph, places: dict[str, tuple[str, Any]]) -> None:
+def _connect(executor: Executor, node: Node, graph: Graph, places: dict[str, tuple[str, Any]]) -> None:
     layer = node.layer
     require(layer, len(node.outputs) == 1, "one output", len(node.outputs))
     pitches = [prod(shape) * layer.numpy_dtype.itemsize for shape in layer.input_shapes]

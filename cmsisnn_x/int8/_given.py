@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import _arguments as check
-from .. import _simd
+from .._executor import Executor
 from ..affine import MULTIPLIER_MAX, ROUNDINGS, SHIFTS, Affine
 from ..errors import CmsisnnError, DtypeError, ShapeError, ShiftError
 from ..scheme import TENSOR_TYPES
@@ -114,7 +114,7 @@ def affine_of(dtype, channels, input_zero_point, output_zero_point, multiplier, 
 
 def run_once(append: Callable[[Any], None], inputs: Sequence[np.ndarray], result: np.ndarray) -> None:
     """Run a network of one step."""
-    executor = _simd.Executor()
+    executor = Executor()
     append(executor)
     places = [("input", number) for number in range(len(inputs))]
     sizes = [array.nbytes for array in inputs]

@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cmsisnn_x import _simd
+from cmsisnn_x._executor import Executor
 from cmsisnn_x.errors import CmsisnnError
 from cmsisnn_x.scheme import Pow2
 from helpers.affine_cases import AffineCase, affine_cases, fixed_affine_case
@@ -173,7 +174,7 @@ def test_unknown_path_is_a_clear_error() -> None:
         f"CMSISNN_X_ISA: expected one of {', '.join(_simd.available())}, got: 'sse9', which is not built"
     )
     with pytest.raises(CmsisnnError, match=r"isa: expected one of .* got: 'sse9'"):
-        _simd.Executor("sse9")
+        Executor("sse9")
 
 
 def test_packing_and_running_leak_nothing() -> None:
