@@ -20,13 +20,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 
+from .buffers import ALIGNMENT, aligned
 from .errors import CmsisnnError
 from .graph import Graph, Node
 from .layers import Layer
 from .steps import Step, steps_of
 
-ALIGNMENT = 4
-"""Bytes: the kernels read and write the arena in words. Whoever places or checks tensors takes it from here."""
 EXACT = 8
 """Blocks up to which `place` goes through all arrangements that could be better."""
 
@@ -73,10 +72,6 @@ class Life:
     inside: int = 0
 
 
-def aligned(size: int, align: int = ALIGNMENT) -> int:
-    return -(-size // align) * align
-
-
 def lives(graph: Graph, steps: Sequence[Step], scratch: Sequence[int] | None = None) -> dict[str | int, Life]:
     """What needs a place while a network runs.
 
@@ -110,7 +105,9 @@ def lives(graph: Graph, steps: Sequence[Step], scratch: Sequence[int] | None = N
             last = len(steps) - 1 if name in kept else max([at, *readers])
             if name in graph.outputs or (readers and max(readers) == at):
                 continue
-            given = _over(graph, node, is_overwritten=steps[at].in_place and steps[at].lead is node.layer)
+            step = steps[at]
+            # In a chain others may still need rows of what its last layer reads.
+            given = [] if step.chain else _over(graph, node, step.in_place and step.lead is node.layer)
             dead = (x for x in given if x in position and x not in kept)
             over = next((x for x in dead if _last_use(graph, step_of, x) == at), None)
             same_as = None if over is None else position[over]
@@ -427,13 +424,10 @@ def arrange(graph: Graph, steps: Sequence[Step], scratch: Sequence[int]) -> Aren
     items = list(needed.values())
     offsets = place(items)
     at = dict(zip(needed, offsets, strict=True))
-    before, behind = [graph.nodes[first] for first in ends[:-1]], [graph.nodes[end - 1] for end in ends[1:]]
-    inputs: list[tuple[int | None, ...]] = [(None,) * len(node.inputs) for node in graph.nodes]
-    outputs: list[int | None] = [None] * len(graph.nodes)
-    buffers = list(outputs)
+    inputs = [tuple(map(at.get, node.inputs)) for node in graph.nodes]
+    outputs = [at.get(node.outputs[0]) for node in graph.nodes]
+    buffers: list[int | None] = [None] * len(graph.nodes)
     for number in range(len(steps)):
-        inputs[ends[number]] = tuple(map(at.get, before[number].inputs))
-        outputs[ends[number + 1] - 1] = at.get(behind[number].outputs[0])
         buffers[ends[number]] = at.get(number)
     spans: dict[int, tuple[int, int]] = {}
     for index, life in enumerate(items):
@@ -443,15 +437,25 @@ def arrange(graph: Graph, steps: Sequence[Step], scratch: Sequence[int]) -> Aren
         first, last = spans.get(root, (life.first, life.last))
         spans[root] = min(first, life.first), max(last, life.last)
     regions = [
-        Region(
-            f"{steps[life.first].name}.scratch" if isinstance(key, int) else f"{steps[life.first].last.name}.output",
-            offset, life.size, ends[spans[index][0]], ends[spans[index][1] + 1] - 1,
-        )
+        Region(name, offset + inside, size, ends[spans[index][0]], ends[spans[index][1] + 1] - 1)
         for index, (key, life, offset) in enumerate(zip(needed, items, offsets, strict=True))
         if index in spans
-    ]  # fmt: skip
+        for name, inside, size in _parts(key, life, steps[life.first])
+    ]
     regions.sort(key=lambda region: (region.first, region.offset))
     return Arena(
         size_of(items, offsets), tuple(own[0] for own in inputs), tuple(outputs), tuple(buffers), tuple(regions),
         tuple(inputs),
     )  # fmt: skip
+
+
+def _parts(key: str | int, life: Life, step: Step) -> list[tuple[str, int, int]]:
+    """What lies in a life: name, offset from its start, bytes."""
+    if not isinstance(key, int):
+        return [(f"{step.last.name}.output", 0, life.size)]
+    if step.chain is None:
+        return [(f"{step.name}.scratch", 0, life.size)]
+    links = zip(step.chain.links, step.chain.rings, strict=True)
+    rings = [(f"{link.layer.name}.ring", ring.offset, ring.bytes) for link, ring in links if ring is not None]
+    scratch = (f"{step.name}.scratch", step.chain.ring_bytes, step.chain.scratch_bytes)
+    return [*rings, *([scratch] if step.chain.scratch_bytes else [])]

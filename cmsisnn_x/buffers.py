@@ -11,6 +11,13 @@ from .layers import Layer
 from .op import OPS, Case, Pool, check_op, check_variant
 from .variant import Variant
 
+ALIGNMENT = 4
+"""Bytes: the kernels read and write the arena in words. Whoever places or checks tensors takes it from here."""
+
+
+def aligned(size: int, align: int = ALIGNMENT) -> int:
+    return -(-size // align) * align
+
 
 def footprint(case: Case, variant: Variant) -> int:
     """Scratch bytes of `case` under `variant`; 0 for the operations without knobs."""

@@ -154,6 +154,9 @@ class Op:
     row_step : callable
         ``(Layer, Variant)`` -> a call on a band whose output rows are a multiple of it computes no row or pixel in
         vain.
+    overwrites_rows : callable
+        ``(Layer, Variant)`` -> whether such a call, told so by its macro `IN_PLACE`, may write its rows over those that
+        its first window begins with, padding included, and on: the output row that it makes j-th lies at j output rows.
     macros : callable
         Layer -> macros that its device kernel reads besides those of geometry, scheme and knobs; of layers with zero
         points.
@@ -186,6 +189,7 @@ class Op:
     pack: Callable[[Layer, Variant], np.ndarray] | None = None
     least_rows: Callable[[Layer, Variant | None], int | None] = _whole
     row_step: Callable[[Layer, Variant | None], int] = _one
+    overwrites_rows: Callable[[Layer, Variant], bool] = _never
     macros: Callable[[Layer], Mapping[str, int | str]] = _no_macros
     operands: Callable[[Layer, Variant | None], Mapping[str, np.ndarray]] = _no_operands
     append: Callable[[Any, Layer, Mapping[str, np.ndarray]], None] | None = None

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Steps: what one kernel call runs. A layer, or a convolution with the pooling that its kernel takes in."""
+"""Steps: what one call runs. A layer, a convolution with the pooling that its kernel takes in, or a chain of layers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .buffers import layer_scratch_bytes
+from .chain import Chain
 from .errors import VariantError
 from .graph import Graph, Node
 from .layers import Layer
@@ -15,15 +16,17 @@ from .variant import Variant
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """Layers that one kernel call runs, the first with `variant`, which is None for operations with a single kernel.
+    """Layers that one call runs, the first with `variant`, which is None for operations with a single kernel.
 
-    Under a variant with `fused_pool` they are a convolution and the pooling that reads its output.
+    Under a variant with `fused_pool` they are a convolution and the pooling that reads its output. With a `chain` they
+    run band by band, each with the variant that it has there.
     """
 
     layers: tuple[Layer, ...]
     variant: Variant | None = None
     in_place: bool = False
     """Whether a kernel with weights writes its output over its input."""
+    chain: Chain | None = None
 
     @classmethod
     def of(
@@ -49,7 +52,7 @@ class Step:
     @property
     def pool(self) -> Layer | None:
         """The pooling that the convolution takes in."""
-        return self.layers[1] if len(self.layers) > 1 else None
+        return self.layers[1] if len(self.layers) > 1 and self.chain is None else None
 
     @property
     def name(self) -> str:
@@ -57,8 +60,8 @@ class Step:
 
     @property
     def kind(self) -> str:
-        """``"layer"`` or ``"fused_pool"``."""
-        return "layer" if self.pool is None else "fused_pool"
+        """``"layer"``, ``"fused_pool"`` or ``"chain"``."""
+        return "chain" if self.chain else "layer" if self.pool is None else "fused_pool"
 
     @property
     def header(self) -> str:
@@ -75,7 +78,9 @@ class Step:
 
     @property
     def scratch_bytes(self) -> int:
-        """Scratch of the kernel, the lines between convolution and pooling included."""
+        """Scratch of the kernel, the lines between convolution and pooling included; of a chain with its rings."""
+        if self.chain is not None:
+            return self.chain.ring_bytes + self.chain.scratch_bytes
         return 0 if self.variant is None else layer_scratch_bytes(self.lead, self.variant, self.pool)
 
 
@@ -102,11 +107,19 @@ def steps_of(
     fused: Sequence[bool] = (),
     variants: Sequence[Variant | None] = (),
     in_place: Sequence[bool] = (),
+    chains: Mapping[int, Chain] | None = None,
 ) -> tuple[Step, ...]:
-    """Layers in order of execution as steps: each that is `fused` runs the next one too."""
+    """Layers in order of execution as steps: each that is `fused` runs the next one too, and `chains` has those that
+    run band by band, by the index of their first layer.
+    """
     found: list[Step] = []
     at = 0
     while at < len(layers):
+        if chains and at in chains:
+            chain = chains[at]
+            found.append(Step(tuple(layers[at : at + len(chain.links)]), chain=chain))
+            at += len(chain.links)
+            continue
         width = 2 if fused and fused[at] else 1
         found.append(
             Step(tuple(layers[at : at + width]), variants[at] if variants else None, bool(in_place) and in_place[at])

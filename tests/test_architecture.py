@@ -22,8 +22,8 @@ KERNELS = (
     "errors", "_version", "_checkout", "_tables", "isa", "scheme", "affine", "affine_tables", "affine_curves",
     "affine_linear",
     "variant", "op", "layers", "described", "_arguments", "packing_dense", "packing", "single_rounding", "channels",
-    "operands", "buffers", "bands", "graph", "steps", "arena", "registry", "checks", "interleave", "study", "network",
-    "ops", "int8", "cmsis", "_config", "_build", "__init__",
+    "operands", "buffers", "bands", "graph", "chain", "steps", "arena", "registry", "checks", "interleave", "study",
+    "network", "ops", "int8", "cmsis", "_config", "_build", "__init__",
 )  # fmt: skip
 TUNER = (
     "base", "target", "model", "schemas", "importers", "load", "quantize", "cost", "emulate", "plan", "emit", "measure",

@@ -27,7 +27,8 @@ def render(plan: Plan) -> dict[str, str]:
         A name cannot be a C identifier, or a buffer does not lie where the kernels expect it.
     """
     from .emit.example import build, vectors
-    from .emit.project import project, render_template, sources
+    from .emit.project import project
+    from .emit.text import render_template, sources
     from .report import render_report
 
     m = project(plan)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,21 +13,23 @@ import numpy as np
 
 import cmsisnn_x
 from cmsisnn_x.arena import arrange
-from cmsisnn_x.graph import Graph
+from cmsisnn_x.chain import Chain
 from cmsisnn_x.steps import steps_of
 
 from .base.cflags import CFLAGS
 from .base.errors import OptionError
 from .base.options import OBJECTIVES, SCORES, STRATEGIES, SURROGATES
 from .cost import Estimate, Estimates, estimate, estimate_space
+from .cost.chains import CODE_BYTES as ROWS_CODE_BYTES
 from .model import Model
 from .plan import LayerPlan, Plan, RunnerUp, Totals
 from .plan.frontier import pareto as frontiers
 from .plan.plan import source_digest
-from .plan.planner import choose_placed
-from .plan.problem import Choice, Options, Problem
+from .plan.problem import Choice, Problem
+from .search.chained import Network, choose_chained, sram_points
 from .search.events import Progress
-from .search.space import Place, SearchSpace, baseline_of, kernel_key, places, search_space
+from .search.options import network_problem
+from .search.space import Place, SearchSpace, baseline_of, places, search_space
 from .target import Target
 
 
@@ -147,7 +149,7 @@ def tune(
             records=None if records is None else Path(records),
             seed=seed,
         )
-        problem = _problem(model.graph, where, estimates)
+        problem = network_problem(model.graph, where, estimates)
         found = search_emulated(where, spaces, estimates, problem, target, CFLAGS, request, progress)
         tables = [item.table for item in found.layers]
         baselines = [item.baseline_cycles for item in found.layers]
@@ -158,9 +160,11 @@ def tune(
             for space, table in zip(spaces, estimates, strict=True)
         ]
         baselines = [_baseline_cycles(space, table, target) for space, table in zip(spaces, tables, strict=True)]
-    problem = _problem(model.graph, where, tables)
-    choice = choose_placed(problem, objective, sram, flash)
-    points = frontiers(problem, sram, flash) if pareto else None
+    problem = network_problem(model.graph, where, tables)
+    plain = Network(model.graph, where, tuple(tables), problem, target)
+    network, choice = choose_chained(plain, objective, sram, flash)
+    points = frontiers(problem, sram, flash, sram_points(plain, flash)) if pareto else None
+    chains, where, tables, problem = network.chains, network.where, list(network.tables), network.problem
 
     def plan_of(choice: Choice) -> Plan:
         return _plan(
@@ -172,6 +176,7 @@ def tune(
             problem,
             choice,
             likely,
+            chains,
             objective=objective,
             score=score,
             strategy=chosen_strategy,
@@ -256,20 +261,6 @@ def _baseline_cycles(space: SearchSpace, table: Estimates, target: Target) -> in
     return estimate(space.layer, baseline, target).cycles if baseline else int(table.cycles[0])
 
 
-def _problem(graph: Graph, where: Sequence[Place], tables: Sequence[Estimates]) -> Problem:
-    return Problem([network_options(place, table) for place, table in zip(where, tables, strict=True)], graph=graph)
-
-
-def network_options(place: Place, table: Estimates) -> Options:
-    """A layer's variants as the planner weighs them against those of other layers."""
-    steps = [place.step(variant) for variant in table.variants]
-    kernels = tuple(kernel_key(step, place.aligned(step.variant)) for step in steps)
-    fused = np.array([step.pool is not None for step in steps])
-    in_place = np.array([step.in_place for step in steps])
-    sizes = (table.scratch_bytes, table.weights_bytes, table.code_bytes)
-    return Options(place.layer, table.cycles, *sizes, kernels, fused, in_place)
-
-
 def _plan(
     model: Model,
     target: Target,
@@ -279,6 +270,7 @@ def _plan(
     problem: Problem,
     choice: Choice,
     likely: Sequence[Estimates],
+    chains: Mapping[int, Chain],
     **how: Any,
 ) -> Plan:
     chosen = [table[row] for table, row in zip(tables, choice.rows, strict=True)]
@@ -292,9 +284,15 @@ def _plan(
         baselines[at + 1] = 0
     chosen = [item if name is None else _taken_in(item) for item, name in zip(chosen, into, strict=True)]
     in_place = [place.is_overwritten(variant) for place, variant in zip(where, variants, strict=True)]
-    steps = steps_of(model.layers, fused, variants, in_place)
-    scratch = [item.scratch_bytes for item, name in zip(chosen, into, strict=True) if name is None]
+    chains = {first: chain.of(variants[first : first + len(chain.links)]) for first, chain in chains.items()}
+    steps = steps_of(model.layers, fused, variants, in_place, chains)
+    at, scratch = 0, []
+    for step in steps:
+        own = [item.scratch_bytes for item in chosen[at : at + len(step.layers)]]
+        scratch.append(own[0] if step.chain is None else step.chain.ring_bytes + max(own))
+        at += len(step.layers)
     arena = arrange(model.graph, steps, scratch)
+    links = {first + at: (first, chain, at) for first, chain in chains.items() for at in range(len(chain.links))}
     layers = []
     for index, (place, table, row, item) in enumerate(zip(where, tables, choice.rows, chosen, strict=True)):
         layers.append(
@@ -315,6 +313,9 @@ def _plan(
                 input_offsets=offsets if len(offsets := arena.all_inputs[index]) > 1 else (),
             )
         )
+        if index in links:
+            first, chain, at = links[index]
+            layers[-1] = _in_chain(layers[-1], chain, at, arena.scratch_offsets[first])
     totals: Totals = {
         "cycles": choice.cycles,
         "ms": _rounded(target.milliseconds(choice.cycles), 4),
@@ -325,7 +326,7 @@ def _plan(
         "scratch_bytes": max(item.scratch_bytes for item in chosen),
         "flash_bytes": choice.flash_bytes,
         "likely_flash_bytes": choice.flash_bytes - _longer_code(where, tables, likely, choice),
-        "stack_bytes": _stack_bytes(chosen, into),
+        "stack_bytes": _stack_bytes(chosen, into, where),
     }
     return Plan(
         model=model.name,
@@ -341,6 +342,7 @@ def _plan(
         regions=arena.regions,
         tables=tuple(tables),
         versions={"cmsisnn_x": cmsisnn_x.__version__, "numpy": np.__version__},
+        chains=chains,
         wiring=model.wiring,
         arithmetic=model.arithmetic,
         rewrites=model.rewrites,
@@ -349,6 +351,19 @@ def _plan(
         channels_last=model.channels_last,
         fractions=model.fractions,
         **how,
+    )
+
+
+def _in_chain(item: LayerPlan, chain: Chain, at: int, place: int | None) -> LayerPlan:
+    """A layer of a chain, whose rings lie at `place`, and the scratch of all its layers behind them."""
+    link, ring = chain.links[at], chain.rings[at]
+    start = 0 if place is None else place
+    return replace(
+        item,
+        band=link.band,
+        ring_rows=0 if ring is None else ring.rows,
+        ring_offset=None if ring is None else start + ring.offset,
+        scratch_offset=start + chain.ring_bytes if item.scratch_bytes else None,
     )
 
 
@@ -373,7 +388,7 @@ def _longer_code(
         step = place.step(variant)
         if not taken and table.code_spread[row]:
             code = int(own.code_bytes[own.variants.index(variant)])
-            longer[kernel_key(step, place.aligned(variant))] = int(table.code_bytes[row]) - code
+            longer[place.kernel(variant)] = int(table.code_bytes[row]) - code - (ROWS_CODE_BYTES if place.band else 0)
         taken = step.pool is not None
     return sum(longer.values())
 
@@ -382,9 +397,18 @@ RUN_STACK_BYTES = 24
 """Of ``<model>_run`` around its calls: the registers that it saves."""
 
 
-def _stack_bytes(chosen: Sequence[Estimate], into: Sequence[str | None]) -> int | None:
+CHAIN_STACK_BYTES = 160
+"""Of the functions around a kernel in a chain: which rows there are, arguments."""
+
+
+def _stack_bytes(chosen: Sequence[Estimate], into: Sequence[str | None], where: Sequence[Place]) -> int | None:
     """The deepest call, and the one around it; None where that of a kernel is not known."""
-    stacks = [item.stack_bytes for item, taken in zip(chosen, into, strict=True) if taken is None]
+    around = [CHAIN_STACK_BYTES if place.band else 0 for place in where]
+    stacks = [
+        None if item.stack_bytes is None else item.stack_bytes + more
+        for item, taken, more in zip(chosen, into, around, strict=True)
+        if taken is None
+    ]
     known = [stack for stack in stacks if stack is not None]
     return max(known) + RUN_STACK_BYTES if len(known) == len(stacks) else None
 

@@ -330,13 +330,11 @@ def _least_rows(layer: Layer, variant: Variant | None) -> int | None:
 
 
 def _row_step(layer: Layer, variant: Variant | None) -> int:
-    """Columns of im2col run on into the next row: rows that fill whole blocks of them leave none over."""
+    """Pixels that are left over by blocks of columns cost time alone, which the estimate knows: any count will do."""
     knobs = variant or BASELINE
     if knobs.lowering == "winograd_2d":
         return 4 if layer.kernel[0] == 3 else 2
-    if knobs.lowering == "winograd":
-        return knobs.block_cols
-    return knobs.block_cols // gcd(knobs.block_cols, layer.output_image[1]) if knobs.lowering == "im2col" else 1
+    return knobs.block_cols if knobs.lowering == "winograd" else 1
 
 
 # ---------------------------------------------------------------- scratch

@@ -138,6 +138,13 @@ def _least_rows(layer: Layer, variant: Variant | None) -> int:
     return 2 if knobs.lowering == "line_buffer" and (knobs.block_rows, knobs.block_cols) == (1, 2) else 1
 
 
+def _overwrites_rows(layer: Layer, variant: Variant | None) -> bool:
+    """Four channels of all rows that an output row needs are woven before it is written, and later ones begin below."""
+    if variant is None or layer.output_type != layer.type or layer.output_bytes > layer.input_bytes:
+        return False
+    return variant.lowering == "line_buffer" and variant.block_rows == 1
+
+
 def _line_buffer(case: Case, variant: Variant) -> int:
     """Lines as wide as the windows of an output row reach: of all channels, an even number, or, with the DSP extension,
     pairs of rows of one word of channels.
@@ -190,5 +197,6 @@ DEPTHWISE_CONVOLVE = Op(
     pack=pack_depthwise,
     least_rows=_least_rows,
     row_step=_least_rows,
+    overwrites_rows=_overwrites_rows,
     append=partial(append_windows, depthwise=True),
 )

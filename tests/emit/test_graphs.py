@@ -17,7 +17,8 @@ from helpers import int8
 from helpers.folders import CORES, WARNINGS
 from helpers.plans import with_layer
 from tuning.emit import EmitError
-from tuning.emit.project import project, sources
+from tuning.emit.project import project
+from tuning.emit.text import sources
 from tuning.emit.weights import weights_archive
 from tuning.emulate import find_toolchain
 from tuning.firmware import render

@@ -23,7 +23,8 @@ from cmsisnn_x import Variant
 from helpers.golden_text import GOLDEN, golden_files
 from helpers.networks import NETWORKS
 from helpers.plans import chain, make_plan, with_layer
-from tuning.emit import EmitError, arguments, cgen, layer_macros, macros, names, project, render, weights
+from tuning.emit import EmitError, arguments, cgen, layer_macros, macros, names, render, weights
+from tuning.emit.text import library_header
 from tuning.model.schema_fields import KNOBS as YAML_KNOBS
 from tuning.schemas import published
 from tuning.search.space import DIMENSIONS
@@ -48,7 +49,7 @@ def test_a_parameter_has_one_name_everywhere() -> None:
 
 
 def test_every_enumerated_knob_value_has_its_integer_in_the_headers() -> None:
-    defined = re.findall(r"^#define (CXN_[A-Z0-9_]+) \d", project.library_header("config.h"), re.MULTILINE)
+    defined = re.findall(r"^#define (CXN_[A-Z0-9_]+) \d", library_header("config.h"), re.MULTILINE)
     texts = [(name, value) for name, values in YAML_KNOBS.items() for value in values if isinstance(value, str)]
     assert {macros.knob_value(name, value) for name, value in texts} <= set(defined)
 

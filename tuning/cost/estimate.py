@@ -83,21 +83,11 @@ def estimate_space(
         steps = [Step.of(layer, variant, follower) for variant in chosen]
         return estimate_fused(steps, target, partial(estimate_space, found=found))
     features, found = target.features, found or fitted.coefficients(target.core)
-    counts = ops.count(layer, chosen, features)
     names = fitted.families(layer, chosen, features)
     families: dict[str, Variant | None] = {}
     for name, variant in zip(names, chosen, strict=True):
         families.setdefault(name, variant)
-    position = {name: at for at, name in enumerate(families)}
-    of_part = counts * _coefficients(layer, families, target, found)[[position[name] for name in names]]
-    of_part *= found.neighbours.factors(layer, names)[:, None]
-
-    owner = list(ops.parts_of(layer).values())
-    terms = np.zeros((len(chosen), len(TERMS)))
-    for column, term in enumerate(TERMS):
-        parts = [part for part, name in enumerate(owner) if name == term]
-        if parts:
-            terms[:, column] = of_part[:, parts].sum(axis=1)
+    counts, terms = _terms(layer, chosen, names, families, target, found)
     scratch, weights = _footprints(layer, chosen)
     known = {name: found.size_of(name) or _size(variant) for name, variant in families.items()}
     longer = found.code.factors(layer, names)
@@ -108,6 +98,43 @@ def estimate_space(
     # Rounded twice: the order of a sum depends on how many variants there are, and must not decide a half.
     whole = np.rint(np.round(terms, 6)).astype(np.int64)
     return Estimates(chosen, whole, scratch, weights, code, spread, stack_bytes=stacks)
+
+
+def _terms(
+    layer: Layer,
+    chosen: tuple[Variant | None, ...],
+    names: Sequence[str],
+    families: Mapping[str, Variant | None],
+    target: Target,
+    found: fitted.Coefficients,
+) -> tuple[np.ndarray, np.ndarray]:
+    """How often each part runs, and the cycles of each cause but memory; a row per variant."""
+    counts = ops.count(layer, chosen, target.features)
+    position = {name: at for at, name in enumerate(families)}
+    of_part = counts * _coefficients(layer, families, target, found)[[position[name] for name in names]]
+    of_part *= found.neighbours.factors(layer, names)[:, None]
+    owner = list(ops.parts_of(layer).values())
+    terms = np.zeros((len(chosen), len(TERMS)))
+    for column, term in enumerate(TERMS):
+        parts = [part for part, name in enumerate(owner) if name == term]
+        if parts:
+            terms[:, column] = of_part[:, parts].sum(axis=1)
+    return counts, terms
+
+
+def estimate_rows(layer: Layer, whole: Estimates, target: Target) -> np.ndarray:
+    """Cycles by cause of one call that computes `layer`, some rows of a layer whose estimates are `whole`: a row per
+    variant, columns as `TERMS`.
+    """
+    chosen, found = whole.variants, fitted.coefficients(target.core)
+    names = fitted.families(layer, chosen, target.features)
+    families: dict[str, Variant | None] = {}
+    for name, variant in zip(names, chosen, strict=True):
+        families.setdefault(name, variant)
+    counts, terms = _terms(layer, chosen, names, families, target, found)
+    added = board.added_cycles(layer, chosen, counts, whole.weights_bytes, whole.code_bytes, target)
+    terms[:, TERMS.index("memory")] = added
+    return np.round(terms, 6)
 
 
 def expected_error(op: str, target: Target, dtype: str = "q7") -> tuple[float, float] | None:

@@ -185,8 +185,8 @@ def body(
     reads = [
         constants.get(name, own) for name, own in zip(node.inputs, numbered("input", len(node.inputs)), strict=True)
     ]
-    reads = [_kernels(read, layer.type, "const ") for read in reads]
-    output = _kernels("output", out, "")
+    reads = [kernels_pointer(read, layer.type, "const ") for read in reads]
+    output = kernels_pointer("output", out, "")
     if layer.samples > 1:
         reads = [f"{read} + sample * {prod(shape)}" for read, shape in zip(reads, layer.input_shapes, strict=True)]
         output = f"{output} + sample * {prod(layer.output_shape)}"
@@ -209,5 +209,6 @@ def _kernel_type(own: TensorType) -> str:
     return f"int{own.bits}_t"
 
 
-def _kernels(pointer: str, own: TensorType, qualifier: str) -> str:
+def kernels_pointer(pointer: str, own: TensorType, qualifier: str) -> str:
+    """A pointer to elements as kernels take it."""
     return pointer if element(own) == _kernel_type(own) else f"({qualifier}{_kernel_type(own)} *){pointer}"

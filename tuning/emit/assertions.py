@@ -55,6 +55,10 @@ def _places(plan: Plan, node: Node, item: LayerPlan) -> Iterator[Check]:
     placed = [side for side, offset in offsets.items() if offset is not None]
     for side in placed:
         yield Check(f"CXN_INSIDE({p}, {side})", f"{name}_{side.lower()}_lies_in_the_arena")
+    if item.ring_rows:
+        row = f"(size_t){p}_OUT_W * {p}_OUT_CH * {item.layer.output_type.dtype.itemsize}"
+        end = f"{p}_RING_OFFSET + {p}_RING_ROWS * {row} <= {plan.model.upper()}_ARENA_BYTES"
+        yield Check(f"{p}_RING_OFFSET % 4 == 0 && {end}", f"{name}_ring_lies_in_the_arena")
     for a, b in combinations(placed, 2):
         if a in sides and b in sides:  # two tensors that are read, or one twice
             continue
@@ -84,7 +88,7 @@ def _links(plan: Plan, node: Node, item: LayerPlan) -> Iterator[Check]:
             f"{name}_{what}_has_the_size_of_the_output_before",
         )
         if item.fused_into is None:
-            if plan.wiring is None or conv.output_offset is not None:
+            if conv.output_offset is not None or (plan.wiring is None and not (conv.band and item.band)):
                 reads = f"{name}_{what + '_' if several else ''}reads_where_the_layer_before_writes"
                 yield Check(f"{before}_OUTPUT_OFFSET == {p}_{side}_OFFSET", reads)
         elif item.output_offset is not None:

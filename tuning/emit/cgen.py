@@ -158,7 +158,7 @@ depend on what else is in the file.
 """
 
 
-def kernel_declare(name: str, operands: Sequence[str], output: str) -> str:
+def kernel_declare(name: str, operands: Sequence[str], output: str, *, is_banded: bool = False) -> str:
     """The kernel that a template header is about to define, which stays a function of its own.
 
     Parameters
@@ -169,6 +169,8 @@ def kernel_declare(name: str, operands: Sequence[str], output: str) -> str:
         What the parameters before the output point to: inputs, weights, records of channels.
     output : str
         Type of its elements.
+    is_banded : bool
+        Whether a call says which rows it has.
 
     Examples
     --------
@@ -176,7 +178,8 @@ def kernel_declare(name: str, operands: Sequence[str], output: str) -> str:
     'CXN_WHOLE static void net_pool_kernel(const int8_t *, int8_t *, void *);'
     """
     pointers = ", ".join(f"const {type_} *" for type_ in operands)
-    return f"CXN_WHOLE static void {check_identifier(name)}({pointers}, {output} *, void *);"
+    rows = ", cxn_rows" if is_banded else ""
+    return f"CXN_WHOLE static void {check_identifier(name)}({pointers}, {output} *, void *{rows});"
 
 
 def comment_text(text: object) -> str:

@@ -40,17 +40,25 @@ def check_plan(plan: Plan) -> None:
     for node, item in zip(graph.nodes, plan.layers, strict=True):
         if len(item.all_inputs) != len(node.inputs):
             raise _error(f"layer {item.layer.name}: input_offsets", f"{len(node.inputs)} places", len(item.all_inputs))
+    inner = {
+        graph.nodes[at].outputs[0]
+        for first, chain in plan.chains.items()
+        for at in range(first, first + len(chain.links) - 1)
+    }
     for node, item in zip(graph.nodes, plan.layers, strict=True):
         reader = graph.sole_reader(node)
         following = None if reader is None else plan.layers[graph.index(reader)]
         _check_fusion(item, following)
         if item.takes_in_next and reader is not None and graph.index(reader) != graph.index(node) + 1:
             raise _error(f"layer {item.layer.name}: variant.fused_pool", "the pooling to run next", reader.name)
-        _check_ends(item, [_is_elsewhere(graph, name) for name in node.inputs], graph.writes_output(node))
+        outside = [name in inner or _is_elsewhere(graph, name) for name in node.inputs]
+        _check_ends(item, outside, graph.writes_output(node) or node.outputs[0] in inner)
         _check_buffers(item, following, plan.arena_bytes)
         for after in graph.readers(node.outputs[0]):
             for at in (at for at, name in enumerate(after.inputs) if name == node.outputs[0]):
                 _check_link(item, plan.layers[graph.index(after)], at)
+    for first, chain in plan.chains.items():
+        _check_chain(plan, first, len(chain.links))
     if plan.wiring is not None:
         _check_lives(plan, plan.wiring)
     if plan.layers[0].fused_into is not None:
@@ -148,6 +156,39 @@ def _check_buffers(item: LayerPlan, following: LayerPlan | None, arena_bytes: in
             if overlap:
                 got = f"{at}..{at + size} and {other_at}..{other_at + other_size}"
                 raise _error(f"layer {name}", f"{what} and {other} apart", got)
+
+
+def _check_chain(plan: Plan, first: int, count: int) -> None:
+    """Rings and scratch of a chain lie in the arena, apart from each other and from what it reads and writes."""
+    placed: list[tuple[str, int, int]] = []
+    for at, item in enumerate(plan.layers[first : first + count]):
+        name, layer = item.layer.name, item.layer
+        if bool(item.ring_rows) != (plan.chains[first].rings[at] is not None) or not item.band:
+            expected = "those of a ring in a chain, none behind its last layer"
+            raise _error(f"layer {name}: ring_rows", expected, item.ring_rows)
+        if item.ring_offset is not None:
+            height = plan.chains[first].links[at].windows.output_height
+            placed.append((f"the ring of {name}", item.ring_offset, item.ring_rows * layer.output_bytes // height))
+        sizes = zip(item.all_inputs, _input_bytes(item), strict=True)
+        placed += [(f"what {name} reads", offset, size) for offset, size in sizes if offset is not None]
+    last = plan.layers[first + count - 1]
+    if last.output_offset is not None:
+        placed.append((f"the output of {last.layer.name}", last.output_offset, last.layer.output_bytes))
+    for what, at, size in placed:
+        if at % ALIGNMENT or at < 0 or at + size > plan.arena_bytes:
+            place = f"{size} bytes at a multiple of {ALIGNMENT} inside an arena of {plan.arena_bytes}"
+            raise _error(what, place, at)
+    scratch = [
+        (f"the scratch of {item.layer.name}", item.scratch_offset, item.scratch_bytes)
+        for item in plan.layers[first : first + count]
+        if item.scratch_offset is not None
+    ]
+    for number, (what, at, size) in enumerate(placed):
+        for other, other_at, other_size in (*placed[number + 1 :], *scratch):
+            is_read = what.startswith("what") and other.startswith("what")
+            if not is_read and at < other_at + other_size and other_at < at + size:
+                got = f"{at}..{at + size} and {other_at}..{other_at + other_size}"
+                raise _error(what, f"a place apart from {other}", got)
 
 
 def _check_link(item: LayerPlan, following: LayerPlan, at: int) -> None:

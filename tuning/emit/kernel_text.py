@@ -60,7 +60,8 @@ class Kernel:
         else:
             lines += [macro("CXN_CONVOLVE_LAYER", prefixes[0]), macro("CXN_POOL_LAYER", prefixes[1])]
             lines += [macro("CXN_PAIR", name)]
-        lines += [kernel_declare(name, self.operands, self.output), f'#include "cmsisnn_x/{self.header}"']
+        declared = kernel_declare(name, self.operands, self.output, is_banded="BAND" in dict(self.settings[0]))
+        lines += [declared, f'#include "cmsisnn_x/{self.header}"']
         lines += ["#undef CXN_TABLE"] if table else []
         return "\n".join(lines)
 
@@ -72,6 +73,7 @@ def kernel_of(
     scratch_bytes: int | None = None,
     input_aligned: bool = True,
     output_aligned: bool = True,
+    band: int = 0,
 ) -> Kernel:
     """The kernel that runs a step.
 
@@ -83,6 +85,8 @@ def kernel_of(
         What the function gets between inputs and output: weights and records of channels, where the layer has them.
     scratch_bytes, input_aligned, output_aligned
         As `layer_macros` takes them; the output is that of the last layer.
+    band : int
+        Output rows that a call makes at most, which then says its rows; 0: every call makes them all.
     """
     lead = layer_macros(
         step.lead,
@@ -95,6 +99,8 @@ def kernel_of(
     pool = [] if step.pool is None else [layer_macros(step.pool, None, _NEUTRAL, output_aligned=output_aligned)]
     if step.in_place:
         lead[f"{_NEUTRAL}_IN_PLACE"] = 1
+    if band:
+        lead[f"{_NEUTRAL}_BAND"] = band
     settings = (tuple((key.removeprefix(f"{_NEUTRAL}_"), own[key]) for key in own) for own in (lead, *pool))
     return Kernel(f"{step.header}.h", tuple(settings), _operands(step.lead, constants), _element(step.last.output_type))
 

@@ -59,7 +59,7 @@ def layer_function(model: str, layer: str) -> str:
 
 
 def step_functions(model: str, steps: Sequence[Step]) -> dict[str, str]:
-    """The function that runs each step, by the step's name: a layer's own, or one that runs two layers as one.
+    """The function that runs each step, by the step's name: a layer's own, or one that runs several layers as one.
 
     The latter's names end like those of layers, but are none of them.
 
@@ -73,7 +73,8 @@ def step_functions(model: str, steps: Sequence[Step]) -> dict[str, str]:
     taken = {run_function(model), *(layer_function(model, layer.name) for step in steps for layer in step.layers)}
     found: dict[str, str] = {}
     for step in steps:
-        name = layer_function(model, "_".join(layer.name for layer in step.layers))
+        names = [layer.name for layer in step.layers]
+        name = layer_function(model, "_to_".join((names[0], names[-1])) if step.chain else "_".join(names))
         while len(step.layers) > 1 and name in taken:
             name += "_"
         taken.add(name)

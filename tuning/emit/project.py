@@ -3,18 +3,14 @@
 
 from __future__ import annotations
 
-import posixpath
-import re
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 import cmsisnn_x
+from cmsisnn_x.chain import outside
 from cmsisnn_x.graph import Node
 from cmsisnn_x.layers import Layer
 from cmsisnn_x.operands import operands_of
@@ -23,17 +19,13 @@ from tuning.plan import LayerPlan, Plan
 
 from .arguments import Border, body, borders, element, parameters, shape_text, sizes, taken
 from .assertions import Check, checks, input_sides
-from .cgen import WHOLE_FUNCTION, array_declare, comment_text, macros, plain_text, string_text
+from .cgen import comment_text, plain_text, string_text
+from .chains import ChainText, Linked, RowsText, chain_body, chain_parameters, schedule_lines
 from .check import EmitError, check_plan
 from .kernel_text import Kernel, kernel_of
 from .names import Names, layer_function, numbered, reset_function, run_function, step_functions
 from .states import Held, held_states
 from .weights import activation_table
-
-if TYPE_CHECKING:
-    import jinja2
-
-TEMPLATES = Path(__file__).parent / "templates"
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +66,7 @@ class Call:
 
 @dataclass(frozen=True)
 class LayerText:
-    """A layer as the templates spell it."""
+    """A layer as the templates spell it; in a chain with `rows`, the function that makes some of its rows."""
 
     index: int
     name: str
@@ -90,6 +82,7 @@ class LayerText:
     parameters: str = field(repr=False)
     body: tuple[str, ...] = field(repr=False)
     arguments: str = field(repr=False)
+    rows: RowsText | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +110,7 @@ class Project:
     layers: tuple[LayerText, ...]
     calls: tuple[Call, ...]
     pairs: tuple[Call, ...]
+    chains: tuple[ChainText, ...]
     kernels: tuple[Inclusion, ...]
     arrays: tuple[Array, ...]
     checks: tuple[Check, ...]
@@ -153,9 +147,14 @@ def project(plan: Plan) -> Project:
     writer = _Writer(plan)
     layers = [writer.layer(index) for index in range(len(plan.layers))]
     pairs = writer.pairs(layers)
+    chains = writer.chains(layers)
     calls, at = [], 0
     for step in plan.steps:
         text = layers[at]
+        if at in chains:
+            calls.append(Call(at, chains[at].function, "", (), "", "", "", arguments=chains[at].arguments))
+            at += len(step.layers)
+            continue
         own_call = (text.function, text.kernel, text.operands, text.input, text.output, text.scratch)
         calls.append(pairs[at] if at in pairs else Call(at, *own_call, arguments=text.arguments))
         at += len(step.layers)
@@ -194,6 +193,7 @@ def project(plan: Plan) -> Project:
         layers=tuple(layers),
         calls=tuple(calls),
         pairs=tuple(pairs.values()),
+        chains=tuple(chains.values()),
         kernels=tuple(writer.kernels.values()),
         arrays=tuple(writer.arrays),
         checks=tuple(checks(plan, writer.operands)),
@@ -215,6 +215,11 @@ class _Writer:
         own = [run_function(plan.model), *([reset_function(plan.model)] if self.graph.states else [])]
         self.names = Names([*own, *self.functions, *self.steps.values()])
         self.arena = self.names.new(f"{plan.model}_arena")
+        self.links = {
+            first + at: Linked(self.graph, self.graph.nodes[first + at], chain, at)
+            for first, chain in plan.chains.items()
+            for at in range(len(chain.links))
+        }
         self.arrays: list[Array] = []
         self.kernels: dict[Kernel, Inclusion] = {}
         self.tables: dict[str, str] = {}
@@ -235,7 +240,11 @@ class _Writer:
         layer, prefix = item.layer, self._prefix(index)
         constants = operands_of(layer, item.variant)
         self.values.append(tuple(constants.values()))
-        kernel = self._kernel_of(Step((layer,), item.variant, item.is_overwritten), index, node)
+        linked = self.links.get(index)
+        if linked is None:
+            kernel = self._kernel_of(Step((layer,), item.variant, item.is_overwritten), index, node)
+        else:
+            kernel = linked.kernel(self.values[index])
         is_tabled = layer.row.has_table and not layer.type.is_affine
         if is_tabled and layer.op not in self.tables:
             self.tables[layer.op] = self.names.new(f"{self.plan.model}_{layer.op}_table")
@@ -256,7 +265,15 @@ class _Writer:
         self._known(node, index)
         scratch = f"CXN_SCRATCH({prefix}_SCRATCH_OFFSET)" if item.scratch_bytes else "NULL"
         operands = tuple(names.values())
-        reads, output = self._reads(node, prefix), self._writes(node, prefix)
+        rows: RowsText | None = None
+        if linked is None:
+            reads, output = self._reads(node, prefix), self._writes(node, prefix)
+            lines = body(self.graph, node, self.kernels[kernel].name, operands, scratch, self.constants)
+        else:
+            reads, output = [], ""
+            name = self.names.new(f"{self.functions[index]}_rows")
+            rows = linked.rows(name, prefix, self.kernels[kernel].name, operands, scratch)
+            lines = linked.whole_body(prefix, name)
         return LayerText(
             index=index,
             name=layer.name,
@@ -268,10 +285,12 @@ class _Writer:
             input=reads[0] if reads else "",
             output=output,
             scratch=scratch,
-            can_be_in_place=item.is_overwritten or (layer.is_in_place and layer.output_type.bits == layer.type.bits),
+            can_be_in_place=item.is_overwritten
+            or (layer.is_in_place and layer.output_type.bits == layer.type.bits and linked is None),
             parameters=parameters(self.graph, node),
-            body=body(self.graph, node, self.kernels[kernel].name, operands, scratch, self.constants),
+            body=lines,
             arguments=", ".join([*reads, output]),
+            rows=rows,
         )
 
     def pairs(self, layers: list[LayerText]) -> dict[int, Call]:
@@ -297,6 +316,34 @@ class _Writer:
                 f"{conv.name} and {pool.name}", parameters(self.graph, node, last),
                 body(self.graph, node, called, conv.operands, conv.scratch, self.constants),
                 ", ".join([*reads, pool.output]),
+            )  # fmt: skip
+        return found
+
+    def chains(self, layers: list[LayerText]) -> dict[int, ChainText]:
+        """The functions that run chains, by the index of the first layer."""
+        found = {}
+        for first, chain in self.plan.chains.items():
+            last = first + len(chain.links) - 1
+            nodes = self.graph.nodes[first : last + 1]
+            prefixes = [self._prefix(at) for at in range(first, last + 1)]
+            function = self.steps[self.plan.layers[first].layer.name]
+            table = self.names.new(f"{function}_calls")
+            places = {
+                at: self._tensor(node.outputs[0], f"{prefix}_RING_OFFSET")
+                for at, (node, prefix) in enumerate(zip(nodes[:-1], prefixes, strict=False))
+                if chain.rings[at] is not None
+            }
+            rows = [own.name for at in range(first, last + 1) if (own := layers[at].rows) is not None]
+            places_of: dict[str, str] = {}
+            for node, prefix in zip(nodes, prefixes, strict=True):
+                for side, name in zip(input_sides(node), node.inputs, strict=True):
+                    places_of.setdefault(name, self._place(name, side, prefix, "const "))
+            reads = [places_of[name] for name in outside(self.graph, nodes)]
+            found[first] = ChainText(
+                first, function, chain_parameters(self.graph, nodes),
+                ", ".join([*reads, self._writes(nodes[-1], prefixes[-1])]),
+                f"{nodes[0].name} to {nodes[-1].name}", table, schedule_lines(chain),
+                chain_body(self.graph, nodes, chain, table, prefixes, rows, places),
             )  # fmt: skip
         return found
 
@@ -360,9 +407,13 @@ class _Writer:
         offsets = {**dict(zip(sides, item.all_inputs, strict=True)), "OUTPUT": item.output_offset}
         if item.scratch_bytes:
             offsets["SCRATCH"] = item.scratch_offset
+        if item.ring_rows:
+            offsets["RING"] = item.ring_offset
         found: dict[str, int | str] = {
             f"{prefix}_{side}_OFFSET": offset for side, offset in offsets.items() if offset is not None
         }
+        if item.ring_rows:
+            found[f"{prefix}_RING_ROWS"] = item.ring_rows
         if self.plan.wiring is not None:
             tensors = self.graph.tensors
             sizes = {**{side: tensors[name].bytes for side, name in zip(sides, node.inputs, strict=True)}}
@@ -380,9 +431,13 @@ class _Writer:
     def _place(self, tensor: str, side: str, prefix: str, qualifier: str = "") -> str:
         if tensor in self.callers:
             return self.callers[tensor]
+        return self._tensor(tensor, f"{prefix}_{side}_OFFSET", qualifier)
+
+    def _tensor(self, tensor: str, offset: str, qualifier: str = "") -> str:
+        """Memory of the arena as elements of a tensor."""
         if self.plan.wiring is None:
-            return f"CXN_TENSOR({prefix}_{side}_OFFSET)"
-        return f"CXN_TENSOR({qualifier}{element(self.graph.tensors[tensor].type)}, {prefix}_{side}_OFFSET)"
+            return f"CXN_TENSOR({offset})"
+        return f"CXN_TENSOR({qualifier}{element(self.graph.tensors[tensor].type)}, {offset})"
 
 
 def record_type(layer: Layer) -> str | None:
@@ -419,60 +474,8 @@ def _summary(item: LayerPlan) -> str:
     if item.fused_into is not None:
         return comment_text(f"{text}; inside {item.fused_into}")
     both = " with the pooling behind it" if item.takes_in_next else ""
+    if item.band:
+        both = f", {item.band} row{'s' * (item.band > 1)} at a time"
     if item.is_overwritten:
         both = ", written over its input"
     return comment_text(f"{text}; {item.cycles} cycles estimated{both}")
-
-
-# ---------------------------------------------------------------- text
-
-
-@cache
-def environment() -> jinja2.Environment:
-    """C and its company; the report has its own environment, which escapes for HTML."""
-    import jinja2
-
-    env = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )
-    env.globals.update(macros=macros, array_declare=array_declare, WHOLE_FUNCTION=WHOLE_FUNCTION)
-    return env
-
-
-def render_template(name: str, m: Project, **more: object) -> str:
-    return environment().get_template(name).render(m=m, **more)
-
-
-@cache
-def library_header(name: str) -> str:
-    return (Path(cmsisnn_x.get_include()) / "cmsisnn_x" / name).read_text(encoding="utf-8")
-
-
-def library_headers(roots: Iterable[str]) -> dict[str, str]:
-    """The kernel headers `roots` and all that they include, as file name -> text, sorted."""
-    found: dict[str, str] = {}
-    todo = sorted(set(roots))
-    while todo:
-        name = todo.pop()
-        if name not in found:
-            found[name] = library_header(name)
-            beside = re.findall(r'^\s*#\s*include\s+"([^"]+)"', found[name], re.MULTILINE)
-            todo += [posixpath.normpath(posixpath.join(posixpath.dirname(name), other)) for other in beside]
-    return dict(sorted(found.items()))
-
-
-def sources(m: Project) -> dict[str, str]:
-    """What the compiler reads of the firmware folder: path relative to it -> text."""
-    headers = library_headers(kernel.header for kernel in m.kernels)
-    return {
-        **{f"cmsisnn_x/{header}": text for header, text in headers.items()},
-        f"{m.name}_config.h": render_template("config.h.j2", m),
-        f"{m.name}_weights.h": render_template("weights.h.j2", m),
-        f"{m.name}.h": render_template("model.h.j2", m),
-        f"{m.name}.c": render_template("model.c.j2", m),
-    }

@@ -63,7 +63,8 @@ def compare(plans: Sequence[Plan], records: Path | None = None) -> list[Measurem
 @contextmanager
 def written(plan: Plan) -> Iterator[Firmware]:
     """The C files of a plan in a temporary folder, ready to be compiled."""
-    from ..emit.project import project, sources
+    from ..emit.project import project
+    from ..emit.text import sources
     from .folder import Firmware
 
     with tempfile.TemporaryDirectory(prefix="cmsisnn-x-") as name:
@@ -130,6 +131,6 @@ def firmware_digest(kernels: Iterable[str]) -> str:
 
 @cache
 def _writers_digest() -> str:
-    from ..emit.project import TEMPLATES
+    from ..emit.text import TEMPLATES
 
-    return digest_of(["tuning.emit.project", "tuning.measure.folder"], TEMPLATES.rglob("*.j2"))
+    return digest_of(["tuning.emit.project", "tuning.emit.chains", "tuning.measure.folder"], TEMPLATES.rglob("*.j2"))

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from cmsisnn_x import Network
+from cmsisnn_x.chain import Chain, outside
 from cmsisnn_x.errors import CmsisnnError
 from cmsisnn_x.graph import Graph, Node, Tensor
 from cmsisnn_x.layers import Layer
@@ -67,6 +68,7 @@ class Firmware:
     estimated_cycles: tuple[int | None, ...]
     fused_into: tuple[str | None, ...] = ()
     wiring: Graph | None = None
+    chains: Mapping[int, Chain] = field(default_factory=dict)
     planned: Mapping[str, int | None] = field(default_factory=dict)
     """Totals of the plan."""
 
@@ -83,7 +85,8 @@ class Firmware:
     @cached_property
     def steps(self) -> tuple[Step, ...]:
         """What one call runs, in order."""
-        return steps_of(self.layers, [into is not None for into in (*self.fused_into[1:], None)])
+        fused = [into is not None for into in (*self.fused_into[1:], None)]
+        return steps_of(self.layers, fused, chains=self.chains)
 
     @property
     def functions(self) -> dict[str, str]:
@@ -186,13 +189,14 @@ def load(directory: Path, *, model: str | None = None) -> Firmware:
     layers, graph = _from_model(model, plan, bare) if model is not None else _from_folder(directory, plan, bare)
     try:
         network_of(layers, graph)
+        chains = plan.chains(graph or Graph.chain(layers), [variant for _, variant in plan.layers()])
     except CmsisnnError as wrong:
         raise FolderError(f"{path}: {wrong}") from None
     estimated = tuple(entry["cycles"] for entry in content["layers"])
     cflags = tuple(content["cflags"])
     into = plan.fused_into
     about = (directory, content["model"], core, content["target"], cflags, layers, estimated, into, graph)
-    return Firmware(*about, planned=content["totals"])
+    return Firmware(*about, chains, planned=content["totals"])
 
 
 def _from_folder(directory: Path, plan: PlanFile, bare: Sequence[Layer]) -> tuple[tuple[Layer, ...], Graph | None]:
@@ -432,7 +436,7 @@ def _in_sequence(
 def _each_step(
     firmware: Firmware, emulator: Emulator, known: Mapping[str, np.ndarray], sample: int, budget: int
 ) -> tuple[list[LayerResult], list[Mismatch]]:
-    """Every layer, and every pair, by itself on the tensors that the Python kernels made."""
+    """Every layer, every pair and every chain by itself on the tensors that the Python kernels made."""
     graph, functions = firmware.graph, firmware.functions
     mismatches: list[Mismatch] = []
     estimates = dict(zip((layer.name for layer in firmware.layers), firmware.estimated_cycles, strict=True))
@@ -455,6 +459,11 @@ def _each_step(
             conv = _layer_result(step.lead, trace, estimates[step.name], ran[-2].exact and not found)
             nothing = dict.fromkeys(trace.added, 0)
             ran[-2:] = [conv, replace(ran[-1], instructions=0, cycles=0, added=nothing)]
+        if step.chain is not None:
+            source = tuple(known[name] for name in outside(graph, own))
+            wanted = [known[name] for name in own[-1].outputs]
+            made = _call(emulator, functions[step.name], source, wanted, 0, budget)[1][0]
+            mismatches += compare(f"layers {step.name} to {step.last.name} as a chain", sample, made, wanted[0])
     return ran, mismatches
 
 
@@ -468,9 +477,8 @@ def _run(
     emulator: Emulator,
     source: Sample,
     wanted: Sequence[np.ndarray],
-    offset: int,
-    budget: int,
-) -> tuple[Trace, list[np.ndarray]]:
+    offset: int, budget: int,
+) -> tuple[Trace, list[np.ndarray]]:  # fmt: skip
     """Call the network once, as if it were for the first time."""
     if firmware.graph.states:
         emulator.call(reset_function(firmware.model))

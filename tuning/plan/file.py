@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from cmsisnn_x.chain import Chain, chain_of
+from cmsisnn_x.errors import CmsisnnError
 from cmsisnn_x.graph import Graph
 from cmsisnn_x.layers import Layer
 from cmsisnn_x.variant import Variant
@@ -105,6 +107,28 @@ class PlanFile:
         except ValueError as wrong:
             raise OptionError(f"{self.path}: {wrong}") from None
 
+    def chains(self, graph: Graph, variants: Sequence[Variant | None]) -> dict[int, Chain]:
+        """The layers that run band by band, by the index of the first.
+
+        Raises
+        ------
+        CmsisnnError
+            Layers that make no chain, or not in such bands.
+        """
+        entries, found, at = self.content["layers"], {}, 0
+        for step in self.content.get("steps", []):
+            end = at + len(step["layers"])
+            if step["kind"] == "chain":
+                bands = [entry["band"] for entry in entries[at:end]]
+                found[at] = chain_of(graph, graph.nodes[at:end], variants[at:end], bands)
+                for entry, ring in zip(entries[at:end], found[at].rings, strict=True):
+                    expected = 0 if ring is None else ring.rows
+                    if entry["ring_rows"] != expected:
+                        got = f"expected {expected}, got {entry['ring_rows']}"
+                        raise CmsisnnError(f"layer {entry['name']}: ring_rows: {got}")
+            at = end
+        return found
+
 
 def read_plan_file(path: str | os.PathLike[str]) -> PlanFile:
     """Read a plan.json of this version or an earlier one.
@@ -173,8 +197,19 @@ def _problems(plan: Mapping[str, Any]) -> Iterator[str]:
 def _steps_problem(plan: Mapping[str, Any]) -> str | None:
     """What is wrong with the steps of a plan whose layers are right."""
     expected: list[dict[str, Any]] = []
+    entries = {entry["name"]: entry for entry in plan["layers"]}
+    chained: set[str] = set()
+    for step in plan.get("steps", []):
+        if step["kind"] != "chain":
+            continue
+        missing = [name for name in step["layers"] if "band" not in entries.get(name, ())]
+        if missing or len(step["layers"]) < 2:
+            return f"steps: expected chains of two and more layers that have a band, got {reprlib.repr(step['layers'])}"
+        chained.update(step["layers"][1:])
     for entry in plan["layers"]:
-        if (into := entry.get("fused_into")) is None:
+        if entry["name"] in chained and expected:
+            expected[-1] = {"layers": [*expected[-1]["layers"], entry["name"]], "kind": "chain"}
+        elif (into := entry.get("fused_into")) is None:
             expected.append({"layers": [entry["name"]], "kind": "layer"})
         else:
             expected[-1] = {"layers": [into, entry["name"]], "kind": "fused_pool"}

@@ -32,7 +32,9 @@ class Stair(Point):
     saved_per_kib: float | None
 
 
-def pareto(problem: Problem, sram: int | None = None, flash: int | None = None) -> Frontiers:
+def pareto(
+    problem: Problem, sram: int | None = None, flash: int | None = None, over_sram: Sequence[Choice] | None = None
+) -> Frontiers:
     """The frontiers of a network as plan.json has them.
 
     Parameters
@@ -40,6 +42,8 @@ def pareto(problem: Problem, sram: int | None = None, flash: int | None = None) 
     problem : Problem
     sram, flash : int, optional
         Budgets, in bytes. Each frontier runs over all values of its own memory and keeps to the budget of the other.
+    over_sram : sequence of Choice, optional
+        The frontier over SRAM. Default: that of `problem`.
 
     Returns
     -------
@@ -48,7 +52,7 @@ def pareto(problem: Problem, sram: int | None = None, flash: int | None = None) 
         bytes, descending in cycles, so that the last point is the fastest plan. Empty where the budgets leave nothing.
     """
     return {
-        "sram": [_point(choice) for choice in sram_frontier(problem, flash)],
+        "sram": [_point(choice) for choice in over_sram or sram_frontier(problem, flash)],
         "flash": [_point(choice) for choice in flash_frontier(problem, sram) or _sampled(problem, sram)],
     }
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import numpy as np
 
 from cmsisnn_x.arena import Region
+from cmsisnn_x.chain import Chain
 from cmsisnn_x.described import described
 from cmsisnn_x.graph import Graph, Tensor
 from cmsisnn_x.layers import Layer
@@ -110,6 +112,10 @@ class LayerPlan:
         Name of the convolution that runs this pooling layer.
     input_offsets : tuple of (int or None)
         Of a layer with several inputs all of them, `input_offset` first; None for constants too.
+    band : int
+        Of a layer in a chain: rows of its output that a call makes at most; 0 for all others.
+    ring_rows, ring_offset : int, int or None
+        Of a layer in a chain but the last: rows of its output that lie in the arena at a time, and where.
     """
 
     layer: Layer
@@ -126,6 +132,9 @@ class LayerPlan:
     emulated_cycles: int | None = None
     fused_into: str | None = None
     input_offsets: tuple[int | None, ...] = ()
+    band: int = 0
+    ring_rows: int = 0
+    ring_offset: int | None = None
 
     @property
     def all_inputs(self) -> tuple[int | None, ...]:
@@ -153,6 +162,9 @@ class LayerPlan:
         several = own.pop("input_offsets")
         if several:
             own["input_offsets"] = list(several)
+        rows = {key: own.pop(key) for key in ("band", "ring_rows", "ring_offset")}
+        if self.band:
+            own |= rows
         variant = asdict(self.variant) if self.variant else {}
         return {**layer_to_dict(self.layer), "macs": self.layer.macs, "variant": variant, **own}
 
@@ -270,6 +282,8 @@ class Plan:
     """What the elements of the first output are called, for the example."""
     float_io: bool = False
     """Whether the firmware has functions from and to floats beside the network's."""
+    chains: Mapping[int, Chain] = field(default_factory=dict, repr=False, compare=False)
+    """The layers that run band by band, by the index of the first."""
 
     @cached_property
     def graph(self) -> Graph:
@@ -301,7 +315,7 @@ class Plan:
         """The kernel calls of one inference, in order."""
         layers, variants = [item.layer for item in self.layers], [item.variant for item in self.layers]
         over = [item.is_overwritten for item in self.layers]
-        return steps_of(layers, [item.takes_in_next for item in self.layers], variants, over)
+        return steps_of(layers, [item.takes_in_next for item in self.layers], variants, over, self.chains)
 
     @property
     def baseline_cycles(self) -> int:
@@ -319,7 +333,7 @@ class Plan:
         elsewhere = (
             "target", "layers", "arena_bytes", "regions", "pareto", "check", "paper", "tables",
             "wiring", "arithmetic", "rewrites", "source", "source_names", "channels_last", "float_io", "fractions",
-            "classes",
+            "classes", "chains",
         )  # fmt: skip
         own = {f.name: as_json(getattr(self, f.name)) for f in fields(self) if f.name not in elsewhere}
         target = {"target": self.target.name, "core": self.target.core, "clock_hz": self.target.clock_hz}

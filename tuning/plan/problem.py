@@ -3,18 +3,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 
 from cmsisnn_x.arena import aligned, live_bytes, lives, place, size_of
+from cmsisnn_x.chain import Chain
 from cmsisnn_x.graph import Graph
 from cmsisnn_x.layers import Layer
-from cmsisnn_x.steps import steps_of
+from cmsisnn_x.steps import Step, steps_of
 
 T = TypeVar("T")
+_ANY = Chain((), (), ())
+"""Stands for the chain of a step of which only the tensors around it matter."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +87,18 @@ class Problem:
         On top of constants that layers read as tensors.
     graph : Graph, optional
         Of these layers, in this order. Default: each takes its predecessor's output.
+    chains : mapping, optional
+        Layers that run band by band, by the index of the first: their rows are those of such kernels, alike in how many
+        rows a call can make, so that rings are the same for all.
     """
 
-    def __init__(self, options: Sequence[Options], other_flash_bytes: int = 0, graph: Graph | None = None) -> None:
+    def __init__(
+        self,
+        options: Sequence[Options],
+        other_flash_bytes: int = 0,
+        graph: Graph | None = None,
+        chains: Mapping[int, Chain] | None = None,
+    ) -> None:
         layers = [item.layer for item in options]
         self.graph = graph if graph is not None else Graph.chain(layers)
         outside = (*self.graph.inputs, *self.graph.outputs, *(state.read for state in self.graph.states))
@@ -94,23 +106,27 @@ class Problem:
         constants = sum(tensor.bytes for tensor in self.graph.tensors.values() if tensor.value is not None)
         self.other_flash_bytes = other_flash_bytes + constants
         self.layers = tuple(layers)
+        self.chains = dict(chains or {})
         self._given = tuple(options)
+        self.alone: list[np.ndarray] = []  # SRAM of each layer's rows, where it takes in no pooling
         can_fuse = [item.fused is not None and bool(item.fused.any()) for item in options]
         apart, together = self._live_bytes([False] * len(layers)), self._live_bytes(can_fuse)
         items: list[Options] = []
         self.sram: list[np.ndarray] = []
         self.first: list[int] = []  # index of each item's first layer
-        at = 0
-        while at < len(options):
-            item, scratch = options[at], _aligned(options[at].scratch_bytes)
-            need = self.caller_bytes + apart[at] + scratch
+        for item, alive in zip(options, apart, strict=True):
+            need = self.caller_bytes + alive + _aligned(item.scratch_bytes)
             if item.in_place is not None:
                 need = need - item.in_place * aligned(item.layer.output_bytes)
+            self.alone.append(need)
+        at = 0
+        while at < len(options):
+            item, need, scratch = options[at], self.alone[at], _aligned(options[at].scratch_bytes)
             if item.fused is not None and can_fuse[at]:
                 pool = options[at + 1]
                 need = np.maximum(need, self.caller_bytes + apart[at + 1] + _aligned(pool.scratch_bytes)[0])
                 # Both tensors of the pair, without the one between them.
-                need = np.where(item.fused, self.caller_bytes + together[len(items)] + scratch, need)
+                need = np.where(item.fused, self.caller_bytes + together[at] + scratch, need)
                 item = _with_pooling(item, pool)
             items.append(item)
             self.sram.append(need)
@@ -128,9 +144,30 @@ class Problem:
         self.twin = [seen.setdefault(_looks(item), i) for i, item in enumerate(self.options)]
 
     def _live_bytes(self, fused: Sequence[bool]) -> list[int]:
-        """Bytes of tensors that are alive during each step, of which those that are `fused` run the next layer too."""
-        steps = steps_of(self.layers, fused)
-        return live_bytes(list(lives(self.graph, steps, [0] * len(steps)).values()), len(steps))
+        """Per layer the bytes of tensors that are alive during its step, those that are `fused` with the next one; with
+        the rings of a chain.
+        """
+        steps = steps_of(self.layers, fused, chains=self.chains)
+        alive = live_bytes(list(lives(self.graph, steps, [0] * len(steps)).values()), len(steps))
+        rings = [0 if step.chain is None else step.chain.ring_bytes for step in steps]
+        return [own + more for step, own, more in zip(steps, alive, rings, strict=True) for _ in step.layers]
+
+    def alive_beside(self, first: int, end: int) -> int:
+        """Bytes of tensors that are alive while the layers from `first` to before `end` run as a chain, its rings and
+        scratch apart.
+        """
+        layers = self.layers
+        chain = Step(layers[first:end], chain=_ANY)
+        steps = [*(Step((one,)) for one in layers[:first]), chain, *(Step((one,)) for one in layers[end:])]
+        return live_bytes(list(lives(self.graph, steps, [0] * len(steps)).values()), len(steps))[first]
+
+    def fastest_alone(self, at: int, sram: int) -> float | None:
+        """Cycles of the fastest row of a layer by itself within `sram` bytes; None where it has none."""
+        item, need = self._given[at], self.alone[at]
+        usable = need <= sram
+        if item.fused is not None:
+            usable = usable & ~np.asarray(item.fused, bool)
+        return float(item.cycles[usable].min()) if usable.any() else None
 
     def choice_of_layers(self, rows: Sequence[int]) -> Choice:
         """Price a choice of a row per layer."""
@@ -150,10 +187,11 @@ class Problem:
             [marks is not None and bool(marks[row]) for marks, row in marked]
             for marked in ([(item.fused, row) for item, row in picked], [(item.in_place, row) for item, row in picked])
         )
-        steps = steps_of(self.layers, fused, in_place=in_place)
+        steps = steps_of(self.layers, fused, in_place=in_place, chains=self.chains)
         at, scratch = 0, []
         for step in steps:
-            scratch.append(int(self._given[at].scratch_bytes[choice.rows[at]]))
+            own = [int(item.scratch_bytes[row]) for item, row in picked[at : at + len(step.layers)]]
+            scratch.append(own[0] if step.chain is None else step.chain.ring_bytes + max(own))
             at += len(step.layers)
         needed = list(lives(self.graph, steps, scratch).values())
         return self.caller_bytes + size_of(needed, place(needed))

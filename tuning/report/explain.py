@@ -297,7 +297,7 @@ class _Candidates:
 
     def _totals(self, where: Sequence[Place], index: int) -> tuple[np.ndarray, np.ndarray]:
         """What the network's SRAM and flash would be with each row in the place of the chosen one."""
-        from ..tuner import network_options
+        from ..search.options import network_options
 
         options, rows = [], []
         for at, (place, item, table) in enumerate(zip(where, self.plan.layers, self.plan.tables, strict=True)):

@@ -5,8 +5,8 @@ pins allow.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import cached_property, lru_cache
 from operator import attrgetter
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from cmsisnn_x.arena import is_last_use
+from cmsisnn_x.chain import Chain, aligned_rows
 from cmsisnn_x.graph import Graph
 from cmsisnn_x.isa import Features, Isa
 from cmsisnn_x.layers import Layer
@@ -116,6 +117,8 @@ class Place:
         Whether what the layer reads lies in the arena, and nobody needs it later.
     has_dsp : bool
         Whether the core has the DSP extension.
+    band : int
+        Of a layer in a chain: rows that a call makes at most; 0 for all others.
     """
 
     layer: Layer
@@ -123,6 +126,7 @@ class Place:
     inside: tuple[bool, bool] = (True, True)
     may_overwrite: bool = False
     has_dsp: bool = False
+    band: int = 0
 
     def step(self, variant: Variant | None) -> Step:
         """What one call runs under a variant."""
@@ -142,12 +146,17 @@ class Place:
         between = self.follower is not None and (variant is None or not variant.fused_pool)
         return self.inside[0], between or self.inside[1]
 
+    def kernel(self, variant: Variant | None) -> Hashable:
+        """Equal for variants, of this layer or others, that run the same compiled kernel."""
+        key = kernel_key(self.step(variant), self.aligned(variant))
+        return (key, self.band) if self.band else key
 
-def places(graph: Graph, features: Features) -> tuple[Place, ...]:
+
+def places(graph: Graph, features: Features, chains: Mapping[int, Chain] | None = None) -> tuple[Place, ...]:
     """The layers of a network on a core, each convolution with the pooling behind it that it can take in.
 
     A pooling whose compiled kernel another layer runs too stays apart: the planner pays for shared code once, which
-    holds for whole layers only.
+    holds for whole layers only. So do layers of `chains`, by the index of the first, and a pooling in one.
     """
     alone = {node.name: graph.aligned(node) for node in graph.nodes}
     keys = {node.name: kernel_key(Step((node.layer,)), alone[node.name]) for node in graph.nodes}
@@ -161,6 +170,13 @@ def places(graph: Graph, features: Features) -> tuple[Place, ...]:
         inside = alone[node.name][0], alone[last.name][1]
         over = node.layer.row.is_weighted and is_last_use(graph, node)
         found.append(Place(node.layer, None if after is None else after.layer, inside, over, has_dsp))
+    for first, chain in (chains or {}).items():
+        if first:
+            before = graph.nodes[first - 1]
+            found[first - 1] = replace(found[first - 1], follower=None, inside=graph.aligned(before))
+        for at, link in enumerate(chain.links, first):
+            own = graph.nodes[at]
+            found[at] = Place(own.layer, inside=aligned_rows(graph, own, link), band=link.band)
     return tuple(found)
 
 

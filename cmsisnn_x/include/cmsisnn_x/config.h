@@ -193,8 +193,8 @@ typedef struct {
 #if CXN_GET(BAND) < 1
 #error "BAND: legal values are 1 and up"
 #endif
-#if CXN_GET(FUSED_POOL) || CXN_GET(IN_PLACE)
-#error "BAND: not together with FUSED_POOL or IN_PLACE"
+#if CXN_GET(FUSED_POOL)
+#error "BAND: not together with FUSED_POOL"
 #endif
 #else
 #define CXN_IS_BAND 0

@@ -76,6 +76,9 @@
 #error "DILATION_Y, DILATION_X, GROUPS: legal values are 1, except with CXN_LOWERING_IM2COL in C over plain weights"
 #endif
 
+#if CXN_GET(IN_PLACE) && CXN_GET(BAND)
+#error "IN_PLACE: not together with BAND"
+#endif
 #if CXN_GET(IN_PLACE) && \
     (CXN_GET(IN_H) != CXN_GET(OUT_H) || CXN_GET(IN_W) != CXN_GET(OUT_W) || CXN_GET(IN_CH) != CXN_GET(OUT_CH) || CXN_GROUPS != 1 || \
      CXN_GET(PAD_TOP) >= CXN_GET(KERNEL_H) || CXN_GET(PAD_LEFT) >= CXN_GET(KERNEL_W) || \

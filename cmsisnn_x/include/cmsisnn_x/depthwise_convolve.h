@@ -5,7 +5,7 @@
  * with zeros, or the input's zero point, outside the image; the pixels of a window lie DILATION_Y and DILATION_X apart. Defines
  *     static void CXN_KERNEL(const CXN_IN_T *input, const CXN_W_T *weights, const CXN_CHANNEL_T *channels, CXN_OUT_T *output, void *scratch)
  * `weights` and `scratch` are word aligned, `input` and `output` may have any alignment unless INPUT_ALIGNED,
- * OUTPUT_ALIGNED say more; they lie apart, or with IN_PLACE 1 in the same place. `scratch` has SCRATCH_BYTES bytes: what the lowering's header states.
+ * OUTPUT_ALIGNED say more; they lie apart, or with IN_PLACE 1 in the same place; with BAND that is one where `above` rows in front of `input` would begin. `scratch` has SCRATCH_BYTES bytes: what the lowering's header states.
  */
 #include "config.h"
 #include "detail/intrinsics.h"
@@ -52,7 +52,11 @@
 #error "TILE: legal value is 1"
 #endif
 
-#if CXN_GET(IN_PLACE) && \
+#if CXN_GET(IN_PLACE) && CXN_GET(BAND)
+#if CXN_GET(LOWERING) != CXN_LOWERING_LINE_BUFFER || CXN_BR != 1 || CXN_GET(OUT_W) > CXN_GET(IN_W)
+#error "IN_PLACE: 1 with BAND needs CXN_LOWERING_LINE_BUFFER, BLOCK_ROWS 1 and rows of outputs no longer than those of inputs"
+#endif
+#elif CXN_GET(IN_PLACE) && \
     (CXN_GET(IN_H) != CXN_GET(OUT_H) || CXN_GET(IN_W) != CXN_GET(OUT_W) || CXN_GET(LOWERING) != CXN_LOWERING_LINE_BUFFER || \
      CXN_GET(PAD_TOP) >= CXN_GET(KERNEL_H) || CXN_GET(PAD_LEFT) >= CXN_GET(KERNEL_W) || (CXN_BR == 1 && CXN_BC == 1))
 #error "IN_PLACE: 1 needs an output of the input's size, CXN_LOWERING_LINE_BUFFER, and two rows of outputs at a time or blocks of two rows"

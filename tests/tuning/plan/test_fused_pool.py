@@ -267,11 +267,11 @@ def test_the_model_file_can_ask_for_it_and_refuse_it() -> None:
 # ---------------------------------------------------------------- the plan
 
 
-@pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m4"])
+@pytest.mark.parametrize("core", ["cortex-m4", "cortex-m33"])
 def test_a_fused_plan_adds_up(core: str) -> None:
     model, target = tuning.load_model("cifar10"), tuning.load_target(core)
-    free, small = (tuning.tune(model, target, objective=goal) for goal in ("latency", "sram"))
-    assert small.totals["sram_bytes"] < 0.5 * free.totals["sram_bytes"]
+    free, small = tuning.tune(model, target), tuning.tune(model, target, sram_bytes=26_634)
+    assert small.totals["sram_bytes"] < 0.65 * free.totals["sram_bytes"]
     conv1, pool1 = small.layers[:2]
     assert (conv1.variant.fused_pool, pool1.fused_into) == (True, "conv1")
     assert conv1.output_offset is pool1.input_offset is pool1.scratch_offset is None

@@ -11,9 +11,9 @@ import pytest
 import tuning
 from tuning.load import load_model
 from tuning.plan.problem import Problem
+from tuning.search.options import network_options
 from tuning.search.space import places
 from tuning.target import load_target
-from tuning.tuner import network_options
 
 pytestmark = pytest.mark.emulated
 MODEL, TARGET, TRIALS_HERE = "digits", "cortex-m7", 6

@@ -41,7 +41,12 @@
 CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_PAIRS * CXN_SLOT * 4, depthwise_rows_scratch);
 
 /* Whether a last row may be without its pair. */
-#define CXN_ENDS_ODD (CXN_BC == 2 && (CXN_IS_BAND || CXN_GET(OUT_H) % 2))
+/* In place a band has an even number of rows. */
+#if CXN_BC == 2 && (CXN_IS_BAND ? !CXN_GET(IN_PLACE) : CXN_GET(OUT_H) % 2 != 0)
+#define CXN_ENDS_ODD 1
+#else
+#define CXN_ENDS_ODD 0
+#endif
 
 #if CXN_BC == 2
 #define CXN_WORDS (CXN_GET(KERNEL_H) - 1)
@@ -86,6 +91,32 @@ CXN_INLINE void CXN_LOCAL(weave)(uint32_t *to, const CXN_IN_T *a, const CXN_IN_T
     }
 }
 
+#if CXN_IS_BAND && CXN_BC == 1 && CXN_GET(KERNEL_H) % 2
+#define CXN_HAS_LONE 1
+/* Row a of one pixel, beside what weights of zero meet: the last row of an odd kernel. */
+CXN_INLINE void CXN_LOCAL(weave_lone)(uint32_t *to, const CXN_IN_T *a, int32_t channels)
+{
+    if (channels == CXN_GROUP) {
+        const uint32_t x = cxn_load_u32_single(a);
+#if CXN_GET(IN_BITS) == 8
+        const uint32_t even = cxn_sxtb16(x), odd = cxn_sxtb16_ror8(x);
+        to[0] = even;
+        to[CXN_SPAN] = odd;
+        to[2 * CXN_SPAN] = even >> 16;
+        to[3 * CXN_SPAN] = odd >> 16;
+#else
+        to[0] = x;
+        to[CXN_SPAN] = x >> 16;
+#endif
+    } else {
+        for (int32_t c = 0; c < channels; c++)
+            to[c * CXN_SPAN] = (uint32_t)CXN_LOCAL(load)(a + c);
+    }
+}
+#else
+#define CXN_HAS_LONE 0
+#endif
+
 /* Input rows `row` and `row + 1`, which may lie outside the image, of the channels from `input` on. */
 CXN_INLINE void CXN_LOCAL(gather)(uint32_t *to, const CXN_IN_T *input, int32_t row, int32_t channels CXN_ROWS_PARAMETER)
 {
@@ -119,7 +150,28 @@ CXN_INLINE void CXN_LOCAL(gather)(uint32_t *to, const CXN_IN_T *input, int32_t r
     }
 }
 
-#if CXN_GET(IN_PLACE) && CXN_BC == 2 && CXN_GET(OUT_H) % 2
+#if CXN_HAS_LONE
+/* Input row `row` alone, the last that the last rows of an odd kernel need. */
+CXN_INLINE void CXN_LOCAL(gather_lone)(uint32_t *to, const CXN_IN_T *input, int32_t row, int32_t channels CXN_ROWS_PARAMETER)
+{
+    enum { inside = CXN_MIN(CXN_GET(IN_W), CXN_SPAN - CXN_GET(PAD_LEFT)) };
+    const CXN_IN_T *a = input + row * (CXN_GET(IN_W) * CXN_GET(IN_CH));
+    if (row < 0 || row >= CXN_IN_ROWS) {
+        CXN_LOCAL(gather)(to, input, row, channels CXN_ROWS_ARGUMENT);
+        return;
+    }
+    to += CXN_GET(PAD_LEFT);
+#if CXN_GET(INNER) == CXN_INNER_C_ROLLED
+    CXN_UNROLL_LOOP(1)
+#else
+    CXN_UNROLL_LOOP(4)
+#endif
+    for (int32_t x = 0; x < inside; x++, to++, a += CXN_GET(IN_CH))
+        CXN_LOCAL(weave_lone)(to, a, channels);
+}
+#endif
+
+#if CXN_GET(IN_PLACE) && CXN_BC == 2 && CXN_GET(OUT_H) % 2 && !CXN_IS_BAND
 #if CXN_GET(KERNEL_H) != 3 || CXN_GET(PAD_TOP) != 1
 #error "IN_PLACE: with BLOCK_COLS 2 an odd OUT_H needs KERNEL_H 3 and PAD_TOP 1"
 #endif
@@ -238,7 +290,7 @@ CXN_INLINE void CXN_LOCAL(group)(uint32_t *ring, const CXN_IN_T *input, const CX
     for (int32_t y = 0; y < CXN_OUT_ROWS; y += CXN_BC) {
         uint32_t *const next = a;
         row += 2;
-#if CXN_BC == 2 && CXN_GET(OUT_H) % 2 && CXN_GET(IN_PLACE)
+#if CXN_BC == 2 && CXN_GET(OUT_H) % 2 && CXN_GET(IN_PLACE) && !CXN_IS_BAND
         if (y == CXN_GET(OUT_H) - 1) {
             out -= CXN_GET(OUT_W) * CXN_GET(OUT_CH);
             CXN_LOCAL(shift)(b, a);
@@ -254,7 +306,12 @@ CXN_INLINE void CXN_LOCAL(group)(uint32_t *ring, const CXN_IN_T *input, const CX
             CXN_LOCAL(gather)(a, input, row - 2, count CXN_ROWS_ARGUMENT);
         }
 #endif
-        CXN_LOCAL(gather)(b, input, row, count CXN_ROWS_ARGUMENT);
+#if CXN_HAS_LONE
+        if (y == CXN_OUT_ROWS - 1)
+            CXN_LOCAL(gather_lone)(b, input, row, count CXN_ROWS_ARGUMENT);
+        else
+#endif
+            CXN_LOCAL(gather)(b, input, row, count CXN_ROWS_ARGUMENT);
 #endif
         pairs[0] = a;
         pairs[1] = b;
@@ -272,6 +329,11 @@ CXN_INLINE void CXN_LOCAL(group)(uint32_t *ring, const CXN_IN_T *input, const CX
             held = 0;
         }
         for (int32_t i = 0, s = slot; i < CXN_PAIRS; i++) {
+#if CXN_HAS_LONE
+            if (i == CXN_PAIRS - 1 && (CXN_NEW == CXN_PAIRS || y == CXN_OUT_ROWS - 1))
+                CXN_LOCAL(gather_lone)(ring + s * CXN_SLOT, input, y * CXN_GET(STRIDE_Y) - CXN_PAD_ROWS + 2 * i, count CXN_ROWS_ARGUMENT);
+            else
+#endif
             if (i >= held)
                 CXN_LOCAL(gather)(ring + s * CXN_SLOT, input, y * CXN_GET(STRIDE_Y) - CXN_PAD_ROWS + 2 * i, count CXN_ROWS_ARGUMENT);
             pairs[i] = ring + s * CXN_SLOT;
@@ -339,3 +401,4 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CX
 #undef CXN_U
 #undef CXN_WORDS
 #undef CXN_ENDS_ODD
+#undef CXN_HAS_LONE

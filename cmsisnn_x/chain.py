@@ -1,0 +1,439 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Chains: layers that run a few rows at a time, so that the images between them never lie in memory as a whole.
+
+Each tensor inside a chain is a ring: the rows that some reader still needs, one behind the other, moved to the front
+where there is no more room behind them. Nothing is computed twice. Which layer makes how many rows when is decided
+here, once: the `schedule` is a table that the firmware walks.
+
+A layer runs when the one behind it lacks rows, and makes as many as that lacks, at most its band: so a ring holds one
+window of its reader's band and no more, whatever strides and padding do to where windows begin.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import prod
+
+from .bands import banded, least_rows, row_step
+from .buffers import ALIGNMENT, aligned, layer_scratch_bytes
+from .errors import CmsisnnError
+from .graph import Graph, Node
+from .layers import Layer
+from .variant import Variant
+
+MOST_ROWS = 255
+"""Of one call: a byte of the schedule."""
+MOST_LAYERS = 100
+"""Of a chain: so that layers and rings are bytes of the schedule."""
+
+
+@dataclass(frozen=True)
+class Windows:
+    """How rows of a layer's output depend on rows of its inputs: row y needs `kernel` rows from ``y * stride - above``
+    on, of `height`, of which those outside are padding.
+    """
+
+    kernel: int
+    stride: int
+    above: int
+    height: int
+    output_height: int
+
+    @classmethod
+    def of(cls, layer: Layer) -> Windows:
+        """Those of a layer over rows; see `in_rows`."""
+        kernel = (layer.kernel[0] - 1) * layer.dilation[0] + 1
+        above = layer.padding[0][0]
+        return cls(kernel, layer.stride[0], above, layer.image[0], layer.output_image[0])
+
+    def top(self, row: int) -> int:
+        """The first row that output row `row` needs, or would if it were not padding."""
+        return row * self.stride - self.above
+
+    def first(self, row: int) -> int:
+        """The first row of the input that output row `row`, or a later one, needs."""
+        return self.height if row >= self.output_height else max(self.top(row), 0)
+
+    def end(self, row: int) -> int:
+        """The row behind the last that output rows before `row` need."""
+        return min(max(self.top(row - 1) + self.kernel, 0), self.height)
+
+
+@dataclass(frozen=True)
+class Ring:
+    """Rows of a tensor inside a chain: `rows` of them have room, from `offset` on in the memory of the chain."""
+
+    rows: int
+    row_bytes: int
+    offset: int = 0
+
+    @property
+    def bytes(self) -> int:
+        return self.rows * self.row_bytes
+
+
+@dataclass(frozen=True, eq=False)
+class Link:
+    """A layer of a chain.
+
+    Attributes
+    ----------
+    layer : Layer
+        Over rows: of an element-wise layer, ``(h, 1, n / h)``.
+    variant : Variant or None
+    sources : tuple of (int or None)
+        Per input the link whose output it is; None for a tensor that lies outside of the chain as a whole.
+    band : int
+        Rows that a call makes at most.
+    least : int
+        And at least.
+    step : int
+        Rows that it makes without waste: it makes multiples of them while there are enough.
+    in_place : bool
+        Whether its rows go over rows of its input that nobody needs any more: output row y over input row
+        ``y * stride - above``. The link that reads them has taken all rows of a call before the next.
+    """
+
+    layer: Layer
+    variant: Variant | None
+    sources: tuple[int | None, ...]
+    band: int
+    least: int = 1
+    step: int = 1
+    in_place: bool = False
+
+    @cached_property
+    def windows(self) -> Windows:
+        return Windows.of(self.layer)
+
+    @property
+    def row_bytes(self) -> int:
+        """Of its output."""
+        return self.layer.output_bytes // self.layer.output_image[0]
+
+    def input_row_bytes(self, index: int) -> int:
+        return prod(self.layer.input_shapes[index]) * self.layer.type.bits // 8 // self.layer.image[0]
+
+    @cached_property
+    def of_band(self) -> Layer:
+        """What one call computes, as a layer."""
+        return banded(self.layer, self.band)
+
+    @property
+    def scratch_bytes(self) -> int:
+        return 0 if self.variant is None else layer_scratch_bytes(self.of_band, self.variant)
+
+    def count(self, done: int, wanted: int) -> int:
+        """Rows of the call behind `done` rows, where `wanted` are missing."""
+        left = self.windows.output_height - done
+        steps = -(-max(wanted, self.least) // self.step) * self.step
+        most = self.band // self.step * self.step or self.band
+        rows = min(max(min(steps, most), self.least), left)
+        if 0 < left - rows < self.least:
+            rows = left if left <= self.band else left - self.least
+        return rows
+
+
+@dataclass(frozen=True, eq=False)
+class Chain:
+    """Layers that run band by band, in the order of their nodes; the last makes what the chain makes.
+
+    Attributes
+    ----------
+    links : tuple of Link
+    rings : tuple of (Ring or None)
+        Of the output of each; None for the last, and for those that write in place.
+    schedule : tuple of (int, int)
+        ``(link, rows)``: a call; ``(links + link, rows)``: so many rows of its output's ring are dropped, and those
+        behind them moved to its front.
+    """
+
+    links: tuple[Link, ...]
+    rings: tuple[Ring | None, ...]
+    schedule: tuple[tuple[int, int], ...]
+
+    @property
+    def ring_bytes(self) -> int:
+        """Of all rings, each from a word boundary on."""
+        return sum(aligned(ring.bytes) for ring in self.rings if ring is not None)
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Of the neediest layer: they run one after the other."""
+        return max(link.scratch_bytes for link in self.links)
+
+    def of(self, variants: Sequence[Variant | None]) -> Chain:
+        """The same chain with other variants, which make as many rows at a time."""
+        links = zip(self.links, variants, strict=True)
+        return replace(self, links=tuple(replace(link, variant=variant) for link, variant in links))
+
+    @cached_property
+    def calls(self) -> tuple[Counter[int], ...]:
+        """Per link how many calls make how many rows."""
+        found: list[Counter[int]] = [Counter() for _ in self.links]
+        for at, rows in self.schedule:
+            if at < len(self.links):
+                found[at][rows] += 1
+        return tuple(found)
+
+    @cached_property
+    def first_rows(self) -> tuple[int, ...]:
+        """Per link the row of its output that lies first in its ring in the beginning: 0, or less where padding is
+        overwritten.
+        """
+        readers = _readers(self.links)
+        return tuple(_needed(self.links, readers, [0] * len(self.links), at) for at in range(len(self.links)))
+
+    @cached_property
+    def moved_bytes(self) -> tuple[int, ...]:
+        """Per link the bytes that are moved inside the ring of its output."""
+        found = [0] * len(self.links)
+        for at, _, kept in self.moves():
+            ring = self.rings[at]
+            assert ring is not None
+            found[at] += kept * ring.row_bytes
+        return tuple(found)
+
+    def moves(self) -> list[tuple[int, int, int]]:
+        """Link, rows dropped from its ring, and rows that are then moved."""
+        count, found = len(self.links), []
+        first, end = list(self.first_rows), [0] * count
+        for at, rows in self.schedule:
+            if at < count:
+                end[at] += rows
+            else:
+                first[at - count] += rows
+                found.append((at - count, rows, end[at - count] - first[at - count]))
+        return found
+
+
+def build(links: Sequence[Link]) -> Chain:
+    """The chain of these layers: when each runs, and how large its ring is.
+
+    Raises
+    ------
+    CmsisnnError
+        A layer cannot make its rows in calls of at least `least` and at most `band`.
+    """
+    for link in links:
+        rest = link.windows.output_height
+        if not (1 <= link.least <= link.band <= MOST_ROWS) or (link.band < 2 * link.least - 1 and rest % link.band):
+            raise CmsisnnError(
+                f"chain: layer {link.layer.name!r}: expected bands of at least {2 * link.least - 1} rows and at most "
+                f"{MOST_ROWS}, got {link.band}"
+            )
+    calls, most = _calls(links)
+    rings: list[Ring | None] = []
+    offset = 0
+    for rows, link in zip(most, links, strict=True):
+        has_none = link is links[-1] or link.in_place
+        rings.append(None if has_none else Ring(rows, link.row_bytes, offset))
+        offset += 0 if has_none else aligned(rows * link.row_bytes)
+    return Chain(tuple(links), tuple(rings), tuple(_with_moves(links, calls, most)))
+
+
+def _readers(links: Sequence[Link]) -> list[list[int]]:
+    """Per link the links that read its output."""
+    found: list[list[int]] = [[] for _ in links]
+    for at, link in enumerate(links):
+        for source in dict.fromkeys(link.sources):
+            if source is not None:
+                found[source].append(at)
+    return found
+
+
+def _needed(links: Sequence[Link], readers: Sequence[Sequence[int]], done: Sequence[int], at: int) -> int:
+    """The first row of the output of a link that a call to come reads; of one that is overwritten, or would if it were
+    not padding.
+    """
+    found = []
+    for reader in readers[at]:
+        own = links[reader].windows
+        over = links[reader].in_place and done[reader] < own.output_height
+        found.append(own.top(done[reader]) if over else own.first(done[reader]))
+    return min(found, default=0)
+
+
+def _calls(links: Sequence[Link]) -> tuple[list[tuple[int, int]], list[int]]:
+    """The calls in order, and per link the most rows of its output that are held at a time."""
+    readers = _readers(links)
+    done, most = [0] * len(links), [0] * len(links)
+    calls: list[tuple[int, int]] = []
+
+    def make(at: int, upto: int) -> None:
+        link = links[at]
+        over = next((source for source in link.sources if source is not None and links[source].in_place), None)
+        while done[at] < upto:
+            rows = link.count(done[at], upto - done[at])
+            if over is not None:  # all rows that lie there, before others come to lie there
+                if done[over] == done[at]:
+                    make(over, done[at] + links[over].count(done[at], rows))
+                rows = min(rows, done[over] - done[at])
+            for source in link.sources:
+                if source is not None:
+                    make(source, link.windows.end(done[at] + rows))
+            calls.append((at, rows))
+            kept = min(_needed(links, readers, done, at), done[at])
+            done[at] += rows
+            most[at] = max(most[at], done[at] - kept)
+
+    make(len(links) - 1, links[-1].windows.output_height)
+    return calls, most
+
+
+def _with_moves(
+    links: Sequence[Link], calls: Sequence[tuple[int, int]], most: Sequence[int]
+) -> list[tuple[int, int]]:
+    """The calls, and where a ring has no room for what comes the move that makes some."""
+    readers, count = _readers(links), len(links)
+    done = [0] * count
+    first = [_needed(links, readers, done, at) for at in range(count)]
+    found: list[tuple[int, int]] = []
+    for at, rows in calls:
+        if at < count - 1 and not links[at].in_place and done[at] + rows - first[at] > most[at]:
+            dropped = min(_needed(links, readers, done, at), done[at]) - first[at]
+            first[at] += dropped
+            while dropped > 0:
+                found.append((count + at, min(dropped, MOST_ROWS)))
+                dropped -= MOST_ROWS
+        found.append((at, rows))
+        done[at] += rows
+    return found
+
+
+# -- graphs ------------------------------------------------------------------------------------------------------------
+
+
+def in_rows(layer: Layer, height: int) -> Layer | None:
+    """A layer over images of `height` rows; None where its elements are no such rows.
+
+    What goes element by element takes any shape: it is cut into rows here.
+    """
+    if layer.row.is_windowed:
+        return layer if len(layer.input_shape) == 3 else None
+    counts = [prod(shape) for shape in (*layer.input_shapes, layer.output_shape)]
+    own = counts[0] // height
+    if own * height != counts[0] or counts[-1] != counts[0]:
+        return None
+    if len(layer.input_shape) == 3 and layer.input_shape[0] == height and len(set(layer.input_shapes)) == 1:
+        return layer
+    # An operand that comes again and again keeps doing so inside every row.
+    if any(count != counts[0] for count in counts[1:-1]):
+        return None
+    shape = (height, 1, own)
+    more = (shape,) * len(layer.more_inputs)
+    return replace(layer, input_shape=shape, output_shape=shape, more_inputs=more)
+
+
+def heights(graph: Graph, nodes: Sequence[Node]) -> Mapping[str, int]:
+    """Rows of the tensors around nodes: those that windows say, and through what goes element by element."""
+    found: dict[str, int] = {}
+    for _ in range(2):  # forwards, then back to what is read first
+        for node in nodes if not found else [*nodes, *reversed(nodes)]:
+            layer = node.layer
+            if layer.row.is_windowed:
+                found[node.inputs[0]] = layer.image[0]
+                found[node.outputs[0]] = layer.output_image[0]
+                continue
+            around = (*node.inputs, *node.outputs)
+            known = next((found[name] for name in around if name in found), None)
+            if known is None and len(layer.input_shape) == 3:
+                known = layer.input_shape[0]
+            if known is not None:
+                for name in around:
+                    found.setdefault(name, known)
+    return found
+
+
+def in_chain(graph: Graph, nodes: Sequence[Node]) -> list[tuple[Layer, tuple[int | None, ...]]] | None:
+    """Nodes in order of execution as a chain has them: each layer over rows, and per input the node of these that
+    makes it, None for a tensor from outside; None where they make no chain.
+
+    What is made inside is read inside, but for the output of the last, and every tensor has rows.
+    """
+    own = {node.outputs[0]: at for at, node in enumerate(nodes)}
+    rows = heights(graph, nodes)
+    found: list[tuple[Layer, tuple[int | None, ...]]] = []
+    remembered = {name for state in graph.states for name in (state.read, state.write)}
+    for at, node in enumerate(nodes):
+        name = node.outputs[0]
+        if len(node.outputs) != 1 or node.layer.samples != 1 or name not in rows or "inputs" in node.layer.row.roles:
+            return None
+        is_last = at == len(nodes) - 1
+        readers = graph.readers(name)
+        if not is_last and (name in graph.outputs or name in remembered or not all(one in nodes for one in readers)):
+            return None
+        if not is_last and not readers:
+            return None
+        layer = in_rows(node.layer, rows[name] if not node.layer.row.is_windowed else 1)
+        if layer is None:
+            return None
+        sides = zip(node.inputs, layer.input_shapes, strict=True)
+        if any(graph.tensors[one].value is not None or rows.get(one) != shape[0] for one, shape in sides):
+            return None
+        if layer.output_image[0] != rows[name]:
+            return None
+        found.append((layer, tuple(own.get(one) for one in node.inputs)))
+    return found
+
+
+def chain_of(
+    graph: Graph, nodes: Sequence[Node], variants: Sequence[Variant | None], bands: Sequence[int]
+) -> Chain:
+    """The chain of nodes, which run with these variants in bands of at most so many rows.
+
+    Raises
+    ------
+    CmsisnnError
+        They make no chain, or not in such bands.
+    """
+    layers = in_chain(graph, nodes)
+    if layers is None:
+        names = ", ".join(node.name for node in nodes)
+        raise CmsisnnError(f"chain: expected layers over rows that only each other read, got {names}")
+    links = []
+    for (layer, sources), variant, band in zip(layers, variants, bands, strict=True):
+        least = least_rows(layer, variant)
+        if least is None:
+            raise CmsisnnError(f"chain: layer {layer.name!r}: expected a kernel that works on rows, got {variant}")
+        links.append(Link(layer, variant, sources, band, least, row_step(layer, variant)))
+    return build(in_place(links))
+
+
+def in_place(links: Sequence[Link]) -> list[Link]:
+    """The same links, those in place that can be: what a kernel reads of a ring it may overwrite, it alone reads the
+    ring, and what it makes is read once, row by row, by the link behind it.
+    """
+    readers = _readers(links)
+    found = list(links)
+    for at, link in enumerate(links[:-1]):
+        (source, *others), (reader, *more) = link.sources, readers[at]
+        if source is None or others or more or reader != at + 1 or readers[source] != [at] or found[source].in_place:
+            continue
+        own = links[reader].windows
+        plain = own.kernel == own.stride == 1 and own.above == 0 and len(links[reader].sources) == 1
+        plain = plain and links[reader].least == links[reader].step == 1
+        in_steps = link.windows.output_height % link.band % link.step == 0
+        over = link.variant is not None and link.layer.row.overwrites_rows(link.layer, link.variant)
+        if plain and over and in_steps:
+            found[at] = replace(link, in_place=True)
+    return found
+
+
+def aligned_rows(graph: Graph, node: Node, link: Link) -> tuple[bool, bool]:
+    """Whether what a layer of a chain reads, and what it writes, starts at a word boundary in every call."""
+    sides = enumerate(zip(link.sources, node.inputs, strict=True))
+    inputs = all(
+        link.input_row_bytes(at) % ALIGNMENT == 0 and (source is not None or not graph.is_callers(name))
+        for at, (source, name) in sides
+    )
+    return inputs, link.row_bytes % ALIGNMENT == 0 and not graph.is_callers(node.outputs[0])
+
+
+def outside(graph: Graph, nodes: Sequence[Node]) -> list[str]:
+    """The tensors that a chain reads as a whole, in the order in which its layers do."""
+    inner = {name for node in nodes for name in node.outputs}
+    return list(dict.fromkeys(name for node in nodes for name in node.inputs if name not in inner))

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Chains: whatever strides, padding, skips and bands, a call finds the rows that it reads where it looks for them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from random import Random
+
+import numpy as np
+import pytest
+
+from cmsisnn_x.chain import Chain, Link, build, in_place
+from cmsisnn_x.errors import CmsisnnError
+from cmsisnn_x.layers import Layer
+from cmsisnn_x.variant import Variant
+
+ROWS = Variant(lowering="line_buffer", weight_layout="widened", block_rows=1, block_cols=1)
+
+
+def layer(
+    op: str, name: str, height: int, width: int, channels: int, kernel: int = 1, stride: int = 1, above: int = 0
+) -> Layer:
+    """A layer over rows that pads above by `above`, and below for as many output rows as there are strides."""
+    out = (height - 1) // stride + 1
+    below = max((out - 1) * stride - above + kernel - height, 0)
+    wide = (width - 1) // stride + 1
+    return Layer(
+        name, op, "q7", (height, width, channels), (out, wide, channels), (kernel, 1), (stride, stride),
+        ((above, below), (0, 0)),
+    )  # fmt: skip
+
+
+def drawn(seed: int) -> list[Link]:
+    """A random chain: windows of all kinds, and sums with what was made earlier."""
+    rng = Random(seed)
+    height, width = rng.randint(5, 40), rng.choice([4, 8])
+    links: list[Link] = []
+    shape = (height, width, 4)
+    for at in range(rng.randint(2, 8)):
+        source = None if at == 0 else at - 1
+        alike = [i for i, link in enumerate(links[:-1]) if link.layer.output_shape == shape]
+        if alike and rng.random() < 0.4:
+            own = Layer(f"l{at}", "add", "int8", shape, shape, more_inputs=(shape,))
+            links.append(Link(own, None, (source, rng.choice(alike)), rng.randint(1, 6)))
+            continue
+        op = rng.choice(["conv2d", "depthwise_conv2d", "depthwise_conv2d", "max_pool2d"])
+        kernel = rng.choice([1, 1, 2, 3, 3, 5])
+        stride = rng.choice([1, 1, 1, 2, 3])
+        own = layer(op, f"l{at}", *shape, min(kernel, shape[0]), stride, rng.randrange(min(kernel, shape[0])))
+        least = rng.choice([1, 1, 2]) if own.output_shape[0] > 4 else 1
+        step = rng.choice([least, least, 1, 4 if least == 1 else least])
+        band = min(rng.choice([3, 4, 6, 8]) if least == 2 or step == 4 else rng.randint(1, 6), own.output_shape[0])
+        links.append(Link(own, ROWS if op != "max_pool2d" else None, (source,), band, least, step))
+        shape = own.output_shape
+    return links
+
+
+def walk(chain: Chain) -> None:
+    """Run the schedule over a memory that knows of every byte which tensor and row it belongs to."""
+    count = len(chain.links)
+    memory = np.full((chain.ring_bytes, 2), -1)
+    done, first = [0] * count, list(chain.first_rows)
+    place: list[tuple[int, int]] = [(0, 0)] * count  # of what was written in place: from where, and from which row
+    written = [np.zeros(link.windows.output_height, int) for link in chain.links]
+
+    def where(at: int, row: int) -> slice:
+        link, ring = chain.links[at], chain.rings[at]
+        if ring is None:
+            start, begin = place[at]
+            return slice(start + (row - begin) * link.row_bytes, start + (row - begin + 1) * link.row_bytes)
+        slot = row - first[at]
+        assert 0 <= slot < ring.rows, f"row {row} of {link.layer.name} in a ring of {ring.rows} from {first[at]} on"
+        start = ring.offset + slot * link.row_bytes
+        return slice(start, start + link.row_bytes)
+
+    for at, rows in chain.schedule:
+        if at >= count:
+            at -= count
+            ring, link = chain.rings[at], chain.links[at]
+            assert ring is not None
+            own = memory[ring.offset : ring.offset + ring.bytes]
+            kept = (done[at] - first[at] - rows) * link.row_bytes
+            assert kept >= 0
+            own[:kept] = own[rows * link.row_bytes :][:kept].copy()
+            own[kept:] = -1
+            first[at] += rows
+            continue
+        link = chain.links[at]
+        assert link.least <= rows <= link.band
+        begin, end = link.windows.first(done[at]), link.windows.end(done[at] + rows)
+        for source in link.sources:
+            if source is not None:
+                for row in range(begin, end):
+                    assert (memory[where(source, row)] == (source, row)).all(), (link.layer.name, source, row)
+        if link.in_place:
+            source = link.sources[0]
+            assert source is not None
+            ring = chain.rings[source]
+            assert ring is not None
+            slot = link.windows.top(done[at]) - first[source]
+            assert slot >= 0
+            place[at] = ring.offset + slot * chain.links[source].row_bytes, done[at]
+        for row in range(done[at], done[at] + rows):
+            written[at][row] += 1
+            if at < count - 1:
+                memory[where(at, row)] = (at, row)
+        done[at] += rows
+    needed = [end == link.windows.output_height for end, link in zip(done, chain.links, strict=True)]
+    assert needed[-1]
+    assert all((rows <= 1).all() for rows in written), "a row was made twice"
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_calls_find_their_rows(seed: int) -> None:
+    walk(build(in_place(drawn(seed))))
+
+
+def test_some_drawn_chains_write_in_place() -> None:
+    found = sum(any(link.in_place for link in in_place(drawn(seed))) for seed in range(300))
+    assert found > 15
+
+
+def test_a_ring_holds_one_window_of_its_reader() -> None:
+    conv = layer("conv2d", "conv", 24, 24, 8, 3, 1, 1)
+    pool = layer("max_pool2d", "pool", 24, 24, 8, 3, 2, 0)
+    chain = build([Link(conv, ROWS, (None,), 4), Link(pool, None, (0,), 2)])
+    assert chain.rings[0] is not None
+    assert chain.rings[0].rows == (2 - 1) * 2 + 3
+    assert chain.calls[1] == {2: 6}
+    assert sum(rows * times for rows, times in chain.calls[0].items()) == 24
+
+
+def test_a_band_of_less_than_a_kernel_makes_is_refused() -> None:
+    conv = layer("conv2d", "conv", 25, 24, 8, 3, 1, 1)
+    pool = layer("max_pool2d", "pool", 25, 24, 8, 3, 2, 0)
+    links = [Link(conv, ROWS, (None,), 2, least=2, step=2), Link(pool, None, (0,), 2)]
+    with pytest.raises(CmsisnnError, match="layer 'conv': expected bands of at least 3 rows"):
+        build(links)
+    build([replace(links[0], band=3), links[1]])

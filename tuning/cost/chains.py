@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Layers that run a few rows at a time: a call is priced as a layer of those rows; what lies between calls is added."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from cmsisnn_x.bands import banded
+from cmsisnn_x.buffers import layer_scratch_bytes
+from cmsisnn_x.layers import Layer
+
+from ..target import Target
+from .estimate import estimate_rows
+from .table import TERMS, Estimates
+
+CALL_CYCLES = 60
+"""Of a call beside its kernel: the entry of the schedule, which rows it has, arguments."""
+MOVE_CYCLES, MOVE_CYCLES_PER_BYTE = 40, 0.7
+"""Of rows that are moved to the front of a ring: four words in 11 or 12 cycles."""
+CODE_BYTES = 96
+"""Of the function that makes some rows, and its part of the chain's."""
+
+
+def estimate_chained(
+    layer: Layer,
+    whole: Estimates,
+    target: Target,
+    calls: Mapping[int, int],
+    band: int,
+    moves: int = 0,
+    moved_bytes: int = 0,
+) -> Estimates:
+    """The estimates of a layer in a chain, from `whole`, those of the layer by itself.
+
+    Parameters
+    ----------
+    layer : Layer
+        Over rows.
+    whole : Estimates
+    target : Target
+    calls : mapping
+        Rows -> how many calls make so many.
+    band : int
+        The most of them.
+    moves, moved_bytes : int
+        Of rows in the ring of its output: how often, and how many bytes.
+    """
+    terms = np.zeros(whole.terms.shape)
+    for rows, count in calls.items():
+        terms += count * estimate_rows(banded(layer, rows), whole, target)
+    terms[:, TERMS.index("loop")] += CALL_CYCLES * sum(calls.values()) + MOVE_CYCLES * moves
+    terms[:, TERMS.index("memory")] += MOVE_CYCLES_PER_BYTE * moved_bytes
+    return replace(
+        whole,
+        terms=np.rint(terms).astype(np.int64),
+        scratch_bytes=banded_scratch(layer, whole, band),
+        code_bytes=whole.code_bytes + CODE_BYTES,
+    )
+
+
+def banded_scratch(layer: Layer, whole: Estimates, band: int) -> np.ndarray:
+    """Scratch of each variant in bands of so many rows."""
+    own = banded(layer, band)
+    return np.array([0 if v is None else layer_scratch_bytes(own, v) for v in whole.variants], np.int64)

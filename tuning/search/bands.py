@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the variants of a layer cost in bands: of the many those that a chain chooses among."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from cmsisnn_x.bands import banded, least_rows, row_step
+from cmsisnn_x.buffers import ALIGNMENT
+from cmsisnn_x.chain import Windows
+from cmsisnn_x.layers import Layer
+
+from ..cost import Estimates
+from ..cost.chains import CALL_CYCLES, banded_scratch
+from ..cost.estimate import estimate_rows
+from ..target import Target
+
+BANDS = (1, 2, 4, 6, 8)
+"""Rows at a time that are tried."""
+PRICED = (1, 2, 4, 8)
+"""Those that are estimated; what lies between is taken to do so in cycles too."""
+WORTH = 0.003
+"""The share of a layer's cycles for which another level of scratch is tried."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How a layer may run in a chain: `band` rows at a time of a kernel that makes `step`, at least `least`."""
+
+    band: int
+    step: int
+    least: int
+    scratch: int
+    cycles: int
+    row: int
+    overwrites: bool = False
+
+
+class InBands:
+    """A layer over rows, and what its variants cost in bands."""
+
+    def __init__(self, layer: Layer, whole: Estimates, target: Target) -> None:
+        self.layer, self.whole, self.target = layer, whole, target
+        self.windows = Windows.of(layer)
+        self.row_bytes = layer.output_bytes // layer.output_image[0]
+        self.input_row_bytes = layer.input_bytes // layer.image[0]
+
+    @cached_property
+    def _kinds(self) -> dict[tuple[int, int], list[int]]:
+        """The variants that make alike many rows: by least and step."""
+        found: dict[tuple[int, int], list[int]] = {}
+        for at, variant in enumerate(self.whole.variants):
+            least = least_rows(self.layer, variant)
+            if least is not None:
+                found.setdefault((least, row_step(self.layer, variant)), []).append(at)
+        return found
+
+    @cached_property
+    def _priced(self) -> dict[int, np.ndarray]:
+        """Cycles of a call per variant, for some numbers of rows."""
+        height = self.windows.output_height
+        counts = {rows for rows in PRICED if rows <= height} | ({height} if height < PRICED[-1] else set())
+        return {
+            rows: estimate_rows(banded(self.layer, rows), self.whole, self.target).sum(axis=1)
+            for rows in sorted(counts)
+        }
+
+    @cached_property
+    def by_band(self) -> list[tuple[int, int, int, np.ndarray, np.ndarray, list[int]]]:
+        """Band, step and least of kernels, scratch and cycles of each variant, and which variants these are."""
+        found = []
+        height = self.windows.output_height
+        for band in BANDS:
+            usable = [
+                (least, step, rows)
+                for (least, step), rows in self._kinds.items()
+                if least <= band <= height and band % step == 0 and (band >= 2 * least - 1 or height % band == 0)
+            ]
+            if not usable:
+                continue
+            calls = height / band
+            if band in self._priced:
+                cycles = self._priced[band] * calls
+            else:
+                below, above = max(r for r in self._priced if r < band), min(r for r in self._priced if r > band)
+                share = (band - below) / (above - below)
+                cycles = (self._priced[below] * (1 - share) + self._priced[above] * share) * calls
+            scratch = banded_scratch(self.layer, self.whole, band)
+            scratch = -(-scratch // ALIGNMENT) * ALIGNMENT
+            cycles = cycles + CALL_CYCLES * -(-height // band)
+            found += [(band, step, least, scratch[rows], cycles[rows], rows) for least, step, rows in usable]
+        return found
+
+    @cached_property
+    def least_scratch(self) -> int:
+        return min((int(scratch.min()) for _, _, _, scratch, _, _ in self.by_band), default=1 << 30)
+
+    @cached_property
+    def levels(self) -> set[int]:
+        """Scratch from which on some band takes fewer cycles, by what is worth a look."""
+        found = set()
+        for _, _, _, scratch, cycles, _ in self.by_band:
+            best = np.inf
+            for at in np.lexsort((cycles, scratch)):
+                if cycles[at] < best * (1 - WORTH):
+                    best = cycles[at]
+                    found.add(int(scratch[at]))
+        return found
+
+    def choices(self, cap: int) -> list[Choice]:
+        """Of each band and kind of kernel the fastest with scratch of at most `cap`, but for those that another with
+        fewer rows to wait for beats.
+        """
+        found: list[Choice] = []
+        for band, step, least, scratch, cycles, rows in self.by_band:
+            within = np.flatnonzero(scratch <= cap)
+            if within.size:
+                at = within[np.argmin(cycles[within])]
+                variant = self.whole.variants[rows[at]]
+                over = variant is not None and self.layer.row.overwrites_rows(self.layer, variant)
+                over = over and self.windows.output_height % band % step == 0
+                found.append(Choice(band, step, least, int(scratch[at]), int(cycles[at]), rows[at], over))
+        return [
+            one
+            for one in found
+            if not any(o.band <= one.band and o.step <= one.step and o.cycles < one.cycles for o in found)
+        ]

@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The best choice of a network, with chains where they pay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from cmsisnn_x.bands import least_rows, row_step
+from cmsisnn_x.chain import Chain
+from cmsisnn_x.graph import Graph
+from cmsisnn_x.layers import Layer
+from cmsisnn_x.variant import Variant
+
+from ..base.errors import InfeasibleError
+from ..base.units import show_size
+from ..cost import Estimates
+from ..cost.chains import estimate_chained
+from ..plan.frontier import sram_frontier
+from ..plan.planner import choose_placed
+from ..plan.problem import Choice, Problem
+from ..target import Target
+from .chains import CLOSE, ChainSearch
+from .options import network_problem
+from .space import Place, places
+
+CONSTANT_BYTES = 180
+"""Of the function that walks a schedule, beside two bytes for each of its entries."""
+TRIES = 6
+"""How often a path is looked for that stays below a budget as built."""
+SHARES = (1.0, 0.8, 0.65, 0.5, 0.4, 0.3)
+"""Of the SRAM that a plan without chains takes beside the caller's: where one that balances all is looked for."""
+LADDER = (0.04, 0.1, 0.17, 0.25, 0.35, 0.5, 0.7)
+"""Between the least SRAM and that of the fastest plan: where points of a frontier are looked for."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network as the planner sees it: the place and the estimates of each layer, some of them in chains."""
+
+    graph: Graph
+    where: tuple[Place, ...]
+    tables: tuple[Estimates, ...]
+    problem: Problem
+    target: Target
+    chains: Mapping[int, Chain] = field(default_factory=dict)
+
+    @cached_property
+    def search(self) -> ChainSearch:
+        """For its chains."""
+        return ChainSearch(self.graph, self.tables, self.problem, self.target)
+
+
+Found = tuple[Network, Choice]
+"""A network, and the choice in it."""
+
+
+def choose_chained(network: Network, objective: str, sram: int | None, flash: int | None) -> Found:
+    """The best choice for an objective inside the budgets, and the network that it is one of: the same, or with chains.
+
+    Chains cost cycles and flash: they are looked at where SRAM is short of what the fastest plan takes, or is what
+    counts.
+
+    Raises
+    ------
+    InfeasibleError
+        Nothing fits the budgets, with chains or without.
+    """
+    plain, refused = None, None
+    try:
+        plain = choose_placed(network.problem, objective, sram, flash)
+    except InfeasibleError as error:
+        refused = error
+    if plain is not None and not _may_gain(network.problem, objective, sram, plain):
+        return network, plain
+    found = [(network, plain)] if plain is not None else []
+    least = None
+    if network.search.segments:
+        for level in _levels(network, objective, sram, plain):
+            own = _within(network, level, flash)
+            found += [own] if own is not None and (sram is None or own[1].sram_bytes <= sram) else []
+        if objective == "sram" or not found:
+            least = _least(network, flash)
+            found += [least] if least is not None and (sram is None or least[1].sram_bytes <= sram) else []
+    if not found:
+        assert refused is not None
+        raise _too_little(network, sram, least) or refused
+    return min(found, key=lambda one: _worth(objective, one[1]))
+
+
+def _may_gain(problem: Problem, objective: str, sram: int | None, plain: Choice) -> bool:
+    """Whether chains could be better than the best choice without."""
+    if objective in ("sram", "balanced"):
+        return True
+    fastest = problem.best(lambda item: item.cycles, None)
+    return objective == "latency" and sram is not None and fastest is not None and plain.cycles > fastest.cycles
+
+
+def _worth(objective: str, choice: Choice) -> tuple[float, ...]:
+    return {
+        "latency": (choice.cycles, choice.sram_bytes),
+        "flash": (choice.flash_bytes, choice.cycles),
+        "sram": (choice.sram_bytes, choice.cycles),
+        "balanced": (float(choice.cycles) * choice.sram_bytes * choice.flash_bytes,),
+    }[objective]
+
+
+def _levels(network: Network, objective: str, sram: int | None, plain: Choice | None) -> list[int]:
+    """The SRAM within which paths are looked for."""
+    if objective == "sram":
+        return []
+    top = sram if sram is not None else plain.sram_bytes if plain is not None else network.problem.smallest_sram()
+    if objective != "balanced":
+        return [top]
+    caller = network.problem.caller_bytes
+    return [int(caller + (top - caller) * share) for share in SHARES]
+
+
+def _within(network: Network, sram: int, flash: int | None) -> Found | None:
+    """The fastest choice within `sram` bytes with the chains of the cheapest path within them, or within less where the
+    rings of that as built take more.
+    """
+    level = sram
+    for _ in range(TRIES):
+        path = network.search.chains(level)
+        if not path or (chains := network.search.build(path)) is None:
+            return None
+        own = with_chains(network, chains)
+        try:
+            return own, choose_placed(own.problem, "latency", sram, flash)
+        except InfeasibleError:
+            over = own.problem.smallest_sram() - sram
+            if over <= 0:
+                return None
+            level -= over
+    return None
+
+
+def _least(network: Network, flash: int | None) -> Found | None:
+    """The choice with chains that takes the least SRAM: none is found within a byte less."""
+    found: Found | None = None
+    # From the rule's least on, which rings as built may exceed; from what a plan without chains takes, if they do.
+    for level in (network.search.least() + CLOSE, network.problem.smallest_sram() - 1):
+        while found is None or found[1].sram_bytes > level:
+            own = _within(network, level, flash)
+            if own is None:
+                break
+            choice = choose_placed(own[0].problem, "sram", level, flash)
+            found, level = (own[0], choice), choice.sram_bytes - 1
+        if found is not None:
+            break
+    return found
+
+
+def _too_little(network: Network, sram: int | None, least: Found | None) -> InfeasibleError | None:
+    """Why nothing fits where chains fit into more SRAM; None if they do not."""
+    if sram is None or least is None or (floor := least[1].sram_bytes) <= sram:
+        return None
+    chain, items = least[0], least[0].problem.options
+    worst = max(range(len(items)), key=lambda at: int(chain.problem.sram[at].min()))
+    return InfeasibleError(
+        f"does not fit into {show_size(sram)} of SRAM: over by {floor - sram:,} bytes, even where layers run a few "
+        f"rows at a time. Layer {items[worst].layer.name!r} decides; {network.problem.caller_bytes:,} bytes are the "
+        f"network's own input and output.\n"
+        f"The smallest budget that works is --sram {floor} ({show_size(floor)}).\n"
+        f"Try: --sram {floor}; fewer channels or a smaller image at {items[worst].layer.name!r}; pooling, or a stride "
+        "of 2, before it",
+        {"sram": floor},
+    )
+
+
+def sram_points(network: Network, flash: int | None) -> list[Choice]:
+    """The fastest choices for SRAM budgets, with chains where they pay: ascending SRAM, descending cycles."""
+    points = sram_frontier(network.problem, flash)
+    if network.search.segments and (least := _least(network, flash)) is not None:
+        points.append(least[1])
+        low, high = least[1].sram_bytes, max(point.sram_bytes for point in points)
+        for share in LADDER:
+            own = _within(network, int(low + (high - low) * share), flash)
+            points += [own[1]] if own is not None else []
+    kept: list[Choice] = []
+    for point in sorted(points, key=lambda point: (point.sram_bytes, point.cycles)):
+        if not kept or point.cycles < kept[-1].cycles:
+            kept.append(point)
+    return kept
+
+
+def with_chains(network: Network, chains: Mapping[int, Chain]) -> Network:
+    """The network with some of its layers in chains: of each the variants that make as many rows at a time as those
+    which the chain was built with.
+    """
+    graph, target = network.graph, network.target
+    where, tables = list(places(graph, target.features, chains)), list(network.tables)
+    for at, place in enumerate(network.where):
+        if not where[at].band and where[at].follower == place.follower:
+            where[at] = place
+        elif not where[at].band:  # whose pooling is in a chain now
+            tables[at] = _apart(tables[at])
+    for first, chain in chains.items():
+        moves: list[list[int]] = [[] for _ in chain.links]
+        for at, _, kept in chain.moves():
+            moves[at].append(kept * chain.links[at].row_bytes)
+        for at, link in enumerate(chain.links):
+            whole = _apart(network.tables[first + at])
+            own = rows_of(link.layer, link.variant)
+            alike = [row for row, one in enumerate(whole.variants) if rows_of(link.layer, one) == own]
+            table = estimate_chained(
+                link.layer, whole.take(alike), target, chain.calls[at], link.band, len(moves[at]), sum(moves[at])
+            )
+            if link is chain.links[-1]:
+                more = CONSTANT_BYTES + 2 * len(chain.schedule)
+                table = replace(table, weights_bytes=table.weights_bytes + more)
+            tables[first + at] = table
+    problem = network_problem(graph, where, tables, chains)
+    return Network(graph, tuple(where), tuple(tables), problem, target, chains)
+
+
+def rows_of(layer: Layer, variant: Variant | None) -> tuple[int | None, int, bool]:
+    """How many rows a kernel makes at a time, and whether it may write them over what it has read: rings and schedule
+    depend on nothing else.
+    """
+    over = variant is not None and layer.row.overwrites_rows(layer, variant)
+    return least_rows(layer, variant), row_step(layer, variant), over
+
+
+def _apart(table: Estimates) -> Estimates:
+    """The rows that take in no pooling."""
+    return table.take([at for at, one in enumerate(table.variants) if one is None or not one.fused_pool])

@@ -1,0 +1,323 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which layers run as chains, and in bands of how many rows: what a network that is short of SRAM gives for it.
+
+A network within a budget is a path: from layer to layer, each step one layer by itself, or a chain. What a step costs
+does not depend on the others, as SRAM is a maximum: the cheapest path is found layer by layer. What a chain costs is
+the same question once more: bands from the last layer to the first, where a layer never makes more rows at a time than
+the one behind it asks for.
+
+That counts rings by rule; the chains of the path are then built, and what they need is what the planner sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from cmsisnn_x.bands import least_rows
+from cmsisnn_x.buffers import aligned
+from cmsisnn_x.chain import Chain, chain_of, in_chain
+from cmsisnn_x.errors import CmsisnnError
+from cmsisnn_x.graph import Graph, Node
+from cmsisnn_x.layers import Layer
+
+from ..cost import Estimates
+from ..cost.chains import MOVE_CYCLES, MOVE_CYCLES_PER_BYTE
+from ..plan.problem import Problem
+from ..target import Target
+from .bands import Choice, InBands
+
+LONGEST = 20
+"""Layers of a chain at most."""
+KEPT = 24
+"""Partial chains that are followed per number of rows."""
+CAPS = 12
+"""Levels of scratch that are tried."""
+FREE = 1 << 40
+"""No budget."""
+CLOSE = 128
+"""Bytes to which the least SRAM is looked for."""
+Segment = tuple[int, int, tuple[Choice, ...]]
+"""A chain of a path: its first layer, the one behind its last, and how each runs."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A choice for the last layers of a chain: bytes of the rings inside, and cycles."""
+
+    bytes: int
+    cycles: float
+    picked: tuple[Choice, ...]
+
+
+class ChainSearch:
+    """The chains of a network under SRAM budgets.
+
+    Parameters
+    ----------
+    graph : Graph
+    tables : sequence of Estimates
+        Of the layers by themselves.
+    problem : Problem
+        Without chains.
+    target : Target
+    """
+
+    def __init__(self, graph: Graph, tables: Sequence[Estimates], problem: Problem, target: Target) -> None:
+        self.graph = graph
+        self.alone = tuple(
+            table.take([at for at, v in enumerate(table.variants) if v is None or not v.fused_pool])
+            for table in tables
+        )
+        self.problem, self.target = problem, target
+        self._rows: dict[tuple[str, int], InBands] = {}
+
+    @cached_property
+    def segments(self) -> dict[tuple[int, int], list[tuple[Layer, tuple[int | None, ...]]]]:
+        """Ranges of nodes that can be a chain."""
+        found = {}
+        nodes = self.graph.nodes
+        can = [self._can_chain(node) for node in nodes]
+        for first in range(len(nodes)):
+            for end in range(first + 1, min(len(nodes), first + LONGEST) + 1):
+                if not can[end - 1]:
+                    break
+                if end - first > 1 and (layers := in_chain(self.graph, nodes[first:end])) is not None:
+                    found[first, end] = layers
+        return found
+
+    def _can_chain(self, node: Node) -> bool:
+        table = self.alone[self.graph.index(node)]
+        return any(least_rows(node.layer, variant) is not None for variant in table.variants)
+
+    @cached_property
+    def alive(self) -> dict[tuple[int, int], int]:
+        """Bytes beside rings and scratch of each segment: the caller's, and what is alive while it runs."""
+        found = {}
+        for first, end in self.segments:
+            found[first, end] = self.problem.caller_bytes + self.problem.alive_beside(first, end)
+        return found
+
+    def chains(self, sram: int) -> list[Segment] | None:
+        """The chains of the cheapest path within `sram` bytes; None where there is no path."""
+        count = len(self.graph.nodes)
+        cost: list[float] = [0.0] + [np.inf] * count
+        back: list[tuple[int, tuple[Choice, ...] | None]] = [(0, None)] * (count + 1)
+        singles = self._singles(sram)
+        needy = self._needy(sram)
+        parts = {
+            end: self._parts(end, sram)
+            for end in range(2, count + 1)
+            if any(last == end and needy[first:end].any() for first, last in self.segments)
+        }
+        for end in range(1, count + 1):
+            for first, own in singles.get(end, ()):
+                if cost[first] + own < cost[end]:
+                    cost[end], back[end] = cost[first] + own, (first, None)
+            for first, part in parts.get(end, {}).items():
+                if needy[first:end].any() and cost[first] + part.cycles < cost[end]:
+                    cost[end], back[end] = cost[first] + part.cycles, (first, part.picked)
+        if cost[count] == np.inf:
+            return None
+        found: list[Segment] = []
+        at = count
+        while at:
+            first, picked = back[at]
+            if picked is not None:
+                found.append((first, at, picked))
+            at = first
+        return found[::-1]
+
+    def _singles(self, sram: int) -> dict[int, list[tuple[int, float]]]:
+        """By where they end the steps without a chain: their first layer and their cycles."""
+        found: dict[int, list[tuple[int, float]]] = {}
+        items = list(zip(self.problem.first, self.problem.options, self.problem.sram, strict=True))
+        ends = [*self.problem.first[1:], len(self.graph.nodes)]
+        for (first, item, need), end in zip(items, ends, strict=True):
+            within = need <= sram
+            if within.any():
+                found.setdefault(end, []).append((first, float(item.cycles[within].min())))
+            if end - first == 2:  # a pooling that can be taken in: each by itself too
+                for at in (first, first + 1):
+                    cycles = self.problem.fastest_alone(at, sram)
+                    if cycles is not None:
+                        found.setdefault(at + 1, []).append((at, cycles))
+        return found
+
+    def _needy(self, sram: int) -> np.ndarray:
+        """Which layers pay for the budget where they run by themselves, or cannot: a chain without one of them would
+        only wait for rows.
+        """
+        found = np.zeros(len(self.graph.nodes), bool)
+        for at in range(len(found)):
+            within, free = self.problem.fastest_alone(at, sram), self.problem.fastest_alone(at, FREE)
+            found[at] = within is None or within != free
+        return found
+
+    def _row(self, index: int, layer: Layer) -> InBands:
+        key = (layer.name, layer.output_image[0])
+        if key not in self._rows:
+            self._rows[key] = InBands(layer, self.alone[index], self.target)
+        return self._rows[key]
+
+    def _parts(self, end: int, sram: int) -> dict[int, _Part]:
+        """By first layer the cheapest chain before `end` within `sram` bytes, rings counted by rule."""
+        firsts = [first for first, last in self.segments if last == end]
+        if not firsts:
+            return {}
+        layers = self.segments[min(firsts), end]
+        rows = {at: self._row(at, layer) for at, (layer, _) in enumerate(layers, end - len(layers))}
+        rooms = {first: sram - self.alive[first, end] for first in firsts}
+        found: dict[int, _Part] = {}
+        for cap in self._caps(rows, max(rooms.values())):
+            for first, part in self._within(end, rows, cap, {at: room - cap for at, room in rooms.items()}):
+                if first not in found or part.cycles < found[first].cycles:
+                    found[first] = part
+        return found
+
+    def _caps(self, rows: Mapping[int, InBands], room: int) -> list[int]:
+        """Levels of scratch, from the least with which some chain can run."""
+        least = max(rows[at].least_scratch for at in sorted(rows)[-2:])
+        sizes = {size for row in rows.values() for size in row.levels}
+        levels = sorted(size for size in sizes if least <= size <= room)
+        return [levels[at] for at in np.unique(np.linspace(0, len(levels) - 1, CAPS).astype(int))] if levels else []
+
+    def _within(
+        self, end: int, rows: Mapping[int, InBands], cap: int, rooms: Mapping[int, int]
+    ) -> Iterator[tuple[int, _Part]]:
+        """First layer and the cheapest chain from there to before `end` with kernels whose scratch is at most `cap`,
+        and rings of at most its bytes of `rooms`.
+        """
+        # Of what is left to choose, by the rows that the layer in front is asked for at a time.
+        parts: dict[int, list[_Part]] = {0: [_Part(0, 0.0, ())]}
+        most = max(rooms.values())
+        for at in range(end - 1, min(rows) - 1, -1):
+            row = rows[at]
+            readers = self._readers(at) if at < end - 1 else []
+            if any(reader >= end for reader in readers):
+                return
+            choices = row.choices(cap)
+            after: dict[int, list[_Part]] = {}
+            for held in parts.values():
+                for part in held:
+                    for grown in self._grown(part, at, row, rows, readers, choices, end):
+                        if grown.bytes <= most:
+                            after.setdefault(grown.picked[0].band, []).append(grown)
+            parts = {key: _undominated(found) for key, found in after.items()}
+            if not parts:
+                return
+            if at in rooms:
+                # The first of a chain has no rows of a ring to write over.
+                own = aligned(row.row_bytes) if at < end - 1 else 0
+                fits = [
+                    part
+                    for held in parts.values()
+                    for part in held
+                    if part.bytes + part.picked[0].overwrites * part.picked[0].band * own <= rooms[at]
+                ]
+                if fits:
+                    yield at, min(fits, key=lambda part: (part.cycles, part.bytes))
+
+    def _grown(
+        self,
+        part: _Part,
+        at: int,
+        row: InBands,
+        rows: Mapping[int, InBands],
+        readers: Sequence[int],
+        choices: Sequence[Choice],
+        end: int,
+    ) -> Iterator[_Part]:
+        """A part with a choice for the layer in front of it."""
+        if not readers:
+            for choice in choices:
+                yield _Part(part.bytes, part.cycles + choice.cycles, (choice, *part.picked))
+            return
+        height = row.windows.output_height
+        asked = window = 0
+        for reader in readers:
+            band, own = part.picked[reader - at - 1].band, rows[reader].windows
+            asked = max(asked, band * own.stride)
+            window = max(window, (band - 1) * own.stride + own.kernel)
+        if len(readers) > 1:
+            window += self._lag(at, readers, rows, part.picked)
+        for choice in choices:
+            if choice.band > max(asked, choice.least, choice.step):
+                continue
+            by_one = part.picked[0].least == part.picked[0].step == 1
+            if choice.overwrites and by_one and self._is_between(at, readers, rows):
+                yield _Part(part.bytes, part.cycles + choice.cycles, (choice, *part.picked))
+                continue
+            ring = min(window + choice.step - 1, height)
+            moved = MOVE_CYCLES + MOVE_CYCLES_PER_BYTE * max(ring - choice.band, 0) * row.row_bytes
+            cycles = part.cycles + choice.cycles + moved * height / choice.band
+            yield _Part(part.bytes + aligned(ring * row.row_bytes), cycles, (choice, *part.picked))
+
+    def _readers(self, at: int) -> list[int]:
+        return [self.graph.index(node) for node in self.graph.readers(self.graph.nodes[at].outputs[0])]
+
+    def _is_between(self, at: int, readers: Sequence[int], rows: Mapping[int, InBands]) -> bool:
+        """Whether a layer alone reads what the one before it makes, and is read row by row by the one behind it."""
+        nodes = self.graph.nodes
+        producer = self.graph.producer(nodes[at].inputs[0])
+        if list(readers) != [at + 1] or producer is None or len(self.graph.readers(nodes[at].inputs[0])) > 1:
+            return False
+        own = rows[at + 1].windows
+        return own.kernel == own.stride == 1 and own.above == 0 and len(nodes[at + 1].inputs) == 1
+
+    def _lag(
+        self, at: int, readers: Sequence[int], rows: Mapping[int, InBands], picked: Sequence[Choice]
+    ) -> int:
+        """Rows by which the readers of a tensor are apart: the first is that far ahead of the last, as what lies
+        between them needs rows of its own.
+        """
+        ahead = 0
+        for reader in readers:
+            way, total = reader, 0
+            while way - at <= len(picked):
+                behind = self._readers(way)
+                if not behind or behind[0] - at > len(picked):
+                    break
+                way = behind[0]
+                own = rows[way].windows
+                total += own.kernel - 1 - own.above + picked[way - at - 1].band - 1
+                if way in readers:
+                    break
+            ahead = max(ahead, total)
+        return ahead
+
+    def least(self) -> int:
+        """About the least SRAM within which some path goes."""
+        low, high = self.problem.caller_bytes, self.problem.smallest_sram()
+        while high - low > CLOSE:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self.chains(middle) is not None else (middle, high)
+        return high
+
+    def build(self, path: Sequence[Segment]) -> dict[int, Chain] | None:
+        """The chains of a path, by the index of their first layer; None where one cannot be built."""
+        found: dict[int, Chain] = {}
+        for first, end, picked in path:
+            variants = [self.alone[first + at].variants[choice.row] for at, choice in enumerate(picked)]
+            try:
+                found[first] = chain_of(
+                    self.graph, self.graph.nodes[first:end], variants, [choice.band for choice in picked]
+                )
+            except CmsisnnError:  # bands that some height has no calls for
+                return None
+        return found
+
+
+def _undominated(parts: Sequence[_Part]) -> list[_Part]:
+    """Those that no other beats in bytes and cycles, evenly spaced where there are many."""
+    kept: list[_Part] = []
+    for part in sorted(parts, key=lambda part: (part.bytes, part.cycles)):
+        if not kept or part.cycles < kept[-1].cycles:
+            kept.append(part)
+    if len(kept) > KEPT:
+        picks = np.unique(np.linspace(0, len(kept) - 1, KEPT).astype(int))
+        kept = [kept[at] for at in picks]
+    return kept
