@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,8 +19,8 @@ from cmsisnn_x.op import OPS, device_variant_problem, device_variants
 from cmsisnn_x.variant import BASELINE, Variant
 from helpers.affine_layers import pooling, weighted
 from helpers.affine_random import affine_case
-from helpers.bands import BandCase, assert_bands, check_bands_on_host, counts_of, is_possible
-from helpers.device import Build, draw, host_compiler
+from helpers.bands import BandCase, assert_bands, c_source, check_bands_on_host, counts_of, is_possible
+from helpers.device import INCLUDE, Build, draw, host_compiler
 from helpers.layers import features, make_layer
 
 OFFSETS = (None, None, 1, 2, 3)
@@ -42,6 +44,9 @@ POW2_SHAPES = (
     ((8, 12, 4), 3, (2, 1), (1, 1)), ((16, 4, 2), 7, 1, 3), ((9, 9, 1), 3, 3, 2), ((7, 10, 8), (1, 3), 1, (0, 1)),
 )  # fmt: skip
 """Image, kernel, stride, padding."""
+ALONG = Variant(8, 2, 4, 4, "winograd", "widened", inner="asm", tile=4)
+PACKED = Variant(8, 2, 3, 3, "im2col", "interleaved", "packed", "asm")
+PAIRS = Variant(4, 1, 2, 2, "line_buffer", "widened")
 SAMPLE, FULL = 3, 40
 """Layers of a kind for each core, compiler and level."""
 
@@ -249,16 +254,45 @@ def test_which_operations_work_on_bands() -> None:
 
 def test_the_fewest_rows_of_a_call() -> None:
     layer = make_layer("conv2d", (8, 8, 4), kernel=3, padding=1, out_channels=4)
-    along = Variant(8, 2, 4, 4, "winograd", "widened", inner="asm", tile=4)
-    assert least_rows(layer, along) == row_step(layer, along) == 4
+    assert least_rows(layer, ALONG) == row_step(layer, ALONG) == 4
     both = Variant(8, 2, 4, 4, "winograd_2d", "widened", inner="asm", tile=4)
     assert (least_rows(layer, both), row_step(layer, both)) == (1, 4)
-    packed = Variant(8, 2, 3, 3, "im2col", "interleaved", "packed", "asm")
-    assert least_rows(layer, packed) == 1
+    assert least_rows(layer, PACKED) == 1
     narrow = make_layer("conv2d", (8, 2, 4), kernel=3, padding=1, out_channels=4)
-    assert (least_rows(narrow, packed), row_step(narrow, packed)) == (2, 1)
+    assert (least_rows(narrow, PACKED), row_step(narrow, PACKED)) == (2, 1)
     channels = make_layer("depthwise_conv2d", (8, 8, 4), kernel=3, padding=1)
-    pairs = Variant(4, 1, 2, 2, "line_buffer", "widened")
-    assert least_rows(channels, pairs) == row_step(channels, pairs) == 2
+    assert least_rows(channels, PAIRS) == row_step(channels, PAIRS) == 2
     assert least_rows(channels, BASELINE) == row_step(channels, BASELINE) == 1
     assert least_rows(layer, replace(BASELINE, fused_pool=True)) is None
+
+
+@pytest.mark.parametrize(
+    ("op", "shape", "variant", "band", "more", "why"),
+    [
+        ("conv2d", (8, 8, 4), BASELINE, -1, {}, "BAND: legal values"),
+        ("conv2d", (8, 8, 4), BASELINE, 2, {"IN_PLACE": 1}, "IN_PLACE: not together with BAND"),
+        ("depthwise_conv2d", (8, 8, 4), BASELINE, 2, {"IN_PLACE": 1}, "IN_PLACE: 1 with BAND needs"),
+        ("conv2d", (8, 8, 4), BASELINE, 2, {"FUSED_POOL": 1}, "BAND: not together with"),
+        ("conv2d", (8, 8, 4), ALONG, 3, {}, "and BAND where there is one"),
+        ("conv2d", (8, 2, 4), PACKED, 1, {}, "needs three output pixels"),
+        ("depthwise_conv2d", (8, 8, 4), PAIRS, 1, {}, "OUT_H and BAND of at least 2"),
+        ("maximum", (8, 3, 4), None, 2, {"PERIOD": 24}, "PERIOD: legal values in a band"),
+    ],
+)
+def test_headers_refuse_what_no_call_can_do(
+    tmp_path: Path, op: str, shape: tuple[int, int, int], variant: Variant | None, band: int, more: dict, why: str
+) -> None:
+    if op == "maximum":
+        layer = Layer("layer", op, "int8", shape, shape, scheme=AffineClamp(-128, 127), more_inputs=(shape,))
+        given = {"other": draw(shape, "int8", op)}
+    else:
+        own = {"out_channels": 4} if op == "conv2d" else {}
+        layer, given = make_layer(op, shape, kernel=3, padding=1, out_shift=7, **own), {}
+    case = BandCase(layer, variant, band=band, macros=more, scratch_bytes=2**16, **given)
+    (tmp_path / "a.c").write_text(c_source([case]))
+    done = subprocess.run(
+        [host_compiler(), "-std=c99", "-fsyntax-only", f"-I{INCLUDE}", str(tmp_path / "a.c")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode
+    assert why in done.stderr

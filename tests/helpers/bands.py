@@ -55,6 +55,8 @@ class BandCase(Case):
 
     @cached_property
     def scratch(self) -> int:
+        if self.scratch_bytes is not None:
+            return self.scratch_bytes
         layer = banded(self.layer, self.band)
         return layer_scratch_bytes(layer, self.variant) if self.variant is not None else 0
 
