@@ -19,6 +19,8 @@ cdef struct Block:
     uint32_t address
     uint32_t size
     uint32_t instructions  # 0: slot not used
+    uint32_t joined  # bytes of a block that began here, with the blocks that were joined to it
+    bint branches  # whether the last instruction may jump
 
 
 cdef struct Edge:
@@ -37,6 +39,8 @@ cdef struct BlockState:
     uint32_t block_count
     uint32_t edge_count
     uint32_t previous
+    uint32_t end  # of the block that was entered last; 0 where it ends with a branch
+    bint joins
     uint64_t instructions
     uint64_t budget
     bint exhausted
@@ -48,14 +52,40 @@ cdef inline uint32_t mix(uint32_t a, uint32_t b) noexcept nogil:
     return h ^ (h >> 15)
 
 
-cdef uint32_t count_instructions(BlockState *state, void *engine, uint32_t address, uint32_t size) noexcept nogil:
-    """Thumb: a first halfword with 0b11101, 0b11110 or 0b11111 in its top bits starts a 32-bit instruction."""
-    cdef unsigned char code[2]
-    cdef uint32_t at = 0, count = 0
-    while at < size and state.mem_read(engine, address + at, code, 2) == 0:
-        at += 4 if code[1] >= 0xE8 else 2
+cdef bint may_jump(uint32_t first, uint32_t second) noexcept nogil:
+    """Whether an instruction writes the program counter; `second` is the second halfword of a long one."""
+    if first < 0xE800:
+        return (
+            (first >> 12 == 0xD and first >> 9 & 7 != 7)  # B<c>; SVC and UDF are none
+            or first >> 11 == 0x1C  # B
+            or (first & 0xF500) == 0xB100  # CBZ, CBNZ
+            or (first & 0xFF00) == 0x4700  # BX, BLX
+            or (first & 0xFD87) == 0x4487  # ADD, MOV to PC
+            or (first & 0xFF00) == 0xBD00  # POP
+        )
+    if first >> 11 == 0x1E and second & 0x8000:
+        return second & 0x5000 != 0 or first >> 7 & 7 != 7  # B, BL; B<c>
+    if (first & 0xFFF0) == 0xE8D0 and (second & 0xFFE0) == 0xF000:
+        return True  # TBB, TBH
+    if (first & 0xFE50) == 0xE810:
+        return second >> 15  # LDM
+    return (first & 0xFF70) == 0xF850 and second >> 12 == 15  # LDR
+
+
+cdef void look(BlockState *state, void *engine, Block *block, uint32_t size) noexcept nogil:
+    """Count instructions. Thumb: a first halfword with 0b11101, 0b11110 or 0b11111 in its top bits starts a long one."""
+    cdef unsigned char code[4]
+    cdef uint32_t at = 0, count = 0, long_one = 0
+    code[2] = code[3] = 0
+    while at < size and state.mem_read(engine, block.address + at, code, 2) == 0:
+        long_one = code[1] >= 0xE8
         count += 1
-    return max(count, <uint32_t>1)
+        if long_one and state.joins:
+            state.mem_read(engine, block.address + at + 2, code + 2, 2)
+        at += 4 if long_one else 2
+    block.size = size
+    block.instructions = max(count, <uint32_t>1)
+    block.branches = state.joins and may_jump(code[0] | code[1] << 8, code[2] | code[3] << 8)
 
 
 cdef void on_block(void *engine, uint64_t address64, uint32_t size, void *user_data) noexcept nogil:
@@ -70,8 +100,10 @@ cdef void on_block(void *engine, uint64_t address64, uint32_t size, void *user_d
     if not block.instructions or block.size != size:
         state.block_count += not block.instructions
         block.address = address
-        block.size = size
-        block.instructions = count_instructions(state, engine, address, size)
+        look(state, engine, block, size)
+    if state.end == address and state.joins:
+        enter(state, engine, block, True)
+        return
     slot = mix(state.previous, address) & state.edge_mask
     while state.edges[slot].count and (state.edges[slot].source != state.previous or state.edges[slot].address != address):
         slot = (slot + 1) & state.edge_mask
@@ -82,6 +114,19 @@ cdef void on_block(void *engine, uint64_t address64, uint32_t size, void *user_d
         edge.address = address
     edge.count += 1
     state.previous = address
+    enter(state, engine, block, False)
+
+
+cdef void enter(BlockState *state, void *engine, Block *block, bint joined) noexcept nogil:
+    cdef uint32_t slot
+    cdef Block *first = block
+    if joined:
+        slot = mix(state.previous, 0) & state.block_mask
+        while state.blocks[slot].address != state.previous or not state.blocks[slot].instructions:
+            slot = (slot + 1) & state.block_mask
+        first = &state.blocks[slot]
+    first.joined = max(first.joined, block.address + block.size - first.address) if state.joins else block.size
+    state.end = 0 if block.branches else block.address + block.size
     state.instructions += block.instructions
     if state.instructions > state.budget:
         state.exhausted = True
@@ -101,11 +146,14 @@ cdef class BlockProbe:
         Addresses of ``uc_mem_read`` and ``uc_emu_stop``.
     log2_blocks : int
         Room for 2**log2_blocks distinct blocks and four times as many edges.
+    joins : bool
+        Whether only a branch ends a block. Unicorn ends one at every page of 1 KiB too, so that prices would depend on
+        where code is linked.
     """
 
     cdef BlockState state
 
-    def __cinit__(self, uintptr_t mem_read, uintptr_t emu_stop, uint32_t log2_blocks=16):
+    def __cinit__(self, uintptr_t mem_read, uintptr_t emu_stop, uint32_t log2_blocks=16, bint joins=False):
         memset(&self.state, 0, sizeof(BlockState))
         self.state.mem_read = <mem_read_t>mem_read
         self.state.emu_stop = <emu_stop_t>emu_stop
@@ -116,6 +164,7 @@ cdef class BlockProbe:
         if self.state.blocks == NULL or self.state.edges == NULL:
             raise MemoryError()
         self.state.previous = NOWHERE
+        self.state.joins = joins
 
     def __dealloc__(self):
         free(self.state.blocks)
@@ -140,6 +189,7 @@ cdef class BlockProbe:
         self.state.budget = budget
         self.state.exhausted = self.state.full = False
         self.state.previous = NOWHERE
+        self.state.end = 0
 
     @property
     def instructions(self):
@@ -174,5 +224,5 @@ cdef class BlockProbe:
     def sizes(self):
         """Block address -> size in bytes."""
         cdef size_t i
-        return {self.state.blocks[i].address: self.state.blocks[i].size
-                for i in range(<size_t>self.state.block_mask + 1) if self.state.blocks[i].instructions}
+        return {self.state.blocks[i].address: self.state.blocks[i].joined
+                for i in range(<size_t>self.state.block_mask + 1) if self.state.blocks[i].joined}

@@ -67,11 +67,15 @@ cdef void leave_it_block(AccessState *state, void *engine) noexcept nogil:
 
 
 cdef void on_access(void *engine, int kind, uint64_t address64, int size, int64_t value, void *user_data) noexcept nogil:
+    leave_it_block(<AccessState *>user_data, engine)
+    check_access(engine, kind, address64, size, value, user_data)
+
+
+cdef void check_access(void *engine, int kind, uint64_t address64, int size, int64_t value, void *user_data) noexcept nogil:
     cdef AccessState *state = <AccessState *>user_data
     cdef uint32_t address = <uint32_t>address64, low = 0, high = state.count, middle
     cdef bint write = kind == WRITE
     cdef Region *region = &state.regions[state.latest]
-    leave_it_block(state, engine)
     if address < region.start or address >= region.end:
         while low < high:
             middle = (low + high) >> 1
@@ -126,6 +130,11 @@ cdef class AccessProbe:
     def callback(self):
         """Address of the ``UC_HOOK_MEM_READ | UC_HOOK_MEM_WRITE`` callback."""
         return <uintptr_t>&on_access
+
+    @property
+    def direct(self):
+        """Address of the same for accesses that Unicorn does not make; it leaves the status register alone."""
+        return <uintptr_t>&check_access
 
     @property
     def user_data(self):

@@ -169,15 +169,21 @@ cdef void on_block(void *engine, uint64_t address64, uint32_t size, void *user_d
 
 cdef void on_access(void *engine, int kind, uint64_t address64, int size, int64_t value, void *user_data) noexcept nogil:
     cdef MemoryState *state = <MemoryState *>user_data
-    cdef uint32_t address = <uint32_t>address64, xpsr = 0, line
-    cdef bint write = kind == WRITE
-    cdef Region *region = region_of(state, address)
+    cdef uint32_t xpsr = 0
     if state.it_blocks:
         # Unicorn 2.1 restores an access's IT state for its hook and leaves it so: the next block would start conditional.
         state.reg_read(engine, state.xpsr_register, &xpsr)
         if xpsr & IT_STATE:
             xpsr &= ~<uint32_t>IT_STATE
             state.reg_write(engine, state.xpsr_register, &xpsr)
+    count_access(engine, kind, address64, size, value, user_data)
+
+
+cdef void count_access(void *engine, int kind, uint64_t address64, int size, int64_t value, void *user_data) noexcept nogil:
+    cdef MemoryState *state = <MemoryState *>user_data
+    cdef uint32_t address = <uint32_t>address64, line
+    cdef bint write = kind == WRITE
+    cdef Region *region = region_of(state, address)
     if size <= 4 and (address & 3) + <uint32_t>size > 4:
         if write:
             state.block.unaligned_stores += 1
@@ -259,6 +265,11 @@ cdef class MemoryProbe:
     def access_callback(self):
         """Address of the ``UC_HOOK_MEM_READ | UC_HOOK_MEM_WRITE`` callback."""
         return <uintptr_t>&on_access
+
+    @property
+    def direct(self):
+        """Address of the same for accesses that Unicorn does not make; it leaves the status register alone."""
+        return <uintptr_t>&count_access
 
     @property
     def user_data(self):
