@@ -17,7 +17,7 @@ from cmsisnn_x.chain import Chain
 from cmsisnn_x.steps import steps_of
 
 from .base.cflags import CFLAGS
-from .base.errors import OptionError
+from .base.errors import OptionError, TargetError
 from .base.options import OBJECTIVES, SCORES, STRATEGIES, SURROGATES
 from .cost import Estimate, Estimates, estimate, estimate_space
 from .cost.chains import CODE_BYTES as ROWS_CODE_BYTES
@@ -30,7 +30,7 @@ from .search.chained import Network, choose_chained, sram_points
 from .search.events import Progress
 from .search.options import network_problem
 from .search.space import Place, SearchSpace, baseline_of, places, search_space
-from .target import Target
+from .target import CORES, Target
 
 
 def tune(
@@ -118,6 +118,11 @@ def tune(
         raise OptionError(f"--trials: expected at least 1, got {trials}")
     if jobs < 1:
         raise OptionError(f"--jobs: expected at least 1, got {jobs}")
+    if target.core not in CORES:
+        raise TargetError(
+            f"{target.name}: nothing is tuned for {target.core} yet, which has no kernels and no estimates; its "
+            f"firmware is run and priced by: cmsisnn-verify --elf FILE --call SYMBOL --target {target.name}"
+        )
     for name, value in (("sram_bytes", sram_bytes), ("flash_bytes", flash_bytes), ("clock_hz", clock_hz)):
         if value is not None and value < 1:
             raise OptionError(f"{name}: expected at least 1, got {value}")

@@ -16,7 +16,7 @@ from ..load import load_model
 from ..model import list_models
 from ..plan import LayerPlan, Plan
 from ..report.explain import error_bar, network_error_bar
-from ..target import list_targets, load_target
+from ..target import CORES, list_targets, load_target
 
 if TYPE_CHECKING:
     from ..plan.file import PlanFile
@@ -29,13 +29,14 @@ ENERGY_LIMITS = (
 
 def print_targets() -> None:
     """The shipped cores and boards."""
-    numbers, title = ("clock", "SRAM", "flash"), "what it is"
-    table = make_table("target", "core", *numbers, title, right=numbers, spare=[title])
+    numbers, about = ("clock", "SRAM", "flash"), "what it is"
+    table = make_table("target", "core", *numbers, about, right=numbers, spare=[about])
     found = [load_target(name) for name in list_targets()]
     for item in sorted(found, key=lambda t: (not t.is_core, t.core, t.name)):
         clock = f"{item.clock_hz / 1e6:g} MHz" if item.clock_hz else "-"
         sizes = [show_size(size) if size else "-" for size in (item.sram_bytes, item.flash_bytes)]
-        table.add_row(item.name, item.core, clock, *sizes, item.title)
+        title = item.title if item.core in CORES else f"{item.title}: firmware is run and priced, not tuned yet"
+        table.add_row(item.name, item.core, clock, *sizes, title)
     out = console()
     out.print(table)
     out.print(

@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from ..base.files import read_bytes
@@ -48,13 +49,14 @@ class Symbol:
 
 @dataclass(frozen=True)
 class Image:
-    """A loaded ELF file."""
+    """A loaded ELF file. `code` is where mapping symbols say that instructions are, ``(start, end)``, ascending."""
 
     name: str
     segments: tuple[Segment, ...]
     sections: tuple[Section, ...]
     symbols: dict[str, Symbol]
     functions: tuple[Symbol, ...]
+    code: tuple[tuple[int, int], ...] = ()
 
     def name_of(self, address: int) -> str:
         """Function that holds an address, or the address in hexadecimal."""
@@ -116,6 +118,7 @@ def load(source: str | Path | bytes) -> Image:
             if s["sh_flags"] & 2 and s["sh_size"]  # SHF_ALLOC
         )
         symbols, functions = _symbols(elf)
+        code = _code(elf)
     except EmulationError:
         raise
     except Exception as error:  # damaged tables raise whatever reading them happens to raise
@@ -132,7 +135,7 @@ def load(source: str | Path | bytes) -> Image:
         raise EmulationError(f"{name}: nothing to load: the file has no PT_LOAD segment")
     if not symbols:
         raise EmulationError(f"{name}: no symbols: link without -s and do not strip")
-    return Image(name, segments, sections, symbols, functions)
+    return Image(name, segments, sections, symbols, functions, code)
 
 
 def _section_flags(flags: int) -> int:
@@ -181,3 +184,28 @@ def _symbols(elf) -> tuple[dict[str, Symbol], tuple[Symbol, ...]]:
         if symbol.size or last is None or symbol.address >= last.address + last.size:
             functions.append(symbol)
     return symbols, tuple(functions)
+
+
+def _code(elf) -> tuple[tuple[int, int], ...]:
+    """From each ``$t`` to the next mapping symbol, or to the end of its section."""
+    table = elf.get_section_by_name(".symtab")
+    marks: dict[int, list[tuple[int, bool]]] = {}
+    for entry in table.iter_symbols() if table is not None else ():
+        if entry.name.partition(".")[0] in ("$t", "$d", "$a") and isinstance(entry["st_shndx"], int):
+            marks.setdefault(entry["st_shndx"], []).append((entry["st_value"] & ~1, entry.name[1] == "t"))
+    found = []
+    for index, section in enumerate(elf.iter_sections()):
+        if section["sh_flags"] & 4 and section["sh_type"] == "SHT_PROGBITS":
+            end = section["sh_addr"] + section["sh_size"]
+            # Of several at one address the last is meant, as of a function behind an empty table.
+            places = dict(sorted(marks.get(index, ()), key=lambda mark: mark[0]))
+            for start, stop in pairwise([*sorted(places), end]):
+                if places[start] and start < stop:
+                    found.append((start, stop))
+    joined: list[tuple[int, int]] = []
+    for start, stop in sorted(found):
+        if joined and joined[-1][1] == start:
+            joined[-1] = (joined[-1][0], stop)
+        else:
+            joined.append((start, stop))
+    return tuple(joined)

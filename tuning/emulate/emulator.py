@@ -12,18 +12,20 @@ from pathlib import Path
 import numpy as np
 
 from ..target import Target
-from ..target.cores import CORES, Core
-from . import elf, memory, waits
+from ..target.cores import EMULATED, Core
+from . import elf, memory, mve_instructions, waits
 from .elf import Image, Symbol
 from .engine import Engine, Memories, Outcome, Watch
 from .errors import EmulationError, Failure
+from .helium_engine import HeliumEngine
 from .instructions import Instruction, decode, is_missing
 from .memory import Region
+from .mve_rules import HeliumIssue
 from .pipeline import pipeline_of
 from .trace import Access, Pricer, Trace
 from .unicorn_engine import UnicornEngine
 
-ENGINES: dict[str, Callable[[Core, Watch, int], Engine]] = {"unicorn": UnicornEngine}
+ENGINES: dict[str, Callable[[Core, Watch, int], Engine]] = {"unicorn": UnicornEngine, "helium": HeliumEngine}
 """What a core's row may name as its `engine`."""
 
 DEFAULT_BUDGET = 500_000_000
@@ -87,9 +89,9 @@ class Emulator:
         memory: bool = True,
     ) -> None:
         self.target_name, self.core = (target, target) if isinstance(target, str) else (target.name, target.core)
-        core = CORES.get(self.core)
+        core = EMULATED.get(self.core)
         if core is None:
-            raise EmulationError(f"target: expected a core out of {', '.join(CORES)}, got {self.core!r}")
+            raise EmulationError(f"target: expected a core out of {', '.join(EMULATED)}, got {self.core!r}")
         self.image: Image = elf.load(source)
         self.checked = checked or count_accesses
         self.faults = faults or self.checked
@@ -120,6 +122,7 @@ class Emulator:
             self._engine.write(segment.address, segment.data + bytes(segment.size - len(segment.data)))
             if segment.load_address != segment.address and segment.data:
                 self._engine.write(segment.load_address, segment.data)
+        self._engine.mark(self.image.code)
         self.free_buffers()
 
     def free_buffers(self) -> None:
@@ -272,7 +275,7 @@ class Emulator:
 
     def _decode(self, address: int, size: int) -> tuple[Instruction, ...]:
         try:
-            block = decode(self._engine.read(address, size), address)
+            block = self._read_block(address, size)
             if missing := next((i for i in block if is_missing(i.mnemonic, i.size, self._core)), None):
                 raise EmulationError(
                     f"{self.core} has no instruction '{missing.text}', at {missing.address:#x}", address=missing.address
@@ -282,6 +285,13 @@ class Emulator:
             at = error.address or address
             name = self.image.name_of(at)
             raise EmulationError(f"{error} in {name}", address=at, symbol=name) from None
+
+    def _read_block(self, address: int, size: int) -> tuple[Instruction, ...]:
+        code = self._engine.read(address, size)
+        rules = pipeline_of(self.core)
+        if isinstance(rules, HeliumIssue):
+            return mve_instructions.decode(code, address, rules)
+        return decode(code, address)
 
     def _memories(self, warm: bool) -> Memories | None:
         if self._board is None:

@@ -112,6 +112,11 @@ class Engine(Protocol):
     def map(self, start: int, size: int, protection: int) -> None:
         """Let whole pages of memory exist, zero; `protection` sums `memory.READ`, `elf.WRITE` and `elf.EXECUTE`."""
 
+    def mark(self, code: Sequence[tuple[int, int]]) -> None:
+        """Where instructions are in memory, ``(start, end)``, as mapping symbols say; before the first run. None are
+        given where the file has no such symbols.
+        """
+
     def read(self, address: int, size: int) -> bytes:
         """Bytes of memory; EmulationError where some are not mapped."""
         ...

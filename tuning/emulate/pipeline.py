@@ -18,8 +18,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..target import Target
-from ..target.cores import CORES
+from ..target.cores import EMULATED
 from .instructions import Instruction
+from .mve_rules import HeliumIssue
 
 Block = Sequence[Instruction]
 
@@ -147,12 +148,14 @@ class DualIssue:
         return self.mispredict * min(not_taken, taken)
 
 
-Pipeline = SingleIssue | DualIssue
+Pipeline = SingleIssue | DualIssue | HeliumIssue
 
-MODELS: dict[str, Callable[..., Pipeline]] = {"single": SingleIssue, "dual": DualIssue}
+MODELS: dict[str, Callable[..., Pipeline]] = {"single": SingleIssue, "dual": DualIssue, "helium": HeliumIssue}
 """What a core's row may name as its `pipeline`."""
 
-PIPELINES: dict[str, Pipeline] = {core.name: MODELS[core.pipeline](**core.pipeline_cycles) for core in CORES.values()}
+PIPELINES: dict[str, Pipeline] = {
+    core.name: MODELS[core.pipeline](**core.pipeline_cycles) for core in EMULATED.values()
+}
 """The model of every core."""
 
 
@@ -161,7 +164,7 @@ def pipeline_of(target: Target | str) -> Pipeline:
     if isinstance(target, str):
         return PIPELINES[target]
     model = PIPELINES[target.core]
-    if target.is_core or target.timing == target.core_timing:
+    if target.is_core or target.timing == target.core_timing or isinstance(model, HeliumIssue):
         return model
     timing = {name: round(cycles) for name, cycles in target.timing.items()}
     if isinstance(model, DualIssue):
@@ -174,6 +177,6 @@ def pipeline_of(target: Target | str) -> Pipeline:
         store=timing["store"],
         multiple=timing["multiple_base"],
         divide=timing["divide"],
-        multiply_long=timing["multiply_accumulate"] if CORES[target.core].thumb2 else model.multiply_long,
+        multiply_long=timing["multiply_accumulate"] if EMULATED[target.core].thumb2 else model.multiply_long,
         refill=timing["branch_taken"],
     )

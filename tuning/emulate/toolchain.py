@@ -17,17 +17,17 @@ from importlib import util
 from pathlib import Path
 from typing import Any, Literal
 
-from ..target.cores import CORES
+from ..target.cores import EMULATED
 from .errors import ToolchainError, missing_extra
 
 Kind = Literal["gcc", "clang"]
 RUNTIME = Path(__file__).resolve().parent / "runtime"
 FIRST = RUNTIME / "first.h"
 """An empty header: GCC looks for a precompiled form of the first one that it reads, and of no other."""
+_HELIUM_PROBE = "#include <arm_mve.h>\nint8x16_t cxn_sum(int8x16_t a, int8x16_t b) { return vaddq_s8(a, b); }\n"
+_HELIUM_SINCE = {"gcc": "GCC 10", "clang": "the ziglang package 0.13"}
 # Unless told not to, zig adds traps for undefined behaviour, frame pointers and debug information.
 _CLANG_ALWAYS = (
-    "-target",
-    "thumb-freestanding-eabi",
     "-fno-sanitize=undefined",
     "-fomit-frame-pointer",
     "-g0",
@@ -62,22 +62,46 @@ class Toolchain:
     _accepted: dict[tuple[str, str], bool] = field(default_factory=dict, repr=False, compare=False)
 
     def core_flags(self, core: str) -> tuple[str, ...]:
-        """Flags that choose a core; no FPU registers for arguments, so that every core has one calling convention."""
+        """Flags that choose a core; no FPU registers for arguments, so that every core has one calling convention, but
+        on those with Helium, whose vectors are in them.
+        """
+        row = EMULATED[core]
         if self.kind == "gcc":
-            return (f"-mcpu={core}", "-mthumb")
-        return (*_CLANG_ALWAYS, f"-mcpu={CORES[core].zig_cpu}", "-mthumb")
+            abi = ("-mfloat-abi=hard",) if row.helium else ()
+            known = row.like_gcc is None or self._compiles("int cxn_empty;\n", (f"-mcpu={core}", "-mthumb", *abi))
+            return (f"-mcpu={core if known else row.like_gcc}", "-mthumb", *abi)
+        target = "thumb-freestanding-eabihf" if row.helium else "thumb-freestanding-eabi"
+        return ("-target", target, *_CLANG_ALWAYS, f"-mcpu={row.zig_cpu}", "-mthumb")
+
+    def _compiles(self, text: str, flags: Sequence[str]) -> bool:
+        """Whether the compiler takes a text with these flags, without so much as a warning."""
+        key = (text, "\0".join(flags))
+        if key not in self._accepted:
+            with tempfile.TemporaryDirectory(prefix="cmsisnn-x-") as folder:
+                source, output = Path(folder) / "probe.c", Path(folder) / "probe.o"
+                source.write_text(text)
+                done = _run([*self.command, *flags, "-Werror", "-c", str(source), "-o", str(output)])
+                self._accepted[key] = done.returncode == 0
+        return self._accepted[key]
+
+    def require(self, core: str) -> None:
+        """Refuse a core that the compiler is too old for.
+
+        Raises
+        ------
+        ToolchainError
+            With the flag and the version that are missing.
+        """
+        if EMULATED[core].helium and not self._compiles(_HELIUM_PROBE, self.core_flags(core)):
+            flag = next(flag for flag in self.core_flags(core) if flag.startswith("-mcpu="))
+            raise ToolchainError(
+                f"{core}: expected a compiler with Helium, which takes {flag} and has arm_mve.h: "
+                f"{_HELIUM_SINCE[self.kind]} or newer, got {self.version}"
+            )
 
     def accepts(self, flags: Sequence[str], core: str) -> bool:
         """Whether the compiler takes all these flags, without so much as a warning."""
-        key = ("\0".join(flags), core)
-        if key not in self._accepted:
-            with tempfile.TemporaryDirectory(prefix="cmsisnn-x-") as folder:
-                source, output = Path(folder) / "empty.c", Path(folder) / "empty.o"
-                source.write_text("int cxn_empty;\n")
-                options = [*self.core_flags(core), "-Werror", *flags]
-                done = _run([*self.command, *options, "-c", str(source), "-o", str(output)])
-                self._accepted[key] = done.returncode == 0
-        return self._accepted[key]
+        return self._compiles("int cxn_empty;\n", (*self.core_flags(core), *flags))
 
     def usable(self, cflags: Sequence[str], core: str) -> tuple[str, ...]:
         """`cflags` without those that this compiler does not know."""
@@ -109,8 +133,9 @@ class Toolchain:
         Raises
         ------
         ToolchainError
-            The compiler refused the source.
+            The compiler refused the source, or is too old for the core.
         """
+        self.require(core)
         return self._check(
             [
                 *self.core_flags(core),

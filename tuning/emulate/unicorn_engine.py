@@ -41,6 +41,9 @@ class _Callback(NamedTuple):
 class UnicornEngine:
     """A core in Unicorn; see `Engine`. The Cortex-M7's FPU has single precision only."""
 
+    joins_blocks = False
+    """Whether only a branch ends a block, not the end of a page of Unicorn's."""
+
     def __init__(self, core: Core, watch: Watch, return_address: int) -> None:
         try:
             import unicorn
@@ -64,11 +67,17 @@ class UnicornEngine:
             elf.WRITE: unicorn.UC_PROT_WRITE,
             elf.EXECUTE: unicorn.UC_PROT_EXEC,
         }
-        self._engine.mem_map(start, size, sum(value for flag, value in protections.items() if protection & flag))
+        self._map(start, size, sum(value for flag, value in protections.items() if protection & flag))
         if self._mapped and self._mapped[-1][1] == start:
             self._mapped[-1] = (self._mapped[-1][0], start + size)
         else:
             self._mapped.append((start, start + size))
+
+    def _map(self, start: int, size: int, protection: int) -> None:
+        self._engine.mem_map(start, size, protection)
+
+    def mark(self, code: Sequence[tuple[int, int]]) -> None:
+        """Nothing: Unicorn reads instructions where it comes to them."""
 
     def read(self, address: int, size: int) -> bytes:
         try:
@@ -93,7 +102,7 @@ class UnicornEngine:
             _address(function)
             for function in (library.uc_mem_read, library.uc_reg_read, library.uc_reg_write, library.uc_emu_stop)
         )
-        self._blocks = _blocks.BlockProbe(mem_read, emu_stop)
+        self._blocks = _blocks.BlockProbe(mem_read, emu_stop, joins=self.joins_blocks)
         self._hook(unicorn.UC_HOOK_BLOCK, self._blocks)
         pc, xpsr = arm_const.UC_ARM_REG_PC, arm_const.UC_ARM_REG_XPSR
         if self._watch.memories:

@@ -6,6 +6,7 @@ A core's timing is data, with sources: ``configs/targets/<core>.yaml``.
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -38,6 +39,10 @@ class Core:
         Whether it can have a floating-point unit, which code that is emulated finds switched on.
     zig_cpu : str
         As the Clang of the ``ziglang`` wheel spells it.
+    like_gcc : str or None
+        What GCC is told where it is older than the core.
+    helium : bool
+        Whether it has Helium (MVE), whose vectors are in the FPU's registers: arguments go through those too.
     engine, engine_cpu : str
         What runs its code, a key of `tuning.emulate.emulator.ENGINES`; and how that spells the core.
     pipeline : str
@@ -56,6 +61,8 @@ class Core:
     thumb2: bool = True
     fpu: bool = False
     zig_cpu: str
+    like_gcc: str | None = None
+    helium: bool = False
     engine: str = "unicorn"
     engine_cpu: str
     pipeline: str
@@ -116,3 +123,51 @@ CORES: dict[str, Core] = {
         ),
     )
 }
+
+_HELIUM = {
+    core.name: core
+    for core in (
+        Core(
+            name="cortex-m52",
+            features=Features(Isa.DSP, schedule="single"),
+            fpu=True,
+            zig_cpu="cortex_m52",
+            like_gcc="cortex-m55",
+            helium=True,
+            engine="helium",
+            engine_cpu="CORTEX_M33",  # the nearest that Unicorn knows
+            pipeline="helium",
+            pipeline_cycles={"vector": 4},
+            machine=Machine("mps3-an547"),  # a Cortex-M55: QEMU has no other with Helium
+        ),
+        Core(
+            name="cortex-m55",
+            features=Features(Isa.DSP, schedule="single"),
+            fpu=True,
+            zig_cpu="cortex_m55+mve_fp",  # Zig's comes without Helium
+            helium=True,
+            engine="helium",
+            engine_cpu="CORTEX_M33",
+            pipeline="helium",
+            machine=Machine("mps3-an547"),
+        ),
+        Core(
+            name="cortex-m85",
+            features=Features(Isa.DSP, schedule="dual"),
+            fpu=True,
+            zig_cpu="cortex_m85+mve_fp",
+            like_gcc="cortex-m55",
+            helium=True,
+            engine="helium",
+            engine_cpu="CORTEX_M33",
+            pipeline="helium",
+            pipeline_cycles={"units": 2, "taken": 1, "first_round": 2},
+            machine=Machine("mps3-an547"),
+        ),
+    )
+}
+
+EMULATED: Mapping[str, Core] = ChainMap(_HELIUM, CORES)
+"""Every core whose code can be compiled, run and priced. Those in `CORES` are tuned for; the others have no kernels and
+no estimates of their own yet.
+"""

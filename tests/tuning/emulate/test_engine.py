@@ -60,6 +60,9 @@ class Interpreter:
     def map(self, start: int, size: int, protection: int) -> None:
         self.pages |= {page: bytearray(0x1000) for page in range(start, start + size, 0x1000)}
 
+    def mark(self, code: Sequence[tuple[int, int]]) -> None:
+        assert code
+
     def read(self, address: int, size: int) -> bytes:
         return bytes(self._page(at)[at & 0xFFF] for at in range(address, address + size))
 
