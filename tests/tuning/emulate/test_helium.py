@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import json
+import sys
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tuning.emulate import EmulationError, Emulator, find_toolchain
+from tuning.base.errors import MissingToolError
+from tuning.emulate import EmulationError, Emulator, Toolchain, ToolchainError, find_toolchain
 from tuning.emulate.mve_instructions import decode
 from tuning.emulate.mve_rules import KINDS
 from tuning.emulate.pipeline import PIPELINES
@@ -318,6 +320,27 @@ def test_what_has_no_price_is_named() -> None:
         decode(bytes.fromhex("02ef440d"), 0x1000, PIPELINES["cortex-m55"])  # type: ignore[arg-type]
     with pytest.raises(EmulationError, match=r"no price for the instruction 'svc"):
         decode(bytes.fromhex("00df"), 0x1000, PIPELINES["cortex-m55"])  # type: ignore[arg-type]
+
+
+def test_a_compiler_without_helium_is_told_what_it_lacks() -> None:
+    """A program that refuses everything, as an old compiler does what it does not know."""
+    old = Toolchain("gcc", (sys.executable, "-c", "raise SystemExit(1)"), "gcc 9.2.1")
+    said = r"cortex-m55: expected a compiler with Helium, .* -mcpu=cortex-m55 .*: GCC 10 or newer, got gcc 9.2.1"
+    with pytest.raises(ToolchainError, match=said):
+        old.compile(DATA / "helium.c", DATA / "helium.o", "cortex-m55")
+    old.require("cortex-m33")
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize("core", CORES)
+def test_every_compiler_has_a_name_for_the_core(core: str, tmp_path: Path) -> None:
+    for kind in ("gcc", "clang"):
+        try:
+            toolchain = find_toolchain(kind)
+        except MissingToolError:
+            continue
+        toolchain.build([DATA / "helium.c"], tmp_path / "helium.elf", core, cflags=["-O1", "-ffreestanding"])
+        assert Emulator(tmp_path / "helium.elf", core).call("wide", [99, 3]).result == wide(99, 3) & 0xFFFF_FFFF
 
 
 @pytest.mark.parametrize("name", CORES)
