@@ -139,8 +139,10 @@ def _least_rows(layer: Layer, variant: Variant | None) -> int:
 
 
 def _overwrites_rows(layer: Layer, variant: Variant | None) -> bool:
-    """Four channels of all rows that an output row needs are woven before it is written, and later ones begin below."""
-    if variant is None or layer.output_type != layer.type or layer.output_bytes > layer.input_bytes:
+    """Four channels of all rows that an output row needs are woven before it is written, and later ones begin below, if
+    it is no longer than a row of the input.
+    """
+    if variant is None or layer.output_type != layer.type or layer.output_image[1] > layer.image[1]:
         return False
     return variant.lowering == "line_buffer" and variant.block_rows == 1
 

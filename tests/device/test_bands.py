@@ -101,6 +101,21 @@ def drawn_pow2(seed: int, kind: str, dtype: str, *, dsp: bool) -> BandCase:
                 return case
 
 
+def drawn_in_place(seed: int, *, dsp: bool) -> BandCase:
+    """A depthwise layer that writes over the rows that its windows begin with; pairs of rows in pairs."""
+    turn = seed
+    while True:
+        found = affine_case(turn, "depthwise_conv2d", KINDS["depthwise rows"], dsp=dsp)
+        layer, variant, rng = found.layer, found.variant, np.random.default_rng([turn, 3])
+        assert variant is not None
+        height, step = layer.output_image[0], row_step(layer, variant)
+        if layer.row.overwrites_rows(layer, variant) and height % step == 0 and height > step:
+            band = step * int(rng.integers(1, height // step, endpoint=True))
+            counts = tuple(step * count for count in counts_of(height // step, 1, band // step, rng))
+            return BandCase(layer, variant, input=found.input, in_place=True, band=band, counts=counts)
+        turn += 100_003
+
+
 def kinds_of(dtype: str, *, dsp: bool) -> list[str]:
     """The kinds of which a core has variants."""
     ops = {"conv2d": "convolve", "depthwise_conv2d": "depthwise_convolve"}
@@ -117,6 +132,14 @@ def test_random_layers_with_zero_points(build: Build, full: bool) -> None:
     seeds = range(first, first + count)
     for kind in kinds_of("int8", dsp=build.dsp):
         assert_bands(build, [drawn_affine(seed, kind, dsp=build.dsp) for seed in seeds])
+
+
+@pytest.mark.emulated
+def test_rows_that_are_overwritten_were_read_before(build: Build, full: bool) -> None:
+    if not build.dsp:
+        pytest.skip("no such kernels without the DSP extension")
+    first, count = build.index * FULL, FULL if full else 2 * SAMPLE
+    assert_bands(build, [drawn_in_place(seed, dsp=True) for seed in range(first, first + count)])
 
 
 @pytest.mark.emulated
@@ -264,6 +287,14 @@ def test_the_fewest_rows_of_a_call() -> None:
     assert least_rows(channels, PAIRS) == row_step(channels, PAIRS) == 2
     assert least_rows(channels, BASELINE) == row_step(channels, BASELINE) == 1
     assert least_rows(layer, replace(BASELINE, fused_pool=True)) is None
+
+
+def test_rows_that_grow_stay_apart() -> None:
+    """A lower image of longer rows is smaller, and its rows would still reach those that are to be read."""
+    wider = make_layer("depthwise_conv2d", (8, 6, 4), kernel=3, padding=(0, 2))
+    assert wider.output_image == (6, 8, 4)
+    assert not wider.row.overwrites_rows(wider, PAIRS)
+    assert wider.row.overwrites_rows(make_layer("depthwise_conv2d", (8, 6, 4), kernel=3, padding=1), PAIRS)
 
 
 @pytest.mark.parametrize(

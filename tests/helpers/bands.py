@@ -25,7 +25,7 @@ from cmsisnn_x.steps import Step
 from tuning.emit.cgen import WHOLE_FUNCTION, array_declare, macros
 from tuning.emit.kernel_text import kernel_of
 from tuning.emit.weights import activation_table
-from tuning.emulate import EmulationError, Trace, find_toolchain
+from tuning.emulate import Buffer, EmulationError, Trace, find_toolchain
 
 from .device import BUDGET, HOST_MAIN, INCLUDE, SANITIZERS, SLOTS, WARNINGS, Build, Case, Machine
 
@@ -45,7 +45,9 @@ class Call:
 
 @dataclass(frozen=True, eq=False)
 class BandCase(Case):
-    """A layer whose kernel makes `counts` rows in as many calls, none above `band`."""
+    """A layer whose kernel makes `counts` rows in as many calls, none above `band`. In place, they go where the first
+    window begins, rows of padding included.
+    """
 
     band: int = 1
     counts: tuple[int, ...] = ()
@@ -95,6 +97,14 @@ class BandCase(Case):
             (np.random.default_rng(call.first).bytes(self.scratch), 0),
         ]
 
+    def shared(self, call: Call) -> tuple[bytes, int]:
+        """What input and output lie in, and where the input begins: behind as many rows as there are of padding."""
+        row = self.x.nbytes // self.layer.image[0]
+        content = self.rows_of(self.x, call.start, call.inside)
+        padding = np.random.default_rng(call.first).bytes(call.above * row)
+        room = max(len(self.expected_rows(call)) - len(padding) - len(content), 0)
+        return padding + content + bytes(room), len(padding)
+
     def expected_rows(self, call: Call) -> bytes:
         return self.rows_of(self.reference, call.first, call.out)
 
@@ -122,7 +132,7 @@ def c_source(cases: Sequence[BandCase]) -> str:
     for number, case in enumerate(cases):
         layer, name, prefix = case.layer, f"case{number}", f"CASE{number}"
         kernel = kernel_of(
-            Step.of(layer, case.variant),
+            Step.of(layer, case.variant, in_place=case.in_place),
             tuple(case.operands.values()) if layer.type.is_affine else case.constants,
             scratch_bytes=case.scratch,
             input_aligned=case.input_offset is None,
@@ -171,15 +181,23 @@ class BandMachine(Machine):
         assert isinstance(case, BandCase)
         where = f"{self.core} {case}: {call}"
         emulator.reset()
-        placed = [
+        placed: list[Buffer | int] = [
             emulator.buffer(content, offset=offset, writable=at >= 3) if content or at in (0, 3) else 0
             for at, (content, offset) in enumerate(case.buffers(call))
         ]
+        arguments, output = list(placed), placed[3]
+        if case.in_place:
+            before, start = case.shared(call)
+            output = emulator.buffer(before, offset=case.input_offset or 0)
+            arguments[0], arguments[3] = emulator.address(output) + start, output
         try:
-            trace = emulator.call(f"case{number}", [*placed, call.inside, call.above, call.out], budget=BUDGET)
+            trace = emulator.call(f"case{number}", [*arguments, call.inside, call.above, call.out], budget=BUDGET)
         except EmulationError as error:
             raise AssertionError(f"{where}: {error}") from error
-        _assert_rows(emulator.read(placed[3]), case, call, where)
+        written = len(case.expected_rows(call))
+        after = emulator.read(output)
+        _assert_rows(after[:written], case, call, where)
+        assert not case.in_place or after[written:] == before[written:], f"{where}: wrote behind its rows"
         return trace
 
     def cycles(self, number: int) -> int:
