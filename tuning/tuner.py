@@ -24,6 +24,7 @@ from .cost.chains import CODE_BYTES as ROWS_CODE_BYTES
 from .model import Model
 from .plan import LayerPlan, Plan, RunnerUp, Totals
 from .plan.frontier import pareto as frontiers
+from .plan.frontier import point_of
 from .plan.plan import source_digest
 from .plan.problem import Choice, Problem
 from .search.chained import Network, choose_chained, sram_points
@@ -168,6 +169,7 @@ def tune(
     problem = network_problem(model.graph, where, tables)
     plain = Network(model.graph, where, tuple(tables), problem, target)
     network, choice = choose_chained(plain, objective, sram, flash)
+    fastest = plain.problem.fastest(None, flash) if network.chains else None
     points = frontiers(problem, sram, flash, sram_points(plain, flash)) if pareto else None
     chains, where, tables, problem = network.chains, network.where, list(network.tables), network.problem
 
@@ -188,6 +190,7 @@ def tune(
             seed=seed,
             budget={"sram": sram, "flash": flash},
             pareto=points,
+            unchained=None if fastest is None else point_of(fastest),
         )
 
     plan = plan_of(choice)

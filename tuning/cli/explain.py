@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..base.console import console, make_table
 from ..base.options import MEMORIES
 from ..base.units import shape_text
-from ..report.explain import Candidate, Explanation, error_bar, words
+from ..report.explain import Candidate, Explanation, chains_gain, error_bar, words
 from .terminal import NARROW
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ def print_explanation(found: Explanation, *, no_color: bool = False, stderr: boo
     if found.item.fused_into:
         out.print(f"It runs inside {found.item.fused_into}, whose cycles are those of both.")
         return
+    if found.chain:
+        gain = chains_gain(found.plan)
+        out.print(f"{found.chain}{f': {gain}' if gain else ''}.")
     _print_terms(out, found)
     if found.chosen is None:
         out.print(f"{found.item.layer.op} has a single kernel: there is nothing to choose.")

@@ -15,7 +15,7 @@ from ..emit.names import numbered
 from ..load import load_model
 from ..model import list_models
 from ..plan import LayerPlan, Plan
-from ..report.explain import error_bar, network_error_bar
+from ..report.explain import chain_text, chains_gain, error_bar, network_error_bar
 from ..target import CORES, list_targets, load_target
 
 if TYPE_CHECKING:
@@ -95,6 +95,9 @@ def print_plan(plan: Plan, directory: Path, *, no_color: bool = False, verbose: 
         f"SRAM   {_against(totals['sram_bytes'], plan.budget['sram'])}: arena {totals['arena_bytes']:,}, {states}"
         f"the caller's input and output {totals['sram_bytes'] - totals['arena_bytes'] - plan.state_bytes:,}"
     )
+    for number, first in enumerate(plan.chains):
+        gain = f"; {chains_gain(plan)}" if number == len(plan.chains) - 1 and chains_gain(plan) else ""
+        out.print(f"Chain  {chain_text(plan, first)}{gain}")
     if totals.get("stack_bytes") is not None:
         out.print(f"Stack  at most {totals['stack_bytes']:,} bytes, not counted above")
     else:

@@ -82,7 +82,7 @@ class LayerText:
     parameters: str = field(repr=False)
     body: tuple[str, ...] = field(repr=False)
     arguments: str = field(repr=False)
-    rows: RowsText | None = None
+    rows: RowsText | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, eq=False)

@@ -52,12 +52,12 @@ def pareto(
         bytes, descending in cycles, so that the last point is the fastest plan. Empty where the budgets leave nothing.
     """
     return {
-        "sram": [_point(choice) for choice in over_sram or sram_frontier(problem, flash)],
-        "flash": [_point(choice) for choice in flash_frontier(problem, sram) or _sampled(problem, sram)],
+        "sram": [point_of(choice) for choice in over_sram or sram_frontier(problem, flash)],
+        "flash": [point_of(choice) for choice in flash_frontier(problem, sram) or _sampled(problem, sram)],
     }
 
 
-def _point(choice: Choice) -> Point:
+def point_of(choice: Choice) -> Point:
     return {"sram_bytes": choice.sram_bytes, "flash_bytes": choice.flash_bytes, "cycles": choice.cycles}
 
 

@@ -284,6 +284,8 @@ class Plan:
     """Whether the firmware has functions from and to floats beside the network's."""
     chains: Mapping[int, Chain] = field(default_factory=dict, repr=False, compare=False)
     """The layers that run band by band, by the index of the first."""
+    unchained: Point | None = field(default=None, repr=False, compare=False)
+    """With chains: the fastest plan without, within the same flash."""
 
     @cached_property
     def graph(self) -> Graph:
@@ -333,7 +335,7 @@ class Plan:
         elsewhere = (
             "target", "layers", "arena_bytes", "regions", "pareto", "check", "paper", "tables",
             "wiring", "arithmetic", "rewrites", "source", "source_names", "channels_last", "float_io", "fractions",
-            "classes", "chains",
+            "classes", "chains", "unchained",
         )  # fmt: skip
         own = {f.name: as_json(getattr(self, f.name)) for f in fields(self) if f.name not in elsewhere}
         target = {"target": self.target.name, "core": self.target.core, "clock_hz": self.target.clock_hz}

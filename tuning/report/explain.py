@@ -5,7 +5,7 @@ and what a larger budget would buy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from cmsisnn_x.variant import Variant
 from ..base import yaml_file
 from ..base.errors import OptionError
 from ..base.options import Memory
+from ..base.units import show_size
 from ..cost import Estimates, estimate_space, expected_error, is_guess
 from ..plan import LayerPlan, Plan
 from ..plan.problem import Problem
@@ -125,6 +126,11 @@ class Explanation:
     passed_over: Candidate | None
 
     @property
+    def chain(self) -> str:
+        """That the layer runs in a chain, and what that is for; empty where it does not."""
+        return next((chain_text(self.plan, first) for first, step in _chains(self.plan) if self.item in step), "")
+
+    @property
     def bottleneck(self) -> Term:
         return max(self.terms, key=lambda term: term.cycles)
 
@@ -165,9 +171,12 @@ def explain(plan: Plan, name: str) -> Explanation:
     item = plan.layers[index]
     table = plan.tables[index]
     emulated = table.emulated_cycles is not None
-    where = places(plan.graph, plan.target.features)
+    where = places(plan.graph, plan.target.features, plan.chains)
     follower = where[index].follower
     space = search_space(item.layer, plan.target, follower)
+    if item.band:
+        # Of those that make other numbers of rows at a time nothing can be said without another chain.
+        space = SearchSpace(item.layer, tuple(one for one in table.variants if one is not None))
     candidates = _Candidates(plan, where, index, space, table) if item.variant and len(space) else None
     pool = follower if candidates else None
     return Explanation(
@@ -185,6 +194,32 @@ def explain(plan: Plan, name: str) -> Explanation:
         unlocked=candidates.unlocked() if candidates else (),
         passed_over=candidates.passed_over() if candidates else None,
     )
+
+
+def _chains(plan: Plan) -> Iterator[tuple[int, tuple[LayerPlan, ...]]]:
+    for first, chain in plan.chains.items():
+        yield first, plan.layers[first : first + len(chain.links)]
+
+
+def chain_text(plan: Plan, first: int) -> str:
+    """What runs as one chain, a few rows at a time."""
+    chain = plan.chains[first]
+    bands = [link.band for link in chain.links]
+    names = chain.links[0].layer.name, chain.links[-1].layer.name
+    rows = f"{min(bands)}" if min(bands) == max(bands) else f"{min(bands)} to {max(bands)}"
+    return (
+        f"{names[0]} to {names[1]} run as one chain of bands of {rows} row{'s' * (max(bands) > 1)}, with "
+        f"{chain.ring_bytes:,} bytes of rings between them"
+    )
+
+
+def chains_gain(plan: Plan) -> str:
+    """What chains save and cost against the fastest plan without; empty where there are none."""
+    if not plan.chains or plan.unchained is None:
+        return ""
+    less = plan.unchained["sram_bytes"] - plan.totals["sram_bytes"]
+    more = plan.totals["cycles"] / plan.unchained["cycles"] - 1
+    return f"{show_size(less)} less for {more:.1%} more cycles than the fastest plan without chains"
 
 
 def _terms(item: LayerPlan) -> tuple[Term, ...]:
@@ -268,7 +303,7 @@ class _Candidates:
     def __init__(self, plan: Plan, where: Sequence[Place], index: int, space: SearchSpace, table: Estimates) -> None:
         self.plan, self.item = plan, plan.layers[index]
         place = where[index]
-        full = estimate_space(space.layer, space.variants, plan.target, place.follower)
+        full = table if place.band else estimate_space(space.layer, space.variants, plan.target, place.follower)
         at = {variant: row for row, variant in enumerate(full.variants)}
         assert self.item.variant is not None
         self.chosen = at[self.item.variant]
@@ -304,7 +339,7 @@ class _Candidates:
             taken = self.full if at == index else table.take([table.variants.index(item.variant)])
             options.append(network_options(place, taken))
             rows.append(0)
-        problem = Problem(options, graph=self.plan.graph)
+        problem = Problem(options, graph=self.plan.graph, chains=self.plan.chains)
         choices = [problem.choice_of_layers([*rows[:index], row, *rows[index + 1 :]]) for row in range(len(self.full))]
         return np.array([c.sram_bytes for c in choices]), np.array([c.flash_bytes for c in choices])
 
