@@ -139,6 +139,7 @@ def tune(
         for place, space in zip(where, spaces, strict=True)
     ]
     estimates = [_longest_code(table, len(likely)) for table in likely]
+    found = None
     if score == "emulate":
         from .search.layerwise import Request, search_emulated
 
@@ -156,11 +157,12 @@ def tune(
             seed=seed,
         )
         problem = network_problem(model.graph, where, estimates)
-        found = search_emulated(where, spaces, estimates, problem, target, CFLAGS, request, progress)
-        tables = [item.table for item in found.layers]
-        baselines = [item.baseline_cycles for item in found.layers]
-    else:
-        found = None
+        first = choose_chained(Network(model.graph, where, tuple(estimates), problem, target), objective, sram, flash)
+        if not first[0].chains:
+            found = search_emulated(where, spaces, estimates, problem, target, CFLAGS, request, progress)
+            tables = [item.table for item in found.layers]
+            baselines = [item.baseline_cycles for item in found.layers]
+    if found is None:
         tables = [
             _estimated(space, table, chosen_strategy, trials, seed)
             for space, table in zip(spaces, estimates, strict=True)
@@ -194,12 +196,42 @@ def tune(
         )
 
     plan = plan_of(choice)
+    if score == "emulate" and chains:
+        return _emulated(plan)  # which variants are in chains the estimate says, not a search
     if found is not None and found.is_complete:
         variants = [table.variants[row] for table, row in zip(estimates, found.estimated.rows, strict=True)]
         other = _choice_of(problem, tables, variants)
         if other is not None and other.rows != choice.rows and (flash is None or other.flash_bytes <= flash):
             return _better(plan, plan_of(other), request.records, progress)
     return plan
+
+
+def _emulated(plan: Plan) -> Plan:
+    """The plan with the cycles of its layers as emulated in its firmware."""
+    from .measure.firmware import emulated_layers
+
+    cycles = emulated_layers(plan)
+    layers = tuple(
+        replace(item, cycles=own, emulated_cycles=own, terms=_shares(item.terms, own))
+        for item, own in zip(plan.layers, cycles, strict=True)
+    )
+    total = sum(cycles)
+    totals: Totals = {
+        **plan.totals,
+        "cycles": total,
+        "ms": _rounded(plan.target.milliseconds(total), 4),
+        "energy_uj": _rounded(plan.target.energy_uj(total), 3),
+    }
+    return replace(plan, layers=layers, totals=totals)
+
+
+def _shares(terms: Mapping[str, int], total: int) -> dict[str, int]:
+    """An estimate's terms as shares of `total`."""
+    whole = sum(terms.values())
+    found = {name: cycles * total // whole if whole else 0 for name, cycles in terms.items()}
+    largest = max(terms, key=lambda name: terms[name])
+    found[largest] += total - sum(found.values())
+    return found
 
 
 def _choice_of(problem: Problem, tables: Sequence[Estimates], variants: Sequence[Any]) -> Choice | None:

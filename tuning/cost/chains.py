@@ -55,6 +55,7 @@ def estimate_chained(
     terms[:, TERMS.index("memory")] += MOVE_CYCLES_PER_BYTE * moved_bytes
     return replace(
         whole,
+        emulated_cycles=None,
         terms=np.rint(terms).astype(np.int64),
         scratch_bytes=banded_scratch(layer, whole, band),
         code_bytes=whole.code_bytes + CODE_BYTES,

@@ -73,8 +73,30 @@ def written(plan: Plan) -> Iterator[Firmware]:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf-8")
         layers = tuple(item.layer for item in plan.layers)
-        made = (Path(name), plan.model, plan.target.core, plan.target.name, plan.cflags, layers, ())
-        yield Firmware(*made, wiring=plan.wiring)
+        into = tuple(item.fused_into for item in plan.layers)
+        estimated = tuple(item.cycles for item in plan.layers)
+        made = (Path(name), plan.model, plan.target.core, plan.target.name, plan.cflags, layers, estimated, into)
+        yield Firmware(*made, wiring=plan.wiring, chains=plan.chains)
+
+
+def emulated_layers(plan: Plan) -> tuple[int, ...]:
+    """Cycles of every layer of a plan in its firmware; what a chain takes beside its layers is its last one's.
+
+    Raises
+    ------
+    TuningError
+        The firmware does not compile, faults or is wrong.
+    """
+    from ..emulate import DEFAULT_BUDGET, Emulator, find_toolchain
+    from .folder import compile_folder, draw_inputs, each_step, trace_of
+
+    with written(plan) as firmware:
+        emulator = Emulator(compile_folder(firmware, find_toolchain(None)), plan.target)
+        known = trace_of(firmware, draw_inputs(firmware, 1)[0])
+        found, wrong = each_step(firmware, emulator, known, 0, max(DEFAULT_BUDGET, 4 * plan.totals["cycles"]))
+    if wrong:
+        raise TuningError(f"emulated firmware: {wrong[0]}")
+    return tuple(one.cycles for one in found)
 
 
 def _emulate(plan: Plan, toolchain: Toolchain) -> Measurement:
@@ -100,7 +122,7 @@ def _emulate(plan: Plan, toolchain: Toolchain) -> Measurement:
 def _about(plan: Plan, compiler: str) -> dict[str, Any]:
     """Everything that the figure depends on, as JSON."""
     kernels = sorted({step.header for step in plan.steps})
-    places = ("input_offset", "output_offset", "scratch_offset", "scratch_bytes", "fused_into")
+    places = ("input_offset", "output_offset", "scratch_offset", "scratch_bytes", "fused_into", "band", "ring_offset")
     layers = [shape_of(item.layer) | {name: getattr(item, name) for name in places} for item in plan.layers]
     about: dict[str, Any] = {"name": plan.model, "kernels": kernels, "arena_bytes": plan.arena_bytes, "layers": layers}
     if plan.wiring is not None:

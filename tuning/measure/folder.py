@@ -397,7 +397,7 @@ def verify(
     for sample, given in enumerate(inputs):
         source = given if isinstance(given, tuple) else (given,)
         known = trace_of(firmware, source)
-        ran, wrong = _each_step(firmware, plain, known, sample, budget)
+        ran, wrong = each_step(firmware, plain, known, sample, budget)
         mismatches += wrong
         results = [
             replace(before, exact=before.exact and now.exact) for before, now in zip(results or ran, ran, strict=True)
@@ -433,7 +433,7 @@ def _in_sequence(
         yield from compare_all("the network after earlier runs", sample, got, wanted, graph.outputs)
 
 
-def _each_step(
+def each_step(
     firmware: Firmware, emulator: Emulator, known: Mapping[str, np.ndarray], sample: int, budget: int
 ) -> tuple[list[LayerResult], list[Mismatch]]:
     """Every layer, every pair and every chain by itself on the tensors that the Python kernels made."""
@@ -460,10 +460,11 @@ def _each_step(
             nothing = dict.fromkeys(trace.added, 0)
             ran[-2:] = [conv, replace(ran[-1], instructions=0, cycles=0, added=nothing)]
         if step.chain is not None:
-            source = tuple(known[name] for name in outside(graph, own))
-            wanted = [known[name] for name in own[-1].outputs]
-            made = _call(emulator, functions[step.name], source, wanted, 0, budget)[1][0]
-            mismatches += compare(f"layers {step.name} to {step.last.name} as a chain", sample, made, wanted[0])
+            source, wanted = (tuple(known[one] for one in names) for names in (outside(graph, own), own[-1].outputs))
+            trace, got = _call(emulator, functions[step.name], source, wanted, 0, budget)
+            mismatches += compare(f"layers {step.name} to {step.last.name} as a chain", sample, got[0], wanted[0])
+            more = trace.cycles - sum(one.cycles for one in ran[-len(own) :])  # rows moved, the walk: with the last
+            ran[-1] = replace(ran[-1], cycles=ran[-1].cycles + more)
     return ran, mismatches
 
 
@@ -475,9 +476,7 @@ def _layer_result(layer: Layer, trace: Trace, estimate: int | None, exact: bool)
 def _run(
     firmware: Firmware,
     emulator: Emulator,
-    source: Sample,
-    wanted: Sequence[np.ndarray],
-    offset: int, budget: int,
+    source: Sample, wanted: Sequence[np.ndarray], offset: int, budget: int,
 ) -> tuple[Trace, list[np.ndarray]]:  # fmt: skip
     """Call the network once, as if it were for the first time."""
     if firmware.graph.states:
