@@ -304,6 +304,24 @@ def sequences(draw: random.Random, count: int) -> list[Case]:
     return [case(draw, [draw.choice(first), draw.choice(others), draw.choice(others)]) for _ in range(count)]
 
 
+def loops(draw: random.Random, count: int) -> list[Case]:
+    """A vector instruction in a loop of each kind: counted or with a predicated tail, begun by DLS or WLS."""
+    left_out = _MEMORY | {"VPT", "VPST", "CSEL", "SHIFT32", "SHIFT64", "CLRM", "VMRS"}
+    pool = [
+        code
+        for code, item in encodings(draw, 6)
+        if item.operation and item.operation.op not in left_out and "lr" not in item.writes
+    ]
+    found = []
+    for _ in range(count):
+        register, size, tail = draw.randrange(13), draw.randrange(4), draw.random() < 0.8
+        begin = 0xF000_0000 | (size if tail else 4) << 20 | register << 16 | draw.choice((0xE001, 0xC005))
+        made = case(draw, [begin, draw.choice(pool), 0xF01F_C005 if tail else 0xF00F_C005])
+        made.state[REGISTERS + register] = draw.randrange(40) if begin & 0x2000 == 0 or tail else draw.randrange(1, 40)
+        found.append(made)
+    return found
+
+
 SCRIPT = """
 ENTRY(reset)
 SECTIONS {

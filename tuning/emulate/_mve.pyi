@@ -10,13 +10,21 @@ class Section:
     @property
     def callback(self) -> int: ...
     @property
+    def access_callback(self) -> int: ...
+    @property
     def user_data(self) -> int: ...
 
 class Interpreter:
     vectors: bytes
     vpr: int
     def __init__(
-        self, reg_read: int, reg_write: int, emu_stop: int, registers: Sequence[int], xpsr_register: int
+        self,
+        reg_read: int,
+        reg_write: int,
+        emu_stop: int,
+        registers: Sequence[int],
+        pc_register: int,
+        xpsr_register: int,
     ) -> None: ...
     def memory(self, spans: Sequence[tuple[int, int, bool, int]]) -> None: ...
     def code(self, spans: Sequence[tuple[int, int]]) -> None: ...

@@ -132,8 +132,30 @@ cdef void on_code(void *engine, uint64_t address, uint32_t size, void *user_data
             put_xpsr(m, flags)
 
 
+cdef void on_access(void *engine, int kind, uint64_t address, int size, int64_t value, void *user_data) noexcept nogil:
+    """Of code as data: instructions of ours are others there, and none may change."""
+    cdef Code *code = <Code *>user_data
+    cdef Machine *m = code.machine
+    cdef uint32_t start = <uint32_t>address, at, xpsr
+    cdef bint ours = False
+    m.engine = engine
+    # Unicorn 2.1 restores an access's IT state for its hook and leaves it so: the next block would start conditional.
+    xpsr = get_xpsr(m)
+    if xpsr & IT_STATE:
+        put_xpsr(m, xpsr & ~<uint32_t>IT_STATE)
+    if start < code.start or m.fault:
+        return
+    for at in range((start - code.start) >> 1, ((start - code.start + <uint32_t>size - 1) >> 1) + 1):
+        if at < code.halves and (code.numbers[at] or (at and code.numbers[at - 1])):
+            ours = True
+    if ours or (kind == WRITE and is_code(m, start, <uint32_t>size)):
+        m.reg_read(engine, m.pc_register, &m.pc)
+        fault(m, CODE if kind == WRITE else CODE_READ, start, <uint32_t>size, kind == WRITE)
+        m.emu_stop(engine)
+
+
 OPERATIONS = {member.name: int(member) for member in Op}
-FAULTS = {NOT_KNOWN: "unknown", UNMAPPED: "unmapped", UNALIGNED: "alignment", PROTECTED: "protected", CODE: "code",
+FAULTS = {NOT_KNOWN: "unknown", UNMAPPED: "unmapped", UNALIGNED: "alignment", PROTECTED: "protected", CODE: "code", CODE_READ: "code read",
           LOOP_STATE: "loop"}
 
 
@@ -152,8 +174,13 @@ cdef class Section:
         return <uintptr_t>&on_code
 
     @property
+    def access_callback(self):
+        """Address of the ``UC_HOOK_MEM_READ | UC_HOOK_MEM_WRITE`` callback."""
+        return <uintptr_t>&on_access
+
+    @property
     def user_data(self):
-        """Address to hand to the callback; valid while this object lives."""
+        """Address to hand to the callbacks; valid while this object lives."""
         return <uintptr_t>&self.code
 
 
@@ -166,19 +193,21 @@ cdef class Interpreter:
         Addresses of ``uc_reg_read``, ``uc_reg_write`` and ``uc_emu_stop``.
     registers : sequence of int
         Unicorn's numbers of r0..r12, SP and LR.
-    xpsr_register : int
+    pc_register, xpsr_register : int
     """
 
     cdef Machine machine
     cdef size_t used, room
 
-    def __cinit__(self, uintptr_t reg_read, uintptr_t reg_write, uintptr_t emu_stop, registers, int xpsr_register):
+    def __cinit__(self, uintptr_t reg_read, uintptr_t reg_write, uintptr_t emu_stop, registers, int pc_register,
+                  int xpsr_register):
         memset(&self.machine, 0, sizeof(Machine))
         self.machine.reg_read = <reg_read_t>reg_read
         self.machine.reg_write = <reg_write_t>reg_write
         self.machine.emu_stop = <emu_stop_t>emu_stop
         for k, number in enumerate(registers):
             self.machine.registers[k] = number
+        self.machine.pc_register = pc_register
         self.machine.xpsr_register = xpsr_register
         self.used, self.room = 1, 0
         self._grow(256)

@@ -12,6 +12,8 @@ cdef uint8_t *fault(Machine *m, int which, uint32_t address, uint32_t size, bint
 
 cdef bint is_code(Machine *m, uint32_t address, uint32_t size) noexcept nogil:
     cdef uint32_t k
+    if not m.code_count or address >= m.code[m.code_count - 1].end or address + size <= m.code[0].start:
+        return False
     for k in range(m.code_count):
         if address < m.code[k].end and address + size > m.code[k].start:
             return True
@@ -41,11 +43,10 @@ cdef uint8_t *reach(Machine *m, uint32_t address, uint32_t size, uint32_t align,
     host = find(m, address, size)
     if host == NULL:
         return fault(m, UNMAPPED, address, size, store) if whole else NULL
-    if store:
-        if not m.spans[m.latest].writable:
-            return fault(m, PROTECTED, address, size, store)
-        if is_code(m, address, size):
-            return fault(m, CODE, address, size, store)
+    if store and not m.spans[m.latest].writable:
+        return fault(m, PROTECTED, address, size, store)
+    if is_code(m, address, size):
+        return fault(m, CODE if store else CODE_READ, address, size, store)
     for k in range(m.watcher_count):
         m.watchers[k].callback(m.engine, WRITE if store else READ, address, size, 0, m.watchers[k].user_data)
     return host

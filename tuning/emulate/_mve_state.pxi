@@ -39,6 +39,7 @@ cdef enum:
     LR = 14
     READ = 16  # UC_MEM_READ, UC_MEM_WRITE
     WRITE = 17
+    IT_STATE = 0x0600FC00  # ICI/IT bits of the XPSR
     LTPSIZE_OFF = 4
     WATCHERS = 2
     FLAG_Z = 1 << 30
@@ -51,7 +52,8 @@ cdef enum Fault:
     UNALIGNED = 3
     PROTECTED = 4
     CODE = 5
-    LOOP_STATE = 6
+    CODE_READ = 6
+    LOOP_STATE = 7
 
 cdef union Vector:
     int8_t b[16]
@@ -112,6 +114,7 @@ cdef struct Machine:
     reg_write_t reg_write
     emu_stop_t emu_stop
     int registers[15]
+    int pc_register
     int xpsr_register
     Vector q[8]
     uint32_t p0

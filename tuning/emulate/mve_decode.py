@@ -39,19 +39,22 @@ def _form(row: str) -> Form:
 
 
 FORMS = [_form(row) for row in (mve_forms.VECTOR + mve_forms.SCALAR + mve_forms.OTHER).split("\n") if row]
+_AUTHENTICATION = {"pacg": 0xFB60F000, "autg": 0xFB500F00, "bxaut": 0xFB500F10}
 _FLOAT = [_form(row) for row in mve_forms.FLOAT.split("\n") if row]
 
 
 def is_ours(first: int, second: int) -> bool:
     """Whether an instruction of these halfwords is the interpreter's: coprocessor space, which has floating point and
-    Helium; loops; conditional select and the shifts of two registers; CLRM. On a core of Armv8.0-M they trap, or are
-    something else.
+    Helium; loops; conditional select and shifts of two registers; CLRM; pointer authentication by general registers. On
+    a core of Armv8.0-M they trap, or are something else: SMMLS, SMMUL, MOVS, ORRS.
     """
     return (
         first & 0xEC00 == 0xEC00
         or (first & 0xF800 == 0xF000 and second & 0xD000 == 0xC000)
         or (first & 0xFFF0 == 0xEA50 and (second & 0x8000 != 0 or second & 0xD == 0xD))
         or first == 0xE89F
+        or (first & 0xFFF0 == 0xFB60 and second & 0xF0F0 == 0xF000)
+        or (first & 0xFFF0 == 0xFB50 and second & 0x0FE0 == 0x0F00)
     )
 
 
@@ -80,6 +83,10 @@ def _decode(code: int) -> Decoded:
     for form in _FLOAT:
         if form.matches(code):
             return Decoded(form.mnemonic, form.mnemonic, reason="floating point of Helium, which is not emulated")
+    if code >> 20 in (0xFB5, 0xFB6):
+        mask = 0xFFF0_F0F0 if code >> 20 == 0xFB6 else 0xFFF0_0FF0
+        root = next(name for name, value in _AUTHENTICATION.items() if code & mask == value)
+        return Decoded(root, root, reason="pointer authentication, which is not emulated")
     name = f"{code >> 16:04x} {code & 0xFFFF:04x}"
     reason = (
         "floating point, which is not emulated"

@@ -307,12 +307,49 @@ def test_memory_shows_the_code_as_it_is_linked() -> None:
     assert emulator.call("dot8", [77]).cycles == first
 
 
+CODE_AS_DATA = """
+.section .data.code, "awx"
+scalar:
+adr r0, scalar
+str r0, [r0, #12]
+bx lr
+vector:
+adr r0, vector
+vstrb.8 q0, [r0]
+bx lr
+look:
+vmov s0, r0
+adr r0, look
+ldr r1, [r0]
+bx lr
+vector_look:
+adr r0, vector_look
+vldrb.8 q0, [r0, #4]
+bx lr
+literal:
+vmov s0, r0
+ldr r0, =0x12345678
+itt ne
+ldrne r0, =0x87654321
+addne r0, #1
+vmov r1, s0
+bx lr
+.ltorg
+"""
+
+
 @pytest.mark.emulated
-def test_a_store_of_a_vector_to_code_is_refused(tmp_path: Path) -> None:
-    text = ".section .data.code, \"awx\"\nhere:\nadr r0, here\nvstrb.8 q0, [r0]\nbx lr"
-    emulator = Emulator(build(tmp_path, f"there:\nbx lr\n{text}"), "cortex-m55")
-    with pytest.raises(EmulationError, match="store of a vector to code"):
-        emulator.call("here")
+def test_code_is_neither_written_nor_read_as_data(tmp_path: Path) -> None:
+    emulator = Emulator(build(tmp_path, f"there:\nbx lr\n{CODE_AS_DATA}"), "cortex-m55", faults=True)
+    with pytest.raises(EmulationError, match=r"scalar: write to code at 0x2\w+ \(4 bytes\)"):
+        emulator.call("scalar")
+    with pytest.raises(EmulationError, match=r"vector: write to code at 0x2\w+ \(16 bytes\)"):
+        emulator.call("vector")
+    with pytest.raises(EmulationError, match=r"look: read of code as data at 0x2\w+ \(4 bytes\)"):
+        emulator.call("look")
+    with pytest.raises(EmulationError, match=r"vector_look: read of code as data at 0x2\w+ \(16 bytes\)"):
+        emulator.call("vector_look")
+    assert emulator.call("literal").result == 0x87654322
 
 
 def test_what_has_no_price_is_named() -> None:

@@ -34,7 +34,7 @@ pytestmark = pytest.mark.emulated
 def drawn(seed: int, each: int, blocks: int) -> list[Case]:
     draw = random.Random(seed)
     found = [mve.case(draw, [code]) for code, item in mve.encodings(draw, each) if WRONG_IN_QEMU not in item.text]
-    return found + mve.sequences(draw, blocks)
+    return found + mve.sequences(draw, blocks) + mve.loops(draw, blocks)
 
 
 def written(case: Case) -> str:
@@ -154,9 +154,13 @@ def test_blocks_and_loops_are_read_as_they_are_written(tmp_path: Path) -> None:
         (0xEE418F40, "no instruction that is known"),  # a vector behind the eighth
         (0xFC900E00, "no instruction that is known"),  # a gather into its own offsets is UNPREDICTABLE
         (0xEEF13A10, "the control of floating point"),
+        (0xFB61F203, "pointer authentication"),  # PACG, which reads as SMMLS
+        (0xFB512F03, "pointer authentication"),  # AUTG: SMMUL
+        (0xFB512F13, "pointer authentication"),  # BXAUT: SMMULR
     ],
 )
 def test_what_is_not_run_says_why(code: int, reason: str) -> None:
+    assert mve_decode.is_ours(code >> 16, code & 0xFFFF)
     decoded = mve_decode.decode(code >> 16, code & 0xFFFF, 0)
     assert decoded.operation is None
     assert reason in decoded.reason
