@@ -75,7 +75,7 @@ def load_model(
         from .importers.tflite.file import read
 
         called = _called(path, name)
-        return _operator_model(read(path), called, arithmetic or "tflm", rewrites)
+        return operator_model(read(path), called, arithmetic or "tflm", rewrites)
     if path.is_dir():
         raise ModelError(f"{path}: expected a YAML, .tflite or .onnx file, got a directory")
     if path.suffix.lower() == ONNX:
@@ -100,7 +100,7 @@ def _onnx_model(path: Path, name: str | None, arithmetic: str, rewrites: bool) -
     called = _called(path, name)
     found = read(path)
     file = replace(found.file, content=write(found.file))
-    return _operator_model(
+    return operator_model(
         file, called, arithmetic, rewrites, told=found.refusal, channels_last=found.channels_last
     )  # fmt: skip
 
@@ -116,7 +116,7 @@ def _yaml_graph_model(document: Document, path: Path, arithmetic: str | None, re
     if spec.budget:
         budget = {"sram": spec.budget.sram, "flash": spec.budget.flash}
     file = replace(found.file, content=write(found.file))
-    made = _operator_model(file, spec.name, own, rewrites, told=found.refusal, target=spec.target, budget=budget)
+    made = operator_model(file, spec.name, own, rewrites, told=found.refusal, target=spec.target, budget=budget)
     return replace(made, float_path=path.parent / spec.float_) if spec.float_ else made
 
 
@@ -166,7 +166,7 @@ def _called(path: Path, name: str | None) -> str:
     return called
 
 
-def _operator_model(
+def operator_model(
     file: FileModel,
     name: str,
     arithmetic: str,

@@ -6,7 +6,7 @@ cannot command it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -80,6 +80,14 @@ def console(no_color: bool = False, stderr: bool = False) -> Console:
     return _Terminal(
         stderr=stderr, no_color=no_color, highlight=False, width=width, soft_wrap=False, markup=False, emoji=False
     )
+
+
+def as_text(show: Callable[[Console], None]) -> str:
+    """What `show` prints, without colours."""
+    out = console(no_color=True)
+    with out.capture() as captured:
+        show(out)
+    return captured.get().rstrip()
 
 
 @contextmanager

@@ -6,7 +6,8 @@ from __future__ import annotations
 import os
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -56,9 +57,23 @@ def load_data(path: str | os.PathLike[str]) -> Data:
         No such file, not such a file, no inputs in it, NaN or infinity among them, or labels that do not fit.
     """
     path = Path(path)
+    with archive(path, "x and optionally y") as stored:
+        x, y = _read(stored, path.name)
+    return make_data(x, y, path.name)
+
+
+@contextmanager
+def archive(path: Path, expected: str) -> Iterator[Any]:
+    """What NumPy finds in a file, an archive or one array; `expected` is what should be in it.
+
+    Raises
+    ------
+    OptionError
+        No such file, or one that cannot be read, at once or array by array.
+    """
     try:
         with open(path, "rb") as stream:
-            x, y = _read(np.load(stream, allow_pickle=False), path.name)
+            yield np.load(stream, allow_pickle=False)
     except FileNotFoundError:
         raise OptionError(f"{path}: no such file") from None
     except TuningError:
@@ -67,9 +82,8 @@ def load_data(path: str | os.PathLike[str]) -> Data:
         raise OptionError(f"{path}: the arrays in it do not fit into memory") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as problem:
         raise OptionError(
-            f"{path}: expected an .npz with x and optionally y, got a file that cannot be read: {problem}"
+            f"{path}: expected an .npz with {expected}, got a file that cannot be read: {problem}"
         ) from None
-    return make_data(x, y, path.name)
 
 
 def _read(stored: Any, name: str) -> tuple[np.ndarray, np.ndarray | None]:
@@ -83,6 +97,13 @@ def _read(stored: Any, name: str) -> tuple[np.ndarray, np.ndarray | None]:
             raise OptionError(f"{name}: expected the inputs under the key 'x' or 'inputs', got: {names}")
         inputs = stored.files[0]
     return stored[inputs], None if labels is None else stored[labels]
+
+
+def as_data(data: Data | np.ndarray | tuple[np.ndarray, np.ndarray]) -> Data:
+    """:class:`Data` of whatever a caller may give."""
+    if isinstance(data, Data):
+        return data
+    return make_data(*data) if isinstance(data, tuple) else make_data(data)
 
 
 def make_data(x: np.ndarray, y: np.ndarray | None = None, name: str = "calibration") -> Data:

@@ -37,7 +37,10 @@ class Result(Protocol):
 
 def save(result: Result, path: str | os.PathLike[str]) -> Path:
     """Write what the ending asks for; a model file, which names the others, last."""
-    return save_network(path, result.file, result.twin.network.name, heading(result), result.twin.stored)
+    first = result.scales[0]
+    order = f"Input: round(x / {first.scale:.9g}) {first.zero_point:+d}, {result.twin.network.order}."
+    lines = heading(result.scheme, result.samples, [order], result.accuracy)
+    return save_network(path, result.file, result.twin.network.name, lines, result.twin.stored)
 
 
 def save_network(
@@ -61,14 +64,10 @@ def save_network(
     return path
 
 
-def heading(result: Result) -> list[str]:
-    """Comments: where the file comes from, and what its integers stand for."""
-    first = result.scales[0]
-    lines = [
-        f"Quantised by cmsisnn-quantize ({result.scheme}) on {result.samples:,} calibration samples.",
-        f"Input: round(x / {first.scale:.9g}) {first.zero_point:+d}, {result.twin.network.order}.",
-    ]
-    if result.accuracy:
-        shares = ", ".join(f"{share:.2%} {kind}" for kind, share in result.accuracy.items())
+def heading(scheme: str, samples: int, inputs: Sequence[str], accuracy: Mapping[str, float]) -> list[str]:
+    """Comments: where the file comes from, what its integers stand for, and how well they do."""
+    lines = [f"Quantised by cmsisnn-quantize ({scheme}) on {samples:,} calibration samples.", *inputs]
+    if accuracy:
+        shares = ", ".join(f"{share:.2%} {kind}" for kind, share in accuracy.items())
         lines.append(f"Accuracy on them: {shares}.")
     return lines

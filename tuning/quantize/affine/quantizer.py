@@ -15,7 +15,7 @@ from ...base.errors import OptionError
 from ...importers.float_network import FloatNetwork
 from ...importers.tflite.reader import import_operators
 from .. import forward
-from ..data import Data, doubts, make_data, spreads
+from ..data import Data, as_data, doubts, spreads
 from ..observe import Observed, Progress
 from ..rewrites import EQUALISED, equalised, fuse_relus
 from ..scores import Score, compare, is_better, signal_to_noise
@@ -71,15 +71,12 @@ def quantize_affine(
         raise OptionError(f"scheme: expected int8 or int16x8, got {scheme!r}")
     if ranges not in RANGES:
         raise OptionError(f"ranges: expected one of {', '.join(RANGES)}, got {ranges!r}")
-    if isinstance(calibration, tuple):
-        calibration = make_data(*calibration)
-    elif not isinstance(calibration, Data):
-        calibration = make_data(calibration)
+    data = as_data(calibration)
     say = progress or (lambda line: None)
     fused = fuse_relus(network)
     best: _State | None = None
     for made, notes in ((fused, ()), (equalised(fused), (EQUALISED,))):
-        search = _Search(made, calibration, scheme, say)
+        search = _Search(made, data, scheme, say)
         for method in dict.fromkeys((ranges, "minmax") if ranges == "mse" else (ranges,)):
             state = search.ranged(method, notes)
             if best is None or is_better(state.score, best.score):

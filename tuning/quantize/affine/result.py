@@ -105,9 +105,9 @@ class AffineQuantized:
     @cached_property
     def model(self) -> Model:
         """As :func:`tuning.load_model` would give it."""
-        from ...load import _operator_model
+        from ...load import operator_model
 
-        return _operator_model(self.file, self.twin.network.name, "tflm", True)
+        return operator_model(self.file, self.twin.network.name, "tflm", True)
 
     @cached_property
     def _runnable(self) -> Network:
@@ -154,12 +154,9 @@ class AffineQuantized:
         return {"samples": len(x), **compare(flat, self.twin.layers, y, targets)}
 
     def __str__(self) -> str:
-        from ...base.console import console
+        from ...base.console import as_text
 
-        out = console(no_color=True)
-        with out.capture() as captured:
-            print_affine_table(out, self)
-        return captured.get().rstrip()
+        return as_text(lambda out: print_affine_table(out, self))
 
 
 def print_affine_table(out: Console, result: AffineQuantized) -> None:

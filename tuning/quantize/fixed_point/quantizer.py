@@ -13,7 +13,7 @@ from cmsisnn_x.layers import NUMPY_DTYPES
 from ...base.errors import OptionError
 from ...importers.float_network import FloatNetwork
 from .. import forward
-from ..data import Data, doubts, make_data, spreads
+from ..data import Data, as_data, doubts, spreads
 from ..observe import Observed, Progress
 from ..rewrites import EQUALISED, equalised, fold_clips, fold_softmax
 from ..scores import CHUNK, Score, compare, is_better, show_score
@@ -91,15 +91,12 @@ def quantize_network(
         raise OptionError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")
     if softmax not in SOFTMAX:
         raise OptionError(f"softmax: expected one of {', '.join(SOFTMAX)}, got {softmax!r}")
-    if isinstance(calibration, tuple):
-        calibration = make_data(*calibration)
-    elif not isinstance(calibration, Data):
-        calibration = make_data(calibration)
+    data = as_data(calibration)
     lowered = fold_softmax(fold_clips(network, dtype))
-    found = _Search(lowered, calibration, dtype, progress or (lambda line: None))
+    found = _Search(lowered, data, dtype, progress or (lambda line: None))
     formats = found.start(method)
     if method != "max":
-        other = _Search(equalised(lowered), calibration, dtype, found.seen.progress)
+        other = _Search(equalised(lowered), data, dtype, found.seen.progress)
         other_formats = other.start(method)
         if is_better(other.score(other_formats), found.score(formats)):
             found, formats = other, other_formats

@@ -136,7 +136,9 @@ class Quantized:
         return {"samples": len(data.x), **compare(outputs, self.layers, y, targets, step)}
 
     def __str__(self) -> str:
-        return as_text(self)
+        from ...base.console import as_text
+
+        return as_text(lambda out: print_table(out, self))
 
 
 def noise(truth: np.ndarray, integers: np.ndarray, fraction: int) -> float:
@@ -201,13 +203,3 @@ def _format(fraction: int | None, bits: int) -> str:
 
 def _number(value: int | None) -> str:
     return "-" if value is None else str(value)
-
-
-def as_text(result: Quantized) -> str:
-    """The table as text."""
-    from ...base.console import console
-
-    out = console(no_color=True)
-    with out.capture() as captured:
-        print_table(out, result)
-    return captured.get().rstrip()

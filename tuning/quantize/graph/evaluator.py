@@ -18,7 +18,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from cmsisnn_x._arguments import same_padding
 
 from ...importers.onnx.file import Node
-from ...importers.onnx.quantised.moves import _source
+from ...importers.onnx.quantised.moves import pixels_of
 
 CHUNK_BYTES = 32 << 20
 """Columns of a convolution that are held at once."""
@@ -221,7 +221,7 @@ def _resize(node: Node, opset: int, x: Any, *inputs: Any) -> np.ndarray | None:
             out = int(np.floor(size * scale))
         else:
             return None
-        x = np.take(x, _source(node, size, out, scale), axis=axis)
+        x = np.take(x, pixels_of(node, size, out, scale), axis=axis)
     return np.ascontiguousarray(x)
 
 

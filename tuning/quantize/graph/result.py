@@ -169,10 +169,10 @@ class GraphQuantized:
     @cached_property
     def model(self) -> Model:
         """As :func:`tuning.load_model` would give it."""
-        from ...load import _operator_model
+        from ...load import operator_model
 
         found = self.translated
-        return _operator_model(found.file, self.name, "tflm", True, channels_last=found.channels_last)
+        return operator_model(found.file, self.name, "tflm", True, channels_last=found.channels_last)
 
     @cached_property
     def runnable(self) -> Runnable:
@@ -208,15 +208,13 @@ class GraphQuantized:
         OptionError
             `path` ends otherwise.
         """
-        from ..affine.files import save_network
+        from ..affine.files import heading, save_network
 
-        lines = [f"Quantised by cmsisnn-quantize ({self.scheme}) on {self.samples:,} calibration samples."]
+        inputs = []
         for port in self.model.inputs:
             order = "channels last" if port.is_channels_last else "in the order of the float model"
-            lines.append(f"Input {one_line(port.name)}: round(x / {port.scale:.9g}) {port.zero_point:+d}, {order}.")
-        if self.accuracy:
-            shares = ", ".join(f"{share:.2%} {kind}" for kind, share in self.accuracy.items())
-            lines.append(f"Accuracy on them: {shares}.")
+            inputs.append(f"Input {one_line(port.name)}: round(x / {port.scale:.9g}) {port.zero_point:+d}, {order}.")
+        lines = heading(self.scheme, self.samples, inputs, self.accuracy)
         return save_network(path, self.file, self.name, lines, self.twin.stored)
 
     def evaluate(self, data: Any) -> dict[str, Any]:
@@ -239,12 +237,9 @@ class GraphQuantized:
         return compared(self.graph, data, wanted, self.outputs(data), self.scheme)
 
     def __str__(self) -> str:
-        from ...base.console import console
+        from ...base.console import as_text
 
-        out = console(no_color=True)
-        with out.capture() as captured:
-            print_graph_table(out, self)
-        return captured.get().rstrip()
+        return as_text(lambda out: print_graph_table(out, self))
 
 
 def compared(

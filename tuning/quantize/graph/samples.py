@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
@@ -14,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ...base.errors import OptionError, TuningError
-from ..data import INPUT_KEYS, LABEL_KEYS, Data
+from ...base.errors import OptionError
+from ..data import INPUT_KEYS, LABEL_KEYS, Data, archive
 from .float_graph import of_sample
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -61,20 +59,8 @@ def load_samples(path: str | os.PathLike[str], inputs: Shapes, outputs: Shapes) 
         No such file, or arrays that do not fit.
     """
     path = Path(path)
-    try:
-        with open(path, "rb") as stream:
-            stored = np.load(stream, allow_pickle=False)
-            content = {"x": stored} if isinstance(stored, np.ndarray) else {key: stored[key] for key in stored.files}
-    except FileNotFoundError:
-        raise OptionError(f"{path}: no such file") from None
-    except MemoryError:
-        raise OptionError(f"{path}: the arrays in it do not fit into memory") from None
-    except TuningError:
-        raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as problem:
-        raise OptionError(
-            f"{path}: expected an .npz with an array for each input, got a file that cannot be read: {problem}"
-        ) from None
+    with archive(path, "an array for each input") as stored:
+        content = {"x": stored} if isinstance(stored, np.ndarray) else {key: stored[key] for key in stored.files}
     return make_samples(content, inputs, outputs, path.name)
 
 

@@ -256,7 +256,7 @@ def _pad(walk: Walk, node: Node) -> Item:
     return moved(walk, item, node.inputs[0], shape, move)
 
 
-def _source(node: Node, size: int, count: int, scale: float) -> np.ndarray:
+def pixels_of(node: Node, size: int, count: int, scale: float) -> np.ndarray:
     """Which of `size` pixels each of `count` reads, by ONNX's rules."""
     mode = node.attributes.get("coordinate_transformation_mode") or (
         "half_pixel" if node.op == "Resize" else "asymmetric"
@@ -302,7 +302,7 @@ def _resize(walk: Walk, node: Node) -> Item:
     if len(sizes) != 4 or tuple(sizes[:2]) != own[:2] or not 1 <= min(sizes) <= max(sizes) <= 65535:
         raise Refused(f"expected another height and width alone, got sizes {sizes} of {list(own)}")
     shape = tuple(sizes)
-    wanted = [_source(node, own[axis], shape[axis], scales[axis]) for axis in (2, 3)]
+    wanted = [pixels_of(node, own[axis], shape[axis], scales[axis]) for axis in (2, 3)]
     for align, half in ((False, False), (False, True), (True, False), (True, True)):
         found = [nearest(own[axis], shape[axis], align, half) for axis in (2, 3)]
         if all(np.array_equal(*pair) for pair in zip(wanted, found, strict=True)):
