@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tuning.check.packages import PackageError, Piece, Samples
+from tuning.check.against.packages import PackageError, Piece, Samples
 from tuning.importers.tflite.file import FileSubgraph, read
 
 

@@ -81,7 +81,7 @@ def given(case: Case, seed: int) -> list[np.ndarray]:
 def package_outputs(case: Case, arithmetic: Arithmetic) -> np.ndarray:
     """What the package that defines an arithmetic gives for every seed."""
     from tuning.base.options import Arithmetic as Package
-    from tuning.check.packages import Piece, runner
+    from tuning.check.against.packages import Piece, runner
 
     package = runner(Package(arithmetic))
     samples = [given(case, seed) for seed in SEEDS]

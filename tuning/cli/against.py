@@ -12,7 +12,7 @@ from ..base.console import console, make_table
 from ..base.options import Package
 
 if TYPE_CHECKING:
-    from ..check.against import Comparison, Difference, OperatorResult
+    from ..check.against.comparison import Comparison, Difference, OperatorResult
 
 _LONGEST_NAME = 32
 
@@ -21,12 +21,12 @@ def print_comparison(
     directory: Path, package: Package, model: str | None, samples: int | None, *, as_json: bool, no_color: bool
 ) -> int:
     """Compare and print; the exit status: 1 if something differs."""
-    from ..check.against import DEFAULT_SAMPLES, compare, origin
-    from ..check.packages import runner
+    from ..check.against.packages import runner
+    from ..check.against.tflite import DEFAULT_SAMPLES, compare, origin
 
     samples = samples or DEFAULT_SAMPLES
     if package is Package.ONNXRUNTIME:
-        from ..check.against_onnx import compare_onnx, onnx_origin
+        from ..check.against.onnx import compare_onnx, onnx_origin
 
         found = onnx_origin(directory, model)
         result = compare_onnx(found.path, runner(package), arithmetic=found.arithmetic, samples=samples)

@@ -22,7 +22,7 @@ from helpers.networks import NETWORKS, inputs
 from helpers.plans import make_plan
 from tuning import check as check_module
 from tuning.base.errors import MissingToolError, ModelError, OptionError
-from tuning.check import Check, TensorCheck, check_model, with_firmware
+from tuning.check import Check, TensorCheck, check_model, jobs, with_firmware
 from tuning.check.accumulators import accumulators, reach, requantised
 from tuning.check.result import check_words
 from tuning.cli.main import app
@@ -246,8 +246,8 @@ def test_batches_do_not_change_the_result(tmp_path: Path, rng: np.random.Generat
     model = tuning.load_model(two_dense(tmp_path, rng))
     x = rng.uniform(-1, 1, (17, 4))
     whole = check_model(model, x)
-    monkeypatch.setattr(check_module, "BATCH_BYTES", 2000)
-    sizes = [stop - start for start, stop in check_module._batches(model.layers, 17)]
+    monkeypatch.setattr(jobs, "BATCH_BYTES", 2000)
+    sizes = [stop - start for start, stop in jobs._batches(model.layers, 17)]
     assert len(sizes) > 2
     assert sum(sizes) == 17
     assert check_model(model, x) == whole
@@ -334,7 +334,7 @@ def test_errors_of_numbers(tmp_path: Path, rng: np.random.Generator, scheme: str
 
 @pytest.mark.emulated
 def test_emulated_firmware_is_held_against_the_kernels(tmp_path: Path, rng: np.random.Generator, monkeypatch) -> None:
-    monkeypatch.setattr(check_module, "EMULATED_SAMPLES", 100)
+    monkeypatch.setattr(jobs, "EMULATED_SAMPLES", 100)
     model = tuning.load_model(two_dense(tmp_path, rng))
     plan = tuning.tune(model, tuning.load_target("cortex-m4"))
     x, y = rng.uniform(-1.9, 1.9, (130, 4)), rng.integers(0, 3, 130)
@@ -355,7 +355,7 @@ def test_without_an_emulator_the_rest_is_checked(tmp_path: Path, rng: np.random.
     def missing(*_: object) -> None:
         raise MissingToolError("no compiler here")
 
-    monkeypatch.setattr(check_module, "emulate", missing)
+    monkeypatch.setattr(jobs, "emulate", missing)
     model = tuning.load_model(two_dense(tmp_path, rng))
     found = check_model(model, rng.uniform(-1, 1, (5, 4)), tuning.tune(model, tuning.load_target("cortex-m4")))
     assert found.emulated is None

@@ -11,7 +11,7 @@ import pytest
 import tuning
 from helpers.tflite_cases import Case
 from helpers.tflite_cases_states import stateful
-from tuning.check.packages import Piece
+from tuning.check.against.packages import Piece
 from tuning.emulate import find_toolchain
 from tuning.measure import folder
 
@@ -61,7 +61,7 @@ def test_firmware_does_too(tmp_path: Path, core: str, full: bool) -> None:
 def test_the_package_does_too(full: bool) -> None:
     pytest.importorskip("tflite_micro", reason='tflite_micro comes with the extra: pip install ".[against]"')
     from tuning.base.options import Arithmetic
-    from tuning.check.packages import runner
+    from tuning.check.against.packages import runner
 
     package = runner(Arithmetic.TFLM)
     for seed in range(FULL if full else SAMPLE):

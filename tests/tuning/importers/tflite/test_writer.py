@@ -24,7 +24,7 @@ from helpers.tflite_cases_wide import WIDE, given
 from helpers.tflite_files import O, T, build, examples
 from tuning import ModelError
 from tuning.base.options import Arithmetic
-from tuning.check.packages import PackageError, Piece, runner
+from tuning.check.against.packages import PackageError, Piece, runner
 from tuning.importers.tflite.build import FileBuilder
 from tuning.importers.tflite.converters import CONVERTERS
 from tuning.importers.tflite.file import FileModel, read

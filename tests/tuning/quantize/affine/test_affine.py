@@ -22,7 +22,7 @@ from cmsisnn_x import Network
 from helpers.onnx_models import model, node, save
 from tuning import OptionError
 from tuning.base.options import Arithmetic
-from tuning.check.packages import Piece, runner
+from tuning.check.against.packages import Piece, runner
 from tuning.importers.float_network import FloatNetwork, from_layers
 from tuning.importers.tflite.file import read
 from tuning.importers.tflite.reader import import_operators

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..base.options import Arithmetic
+from ...base.options import Arithmetic
 from .packages import OPTIMISED, REFERENCE, TFLM, XNNPACK
 
 Ways = Mapping[str, str]

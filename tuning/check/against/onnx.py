@@ -15,18 +15,19 @@ from typing import Any
 
 import numpy as np
 
-from ..base.errors import OptionError
-from ..base.options import Arithmetic
-from ..importers.onnx import file as onnx_file
-from ..importers.onnx.file import Node, OnnxInput
-from ..importers.onnx.quantised import reader as onnx_quantised
-from ..importers.onnx.quantised.items import Stored
-from ..importers.onnx.quantised.reader import Translated
-from ..importers.tflite.file import read as read_tflite
-from ..importers.tflite.reader import Port, import_operators
-from ..importers.tflite.writer import write
-from .against import DEFAULT_SAMPLES, Bench, Comparison, Difference, OperatorResult, Origin, comparison, origin
+from ...base.errors import OptionError
+from ...base.options import Arithmetic
+from ...importers.onnx import file as onnx_file
+from ...importers.onnx.file import Node, OnnxInput
+from ...importers.onnx.quantised import reader as onnx_quantised
+from ...importers.onnx.quantised.items import Stored
+from ...importers.onnx.quantised.reader import Translated
+from ...importers.tflite.file import read as read_tflite
+from ...importers.tflite.reader import Port, import_operators
+from ...importers.tflite.writer import write
+from .comparison import Comparison, Difference, OperatorResult, comparison
 from .packages import Piece, Runner
+from .tflite import DEFAULT_SAMPLES, Bench, Origin, origin
 
 _BORDERS = ("QuantizeLinear", "DequantizeLinear", "Constant")
 """Not named where other operators stand between them."""

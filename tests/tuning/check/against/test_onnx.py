@@ -19,12 +19,12 @@ import tuning
 from helpers.onnx_quantised import Net
 from tuning.base.errors import OptionError
 from tuning.base.options import Package
-from tuning.check.against_onnx import compare_onnx, onnx_origin
-from tuning.check.packages import ONNX_RUNTIME, PackageError, Piece, Samples, runner
-from tuning.check.reasons import onnx_reason
+from tuning.check.against.onnx import compare_onnx, onnx_origin
+from tuning.check.against.packages import ONNX_RUNTIME, PackageError, Piece, Samples, runner
+from tuning.check.against.reasons import onnx_reason
 from tuning.cli.verify import app
 
-EXPORTED = Path(__file__).parents[1] / "importers" / "exported"
+EXPORTED = Path(__file__).parents[2] / "importers" / "exported"
 SAMPLES = 4
 EXTRA = 'onnxruntime comes with the extra: pip install ".[against]"'
 

@@ -19,10 +19,11 @@ from helpers.tables import TablePackage, refuses
 from helpers.tflite_files import G, O, T, build, examples
 from tuning.base.errors import OptionError
 from tuning.base.options import Arithmetic
-from tuning.check import packages
-from tuning.check.against import Comparison, compare, draw_inputs, origin
-from tuning.check.packages import OPTIMISED, REFERENCE, TFLM, XNNPACK, PackageError
-from tuning.check.reasons import _INT16, _WAYS, OWN, reason
+from tuning.check.against import packages
+from tuning.check.against.comparison import Comparison
+from tuning.check.against.packages import OPTIMISED, REFERENCE, TFLM, XNNPACK, PackageError
+from tuning.check.against.reasons import _INT16, _WAYS, OWN, reason
+from tuning.check.against.tflite import compare, draw_inputs, origin
 from tuning.cli.verify import app
 from tuning.importers.tflite.cut import cut
 from tuning.importers.tflite.file import FileModel, read

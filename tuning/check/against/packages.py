@@ -21,10 +21,10 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from ..base.errors import MissingToolError, TuningError, install
-from ..base.options import Package
-from ..base.units import printable
-from ..measure.workers import OwnProcess, ProcessLost
+from ...base.errors import MissingToolError, TuningError, install
+from ...base.options import Package
+from ...base.units import printable
+from ...measure.workers import OwnProcess, ProcessLost
 
 REFERENCE, OPTIMISED, XNNPACK, TFLM = "reference", "optimised", "XNNPACK", "TFLM"
 """Kernel sets: LiteRT's ``BUILTIN_REF``, its optimised ones without delegates, its default; a device's."""
