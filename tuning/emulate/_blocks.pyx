@@ -180,6 +180,11 @@ cdef class BlockProbe:
         """Address to hand to the callback; valid while this object lives."""
         return <uintptr_t>&self.state
 
+    @property
+    def current(self):
+        """Where the address of the block that was entered last stands."""
+        return <uintptr_t>&self.state.previous
+
     def start(self, uint64_t budget):
         """Forget every count; allow `budget` instructions."""
         memset(self.state.blocks, 0, (<size_t>self.state.block_mask + 1) * sizeof(Block))

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 BlockCounts = tuple[int, int, int, int, int, int, dict[int, int]]
 
 class MemoryProbe:
-    def __init__(self, reg_read: int, reg_write: int, xpsr_register: int, it_blocks: bool) -> None: ...
+    def __init__(
+        self, reg_read: int, reg_write: int, xpsr_register: int, it_blocks: bool, current: int = 0
+    ) -> None: ...
     @property
     def block_callback(self) -> int: ...
     @property

@@ -55,6 +55,7 @@ cdef struct Block:
 
 
 cdef struct MemoryState:
+    const uint32_t *current
     reg_read_t reg_read
     reg_write_t reg_write
     int xpsr_register
@@ -151,6 +152,10 @@ cdef void on_block(void *engine, uint64_t address64, uint32_t size, void *user_d
     cdef MemoryState *state = <MemoryState *>user_data
     cdef uint32_t address = <uint32_t>address64
     cdef uint32_t slot = ((address * <uint32_t>0x9E3779B1) >> 16) & (SLOTS - 1)
+    if state.current != NULL and state.current[0] != address:
+        if state.fetches:  # a block that was joined to the one before
+            fetch(state, address, size)
+        return
     while state.blocks[slot].used and state.blocks[slot].address != address:
         slot = (slot + 1) & (SLOTS - 1)
     if not state.blocks[slot].used:
@@ -238,16 +243,20 @@ cdef class MemoryProbe:
         Unicorn's number of the status register.
     it_blocks : bool
         Whether the core has IT blocks (Armv6-M has none).
+    current : int
+        Where the address of the block that runs stands, if blocks are joined (`BlockProbe.current`).
     """
 
     cdef MemoryState state
 
-    def __cinit__(self, uintptr_t reg_read, uintptr_t reg_write, int xpsr_register, bint it_blocks):
+    def __cinit__(self, uintptr_t reg_read, uintptr_t reg_write, int xpsr_register, bint it_blocks,
+                  uintptr_t current=0):
         memset(&self.state, 0, sizeof(MemoryState))
         self.state.reg_read = <reg_read_t>reg_read
         self.state.reg_write = <reg_write_t>reg_write
         self.state.xpsr_register = xpsr_register
         self.state.it_blocks = it_blocks
+        self.state.current = <const uint32_t *>current
 
     def __dealloc__(self):
         free(self.state.regions)

@@ -108,7 +108,8 @@ class UnicornEngine:
         if self._watch.memories:
             from . import _memory
 
-            self._memory = _memory.MemoryProbe(reg_read, reg_write, xpsr, self._core.thumb2)
+            current = self._blocks.current if self.joins_blocks else 0
+            self._memory = _memory.MemoryProbe(reg_read, reg_write, xpsr, self._core.thumb2, current)
             for kind, callback in (
                 (unicorn.UC_HOOK_BLOCK, self._memory.block_callback),
                 (_ACCESS, self._memory.access_callback),

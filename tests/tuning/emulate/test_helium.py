@@ -285,6 +285,33 @@ def test_the_price_does_not_depend_on_where_code_is_linked(tmp_path: Path) -> No
     assert len(found) == 1
 
 
+BOARD = """
+schema: 1
+name: a_board
+inherit: cortex-m55
+flash_wait_states: 5
+flash_line_bytes: 32
+sram_wait_states: 2
+"""
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_board_adds_what_its_memories_cost(name: str, tmp_path: Path) -> None:
+    """Vector loads are loads; what of a block lies on a further page of Unicorn's belongs to it."""
+    path = tmp_path / "board.yaml"
+    path.write_text(BOARD)
+    board, core = (Emulator(ARCHIVE.read(name), which) for which in (load_target(path), "cortex-m55"))
+    for function, args, loads in (("fill", [], 0), ("rows", [256], 13 * 5), ("gather", [205], 205 + 13)):
+        on_board, bare = board.call(function, args), core.call(function, args)
+        assert on_board.core_cycles == bare.cycles
+        assert sum(on_board.added.values()) == on_board.cycles - bare.cycles
+        assert on_board.added["flash fetch"] > 0
+        sram = next(region for region in on_board.regions if region.name == "SRAM")
+        if loads:
+            assert loads <= sram.reads <= loads + 16
+            assert on_board.added["SRAM"] == 2 * sram.misses == 2 * sram.reads
+
+
 def test_code_without_mapping_symbols_is_refused(tmp_path: Path) -> None:
     """Literals would be taken for instructions."""
     stripped = tmp_path / "stripped.elf"
