@@ -35,7 +35,7 @@ What flows where
     registry/     one row per operation: all that differs by it; op.py holds the table, variant.py the knobs
     layers.py     a layer with all shapes resolved        network.py  a network, weights packed once, on _executor
     scheme.py     the arithmetic of powers of two         buffers.py  scratch bytes: host, search and firmware
-    int8/         zero points and multipliers, as LiteRT and TFLM have them; its arithmetic is in affine.py
+    int8/         zero points and multipliers, as LiteRT and TFLM have them; its arithmetic is in affine/
     cmsis/        Arm's 31 functions of release 5.4.0, quirks included
     include/      the same kernels as C headers for firmware, configured by macros
 

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ._simd import Array, Pair, Scheme
-from .affine_linear import Linear
+from .affine.linear import Linear
 from .layers import View
 
 Place = tuple[str, Any]

@@ -173,7 +173,7 @@ cdef class Executor:
     def pair(self, str op, bint wide, size_t count, size_t period, scheme, size_t samples=1, linear=None):
         """add, multiply, maximum, minimum; the second tensor has `period` elements and is repeated.
 
-        `linear` are the numbers of `affine_linear` that give the same sum of bytes.
+        `linear` are the numbers of `affine.linear` that give the same sum of bytes.
         """
         cdef:
             simd_step *step = self._append(SIMD_PAIR, wide, count, samples)

@@ -20,7 +20,7 @@ from .affine import (
     AffineSoftmax,
     AffineSum,
 )
-from .affine_curves import AffineCurve, AffineRealSoftmax, AffineSoftmax16
+from .affine.curves import AffineCurve, AffineRealSoftmax, AffineSoftmax16
 from .errors import CmsisnnError, DtypeError, ShapeError
 from .layers import NUMPY_DTYPES, Layer, View
 from .op import NETWORK_OPS

@@ -17,7 +17,7 @@ from .affine import (
     AffineSum,
     Rescale,
 )
-from .affine_curves import AffineCurve, AffineRealSoftmax, AffineSoftmax16, Scheme
+from .affine.curves import AffineCurve, AffineRealSoftmax, AffineSoftmax16, Scheme
 from .layers import Layer, View
 
 KINDS: dict[str, type[Any]] = {

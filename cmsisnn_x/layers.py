@@ -9,7 +9,7 @@ from math import prod
 
 import numpy as np
 
-from .affine_curves import Scheme
+from .affine.curves import Scheme
 from .op import Op, row_of
 from .scheme import TENSOR_TYPES, Pow2, TensorType
 

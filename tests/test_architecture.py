@@ -19,9 +19,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the bottom up: a module imports from its own room and from those below, wherever the import stands: at the top,
 # in a function, for type checkers. Rooms are the folders and modules right below `tuning` and `cmsisnn_x`.
 KERNELS = (
-    "errors", "_version", "_checkout", "_tables", "isa", "scheme", "affine", "affine_tables", "affine_curves",
-    "affine_linear",
-    "variant", "op", "layers", "described", "_arguments", "packing_dense", "packing", "single_rounding", "channels",
+    "errors", "_version", "_checkout", "_tables", "isa", "scheme", "affine", "variant", "op", "layers",
+    "described", "_arguments", "packing_dense", "packing", "single_rounding", "channels",
     "operands", "buffers", "bands", "graph", "chain", "steps", "arena", "registry", "checks", "interleave", "study",
     "network", "ops", "int8", "cmsis", "_config", "_build", "__init__",
 )  # fmt: skip

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import _arguments as check
-from .. import affine_tables
 from ..affine import AffineRescale, AffineSoftmax
-from ..affine_curves import AffineCurve, AffineSoftmax16, sigmoid_points
-from ..affine_tables import Numbers
+from ..affine import tables as affine_tables
+from ..affine.curves import AffineCurve, AffineSoftmax16, sigmoid_points
+from ..affine.tables import Numbers
 from ..errors import CmsisnnError, ShapeError
 from ..scheme import TENSOR_TYPES
 from . import _given as given

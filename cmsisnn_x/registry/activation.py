@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .._tables import activation_table
-from ..affine_curves import sigmoid_points
+from ..affine.curves import sigmoid_points
 from ..layers import Layer
 from ..op import Op, Shape
 from ..variant import Variant

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..affine import AffineSum
-from ..affine_linear import NOT_LINEAR, Linear, linear_of
+from ..affine.linear import NOT_LINEAR, Linear, linear_of
 from ..layers import Layer
 from ..op import Op, Shape
 from ..variant import Variant

@@ -11,8 +11,8 @@ import numpy as np
 
 from .._arguments import SOFTMAX_MAX
 from ..affine import MULTIPLIER_MAX, AffineSoftmax, high_multiply
-from ..affine_curves import AffineRealSoftmax, AffineSoftmax16
-from ..affine_tables import exponential
+from ..affine.curves import AffineRealSoftmax, AffineSoftmax16
+from ..affine.tables import exponential
 from ..errors import GeometryError
 from ..layers import Layer
 from ..op import Op, Shape

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The sum of two int8 tensors in four multiplications of 16 bits, where that gives the bytes of the three roundings that
- * are meant (pair.template.h): affine_linear.py has tried all 65536 pairs of bytes.
+ * are meant (pair.template.h): affine/linear.py has tried all 65536 pairs of bytes.
  *
  *   out = clamp((x * a + y * b + c) >> (shift + 12)),   a, b, c = high * 2^12 + low
  */

@@ -18,7 +18,7 @@ from cmsisnn_x.affine import (
     Rescale,
     quantize_multiplier,
 )
-from cmsisnn_x.affine_linear import NOT_LINEAR, linear_of
+from cmsisnn_x.affine.linear import NOT_LINEAR, linear_of
 from cmsisnn_x.layers import Layer, View
 from cmsisnn_x.op import OPS
 from cmsisnn_x.scheme import AFFINE_TYPES

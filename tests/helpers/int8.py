@@ -21,7 +21,7 @@ from cmsisnn_x.affine import (
     AffineSum,
     quantize_multiplier,
 )
-from cmsisnn_x.affine_curves import Scheme
+from cmsisnn_x.affine.curves import Scheme
 from cmsisnn_x.graph import Graph, Node, State, Tensor
 from cmsisnn_x.layers import Layer, View
 from cmsisnn_x.scheme import TENSOR_TYPES

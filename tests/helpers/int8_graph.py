@@ -11,7 +11,7 @@ import numpy as np
 
 from cmsisnn_x import Network
 from cmsisnn_x.affine import Affine, AffineClamp, AffineMean, AffineProduct, AffineRescale, AffineSoftmax, AffineSum
-from cmsisnn_x.affine_curves import AffineCurve, AffineRealSoftmax, AffineSoftmax16
+from cmsisnn_x.affine.curves import AffineCurve, AffineRealSoftmax, AffineSoftmax16
 from cmsisnn_x.graph import Graph
 from cmsisnn_x.layers import Layer, View
 from helpers import int8_oracle as oracle

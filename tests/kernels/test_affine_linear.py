@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cmsisnn_x.affine import AffineSum, Rescale
-from cmsisnn_x.affine_linear import FACTOR_BITS, NOT_LINEAR, Linear, linear_of
+from cmsisnn_x.affine.linear import FACTOR_BITS, NOT_LINEAR, Linear, linear_of
 from cmsisnn_x.layers import Layer
 
 EVERY = np.arange(-128, 128)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from cmsisnn_x import _simd
 from cmsisnn_x.affine import AffineClamp, AffineRescale, AffineSoftmax, AffineSum, quantize_multiplier
-from cmsisnn_x.affine_curves import AffineCurve, AffineSoftmax16
+from cmsisnn_x.affine.curves import AffineCurve, AffineSoftmax16
 from cmsisnn_x.errors import CmsisnnError, ShapeError
 from cmsisnn_x.graph import Graph, Node, State, Tensor
 from cmsisnn_x.layers import Layer, View

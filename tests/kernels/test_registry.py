@@ -17,7 +17,7 @@ import pytest
 
 import cmsisnn_x
 from cmsisnn_x import _simd, int8
-from cmsisnn_x.affine_curves import Scheme
+from cmsisnn_x.affine.curves import Scheme
 from cmsisnn_x.checks import SCHEMES
 from cmsisnn_x.described import KINDS
 from cmsisnn_x.isa import Features, Isa

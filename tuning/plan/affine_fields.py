@@ -10,7 +10,7 @@ from math import prod
 from typing import Any
 
 from cmsisnn_x.affine import MULTIPLIER_MAX, ROUNDINGS, SHIFTS, Affine, AffineClamp, AffineMean
-from cmsisnn_x.affine_curves import Scheme
+from cmsisnn_x.affine.curves import Scheme
 from cmsisnn_x.checks import reach
 from cmsisnn_x.described import KINDS, scheme_from_dict
 from cmsisnn_x.layers import Layer, View

@@ -11,7 +11,7 @@ from math import prod
 import numpy as np
 
 from cmsisnn_x.affine import AffineSum
-from cmsisnn_x.affine_linear import NOT_LINEAR, linear_of
+from cmsisnn_x.affine.linear import NOT_LINEAR, linear_of
 from cmsisnn_x.isa import Features, Isa
 from cmsisnn_x.layers import Layer
 from cmsisnn_x.variant import Variant
@@ -114,7 +114,7 @@ def price(layer: Layer, variant: Variant | None, features: Features, timing: Tim
 
 
 def sum_price(layer: Layer, variant: Variant | None, features: Features, timing: Timing) -> dict[str, float]:
-    """A sum of bytes: two products, a shift and a saturation where factors do (`cmsisnn_x.affine_linear`)."""
+    """A sum of bytes: two products, a shift and a saturation where factors do (`cmsisnn_x.affine.linear`)."""
     found = price(layer, variant, features, timing)
     scheme = layer.scheme
     assert isinstance(scheme, AffineSum)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cmsisnn_x.affine import activation_range
-from cmsisnn_x.affine_tables import Numbers
+from cmsisnn_x.affine.tables import Numbers
 
 from ...integer_graph import Quantised, Refused
 from ..context import Context

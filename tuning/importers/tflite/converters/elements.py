@@ -10,7 +10,6 @@ from math import erfc, frexp
 
 import numpy as np
 
-from cmsisnn_x import affine_tables
 from cmsisnn_x.affine import (
     AffineClamp,
     AffineProduct,
@@ -19,8 +18,9 @@ from cmsisnn_x.affine import (
     activation_range,
     kernel_multiplier,
 )
-from cmsisnn_x.affine_curves import AffineCurve
-from cmsisnn_x.affine_tables import Numbers, single
+from cmsisnn_x.affine import tables as affine_tables
+from cmsisnn_x.affine.curves import AffineCurve
+from cmsisnn_x.affine.tables import Numbers, single
 from cmsisnn_x.scheme import TENSOR_TYPES
 
 from ...integer_graph import Quantised, Refused

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from cmsisnn_x import affine_tables
 from cmsisnn_x.affine import AffineClamp, AffineRescale, kernel_multiplier
+from cmsisnn_x.affine import tables as affine_tables
 from cmsisnn_x.layers import View
 from cmsisnn_x.scheme import TENSOR_TYPES
 

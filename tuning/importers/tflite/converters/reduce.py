@@ -14,7 +14,7 @@ from cmsisnn_x.affine import (
     AffineSoftmax,
     kernel_multiplier,
 )
-from cmsisnn_x.affine_curves import AffineRealSoftmax, AffineSoftmax16
+from cmsisnn_x.affine.curves import AffineRealSoftmax, AffineSoftmax16
 from cmsisnn_x.layers import View
 from cmsisnn_x.scheme import TENSOR_TYPES
 

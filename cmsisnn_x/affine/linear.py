@@ -14,7 +14,7 @@ from math import floor, log2
 
 import numpy as np
 
-from .affine import AffineSum
+from .schemes import AffineSum
 
 FACTOR_BITS = 23
 """Of a factor, without its sign: cores with DSP put another 8 behind it."""

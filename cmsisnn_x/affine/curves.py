@@ -13,17 +13,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from .affine import (
-    Affine,
-    AffineClamp,
-    AffineMean,
-    AffineProduct,
-    AffineRescale,
-    AffineSoftmax,
-    AffineSum,
-    quantize_multiplier,
-    rescale,
-)
+from .multipliers import quantize_multiplier, rescale
+from .schemes import Affine, AffineClamp, AffineMean, AffineProduct, AffineRescale, AffineSoftmax, AffineSum
 
 SIGMOID_POINTS = 256
 SOFTMAX_POINTS = 513

@@ -12,8 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .affine import activation_range, high_multiply, kernel_multiplier, quantize_multiplier, rescale, rounding_divide
-from .scheme import TENSOR_TYPES
+from ..scheme import TENSOR_TYPES
+from .multipliers import (
+    activation_range,
+    high_multiply,
+    kernel_multiplier,
+    quantize_multiplier,
+    rescale,
+    rounding_divide,
+)
 
 ONE = 2**31 - 1
 """1 in Q0.31."""
