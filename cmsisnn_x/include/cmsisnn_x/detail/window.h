@@ -17,9 +17,10 @@
 #endif
 
 /* Whether row `row` of the input lies outside; in a band only where windows leave the image at all. */
-#if CXN_IS_BAND && CXN_GET(PAD_TOP) == 0 && \
-    (CXN_GET(OUT_H) - 1) * CXN_GET(STRIDE_Y) + (CXN_GET(KERNEL_H) - 1) * CXN_DILATION_Y < CXN_GET(IN_H)
-#define CXN_IS_OUTSIDE(row) ((void)(row), (void)band, 0)
+#if CXN_IS_BAND
+#define CXN_CLIPS_BELOW \
+    ((CXN_GET(OUT_H) - 1) * CXN_GET(STRIDE_Y) - CXN_GET(PAD_TOP) + (CXN_GET(KERNEL_H) - 1) * CXN_DILATION_Y >= CXN_GET(IN_H))
+#define CXN_IS_OUTSIDE(row) ((void)band, (CXN_GET(PAD_TOP) > 0 && (row) < 0) || (CXN_CLIPS_BELOW && (row) >= CXN_IN_ROWS))
 #else
 #define CXN_IS_OUTSIDE(row) ((row) < 0 || (row) >= CXN_IN_ROWS)
 #endif
