@@ -416,7 +416,7 @@ def in_place(links: Sequence[Link]) -> list[Link]:
         own = links[reader].windows
         plain = own.kernel == own.stride == 1 and own.above == 0 and len(links[reader].sources) == 1
         plain = plain and links[reader].least == links[reader].step == 1
-        in_steps = link.windows.output_height % link.band % link.step == 0
+        in_steps = link.windows.output_height % link.step == link.band % link.step == 0
         over = link.variant is not None and link.layer.row.overwrites_rows(link.layer, link.variant)
         if plain and over and in_steps:
             found[at] = replace(link, in_place=True)

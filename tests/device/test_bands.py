@@ -310,6 +310,8 @@ def test_rows_that_grow_stay_apart() -> None:
         ("conv2d", (8, 8, 4), ALONG, 3, {}, "and BAND where there is one"),
         ("conv2d", (8, 2, 4), PACKED, 1, {}, "needs three output pixels"),
         ("depthwise_conv2d", (8, 8, 4), PAIRS, 1, {}, "OUT_H and BAND of at least 2"),
+        ("depthwise_conv2d", (8, 8, 4), PAIRS, 3, {"IN_PLACE": 1}, "needs an even BAND and OUT_H"),
+        ("depthwise_conv2d", (9, 8, 4), PAIRS, 4, {"IN_PLACE": 1}, "needs an even BAND and OUT_H"),
         ("maximum", (8, 3, 4), None, 2, {"PERIOD": 24}, "PERIOD: legal values in a band"),
     ],
 )

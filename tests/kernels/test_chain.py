@@ -137,3 +137,16 @@ def test_a_band_of_less_than_a_kernel_makes_is_refused() -> None:
     with pytest.raises(CmsisnnError, match="layer 'conv': expected bands of at least 3 rows"):
         build(links)
     build([replace(links[0], band=3), links[1]])
+
+
+@pytest.mark.parametrize(("height", "band", "over"), [(24, 4, True), (24, 3, False), (25, 7, False), (25, 4, False)])
+def test_pairs_of_rows_are_written_in_place_in_pairs(height: int, band: int, over: bool) -> None:
+    """A last row by itself would be made together with the one above it, whose input is gone."""
+    wide = layer("conv2d", "wide", height, 8, 4)
+    rows = replace(layer("depthwise_conv2d", "rows", height, 8, 4, 3, 1, 1), padding=((1, 1), (0, 0)))
+    after = layer("conv2d", "after", height, 8, 4)
+    links = [Link(wide, ROWS, (None,), 2), Link(rows, ROWS, (0,), band, 2, 2), Link(after, ROWS, (1,), 4)]
+    chain = build(in_place(links))
+    assert chain.links[1].in_place == over
+    if over:
+        assert all(rows % 2 == 0 for rows in chain.calls[1])

@@ -40,8 +40,11 @@
 #endif
 CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_PAIRS * CXN_SLOT * 4, depthwise_rows_scratch);
 
+#if CXN_BC == 2 && CXN_IS_BAND && CXN_GET(IN_PLACE) && (CXN_GET(BAND) % 2 || CXN_GET(OUT_H) % 2)
+#error "IN_PLACE: 1 with BLOCK_COLS 2 needs an even BAND and OUT_H: a last row by itself takes input rows that are no longer in their place"
+#endif
+
 /* Whether a last row may be without its pair. */
-/* In place a band has an even number of rows. */
 #if CXN_BC == 2 && (CXN_IS_BAND ? !CXN_GET(IN_PLACE) : CXN_GET(OUT_H) % 2 != 0)
 #define CXN_ENDS_ODD 1
 #else
