@@ -9,11 +9,10 @@ from dataclasses import replace
 import numpy as np
 
 from cmsisnn_x.bands import banded
-from cmsisnn_x.buffers import layer_scratch_bytes
 from cmsisnn_x.layers import Layer
 
 from ..target import Target
-from .estimate import estimate_rows
+from .estimate import estimate_rows, scratch_of
 from .table import TERMS, Estimates
 
 CALL_CYCLES = 60
@@ -32,6 +31,7 @@ def estimate_chained(
     band: int,
     moves: int = 0,
     moved_bytes: int = 0,
+    known: dict[str, np.ndarray] | None = None,
 ) -> Estimates:
     """The estimates of a layer in a chain, from `whole`, those of the layer by itself.
 
@@ -47,10 +47,13 @@ def estimate_chained(
         The most of them.
     moves, moved_bytes : int
         Of rows in the ring of its output: how often, and how many bytes.
+    known : dict, optional
+        As `estimate_rows` has it.
     """
     terms = np.zeros(whole.terms.shape)
+    known = {} if known is None else known
     for rows, count in calls.items():
-        terms += count * estimate_rows(banded(layer, rows), whole, target)
+        terms += count * estimate_rows(banded(layer, rows), whole, target, known)
     terms[:, TERMS.index("loop")] += CALL_CYCLES * sum(calls.values()) + MOVE_CYCLES * moves
     terms[:, TERMS.index("memory")] += MOVE_CYCLES_PER_BYTE * moved_bytes
     return replace(
@@ -64,5 +67,4 @@ def estimate_chained(
 
 def banded_scratch(layer: Layer, whole: Estimates, band: int) -> np.ndarray:
     """Scratch of each variant in bands of so many rows."""
-    own = banded(layer, band)
-    return np.array([0 if v is None else layer_scratch_bytes(own, v) for v in whole.variants], np.int64)
+    return scratch_of(banded(layer, band), whole.variants)

@@ -107,11 +107,17 @@ def _terms(
     families: Mapping[str, Variant | None],
     target: Target,
     found: fitted.Coefficients,
+    known: dict[str, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """How often each part runs, and the cycles of each cause but memory; a row per variant."""
+    """How often each part runs, and the cycles of each cause but memory; a row per variant. `known` has what one run
+    costs of families that are known already, and takes in the others.
+    """
     counts = ops.count(layer, chosen, target.features)
+    costs = {} if known is None else known
+    if new := {name: variant for name, variant in families.items() if name not in costs}:
+        costs.update(zip(new, _coefficients(layer, new, target, found), strict=True))
     position = {name: at for at, name in enumerate(families)}
-    of_part = counts * _coefficients(layer, families, target, found)[[position[name] for name in names]]
+    of_part = counts * np.array([costs[name] for name in families])[[position[name] for name in names]]
     of_part *= found.neighbours.factors(layer, names)[:, None]
     owner = list(ops.parts_of(layer).values())
     terms = np.zeros((len(chosen), len(TERMS)))
@@ -122,16 +128,19 @@ def _terms(
     return counts, terms
 
 
-def estimate_rows(layer: Layer, whole: Estimates, target: Target) -> np.ndarray:
+def estimate_rows(
+    layer: Layer, whole: Estimates, target: Target, known: dict[str, np.ndarray] | None = None
+) -> np.ndarray:
     """Cycles by cause of one call that computes `layer`, some rows of a layer whose estimates are `whole`: a row per
-    variant, columns as `TERMS`.
+    variant, columns as `TERMS`. What one run of a part costs does not depend on how many rows there are: `known` keeps
+    it from one number of rows to the next.
     """
     chosen, found = whole.variants, fitted.coefficients(target.core)
     names = fitted.families(layer, chosen, target.features)
     families: dict[str, Variant | None] = {}
     for name, variant in zip(names, chosen, strict=True):
         families.setdefault(name, variant)
-    counts, terms = _terms(layer, chosen, names, families, target, found)
+    counts, terms = _terms(layer, chosen, names, families, target, found, known)
     added = board.added_cycles(layer, chosen, counts, whole.weights_bytes, whole.code_bytes, target)
     terms[:, TERMS.index("memory")] = added
     return np.round(terms, 6)
@@ -174,23 +183,34 @@ def _coefficients(
     return table if own else table * (1 + TIMING_SHARE * (priors / prices - 1))
 
 
+def scratch_of(layer: Layer, variants: Sequence[Variant | None]) -> np.ndarray:
+    """Scratch of each variant, computed once per combination of the knobs that may matter."""
+    from cmsisnn_x.buffers import layer_scratch_bytes
+
+    knobs = _all_knobs_but(NOT_IN_BYTES)
+    found: dict[object, int] = {}
+    column = np.zeros(len(variants), np.int64)
+    for at, v in enumerate(variants):
+        if v is None:
+            continue
+        if (held := knobs(v)) not in found:
+            found[held] = layer_scratch_bytes(layer, v)
+        column[at] = found[held]
+    return column
+
+
 def _footprints(layer: Layer, variants: tuple[Variant | None, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Scratch and weight bytes, each computed once per combination of the knobs that may matter."""
-    from cmsisnn_x.buffers import layer_scratch_bytes
     from cmsisnn_x.packing import pack_device_weights
 
-    scratch_knobs = _all_knobs_but(NOT_IN_BYTES)
     packing_knobs = _all_knobs_but((*NOT_IN_BYTES, *ops.cost_of(layer).not_in_packing))
-    scratch: dict[object, int] = {}
     weights: dict[object, int] = {}
-    columns = np.zeros((2, len(variants)), np.int64)
+    column = np.zeros(len(variants), np.int64)
     bias = 0 if layer.bias is None else layer.bias.nbytes
     for at, v in enumerate(variants):
         if v is None:
-            columns[1, at] = plain_weights_bytes(layer)
+            column[at] = plain_weights_bytes(layer)
             continue
-        if (held := scratch_knobs(v)) not in scratch:
-            scratch[held] = layer_scratch_bytes(layer, v)
         if (packed := packing_knobs(v)) not in weights and ops.has_twin(layer):
             twin = ops.twin_of(layer)
             size = pack_device_weights(twin, v).nbytes if twin.weights is not None else 0
@@ -199,8 +219,8 @@ def _footprints(layer: Layer, variants: tuple[Variant | None, ...]) -> tuple[np.
             weights[packed] = _operand_bytes(layer, v)
         elif packed not in weights:
             weights[packed] = (pack_device_weights(layer, v).nbytes if layer.weights is not None else 0) + bias
-        columns[:, at] = scratch[held], weights[packed]
-    return columns[0], columns[1]
+        column[at] = weights[packed]
+    return scratch_of(layer, variants), column
 
 
 @cache

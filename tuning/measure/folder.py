@@ -460,7 +460,7 @@ def each_step(
             nothing = dict.fromkeys(trace.added, 0)
             ran[-2:] = [conv, replace(ran[-1], instructions=0, cycles=0, added=nothing)]
         if step.chain is not None:
-            source, wanted = (tuple(known[one] for one in names) for names in (outside(graph, own), own[-1].outputs))
+            source, wanted = tuple(known[name] for name in outside(graph, own)), [known[own[-1].outputs[0]]]
             trace, got = _call(emulator, functions[step.name], source, wanted, 0, budget)
             mismatches += compare(f"layers {step.name} to {step.last.name} as a chain", sample, got[0], wanted[0])
             more = trace.cycles - sum(one.cycles for one in ran[-len(own) :])  # rows moved, the walk: with the last

@@ -107,7 +107,7 @@ class Problem:
         self.other_flash_bytes = other_flash_bytes + constants
         self.layers = tuple(layers)
         self.chains = dict(chains or {})
-        self._given = tuple(options)
+        self.given = tuple(options)
         self.alone: list[np.ndarray] = []  # SRAM of each layer's rows, where it takes in no pooling
         can_fuse = [item.fused is not None and bool(item.fused.any()) for item in options]
         apart, together = self._live_bytes([False] * len(layers)), self._live_bytes(can_fuse)
@@ -163,7 +163,7 @@ class Problem:
 
     def fastest_alone(self, at: int, sram: int) -> float | None:
         """Cycles of the fastest row of a layer by itself within `sram` bytes; None where it has none."""
-        item, need = self._given[at], self.alone[at]
+        item, need = self.given[at], self.alone[at]
         usable = need <= sram
         if item.fused is not None:
             usable = usable & ~np.asarray(item.fused, bool)
@@ -182,7 +182,7 @@ class Problem:
 
     def placed_bytes(self, choice: Choice) -> int:
         """SRAM of a choice with every tensor and scratch at its place; `choice.sram_bytes` or, in graphs, more."""
-        picked = list(zip(self._given, choice.rows, strict=True))
+        picked = list(zip(self.given, choice.rows, strict=True))
         fused, in_place = (
             [marks is not None and bool(marks[row]) for marks, row in marked]
             for marked in ([(item.fused, row) for item, row in picked], [(item.in_place, row) for item, row in picked])

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -24,6 +26,8 @@ PRICED = (1, 2, 4, 8)
 """Those that are estimated; what lies between is taken to do so in cycles too."""
 WORTH = 0.003
 """The share of a layer's cycles for which another level of scratch is tried."""
+BEATEN = 1.25
+"""Times the cycles of another variant from which on one is not tried in bands."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +47,39 @@ class InBands:
     """A layer over rows, and what its variants cost in bands."""
 
     def __init__(self, layer: Layer, whole: Estimates, target: Target) -> None:
-        self.layer, self.whole, self.target = layer, whole, target
+        self.layer, self.target = layer, target
+        self._given = whole
+        self.known: dict[str, np.ndarray] = {}  # what one run of a family's parts costs
         self.windows = Windows.of(layer)
+        self._choices: dict[int, list[Choice]] = {}
         self.row_bytes = layer.output_bytes // layer.output_image[0]
         self.input_row_bytes = layer.input_bytes // layer.image[0]
+
+    @cached_property
+    def _in_question(self) -> list[int]:
+        """Variants but those that another, alike in how many rows it makes, beats by far on the whole image, with no
+        more scratch there nor for a single row.
+        """
+        given = self._given
+        sizes = [given.scratch_bytes, banded_scratch(self.layer, given, 1)]
+        kinds: dict[Hashable, list[int]] = {}
+        for at, variant in enumerate(given.variants):
+            if (least := least_rows(self.layer, variant)) is not None:
+                over = variant is not None and self.layer.row.overwrites_rows(self.layer, variant)
+                kinds.setdefault((least, row_step(self.layer, variant), over), []).append(at)
+        found: list[int] = []
+        for rows in kinds.values():
+            cycles, one, whole = given.cycles[rows], sizes[1][rows], sizes[0][rows]
+            for at, row in enumerate(rows):
+                better = (cycles * BEATEN < cycles[at]) & (one <= one[at]) & (whole <= whole[at])
+                if not better.any():
+                    found.append(row)
+        return sorted(found)
+
+    @cached_property
+    def whole(self) -> Estimates:
+        """Those of the layer by itself."""
+        return self._given.take(self._in_question)
 
     @cached_property
     def _kinds(self) -> dict[tuple[int, int], list[int]]:
@@ -64,7 +97,7 @@ class InBands:
         height = self.windows.output_height
         counts = {rows for rows in PRICED if rows <= height} | ({height} if height < PRICED[-1] else set())
         return {
-            rows: estimate_rows(banded(self.layer, rows), self.whole, self.target).sum(axis=1)
+            rows: estimate_rows(banded(self.layer, rows), self.whole, self.target, self.known).sum(axis=1)
             for rows in sorted(counts)
         }
 
@@ -110,10 +143,21 @@ class InBands:
                     found.add(int(scratch[at]))
         return found
 
+    @cached_property
+    def _sizes(self) -> list[int]:
+        """What scratch there is, ascending."""
+        return sorted({int(size) for _, _, _, scratch, _, _ in self.by_band for size in scratch})
+
     def choices(self, cap: int) -> list[Choice]:
         """Of each band and kind of kernel the fastest with scratch of at most `cap`, but for those that another with
         fewer rows to wait for beats.
         """
+        level = bisect_right(self._sizes, cap)
+        if level not in self._choices:
+            self._choices[level] = self._chosen(cap)
+        return self._choices[level]
+
+    def _chosen(self, cap: int) -> list[Choice]:
         found: list[Choice] = []
         for band, step, least, scratch, cycles, rows in self.by_band:
             within = np.flatnonzero(scratch <= cap)
@@ -121,8 +165,9 @@ class InBands:
                 at = within[np.argmin(cycles[within])]
                 variant = self.whole.variants[rows[at]]
                 over = variant is not None and self.layer.row.overwrites_rows(self.layer, variant)
-                over = over and self.windows.output_height % band % step == 0
-                found.append(Choice(band, step, least, int(scratch[at]), int(cycles[at]), rows[at], over))
+                over = over and self.windows.output_height % step == 0
+                row = self._in_question[rows[at]]
+                found.append(Choice(band, step, least, int(scratch[at]), int(cycles[at]), row, over))
         return [
             one
             for one in found

@@ -205,14 +205,22 @@ def with_chains(network: Network, chains: Mapping[int, Chain]) -> Network:
             whole = _apart(network.tables[first + at])
             own = rows_of(link.layer, link.variant)
             alike = [row for row, one in enumerate(whole.variants) if rows_of(link.layer, one) == own]
+            known = network.search.known(first + at, link.layer)
             table = estimate_chained(
-                link.layer, whole.take(alike), target, chain.calls[at], link.band, len(moves[at]), sum(moves[at])
+                link.layer, whole.take(alike), target, chain.calls[at], link.band, len(moves[at]), sum(moves[at]), known
             )
             if link is chain.links[-1]:
                 more = CONSTANT_BYTES + 2 * len(chain.schedule)
                 table = replace(table, weights_bytes=table.weights_bytes + more)
             tables[first + at] = table
-    problem = network_problem(graph, where, tables, chains)
+    given = {
+        at: options
+        for at, (options, place, table) in enumerate(
+            zip(network.problem.given, network.where, network.tables, strict=True)
+        )
+        if place is where[at] and table is tables[at]
+    }
+    problem = network_problem(graph, where, tables, chains, given)
     return Network(graph, tuple(where), tuple(tables), problem, target, chains)
 
 

@@ -11,7 +11,7 @@ That counts rings by rule; the chains of the path are then built, and what they 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -74,6 +74,7 @@ class ChainSearch:
         )
         self.problem, self.target = problem, target
         self._rows: dict[tuple[str, int], InBands] = {}
+        self._beside: dict[tuple[int, int], int] = {}
 
     @cached_property
     def segments(self) -> dict[tuple[int, int], list[tuple[Layer, tuple[int | None, ...]]]]:
@@ -93,13 +94,11 @@ class ChainSearch:
         table = self.alone[self.graph.index(node)]
         return any(least_rows(node.layer, variant) is not None for variant in table.variants)
 
-    @cached_property
-    def alive(self) -> dict[tuple[int, int], int]:
-        """Bytes beside rings and scratch of each segment: the caller's, and what is alive while it runs."""
-        found = {}
-        for first, end in self.segments:
-            found[first, end] = self.problem.caller_bytes + self.problem.alive_beside(first, end)
-        return found
+    def _alive(self, first: int, end: int) -> int:
+        """Bytes beside rings and scratch of a segment: the caller's, and what is alive while it runs."""
+        if (first, end) not in self._beside:
+            self._beside[first, end] = self.problem.caller_bytes + self.problem.alive_beside(first, end)
+        return self._beside[first, end]
 
     def chains(self, sram: int) -> list[Segment] | None:
         """The chains of the cheapest path within `sram` bytes; None where there is no path."""
@@ -163,6 +162,10 @@ class ChainSearch:
             self._rows[key] = InBands(layer, self.alone[index], self.target)
         return self._rows[key]
 
+    def known(self, index: int, layer: Layer) -> dict[str, np.ndarray]:
+        """What one run of the parts of a layer's kernels costs, as far as it is known."""
+        return self._row(index, layer).known
+
     def _parts(self, end: int, sram: int) -> dict[int, _Part]:
         """By first layer the cheapest chain before `end` within `sram` bytes, rings counted by rule."""
         firsts = [first for first, last in self.segments if last == end]
@@ -170,7 +173,7 @@ class ChainSearch:
             return {}
         layers = self.segments[min(firsts), end]
         rows = {at: self._row(at, layer) for at, (layer, _) in enumerate(layers, end - len(layers))}
-        rooms = {first: sram - self.alive[first, end] for first in firsts}
+        rooms = {first: sram - self._alive(first, end) for first in firsts}
         found: dict[int, _Part] = {}
         for cap in self._caps(rows, max(rooms.values())):
             for first, part in self._within(end, rows, cap, {at: room - cap for at, room in rooms.items()}):
@@ -199,14 +202,7 @@ class ChainSearch:
             readers = self._readers(at) if at < end - 1 else []
             if any(reader >= end for reader in readers):
                 return
-            choices = row.choices(cap)
-            after: dict[int, list[_Part]] = {}
-            for held in parts.values():
-                for part in held:
-                    for grown in self._grown(part, at, row, rows, readers, choices, end):
-                        if grown.bytes <= most:
-                            after.setdefault(grown.picked[0].band, []).append(grown)
-            parts = {key: _undominated(found) for key, found in after.items()}
+            parts = self._longer(parts, at, row, rows, readers, row.choices(cap), most)
             if not parts:
                 return
             if at in rooms:
@@ -221,6 +217,40 @@ class ChainSearch:
                 if fits:
                     yield at, min(fits, key=lambda part: (part.cycles, part.bytes))
 
+    def _longer(
+        self,
+        parts: Mapping[int, Sequence[_Part]],
+        at: int,
+        row: InBands,
+        rows: Mapping[int, InBands],
+        readers: Sequence[int],
+        choices: Sequence[Choice],
+        most: int,
+    ) -> dict[int, list[_Part]]:
+        """Parts with a choice for the layer in front of them, with rings of at most `most` bytes, by its band."""
+        after: dict[int, list[tuple[int, float, int, Choice, _Part]]] = {}
+        grown: dict[Hashable, list[tuple[Choice, int, float]]] = {}
+        count = 0
+        for band, held in parts.items():
+            for part in held:
+                # Of a single reader its band says all, and whether it takes row by row.
+                key = (band, not part.picked or part.picked[0].least == part.picked[0].step == 1)
+                if key not in grown or len(readers) > 1:
+                    grown[key] = list(self._grown(part, at, row, rows, readers, choices))
+                for choice, ring, moved in grown[key]:
+                    size = part.bytes + ring
+                    if size <= most:
+                        own = (size, part.cycles + choice.cycles + moved, count, choice, part)
+                        after.setdefault(choice.band, []).append(own)
+                        count += 1
+        return {
+            band: [
+                _Part(size, cycles, (choice, *part.picked))
+                for size, cycles, _, choice, part in _undominated(found)
+            ]
+            for band, found in after.items()
+        }  # fmt: skip
+
     def _grown(
         self,
         part: _Part,
@@ -229,12 +259,10 @@ class ChainSearch:
         rows: Mapping[int, InBands],
         readers: Sequence[int],
         choices: Sequence[Choice],
-        end: int,
-    ) -> Iterator[_Part]:
-        """A part with a choice for the layer in front of it."""
+    ) -> Iterator[tuple[Choice, int, float]]:
+        """The choices for the layer in front of a part, the ring that each asks for, and the cycles of moves in it."""
         if not readers:
-            for choice in choices:
-                yield _Part(part.bytes, part.cycles + choice.cycles, (choice, *part.picked))
+            yield from ((choice, 0, 0.0) for choice in choices)
             return
         height = row.windows.output_height
         asked = window = 0
@@ -244,17 +272,17 @@ class ChainSearch:
             window = max(window, (band - 1) * own.stride + own.kernel)
         if len(readers) > 1:
             window += self._lag(at, readers, rows, part.picked)
+        by_one = part.picked[0].least == part.picked[0].step == 1
+        may_overwrite = by_one and self._is_between(at, readers, rows)
         for choice in choices:
             if choice.band > max(asked, choice.least, choice.step):
                 continue
-            by_one = part.picked[0].least == part.picked[0].step == 1
-            if choice.overwrites and by_one and self._is_between(at, readers, rows):
-                yield _Part(part.bytes, part.cycles + choice.cycles, (choice, *part.picked))
+            if choice.overwrites and may_overwrite:
+                yield choice, 0, 0.0
                 continue
             ring = min(window + choice.step - 1, height)
             moved = MOVE_CYCLES + MOVE_CYCLES_PER_BYTE * max(ring - choice.band, 0) * row.row_bytes
-            cycles = part.cycles + choice.cycles + moved * height / choice.band
-            yield _Part(part.bytes + aligned(ring * row.row_bytes), cycles, (choice, *part.picked))
+            yield choice, aligned(ring * row.row_bytes), moved * height / choice.band
 
     def _readers(self, at: int) -> list[int]:
         return [self.graph.index(node) for node in self.graph.readers(self.graph.nodes[at].outputs[0])]
@@ -311,11 +339,13 @@ class ChainSearch:
         return found
 
 
-def _undominated(parts: Sequence[_Part]) -> list[_Part]:
+def _undominated(parts: list[tuple[int, float, int, Choice, _Part]]) -> list[tuple[int, float, int, Choice, _Part]]:
     """Those that no other beats in bytes and cycles, evenly spaced where there are many."""
-    kept: list[_Part] = []
-    for part in sorted(parts, key=lambda part: (part.bytes, part.cycles)):
-        if not kept or part.cycles < kept[-1].cycles:
+    kept: list[tuple[int, float, int, Choice, _Part]] = []
+    least = float("inf")
+    for part in sorted(parts):  # no two have the same number, behind bytes and cycles
+        if part[1] < least:
+            least = part[1]
             kept.append(part)
     if len(kept) > KEPT:
         picks = np.unique(np.linspace(0, len(kept) - 1, KEPT).astype(int))

@@ -26,8 +26,13 @@ def network_options(place: Place, table: Estimates) -> Options:
 
 
 def network_problem(
-    graph: Graph, where: Sequence[Place], tables: Sequence[Estimates], chains: Mapping[int, Chain] | None = None
+    graph: Graph,
+    where: Sequence[Place],
+    tables: Sequence[Estimates],
+    chains: Mapping[int, Chain] | None = None,
+    given: Mapping[int, Options] | None = None,
 ) -> Problem:
-    """The knapsack of a network."""
-    options = [network_options(place, table) for place, table in zip(where, tables, strict=True)]
+    """The knapsack of a network; `given` has options that are known, by the index of their layer."""
+    known, layers = given or {}, enumerate(zip(where, tables, strict=True))
+    options = [known.get(at) or network_options(place, table) for at, (place, table) in layers]
     return Problem(options, graph=graph, chains=chains)

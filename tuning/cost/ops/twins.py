@@ -64,6 +64,7 @@ def is_single(layer: Layer) -> bool:
     return layer.row.is_weighted and layer.weights is not None and channels_of(layer).rescale == "single"
 
 
+@lru_cache(maxsize=64)
 def _ends(layer: Layer) -> str:
     """How outputs are made, for the name of a family: rounded once, cut to less than their type holds."""
     return f"{' rescale=single' if is_single(layer) else ''}{' cut=1' if _is_cut(layer) else ''}"
