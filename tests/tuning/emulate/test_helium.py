@@ -208,6 +208,26 @@ def test_vector_accesses_stay_in_bounds(tmp_path: Path) -> None:
 
 
 FLAGS = """
+plain_again:
+push {r4, lr}
+vdup.8 q0, r0
+dlstp.8 lr, r1
+vaddv.u8 r0, q0
+lctp
+vaddv.u8 r2, q0
+add r0, r0, r2, lsl #16
+pop {r4, pc}
+stack:
+sub sp, #32
+vdup.16 q0, r0
+vstrh.16 q0, [sp, #16]
+vldr s0, [sp, #20]
+vldr s1, here
+vmov r0, r1, s0, s1
+add sp, #32
+bx lr
+.p2align 2
+here: .word 0x89abcdef
 flags:
 push {r4, lr}
 subs r0, r0, #1
@@ -228,8 +248,10 @@ bx lr
 
 
 @pytest.mark.emulated
-def test_loops_leave_the_flags_alone_and_conditions_hold(tmp_path: Path) -> None:
-    emulator = Emulator(build(tmp_path, FLAGS), "cortex-m55")
+def test_loops_leave_the_flags_alone_and_what_is_relative_to_registers_is_found(tmp_path: Path) -> None:
+    emulator = Emulator(build(tmp_path, FLAGS), "cortex-m55", faults=True)
+    assert emulator.call("plain_again", [3, 5]).result == 15 | 48 << 16
+    assert emulator.call("stack", [0x1234]).result64 == 0x89ABCDEF_12341234
     for rounds in (1, 2, 5):
         assert emulator.call("flags", [1, rounds]).result >> 28 == 0b0110
         assert emulator.call("flags", [0, rounds]).result >> 28 == 0b1000
