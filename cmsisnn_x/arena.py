@@ -72,7 +72,9 @@ class Life:
     inside: int = 0
 
 
-def lives(graph: Graph, steps: Sequence[Step], scratch: Sequence[int] | None = None) -> dict[str | int, Life]:
+def lives(
+    graph: Graph, steps: Sequence[Step], scratch: Sequence[int] | None = None, *, fed: bool = False
+) -> dict[str | int, Life]:
     """What needs a place while a network runs.
 
     Parameters
@@ -82,6 +84,9 @@ def lives(graph: Graph, steps: Sequence[Step], scratch: Sequence[int] | None = N
         The nodes of the graph in order, some of them together.
     scratch : sequence of int, optional
         Bytes of scratch per step. Default: what the steps say.
+    fed : bool
+        Whether the input comes row by row and the output is fetched: both lie in the arena then, an input of which the
+        first step keeps rows apart.
 
     Returns
     -------
@@ -98,12 +103,17 @@ def lives(graph: Graph, steps: Sequence[Step], scratch: Sequence[int] | None = N
     found: dict[str | int, Life] = {}
     position: dict[str, int] = {}
     kept = {state.write for state in graph.states}  # until the end, when they become what is remembered
+    kept |= set(graph.outputs) if fed else set()
+    in_rows = fed and steps[0].chain is not None and steps[0].chain.feeds > 0
+    for name in graph.inputs if fed and not in_rows else ():
+        position[name] = len(found)
+        found[name] = Life(graph.tensors[name].bytes, 0, _last_use(graph, step_of, name))
     for node in graph.nodes:
         at = step_of[node.name]
         for name in node.outputs:
             readers = [step_of[reader.name] for reader in graph.readers(name)]
             last = len(steps) - 1 if name in kept else max([at, *readers])
-            if name in graph.outputs or (readers and max(readers) == at):
+            if (name in graph.outputs and not fed) or (readers and max(readers) == at and name not in kept):
                 continue
             step = steps[at]
             # In a chain others may still need rows of what its last layer reads.
@@ -406,7 +416,7 @@ def plan_arena(layers: Sequence[Layer], scratch: Sequence[int], fused: Sequence[
     return arrange(Graph.chain(layers), steps, own)
 
 
-def arrange(graph: Graph, steps: Sequence[Step], scratch: Sequence[int]) -> Arena:
+def arrange(graph: Graph, steps: Sequence[Step], scratch: Sequence[int], *, fed: bool = False) -> Arena:
     """Place every tensor and scratch buffer of a network; see `lives` and `place`.
 
     Parameters
@@ -416,11 +426,13 @@ def arrange(graph: Graph, steps: Sequence[Step], scratch: Sequence[int]) -> Aren
         Its nodes in order, some of them together.
     scratch : sequence of int
         Bytes of scratch per step.
+    fed : bool
+        As `lives` takes it.
     """
     ends = [0]  # of each step: the index of the layer behind it
     for step in steps:
         ends.append(ends[-1] + len(step.layers))
-    needed = lives(graph, steps, scratch)
+    needed = lives(graph, steps, scratch, fed=fed)
     items = list(needed.values())
     offsets = place(items)
     at = dict(zip(needed, offsets, strict=True))
@@ -440,7 +452,7 @@ def arrange(graph: Graph, steps: Sequence[Step], scratch: Sequence[int]) -> Aren
         Region(name, offset + inside, size, ends[spans[index][0]], ends[spans[index][1] + 1] - 1)
         for index, (key, life, offset) in enumerate(zip(needed, items, offsets, strict=True))
         if index in spans
-        for name, inside, size in _parts(key, life, steps[life.first])
+        for name, inside, size in _parts(key, life, steps[life.first], graph.inputs)
     ]
     regions.sort(key=lambda region: (region.first, region.offset))
     return Arena(
@@ -449,10 +461,10 @@ def arrange(graph: Graph, steps: Sequence[Step], scratch: Sequence[int]) -> Aren
     )  # fmt: skip
 
 
-def _parts(key: str | int, life: Life, step: Step) -> list[tuple[str, int, int]]:
+def _parts(key: str | int, life: Life, step: Step, inputs: Sequence[str]) -> list[tuple[str, int, int]]:
     """What lies in a life: name, offset from its start, bytes."""
     if not isinstance(key, int):
-        return [(f"{step.last.name}.output", 0, life.size)]
+        return [(f"{step.last.name}.output" if key not in inputs else "input", 0, life.size)]
     if step.chain is None:
         return [(f"{step.name}.scratch", 0, life.size)]
     links = zip(step.chain.links, step.chain.rings, strict=True)

@@ -20,12 +20,14 @@ from math import prod
 from .bands import banded, least_rows, row_step
 from .buffers import ALIGNMENT, aligned, layer_scratch_bytes
 from .errors import CmsisnnError
-from .graph import Graph, Node
+from .graph import Graph, Node, Tensor
 from .layers import Layer
 from .variant import Variant
 
 MOST_ROWS = 255
 """Of one call: a byte of the schedule."""
+FEED = "feed"
+"""What stands for the operation that makes the rows of an input: the caller does."""
 MOST_LAYERS = 100
 """Of a chain: so that layers and rings are bytes of the schedule."""
 
@@ -105,6 +107,17 @@ class Link:
     step: int = 1
     in_place: bool = False
 
+    @classmethod
+    def feed(cls, tensor: Tensor, height: int) -> Link:
+        """What makes the rows of an input that comes row by row: the caller."""
+        shape = (height, 1, prod(tensor.shape) // height)
+        return cls(Layer("input", FEED, tensor.type.name, shape, shape), None, (), 1)
+
+    @property
+    def is_feed(self) -> bool:
+        """Whether the caller makes its rows."""
+        return self.layer.op == FEED
+
     @cached_property
     def windows(self) -> Windows:
         return Windows.of(self.layer)
@@ -144,6 +157,7 @@ class Chain:
     Attributes
     ----------
     links : tuple of Link
+        Where the caller feeds rows, that comes first.
     rings : tuple of (Ring or None)
         Of the output of each; None for the last, and for those that write in place.
     schedule : tuple of (int, int)
@@ -154,6 +168,21 @@ class Chain:
     links: tuple[Link, ...]
     rings: tuple[Ring | None, ...]
     schedule: tuple[tuple[int, int], ...]
+
+    @property
+    def feeds(self) -> int:
+        """Links in front of those of layers."""
+        return sum(link.is_feed for link in self.links[:1])
+
+    @property
+    def own(self) -> tuple[Link, ...]:
+        """The links of layers, in the order of their nodes."""
+        return self.links[self.feeds :]
+
+    @property
+    def own_rings(self) -> tuple[Ring | None, ...]:
+        """The rings of their outputs."""
+        return self.rings[self.feeds :]
 
     @property
     def ring_bytes(self) -> int:
@@ -167,8 +196,8 @@ class Chain:
 
     def of(self, variants: Sequence[Variant | None]) -> Chain:
         """The same chain with other variants, which make as many rows at a time."""
-        links = zip(self.links, variants, strict=True)
-        return replace(self, links=tuple(replace(link, variant=variant) for link, variant in links))
+        own = (replace(link, variant=variant) for link, variant in zip(self.own, variants, strict=True))
+        return replace(self, links=(*self.links[: self.feeds], *own))
 
     @cached_property
     def calls(self) -> tuple[Counter[int], ...]:
@@ -381,9 +410,10 @@ def in_chain(graph: Graph, nodes: Sequence[Node]) -> list[tuple[Layer, tuple[int
 
 
 def chain_of(
-    graph: Graph, nodes: Sequence[Node], variants: Sequence[Variant | None], bands: Sequence[int]
+    graph: Graph, nodes: Sequence[Node], variants: Sequence[Variant | None], bands: Sequence[int], *, fed: bool = False
 ) -> Chain:
-    """The chain of nodes, which run with these variants in bands of at most so many rows.
+    """The chain of nodes, which run with these variants in bands of at most so many rows; with `fed` the network's
+    input comes row by row, and is read by them alone.
 
     Raises
     ------
@@ -394,8 +424,14 @@ def chain_of(
     if layers is None:
         names = ", ".join(node.name for node in nodes)
         raise CmsisnnError(f"chain: expected layers over rows that only each other read, got {names}")
-    links = []
-    for (layer, sources), variant, band in zip(layers, variants, bands, strict=True):
+    links: list[Link] = []
+    if fed:
+        links.append(Link.feed(graph.tensors[graph.inputs[0]], heights(graph, nodes)[graph.inputs[0]]))
+    for node, (layer, inner), variant, band in zip(nodes, layers, variants, bands, strict=True):
+        pairs = zip(node.inputs, inner, strict=True)
+        sources = tuple(
+            0 if fed and name == graph.inputs[0] else None if at is None else at + fed for name, at in pairs
+        )
         least = least_rows(layer, variant)
         if least is None:
             raise CmsisnnError(f"chain: layer {layer.name!r}: expected a kernel that works on rows, got {variant}")
@@ -410,6 +446,8 @@ def in_place(links: Sequence[Link]) -> list[Link]:
     readers = _readers(links)
     found = list(links)
     for at, link in enumerate(links[:-1]):
+        if not link.sources or not readers[at]:
+            continue
         (source, *others), (reader, *more) = link.sources, readers[at]
         if source is None or others or more or reader != at + 1 or readers[source] != [at] or found[source].in_place:
             continue

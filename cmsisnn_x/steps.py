@@ -117,8 +117,8 @@ def steps_of(
     while at < len(layers):
         if chains and at in chains:
             chain = chains[at]
-            found.append(Step(tuple(layers[at : at + len(chain.links)]), chain=chain))
-            at += len(chain.links)
+            found.append(Step(tuple(layers[at : at + len(chain.own)]), chain=chain))
+            at += len(chain.own)
             continue
         width = 2 if fused and fused[at] else 1
         found.append(

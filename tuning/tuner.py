@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 import cmsisnn_x
-from cmsisnn_x.arena import arrange
+from cmsisnn_x.arena import Arena, arrange
 from cmsisnn_x.chain import Chain
 from cmsisnn_x.steps import steps_of
 
 from .base.cflags import CFLAGS
 from .base.errors import OptionError, TargetError
-from .base.options import OBJECTIVES, SCORES, STRATEGIES, SURROGATES
+from .base.options import FEEDS, OBJECTIVES, SCORES, STRATEGIES, SURROGATES
 from .cost import Estimate, Estimates, estimate, estimate_space
 from .cost.chains import CODE_BYTES as ROWS_CODE_BYTES
 from .model import Model
@@ -51,6 +51,7 @@ def tune(
     flash_bytes: int | None = None,
     clock_hz: int | None = None,
     pareto: bool = False,
+    feed: str = "image",
     progress: Progress | None = None,
 ) -> Plan:
     """Choose the best variant of every layer.
@@ -81,6 +82,9 @@ def tune(
         Budgets. Default: the model's, else the board's, else none.
     clock_hz : int, optional
         Default: the board's. A bare core has none, and then milliseconds are unknown.
+    feed : {"image", "rows"}
+        How the input of the firmware comes: as a whole, or row by row as a camera or a microphone gives it, and then it
+        is never whole: the SRAM is that of the rows which are needed at a time.
     pareto : bool
         Also compute the frontiers of cycles over SRAM and over flash: `Plan.pareto`.
     progress : callable, optional
@@ -115,6 +119,10 @@ def tune(
     _check("--score", score, SCORES)
     _check("--strategy", strategy, STRATEGIES)
     _check("--surrogate", surrogate, SURROGATES)
+    _check("--feed", feed, FEEDS)
+    fed = feed == "rows"
+    if fed and len(model.graph.inputs) != 1:
+        raise OptionError(f"--feed rows: expected a network of one input, got one of {len(model.graph.inputs)}")
     if trials is not None and trials < 1:
         raise OptionError(f"--trials: expected at least 1, got {trials}")
     if jobs < 1:
@@ -156,7 +164,7 @@ def tune(
             records=None if records is None else Path(records),
             seed=seed,
         )
-        problem = network_problem(model.graph, where, estimates)
+        problem = network_problem(model.graph, where, estimates, fed=fed)
         first = choose_chained(Network(model.graph, where, tuple(estimates), problem, target), objective, sram, flash)
         if not first[0].chains:
             found = search_emulated(where, spaces, estimates, problem, target, CFLAGS, request, progress)
@@ -168,7 +176,7 @@ def tune(
             for space, table in zip(spaces, estimates, strict=True)
         ]
         baselines = [_baseline_cycles(space, table, target) for space, table in zip(spaces, tables, strict=True)]
-    problem = network_problem(model.graph, where, tables)
+    problem = network_problem(model.graph, where, tables, fed=fed)
     plain = Network(model.graph, where, tuple(tables), problem, target)
     network, choice = choose_chained(plain, objective, sram, flash)
     fastest = plain.problem.fastest(None, flash) if network.chains else None
@@ -192,6 +200,7 @@ def tune(
             seed=seed,
             budget={"sram": sram, "flash": flash},
             pareto=points,
+            fed=fed,
             unchained=None if fastest is None else point_of(fastest),
         )
 
@@ -324,15 +333,15 @@ def _plan(
         baselines[at + 1] = 0
     chosen = [item if name is None else _taken_in(item) for item, name in zip(chosen, into, strict=True)]
     in_place = [place.is_overwritten(variant) for place, variant in zip(where, variants, strict=True)]
-    chains = {first: chain.of(variants[first : first + len(chain.links)]) for first, chain in chains.items()}
+    chains = {first: chain.of(variants[first : first + len(chain.own)]) for first, chain in chains.items()}
     steps = steps_of(model.layers, fused, variants, in_place, chains)
     at, scratch = 0, []
     for step in steps:
         own = [item.scratch_bytes for item in chosen[at : at + len(step.layers)]]
         scratch.append(own[0] if step.chain is None else step.chain.ring_bytes + max(own))
         at += len(step.layers)
-    arena = arrange(model.graph, steps, scratch)
-    links = {first + at: (first, chain, at) for first, chain in chains.items() for at in range(len(chain.links))}
+    arena = arrange(model.graph, steps, scratch, fed=problem.fed)
+    links = {first + at: (first, chain, at) for first, chain in chains.items() for at in range(len(chain.own))}
     layers = []
     for index, (place, table, row, item) in enumerate(zip(where, tables, choice.rows, chosen, strict=True)):
         layers.append(
@@ -383,6 +392,7 @@ def _plan(
         tables=tuple(tables),
         versions={"cmsisnn_x": cmsisnn_x.__version__, "numpy": np.__version__},
         chains=chains,
+        fed_offset=_fed_offset(chains, arena) if problem.fed else None,
         wiring=model.wiring,
         arithmetic=model.arithmetic,
         rewrites=model.rewrites,
@@ -394,9 +404,18 @@ def _plan(
     )
 
 
+def _fed_offset(chains: Mapping[int, Chain], arena: Arena) -> int | None:
+    """Where the rows of the input lie that comes row by row; None where it lies there as a whole."""
+    if 0 not in chains or not chains[0].feeds:
+        return None
+    ring, place = chains[0].rings[0], arena.scratch_offsets[0]
+    assert ring is not None
+    return (0 if place is None else place) + ring.offset
+
+
 def _in_chain(item: LayerPlan, chain: Chain, at: int, place: int | None) -> LayerPlan:
     """A layer of a chain, whose rings lie at `place`, and the scratch of all its layers behind them."""
-    link, ring = chain.links[at], chain.rings[at]
+    link, ring = chain.own[at], chain.own_rings[at]
     start = 0 if place is None else place
     return replace(
         item,

@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The shipped commands: what they printed and how they ended, inside the test's process or in their own."""
+"""The shipped command inside the test's process: what it printed and how it ended."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from subprocess import CompletedProcess
 
 import pytest
 
@@ -40,15 +38,3 @@ def run_program(
     out, err = capfd.readouterr()
     assert "Traceback" not in out + err
     return Ran(status, out, err)
-
-
-def require_refused(folder: Path, run: Callable[[], CompletedProcess[str]], says: str) -> None:
-    """A call that ends in one sentence, and leaves the folder as it was."""
-    before = {item.name: item.read_bytes() for item in folder.iterdir()}
-    ran = run()
-    assert ran.returncode == 2
-    assert ran.stderr.startswith("error: ")
-    assert says in ran.stderr
-    assert ran.stderr.count("\n") == 1
-    assert ran.stdout == ""
-    assert {item.name: item.read_bytes() for item in folder.iterdir()} == before

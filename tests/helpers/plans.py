@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -149,7 +150,7 @@ def make_plan(
     )
 
 
-def tuned_plan(name: str, layers: Sequence[Layer], core: str) -> Plan:
+def tuned_plan(name: str, layers: Sequence[Layer], core: str, **options: Any) -> Plan:
     """The plan that the tuner makes for `layers` on a bare core."""
     import tuning
 
@@ -157,7 +158,7 @@ def tuned_plan(name: str, layers: Sequence[Layer], core: str) -> Plan:
     first = layers[0]
     path = Path(f"{name}.yaml")
     model = tuning.Model(name, first.dtype, first.input_shape, tuple(layers), nothing, None, "0" * 64, path)
-    return tuning.tune(model, tuning.load_target(core))
+    return tuning.tune(model, tuning.load_target(core), **options)
 
 
 def with_layer(plan: Plan, index: int, **changes: object) -> Plan:

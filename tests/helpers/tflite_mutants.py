@@ -12,10 +12,10 @@ import numpy as np
 
 from helpers.int8_graph import Host, Interpreter, assert_same_bytes, random_inputs
 from helpers.tflite_cases import Case
-from helpers.tflite_cases.elements import ELEMENTS
-from helpers.tflite_cases.layers import LAYERS
-from helpers.tflite_cases.moves import MOVES
-from helpers.tflite_cases.networks import NETWORKS
+from helpers.tflite_cases_elements import ELEMENTS
+from helpers.tflite_cases_layers import LAYERS
+from helpers.tflite_cases_moves import MOVES
+from helpers.tflite_cases_networks import NETWORKS
 from helpers.tflite_files import O, T
 from tuning.importers.tflite.reader import Imported
 from tuning.model.rewrites import rewritten

@@ -15,10 +15,10 @@ import pytest
 
 from helpers.forked import Ended
 from helpers.tflite_cases import Case, ints, network, q
-from helpers.tflite_cases.elements import ELEMENTS
-from helpers.tflite_cases.layers import LAYERS, conv
-from helpers.tflite_cases.moves import MOVES
-from helpers.tflite_cases.networks import NETWORKS
+from helpers.tflite_cases_elements import ELEMENTS
+from helpers.tflite_cases_layers import LAYERS, conv
+from helpers.tflite_cases_moves import MOVES
+from helpers.tflite_cases_networks import NETWORKS
 from helpers.tflite_files import O, T, build, damage
 from helpers.tflite_mutants import mutant, run_all
 from tuning import ModelError, load_model

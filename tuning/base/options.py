@@ -74,7 +74,15 @@ class Budget(TypedDict):
     flash: int | None
 
 
+class Feed(StrEnum):
+    """How the input of the firmware comes: as a whole, or row by row."""
+
+    IMAGE = "image"
+    ROWS = "rows"
+
+
 OBJECTIVES = tuple(item.value for item in Objective)
 SCORES = tuple(item.value for item in Score)
 STRATEGIES = tuple(item.value for item in StrategyName)
 SURROGATES = tuple(item.value for item in Surrogate)
+FEEDS = tuple(item.value for item in Feed)

@@ -91,9 +91,12 @@ def print_plan(plan: Plan, directory: Path, *, no_color: bool = False, verbose: 
     if verbose:
         _print_terms(out, plan)
     states = f"what it remembers between runs {plan.state_bytes:,}, " if plan.state_bytes else ""
+    arena = f"arena {totals['arena_bytes']:,}"
+    border = f"the caller's input and output {totals['sram_bytes'] - totals['arena_bytes'] - plan.state_bytes:,}"
+    if plan.fed:
+        border = f"with {'rows' if plan.fed_offset is not None else 'all'} of the input and the output in it"
     out.print(
-        f"SRAM   {_against(totals['sram_bytes'], plan.budget['sram'])}: arena {totals['arena_bytes']:,}, {states}"
-        f"the caller's input and output {totals['sram_bytes'] - totals['arena_bytes'] - plan.state_bytes:,}"
+        f"SRAM   {_against(totals['sram_bytes'], plan.budget['sram'])}: {arena}, {states}{border}"
     )
     for number, first in enumerate(plan.chains):
         gain = f"; {chains_gain(plan)}" if number == len(plan.chains) - 1 and chains_gain(plan) else ""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..base.errors import OptionError
-from ..base.options import Arithmetic, Objective, Score, StrategyName, Surrogate
+from ..base.options import Arithmetic, Feed, Objective, Score, StrategyName, Surrogate
 from .program import show_version, takes
 
 if TYPE_CHECKING:
@@ -100,6 +100,10 @@ class Options:
         str | None, typer.Option(metavar="SIZE", help="Flash budget. Default: the model's, else the board's.")
     ] = None
     objective: Annotated[Objective, typer.Option(help="What to minimise.")] = Objective.LATENCY
+    feed: Annotated[
+        Feed,
+        typer.Option(help="How the input of the firmware comes: as a whole, or row by row, so that it is never whole."),
+    ] = Feed.IMAGE
     score: Annotated[Score, typer.Option(help="Analytic model, or compile and emulate the best candidates.")] = (
         Score.ESTIMATE
     )
@@ -296,6 +300,7 @@ def _search(options: Options, network: Model, target: Target, budgets: dict[str,
             records=options.records,
             seed=options.seed,
             pareto=options.pareto,
+            feed=options.feed.value,
             progress=report,
             **budgets,
         )

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from cmsisnn_x.bands import banded
+from cmsisnn_x.chain import Link
 from cmsisnn_x.layers import Layer
 
 from ..target import Target
@@ -63,6 +64,16 @@ def estimate_chained(
         scratch_bytes=banded_scratch(layer, whole, band),
         code_bytes=whole.code_bytes + CODE_BYTES,
     )
+
+
+def with_rows_fed(table: Estimates, feed: Link, moved_bytes: int) -> Estimates:
+    """The estimates of the first layer of a chain, with what the rows of its input cost that come one by one."""
+    terms = table.terms.copy()
+    height = feed.windows.output_height
+    terms[:, TERMS.index("loop")] += CALL_CYCLES * height
+    moved = moved_bytes + height * feed.row_bytes
+    terms[:, TERMS.index("memory")] += int(MOVE_CYCLES_PER_BYTE * moved)
+    return replace(table, terms=terms)
 
 
 def banded_scratch(layer: Layer, whole: Estimates, band: int) -> np.ndarray:

@@ -36,6 +36,8 @@ class ChainText:
     entries : tuple of str
         The lines of that.
     body : tuple of str
+    some, input, output : str
+        Where rows come in one by one, the function that goes on with some more, and types of elements.
     """
 
     index: int
@@ -46,6 +48,9 @@ class ChainText:
     table: str
     entries: tuple[str, ...]
     body: tuple[str, ...]
+    some: str = ""
+    input: str = ""
+    output: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ class Linked:
 
     @property
     def link(self) -> Link:
-        return self.chain.links[self.at]
+        return self.chain.own[self.at]
 
     @property
     def reads(self) -> list[Tensor]:
@@ -160,18 +165,11 @@ def schedule_lines(chain: Chain) -> tuple[str, ...]:
     return tuple(", ".join(part) + ("," if at < len(parts) - 1 else "") for at, part in enumerate(parts))
 
 
-def chain_body(
-    graph: Graph,
-    nodes: Sequence[Node],
-    chain: Chain,
-    table: str,
-    prefixes: Sequence[str],
-    functions: Sequence[str],
-    places: Mapping[int, str],
-) -> tuple[str, ...]:
-    """The lines of the function that runs a chain.
+@dataclass(frozen=True, eq=False)
+class ChainWriter:
+    """Writes the function that runs a chain.
 
-    Parameters
+    Attributes
     ----------
     graph, nodes, chain
         Of its layers.
@@ -180,63 +178,111 @@ def chain_body(
     prefixes, functions : sequence of str
         Per layer the prefix of its macros, and the function that makes some of its rows.
     places : mapping
-        Where the ring of each layer lies, in C.
+        Where the ring of each link lies, in C.
+    state : str
+        Where rows come in one by one, the structure that remembers what was done; empty where all is done at once.
+    row : str
+        The macro that counts the elements of such a row.
     """
-    return tuple(_body(graph, nodes, chain, table, prefixes, functions, places))
 
+    graph: Graph
+    nodes: Sequence[Node]
+    chain: Chain
+    table: str
+    prefixes: Sequence[str]
+    functions: Sequence[str]
+    places: Mapping[int, str]
+    state: str = ""
+    row: str = ""
 
-def _body(
-    graph: Graph,
-    nodes: Sequence[Node],
-    chain: Chain,
-    table: str,
-    prefixes: Sequence[str],
-    functions: Sequence[str],
-    places: Mapping[int, str],
-) -> Iterator[str]:
-    given = outside(graph, nodes)
-    names = dict(zip(given, numbered("input", len(given)), strict=True))
-    count, last = len(nodes), len(nodes) - 1
-    types = [element(graph.tensors[node.outputs[0]].type) for node in nodes]
-    for at in range(last):
-        if chain.links[at].in_place:
-            yield f"{types[at]} *ring_{at} = NULL; /* {nodes[at].name}, over rows that it has read */"
+    def _first(self, link: int) -> str:
+        return f"{self.state}.first[{link}]" if self.state else f"first_{link}"
+
+    def _end(self, link: int) -> str:
+        return f"{self.state}.end[{link}]" if self.state else f"end_{link}"
+
+    def _node(self, link: int) -> int:
+        return link - self.chain.feeds
+
+    def _type(self, link: int) -> str:
+        name = self.graph.inputs[0] if self.chain.links[link].is_feed else self.nodes[self._node(link)].outputs[0]
+        return element(self.graph.tensors[name].type)
+
+    def _row_elements(self, link: int) -> str:
+        if self.chain.links[link].is_feed:
+            return self.row
+        prefix = self.prefixes[self._node(link)]
+        return f"{prefix}_OUT_W * {prefix}_OUT_CH"
+
+    def _ring(self, link: int) -> str:
+        """Where the rows of a link begin; of those in place, where the first of the last call lies."""
+        own = self.chain.links[link]
+        if not own.in_place:
+            return f"ring_{link}"
+        source, prefix = own.sources[0], self.prefixes[self._node(link)]
+        assert source is not None
+        top = f"{self._first(link)} * {prefix}_STRIDE_Y - {prefix}_PAD_TOP - {self._first(source)}"
+        return f"ring_{source} + ({top}) * ({prefix}_IN_W * {prefix}_IN_CH)"
+
+    def lines(self) -> tuple[str, ...]:
+        return tuple(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        count, last, at = len(self.chain.links), len(self.chain.links) - 1, f"{self.state}.at" if self.state else "at"
+        for link, place in self.places.items():
+            name = "the input" if self.chain.links[link].is_feed else self.nodes[self._node(link)].name
+            yield f"{self._type(link)} *const ring_{link} = {place}; /* {name} */"
+        if self.state:
+            yield f"for (; {at} < sizeof {self.table}; {at} = (uint16_t)({at} + 2)) {{"
         else:
-            yield f"{types[at]} *const ring_{at} = {places[at]}; /* {nodes[at].name} */"
-    firsts = ", ".join(f"first_{at} = {chain.first_rows[at]}" for at in range(last))
-    ends = ", ".join(f"end_{at} = 0" for at in range(count))
-    yield f"int32_t {firsts}; /* the rows that lie first in the rings */"
-    yield f"int32_t {ends}; /* and those behind the last */"
-    yield f"for (size_t at = 0; at < sizeof {table}; at += 2) {{"
-    yield f"    const int32_t rows = {table}[at + 1];"
-    yield f"    switch ({table}[at]) {{"
-    for at, (node, link) in enumerate(zip(nodes, chain.links, strict=True)):
+            firsts = ", ".join(f"first_{link} = {self.chain.first_rows[link]}" for link in range(last))
+            ends = ", ".join(f"end_{link} = 0" for link in range(count))
+            yield f"int32_t {firsts}; /* the rows that lie first in the rings */"
+            yield f"int32_t {ends}; /* and those behind the last */"
+            yield f"for (size_t at = 0; at < sizeof {self.table}; at += 2) {{"
+        yield f"    const int32_t rows = {self.table}[{at} + 1];"
+        yield f"    switch ({self.table}[{at}]) {{"
+        for link in range(count):
+            yield f"    case {link}:"
+            yield from (f"        {line}" for line in self._call(link, is_last=link == last))
+            yield f"        {self._end(link)} += rows;"
+            yield "        break;"
+        moved = sorted({link for link, _, _ in self.chain.moves()})
+        for link in moved:
+            row = f"{self._row_elements(link)} * (int32_t)sizeof({self._type(link)})"
+            yield f"    {'default' if link == moved[-1] else f'case {count + link}'}:"
+            yield f"        {self._first(link)} += rows;"
+            kept = f"({self._end(link)} - {self._first(link)}) * {row}"
+            yield f"        cxn_drop(ring_{link}, rows * {row}, {kept});"
+            yield "        break;"
+        if not moved:
+            yield "    default:"
+            yield "        break;"
+        yield "    }"
+        yield "}"
+        if self.state:
+            yield "return 1;"
+
+    def _call(self, link: int, *, is_last: bool) -> Iterator[str]:
+        own = self.chain.links[link]
+        row, end = self._row_elements(link), self._end(link)
+        to = f"output + {end} * ({row})" if is_last else f"ring_{link} + ({end} - {self._first(link)}) * ({row})"
+        if own.is_feed:
+            yield "if (count == 0) {"
+            yield "    return 0;"
+            yield "}"
+            yield f"CXN_MEMCPY({to}, input, {row} * sizeof(*input));"
+            yield f"input += {row};"
+            yield "count--;"
+            return
+        if own.in_place:
+            yield f"{self._first(link)} = {self._end(link)};"
+            to = self._ring(link)
+        given = outside(self.graph, self.nodes)
+        names = dict(zip(given, numbered("input", len(given)), strict=True))
+        node = self.nodes[self._node(link)]
         reads = [
-            f"{names[name]}, 0" if source is None else f"ring_{source}, first_{source}"
-            for name, source in zip(node.inputs, link.sources, strict=True)
+            f"{names[name]}, 0" if source is None else f"{self._ring(source)}, {self._first(source)}"
+            for name, source in zip(node.inputs, own.sources, strict=True)
         ]
-        row = f"({prefixes[at]}_OUT_W * {prefixes[at]}_OUT_CH)"
-        to = f"output + end_{at} * {row}" if at == last else f"ring_{at} + (end_{at} - first_{at}) * {row}"
-        yield f"    case {at}:"
-        if link.in_place:
-            source = link.sources[0]
-            own = f"({prefixes[at]}_IN_W * {prefixes[at]}_IN_CH)"
-            top = f"end_{at} * {prefixes[at]}_STRIDE_Y - {prefixes[at]}_PAD_TOP - first_{source}"
-            yield f"        ring_{at} = ring_{source} + ({top}) * {own};"
-            yield f"        first_{at} = end_{at};"
-            to = f"ring_{at}"
-        yield f"        {functions[at]}({', '.join(reads)}, {to}, end_{at}, rows);"
-        yield f"        end_{at} += rows;"
-        yield "        break;"
-    moved = sorted({at for at, _, _ in chain.moves()})
-    for at in moved:
-        row = f"{prefixes[at]}_OUT_W * {prefixes[at]}_OUT_CH * (int32_t)sizeof({types[at]})"
-        yield f"    {'default' if at == moved[-1] else f'case {count + at}'}:"
-        yield f"        first_{at} += rows;"
-        yield f"        cxn_drop(ring_{at}, rows * {row}, (end_{at} - first_{at}) * {row});"
-        yield "        break;"
-    if not moved:
-        yield "    default:"
-        yield "        break;"
-    yield "    }"
-    yield "}"
+        yield f"{self.functions[self._node(link)]}({', '.join(reads)}, {to}, {self._end(link)}, rows);"

@@ -14,7 +14,7 @@ from tuning.base.errors import TuningError
 from tuning.base.names import layer_name_problem, model_name_problem
 from tuning.plan import LayerPlan, Plan
 
-from .names import RESET
+from .names import RESET, feed_functions, layer_function
 
 
 class EmitError(TuningError):
@@ -32,6 +32,11 @@ def check_plan(plan: Plan) -> None:
     if not plan.layers:
         raise _error(plan.model, "at least one layer", "none")
     _check_names(plan)
+    taken = feed_functions(plan.model, len(plan.graph.outputs)) if plan.fed else []
+    for item in plan.layers:
+        if (name := layer_function(plan.model, item.layer.name)) in taken:
+            own = item.layer.name
+            raise EmitError(f"layer name: {own!r} would make {name}, a function of --feed rows; choose another")
     if problem := cflags_problem(plan.cflags):
         raise EmitError(f"cflags: {problem}")
     graph = plan.graph
@@ -43,22 +48,24 @@ def check_plan(plan: Plan) -> None:
     inner = {
         graph.nodes[at].outputs[0]
         for first, chain in plan.chains.items()
-        for at in range(first, first + len(chain.links) - 1)
+        for at in range(first, first + len(chain.own) - 1)
     }
+    if plan.fed_offset is not None:
+        inner.add(graph.inputs[0])
     for node, item in zip(graph.nodes, plan.layers, strict=True):
         reader = graph.sole_reader(node)
         following = None if reader is None else plan.layers[graph.index(reader)]
         _check_fusion(item, following)
         if item.takes_in_next and reader is not None and graph.index(reader) != graph.index(node) + 1:
             raise _error(f"layer {item.layer.name}: variant.fused_pool", "the pooling to run next", reader.name)
-        outside = [name in inner or _is_elsewhere(graph, name) for name in node.inputs]
-        _check_ends(item, outside, graph.writes_output(node) or node.outputs[0] in inner)
+        outside = [name in inner or _is_elsewhere(graph, name, fed=plan.fed) for name in node.inputs]
+        _check_ends(item, outside, (graph.writes_output(node) and not plan.fed) or node.outputs[0] in inner)
         _check_buffers(item, following, plan.arena_bytes)
         for after in graph.readers(node.outputs[0]):
             for at in (at for at, name in enumerate(after.inputs) if name == node.outputs[0]):
                 _check_link(item, plan.layers[graph.index(after)], at)
     for first, chain in plan.chains.items():
-        _check_chain(plan, first, len(chain.links))
+        _check_chain(plan, first, len(chain.own))
     if plan.wiring is not None:
         _check_lives(plan, plan.wiring)
     if plan.layers[0].fused_into is not None:
@@ -111,10 +118,10 @@ def _check_wiring(plan: Plan, graph: Graph) -> None:
         )
 
 
-def _is_elsewhere(graph: Graph, tensor: str) -> bool:
+def _is_elsewhere(graph: Graph, tensor: str, *, fed: bool) -> bool:
     """Whether a tensor has its memory outside the arena: the caller's, a constant's, or that of a state."""
     is_held = any(state.read == tensor for state in graph.states)
-    return is_held or graph.is_callers(tensor) or graph.tensors[tensor].value is not None
+    return is_held or (graph.is_callers(tensor) and not fed) or graph.tensors[tensor].value is not None
 
 
 def _check_ends(item: LayerPlan, are_elsewhere: Sequence[bool], is_last: bool) -> None:
@@ -161,13 +168,15 @@ def _check_buffers(item: LayerPlan, following: LayerPlan | None, arena_bytes: in
 def _check_chain(plan: Plan, first: int, count: int) -> None:
     """Rings and scratch of a chain lie in the arena, apart from each other and from what it reads and writes."""
     placed: list[tuple[str, int, int]] = []
+    if first == 0 and plan.fed_offset is not None and (fed := plan.chains[0].rings[0]) is not None:
+        placed.append(("the ring of the input", plan.fed_offset, fed.bytes))
     for at, item in enumerate(plan.layers[first : first + count]):
         name, layer = item.layer.name, item.layer
-        if bool(item.ring_rows) != (plan.chains[first].rings[at] is not None) or not item.band:
+        if bool(item.ring_rows) != (plan.chains[first].own_rings[at] is not None) or not item.band:
             expected = "those of a ring in a chain, none behind its last layer"
             raise _error(f"layer {name}: ring_rows", expected, item.ring_rows)
         if item.ring_offset is not None:
-            height = plan.chains[first].links[at].windows.output_height
+            height = plan.chains[first].own[at].windows.output_height
             placed.append((f"the ring of {name}", item.ring_offset, item.ring_rows * layer.output_bytes // height))
         sizes = zip(item.all_inputs, _input_bytes(item), strict=True)
         placed += [(f"what {name} reads", offset, size) for offset, size in sizes if offset is not None]

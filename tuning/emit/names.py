@@ -53,6 +53,11 @@ def reset_function(model: str) -> str:
     return f"{model}_{RESET}"
 
 
+def feed_functions(model: str, outputs: int) -> list[str]:
+    """The functions that begin a run, take rows of the input, and say where each output lies."""
+    return [f"{model}_{word}" for word in ("start", "feed", *numbered("output", outputs))]
+
+
 def layer_function(model: str, layer: str) -> str:
     """The function that runs one layer."""
     return f"{model}_{layer}"

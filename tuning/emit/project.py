@@ -20,10 +20,11 @@ from tuning.plan import LayerPlan, Plan
 from .arguments import Border, body, borders, element, parameters, shape_text, sizes, taken
 from .assertions import Check, checks, input_sides
 from .cgen import comment_text, plain_text, string_text
-from .chains import ChainText, Linked, RowsText, chain_body, chain_parameters, schedule_lines
+from .chains import ChainText, ChainWriter, Linked, RowsText, chain_parameters, schedule_lines
 from .check import EmitError, check_plan
+from .feed import FeedText, feed_macros, fetched
 from .kernel_text import Kernel, kernel_of
-from .names import Names, layer_function, numbered, reset_function, run_function, step_functions
+from .names import Names, feed_functions, layer_function, numbered, reset_function, run_function, step_functions
 from .states import Held, held_states
 from .weights import activation_table
 
@@ -118,6 +119,7 @@ class Project:
     copies: tuple[tuple[str, str, int], ...]
     reset: str
     ready: str
+    feed: FeedText | None = None
 
     @property
     def sides(self) -> list[str]:
@@ -168,7 +170,9 @@ def project(plan: Plan) -> Project:
         network |= side.macros()
     if plan.arithmetic is not None:
         network[f"{prefix}_ARITHMETIC"] = f'"{comment_text(plan.arithmetic)}"'
-    states, copies = writer.held(), writer.copies()
+    if plan.fed:
+        network |= feed_macros(plan, prefix)
+    states, copies, feed = writer.held(), writer.copies() if not plan.fed else (), writer.feed(chains)
     _check_prefixes(plan, network, layers)
     identity = _identity(layers, writer.arrays)
     return Project(
@@ -201,6 +205,7 @@ def project(plan: Plan) -> Project:
         copies=copies,
         reset=reset_function(name),
         ready=writer.names.new(f"{name}_is_ready"),
+        feed=feed,
     )
 
 
@@ -213,13 +218,15 @@ class _Writer:
         # External names are taken before any other.
         self.steps = step_functions(plan.model, plan.steps)
         own = [run_function(plan.model), *([reset_function(plan.model)] if self.graph.states else [])]
+        own += feed_functions(plan.model, len(self.graph.outputs)) if plan.fed else []
         self.names = Names([*own, *self.functions, *self.steps.values()])
         self.arena = self.names.new(f"{plan.model}_arena")
         self.links = {
             first + at: Linked(self.graph, self.graph.nodes[first + at], chain, at)
             for first, chain in plan.chains.items()
-            for at in range(len(chain.links))
+            for at in range(len(chain.own))
         }
+        self.rows_state = self.names.new(f"{plan.model}_rows")
         self.arrays: list[Array] = []
         self.kernels: dict[Kernel, Inclusion] = {}
         self.tables: dict[str, str] = {}
@@ -230,7 +237,7 @@ class _Writer:
             state.read: self.names.new(f"{plan.model}_state_{at}") for at, state in enumerate(self.graph.states)
         }
         self.callers = dict(self.states)
-        for side, tensors in (("input", self.graph.inputs), ("output", self.graph.outputs)):
+        for side, tensors in (("input", self.graph.inputs), ("output", self.graph.outputs)) if not plan.fed else ():
             for tensor, called in zip(tensors, numbered(side, len(tensors)), strict=True):
                 self.callers.setdefault(tensor, called)
 
@@ -323,29 +330,55 @@ class _Writer:
         """The functions that run chains, by the index of the first layer."""
         found = {}
         for first, chain in self.plan.chains.items():
-            last = first + len(chain.links) - 1
+            last = first + len(chain.own) - 1
             nodes = self.graph.nodes[first : last + 1]
             prefixes = [self._prefix(at) for at in range(first, last + 1)]
             function = self.steps[self.plan.layers[first].layer.name]
             table = self.names.new(f"{function}_calls")
             places = {
                 at: self._tensor(node.outputs[0], f"{prefix}_RING_OFFSET")
-                for at, (node, prefix) in enumerate(zip(nodes[:-1], prefixes, strict=False))
+                for at, (node, prefix) in enumerate(zip(nodes[:-1], prefixes, strict=False), chain.feeds)
                 if chain.rings[at] is not None
             }
+            state = some = ""
+            if chain.feeds:
+                place = f"{self.plan.model.upper()}_INPUT_RING_OFFSET"
+                places = {0: self._tensor(self.graph.inputs[0], place), **places}
+                state, some = self.rows_state, self.names.new(f"{function}_some")
             rows = [own.name for at in range(first, last + 1) if (own := layers[at].rows) is not None]
             places_of: dict[str, str] = {}
             for node, prefix in zip(nodes, prefixes, strict=True):
                 for side, name in zip(input_sides(node), node.inputs, strict=True):
                     places_of.setdefault(name, self._place(name, side, prefix, "const "))
-            reads = [places_of[name] for name in outside(self.graph, nodes)]
+            reads = [] if chain.feeds else [places_of[name] for name in outside(self.graph, nodes)]
+            row = f"{self.plan.model.upper()}_INPUT_ROW_SIZE"
+            lines = ChainWriter(self.graph, nodes, chain, table, prefixes, rows, places, state, row).lines()
+            given, made = (self.graph.tensors[one].type for one in (nodes[0].inputs[0], nodes[-1].outputs[0]))
             found[first] = ChainText(
                 first, function, chain_parameters(self.graph, nodes),
                 ", ".join([*reads, self._writes(nodes[-1], prefixes[-1])]),
-                f"{nodes[0].name} to {nodes[-1].name}", table, schedule_lines(chain),
-                chain_body(self.graph, nodes, chain, table, prefixes, rows, places),
+                f"{nodes[0].name} to {nodes[-1].name}", table, schedule_lines(chain), lines, some, element(given),
+                element(made),
             )  # fmt: skip
         return found
+
+    def feed(self, chains: Mapping[int, ChainText]) -> FeedText | None:
+        """What takes the rows of the input, where it comes so."""
+        if not self.plan.fed:
+            return None
+        prefix = self.plan.model.upper()
+        start, feed = feed_functions(self.plan.model, len(self.graph.outputs))[:2]
+        first, chain = chains.get(0), self.plan.chains.get(0)
+        some = first.some if first is not None else ""
+        rows = chain.first_rows[:-1] if some and chain is not None else ()
+        whole = "" if some else self._place(self.graph.inputs[0], "INPUT", self._prefix(0))
+        places = {name: self._source(name) for name in self.graph.outputs}
+        return FeedText(
+            start, feed, element(self.plan.inputs[0].type), f"{prefix}_INPUT_ROWS", f"{prefix}_INPUT_ROW_SIZE",
+            self.rows_state, len(chain.links) if some and chain is not None else 0,
+            tuple((at, row) for at, row in enumerate(rows) if row), some,
+            first.arguments if first is not None and some else "", whole, fetched(self.plan, self.graph, places),
+        )  # fmt: skip
 
     def held(self) -> tuple[Held, ...]:
         """What the network remembers."""

@@ -120,8 +120,9 @@ class PlanFile:
             end = at + len(step["layers"])
             if step["kind"] == "chain":
                 bands = [entry["band"] for entry in entries[at:end]]
-                found[at] = chain_of(graph, graph.nodes[at:end], variants[at:end], bands)
-                for entry, ring in zip(entries[at:end], found[at].rings, strict=True):
+                fed = at == 0 and self.content.get("feed_offset") is not None
+                found[at] = chain_of(graph, graph.nodes[at:end], variants[at:end], bands, fed=fed)
+                for entry, ring in zip(entries[at:end], found[at].own_rings, strict=True):
                     expected = 0 if ring is None else ring.rows
                     if entry["ring_rows"] != expected:
                         got = f"expected {expected}, got {entry['ring_rows']}"
@@ -203,12 +204,17 @@ def _steps_problem(plan: Mapping[str, Any]) -> str | None:
         if step["kind"] != "chain":
             continue
         missing = [name for name in step["layers"] if "band" not in entries.get(name, ())]
-        if missing or len(step["layers"]) < 2:
+        is_fed = plan.get("feed_offset") is not None and step is plan["steps"][0]
+        if missing or len(step["layers"]) < 2 - is_fed:
             return f"steps: expected chains of two and more layers that have a band, got {reprlib.repr(step['layers'])}"
         chained.update(step["layers"][1:])
+    starts = [step["layers"] for step in plan.get("steps", [])[:1] if step["kind"] == "chain"]
+    only = [names[0] for names in starts if len(names) == 1]
     for entry in plan["layers"]:
         if entry["name"] in chained and expected:
             expected[-1] = {"layers": [*expected[-1]["layers"], entry["name"]], "kind": "chain"}
+        elif len(only) == 1 and entry["name"] == only[0] and not expected:
+            expected.append({"layers": [entry["name"]], "kind": "chain"})
         elif (into := entry.get("fused_into")) is None:
             expected.append({"layers": [entry["name"]], "kind": "layer"})
         else:

@@ -284,6 +284,12 @@ class Plan:
     """Whether the firmware has functions from and to floats beside the network's."""
     chains: Mapping[int, Chain] = field(default_factory=dict, repr=False, compare=False)
     """The layers that run band by band, by the index of the first."""
+    fed: bool = False
+    """Whether the input comes row by row, and the output is fetched: both lie in the arena, the input by rows where the
+    first step is a chain.
+    """
+    fed_offset: int | None = None
+    """Where its rows lie then."""
     unchained: Point | None = field(default=None, repr=False, compare=False)
     """With chains: the fastest plan without, within the same flash."""
 
@@ -335,7 +341,7 @@ class Plan:
         elsewhere = (
             "target", "layers", "arena_bytes", "regions", "pareto", "check", "paper", "tables",
             "wiring", "arithmetic", "rewrites", "source", "source_names", "channels_last", "float_io", "fractions",
-            "classes", "chains", "unchained",
+            "classes", "chains", "unchained", "fed", "fed_offset",
         )  # fmt: skip
         own = {f.name: as_json(getattr(self, f.name)) for f in fields(self) if f.name not in elsewhere}
         target = {"target": self.target.name, "core": self.target.core, "clock_hz": self.target.clock_hz}
@@ -346,6 +352,7 @@ class Plan:
             **own,
             **self.border(),
             **({"float_io": True} if self.float_io else {}),
+            **({"feed": "rows", "feed_offset": self.fed_offset} if self.fed else {}),
             **({"classes": list(self.classes)} if self.classes else {}),
             **({"fractions": self.fractions_by_side()} if self.fractions else {}),
             "layers": [item.to_dict() | tensors for item, tensors in zip(self.layers, self.tensors(), strict=True)],

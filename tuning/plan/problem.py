@@ -10,14 +10,14 @@ from typing import TypeVar
 import numpy as np
 
 from cmsisnn_x.arena import aligned, live_bytes, lives, place, size_of
-from cmsisnn_x.chain import Chain
+from cmsisnn_x.chain import FEED, Chain, Link
 from cmsisnn_x.graph import Graph
 from cmsisnn_x.layers import Layer
 from cmsisnn_x.steps import Step, steps_of
 
 T = TypeVar("T")
-_ANY = Chain((), (), ())
-"""Stands for the chain of a step of which only the tensors around it matter."""
+_ANY, _ANY_FED = Chain((), (), ()), Chain((Link(Layer("input", FEED, "q7", (1,), (1,)), None, (), 1),), (None,), ())
+"""Stand for the chain of a step of which only the tensors around it matter, one of which comes row by row."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,8 @@ class Problem:
     chains : mapping, optional
         Layers that run band by band, by the index of the first: their rows are those of such kernels, alike in how many
         rows a call can make, so that rings are the same for all.
+    fed : bool
+        Whether the input comes row by row and the output is fetched: nothing is the caller's then.
     """
 
     def __init__(
@@ -98,10 +100,14 @@ class Problem:
         other_flash_bytes: int = 0,
         graph: Graph | None = None,
         chains: Mapping[int, Chain] | None = None,
+        *,
+        fed: bool = False,
     ) -> None:
         layers = [item.layer for item in options]
         self.graph = graph if graph is not None else Graph.chain(layers)
-        outside = (*self.graph.inputs, *self.graph.outputs, *(state.read for state in self.graph.states))
+        self.fed = fed
+        callers = () if fed else (*self.graph.inputs, *self.graph.outputs)
+        outside = (*callers, *(state.read for state in self.graph.states))
         self.caller_bytes = sum(self.graph.tensors[name].bytes for name in outside)
         constants = sum(tensor.bytes for tensor in self.graph.tensors.values() if tensor.value is not None)
         self.other_flash_bytes = other_flash_bytes + constants
@@ -148,7 +154,7 @@ class Problem:
         the rings of a chain.
         """
         steps = steps_of(self.layers, fused, chains=self.chains)
-        alive = live_bytes(list(lives(self.graph, steps, [0] * len(steps)).values()), len(steps))
+        alive = live_bytes(list(lives(self.graph, steps, [0] * len(steps), fed=self.fed).values()), len(steps))
         rings = [0 if step.chain is None else step.chain.ring_bytes for step in steps]
         return [own + more for step, own, more in zip(steps, alive, rings, strict=True) for _ in step.layers]
 
@@ -157,9 +163,9 @@ class Problem:
         scratch apart.
         """
         layers = self.layers
-        chain = Step(layers[first:end], chain=_ANY)
+        chain = Step(layers[first:end], chain=_ANY_FED if self.fed and first == 0 else _ANY)
         steps = [*(Step((one,)) for one in layers[:first]), chain, *(Step((one,)) for one in layers[end:])]
-        return live_bytes(list(lives(self.graph, steps, [0] * len(steps)).values()), len(steps))[first]
+        return live_bytes(list(lives(self.graph, steps, [0] * len(steps), fed=self.fed).values()), len(steps))[first]
 
     def fastest_alone(self, at: int, sram: int) -> float | None:
         """Cycles of the fastest row of a layer by itself within `sram` bytes; None where it has none."""
@@ -193,7 +199,7 @@ class Problem:
             own = [int(item.scratch_bytes[row]) for item, row in picked[at : at + len(step.layers)]]
             scratch.append(own[0] if step.chain is None else step.chain.ring_bytes + max(own))
             at += len(step.layers)
-        needed = list(lives(self.graph, steps, scratch).values())
+        needed = list(lives(self.graph, steps, scratch, fed=self.fed).values())
         return self.caller_bytes + size_of(needed, place(needed))
 
     def choice(self, rows: Sequence[int]) -> Choice:

@@ -198,14 +198,14 @@ def explain(plan: Plan, name: str) -> Explanation:
 
 def _chains(plan: Plan) -> Iterator[tuple[int, tuple[LayerPlan, ...]]]:
     for first, chain in plan.chains.items():
-        yield first, plan.layers[first : first + len(chain.links)]
+        yield first, plan.layers[first : first + len(chain.own)]
 
 
 def chain_text(plan: Plan, first: int) -> str:
     """What runs as one chain, a few rows at a time."""
     chain = plan.chains[first]
-    bands = [link.band for link in chain.links]
-    names = chain.links[0].layer.name, chain.links[-1].layer.name
+    bands = [link.band for link in chain.own]
+    names = chain.own[0].layer.name, chain.own[-1].layer.name
     rows = f"{min(bands)}" if min(bands) == max(bands) else f"{min(bands)} to {max(bands)}"
     return (
         f"{names[0]} to {names[1]} run as one chain of bands of {rows} row{'s' * (max(bands) > 1)}, with "

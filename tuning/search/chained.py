@@ -16,12 +16,13 @@ from cmsisnn_x.variant import Variant
 from ..base.errors import InfeasibleError
 from ..base.units import show_size
 from ..cost import Estimates
-from ..cost.chains import estimate_chained
+from ..cost.chains import estimate_chained, with_rows_fed
 from ..plan.frontier import sram_frontier
+from ..plan.infeasible import infeasible
 from ..plan.planner import choose_placed
 from ..plan.problem import Choice, Problem
 from ..target import Target
-from .chains import CLOSE, ChainSearch
+from .chains import CLOSE, FREE, ChainSearch
 from .options import network_problem
 from .space import Place, places
 
@@ -68,10 +69,11 @@ def choose_chained(network: Network, objective: str, sram: int | None, flash: in
         Nothing fits the budgets, with chains or without.
     """
     plain, refused = None, None
-    try:
-        plain = choose_placed(network.problem, objective, sram, flash)
-    except InfeasibleError as error:
-        refused = error
+    if not (network.problem.fed and network.search.must_chain):
+        try:
+            plain = choose_placed(network.problem, objective, sram, flash)
+        except InfeasibleError as error:
+            refused = error
     if plain is not None and not _may_gain(network.problem, objective, sram, plain):
         return network, plain
     found = [(network, plain)] if plain is not None else []
@@ -84,8 +86,7 @@ def choose_chained(network: Network, objective: str, sram: int | None, flash: in
             least = _least(network, flash)
             found += [least] if least is not None and (sram is None or least[1].sram_bytes <= sram) else []
     if not found:
-        assert refused is not None
-        raise _too_little(network, sram, least) or refused
+        raise _too_little(network, sram, least) or refused or infeasible(network.problem, sram, flash)
     return min(found, key=lambda one: _worth(objective, one[1]))
 
 
@@ -110,9 +111,9 @@ def _levels(network: Network, objective: str, sram: int | None, plain: Choice | 
     """The SRAM within which paths are looked for."""
     if objective == "sram":
         return []
-    top = sram if sram is not None else plain.sram_bytes if plain is not None else network.problem.smallest_sram()
     if objective != "balanced":
-        return [top]
+        return [FREE if sram is None else sram]
+    top = sram if sram is not None else plain.sram_bytes if plain is not None else network.problem.smallest_sram()
     caller = network.problem.caller_bytes
     return [int(caller + (top - caller) * share) for share in SHARES]
 
@@ -159,10 +160,11 @@ def _too_little(network: Network, sram: int | None, least: Found | None) -> Infe
         return None
     chain, items = least[0], least[0].problem.options
     worst = max(range(len(items)), key=lambda at: int(chain.problem.sram[at].min()))
+    size = network.problem.caller_bytes
+    callers = f"; {size:,} bytes are the network's own input and output" if size else ""
     return InfeasibleError(
         f"does not fit into {show_size(sram)} of SRAM: over by {floor - sram:,} bytes, even where layers run a few "
-        f"rows at a time. Layer {items[worst].layer.name!r} decides; {network.problem.caller_bytes:,} bytes are the "
-        f"network's own input and output.\n"
+        f"rows at a time. Layer {items[worst].layer.name!r} decides{callers}.\n"
         f"The smallest budget that works is --sram {floor} ({show_size(floor)}).\n"
         f"Try: --sram {floor}; fewer channels or a smaller image at {items[worst].layer.name!r}; pooling, or a stride "
         "of 2, before it",
@@ -172,7 +174,7 @@ def _too_little(network: Network, sram: int | None, least: Found | None) -> Infe
 
 def sram_points(network: Network, flash: int | None) -> list[Choice]:
     """The fastest choices for SRAM budgets, with chains where they pay: ascending SRAM, descending cycles."""
-    points = sram_frontier(network.problem, flash)
+    points = [] if network.problem.fed and network.search.must_chain else sram_frontier(network.problem, flash)
     if network.search.segments and (least := _least(network, flash)) is not None:
         points.append(least[1])
         low, high = least[1].sram_bytes, max(point.sram_bytes for point in points)
@@ -201,14 +203,18 @@ def with_chains(network: Network, chains: Mapping[int, Chain]) -> Network:
         moves: list[list[int]] = [[] for _ in chain.links]
         for at, _, kept in chain.moves():
             moves[at].append(kept * chain.links[at].row_bytes)
-        for at, link in enumerate(chain.links):
+        own_moves, moves = moves[0], moves[chain.feeds :]
+        for at, link in enumerate(chain.own):
             whole = _apart(network.tables[first + at])
             own = rows_of(link.layer, link.variant)
             alike = [row for row, one in enumerate(whole.variants) if rows_of(link.layer, one) == own]
             known = network.search.known(first + at, link.layer)
+            calls = chain.calls[chain.feeds + at]
             table = estimate_chained(
-                link.layer, whole.take(alike), target, chain.calls[at], link.band, len(moves[at]), sum(moves[at]), known
+                link.layer, whole.take(alike), target, calls, link.band, len(moves[at]), sum(moves[at]), known
             )
+            if chain.feeds and at == 0:
+                table = with_rows_fed(table, chain.links[0], sum(own_moves))
             if link is chain.links[-1]:
                 more = CONSTANT_BYTES + 2 * len(chain.schedule)
                 table = replace(table, weights_bytes=table.weights_bytes + more)
@@ -220,7 +226,7 @@ def with_chains(network: Network, chains: Mapping[int, Chain]) -> Network:
         )
         if place is where[at] and table is tables[at]
     }
-    problem = network_problem(graph, where, tables, chains, given)
+    problem = network_problem(graph, where, tables, chains, given, fed=network.problem.fed)
     return Network(graph, tuple(where), tuple(tables), problem, target, chains)
 
 

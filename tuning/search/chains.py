@@ -86,9 +86,24 @@ class ChainSearch:
             for end in range(first + 1, min(len(nodes), first + LONGEST) + 1):
                 if not can[end - 1]:
                     break
-                if end - first > 1 and (layers := in_chain(self.graph, nodes[first:end])) is not None:
+                least = 1 if self._is_fed(first, end) else 2
+                if end - first >= least and (layers := in_chain(self.graph, nodes[first:end])) is not None:
                     found[first, end] = layers
         return found
+
+    def _is_fed(self, first: int, end: int) -> bool:
+        """Whether the input that comes row by row is read inside alone."""
+        if not self.problem.fed or first:
+            return False
+        nodes = self.graph.nodes[:end]
+        inside = {*self.graph.inputs, *(name for node in nodes for name in node.outputs)}
+        reads_others = any(name not in inside for node in nodes for name in node.inputs)
+        return not reads_others and all(self.graph.index(one) < end for one in self.graph.readers(self.graph.inputs[0]))
+
+    @cached_property
+    def must_chain(self) -> bool:
+        """Whether the first layers run as a chain in any case: the input comes row by row, and they can take it so."""
+        return any(self._is_fed(first, end) for first, end in self.segments)
 
     def _can_chain(self, node: Node) -> bool:
         table = self.alone[self.graph.index(node)]
@@ -109,14 +124,18 @@ class ChainSearch:
         needy = self._needy(sram)
         parts = {
             end: self._parts(end, sram)
-            for end in range(2, count + 1)
+            for end in range(1, count + 1)
             if any(last == end and needy[first:end].any() for first, last in self.segments)
         }
         for end in range(1, count + 1):
             for first, own in singles.get(end, ()):
+                if first == 0 and self.must_chain:
+                    continue
                 if cost[first] + own < cost[end]:
                     cost[end], back[end] = cost[first] + own, (first, None)
             for first, part in parts.get(end, {}).items():
+                if self.must_chain and first == 0 and not self._is_fed(first, end):
+                    continue
                 if needy[first:end].any() and cost[first] + part.cycles < cost[end]:
                     cost[end], back[end] = cost[first] + part.cycles, (first, part.picked)
         if cost[count] == np.inf:
@@ -151,7 +170,8 @@ class ChainSearch:
         only wait for rows.
         """
         found = np.zeros(len(self.graph.nodes), bool)
-        for at in range(len(found)):
+        found[0] = self.must_chain
+        for at in range(self.must_chain, len(found)):
             within, free = self.problem.fastest_alone(at, sram), self.problem.fastest_alone(at, FREE)
             found[at] = within is None or within != free
         return found
@@ -208,11 +228,14 @@ class ChainSearch:
             if at in rooms:
                 # The first of a chain has no rows of a ring to write over.
                 own = aligned(row.row_bytes) if at < end - 1 else 0
+                fed = self._is_fed(at, end)
                 fits = [
                     part
                     for held in parts.values()
                     for part in held
-                    if part.bytes + part.picked[0].overwrites * part.picked[0].band * own <= rooms[at]
+                    if part.bytes
+                    + (self._fed_bytes(part, rows) if fed else part.picked[0].overwrites * part.picked[0].band * own)
+                    <= rooms[at]
                 ]
                 if fits:
                     yield at, min(fits, key=lambda part: (part.cycles, part.bytes))
@@ -250,6 +273,18 @@ class ChainSearch:
             ]
             for band, found in after.items()
         }  # fmt: skip
+
+    def _fed_bytes(self, part: _Part, rows: Mapping[int, InBands]) -> int:
+        """Of the ring of an input that comes row by row."""
+        readers = [self.graph.index(node) for node in self.graph.readers(self.graph.inputs[0])]
+        window = 0
+        for reader in readers:
+            own = rows[reader].windows
+            window = max(window, (part.picked[reader].band - 1) * own.stride + own.kernel)
+        if len(readers) > 1:
+            window += self._lag(-1, readers, rows, part.picked)
+        first = rows[readers[0]]
+        return aligned(min(window, first.windows.height) * first.input_row_bytes)
 
     def _grown(
         self,
@@ -332,7 +367,11 @@ class ChainSearch:
             variants = [self.alone[first + at].variants[choice.row] for at, choice in enumerate(picked)]
             try:
                 found[first] = chain_of(
-                    self.graph, self.graph.nodes[first:end], variants, [choice.band for choice in picked]
+                    self.graph,
+                    self.graph.nodes[first:end],
+                    variants,
+                    [choice.band for choice in picked],
+                    fed=self._is_fed(first, end),
                 )
             except CmsisnnError:  # bands that some height has no calls for
                 return None

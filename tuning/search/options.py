@@ -31,8 +31,10 @@ def network_problem(
     tables: Sequence[Estimates],
     chains: Mapping[int, Chain] | None = None,
     given: Mapping[int, Options] | None = None,
+    *,
+    fed: bool = False,
 ) -> Problem:
     """The knapsack of a network; `given` has options that are known, by the index of their layer."""
     known, layers = given or {}, enumerate(zip(where, tables, strict=True))
     options = [known.get(at) or network_options(place, table) for at, (place, table) in layers]
-    return Problem(options, graph=graph, chains=chains)
+    return Problem(options, graph=graph, chains=chains, fed=fed)

@@ -174,7 +174,7 @@ def places(graph: Graph, features: Features, chains: Mapping[int, Chain] | None 
         if first:
             before = graph.nodes[first - 1]
             found[first - 1] = replace(found[first - 1], follower=None, inside=graph.aligned(before))
-        for at, link in enumerate(chain.links, first):
+        for at, link in enumerate(chain.own, first):
             own = graph.nodes[at]
             found[at] = Place(own.layer, inside=aligned_rows(graph, own, link), band=link.band)
     return tuple(found)

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 import tuning
-from helpers.commands import require_refused
 from helpers.float_layers import RNG, START, draw, samples
 from helpers.onnx_models import model, node, save
 from tuning.quantize import load_data, load_reference
@@ -80,7 +79,14 @@ def test_the_command_and_the_network_it_writes(files: Path) -> None:
     ],
 )
 def test_bad_calls_end_in_one_sentence(files: Path, arguments: list[str], says: str) -> None:
-    require_refused(files, lambda: quantize(files, *arguments), says)
+    before = {item.name: item.read_bytes() for item in files.iterdir()}
+    ran = quantize(files, *arguments)
+    assert ran.returncode == 2
+    assert ran.stderr.startswith("error: ")
+    assert says in ran.stderr
+    assert ran.stderr.count("\n") == 1
+    assert ran.stdout == ""
+    assert {item.name: item.read_bytes() for item in files.iterdir()} == before
 
 
 def test_without_the_package_onnx_one_is_told_which(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,10 +11,10 @@ import pytest
 
 from helpers.int8_graph import assert_same_bytes, runners
 from helpers.tflite_cases import Case
-from helpers.tflite_cases.elements import ELEMENTS
-from helpers.tflite_cases.layers import LAYERS
-from helpers.tflite_cases.moves import MOVES
-from helpers.tflite_cases.networks import NETWORKS
+from helpers.tflite_cases_elements import ELEMENTS
+from helpers.tflite_cases_layers import LAYERS
+from helpers.tflite_cases_moves import MOVES
+from helpers.tflite_cases_networks import NETWORKS
 from tuning.importers.tflite.converters import CONVERTERS
 from tuning.importers.tflite.converters.elements import FLOAT_CURVES, of_floats_alone
 from tuning.importers.tflite.reader import import_tflite

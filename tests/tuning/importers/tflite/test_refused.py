@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from helpers.tflite_cases import Case, ints, network, q, refusal_of
-from helpers.tflite_cases.elements import ELEMENTS, pair
-from helpers.tflite_cases.layers import LAYERS, pool, softmax
-from helpers.tflite_cases.moves import MOVES
-from helpers.tflite_cases.networks import NETWORKS
+from helpers.tflite_cases_elements import ELEMENTS, pair
+from helpers.tflite_cases_layers import LAYERS, pool, softmax
+from helpers.tflite_cases_moves import MOVES
+from helpers.tflite_cases_networks import NETWORKS
 from helpers.tflite_files import G, O, T
 
 CASES: Mapping[str, Case] = {**LAYERS, **ELEMENTS, **MOVES, **NETWORKS}

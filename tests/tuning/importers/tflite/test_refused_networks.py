@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from helpers.tflite_cases import Case, network, q, refusal_of
-from helpers.tflite_cases.elements import island
-from helpers.tflite_cases.layers import conv
-from helpers.tflite_cases.networks import NETWORKS
+from helpers.tflite_cases_elements import island
+from helpers.tflite_cases_layers import conv
+from helpers.tflite_cases_networks import NETWORKS
 from helpers.tflite_files import O, T, build
 from tuning import ModelError, load_model
 from tuning.importers.tflite.reader import counted, operations

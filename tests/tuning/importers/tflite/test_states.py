@@ -10,7 +10,7 @@ import pytest
 
 import tuning
 from helpers.tflite_cases import Case
-from helpers.tflite_cases.states import stateful
+from helpers.tflite_cases_states import stateful
 from tuning.check.against.packages import Piece
 from tuning.emulate import find_toolchain
 from tuning.measure import folder

@@ -2,7 +2,7 @@
 """Sums and products that 32 bits do not hold: the bytes of LiteRT and of TensorFlow Lite Micro all the same.
 
 ``beyond_32_bits.npz`` beside this file holds what the packages gave, ai-edge-litert 2.3.0 with its reference kernels
-and tflite-micro 0.dev20261023182759; ``cd tests && python -m helpers.tflite_cases.wide`` writes it anew.
+and tflite-micro 0.dev20261023182759; ``cd tests && python -m helpers.tflite_cases_wide`` writes it anew.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from helpers import int8_oracle as oracle
 from helpers.int8_graph import runners
 from helpers.int8_oracle import Arithmetic
 from helpers.tflite_cases import Case
-from helpers.tflite_cases.wide import LONG, LONG_BIASES, PAIRS, SEEDS, WIDE, given, package_outputs, stored
+from helpers.tflite_cases_wide import LONG, LONG_BIASES, PAIRS, SEEDS, WIDE, given, package_outputs, stored
 from tuning.importers.tflite.reader import import_tflite
 from tuning.model.rewrites import rewritten
 

@@ -15,12 +15,12 @@ import tflite
 
 from cmsisnn_x import Network
 from helpers.tflite_cases import Case
-from helpers.tflite_cases.elements import ELEMENTS
-from helpers.tflite_cases.layers import LAYERS
-from helpers.tflite_cases.moves import MOVES
-from helpers.tflite_cases.networks import NETWORKS
-from helpers.tflite_cases.states import stateful
-from helpers.tflite_cases.wide import WIDE, given
+from helpers.tflite_cases_elements import ELEMENTS
+from helpers.tflite_cases_layers import LAYERS
+from helpers.tflite_cases_moves import MOVES
+from helpers.tflite_cases_networks import NETWORKS
+from helpers.tflite_cases_states import stateful
+from helpers.tflite_cases_wide import WIDE, given
 from helpers.tflite_files import O, T, build, examples
 from tuning import ModelError
 from tuning.base.options import Arithmetic

@@ -17,10 +17,10 @@ import tuning
 from cmsisnn_x.described import described
 from helpers.int8_graph import Interpreter, assert_same_bytes
 from helpers.tflite_cases import Case
-from helpers.tflite_cases.elements import ELEMENTS
-from helpers.tflite_cases.layers import LAYERS
-from helpers.tflite_cases.moves import MOVES
-from helpers.tflite_cases.networks import NETWORKS
+from helpers.tflite_cases_elements import ELEMENTS
+from helpers.tflite_cases_layers import LAYERS
+from helpers.tflite_cases_moves import MOVES
+from helpers.tflite_cases_networks import NETWORKS
 from helpers.yaml_files import rewritten, write
 from helpers.yaml_networks import RandomNetwork
 from tuning import ModelError

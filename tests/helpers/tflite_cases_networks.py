@@ -12,7 +12,7 @@ from helpers import int8_oracle as oracle
 from helpers import int8_tables as tables
 from helpers.int8_oracle import Arithmetic
 from helpers.tflite_cases import Case, Values, among, between, ints, q
-from helpers.tflite_cases.layers import conv
+from helpers.tflite_cases_layers import conv
 from helpers.tflite_files import G, O, T
 
 A, B, C, D = (q(name, (1, 3, 4, 2)) for name in ("a", "b", "c", "d"))

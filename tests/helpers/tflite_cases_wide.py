@@ -2,7 +2,7 @@
 """Cases whose sums or products 32 bits do not hold, and what LiteRT and TensorFlow Lite Micro make of them.
 
 Nobody defines it: the packages wrap, saturate or convert as the code does that their compilers made for x86. It is part
-of an arithmetic nonetheless, and kernels are held against it. ``cd tests && python -m helpers.tflite_cases.wide``,
+of an arithmetic nonetheless, and kernels are held against it. ``cd tests && python -m helpers.tflite_cases_wide``,
 with the extra ``against`` installed, writes anew what the packages give.
 """
 
@@ -17,10 +17,10 @@ import numpy as np
 from helpers import int8_tables as tables
 from helpers.int8_oracle import Arithmetic
 from helpers.tflite_cases import Case
-from helpers.tflite_cases.elements import curve, leaky, pair, requantize, rescaling
-from helpers.tflite_cases.layers import conv, dense, mean
+from helpers.tflite_cases_elements import curve, leaky, pair, requantize, rescaling
+from helpers.tflite_cases_layers import conv, dense, mean
 
-GIVEN = Path(__file__).parents[2] / "tuning" / "importers" / "tflite" / "beyond_32_bits.npz"
+GIVEN = Path(__file__).parents[1] / "tuning" / "importers" / "tflite" / "beyond_32_bits.npz"
 SEEDS = (1, 2, 4, 5)
 """Of inputs; of two of them every number is at an end of its range."""
 
