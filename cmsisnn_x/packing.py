@@ -177,7 +177,8 @@ def _pack_blocks(runs: np.ndarray, block_rows: int) -> np.ndarray:
 
 def pack_depthwise(layer: Layer, variant: Variant) -> np.ndarray:
     """Words of two vertically neighbouring taps, ``[channel][kernel column][word]`` (`depthwise_rows.h`), or of two
-    channels, ``[pair of channels][tap][2]`` (`depthwise_lines.h`).
+    channels, ``[pair of channels][tap][2]`` (`depthwise_lines.h`); of rows 0 and 1 by column, then row 2, for windows
+    that are read from the input (`depthwise_direct.h`).
     """
     weights = layer.weights
     assert weights is not None
@@ -186,6 +187,9 @@ def pack_depthwise(layer: Layer, variant: Variant) -> np.ndarray:
         taps = np.pad(taps, ((0, 0), (0, taps.shape[1] % 2)))
         return taps.reshape(taps.shape[0], -1, 2).transpose(1, 0, 2).reshape(-1)
     by_channel = weights.transpose(2, 1, 0).astype(np.int16)  # channel, kernel column, kernel row
+    if variant.lowering == "direct":
+        last = np.pad(by_channel[..., 2], ((0, 0), (0, 1)))
+        return np.concatenate([by_channel[..., :2].reshape(len(last), -1), last], axis=1).reshape(-1)
     if variant.block_cols == 2:
         words = np.concatenate([by_channel[..., :-1], by_channel[..., 1:]], axis=2)
     else:

@@ -23,6 +23,7 @@ from ._shared import (
     channel_operands,
     columns,
     cores_of,
+    nothing,
     round_up_even,
     scratch_of,
     starts_inside,
@@ -56,6 +57,10 @@ def _families() -> Iterator[Family]:
         yield Family(
             "q7", (4,), ((1, 1), (1, 2)), f"3x3 on {cores_of(schedules)}: 1x2 at stride 1, 1x1 at stride 2",
             lowering="line_buffer", weight_layout="widened", inner=inner, least=Isa.DSP, schedules=schedules,
+        )  # fmt: skip
+        yield Family(
+            "q7", (4,), ((1, 1),), f"3x3 on {cores_of(schedules)}: without scratch",
+            lowering="direct", weight_layout="widened", inner=inner, least=Isa.DSP, schedules=schedules,
         )  # fmt: skip
 
 
@@ -94,10 +99,11 @@ def _three_wide(layer: Layer, variant: Variant) -> str | None:
 
 
 def _three_by_three(layer: Layer, variant: Variant) -> str | None:
-    """`inner: asm` and `asm_dual` in blocks of one channel take kernels of 3x3, with stride 1 along x in blocks of 1x2
-    and 2 in blocks of 1x1, and rows of outputs that stores reach.
+    """`lowering: line_buffer` with `inner: asm` or `asm_dual` in blocks of one channel takes kernels of 3x3, with
+    stride 1 along x in blocks of 1x2 and 2 in blocks of 1x1, and rows of outputs that stores reach.
     """
-    if variant.inner not in ("asm", "asm_dual") or variant.block_rows != 1:
+    is_woven = variant.lowering == "line_buffer" and variant.inner in ("asm", "asm_dual")
+    if not is_woven or variant.block_rows != 1:
         return None
     cols, (_, width, channels) = variant.block_cols, layer.output_image
     if layer.kernel == (3, 3) and layer.stride[1] == 3 - cols and ((cols - 1) * width + 4) * channels <= STORES_REACH:
@@ -121,6 +127,29 @@ def _pairs_of_rows(layer: Layer, variant: Variant) -> str | None:
     return f"block_cols 2 needs stride 1 along y, an odd kernel height from 3 on and two output rows; got {got}"
 
 
+def _windows_in_reach(layer: Layer, variant: Variant) -> str | None:
+    """`lowering: direct` takes 3x3 with stride 1 or 2 along x, windows that reach over the image by one row and column
+    at most, and rows of the input of which an offset of 12 bits reaches the third.
+    """
+    if variant.lowering != "direct":
+        return None
+    (height, width, channels), outputs = layer.image, layer.output_image
+    over = [
+        max(before, (count - 1) * stride + size - before - side)
+        for before, count, stride, size, side in zip(
+            (pads[0] for pads in layer.padding), outputs[:2], layer.stride, layer.kernel, (height, width), strict=True
+        )
+    ]
+    in_reach = 2 * width * channels <= STORES_REACH
+    if layer.kernel == (3, 3) and layer.stride[1] <= 2 and max(over) <= 1 and height >= 2 and in_reach:
+        return None
+    return (
+        f"lowering 'direct' takes 3x3 with stride 1 or 2 along x, windows that reach over the image by one row and "
+        f"column at most, two rows or more and rows of up to {STORES_REACH // 2} bytes; got {layer.kernel} with stride "
+        f"{layer.stride[1]}, {max(over)} over and {height} rows of {width} x {channels}"
+    )
+
+
 def _overwrites(layer: Layer, variant: Variant) -> bool:
     """Lines are widened once. Rows are woven in pairs: two of them are left over and read again where a single one is
     computed at a time; an odd last one, of windows of three, is taken from the pairs.
@@ -140,11 +169,12 @@ def _least_rows(layer: Layer, variant: Variant | None) -> int:
 
 def _overwrites_rows(layer: Layer, variant: Variant | None) -> bool:
     """Four channels of all rows that an output row needs are woven before it is written, and later ones begin below, if
-    it is no longer than a row of the input.
+    it is no longer than a row of the input; or channel by channel a row reads each byte once, no later than an output
+    comes there.
     """
     if variant is None or layer.output_type != layer.type or layer.output_image[1] > layer.image[1]:
         return False
-    return variant.lowering == "line_buffer" and variant.block_rows == 1
+    return variant.lowering == "direct" or (variant.lowering == "line_buffer" and variant.block_rows == 1)
 
 
 def _line_buffer(case: Case, variant: Variant) -> int:
@@ -158,7 +188,7 @@ def _line_buffer(case: Case, variant: Variant) -> int:
     return group * span * ((case.kernel[0] + variant.block_cols) // 2) * 4
 
 
-FOOTPRINTS = {"im2col": columns, "line_buffer": _line_buffer}
+FOOTPRINTS = {"im2col": columns, "line_buffer": _line_buffer, "direct": nothing}
 
 
 def _infer(shape: Shape, attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -191,6 +221,7 @@ DEPTHWISE_CONVOLVE = Op(
         _three_wide,
         _three_by_three,
         _pairs_of_rows,
+        _windows_in_reach,
     ),
     overwrites=_overwrites,
     scratch=partial(scratch_of, FOOTPRINTS),

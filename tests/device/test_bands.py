@@ -31,6 +31,7 @@ KINDS = {
     "direct": lambda v: v.lowering == "direct",
     "winograd": lambda v: v.lowering == "winograd",
     "two-dimensional winograd": lambda v: v.lowering == "winograd_2d",
+    "depthwise direct": lambda v: v.lowering == "direct",
     "depthwise columns": lambda v: v.lowering == "im2col",
     "depthwise lines": lambda v: v.lowering == "line_buffer" and v.block_rows == 2,
     "depthwise rows": lambda v: v.lowering == "line_buffer" and v.block_rows == 1,
@@ -102,11 +103,11 @@ def drawn_pow2(seed: int, kind: str, dtype: str, *, dsp: bool) -> BandCase:
                 return case
 
 
-def drawn_in_place(seed: int, *, dsp: bool) -> BandCase:
+def drawn_in_place(seed: int, kind: str, *, dsp: bool) -> BandCase:
     """A depthwise layer that writes over the rows that its windows begin with; pairs of rows in pairs."""
     turn = seed
     while True:
-        found = affine_case(turn, "depthwise_conv2d", KINDS["depthwise rows"], dsp=dsp)
+        found = affine_case(turn, "depthwise_conv2d", KINDS[kind], dsp=dsp)
         layer, variant, rng = found.layer, found.variant, np.random.default_rng([turn, 3])
         assert variant is not None
         height, step = layer.output_image[0], row_step(layer, variant)
@@ -136,11 +137,12 @@ def test_random_layers_with_zero_points(build: Build, full: bool) -> None:
 
 
 @pytest.mark.emulated
-def test_rows_that_are_overwritten_were_read_before(build: Build, full: bool) -> None:
+@pytest.mark.parametrize("kind", ["depthwise rows", "depthwise direct"])
+def test_rows_that_are_overwritten_were_read_before(build: Build, full: bool, kind: str) -> None:
     if not build.dsp:
         pytest.skip("no such kernels without the DSP extension")
     first, count = build.index * FULL, FULL if full else 2 * SAMPLE
-    assert_bands(build, [drawn_in_place(seed, dsp=True) for seed in range(first, first + count)])
+    assert_bands(build, [drawn_in_place(seed, kind, dsp=True) for seed in range(first, first + count)])
 
 
 @pytest.mark.emulated

@@ -66,8 +66,10 @@ def some(build: Build, full: bool, *, extreme: bool = False) -> list[Case]:
 
 
 @pytest.mark.emulated
-@pytest.mark.parametrize("lowering", ["im2col", "line_buffer"])
+@pytest.mark.parametrize("lowering", ["im2col", "line_buffer", "direct"])
 def test_every_variant_equals_the_definition(build: Build, full: bool, lowering: str) -> None:
+    if lowering == "direct" and not build.dsp:
+        pytest.skip("windows are read from the input with the DSP extension only")
     chosen = [case for case in some(build, full) if case.variant.lowering == lowering]
     assert_kernel(build, sample(chosen, build, full, most=6))
 
@@ -99,6 +101,35 @@ def test_rows_of_every_width_in_assembly(build: Build, full: bool) -> None:
     assert_kernel(build, sample(found, build, full, most=10))
 
 
+@pytest.mark.emulated
+def test_windows_that_are_read_from_the_input(build: Build, full: bool) -> None:
+    """Every width of a row, from one that is padding on both sides to several turns of the loop; strides, padding above
+    and below, on the left and on the right; pixels wider than a step of an address; factors that C makes outputs of.
+    """
+    if not build.dsp:
+        pytest.skip("windows are read from the input with the DSP extension only")
+    found = []
+    for turn, (width, stride) in enumerate(product((*range(1, 12), 14, 17), (1, 2, (1, 2), (2, 1)))):
+        variant = Variant(4, 1, 1, 1, "direct", "widened", inner="asm" if turn % 2 else "asm_dual")
+        padding = ((1, 1), (0, 1), (1, 0), (0, 0))[turn // 2 % 4]
+        stride_y, stride_x = stride if isinstance(stride, tuple) else (stride, stride)
+        over = padding[1], turn // 3 % 2
+        image = (3 + turn % 4, max((width - 1) * stride_x + 3 - sum(over), 1), (1, 3, 4, 7)[turn % 4])
+        if width > 14 or turn == 4:
+            image = (2, image[1], 260)
+        size = ((image[0] + padding[0] + (turn % 3 > 0) - 3) // stride_y + 1, width)
+        options = {"kernel": 3, "stride": stride, "padding": padding, "output_size": size}
+        shift, activation = (0, 7, 9)[turn % 3], (None, "relu")[turn // 3 % 2]
+        pow2 = make_layer("depthwise_conv2d", image, out_shift=shift, activation=activation, **options)
+        kind = ("relu", "halves", "common", "relu", "clamped")[turn % 5]
+        line = weighted("depthwise_conv2d", image, kind=kind, zero=((turn - 9, 0)[turn % 7 == 3], -128), **options)
+        offsets = {"input_offset": OFFSETS[turn % 4], "output_offset": OFFSETS[turn // 4 % 4]}
+        found += [Case(layer, variant, **offsets) for layer in (pow2, line)]
+    found = [case for case in found if device_variant_problem(case.layer, case.variant, features(dsp=True)) is None]
+    assert len(found) > 80
+    assert_kernel(build, sample(found, build, full, most=20))
+
+
 def test_host_build_is_clean_under_sanitizers(full: bool) -> None:
     chosen = cases(dsp=True) + [case for case in cases(dsp=False) if case.variant.lowering == "line_buffer"]
     check_on_host(chosen if full else chosen[::17], host_compiler())
@@ -125,6 +156,28 @@ def test_words_pair_neighbouring_channels() -> None:
     (a, b, c), (d, e, f) = layer.weights[0].tolist()
     packed = pack_device_weights(layer, Variant(4, 2, 2, 2, "line_buffer", "widened"))
     assert packed.tolist() == [a, b, d, e, c, 0, f, 0]
+
+
+def test_words_of_windows_that_are_read_from_the_input() -> None:
+    """Channel 0: the first two rows, column by column, then the last row beside zero."""
+    layer = make_layer("depthwise_conv2d", (6, 6, 4), kernel=3, out_shift=5)
+    (a, b, c), (d, e, f), (g, h, i) = layer.weights[..., 0].tolist()
+    packed = pack_device_weights(layer, Variant(4, 1, 1, 1, "direct", "widened", inner="asm"))
+    assert packed[:10].tolist() == [a, d, b, e, c, f, g, h, i, 0]
+    assert len(packed) == 40
+
+
+def test_windows_that_are_read_from_the_input_stay_near_it() -> None:
+    direct = Variant(4, 1, 1, 1, "direct", "widened", inner="asm")
+    for shape, options, fits in (
+        ((6, 6, 4), {}, True), ((6, 6, 4), {"stride": (3, 2)}, True), ((6, 6, 4), {"stride": (1, 3)}, False),
+        ((6, 6, 4), {"kernel": 5}, False), ((6, 6, 4), {"padding": 2}, False), ((1, 6, 4), {}, False),
+        ((2, 1, 4), {}, True), ((6, 20, 102), {}, True), ((6, 20, 103), {}, False),
+    ):  # fmt: skip
+        layer = make_layer("depthwise_conv2d", shape, out_shift=5, **{"kernel": 3, "padding": 1, **options})
+        problem = device_variant_problem(layer, direct, features(dsp=True))
+        assert (problem is None) == fits, (shape, options, problem)
+        assert fits or "lowering 'direct' takes 3x3" in problem
 
 
 def test_assembly_of_rows_is_of_three_by_three() -> None:

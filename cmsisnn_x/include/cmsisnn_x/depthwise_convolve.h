@@ -44,17 +44,17 @@
 #error "COLUMN_LAYOUT: legal value is CXN_COLUMN_LAYOUT_SEQUENTIAL"
 #endif
 #if CXN_GET(INNER) != CXN_INNER_C && \
-    (CXN_GET(LOWERING) != CXN_LOWERING_LINE_BUFFER || (CXN_BR == 2 && CXN_GET(INNER) != CXN_INNER_ASM) || \
+    (CXN_GET(LOWERING) == CXN_LOWERING_IM2COL || (CXN_BR == 2 && CXN_GET(INNER) != CXN_INNER_ASM) || \
      (CXN_GET(INNER) != CXN_INNER_ASM && CXN_GET(INNER) != CXN_INNER_ASM_DUAL && CXN_GET(INNER) != CXN_INNER_C_ROLLED))
-#error "INNER: legal value is CXN_INNER_C; with CXN_LOWERING_LINE_BUFFER also CXN_INNER_ASM, with BLOCK_ROWS 1 _ASM_DUAL and _C_ROLLED too"
+#error "INNER: legal value is CXN_INNER_C; with other lowerings than CXN_LOWERING_IM2COL also CXN_INNER_ASM, with BLOCK_ROWS 1 _ASM_DUAL and _C_ROLLED too"
 #endif
 #if CXN_GET(TILE) != 1
 #error "TILE: legal value is 1"
 #endif
 
 #if CXN_GET(IN_PLACE) && CXN_GET(BAND)
-#if CXN_GET(LOWERING) != CXN_LOWERING_LINE_BUFFER || CXN_BR != 1 || CXN_GET(OUT_W) > CXN_GET(IN_W)
-#error "IN_PLACE: 1 with BAND needs CXN_LOWERING_LINE_BUFFER, BLOCK_ROWS 1 and rows of outputs no longer than those of inputs"
+#if CXN_GET(LOWERING) == CXN_LOWERING_IM2COL || CXN_BR != 1 || CXN_GET(OUT_W) > CXN_GET(IN_W)
+#error "IN_PLACE: 1 with BAND needs CXN_LOWERING_LINE_BUFFER or _DIRECT, BLOCK_ROWS 1 and rows of outputs no longer than those of inputs"
 #endif
 #elif CXN_GET(IN_PLACE) && \
     (CXN_GET(IN_H) != CXN_GET(OUT_H) || CXN_GET(IN_W) != CXN_GET(OUT_W) || CXN_GET(LOWERING) != CXN_LOWERING_LINE_BUFFER || \
@@ -76,8 +76,13 @@
 #else
 #include "detail/depthwise_rows.h"
 #endif
+#elif CXN_GET(LOWERING) == CXN_LOWERING_DIRECT
+#if CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_WIDENED
+#error "WEIGHT_LAYOUT: legal value with CXN_LOWERING_DIRECT is CXN_WEIGHT_LAYOUT_WIDENED"
+#endif
+#include "detail/depthwise_direct.h"
 #else
-#error "LOWERING: legal values are CXN_LOWERING_IM2COL and _LINE_BUFFER"
+#error "LOWERING: legal values are CXN_LOWERING_IM2COL, _LINE_BUFFER and _DIRECT"
 #endif
 
 #undef CXN_BR

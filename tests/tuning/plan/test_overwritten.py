@@ -37,8 +37,8 @@ def plan_of(graph: Graph, core: str = "cortex-m4", **how: object) -> Plan:
 
 
 def test_a_separable_network_needs_one_image() -> None:
-    """Two of 8,000 bytes before: the depthwise layer and the one behind it leave what they write where they read."""
-    plan = tuning.tune(tuning.load_model("ds_cnn_s"), tuning.load_target("cortex-m4"))
+    """Two of 8,000 bytes else: the depthwise layer and the one behind it leave what they write where they read."""
+    plan = tuning.tune(tuning.load_model("ds_cnn_s"), tuning.load_target("cortex-m4"), sram_bytes=9_526)
     assert overwritten(plan) == {f"{kind}{at}" for kind in ("dw", "pw") for at in range(1, 5)}
     image, scratch = 25 * 5 * 64, max(item.scratch_bytes for item in plan.layers)
     assert plan.totals["arena_bytes"] == image + scratch
@@ -97,12 +97,14 @@ def test_what_was_planned_for_is_what_lies_in_the_arena(core: str, kind: str) ->
         apart = [Step(step.layers, step.variant) for step in plan.steps]
         scratch = [item.scratch_bytes for item in plan.layers if item.fused_into is None]
         assert plan.arena_bytes <= arrange(plan.graph, apart, scratch).bytes
-    assert found or core == "cortex-m0plus"
+    # The fastest depthwise kernel of 8 bits and powers of two reads windows again.
+    assert found or core == "cortex-m0plus" or kind == "q7"
 
 
 def test_a_budget_is_met_by_what_is_overwritten() -> None:
     model, target = tuning.load_model("ds_cnn_s"), tuning.load_target("cortex-m4")
-    fastest = tuning.tune(model, target).totals
-    assert fastest["sram_bytes"] == 9_526
-    assert tuning.tune(model, target, sram_bytes=9_526).totals == fastest
+    fastest, small = tuning.tune(model, target).totals, tuning.tune(model, target, sram_bytes=9_526).totals
+    assert small["sram_bytes"] == 9_526 < fastest["sram_bytes"]
+    assert fastest["cycles"] < small["cycles"] < 1.01 * fastest["cycles"]
+    assert tuning.tune(model, target, sram_bytes=fastest["sram_bytes"] - 1).totals == small
     assert 8_502 <= tuning.tune(model, target, sram_bytes=9_525).totals["sram_bytes"] <= 9_525

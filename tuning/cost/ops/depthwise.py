@@ -37,8 +37,8 @@ PARTS = {
     "left_turns": "loop",
     "channels": "loop",  # channels begun
     "groups": "loop",  # times that a loop over blocks is entered
-    "partial": "loop",
-    "flushes": "loop",
+    "partial": "loop",  # blocks that reach over, or turns that are entered in their midst
+    "flushes": "loop",  # or loops of steps, which are left
     "fills": "loop",
     "rows": "loop",
     "calls": "loop",
@@ -187,6 +187,37 @@ def _line_buffer(layer: Layer, knob: Knobs, features: Features) -> Counts:
     }
 
 
+def _direct(layer: Layer, knob: Knobs, features: Features) -> Counts:
+    """Rows of channels, of windows of three input rows or, at the border, of two; steps are outputs."""
+    (in_h, in_w, channels), (out_h, out_w, _) = layer.image, layer.output_image
+    (stride_y, stride_x), ((top, _), (left, _)) = layer.stride, layer.padding
+    border = (top > 0) + ((out_h - 1) * stride_y + 3 - top > in_h)
+    right = max((out_w - 1) * stride_x + 3 - left - in_w, 0)
+    inner, rows = max(out_h - border, 0) * channels, out_h * channels
+    columns = (out_w - 1) * stride_x + 3 - left - right
+    # Steps of a row, up to six written out, of more three or four a turn; in the dual order one comes behind them.
+    dual = knob("inner") == "asm_dual"
+    steps = out_w - right if stride_x == 1 else out_w - 1
+    looped = steps - (dual & (steps > 0) & ((stride_x == 1) | (right > 0)))
+    turn = np.where(dual & (stride_x == 1), 3, 4)
+    turns = np.where(looped <= 6, 0, -(-looped // turn))
+    return {
+        "loads": inner * columns * 3 + (rows - inner) * columns * 2,
+        "left_loads": rows * (columns + out_w) * (channels > 255),  # addresses that an addition moves on
+        "steps": inner * out_w,
+        "left_steps": (rows - inner) * out_w,
+        "blocks": inner,
+        "left_blocks": rows - inner,
+        "stores": rows * out_w,
+        "turns": rows * turns,
+        "partial": rows * (turns * turn > looped) * (turns > 0),
+        "flushes": rows * (turns > 0),
+        "groups": rows,
+        "rows": out_h,
+        "calls": 1,
+    }
+
+
 def _woven_rows(layer: Layer, cols: int, pairs: int) -> list[int]:
     """The first row of every pair of rows that a group of channels weaves, as `depthwise_rows.h` keeps its ring."""
     (stride_y, _), (top, _), out_h = layer.stride, layer.padding[0], layer.output_image[0]
@@ -200,8 +231,11 @@ def _woven_rows(layer: Layer, cols: int, pairs: int) -> list[int]:
     return rows
 
 
+COUNTERS = {"im2col": _im2col, "line_buffer": _line_buffer, "direct": _direct}
+
+
 def count(layer: Layer, variants: Variants, features: Features) -> np.ndarray:
-    return by_lowering(layer, variants, features, PARTS, {"im2col": _im2col, "line_buffer": _line_buffer})
+    return by_lowering(layer, variants, features, PARTS, COUNTERS)
 
 
 def price(layer: Layer, variant: Variant | None, features: Features, timing: Timing) -> dict[str, float]:
@@ -241,6 +275,8 @@ def price(layer: Layer, variant: Variant | None, features: Features, timing: Tim
     }
     if variant.lowering == "line_buffer" and variant.block_cols == 4:
         costs |= {"steps": one.mac, "loads": load + one.first_load / 3, "blocks": 8 * alu + branch}
+    if variant.lowering == "direct":
+        costs |= _of_direct(one)
     if woven:
         costs |= {
             "words": 2 * load + 6 * alu + 4 * store + branch,  # `weave`: of two rows two PKH, four SXTB16, four stores
@@ -252,6 +288,20 @@ def price(layer: Layer, variant: Variant | None, features: Features, timing: Tim
             "left_blocks": 4 * alu,
         }
     return costs
+
+
+def _of_direct(one: Cycles) -> dict[str, float]:
+    """Of windows that are read from the input: an output with six products, or three; rough."""
+    return {
+        "loads": one.load,
+        "left_loads": one.alu,
+        "steps": 6 * one.mac + one.alu + one.first_load,
+        "left_steps": 3 * one.mac + one.alu + one.first_load,
+        "blocks": 12 * one.load + 6 * one.mac,  # weights, a record, columns that begin outputs
+        "left_blocks": 12 * one.load + 6 * one.mac + 8 * one.alu,
+        "partial": one.branch,  # a turn that is entered in its midst
+        "groups": 8 * one.alu + one.branch,
+    }
 
 
 def _as_compiled(layer: Layer, variant: Variant | None) -> Variant | None:
@@ -268,7 +318,7 @@ def _sizes(layer: Layer, variant: Variant | None, features: Features) -> str:
 def _rank(variant: Variant, features: Features) -> str:
     if features.isa < Isa.DSP:
         return "sometimes"
-    return "often" if variant.lowering == "line_buffer" else "hardly"
+    return "hardly" if variant.lowering == "im2col" else "often"
 
 
 DEPTHWISE_CONVOLVE = OpCost(PARTS, count, price, _as_compiled, _sizes, effort=Effort(40, 30, 10, _rank))
