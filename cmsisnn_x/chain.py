@@ -239,6 +239,15 @@ class Chain:
         return found
 
 
+def has_calls(height: int, band: int, least: int) -> bool:
+    """Whether calls of at least `least` and at most `band` rows make `height` rows, however many each is asked for:
+    what is left over has to suffice for a call too, unless all calls make the same.
+    """
+    if not 1 <= least <= band <= MOST_ROWS:
+        return False
+    return (band >= 2 * least - 1 and height >= least) or (band == least and height % band == 0)
+
+
 def build(links: Sequence[Link]) -> Chain:
     """The chain of these layers: when each runs, and how large its ring is.
 
@@ -248,8 +257,7 @@ def build(links: Sequence[Link]) -> Chain:
         A layer cannot make its rows in calls of at least `least` and at most `band`.
     """
     for link in links:
-        rest = link.windows.output_height
-        if not (1 <= link.least <= link.band <= MOST_ROWS) or (link.band < 2 * link.least - 1 and rest % link.band):
+        if not has_calls(link.windows.output_height, link.band, link.least):
             raise CmsisnnError(
                 f"chain: layer {link.layer.name!r}: expected bands of at least {2 * link.least - 1} rows and at most "
                 f"{MOST_ROWS}, got {link.band}"

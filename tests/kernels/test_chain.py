@@ -139,6 +139,16 @@ def test_a_band_of_less_than_a_kernel_makes_is_refused() -> None:
     build([replace(links[0], band=3), links[1]])
 
 
+@pytest.mark.parametrize(
+    ("height", "band", "least", "step"), [(10, 5, 4, 4), (8, 4, 3, 1), (12, 6, 4, 1), (3, 7, 4, 4), (10, 4, 4, 4)]
+)
+def test_no_call_makes_less_than_a_kernel_can(height: int, band: int, least: int, step: int) -> None:
+    """Bands that divide the height are no help where calls make less than the band."""
+    conv, pool = layer("conv2d", "conv", height, 8, 8, 3, 1, 1), layer("max_pool2d", "pool", height, 8, 8, 2)
+    with pytest.raises(CmsisnnError, match=f"bands of at least {2 * least - 1} rows"):
+        build([Link(conv, ROWS, (None,), band, least, step), Link(pool, None, (0,), 3)])
+
+
 @pytest.mark.parametrize(("height", "band", "over"), [(24, 4, True), (24, 3, False), (25, 7, False), (25, 4, False)])
 def test_pairs_of_rows_are_written_in_place_in_pairs(height: int, band: int, over: bool) -> None:
     """A last row by itself would be made together with the one above it, whose input is gone."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise, product
 
 from cmsisnn_x.graph import Node
 from tuning.plan import LayerPlan, Plan
@@ -31,6 +31,8 @@ def input_sides(node: Node) -> list[str]:
 
 def checks(plan: Plan, operands: Sequence[dict[str, str]]) -> Iterable[Check]:
     """All assertions; `operands` holds the names of each layer's arrays."""
+    for first, chain in plan.chains.items():
+        yield from _chain(plan, first, first + len(chain.links))
     for node, item, own in zip(plan.graph.nodes, plan.layers, operands, strict=True):
         yield from _places(plan, node, item)
         yield from _links(plan, node, item)
@@ -56,9 +58,8 @@ def _places(plan: Plan, node: Node, item: LayerPlan) -> Iterator[Check]:
     for side in placed:
         yield Check(f"CXN_INSIDE({p}, {side})", f"{name}_{side.lower()}_lies_in_the_arena")
     if item.ring_rows:
-        row = f"(size_t){p}_OUT_W * {p}_OUT_CH * {item.layer.output_type.dtype.itemsize}"
-        end = f"{p}_RING_OFFSET + {p}_RING_ROWS * {row} <= {plan.model.upper()}_ARENA_BYTES"
-        yield Check(f"{p}_RING_OFFSET % 4 == 0 && {end}", f"{name}_ring_lies_in_the_arena")
+        yield Check(f"CXN_INSIDE({p}, RING)", f"{name}_ring_lies_in_the_arena")
+        yield Check(f"{p}_RING_ROWS >= {item.ring_rows}", f"{name}_ring_has_room_for_what_is_read")
     for a, b in combinations(placed, 2):
         if a in sides and b in sides:  # two tensors that are read, or one twice
             continue
@@ -70,6 +71,30 @@ def _places(plan: Plan, node: Node, item: LayerPlan) -> Iterator[Check]:
                 yield Check(f"{p}_{a}_OFFSET == {p}_OUTPUT_OFFSET + {inside}", f"{name}_has_{a.lower()}_in_place")
         else:
             yield Check(f"CXN_APART({p}, {a}, {b})", f"{name}_{a.lower()}_and_{b.lower()}_are_apart")
+
+
+def _chain(plan: Plan, first: int, end: int) -> Iterator[Check]:
+    """No call makes more rows than its kernel takes; and what a chain has in the arena keeps its order, one behind the
+    other: rings, what it reads and writes, and scratch, which all layers have in one place.
+    """
+    placed: list[tuple[int, str, str]] = []  # where, whose, what
+    scratch: list[tuple[int, str, str]] = []
+    for item, node in zip(plan.layers[first:end], plan.graph.nodes[first:end], strict=True):
+        p = f"{plan.model.upper()}_{item.layer.name.upper()}"
+        yield Check(f"{p}_BAND >= {item.band}", f"{item.layer.name}_makes_as_many_rows_as_its_calls_ask_for")
+        sides = [*zip(input_sides(node), item.all_inputs, strict=True), ("OUTPUT", item.output_offset)]
+        sides.append(("RING", item.ring_offset))
+        placed += [(offset, p, side) for side, offset in sides if offset is not None]
+        if item.scratch_offset is not None:
+            scratch.append((item.scratch_offset, p, "SCRATCH"))
+    groups: list[list[tuple[int, str, str]]] = []
+    for own in sorted([*placed, *scratch]):
+        alike = groups and (groups[-1][0][0] == own[0] or groups[-1][0][2] == own[2] == "SCRATCH")
+        groups[-1].append(own) if alike else groups.append([own])
+    for before, after in pairwise(groups):
+        for (_, one, a), (_, two, b) in product(before, after):
+            name = f"{one}_{a}_ends_before_{two}_{b}".lower()
+            yield Check(f"CXN_END({one}, {a}) <= {two}_{b}_OFFSET", name)
 
 
 def _links(plan: Plan, node: Node, item: LayerPlan) -> Iterator[Check]:

@@ -203,10 +203,12 @@ def _steps_problem(plan: Mapping[str, Any]) -> str | None:
     for step in plan.get("steps", []):
         if step["kind"] != "chain":
             continue
-        missing = [name for name in step["layers"] if "band" not in entries.get(name, ())]
+        keys = {"band", "ring_rows", "ring_offset"}
+        missing = [name for name in step["layers"] if not keys <= entries.get(name, {}).keys()]
         is_fed = plan.get("feed_offset") is not None and step is plan["steps"][0]
         if missing or len(step["layers"]) < 2 - is_fed:
-            return f"steps: expected chains of two and more layers that have a band, got {reprlib.repr(step['layers'])}"
+            expected_of = "chains of two and more layers that have a band, ring_rows and ring_offset"
+            return f"steps: expected {expected_of}, got {reprlib.repr(step['layers'])}"
         chained.update(step["layers"][1:])
     starts = [step["layers"] for step in plan.get("steps", [])[:1] if step["kind"] == "chain"]
     only = [names[0] for names in starts if len(names) == 1]

@@ -12,7 +12,7 @@ import numpy as np
 
 from cmsisnn_x.bands import banded, least_rows, row_step
 from cmsisnn_x.buffers import ALIGNMENT
-from cmsisnn_x.chain import Windows
+from cmsisnn_x.chain import Windows, has_calls
 from cmsisnn_x.layers import Layer
 
 from ..cost import Estimates
@@ -110,7 +110,7 @@ class InBands:
             usable = [
                 (least, step, rows)
                 for (least, step), rows in self._kinds.items()
-                if least <= band <= height and band % step == 0 and (band >= 2 * least - 1 or height % band == 0)
+                if band <= height and band % step == 0 and has_calls(height, band, least)
             ]
             if not usable:
                 continue

@@ -5,6 +5,12 @@
  */
 #include "../period.h"
 
+/* GCC finds no way for a constant into a high register where it optimises for size and all low ones are taken. */
+#ifdef __OPTIMIZE_SIZE__
+#define CXN_ADD_START "r"
+#else
+#define CXN_ADD_START "h"
+#endif
 #define CXN_ADD_ONE \
     "ldrsb %[x], [%[input], %[i]]\n\t" \
     "ldrsb %[y], [%[other], %[i]]\n\t" \
@@ -34,7 +40,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, const CXN_IN_T *other, CXN_
             __asm__ volatile(".syntax unified\n\t" CXN_ADD_ONE CXN_ADD_ONE CXN_ADD_ONE CXN_ADD_ONE
                              : [x] "=&l"(x), [y] "=&l"(y), [i] "+l"(i)
                              : [input] "l"(input), [other] "l"(other), [output] "h"(output), [left] "l"(CXN_GET(LEFT_FACTOR)),
-                               [right] "l"(CXN_GET(RIGHT_FACTOR)), [start] "h"(CXN_GET(START))
+                               [right] "l"(CXN_GET(RIGHT_FACTOR)), [start] CXN_ADD_START(CXN_GET(START))
                              : "memory", "cc");
         }
         for (; i < CXN_PAIR_PERIOD; i++) {
@@ -46,5 +52,6 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, const CXN_IN_T *other, CXN_
 }
 
 #undef CXN_ADD_ONE
+#undef CXN_ADD_START
 #undef CXN_PAIR_COUNT
 #undef CXN_PAIR_PERIOD
