@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import prod
 from typing import Any
 
@@ -50,6 +50,7 @@ class Row:
     runner_up: str
     reason: str
     fused_into: str | None
+    band: int = 0
 
 
 def rows_of(plan: Plan) -> list[Row]:
@@ -98,7 +99,24 @@ def _row(plan: Plan, index: int, item: LayerPlan, total: int) -> Row:
         runner_up=_runner_up(item),
         reason=_reason(plan, item),
         fused_into=item.fused_into,
+        band=item.band,
     )
+
+
+def rings_of(plan: Plan) -> dict[str, str]:
+    """What each ring of a chain holds, in words, by the name of its region."""
+    found = {}
+    for chain in plan.chains.values():
+        for at, (link, ring) in enumerate(zip(chain.links, chain.rings, strict=True)):
+            if ring is None:
+                continue
+            readers = [other.layer.name for other in chain.links if at in other.sources]
+            skips = " (a skip: it waits for the last of them)" if len(readers) > 1 else ""
+            height = link.layer.output_image[0]
+            found[f"{link.layer.name}.ring"] = (
+                f"{ring.rows} of {height} rows, those that {' and '.join(readers)} still need{skips}"
+            )
+    return found
 
 
 def _limit(plan: Plan, item: LayerPlan) -> float | None:
@@ -154,6 +172,9 @@ def _runner_up(item: LayerPlan) -> str:
 
 def _reason(plan: Plan, item: LayerPlan) -> str:
     """Why the chosen variant and not the runner-up, in one sentence."""
+    if item.band:
+        count = f"{item.band} row{'s' * (item.band > 1)} at a time"
+        return f"in a chain: {count}; {_reason(plan, replace(item, band=0))}"
     if item.fused_into:
         return f"runs inside {item.fused_into}"
     if item.variant is None:

@@ -10,7 +10,7 @@ from tuning.base.options import BYTES, MEMORIES, Memory
 from tuning.check import LEAST_SNR_DB, Check
 from tuning.plan import Plan
 
-from .facts import Row, term_color
+from .facts import Row, rings_of, term_color
 from .ranges import Range
 from .svg import SIZE, SMALL, Canvas, fit, short, short_bytes, text_width, ticks
 
@@ -251,6 +251,8 @@ def memory_figure(plan: Plan, rows: Sequence[Row], width: int) -> Canvas:
         + "; ".join(f"{r.name} {r.bytes:,} bytes at {r.offset:,}" for r in plan.regions) + ".",
     )  # fmt: skip
 
+    rings = rings_of(plan)
+
     def y(address: float) -> float:
         return bottom - plot * address / arena
 
@@ -259,17 +261,20 @@ def memory_figure(plan: Plan, rows: Sequence[Row], width: int) -> Canvas:
         canvas.text(left - 8, y(mark) + 4, short_bytes(mark), "soft", anchor="end", size=SMALL)
     for region in plan.regions:
         layer, _, kind = region.name.rpartition(".")
-        kind = "scratch" if kind == "scratch" else "tensor"
+        kind = kind if kind in ("scratch", "ring") else "tensor"
         x, wide = left + column * region.first, column * (region.last - region.first + 1)
         high = plot * region.bytes / arena
         span = names[region.first] + (f" to {names[region.last]}" if region.last > region.first else "")
         tip = f"{region.name}: {region.bytes:,} bytes from {region.offset:,} on, during {span}"
+        tip += f": {rings[region.name]}" if region.name in rings else ""
         canvas.rect(x + 1, y(region.offset + region.bytes), wide - 2, max(high - 1, 1), f"region {kind}", tip, rx=2)
-        text = f"{layer} scratch" if kind == "scratch" else layer
+        text = f"{layer} {kind}" if kind != "tensor" else layer
         middle, center = x + wide / 2, y(region.offset + region.bytes / 2)
         lines = [text, f"{region.bytes:,} B"]
         if kind == "scratch":
             lines[0] = "scratch" if text_width(text, SMALL) > wide - 10 else text
+        elif kind == "ring" and text_width(text, SMALL) > wide - 10:
+            lines[0] = layer
         if all(text_width(line, SMALL) <= wide - 8 for line in lines) and high >= 34:
             canvas.text(middle, center - 3, lines[0], "on", anchor="middle", size=SMALL)
             canvas.text(middle, center + 13, lines[1], "on", anchor="middle", size=SMALL)

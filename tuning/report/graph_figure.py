@@ -63,9 +63,14 @@ def graph_figure(plan: Plan, rows: Sequence[Row], width: int) -> Canvas | None:
         canvas.rect(x(name) - 4, y(name) - 4, 8, 8, "region scratch", f"{name}: {about}")
         label = name if name.startswith(what) else f"{what} {name}"
         canvas.text(left + LANE * count, y(name) + 4, fit(label, room, SMALL), "soft", size=SMALL)
+    for start, chain in plan.chains.items():
+        last = start + len(chain.own) - 1
+        tip = f"{rows[start].name} to {rows[last].name}: a chain, a few rows at a time"
+        canvas.line(4, STEP * (first + start) + 4, 4, STEP * (first + last + 1) - 4, "chain", tip)
     for node, row in zip(graph.nodes, rows, strict=True):
         name = node.outputs[0]
         tip = f"{row.name}: {row.op} {row.shape}, {row.cycles:,} cycles"
+        tip += f", {row.band} row{'s' * (row.band > 1)} at a time" if row.band else ""
         canvas.circle(x(name), y(name), 5, "dot", tip)
         end = " · output" if name in graph.outputs else ""
         end += "".join(f" · next {state.read}" for state in graph.states if state.write == name)

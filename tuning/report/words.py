@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tuning.base.options import BYTES, MEMORIES
 from tuning.plan import Plan
-from tuning.report.explain import network_error_bar
+from tuning.report.explain import chain_text, chains_gain, network_error_bar
 
 from .facts import Row
 
@@ -84,6 +84,14 @@ def findings(plan: Plan, rows: Sequence[Row]) -> list[str]:
         said.append(
             f"{rows[at].name} decides the arena of {plan.arena_bytes:,} bytes ({parts}). The caller's input and output "
             f"take {outside:,} more{states}."
+        )
+    if plan.chains:
+        texts = "; ".join(chain_text(plan, first) for first in plan.chains)
+        gain = f" {gains[0].upper()}{gains[1:]}." if (gains := chains_gain(plan)) else ""
+        said.append(
+            f"{texts}. Each of these layers makes a few rows, which the next one takes before more are made: of the "
+            f"tensors between them only the rows that are still needed lie in memory, in a ring, and no row is made "
+            f"twice.{gain}"
         )
     bar = network_error_bar(plan)
     if bar:

@@ -13,12 +13,17 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+import tuning
 from cmsisnn_x import Variant
+from helpers import int8
 from helpers.browser import PROGRAM, Browser
 from helpers.networks import NETWORKS, conv, dense, pool
 from helpers.plans import chain, make_plan, with_layer
 from tuning.check import Check, EmulatedCheck, TensorCheck
+from tuning.firmware import render
+from tuning.model import graph_model
 from tuning.report import render_report
+from tuning.report.facts import rows_of
 from tuning.report.svg import fit, short, short_bytes, text_width, ticks
 from tuning.target import load_target
 
@@ -513,3 +518,31 @@ def test_page_fits_a_laptop_and_a_phone(plan, tmp_path: Path) -> None:
                 ]
                 assert all(url.startswith("file:") for url in asked)
                 assert not [e for e in browser.events if e["method"] == "Runtime.exceptionThrown"]
+
+
+def test_chains_are_shown_and_explained() -> None:
+    b = int8.Builder()
+    kept = b.conv("stem", b.input("image", (32, 32, 3)), 8, 3, 2)
+    x = b.add("join", b.conv("mix", b.conv("rows", kept, 0, 3, depthwise=True), 8, 1), kept)
+    model = graph_model("chained", b.graph(b.dense("last", b.pool("shrink", x, 8, 8), 4)), "chained.tflite")
+    plan = tuning.tune(model, tuning.load_target("cortex-m4"), objective="sram")
+    assert plan.chains
+    rows = rows_of(plan)
+    page = render_report(plan)
+    rings = [region.name for region in plan.regions if region.name.endswith(".ring")]
+    assert rings
+    for name in rings:
+        assert f">{name}</td>" in page
+        assert re.search(rf"{name}: [\d,]+ bytes from [\d,]+ on, during [^<]+: \d+ of \d+ rows, those that", page)
+    if any(len([o for o in chain.links if at in o.sources]) > 1 for chain in plan.chains.values() for at in range(9)):
+        assert "(a skip: it waits for the last of them)" in page
+    for item, row in zip(plan.layers, rows, strict=True):
+        assert row.reason.startswith("in a chain: ") == bool(item.band)
+        assert row.band == item.band
+    first, chain = next(iter(plan.chains.items()))
+    assert f"{rows[first].name} to {rows[first + len(chain.own) - 1].name}: a chain, a few rows at a time" in page
+    assert "and no row is made twice" in page
+    assert "in the arena" in render(plan)["README.md"].split("run a few rows at a time", 1)[1]
+    fast = render_report(tuning.tune(model, plan.target))
+    assert "in a chain" not in fast
+    assert 'class="ring"' not in fast
