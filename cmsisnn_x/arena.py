@@ -55,6 +55,8 @@ class Arena:
     scratch_offsets: tuple[int | None, ...]
     regions: tuple[Region, ...]
     all_inputs: tuple[tuple[int | None, ...], ...] = field(default=(), compare=False)
+    least: int = field(default=0, compare=False)
+    """Bytes that are alive at once at most: no arena is smaller."""
 
 
 @dataclass(frozen=True)
@@ -457,7 +459,7 @@ def arrange(graph: Graph, steps: Sequence[Step], scratch: Sequence[int], *, fed:
     regions.sort(key=lambda region: (region.first, region.offset))
     return Arena(
         size_of(items, offsets), tuple(own[0] for own in inputs), tuple(outputs), tuple(buffers), tuple(regions),
-        tuple(inputs),
+        tuple(inputs), lower_bound(items),
     )  # fmt: skip
 
 

@@ -218,6 +218,11 @@ class Graph:
             raise DtypeError(f"layer {node.layer.name!r}: expected {expected}, got {own.name}")
 
 
+def in_order(graph: Graph, nodes: Sequence[Node]) -> Graph:
+    """The same graph with its nodes in another order."""
+    return Graph(graph.tensors.values(), nodes, graph.inputs, graph.outputs, graph.states)
+
+
 def _of_samples(shape: tuple[int, ...], samples: int) -> tuple[int, ...]:
     return shape if samples == 1 else (samples, *shape)
 

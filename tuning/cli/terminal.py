@@ -91,7 +91,9 @@ def print_plan(plan: Plan, directory: Path, *, no_color: bool = False, verbose: 
     if verbose:
         _print_terms(out, plan)
     states = f"what it remembers between runs {plan.state_bytes:,}, " if plan.state_bytes else ""
-    arena = f"arena {totals['arena_bytes']:,}"
+    gap = 0 if plan.arena_least is None else totals["arena_bytes"] - plan.arena_least
+    more = f" ({gap:,} more than are in use at once)" if gap else ""
+    arena = f"arena {totals['arena_bytes']:,}{more}"
     border = f"the caller's input and output {totals['sram_bytes'] - totals['arena_bytes'] - plan.state_bytes:,}"
     if plan.fed:
         border = f"with {'rows' if plan.fed_offset is not None else 'all'} of the input and the output in it"

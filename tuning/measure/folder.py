@@ -27,7 +27,7 @@ import numpy as np
 from cmsisnn_x import Network
 from cmsisnn_x.chain import Chain, outside
 from cmsisnn_x.errors import CmsisnnError
-from cmsisnn_x.graph import Graph, Node, Tensor
+from cmsisnn_x.graph import Graph, Node, Tensor, in_order
 from cmsisnn_x.layers import Layer
 from cmsisnn_x.scheme import TENSOR_TYPES
 from cmsisnn_x.steps import Step, steps_of
@@ -250,18 +250,19 @@ def _from_model(source: str, plan: PlanFile, bare: Sequence[Layer]) -> tuple[tup
     from ..load import load_model
 
     model = load_model(source)
-    layers = model.layers
+    order = [layer.name for layer in bare]
+    nodes = sorted(model.graph.nodes, key=lambda one: order.index(one.layer.name) if one.layer.name in order else 0)
+    layers, wiring = tuple(node.layer for node in nodes), model.wiring and in_order(model.wiring, nodes)
     for layer, own, entry in zip(bare, layers, plan.content["layers"], strict=False):
         names = [item.name for item in fields(layer) if item.name in entry and item.name not in (*CONSTANTS, "variant")]
         differs = [name for name in names if getattr(layer, name) != getattr(own, name)]
         if differs:
             expected, got = getattr(layer, differs[0]), getattr(own, differs[0])
-            raise FolderError(
-                f"{source}: layer {own.name}: {differs[0]}: expected the folder's {expected!r}, got {got!r}"
-            )
+            about = f"{source}: layer {own.name}: {differs[0]}"
+            raise FolderError(f"{about}: expected the folder's {expected!r}, got {got!r}")
     if len(layers) != len(bare):
         raise FolderError(f"{source}: expected the folder's {len(bare)} layers, got {len(layers)}")
-    return tuple(layers), model.wiring
+    return layers, wiring
 
 
 # -- running ---------------------------------------------------------------------------------------------------------
@@ -463,8 +464,8 @@ def each_step(
             source, wanted = tuple(known[name] for name in outside(graph, own)), [known[own[-1].outputs[0]]]
             trace, got = _call(emulator, functions[step.name], source, wanted, 0, budget)
             mismatches += compare(f"layers {step.name} to {step.last.name} as a chain", sample, got[0], wanted[0])
-            more = trace.cycles - sum(one.cycles for one in ran[-len(own) :])  # rows moved, the walk: with the last
-            ran[-1] = replace(ran[-1], cycles=ran[-1].cycles + more)
+            beside = trace.cycles - sum(one.cycles for one in ran[-len(own) : -1])  # moved rows are the last one's
+            ran[-1] = replace(ran[-1], cycles=beside)
     return ran, mismatches
 
 

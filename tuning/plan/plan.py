@@ -284,6 +284,8 @@ class Plan:
     """Whether the firmware has functions from and to floats beside the network's."""
     chains: Mapping[int, Chain] = field(default_factory=dict, repr=False, compare=False)
     """The layers that run band by band, by the index of the first."""
+    arena_least: int | None = field(default=None, repr=False, compare=False)
+    """Bytes of the arena that are in use at once at most: no arrangement takes less."""
     fed: bool = False
     """Whether the input comes row by row, and the output is fetched: both lie in the arena, the input by rows where the
     first step is a chain.
@@ -341,7 +343,7 @@ class Plan:
         elsewhere = (
             "target", "layers", "arena_bytes", "regions", "pareto", "check", "paper", "tables",
             "wiring", "arithmetic", "rewrites", "source", "source_names", "channels_last", "float_io", "fractions",
-            "classes", "chains", "unchained", "fed", "fed_offset",
+            "classes", "chains", "unchained", "arena_least", "fed", "fed_offset",
         )  # fmt: skip
         own = {f.name: as_json(getattr(self, f.name)) for f in fields(self) if f.name not in elsewhere}
         target = {"target": self.target.name, "core": self.target.core, "clock_hz": self.target.clock_hz}

@@ -17,8 +17,9 @@ from ..base.errors import InfeasibleError
 from ..base.units import show_size
 from ..cost import Estimates
 from ..cost.chains import estimate_chained, with_rows_fed
-from ..plan.frontier import sram_frontier
+from ..plan.frontier import point_of, sram_frontier
 from ..plan.infeasible import infeasible
+from ..plan.plan import Point, Totals
 from ..plan.planner import choose_placed
 from ..plan.problem import Choice, Problem
 from ..target import Target
@@ -87,7 +88,7 @@ def choose_chained(network: Network, objective: str, sram: int | None, flash: in
             found += [least] if least is not None and (sram is None or least[1].sram_bytes <= sram) else []
     if not found:
         raise _too_little(network, sram, least) or refused or infeasible(network.problem, sram, flash)
-    return min(found, key=lambda one: _worth(objective, one[1]))
+    return min(found, key=lambda one: worth_of(objective, point_of(one[1])))
 
 
 def _may_gain(problem: Problem, objective: str, sram: int | None, plain: Choice) -> bool:
@@ -98,12 +99,14 @@ def _may_gain(problem: Problem, objective: str, sram: int | None, plain: Choice)
     return objective == "latency" and sram is not None and fastest is not None and plain.cycles > fastest.cycles
 
 
-def _worth(objective: str, choice: Choice) -> tuple[float, ...]:
+def worth_of(objective: str, found: Point | Totals) -> tuple[float, ...]:
+    """What an objective weighs: less is better."""
+    cycles, sram, flash = found["cycles"], found["sram_bytes"], found["flash_bytes"]
     return {
-        "latency": (choice.cycles, choice.sram_bytes),
-        "flash": (choice.flash_bytes, choice.cycles),
-        "sram": (choice.sram_bytes, choice.cycles),
-        "balanced": (float(choice.cycles) * choice.sram_bytes * choice.flash_bytes,),
+        "latency": (cycles, sram),
+        "flash": (flash, cycles),
+        "sram": (sram, cycles),
+        "balanced": (float(cycles) * sram * flash,),
     }[objective]
 
 
