@@ -291,12 +291,13 @@ def price(layer: Layer, variant: Variant | None, features: Features, timing: Tim
 
 
 def _of_direct(one: Cycles) -> dict[str, float]:
-    """Of windows that are read from the input: an output with six products, or three; rough."""
+    """Of windows that are read from the input: an output with three products, and what three rows take more; rough."""
     return {
         "loads": one.load,
         "left_loads": one.alu,
-        "steps": 6 * one.mac + one.alu + one.first_load,
-        "left_steps": 3 * one.mac + one.alu + one.first_load,
+        "stores": 3 * one.mac + 4 * one.alu + one.first_load + one.store,
+        "steps": 2 * one.mac,
+        "left_steps": 0.5 * one.alu,
         "blocks": 12 * one.load + 6 * one.mac,  # weights, a record, columns that begin outputs
         "left_blocks": 12 * one.load + 6 * one.mac + 8 * one.alu,
         "partial": one.branch,  # a turn that is entered in its midst
