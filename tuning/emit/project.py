@@ -12,18 +12,18 @@ import numpy as np
 import cmsisnn_x
 from cmsisnn_x.chain import outside
 from cmsisnn_x.graph import Node
-from cmsisnn_x.layers import Layer
 from cmsisnn_x.operands import operands_of
 from cmsisnn_x.steps import Step
 from tuning.plan import LayerPlan, Plan
 
-from .arguments import Border, body, borders, element, parameters, shape_text, sizes, taken
+from .arguments import Border, body, borders, element, parameters, sizes, taken
 from .assertions import Check, checks, input_sides
 from .cgen import comment_text, plain_text, string_text
 from .chains import ChainText, ChainWriter, Linked, RowsText, chain_parameters, schedule_lines
 from .check import EmitError, check_plan
 from .feed import FeedText, feed_macros, fetched
 from .kernel_text import Kernel, kernel_of
+from .layer_words import record_type, summary
 from .names import Names, feed_functions, layer_function, numbered, reset_function, run_function, step_functions
 from .states import Held, held_states
 from .weights import activation_table
@@ -284,7 +284,7 @@ class _Writer:
         return LayerText(
             index=index,
             name=layer.name,
-            summary=_summary(item),
+            summary=summary(item),
             function=self.functions[index],
             kernel=self.kernels[kernel].name,
             macros={**kernel.macros(prefix), **extra},
@@ -473,13 +473,6 @@ class _Writer:
         return f"CXN_TENSOR({qualifier}{element(self.graph.tensors[tensor].type)}, {offset})"
 
 
-def record_type(layer: Layer) -> str | None:
-    """The structure in C that the records of a layer's channels are."""
-    from cmsisnn_x.channels import channels_of
-
-    return channels_of(layer).record_type
-
-
 def _check_prefixes(plan: Plan, network: Mapping[str, int | str], layers: Iterable[LayerText]) -> None:
     """Kernels paste a layer's prefix and a parameter together, which fails if the prefix alone is a macro."""
     taken = {*network, *(name for layer in layers for name in layer.macros)}
@@ -497,18 +490,3 @@ def _identity(layers: Iterable[LayerText], arrays: Iterable[Array]) -> str:
     for array in arrays:
         value = zlib.crc32(array.values.astype(array.values.dtype.newbyteorder("<")).tobytes(), value)
     return f"0x{value:08x}"
-
-
-def _summary(item: LayerPlan) -> str:
-    layer = item.layer
-    text = f"{layer.op} {shape_text(layer.input_shape)} -> {shape_text(layer.output_shape)}"
-    if layer.activation:
-        text += f", {layer.activation}"
-    if item.fused_into is not None:
-        return comment_text(f"{text}; inside {item.fused_into}")
-    both = " with the pooling behind it" if item.takes_in_next else ""
-    if item.band:
-        both = f", {item.band} row{'s' * (item.band > 1)} at a time"
-    if item.is_overwritten:
-        both = ", written over its input"
-    return comment_text(f"{text}; {item.cycles} cycles estimated{both}")

@@ -130,7 +130,7 @@ def layer_unit(step: Step, name: str, input_aligned: bool, output_aligned: bool)
     from ..emit.arguments import body, parameters
     from ..emit.cgen import WHOLE_FUNCTION, array_declare, macros
     from ..emit.kernel_text import kernel_of
-    from ..emit.project import record_type
+    from ..emit.layer_words import record_type
     from ..emit.weights import activation_table
 
     layer, prefix = step.lead, name.upper()
