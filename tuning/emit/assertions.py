@@ -32,7 +32,7 @@ def input_sides(node: Node) -> list[str]:
 def checks(plan: Plan, operands: Sequence[dict[str, str]]) -> Iterable[Check]:
     """All assertions; `operands` holds the names of each layer's arrays."""
     for first, chain in plan.chains.items():
-        yield from _chain(plan, first, first + len(chain.links))
+        yield from _chain(plan, first, first + len(chain.own))
     for node, item, own in zip(plan.graph.nodes, plan.layers, operands, strict=True):
         yield from _places(plan, node, item)
         yield from _links(plan, node, item)
