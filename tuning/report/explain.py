@@ -207,15 +207,15 @@ def chain_text(plan: Plan, first: int) -> str:
     bands = [link.band for link in chain.own]
     names = chain.own[0].layer.name, chain.own[-1].layer.name
     rows = f"{min(bands)}" if min(bands) == max(bands) else f"{min(bands)} to {max(bands)}"
-    return (
-        f"{names[0]} to {names[1]} run as one chain of bands of {rows} row{'s' * (max(bands) > 1)}, with "
-        f"{chain.ring_bytes:,} bytes of rings between them"
-    )
+    what = f"bands of {rows} row{'s' * (max(bands) > 1)}, with {chain.ring_bytes:,} bytes of rings"
+    if len(bands) == 1:
+        return f"{names[0]} runs in {what} for the rows that come in"
+    return f"{names[0]} to {names[1]} run as one chain of {what} between them"
 
 
 def chains_gain(plan: Plan) -> str:
     """What chains save and cost against the fastest plan without; empty where there are none."""
-    if not plan.chains or plan.unchained is None:
+    if not plan.chains or plan.unchained is None or plan.unchained["sram_bytes"] <= plan.totals["sram_bytes"]:
         return ""
     less = plan.unchained["sram_bytes"] - plan.totals["sram_bytes"]
     more = plan.totals["cycles"] / plan.unchained["cycles"] - 1
