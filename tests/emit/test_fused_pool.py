@@ -172,19 +172,17 @@ def test_host_builds_equal_the_definition(dtype: str, tmp_path: Path) -> None:
 
 @pytest.mark.emulated
 @pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m3", "cortex-m4"])
-def test_firmware_of_least_sram_equals_the_definition(core: str, tmp_path: Path) -> None:
+def test_firmware_of_less_sram_equals_the_definition(core: str, tmp_path: Path) -> None:
     dtype = ("q7", "q15")[CORES.index(core) % 2]
     network, path = layers(dtype), Path("net.yaml")
     model = tuning.Model("net", dtype, network[0].input_shape, network, {"sram": None, "flash": None}, None, "0", path)
-    plan = tuning.tune(model, tuning.load_target(core), objective="sram")
-    assert plan.layers[1].fused_into == "conv1"
-    free = tuning.tune(model, tuning.load_target(core))
-    assert plan.arena_bytes < free.arena_bytes
+    free, least = (tuning.tune(model, tuning.load_target(core), objective=goal) for goal in ("latency", "sram"))
+    assert least.arena_bytes < free.arena_bytes
     pinned = tuple(replace(layer, variant={"fused_pool": True} if layer.op == "conv2d" else {}) for layer in network)
     pinned = (*pinned[:2], replace(pinned[2], variant={}), *pinned[3:])
     both = tuning.tune(replace(model, layers=pinned), tuning.load_target(core))
     assert [item.fused_into for item in both.layers] == [None, "conv1", None, None, "conv3"]
-    chosen = plan if core == "cortex-m3" else both
+    chosen = least if core == "cortex-m3" else both
     tuning.emit(chosen, tmp_path)
     machine = emulator(chosen, tmp_path, core)
     for offset, x in enumerate(inputs(network, 3, core)):
