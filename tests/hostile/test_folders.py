@@ -219,7 +219,7 @@ EDITS: dict[str, tuple[tuple[str | int, ...], Any, str]] = {
     "the first run by one before": (("layers", 0, "fused_into"), "x", "fused_into: expected none"),
     "steps of nobody": (("steps",), [{"layers": ["x"], "kind": "layer"}], "steps: expected those that fused_into"),
     "steps that command": (("steps", 0, "layers", 0), "\x1b[31m", "steps: expected those that fused_into"),
-    "a kind of step to come": (("steps", 0, "kind"), "stream", "steps[0].kind: expected one of layer, fused_pool, chain"),
+    "a kind of step to come": (("steps", 0, "kind"), "stream", "steps[0].kind: expected one of layer, fused_pool"),
     "no steps": (("steps",), None, "steps: expected array"),
     "weights without a digest": (("layers", 0, "weights"), {}, "weights.dtype: missing"),
     "weights of nobody": (("layers", 0, "weights"), None, "layer conv2d0: weights: expected int8 of shape"),
