@@ -18,7 +18,7 @@ from tuning.measure.folder import Firmware, compile_folder, draw_inputs, load
 
 pytestmark = pytest.mark.emulated
 
-SAMPLE, FULL = 4, 60
+SAMPLE, FULL = 2, 60
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
