@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 import tuning
+from helpers import int8
 from helpers.drawn_networks import draw
 from helpers.networks import NETWORKS
 from helpers.plans import tuned_plan
 from tuning.emulate import Emulator, find_toolchain
 from tuning.measure.folder import Firmware, compile_folder, draw_inputs, load
+from tuning.model import graph_model
 
 pytestmark = pytest.mark.emulated
 
@@ -41,6 +43,7 @@ def fed(plan: tuning.Plan, folder: Path, compiler: str, rng: Random) -> None:
         while at < rows:
             count = min(rng.choice([1, 1, 2, 3, 7, rows]), rows - at)
             emulator.free_buffers()
+            assert emulator.call(f"{name}_feed", [emulator.buffer(~flat[:1]), rng.choice((0, -1, -rows))]).result == 0
             given = emulator.buffer(flat[at : at + count], offset=rng.randrange(4) // flat.itemsize * flat.itemsize)
             is_done = emulator.call(f"{name}_feed", [given, count]).result
             assert is_done in (0, 1)
@@ -88,3 +91,12 @@ def test_of_an_image_rows_are_kept(tmp_path: Path) -> None:
     whole = tuning.tune(tuning.load_model("cifar10"), target)
     assert plan.totals["sram_bytes"] < whole.totals["sram_bytes"]
     fed(plan, tmp_path, "gcc", Random(1))
+
+
+def test_a_schedule_of_more_bytes_than_16_bits_count(tmp_path: Path) -> None:
+    """Of samples of sound: a row is one."""
+    b = int8.Builder()
+    graph = b.graph(b.conv("scaled", b.input("sound", (33_000, 1, 1), "int8"), 1, 1))
+    plan = tuning.tune(graph_model("sound", graph, "sound.tflite"), tuning.load_target("cortex-m4"), feed="rows")
+    assert 2 * len(plan.chains[0].schedule) > 1 << 16
+    fed(plan, tmp_path, "gcc", Random(3))

@@ -233,7 +233,7 @@ class ChainWriter:
             name = "the input" if self.chain.links[link].is_feed else self.nodes[self._node(link)].name
             yield f"{self._type(link)} *const ring_{link} = {place}; /* {name} */"
         if self.state:
-            yield f"for (; {at} < sizeof {self.table}; {at} = (uint16_t)({at} + 2)) {{"
+            yield f"for (; {at} < sizeof {self.table}; {at} += 2) {{"
         else:
             firsts = ", ".join(f"first_{link} = {self.chain.first_rows[link]}" for link in range(last))
             ends = ", ".join(f"end_{link} = 0" for link in range(count))

@@ -59,13 +59,13 @@ class FeedText:
     outputs: tuple[Fetched, ...]
 
 
-def rows_of(tensor: Tensor) -> tuple[int, int]:
+def tensor_rows(tensor: Tensor) -> tuple[int, int]:
     """Rows of an input, and elements of each: along its first axis that is longer than 1.
 
     Examples
     --------
     >>> from cmsisnn_x.scheme import TENSOR_TYPES
-    >>> rows_of(Tensor("x", (1, 96, 64, 3), TENSOR_TYPES["int8"]))
+    >>> tensor_rows(Tensor("x", (1, 96, 64, 3), TENSOR_TYPES["int8"]))
     (96, 192)
     """
     rows = next((size for size in tensor.shape if size > 1), 1)
@@ -87,7 +87,7 @@ def input_rows(plan: Plan) -> tuple[int, int]:
     chain = plan.chains.get(0)
     tensor = plan.inputs[0]
     if chain is None or not chain.feeds:
-        return rows_of(tensor)
+        return tensor_rows(tensor)
     rows = chain.links[0].windows.output_height
     return rows, prod(tensor.shape) // rows
 
