@@ -140,27 +140,28 @@ def tune(
         return _tune(model, target, **options)
     other = replace(model, layers=tuple(node.layer for node in graph.nodes), wiring=graph)
     # Which order, the estimate says.
-    return _tune(_leaner(model, other, target, options), target, **options)
+    better, plan = _leaner(model, other, target, options)
+    return plan if score == "estimate" and not pareto else _tune(better, target, **options)
 
 
-def _leaner(model: Model, other: Model, target: Target, options: Mapping[str, Any]) -> Model:
-    """Of a network in two orders the one with the better plan."""
+def _leaner(model: Model, other: Model, target: Target, options: Mapping[str, Any]) -> tuple[Model, Plan]:
+    """Of a network in two orders the one with the better plan, and that by estimate."""
     quick = {**options, "score": "estimate", "pareto": False, "progress": None}
     try:
         given = _tune(model, target, **quick)
     except InfeasibleError:
-        return other
+        return other, _tune(other, target, **quick)
     tables = zip(given.layers, given.tables, strict=True)
     apart = [(item, table) for item, table in tables if item.fused_into is None and not item.takes_in_next]
     is_free = not given.chains and all(item.cycles <= int(table.cycles.min()) for item, table in apart)
     if given.objective in ("latency", "flash") and is_free:
-        return model
+        return model, given
     try:
         its = _tune(other, target, **quick)
     except InfeasibleError:
-        return model
+        return model, given
     worth = [worth_of(given.objective, plan.totals) for plan in (given, its)]
-    return model if worth[0] <= worth[1] else other
+    return (model, given) if worth[0] <= worth[1] else (other, its)
 
 
 def _tune(
