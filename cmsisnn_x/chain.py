@@ -28,8 +28,8 @@ MOST_ROWS = 255
 """Of one call: a byte of the schedule."""
 FEED = "feed"
 """What stands for the operation that makes the rows of an input: the caller does."""
-MOST_LAYERS = 100
-"""Of a chain: so that layers and rings are bytes of the schedule."""
+MOST_LINKS = 127
+"""Of a chain: each, and the move in its ring, is a byte of the schedule."""
 
 
 @dataclass(frozen=True)
@@ -254,8 +254,12 @@ def build(links: Sequence[Link]) -> Chain:
     Raises
     ------
     CmsisnnError
-        A layer cannot make its rows in calls of at least `least` and at most `band`.
+        A layer cannot make its rows in calls of at least `least` and at most `band`, or there are too many layers.
     """
+    if len(links) > MOST_LINKS:
+        raise CmsisnnError(
+            f"chain: layer {links[0].layer.name!r}: expected at most {MOST_LINKS} layers from here on, got {len(links)}"
+        )
     for link in links:
         if not has_calls(link.windows.output_height, link.band, link.least):
             raise CmsisnnError(

@@ -9,7 +9,7 @@ from random import Random
 import numpy as np
 import pytest
 
-from cmsisnn_x.chain import Chain, Link, build, in_place
+from cmsisnn_x.chain import MOST_LINKS, Chain, Link, build, in_place
 from cmsisnn_x.errors import CmsisnnError
 from cmsisnn_x.layers import Layer
 from cmsisnn_x.variant import Variant
@@ -160,3 +160,11 @@ def test_pairs_of_rows_are_written_in_place_in_pairs(height: int, band: int, ove
     assert chain.links[1].in_place == over
     if over:
         assert all(rows % 2 == 0 for rows in chain.calls[1])
+
+
+def test_a_chain_is_no_longer_than_a_byte_counts() -> None:
+    links = [Link(layer("max_pool2d", f"l{at}", 5, 4, 4), None, (at - 1 if at else None,), 1) for at in range(200)]
+    schedule = build(links[:MOST_LINKS]).schedule
+    assert max(at for at, _ in schedule) < 256
+    with pytest.raises(CmsisnnError, match="expected at most 127 layers from here on, got 200"):
+        build(links)
