@@ -54,6 +54,10 @@ class Step:
         """The pooling that the convolution takes in."""
         return self.layers[1] if len(self.layers) > 1 and self.chain is None else None
 
+    def scratch_for(self, needed: Sequence[int]) -> int:
+        """Scratch while it runs, from what its layers need: those of a chain share the most, beside their rings."""
+        return needed[0] if self.chain is None else self.chain.ring_bytes + max(needed)
+
     @property
     def name(self) -> str:
         return self.lead.name

@@ -197,7 +197,7 @@ class Problem:
         at, scratch = 0, []
         for step in steps:
             own = [int(item.scratch_bytes[row]) for item, row in picked[at : at + len(step.layers)]]
-            scratch.append(own[0] if step.chain is None else step.chain.ring_bytes + max(own))
+            scratch.append(step.scratch_for(own))
             at += len(step.layers)
         needed = list(lives(self.graph, steps, scratch, fed=self.fed).values())
         return self.caller_bytes + size_of(needed, place(needed))

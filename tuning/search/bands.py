@@ -14,6 +14,7 @@ from cmsisnn_x.bands import banded, least_rows, row_step
 from cmsisnn_x.buffers import ALIGNMENT
 from cmsisnn_x.chain import Windows, has_calls
 from cmsisnn_x.layers import Layer
+from cmsisnn_x.variant import Variant
 
 from ..cost import Estimates
 from ..cost.chains import CALL_CYCLES, banded_scratch
@@ -43,6 +44,14 @@ class Choice:
     overwrites: bool = False
 
 
+def row_kind(layer: Layer, variant: Variant | None) -> tuple[int | None, int, bool]:
+    """How many rows a kernel makes at least and at a time, and whether it may write them over what it has read: rings
+    and schedule depend on nothing else.
+    """
+    over = variant is not None and layer.row.overwrites_rows(layer, variant)
+    return least_rows(layer, variant), row_step(layer, variant), over
+
+
 class InBands:
     """A layer over rows, and what its variants cost in bands."""
 
@@ -64,9 +73,8 @@ class InBands:
         sizes = [given.scratch_bytes, banded_scratch(self.layer, given, 1)]
         kinds: dict[Hashable, list[int]] = {}
         for at, variant in enumerate(given.variants):
-            if (least := least_rows(self.layer, variant)) is not None:
-                over = variant is not None and self.layer.row.overwrites_rows(self.layer, variant)
-                kinds.setdefault((least, row_step(self.layer, variant), over), []).append(at)
+            if (kind := row_kind(self.layer, variant))[0] is not None:
+                kinds.setdefault(kind, []).append(at)
         found: list[int] = []
         for rows in kinds.values():
             cycles, one, whole = given.cycles[rows], sizes[1][rows], sizes[0][rows]

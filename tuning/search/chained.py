@@ -7,11 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from cmsisnn_x.bands import least_rows, row_step
 from cmsisnn_x.chain import Chain
 from cmsisnn_x.graph import Graph
-from cmsisnn_x.layers import Layer
-from cmsisnn_x.variant import Variant
 
 from ..base.errors import InfeasibleError
 from ..base.units import show_size
@@ -23,6 +20,7 @@ from ..plan.plan import Point, Totals
 from ..plan.planner import choose_placed
 from ..plan.problem import Choice, Problem
 from ..target import Target
+from .bands import row_kind
 from .chains import CLOSE, FREE, ChainSearch
 from .options import network_problem
 from .space import Place, places
@@ -201,16 +199,16 @@ def with_chains(network: Network, chains: Mapping[int, Chain]) -> Network:
         if not where[at].band and where[at].follower == place.follower:
             where[at] = place
         elif not where[at].band:  # whose pooling is in a chain now
-            tables[at] = _apart(tables[at])
+            tables[at] = network.search.alone[at]
     for first, chain in chains.items():
         moves: list[list[int]] = [[] for _ in chain.links]
         for at, _, kept in chain.moves():
             moves[at].append(kept * chain.links[at].row_bytes)
         own_moves, moves = moves[0], moves[chain.feeds :]
         for at, link in enumerate(chain.own):
-            whole = _apart(network.tables[first + at])
-            own = rows_of(link.layer, link.variant)
-            alike = [row for row, one in enumerate(whole.variants) if rows_of(link.layer, one) == own]
+            whole = network.search.alone[first + at]
+            own = row_kind(link.layer, link.variant)
+            alike = [row for row, one in enumerate(whole.variants) if row_kind(link.layer, one) == own]
             known = network.search.known(first + at, link.layer)
             calls = chain.calls[chain.feeds + at]
             table = estimate_chained(
@@ -231,16 +229,3 @@ def with_chains(network: Network, chains: Mapping[int, Chain]) -> Network:
     }
     problem = network_problem(graph, where, tables, chains, given, fed=network.problem.fed)
     return Network(graph, tuple(where), tuple(tables), problem, target, chains)
-
-
-def rows_of(layer: Layer, variant: Variant | None) -> tuple[int | None, int, bool]:
-    """How many rows a kernel makes at a time, and whether it may write them over what it has read: rings and schedule
-    depend on nothing else.
-    """
-    over = variant is not None and layer.row.overwrites_rows(layer, variant)
-    return least_rows(layer, variant), row_step(layer, variant), over
-
-
-def _apart(table: Estimates) -> Estimates:
-    """The rows that take in no pooling."""
-    return table.take([at for at, one in enumerate(table.variants) if one is None or not one.fused_pool])

@@ -53,7 +53,7 @@ def plan_of(
     at, scratch = 0, []
     for step in steps:
         own = [item.scratch_bytes for item in chosen[at : at + len(step.layers)]]
-        scratch.append(own[0] if step.chain is None else step.chain.ring_bytes + max(own))
+        scratch.append(step.scratch_for(own))
         at += len(step.layers)
     arena = arrange(model.graph, steps, scratch, fed=problem.fed)
     links = {first + at: (first, chain, at) for first, chain in chains.items() for at in range(len(chain.own))}
