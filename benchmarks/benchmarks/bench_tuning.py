@@ -101,14 +101,17 @@ class EstimateError:
     params = (CORES, OPS, ("median", "worst"))
     param_names = ("core", "op", "which")
 
-    def track_percent(self, core: str, op: str, which: str) -> float:
+    def setup(self, core: str, op: str, which: str) -> None:
         import tuning
         from tuning.cost import expected_error
 
         found = expected_error(op, tuning.load_target(core))
         if found is None:
-            raise NotImplementedError
-        return 100 * found[which == "worst"]
+            raise NotImplementedError(f"no {op} of {core} was kept from the fit")
+        self.percent = 100 * found[which == "worst"]
+
+    def track_percent(self, core: str, op: str, which: str) -> float:
+        return self.percent
 
     track_percent.unit = "%"
 
