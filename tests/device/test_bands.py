@@ -137,11 +137,10 @@ def test_random_layers_with_zero_points(build: Build, full: bool) -> None:
         assert_bands(build, chosen[at : at + AT_ONCE])
 
 
+@pytest.mark.dsp(True)
 @pytest.mark.emulated
 @pytest.mark.parametrize("kind", ["depthwise rows", "depthwise direct"])
 def test_rows_that_are_overwritten_were_read_before(build: Build, full: bool, kind: str) -> None:
-    if not build.dsp:
-        pytest.skip("no such kernels without the DSP extension")
     first, count = build.index * FULL, FULL if full else 2 * SAMPLE
     assert_bands(build, [drawn_in_place(seed, kind, dsp=True) for seed in range(first, first + count)])
 

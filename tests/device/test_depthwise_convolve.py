@@ -66,10 +66,8 @@ def some(build: Build, full: bool, *, extreme: bool = False) -> list[Case]:
 
 
 @pytest.mark.emulated
-@pytest.mark.parametrize("lowering", ["im2col", "line_buffer", "direct"])
+@pytest.mark.parametrize("lowering", ["im2col", "line_buffer", pytest.param("direct", marks=pytest.mark.dsp(True))])
 def test_every_variant_equals_the_definition(build: Build, full: bool, lowering: str) -> None:
-    if lowering == "direct" and not build.dsp:
-        pytest.skip("windows are read from the input with the DSP extension only")
     chosen = [case for case in some(build, full) if case.variant.lowering == lowering]
     assert_kernel(build, sample(chosen, build, full, most=6))
 
@@ -79,13 +77,12 @@ def test_sums_at_the_ends_of_their_range(build: Build, full: bool) -> None:
     assert_kernel(build, sample(some(build, full, extreme=True), build, full, most=6))
 
 
+@pytest.mark.dsp(True)
 @pytest.mark.emulated
 def test_rows_of_every_width_in_assembly(build: Build, full: bool) -> None:
     """Blocks of one to four columns, at both strides, of both schemes; whole and partial groups of channels, odd and
     even heights. Not every layer with zero points has outputs that assembly makes: others run in C.
     """
-    if not build.dsp:
-        pytest.skip("cores without the DSP extension have other rows")
     found = []
     for turn, (width, stride) in enumerate(product((*range(1, 10), 13), (1, 2))):
         inner = "asm" if turn % 2 else "asm_dual"
@@ -101,13 +98,12 @@ def test_rows_of_every_width_in_assembly(build: Build, full: bool) -> None:
     assert_kernel(build, sample(found, build, full, most=10))
 
 
+@pytest.mark.dsp(True)
 @pytest.mark.emulated
 def test_windows_that_are_read_from_the_input(build: Build, full: bool) -> None:
     """Every width of a row, from one that is padding on both sides to several turns of the loop; strides, padding above
     and below, on the left and on the right; pixels wider than a step of an address; factors that C makes outputs of.
     """
-    if not build.dsp:
-        pytest.skip("windows are read from the input with the DSP extension only")
     found = []
     for turn, (width, stride) in enumerate(product((*range(1, 12), 14, 17), (1, 2, (1, 2), (2, 1)))):
         variant = Variant(4, 1, 1, 1, "direct", "widened", inner="asm" if turn % 2 else "asm_dual")
