@@ -16,10 +16,13 @@ class Isa(IntEnum):
         Thumb without parallel arithmetic: Cortex-M0+, M3.
     DSP
         SMLAD and its like: Cortex-M4, M7, and M33 with the extension.
+    HELIUM
+        Integer vectors of 128 bits (MVE): Cortex-M52, M55, M85.
     """
 
     SCALAR = 0
     DSP = 1
+    HELIUM = 2
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,8 @@ class Features:
         Whether words and half words may be read at any address.
     schedule : str or None
         What assembly is scheduled for, to be the fastest there: ``"v6m"`` (twelve low registers in use), ``"v7m"``
-        (scalar, single issue), ``"single"`` or ``"dual"`` issue with the DSP extension. None: take all schedules, which
-        are right everywhere that they build.
+        (scalar, single issue), ``"single"`` or ``"dual"`` issue with the DSP extension, ``"helium"`` (vectors, and no
+        assembly without). None: take all schedules, which are right everywhere that they build.
     """
 
     isa: Isa

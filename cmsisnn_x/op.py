@@ -338,7 +338,7 @@ def device_variant_problem(
     """
     row = layer.row
     if variant not in _registered(row.name, layer.dtype, features):
-        kind = "DSP" if features.isa >= Isa.DSP else "scalar"
+        kind = {Isa.SCALAR: "scalar", Isa.DSP: "DSP", Isa.HELIUM: "Helium"}[features.isa]
         return f"no {kind} kernel of {row.name} {layer.dtype} is registered as {variant}"
     if variant.fused_pool and follower is None:
         return "fused_pool needs a max_pool2d or avg_pool2d layer right behind the convolution"

@@ -20,9 +20,9 @@ DEVICE_BLOCKS = ((2, 3),)
 IM2COL_COLS_MAX = 16
 LOWERINGS = ("im2col", "line_buffer", "direct", "winograd", "winograd_2d")
 WINOGRAD = ("winograd", "winograd_2d")
-WEIGHT_LAYOUTS = ("plain", "interleaved", "widened")
+WEIGHT_LAYOUTS = ("plain", "interleaved", "widened", "lanes")
 COLUMN_LAYOUTS = ("sequential", "interleaved", "packed")
-INNERS = ("c", "asm", "asm_dual", "c_rolled")
+INNERS = ("c", "asm", "asm_dual", "c_rolled", "helium")
 TILES = (1, 2, 4)
 
 
@@ -45,14 +45,14 @@ class Variant:
         ``tile + kernel_w - 1`` products per kernel row and channel instead of ``tile * kernel_w``, exactly;
         ``"winograd_2d"`` 4x4 outputs of a 3x3 kernel from 36 products per channel instead of 144, or 2x4 of a 5x5
         kernel from 56 instead of 200.
-    weight_layout : {"plain", "interleaved", "widened"}
-        Device only: how the emitter packs the weights in flash.
+    weight_layout : {"plain", "interleaved", "widened", "lanes"}
+        Device only: how the emitter packs the weights in flash; ``"lanes"`` by vectors of 16 bytes.
     column_layout : {"sequential", "interleaved", "packed"}
         Device only: whether the columns of a block lie behind each other or interleaved in the buffer, or three of them
         share two words.
-    inner : {"c", "asm", "asm_dual", "c_rolled"}
-        Device only: inner block in C or in assembly, scheduled for single-issue or for dual-issue cores; or in C with
-        loops that are not written out, for small instruction caches.
+    inner : {"c", "asm", "asm_dual", "c_rolled", "helium"}
+        Device only: inner block in C or in assembly, scheduled for single-issue or for dual-issue cores; in C with
+        loops that are not written out, for small instruction caches; or in vectors.
     tile : {1, 2, 4}
         Device only: output columns of one Winograd tile; 1 elsewhere.
     fused_pool : bool

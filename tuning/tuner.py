@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .base.cflags import CFLAGS
-from .base.errors import InfeasibleError, OptionError, TargetError
+from .base.errors import InfeasibleError, OptionError
 from .base.options import FEEDS, OBJECTIVES, SCORES, STRATEGIES, SURROGATES
 from .cost import Estimates, estimate, estimate_space
 from .model import Model
@@ -25,7 +25,7 @@ from .search.options import network_problem
 from .search.plan_of import longest_code, rounded
 from .search.plan_of import plan_of as assembled
 from .search.space import SearchSpace, baseline_of, places, search_space
-from .target import CORES, Target
+from .target import Target
 
 
 def tune(
@@ -121,11 +121,6 @@ def tune(
         raise OptionError(f"--trials: expected at least 1, got {trials}")
     if jobs < 1:
         raise OptionError(f"--jobs: expected at least 1, got {jobs}")
-    if target.core not in CORES:
-        raise TargetError(
-            f"{target.name}: nothing is tuned for {target.core} yet, which has no kernels and no estimates; its "
-            f"firmware is run and priced by: cmsisnn-verify --elf FILE --call SYMBOL --target {target.name}"
-        )
     for name, value in (("sram_bytes", sram_bytes), ("flash_bytes", flash_bytes), ("clock_hz", clock_hz)):
         if value is not None and value < 1:
             raise OptionError(f"{name}: expected at least 1, got {value}")

@@ -28,7 +28,7 @@ AFFINE_ANY = (*AFFINE_ALIKE, ("uint8",))
 SINGLE = ("single",)
 SCHEDULES = (("asm", SINGLE), ("asm_dual", ("dual",)))
 """Assembly with the DSP extension: the knob `inner`, and what it is scheduled for."""
-_CORES = {"v6m": "M0+", "v7m": "M3", "single": "M4 and M33", "dual": "M7"}
+_CORES = {"v6m": "M0+", "v7m": "M3", "single": "M4 and M33", "dual": "M7", "helium": "M52, M55 and M85"}
 
 
 def cores_of(schedules: tuple[str, ...]) -> str:

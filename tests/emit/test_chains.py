@@ -13,8 +13,9 @@ import pytest
 import tuning
 from helpers import int8
 from helpers.chained import any_chains, drawn, ran_exactly
+from helpers.cores import PLAIN
 from helpers.drawn_networks import KINDS, draw
-from helpers.folders import CORES, WARNINGS, zig
+from helpers.folders import WARNINGS, zig
 from tuning.emulate import find_toolchain
 from tuning.measure.folder import draw_inputs, load, verify
 from tuning.model import graph_model
@@ -26,7 +27,7 @@ FULL, SAMPLE = 32, 1
 """Networks per core and compiler."""
 DTYPES = ("int8", "int16", "uint8", "q7", "q15")
 """Of the border."""
-BUILDS = [(core, compiler) for core in CORES for compiler in COMPILERS]
+BUILDS = [(core, compiler) for core in PLAIN for compiler in COMPILERS]
 
 
 def separable(dtype: str = "int8") -> tuning.Model:
@@ -81,7 +82,7 @@ def test_any_bands_of_any_kernels_are_exact(core: str, compiler: str, full: bool
 def test_plans_within_random_budgets_are_exact(full: bool, tmp_path: Path) -> None:
     done = 0
     for seed in range(1000):
-        core, compiler = CORES[seed % len(CORES)], COMPILERS[seed // 2 % len(COMPILERS)]
+        core, compiler = PLAIN[seed % len(PLAIN)], COMPILERS[seed // 2 % len(COMPILERS)]
         model, target = draw(KINDS[seed % 3], seed), tuning.load_target(core)
         least = tuning.tune(model, target, objective="sram")
         most = tuning.tune(model, target).totals["sram_bytes"]
@@ -107,7 +108,7 @@ def test_plans_within_random_budgets_are_exact(full: bool, tmp_path: Path) -> No
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_c99_without_a_warning(dtype: str, compiler: str, full: bool, tmp_path: Path) -> None:
     turn = (DTYPES.index(dtype) + COMPILERS.index(compiler)) % 2
-    for core in CORES if full else ("cortex-m0plus", "cortex-m7")[turn:][:1]:
+    for core in PLAIN if full else ("cortex-m0plus", "cortex-m7")[turn:][:1]:
         model = draw(dtype, 2) if dtype in ("q7", "q15") else separable(dtype)
         plan = any_chains(model, core, 3)
         assert plan is not None

@@ -16,7 +16,8 @@ import pytest
 
 import tuning
 from cmsisnn_x import Variant
-from helpers.folders import CORES, assert_same, emulated_run, emulator, host_run, sanitized_run, zig
+from helpers.cores import PLAIN
+from helpers.folders import assert_same, emulated_run, emulator, host_run, sanitized_run, zig
 from helpers.networks import conv, dense, forward, inputs, pool
 from helpers.plans import chain, make_plan, with_layer
 from tuning.emit import EmitError, render
@@ -173,7 +174,7 @@ def test_host_builds_equal_the_definition(dtype: str, tmp_path: Path) -> None:
 @pytest.mark.emulated
 @pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m3", "cortex-m4"])
 def test_firmware_of_less_sram_equals_the_definition(core: str, tmp_path: Path) -> None:
-    dtype = ("q7", "q15")[CORES.index(core) % 2]
+    dtype = ("q7", "q15")[PLAIN.index(core) % 2]
     network, path = layers(dtype), Path("net.yaml")
     model = tuning.Model("net", dtype, network[0].input_shape, network, {"sram": None, "flash": None}, None, "0", path)
     free, least = (tuning.tune(model, tuning.load_target(core), objective=goal) for goal in ("latency", "sram"))

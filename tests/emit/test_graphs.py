@@ -14,7 +14,8 @@ import pytest
 import tuning
 from cmsisnn_x.graph import Graph, State
 from helpers import int8
-from helpers.folders import CORES, WARNINGS
+from helpers.cores import PLAIN
+from helpers.folders import WARNINGS
 from helpers.plans import with_layer
 from tuning.emit import EmitError
 from tuning.emit.project import project
@@ -190,7 +191,7 @@ def test_the_report_draws_what_is_no_chain(plans: dict[str, Plan]) -> None:
 @pytest.mark.parametrize("compiler", COMPILERS)
 @GRAPH
 def test_c99_without_a_warning(name: str, compiler: str, plans: dict[str, Plan], tmp_path: Path) -> None:
-    core = CORES[list(int8.GRAPHS).index(name) % 2]
+    core = PLAIN[list(int8.GRAPHS).index(name) % 2]
     tuning.emit(plans[name] if core == "cortex-m4" else plan_of(name, core), tmp_path)
     flags = (*WARNINGS, "-O2", "-I", tmp_path)
     assert compile_for(core, compiler, *flags, "-c", tmp_path / f"{name}.c", "-o", tmp_path / "o") == ""
@@ -200,7 +201,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Graphs on cores: every other pair, with ``--full`` all of them."""
     if {"name", "core"} <= set(metafunc.fixturenames):
         step = 1 if metafunc.config.getoption("--full") else 2
-        every = [(name, core) for name in int8.GRAPHS for core in CORES]
+        every = [(name, core) for name in int8.GRAPHS for core in PLAIN]
         metafunc.parametrize(("name", "core"), every[::step])
 
 

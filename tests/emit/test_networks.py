@@ -8,7 +8,8 @@ import pytest
 
 import tuning
 from cmsisnn_x import Network, Variant
-from helpers.folders import CORES, assert_same, emulated_run, emulator, host_run, sanitized_run
+from helpers.cores import PLAIN
+from helpers.folders import assert_same, emulated_run, emulator, host_run, sanitized_run
 from helpers.networks import NETWORKS, VARIANTS, forward, inputs
 from helpers.plans import make_plan, tuned_plan
 
@@ -16,8 +17,8 @@ from helpers.plans import make_plan, tuned_plan
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if metafunc.function is test_tuned_firmware_equals_the_definition:
         # By default each network meets two cores, and each core about five networks; --full is the product.
-        cores = CORES if metafunc.config.getoption("--full") else None
-        pairs = [(n, c) for i, n in enumerate(sorted(NETWORKS)) for c in cores or (CORES[i % 5], CORES[(i + 2) % 5])]
+        cores = PLAIN if metafunc.config.getoption("--full") else None
+        pairs = [(n, c) for i, n in enumerate(sorted(NETWORKS)) for c in cores or (PLAIN[i % 5], PLAIN[(i + 2) % 5])]
         metafunc.parametrize(("name", "core"), pairs)
 
 

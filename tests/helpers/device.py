@@ -34,6 +34,7 @@ from cmsisnn_x.layers import NUMPY_DTYPES, Layer
 from cmsisnn_x.steps import Step
 from cmsisnn_x.variant import Variant
 from helpers import affine_layers, reference
+from helpers.cores import HELIUM, PLAIN
 from tuning.emit.cgen import WHOLE_FUNCTION, array_declare, macros
 from tuning.emit.kernel_text import kernel_of
 from tuning.emit.weights import activation_table
@@ -273,14 +274,26 @@ class Build:
 
 
 def builds(*, full: bool) -> list[Build]:
-    """Every combination, or a sample: each core meets each compiler, each compiler each level."""
+    """Every combination of the cores without Helium, or a sample: each core meets each compiler, each compiler each
+    level.
+    """
     tools = compilers()
     if full:
-        combinations = list(product(CORES, tools, LEVELS))
+        combinations = list(product(PLAIN, tools, LEVELS))
     else:
         combinations = [
-            (core, tool, LEVELS[(i + j) % 3]) for j, tool in enumerate(tools) for i, core in enumerate(CORES)
+            (core, tool, LEVELS[(i + j) % 3]) for j, tool in enumerate(tools) for i, core in enumerate(PLAIN)
         ]
+    return [Build(*combination, index) for index, combination in enumerate(combinations)]
+
+
+def helium_builds(*, full: bool) -> list[Build]:
+    """The same of the cores with Helium; the sample has one of them for each compiler. GCC writes the same for all."""
+    tools = compilers()
+    if full:
+        combinations = list(product(HELIUM, tools, LEVELS))
+    else:
+        combinations = [(HELIUM[1 + j % 2], tool, LEVELS[j % 3]) for j, tool in enumerate(reversed(tools))]
     return [Build(*combination, index) for index, combination in enumerate(combinations)]
 
 

@@ -13,7 +13,6 @@ import numpy as np
 
 from cmsisnn_x.layers import NUMPY_DTYPES
 from tuning.plan import Plan
-from tuning.target import CORES as CORES
 
 WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")
 

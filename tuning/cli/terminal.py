@@ -16,7 +16,7 @@ from ..load import load_model
 from ..model import list_models
 from ..plan import LayerPlan, Plan
 from ..report.explain import chain_text, chains_gain, error_bar, network_error_bar
-from ..target import CORES, list_targets, load_target
+from ..target import list_targets, load_target
 
 if TYPE_CHECKING:
     from ..plan.file import PlanFile
@@ -35,8 +35,7 @@ def print_targets() -> None:
     for item in sorted(found, key=lambda t: (not t.is_core, t.core, t.name)):
         clock = f"{item.clock_hz / 1e6:g} MHz" if item.clock_hz else "-"
         sizes = [show_size(size) if size else "-" for size in (item.sram_bytes, item.flash_bytes)]
-        title = item.title if item.core in CORES else f"{item.title}: firmware is run and priced, not tuned yet"
-        table.add_row(item.name, item.core, clock, *sizes, title)
+        table.add_row(item.name, item.core, clock, *sizes, item.title)
     out = console()
     out.print(table)
     out.print(

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..target import Target
-from ..target.cores import EMULATED, Core
+from ..target.cores import CORES, Core
 from . import elf, memory, mve_instructions, waits
 from .elf import Image, Symbol
 from .engine import Engine, Memories, Outcome, Watch
@@ -89,9 +89,9 @@ class Emulator:
         memory: bool = True,
     ) -> None:
         self.target_name, self.core = (target, target) if isinstance(target, str) else (target.name, target.core)
-        core = EMULATED.get(self.core)
+        core = CORES.get(self.core)
         if core is None:
-            raise EmulationError(f"target: expected a core out of {', '.join(EMULATED)}, got {self.core!r}")
+            raise EmulationError(f"target: expected a core out of {', '.join(CORES)}, got {self.core!r}")
         self.image: Image = elf.load(source)
         self.checked = checked or count_accesses
         self.faults = faults or self.checked

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..target import Target
-from ..target.cores import EMULATED
+from ..target.cores import CORES
 from .instructions import Instruction
 from .mve_rules import HeliumIssue
 
@@ -154,7 +154,7 @@ MODELS: dict[str, Callable[..., Pipeline]] = {"single": SingleIssue, "dual": Dua
 """What a core's row may name as its `pipeline`."""
 
 PIPELINES: dict[str, Pipeline] = {
-    core.name: MODELS[core.pipeline](**core.pipeline_cycles) for core in EMULATED.values()
+    core.name: MODELS[core.pipeline](**core.pipeline_cycles) for core in CORES.values()
 }
 """The model of every core."""
 
@@ -177,6 +177,6 @@ def pipeline_of(target: Target | str) -> Pipeline:
         store=timing["store"],
         multiple=timing["multiple_base"],
         divide=timing["divide"],
-        multiply_long=timing["multiply_accumulate"] if EMULATED[target.core].thumb2 else model.multiply_long,
+        multiply_long=timing["multiply_accumulate"] if CORES[target.core].thumb2 else model.multiply_long,
         refill=timing["branch_taken"],
     )

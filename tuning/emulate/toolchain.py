@@ -17,7 +17,7 @@ from importlib import util
 from pathlib import Path
 from typing import Any, Literal
 
-from ..target.cores import EMULATED
+from ..target.cores import CORES
 from .errors import ToolchainError, missing_extra
 
 Kind = Literal["gcc", "clang"]
@@ -65,7 +65,7 @@ class Toolchain:
         """Flags that choose a core; no FPU registers for arguments, so that every core has one calling convention, but
         on those with Helium, whose vectors are in them.
         """
-        row = EMULATED[core]
+        row = CORES[core]
         if self.kind == "gcc":
             abi = ("-mfloat-abi=hard",) if row.helium else ()
             known = row.like_gcc is None or self._compiles("int cxn_empty;\n", (f"-mcpu={core}", "-mthumb", *abi))
@@ -92,7 +92,7 @@ class Toolchain:
         ToolchainError
             With the flag and the version that are missing.
         """
-        if EMULATED[core].helium and not self._compiles(_HELIUM_PROBE, self.core_flags(core)):
+        if CORES[core].helium and not self._compiles(_HELIUM_PROBE, self.core_flags(core)):
             flag = next(flag for flag in self.core_flags(core) if flag.startswith("-mcpu="))
             raise ToolchainError(
                 f"{core}: expected a compiler with Helium, which takes {flag} and has arm_mve.h: "

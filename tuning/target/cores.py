@@ -6,7 +6,6 @@ A core's timing is data, with sources: ``configs/targets/<core>.yaml``.
 
 from __future__ import annotations
 
-from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -41,8 +40,6 @@ class Core:
         As the Clang of the ``ziglang`` wheel spells it.
     like_gcc : str or None
         What GCC is told where it is older than the core.
-    helium : bool
-        Whether it has Helium (MVE), whose vectors are in the FPU's registers: arguments go through those too.
     engine, engine_cpu : str
         What runs its code, a key of `tuning.emulate.emulator.ENGINES`; and how that spells the core.
     pipeline : str
@@ -62,7 +59,6 @@ class Core:
     fpu: bool = False
     zig_cpu: str
     like_gcc: str | None = None
-    helium: bool = False
     engine: str = "unicorn"
     engine_cpu: str
     pipeline: str
@@ -70,6 +66,14 @@ class Core:
     machine: Machine
     alike: str | None = None
 
+    @property
+    def helium(self) -> bool:
+        """Whether it has Helium (MVE), whose vectors are in the FPU's registers: arguments go through those too."""
+        return self.features.isa >= Isa.HELIUM
+
+
+AN547 = Machine("mps3-an547", "0x00000000", "0x21000000", "4M")
+"""At 0 ITCM of 512 KiB; DTCM would hold no more, the SRAM behind it does."""
 
 CORES: dict[str, Core] = {
     core.name: core
@@ -121,53 +125,39 @@ CORES: dict[str, Core] = {
             machine=Machine("mps2-an505", "0x10000000", "0x38000000", "2M"),
             alike="cortex-m4",
         ),
-    )
-}
-
-_HELIUM = {
-    core.name: core
-    for core in (
         Core(
             name="cortex-m52",
-            features=Features(Isa.DSP, schedule="single"),
+            features=Features(Isa.HELIUM, schedule="helium"),
             fpu=True,
             zig_cpu="cortex_m52",
             like_gcc="cortex-m55",
-            helium=True,
             engine="helium",
             engine_cpu="CORTEX_M33",  # the nearest that Unicorn knows
             pipeline="helium",
             pipeline_cycles={"vector": 4},
-            machine=Machine("mps3-an547"),  # a Cortex-M55: QEMU has no other with Helium
+            machine=AN547,  # a Cortex-M55: QEMU has no other with Helium
         ),
         Core(
             name="cortex-m55",
-            features=Features(Isa.DSP, schedule="single"),
+            features=Features(Isa.HELIUM, schedule="helium"),
             fpu=True,
             zig_cpu="cortex_m55+mve_fp",  # Zig's comes without Helium
-            helium=True,
             engine="helium",
             engine_cpu="CORTEX_M33",
             pipeline="helium",
-            machine=Machine("mps3-an547"),
+            machine=AN547,
         ),
         Core(
             name="cortex-m85",
-            features=Features(Isa.DSP, schedule="dual"),
+            features=Features(Isa.HELIUM, schedule="helium"),
             fpu=True,
             zig_cpu="cortex_m85+mve_fp",
             like_gcc="cortex-m55",
-            helium=True,
             engine="helium",
             engine_cpu="CORTEX_M33",
             pipeline="helium",
             pipeline_cycles={"units": 2, "taken": 1, "first_round": 2},
-            machine=Machine("mps3-an547"),
+            machine=AN547,
         ),
     )
 }
-
-EMULATED: Mapping[str, Core] = ChainMap(_HELIUM, CORES)
-"""Every core whose code can be compiled, run and priced. Those in `CORES` are tuned for; the others have no kernels and
-no estimates of their own yet.
-"""

@@ -18,7 +18,7 @@ from cmsisnn_x.isa import Features, Isa
 from ..base import resources, yaml_file
 from ..base.errors import TargetError
 from ..base.units import parse_hertz, parse_size
-from .cores import EMULATED
+from .cores import CORES
 
 TIMING = {
     "issue_width": "instructions that may start in one cycle",
@@ -136,7 +136,7 @@ class Target:
     @property
     def features(self) -> Features:
         """What kernels know of it: its core's, with the instructions that it declares."""
-        features = EMULATED[self.core].features
+        features = CORES[self.core].features
         return replace(features, isa=max(features.isa, Isa.DSP) if self.dsp else Isa.SCALAR)
 
     @property
@@ -354,8 +354,8 @@ class _File:
         data = self.data
         name, title = data["name"], data.get("title", "")
         if not self.inherits:
-            if data.get("core") not in list(EMULATED):
-                hint = yaml_file.suggest(data.get("core"), EMULATED)
+            if data.get("core") not in list(CORES):
+                hint = yaml_file.suggest(data.get("core"), CORES)
                 raise self.error(
                     ("core",),
                     f"missing; give `inherit` or a core, {hint}"

@@ -23,6 +23,7 @@
 #define CXN_WEIGHT_LAYOUT_PLAIN 1       /* [out_ch][kernel_h][kernel_w][in_ch] */
 #define CXN_WEIGHT_LAYOUT_INTERLEAVED 2 /* packed offline in the order of use */
 #define CXN_WEIGHT_LAYOUT_WIDENED 3     /* the same, widened to 16 bits */
+#define CXN_WEIGHT_LAYOUT_LANES 4       /* by vectors of 16 bytes, for Helium */
 
 #define CXN_COLUMN_LAYOUT_SEQUENTIAL 1
 #define CXN_COLUMN_LAYOUT_INTERLEAVED 2
@@ -32,6 +33,7 @@
 #define CXN_INNER_ASM 2      /* loads in groups, for single-issue cores with the DSP extension */
 #define CXN_INNER_ASM_DUAL 3 /* a load beside every multiply, for dual-issue cores */
 #define CXN_INNER_C_ROLLED 4 /* loops that the compiler must not write out, for small instruction caches */
+#define CXN_INNER_HELIUM 5   /* vectors, where CXN_HELIUM */
 
 #define CXN_SCHEME_POW2 0   /* numbers times powers of two: q7 and q15; layers that do not say SCHEME */
 #define CXN_SCHEME_AFFINE 1 /* numbers with a scale and a zero point: int8, and int16 with int8 weights */

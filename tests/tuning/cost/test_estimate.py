@@ -19,6 +19,7 @@ from cmsisnn_x.op import row_of
 from cmsisnn_x.packing import pack_device_weights
 from cmsisnn_x.steps import Step
 from cmsisnn_x.variant import WINOGRAD
+from helpers.cores import PLAIN
 from tuning.calibrate import sets
 from tuning.calibrate.fit import Sample, confirm, fit, grid, judge, make_layer, unseen
 from tuning.cost import TERMS, estimate, estimate_space, expected_error, fitted, is_guess, ops
@@ -26,14 +27,14 @@ from tuning.cost.neighbours import Neighbours
 from tuning.load import load_model
 from tuning.measure.bench import Bench
 from tuning.search.space import baseline_of, search_space
-from tuning.target import CORES, load_target
+from tuning.target import load_target
 from tuning.tuner import CFLAGS
 
 LAYERS = grid()
 DSP, SCALAR = Features(Isa.DSP), Features(Isa.SCALAR)
 
 
-@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("core", PLAIN)
 def test_multiplies_are_all_there(core: str) -> None:
     """Passes x products per pass cover every multiply-accumulate; blocks that reach over an edge compute a few more."""
     target = load_target(core)
@@ -59,7 +60,7 @@ def test_multiplies_are_all_there(core: str) -> None:
                 assert done == layer.macs
 
 
-@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("core", PLAIN)
 def test_terms_add_up_and_footprints_are_the_packers_and_buffers(core: str) -> None:
     target = load_target(core)
     for layer in LAYERS[::3]:
@@ -158,7 +159,7 @@ def test_slower_loads_of_a_custom_target_cost_more() -> None:
         assert estimate(layer, variant, slow).cycles > estimate(layer, variant, core).cycles
 
 
-@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("core", PLAIN)
 def test_every_kernel_of_the_prior_has_a_positive_price(core: str) -> None:
     target = load_target(core)
     for layer in LAYERS[::4]:
@@ -171,14 +172,14 @@ def test_every_kernel_of_the_prior_has_a_positive_price(core: str) -> None:
 # ---------------------------------------------------------------- fitted coefficients
 
 
-CALIBRATED = [core for core in CORES if fitted.coefficients(core).families]
+CALIBRATED = [core for core in PLAIN if fitted.coefficients(core).families]
 
 
 def test_the_cores_of_the_published_tables_are_calibrated() -> None:
     assert {"cortex-m4", "cortex-m7"} <= set(CALIBRATED)
 
 
-@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("core", PLAIN)
 def test_shipped_coefficients_are_complete_and_say_how_they_were_made(core: str) -> None:
     """Every kernel of both types was fitted, itself or with relatives: no ranking mixes fitted kernels with unfitted
     ones.
@@ -205,7 +206,7 @@ def test_shipped_coefficients_are_complete_and_say_how_they_were_made(core: str)
         assert runs > 0
 
 
-@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("core", PLAIN)
 def test_errors_on_unseen_layers_are_published(core: str) -> None:
     errors = fitted.coefficients(core).errors
     assert {f"{layer.op} q7" for layer in unseen()} <= set(errors["unseen"])
@@ -256,7 +257,7 @@ MISSED = {
 }
 
 
-@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("core", PLAIN)
 @pytest.mark.parametrize("kind", BARS)
 def test_stored_errors_meet_the_bars(core: str, kind: str) -> None:
     error = fitted.coefficients(core).errors["unseen"][kind]
@@ -361,7 +362,7 @@ def test_one_run_that_is_far_off_does_not_spoil_the_others() -> None:
 
 
 def test_baselines_exist_on_every_core() -> None:
-    for core in CORES:
+    for core in PLAIN:
         target = load_target(core)
         for layer in load_model("cifar10").layers:
             space = search_space(layer, target)
@@ -392,7 +393,7 @@ LIVE = (
 )
 
 
-@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("core", PLAIN)
 def test_first_choices_on_other_layers_take_what_is_estimated(core: str) -> None:
     """Emulated here and now: a coefficients file of other kernels than these would show."""
     target = load_target(core)
@@ -409,7 +410,7 @@ def test_first_choices_on_other_layers_take_what_is_estimated(core: str) -> None
 
 
 @pytest.mark.parametrize("op", ["conv2d", "depthwise_conv2d", "fully_connected", "max_pool2d", "relu"])
-@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("core", PLAIN)
 def test_error_bars_come_from_layers_that_were_not_fitted(core: str, op: str) -> None:
     target = load_target(core)
     bar = expected_error(op, target)

@@ -15,11 +15,12 @@ from cmsisnn_x.layers import Layer
 from cmsisnn_x.op import MODEL_OPS, OPS
 from cmsisnn_x.packing import pack_device_weights
 from cmsisnn_x.scheme import AFFINE_TYPES
+from helpers.cores import PLAIN
 from tuning.calibrate.grid import grid
 from tuning.cost import TERMS, estimate_space, ops
 from tuning.cost.loops import Counts, Knobs, by_lowering, without_knobs
 from tuning.search.space import search_space
-from tuning.target import CORES, load_target
+from tuning.target import load_target
 
 LAYERS = grid()
 WITH_KNOBS = [name for name, row in OPS.items() if row.has_knobs]
@@ -48,7 +49,7 @@ def test_every_part_belongs_to_a_term(op: str) -> None:
     assert set(ops.OPS[op].parts.values()) <= set(TERMS) - {"memory"}
 
 
-@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("core", PLAIN)
 @pytest.mark.parametrize("op", ops.OPS)
 def test_every_part_has_a_price_and_no_other(op: str, core: str) -> None:
     target, met = load_target(core), 0

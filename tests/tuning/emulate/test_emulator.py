@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from cmsisnn_x.isa import Isa
+from helpers.cores import PLAIN
 from tuning.base.errors import MissingToolError, TuningError
 from tuning.emulate import EmulationError, Emulator, ToolchainError, find_toolchain
 from tuning.target.cores import CORES
@@ -58,7 +59,7 @@ uint32_t sometimes(const uint32_t *p, uint32_t condition)
 """
 
 
-@pytest.fixture(scope="module", params=CORES)
+@pytest.fixture(scope="module", params=[*PLAIN, "cortex-m55"])
 def elf(request, tmp_path_factory):
     """The source above, compiled by whatever is here, for every core."""
     folder = tmp_path_factory.mktemp(request.param)

@@ -17,7 +17,6 @@ from tuning.emulate.mve_instructions import decode
 from tuning.emulate.mve_rules import KINDS
 from tuning.emulate.pipeline import PIPELINES
 from tuning.target import load_target
-from tuning.target.cores import EMULATED
 
 DATA = Path(__file__).parent / "data"
 ARCHIVE = zipfile.ZipFile(DATA / "helium.zip")
@@ -427,14 +426,3 @@ def test_every_compiler_has_a_name_for_the_core(core: str, tmp_path: Path) -> No
             continue
         toolchain.build([DATA / "helium.c"], tmp_path / "helium.elf", core, cflags=["-O1", "-ffreestanding"])
         assert Emulator(tmp_path / "helium.elf", core).call("wide", [99, 3]).result == wide(99, 3) & 0xFFFF_FFFF
-
-
-@pytest.mark.parametrize("name", CORES)
-def test_the_cores_have_targets_that_are_run_but_not_tuned(name: str) -> None:
-    from tuning import TargetError, load_model, tune
-
-    target = load_target(name)
-    assert target.is_core
-    assert EMULATED[name].helium
-    with pytest.raises(TargetError, match=f"{name}: nothing is tuned for {name} yet.*cmsisnn-verify --elf"):
-        tune(load_model("cifar10"), target)

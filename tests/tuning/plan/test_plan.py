@@ -21,6 +21,7 @@ import tuning
 from cmsisnn_x.arena import lives, lower_bound
 from cmsisnn_x.described import LATER
 from cmsisnn_x.layers import Layer
+from helpers.cores import PLAIN
 from tuning import InfeasibleError, ModelError, OptionError, Plan
 from tuning.load import load_model
 from tuning.plan import LayerPlan
@@ -30,7 +31,7 @@ from tuning.plan.planner import choose
 from tuning.plan.problem import Choice, Options, Problem
 from tuning.schemas import model_schema, published, text
 from tuning.schemas.check import first_problem
-from tuning.target import CORES, load_target
+from tuning.target import load_target
 
 OBJECTIVES = ("latency", "sram", "flash", "balanced")
 
@@ -155,7 +156,7 @@ def test_scipy_is_imported_only_when_flash_binds(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- whole plans
 
 
-@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("core", PLAIN)
 def test_a_plan_adds_up(core: str) -> None:
     plan = tuning.tune(load_model("cifar10"), load_target(core))
     totals = plan.totals

@@ -59,7 +59,7 @@ def test_a_board_has_a_core_a_clock_and_memories(name: str) -> None:
 
 
 def test_dsp_is_where_armv7em_and_armv8m_have_it() -> None:
-    assert [load_target(name).dsp for name in CORES] == [False, False, True, True, True]
+    assert [load_target(name).dsp for name in CORES] == [False, False, True, True, True, True, True, True]
 
 
 def test_energy_is_current_times_voltage_times_time() -> None:

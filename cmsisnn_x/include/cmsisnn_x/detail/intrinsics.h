@@ -2,6 +2,7 @@
 /*
  * The DSP instructions the kernels use, under one set of names: inline assembly where the core has them, else C that
  * computes the same. CXN_DSP and CXN_SATURATE say which. Packed halves are uint32_t, accumulators int32_t.
+ * CXN_HELIUM: whether there are integer vectors too, which have headers of their own.
  */
 #ifndef CXN_INTRINSICS_H
 #define CXN_INTRINSICS_H
@@ -14,6 +15,11 @@
 #define CXN_DSP 1
 #else
 #define CXN_DSP 0
+#endif
+#if defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1)
+#define CXN_HELIUM 1
+#else
+#define CXN_HELIUM 0
 #endif
 /* Thumb-2: M3 and up; Thumb-1: M0 and M0+. */
 #if defined(__thumb2__)
