@@ -62,6 +62,17 @@ class Channels:
         """Its name in C."""
         return RECORDS[self.rescale]
 
+    def in_fours(self) -> np.ndarray:
+        """Records as vectors read them: those of four channels word by word, zeros behind the last of them, and what
+        is shifted as the exponent that it is (`helium_finish.h`). An array of as many records.
+        """
+        records = self.records.copy()
+        if self.rescale in ("right", "far"):
+            records[:, 2] = -records[:, 2] - 1
+        words = records.shape[1]
+        filled = np.pad(records, ((0, -len(records) % 4), (0, 0)))
+        return np.ascontiguousarray(filled.reshape(-1, 4, words).transpose(0, 2, 1)).reshape(-1, words)
+
 
 _FOUND: WeakKeyDictionary[Layer, Channels] = WeakKeyDictionary()
 
