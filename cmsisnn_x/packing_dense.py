@@ -14,6 +14,9 @@ blocks of `block_rows`, those left over in blocks of two, then one. Per block an
   - q15 activations: ``p[0] q[0] p[1] q[1]``, split by SXTB16 and SXTB16 with ROR #8;
   - q7 activations: ``q[0]+128 p[0] q[1]+128 p[1]``: as halves ``256 p + (q + 128)``, which one SMLAD multiplies without
     any splitting; a second one on the low bytes separates the two rows (``include/cmsisnn_x/fully_connected.h``).
+
+``"lanes"``, for Helium: columns, filled up with zeros to vectors of 16 activations of 8 bits, or 8 of 16, go in parts
+of up to seven vectors; part after part, row after row, the columns of the part.
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ import numpy as np
 from .layers import Layer
 from .variant import Variant
 
+MOST_VECTORS = 7
+"""Of the input, in a part: one of eight registers is for the weights."""
 PAIRS = {"q7": [0, 2, 1, 3], "q15": [0, 1, 2, 3]}
 
 
@@ -49,7 +54,7 @@ def pack_dense(layer: Layer, variant: Variant) -> np.ndarray:
     layer : Layer
         With weights of shape (rows, columns).
     variant : Variant
-        Its `weight_layout` is ``"interleaved"`` or ``"widened"``.
+        Its `weight_layout` is ``"interleaved"``, ``"widened"`` or ``"lanes"``.
 
     Returns
     -------
@@ -58,6 +63,8 @@ def pack_dense(layer: Layer, variant: Variant) -> np.ndarray:
     """
     assert layer.weights is not None
     rows, columns = layer.weights.shape
+    if variant.weight_layout == "lanes":
+        return _pack_lanes(layer.weights, 128 // layer.type.bits)
     steps = -(-columns // 4)
     weights = np.pad(layer.weights, ((0, 0), (0, 4 * steps - columns))).reshape(rows, steps, 4)[
         ..., PAIRS[layer.type.twin]
@@ -71,6 +78,26 @@ def pack_dense(layer: Layer, variant: Variant) -> np.ndarray:
         packed.append(_pack_block(block, layer.type.twin) if block.dtype == np.int8 else block.transpose(1, 2, 0, 3))
         first += height
     return np.concatenate([part.reshape(-1) for part in packed])
+
+
+def parts_of(vectors: int) -> list[int]:
+    """How many vectors each part has.
+
+    Examples
+    --------
+    >>> parts_of(40), parts_of(7), parts_of(8)
+    ([7, 7, 7, 7, 6, 6], [7], [4, 4])
+    """
+    parts = -(-vectors // MOST_VECTORS)
+    return [vectors // parts + (part < vectors % parts) for part in range(parts)]
+
+
+def _pack_lanes(weights: np.ndarray, lanes: int) -> np.ndarray:
+    columns = weights.shape[1]
+    vectors = -(-columns // lanes)
+    filled = np.pad(weights, ((0, 0), (0, vectors * lanes - columns)))
+    ends = np.cumsum(parts_of(vectors))[:-1] * lanes
+    return np.concatenate([part.reshape(-1) for part in np.split(filled, ends, axis=1)])
 
 
 def _pack_block(block: np.ndarray, dtype: str) -> np.ndarray:

@@ -114,8 +114,11 @@ def window_macros(layer: Layer) -> dict[str, int | str]:
 
 
 def channel_operands(layer: Layer, variant: Variant | None) -> dict[str, np.ndarray]:
-    """Weights and the records of channels."""
-    return {"weights": pack_device_weights(layer, variant), "channels": channels_of(layer).records}
+    """Weights and the records of channels, in fours where vectors read them."""
+    channels = channels_of(layer)
+    is_lanes = variant is not None and variant.weight_layout == "lanes"
+    records = channels.in_fours() if is_lanes else channels.records
+    return {"weights": pack_device_weights(layer, variant), "channels": records}
 
 
 def append_windows(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray], *, depthwise: bool) -> None:

@@ -22,7 +22,6 @@ from ._shared import (
     channel_macros,
     channel_operands,
     cores_of,
-    nothing,
     round_up_even,
     scratch_of,
 )
@@ -51,6 +50,11 @@ def _families() -> Iterator[Family]:
             "q7", UNROLLS, ((4, 2),), f"four rows and more on {cores_of(schedules)}", (2,),
             "direct", "interleaved", inner=inner, least=Isa.DSP, schedules=schedules,
         )  # fmt: skip
+    for dtype in ("q7", "q15"):
+        yield Family(
+            dtype, (1,), ((1, 1),), f"wherever there are vectors: {cores_of(('helium',))}", (1,), "direct", "lanes",
+            inner="helium", least=Isa.HELIUM,
+        )  # fmt: skip
 
 
 def _q7_weights(layer: Layer, variant: Variant) -> str | None:
@@ -61,10 +65,10 @@ def _q7_weights(layer: Layer, variant: Variant) -> str | None:
 
 
 def _wide_accumulator(layer: Layer, variant: Variant) -> str | None:
-    """int16 activations need the baseline, whose accumulators have 64 bits."""
-    if layer.dtype != "int16" or variant == DENSE_BASELINE:
+    """int16 activations need the baseline, whose accumulators have 64 bits, or vectors."""
+    if layer.dtype != "int16" or variant == DENSE_BASELINE or variant.inner == "helium":
         return None
-    return f"int16 activations need the variant {DENSE_BASELINE}, got {variant}"
+    return f"int16 activations need the variant {DENSE_BASELINE}, or one of vectors; got {variant}"
 
 
 def _samples(case: Case, variant: Variant) -> int:
@@ -74,7 +78,14 @@ def _samples(case: Case, variant: Variant) -> int:
     return min(variant.im2col_cols, case.samples) * round_up_even(prod(case.image)) * 2
 
 
-FOOTPRINTS = {"im2col": _samples, "direct": nothing}
+def _sums(case: Case, variant: Variant) -> int:
+    """Sums of all rows, where vectors make them, and one in front: of 16-bit activations they may have 64 bits."""
+    if variant.inner != "helium":
+        return 0
+    return (1 + -(-case.out_channels // 4) * 4) * (8 if case.dtype == "q15" else 4)
+
+
+FOOTPRINTS = {"im2col": _samples, "direct": _sums}
 
 
 def _infer(shape: Shape, attributes: Mapping[str, Any]) -> dict[str, Any]:

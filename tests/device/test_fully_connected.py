@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -12,6 +13,8 @@ from cmsisnn_x.op import device_variant_problem, device_variants
 from cmsisnn_x.packing import pack_device_weights
 from cmsisnn_x.packing_dense import row_blocks
 from cmsisnn_x.variant import Variant
+from helpers.affine_layers import KINDS, weighted
+from helpers.cores import helium_variants
 from helpers.device import Build, Case, assert_kernel, check_on_host, host_compiler, sample
 from helpers.layers import features, make_layer
 
@@ -56,6 +59,50 @@ def extremes(*, dsp: bool) -> list[Case]:
         for v in device_variants("fully_connected", "q15", features(dsp=dsp))[::5]
     ]
     return found
+
+
+FAR = (4e3, 9e4, 3.0, 1e-9, 2.0**19, 0.0, 0.0123456789, 2.0**-7)
+"""Factors of LiteRT's products of double precision."""
+
+
+def vectors() -> list[Case]:
+    """Helium: parts of 1 to 7 vectors, the last of them filled or not, even and odd rows, blocks of 4 and 8 rows; every
+    scheme.
+    """
+    found = []
+    shapes = ((1, 1), (2, 16), (3, 17), (4, 40), (5, 64), (8, 80), (9, 100), (12, 112), (7, 113), (10, 240), (6, 300))
+    kinds = (*TYPES, *KINDS, "real", "int16", "int16 real")
+    for turn, ((rows, columns), kind) in enumerate(product(shapes, kinds)):
+        if isinstance(kind, tuple):
+            layer = fully_connected(
+                rows, columns, *kind, bias_shift=turn % 5, out_shift=turn % 14, extreme=turn % 9 == 0,
+                activation="relu" if turn % 2 else None,
+            )  # fmt: skip
+        else:
+            name, is_wide = kind if kind in KINDS else "common", kind.startswith("int16")
+            layer = weighted("fully_connected", (columns,), kind=name, out_channels=rows, wide=is_wide)
+            if kind.endswith("real"):
+                reals = FAR[-rows:] if rows < len(FAR) else (0.00123,)
+                scheme = replace(layer.scheme, rounding="float", reals=reals, multiplier=(0,), shift=(0,))
+                layer = replace(layer, scheme=scheme)
+        (variant,) = helium_variants("fully_connected", layer.type.twin)
+        found.append(Case(layer, variant, input_offset=(None, 1, 2, 3)[turn % 4], output_offset=(None, 3)[turn % 2]))
+    return found
+
+
+@pytest.mark.emulated
+def test_vectors_equal_the_definition(helium_build: Build, full: bool) -> None:
+    assert_kernel(helium_build, sample(vectors(), helium_build, full, most=16))
+
+
+def test_columns_go_in_parts_of_vectors() -> None:
+    """Two parts of four vectors each; of a part row after row, zeros behind the last column."""
+    layer = fully_connected(2, 125)
+    (variant,) = helium_variants("fully_connected", "q7")
+    packed = pack_device_weights(layer, variant).reshape(2, 2, 64)
+    filled = np.pad(layer.weights, ((0, 0), (0, 3)))
+    assert np.array_equal(packed[0], filled[:, :64])
+    assert np.array_equal(packed[1], filled[:, 64:])
 
 
 def test_every_variant_equals_the_definition(build: Build, full: bool) -> None:

@@ -6,8 +6,8 @@
  *     BLOCK_ROWS     1, 2, 4: rows that share the loads of the input; rows left over go in blocks of 2, then 1
  *     UNROLL         1, 2, 4, 8: steps of four columns per loop iteration
  *     LOWERING       IM2COL: a q7 input is widened to 16 bits once, into scratch (plain weights); DIRECT: where it is used, no scratch
- *     INNER          C; ASM, ASM_DUAL: interleaved q7 rows in assembly for single or dual issue
- *     WEIGHT_LAYOUT  PLAIN: [row][column];  INTERLEAVED, WIDENED: packed offline, cmsisnn_x/packing_dense.py has the order
+ *     INNER          C; ASM, ASM_DUAL: interleaved q7 rows in assembly for single or dual issue; HELIUM: detail/fully_connected_helium.h
+ *     WEIGHT_LAYOUT  PLAIN: [row][column];  INTERLEAVED, WIDENED, LANES: packed offline, cmsisnn_x/packing_dense.py has the order
  *
  * Interleaved q7 rows come in pairs (p, q): a half holds 256 p + (q + 128), so one SMLAD on the word as loaded and one on its low bytes
  * (UXTB16) give both rows, where two extractions were needed otherwise:
@@ -17,7 +17,9 @@
 #include "config.h"
 #include "detail/intrinsics.h"
 
-#if CXN_GET(SCHEME) == CXN_SCHEME_AFFINE && CXN_GET(RESCALE) >= CXN_RESCALE_WIDE
+#if CXN_GET(INNER) == CXN_INNER_HELIUM
+#include "detail/fully_connected_helium.h"
+#elif CXN_GET(SCHEME) == CXN_SCHEME_AFFINE && CXN_GET(RESCALE) >= CXN_RESCALE_WIDE
 /* A convolution over an image of one pixel. */
 #define CXN_DILATION_Y 1
 #define CXN_DILATION_X 1

@@ -10,6 +10,7 @@ import numpy as np
 
 from cmsisnn_x.isa import Features, Isa
 from cmsisnn_x.layers import Layer
+from cmsisnn_x.packing_dense import parts_of
 from cmsisnn_x.variant import Variant
 
 from ..instructions import Cycles, inner_pass, is_narrow
@@ -78,9 +79,30 @@ def _rows(layer: Layer, knob: Knobs, features: Features) -> Counts:
     }
 
 
+def _vectors(layer: Layer, knob: Knobs, features: Features) -> Counts:
+    """Of Helium: the input's vectors are loaded once, a part of them at a time, and all rows pass each part."""
+    size, out = prod(layer.input_shape), prod(layer.output_shape)
+    vectors = -(-size * layer.type.bits // 128)
+    parts = len(parts_of(vectors))
+    return {
+        "words": vectors,
+        "steps": out * vectors,
+        "turns": out * parts,  # a sum kept from part to part
+        "cuts": parts,
+        "blocks": out // 4,
+        "last_blocks": out % 4 > 0,
+        "calls": 1,
+    }
+
+
 def count(layer: Layer, variants: Variants, features: Features) -> np.ndarray:
     compiled = [as_compiled(layer, variant) for variant in variants]
-    return by_lowering(layer, compiled, features, PARTS, {"im2col": _rows, "direct": _rows})
+    counters = {"im2col": _rows, "direct": _rows, "vectors": _vectors}
+    return by_lowering(layer, compiled, features, PARTS, counters, _walk)
+
+
+def _walk(variant: Variant) -> str:
+    return "vectors" if variant.inner == "helium" else variant.lowering
 
 
 def price(layer: Layer, variant: Variant | None, features: Features, timing: Timing) -> dict[str, float]:
@@ -93,6 +115,11 @@ def price(layer: Layer, variant: Variant | None, features: Features, timing: Tim
     assert variant is not None
     one = Cycles.of(timing, features)
     alu, store, load, branch = one.alu, one.store, one.load, one.branch
+    if variant.inner == "helium":
+        return dict.fromkeys(PARTS, 0.0) | {
+            "words": 2.0, "steps": 4.0, "turns": load + store, "cuts": 16.0, "blocks": 16.0, "last_blocks": 24.0,
+            "calls": 30 * alu,
+        }  # fmt: skip
     rows = variant.block_rows
     packed = features.isa >= Isa.DSP and variant.weight_layout != "plain"
     four, two, last = (

@@ -16,8 +16,13 @@
 #if CXN_GET(IN_BITS) != 16 || CXN_OUT_BITS != 16 || CXN_GET(WEIGHT_BITS) != 8 || CXN_GET(INPUT_ZERO_POINT) || CXN_GET(OUTPUT_ZERO_POINT)
 #error "RESCALE: CXN_RESCALE_WIDE and _WIDE_REAL need IN_BITS 16, OUT_BITS 16, WEIGHT_BITS 8 and zero points of 0"
 #endif
+#if CXN_GET(INNER) == CXN_INNER_HELIUM
+#define CXN_WIDE_WALKS 0 /* who includes it has products of its own */
+#else
+#define CXN_WIDE_WALKS 1
 #if CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_PLAIN || CXN_GET(INNER) != CXN_INNER_C || CXN_GET(FUSED_POOL)
 #error "WEIGHT_LAYOUT, INNER, FUSED_POOL: legal values with 64-bit accumulators are CXN_WEIGHT_LAYOUT_PLAIN, CXN_INNER_C and 0"
+#endif
 #endif
 
 #define CXN_WIDE_PRODUCTS 511
@@ -69,6 +74,7 @@ CXN_INLINE int32_t CXN_LOCAL(requantise)(uint64_t acc, const cxn_wide_channel *c
 }
 #endif
 
+#if CXN_WIDE_WALKS
 /* `rows` output channels of one pixel, up to four. */
 CXN_INLINE void CXN_LOCAL(rows)(const CXN_IN_T *input, int32_t top, int32_t left, const int8_t *weights, const CXN_CHANNEL_T *channels,
                                 CXN_OUT_T *output, int rows CXN_ROWS_PARAMETER)
@@ -141,7 +147,9 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const int8_t *
         }
     }
 }
+#endif
 
+#undef CXN_WIDE_WALKS
 #undef CXN_WIDE_PRODUCTS
 #undef CXN_WIDE_FITS
 #undef CXN_WIDE_ROW
