@@ -16,11 +16,12 @@ No arena can be smaller than the largest sum of blocks that are alive at once, t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 
 from .buffers import ALIGNMENT, aligned
+from .chained import input_name
 from .errors import CmsisnnError
 from .graph import Graph, Node
 from .layers import Layer
@@ -75,7 +76,12 @@ class Life:
 
 
 def lives(
-    graph: Graph, steps: Sequence[Step], scratch: Sequence[int] | None = None, *, fed: bool = False
+    graph: Graph,
+    steps: Sequence[Step],
+    scratch: Sequence[int] | None = None,
+    *,
+    fed: bool = False,
+    never_whole: Collection[str] = (),
 ) -> dict[str | int, Life]:
     """What needs a place while a network runs.
 
@@ -87,8 +93,10 @@ def lives(
     scratch : sequence of int, optional
         Bytes of scratch per step. Default: what the steps say.
     fed : bool
-        Whether the input comes row by row and the output is fetched: both lie in the arena then, an input of which the
-        first step keeps rows apart.
+        Whether inputs come row by row and outputs are fetched: both lie in the arena then, inputs of which a chain
+        keeps rows apart.
+    never_whole : collection of str
+        Such inputs of steps that are not known to be chains yet.
 
     Returns
     -------
@@ -106,10 +114,11 @@ def lives(
     position: dict[str, int] = {}
     kept = {state.write for state in graph.states}  # until the end, when they become what is remembered
     kept |= set(graph.outputs) if fed else set()
-    in_rows = fed and steps[0].chain is not None and steps[0].chain.feeds > 0
-    for name in graph.inputs if fed and not in_rows else ():
+    by_rows = {*never_whole, *(name for step in steps if step.chain for name in step.chain.fed)}
+    for name in (one for one in graph.inputs if fed and one not in by_rows):
         position[name] = len(found)
-        found[name] = Life(graph.tensors[name].bytes, 0, _last_use(graph, step_of, name))
+        last = len(steps) - 1 if name in kept else _last_use(graph, step_of, name)
+        found[name] = Life(graph.tensors[name].bytes, 0, last)
     for node in graph.nodes:
         at = step_of[node.name]
         for name in node.outputs:
@@ -454,7 +463,7 @@ def arrange(graph: Graph, steps: Sequence[Step], scratch: Sequence[int], *, fed:
         Region(name, offset + inside, size, ends[spans[index][0]], ends[spans[index][1] + 1] - 1)
         for index, (key, life, offset) in enumerate(zip(needed, items, offsets, strict=True))
         if index in spans
-        for name, inside, size in _parts(key, life, steps[life.first], graph.inputs)
+        for name, inside, size in _parts(key, life, steps[life.first], graph)
     ]
     regions.sort(key=lambda region: (region.first, region.offset))
     return Arena(
@@ -463,10 +472,10 @@ def arrange(graph: Graph, steps: Sequence[Step], scratch: Sequence[int], *, fed:
     )  # fmt: skip
 
 
-def _parts(key: str | int, life: Life, step: Step, inputs: Sequence[str]) -> list[tuple[str, int, int]]:
+def _parts(key: str | int, life: Life, step: Step, graph: Graph) -> list[tuple[str, int, int]]:
     """What lies in a life: name, offset from its start, bytes."""
     if not isinstance(key, int):
-        return [(f"{step.last.name}.output" if key not in inputs else "input", 0, life.size)]
+        return [(f"{step.last.name}.output" if key not in graph.inputs else input_name(graph, key), 0, life.size)]
     if step.chain is None:
         return [(f"{step.name}.scratch", 0, life.size)]
     links = zip(step.chain.links, step.chain.rings, strict=True)

@@ -12,15 +12,15 @@ window of its reader's band and no more, whatever strides and padding do to wher
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 
-from .bands import banded, least_rows, row_step
-from .buffers import ALIGNMENT, aligned, layer_scratch_bytes
+from .bands import banded
+from .buffers import aligned, layer_scratch_bytes
 from .errors import CmsisnnError
-from .graph import Graph, Node, Tensor
+from .graph import Tensor
 from .layers import Layer
 from .variant import Variant
 
@@ -108,10 +108,10 @@ class Link:
     in_place: bool = False
 
     @classmethod
-    def feed(cls, tensor: Tensor, height: int) -> Link:
+    def feed(cls, tensor: Tensor, height: int, name: str = "input") -> Link:
         """What makes the rows of an input that comes row by row: the caller."""
         shape = (height, 1, prod(tensor.shape) // height)
-        return cls(Layer("input", FEED, tensor.type.name, shape, shape), None, (), 1)
+        return cls(Layer(name, FEED, tensor.type.name, shape, shape), None, (), 1)
 
     @property
     def is_feed(self) -> bool:
@@ -157,22 +157,25 @@ class Chain:
     Attributes
     ----------
     links : tuple of Link
-        Where the caller feeds rows, that comes first.
+        Where the caller feeds rows, each input of which he does comes first.
     rings : tuple of (Ring or None)
         Of the output of each; None for the last, and for those that write in place.
     schedule : tuple of (int, int)
         ``(link, rows)``: a call; ``(links + link, rows)``: so many rows of its output's ring are dropped, and those
         behind them moved to its front.
+    fed : tuple of str
+        The network's inputs whose rows the caller feeds, in the order of their links.
     """
 
     links: tuple[Link, ...]
     rings: tuple[Ring | None, ...]
     schedule: tuple[tuple[int, int], ...]
+    fed: tuple[str, ...] = ()
 
     @property
     def feeds(self) -> int:
         """Links in front of those of layers."""
-        return sum(link.is_feed for link in self.links[:1])
+        return len(self.fed)
 
     @property
     def own(self) -> tuple[Link, ...]:
@@ -213,7 +216,7 @@ class Chain:
         """Per link the row of its output that lies first in its ring in the beginning: 0, or less where padding is
         overwritten.
         """
-        readers = _readers(self.links)
+        readers = readers_of(self.links)
         return tuple(_needed(self.links, readers, [0] * len(self.links), at) for at in range(len(self.links)))
 
     @cached_property
@@ -248,8 +251,9 @@ def has_calls(height: int, band: int, least: int) -> bool:
     return (band >= 2 * least - 1 and height >= least) or (band == least and height % band == 0)
 
 
-def build(links: Sequence[Link]) -> Chain:
-    """The chain of these layers: when each runs, and how large its ring is.
+def build(links: Sequence[Link], fed: Sequence[str] = ()) -> Chain:
+    """The chain of these layers: when each runs, and how large its ring is. The first links make the rows of the inputs
+    `fed`.
 
     Raises
     ------
@@ -273,10 +277,10 @@ def build(links: Sequence[Link]) -> Chain:
         has_none = link is links[-1] or link.in_place
         rings.append(None if has_none else Ring(rows, link.row_bytes, offset))
         offset += 0 if has_none else aligned(rows * link.row_bytes)
-    return Chain(tuple(links), tuple(rings), tuple(_with_moves(links, calls, most)))
+    return Chain(tuple(links), tuple(rings), tuple(_with_moves(links, calls, most)), tuple(fed))
 
 
-def _readers(links: Sequence[Link]) -> list[list[int]]:
+def readers_of(links: Sequence[Link]) -> list[list[int]]:
     """Per link the links that read its output."""
     found: list[list[int]] = [[] for _ in links]
     for at, link in enumerate(links):
@@ -300,7 +304,7 @@ def _needed(links: Sequence[Link], readers: Sequence[Sequence[int]], done: Seque
 
 def _calls(links: Sequence[Link]) -> tuple[list[tuple[int, int]], list[int]]:
     """The calls in order, and per link the most rows of its output that are held at a time."""
-    readers = _readers(links)
+    readers = readers_of(links)
     done, most = [0] * len(links), [0] * len(links)
     calls: list[tuple[int, int]] = []
 
@@ -329,7 +333,7 @@ def _with_moves(
     links: Sequence[Link], calls: Sequence[tuple[int, int]], most: Sequence[int]
 ) -> list[tuple[int, int]]:
     """The calls, and where a ring has no room for what comes the move that makes some."""
-    readers, count = _readers(links), len(links)
+    readers, count = readers_of(links), len(links)
     done = [0] * count
     first = [_needed(links, readers, done, at) for at in range(count)]
     found: list[tuple[int, int]] = []
@@ -343,147 +347,3 @@ def _with_moves(
         found.append((at, rows))
         done[at] += rows
     return found
-
-
-# -- graphs ------------------------------------------------------------------------------------------------------------
-
-
-def in_rows(layer: Layer, height: int) -> Layer | None:
-    """A layer over images of `height` rows; None where its elements are no such rows.
-
-    What goes element by element takes any shape: it is cut into rows here.
-    """
-    if layer.row.is_windowed:
-        return layer if len(layer.input_shape) == 3 else None
-    counts = [prod(shape) for shape in (*layer.input_shapes, layer.output_shape)]
-    own = counts[0] // height
-    if own * height != counts[0] or counts[-1] != counts[0]:
-        return None
-    if len(layer.input_shape) == 3 and layer.input_shape[0] == height and len(set(layer.input_shapes)) == 1:
-        return layer
-    # An operand that comes again and again keeps doing so inside every row.
-    if any(count != counts[0] for count in counts[1:-1]):
-        return None
-    shape = (height, 1, own)
-    more = (shape,) * len(layer.more_inputs)
-    return replace(layer, input_shape=shape, output_shape=shape, more_inputs=more)
-
-
-def heights(graph: Graph, nodes: Sequence[Node]) -> Mapping[str, int]:
-    """Rows of the tensors around nodes: those that windows say, and through what goes element by element."""
-    found: dict[str, int] = {}
-    for _ in range(2):  # forwards, then back to what is read first
-        for node in nodes if not found else [*nodes, *reversed(nodes)]:
-            layer = node.layer
-            if layer.row.is_windowed:
-                found[node.inputs[0]] = layer.image[0]
-                found[node.outputs[0]] = layer.output_image[0]
-                continue
-            around = (*node.inputs, *node.outputs)
-            known = next((found[name] for name in around if name in found), None)
-            if known is None and len(layer.input_shape) == 3:
-                known = layer.input_shape[0]
-            if known is not None:
-                for name in around:
-                    found.setdefault(name, known)
-    return found
-
-
-def in_chain(graph: Graph, nodes: Sequence[Node]) -> list[tuple[Layer, tuple[int | None, ...]]] | None:
-    """Nodes in order of execution as a chain has them: each layer over rows, and per input the node of these that
-    makes it, None for a tensor from outside; None where they make no chain.
-
-    What is made inside is read inside, but for the output of the last, and every tensor has rows.
-    """
-    own = {node.outputs[0]: at for at, node in enumerate(nodes)}
-    rows = heights(graph, nodes)
-    found: list[tuple[Layer, tuple[int | None, ...]]] = []
-    remembered = {name for state in graph.states for name in (state.read, state.write)}
-    for at, node in enumerate(nodes):
-        name = node.outputs[0]
-        if len(node.outputs) != 1 or node.layer.samples != 1 or name not in rows or "inputs" in node.layer.row.roles:
-            return None
-        is_last = at == len(nodes) - 1
-        readers = graph.readers(name)
-        if not is_last and (name in graph.outputs or name in remembered or not all(one in nodes for one in readers)):
-            return None
-        if not is_last and not readers:
-            return None
-        layer = in_rows(node.layer, rows[name] if not node.layer.row.is_windowed else 1)
-        if layer is None:
-            return None
-        sides = zip(node.inputs, layer.input_shapes, strict=True)
-        if any(graph.tensors[one].value is not None or rows.get(one) != shape[0] for one, shape in sides):
-            return None
-        if layer.output_image[0] != rows[name]:
-            return None
-        found.append((layer, tuple(own.get(one) for one in node.inputs)))
-    return found
-
-
-def chain_of(
-    graph: Graph, nodes: Sequence[Node], variants: Sequence[Variant | None], bands: Sequence[int], *, fed: bool = False
-) -> Chain:
-    """The chain of nodes, which run with these variants in bands of at most so many rows; with `fed` the network's
-    input comes row by row, and is read by them alone.
-
-    Raises
-    ------
-    CmsisnnError
-        They make no chain, or not in such bands.
-    """
-    layers = in_chain(graph, nodes)
-    if layers is None:
-        names = ", ".join(node.name for node in nodes)
-        raise CmsisnnError(f"chain: expected layers over rows that only each other read, got {names}")
-    links: list[Link] = []
-    if fed:
-        links.append(Link.feed(graph.tensors[graph.inputs[0]], heights(graph, nodes)[graph.inputs[0]]))
-    for node, (layer, inner), variant, band in zip(nodes, layers, variants, bands, strict=True):
-        pairs = zip(node.inputs, inner, strict=True)
-        sources = tuple(
-            0 if fed and name == graph.inputs[0] else None if at is None else at + fed for name, at in pairs
-        )
-        least = least_rows(layer, variant)
-        if least is None:
-            raise CmsisnnError(f"chain: layer {layer.name!r}: expected a kernel that works on rows, got {variant}")
-        links.append(Link(layer, variant, sources, band, least, row_step(layer, variant)))
-    return build(in_place(links))
-
-
-def in_place(links: Sequence[Link]) -> list[Link]:
-    """The same links, those in place that can be: what a kernel reads of a ring it may overwrite, it alone reads the
-    ring, and what it makes is read once, row by row, by the link behind it.
-    """
-    readers = _readers(links)
-    found = list(links)
-    for at, link in enumerate(links[:-1]):
-        if not link.sources or not readers[at]:
-            continue
-        (source, *others), (reader, *more) = link.sources, readers[at]
-        if source is None or others or more or reader != at + 1 or readers[source] != [at] or found[source].in_place:
-            continue
-        own = links[reader].windows
-        plain = own.kernel == own.stride == 1 and own.above == 0 and len(links[reader].sources) == 1
-        plain = plain and links[reader].least == links[reader].step == 1
-        in_steps = link.windows.output_height % link.step == link.band % link.step == 0
-        over = link.variant is not None and link.layer.row.overwrites_rows(link.layer, link.variant)
-        if plain and over and in_steps:
-            found[at] = replace(link, in_place=True)
-    return found
-
-
-def aligned_rows(graph: Graph, node: Node, link: Link) -> tuple[bool, bool]:
-    """Whether what a layer of a chain reads, and what it writes, starts at a word boundary in every call."""
-    sides = enumerate(zip(link.sources, node.inputs, strict=True))
-    inputs = all(
-        link.input_row_bytes(at) % ALIGNMENT == 0 and (source is not None or not graph.is_callers(name))
-        for at, (source, name) in sides
-    )
-    return inputs, link.row_bytes % ALIGNMENT == 0 and not graph.is_callers(node.outputs[0])
-
-
-def outside(graph: Graph, nodes: Sequence[Node]) -> list[str]:
-    """The tensors that a chain reads as a whole, in the order in which its layers do."""
-    inner = {name for node in nodes for name in node.outputs}
-    return list(dict.fromkeys(name for node in nodes for name in node.inputs if name not in inner))

@@ -115,8 +115,8 @@ def tune(
     _check("--surrogate", surrogate, SURROGATES)
     _check("--feed", feed, FEEDS)
     fed = feed == "rows"
-    if fed and len(model.graph.inputs) != 1:
-        raise OptionError(f"--feed rows: expected a network of one input, got one of {len(model.graph.inputs)}")
+    if fed and (unread := [name for name in model.graph.inputs if not model.graph.readers(name)]):
+        raise OptionError(f"--feed rows: expected inputs that some layer reads, got {unread[0]!r}")
     if trials is not None and trials < 1:
         raise OptionError(f"--trials: expected at least 1, got {trials}")
     if jobs < 1:

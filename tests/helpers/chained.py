@@ -17,7 +17,8 @@ import numpy as np
 import tuning
 from cmsisnn_x.bands import least_rows
 from cmsisnn_x.buffers import aligned
-from cmsisnn_x.chain import Chain, chain_of, outside
+from cmsisnn_x.chain import Chain
+from cmsisnn_x.chained import chain_of, outside
 from cmsisnn_x.errors import CmsisnnError
 from cmsisnn_x.graph import Graph
 from helpers import int8
@@ -65,6 +66,34 @@ def hard(seed: int) -> tuning.Model:
             x = b.look_up(name, x) if dtype == "int8" else b.conv(name, x, 4, 1)
         skips.append(x)
     return graph_model(f"hard{seed}", b.graph(x), f"hard{seed}.tflite")
+
+
+def joined(seed: int) -> tuning.Model:
+    """Two images of different sizes whose branches join, and now and then a third input that has no rows."""
+    rng = Random(zlib.crc32(f"joined {seed}".encode()))
+    b = int8.Builder()
+    height, width, channels = rng.randrange(3, 12), rng.choice((3, 5, 6)), rng.choice((3, 4, 8))
+
+    def branch(name: str, channels: int) -> str:
+        stride = rng.choice((1, 2, 3))
+        h, w = (size * stride - rng.randrange(stride) for size in (height, width))
+        x = b.conv(f"{name}_stem", b.input(name, (h, w, rng.choice((1, 2, 3)))), channels, rng.choice((1, 3)), stride)
+        for at in range(rng.randrange(3)):
+            y = b.conv(f"{name}{at}", x, 0, rng.choice((3, 5)), depthwise=True)
+            x = b.add(f"{name}{at}s", x, y) if rng.random() < 0.3 else b.conv(f"{name}{at}p", y, channels, 1)
+        return x
+
+    left = branch("left", channels)
+    kind = rng.choice(("add", "add", "max", "concat"))
+    right = branch("right", channels if kind != "concat" else rng.choice((2, 5)))
+    if kind == "concat":
+        x = b.concat("joined", left, right)
+    else:
+        x = b.add("joined", right, left) if kind == "add" else b.extreme("joined", left, right)
+        x = b.conv("behind", x, 4, 3, rng.choice((1, 2)))
+        if rng.random() < 0.5:
+            x = b.multiply("scaled", x, b.input("gain", (4,)))
+    return graph_model(f"joined{seed}", b.graph(b.dense("last", x, 5)), f"joined{seed}.tflite")
 
 
 def ceil_pool(b: int8.Builder, name: str, x: str, rng: Random) -> str:
@@ -167,14 +196,18 @@ def apart(plan: Plan) -> tuple[Plan, list[tuple[int, int]]]:
         end = start + size
         return start
 
+    fed = list(plan.fed_offsets)
     for first, chain in plan.chains.items():
-        for at, ring in enumerate(chain.rings, first):
+        for name, ring in zip(chain.fed, chain.rings, strict=False):
+            assert ring is not None
+            fed[plan.graph.inputs.index(name)] = place(ring.bytes)
+        for at, ring in enumerate(chain.own_rings, first):
             if ring is not None:
                 layers[at] = replace(layers[at], ring_offset=place(ring.bytes))
             if layers[at].scratch_bytes:
                 layers[at] = replace(layers[at], scratch_offset=place(layers[at].scratch_bytes))
     gaps.append((end, aligned(end) + GUARD))
-    return replace(plan, layers=tuple(layers), arena_bytes=aligned(end) + GUARD), gaps
+    return replace(plan, layers=tuple(layers), fed_offsets=tuple(fed), arena_bytes=aligned(end) + GUARD), gaps
 
 
 def ran_exactly(plan: Plan, folder: Path, toolchain: Toolchain, samples: int = 2) -> Iterator[str]:

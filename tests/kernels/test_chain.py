@@ -9,7 +9,8 @@ from random import Random
 import numpy as np
 import pytest
 
-from cmsisnn_x.chain import MOST_LINKS, Chain, Link, build, in_place
+from cmsisnn_x.chain import MOST_LINKS, Chain, Link, build
+from cmsisnn_x.chained import in_place
 from cmsisnn_x.errors import CmsisnnError
 from cmsisnn_x.layers import Layer
 from cmsisnn_x.variant import Variant

@@ -95,7 +95,7 @@ def print_plan(plan: Plan, directory: Path, *, no_color: bool = False, verbose: 
     arena = f"arena {totals['arena_bytes']:,}{more}"
     border = f"the caller's input and output {totals['sram_bytes'] - totals['arena_bytes'] - plan.state_bytes:,}"
     if plan.fed:
-        border = f"with {'rows' if plan.fed_offset is not None else 'all'} of the input and the output in it"
+        border = f"with {_fed_text(plan)} and the output{'s' if len(plan.outputs) > 1 else ''} in it"
     out.print(
         f"SRAM   {_against(totals['sram_bytes'], plan.budget['sram'])}: {arena}, {states}{border}"
     )
@@ -148,6 +148,18 @@ def _say_order(plan: Plan, out: Console) -> None:
             if is_moved:
                 number = f" {at + 1}" if len(tensors) > 1 else ""
                 out.print(f"{side}{number}: channels last, {shape_text(tensor.shape)}; the file has them first.")
+
+
+def _fed_text(plan: Plan) -> str:
+    """How much of inputs that come row by row is in memory."""
+    if len(plan.fed_offsets) == 1:
+        return f"{'rows' if plan.fed_offsets[0] is not None else 'all'} of the input"
+    names = numbered("input", len(plan.fed_offsets))
+    parts = [
+        f"{'rows' if offset is not None else 'all'} of {name}"
+        for name, offset in zip(names, plan.fed_offsets, strict=True)
+    ]
+    return ", ".join(parts)
 
 
 def flash_note(plan: Plan) -> str:

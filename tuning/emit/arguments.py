@@ -159,6 +159,23 @@ def sizes(sides: Sequence[Border]) -> dict[str, int | str]:
 # ---------------------------------------------------------------- layers
 
 
+@dataclass(frozen=True)
+class Call:
+    """What ``<model>_run`` calls: a layer, or two of them in one function. `index` counts layers."""
+
+    index: int
+    function: str
+    kernel: str
+    operands: tuple[str, ...]
+    input: str
+    output: str
+    scratch: str
+    about: str = ""
+    parameters: str = ""
+    body: tuple[str, ...] = ()
+    arguments: str = ""
+
+
 def taken(graph: Graph, node: Node) -> list[tuple[int, str, Tensor]]:
     """The inputs that the function of a layer takes: index, parameter and tensor; constants it knows itself."""
     names = numbered("input", len(node.inputs))

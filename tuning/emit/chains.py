@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cmsisnn_x.chain import Chain, Link, aligned_rows, outside
+from cmsisnn_x.chain import Chain, Link
+from cmsisnn_x.chained import aligned_rows, outside
 from cmsisnn_x.graph import Graph, Node, Tensor
 from cmsisnn_x.steps import Step
 
@@ -36,8 +37,15 @@ class ChainText:
     entries : tuple of str
         The lines of that.
     body : tuple of str
-    some, input, output : str
-        Where rows come in one by one, the function that goes on with some more, and types of elements.
+    some, some_parameters, some_arguments, begin : str
+        Where rows come in one by one, the function that goes on with those that are there, its parameters and what the
+        network passes on, and the function that begins.
+    fed : tuple of (int, str)
+        The inputs whose rows come so, and the parameters that they are.
+    passed : str
+        What this function passes on to `some`.
+    first_rows : tuple of (int, int)
+        Members that begin with another row than 0.
     """
 
     index: int
@@ -49,8 +57,12 @@ class ChainText:
     entries: tuple[str, ...]
     body: tuple[str, ...]
     some: str = ""
-    input: str = ""
-    output: str = ""
+    some_parameters: str = ""
+    some_arguments: str = ""
+    begin: str = ""
+    fed: tuple[tuple[int, str], ...] = ()
+    passed: str = ""
+    first_rows: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -158,6 +170,18 @@ def chain_parameters(graph: Graph, nodes: Sequence[Node]) -> str:
     return ", ".join([*reads, f"{element(graph.tensors[nodes[-1].outputs[0]].type)} *output"])
 
 
+def some_of(graph: Graph, nodes: Sequence[Node], chain: Chain) -> tuple[list[str], str, str]:
+    """Of a chain that takes rows: the tensors that it reads as a whole, and how the function that goes on with the rows
+    which are there takes these, and is passed them.
+    """
+    given = outside(graph, nodes)
+    names = dict(zip(given, numbered("input", len(given)), strict=True))
+    whole = [name for name in given if name not in chain.fed]
+    reads = [f"const {element(graph.tensors[one].type)} *{names[one]}" for one in whole]
+    taken = ", ".join([*reads, f"{element(graph.tensors[nodes[-1].outputs[0]].type)} *output"])
+    return whole, taken, ", ".join([*(names[one] for one in whole), "output"])
+
+
 def schedule_lines(chain: Chain) -> tuple[str, ...]:
     """The schedule as bytes in C."""
     entries = [f"{at}, {rows}" for at, rows in chain.schedule]
@@ -181,8 +205,8 @@ class ChainWriter:
         Where the ring of each link lies, in C.
     state : str
         Where rows come in one by one, the structure that remembers what was done; empty where all is done at once.
-    row : str
-        The macro that counts the elements of such a row.
+    row : sequence of str
+        Of each input that comes so the macro that counts the elements of a row.
     """
 
     graph: Graph
@@ -193,7 +217,7 @@ class ChainWriter:
     functions: Sequence[str]
     places: Mapping[int, str]
     state: str = ""
-    row: str = ""
+    row: Sequence[str] = ()
 
     def _first(self, link: int) -> str:
         return f"{self.state}.first[{link}]" if self.state else f"first_{link}"
@@ -201,16 +225,23 @@ class ChainWriter:
     def _end(self, link: int) -> str:
         return f"{self.state}.end[{link}]" if self.state else f"end_{link}"
 
+    def _there(self, link: int) -> str:
+        """The row behind the last that lies in a ring: of an input further ones may be there than were asked for."""
+        if not self.chain.links[link].is_feed:
+            return self._end(link)
+        return f"{self.state}.taken[{self.graph.inputs.index(self.chain.fed[link])}]"
+
     def _node(self, link: int) -> int:
         return link - self.chain.feeds
 
     def _type(self, link: int) -> str:
-        name = self.graph.inputs[0] if self.chain.links[link].is_feed else self.nodes[self._node(link)].outputs[0]
+        fed = self.chain.links[link].is_feed
+        name = self.chain.fed[link] if fed else self.nodes[self._node(link)].outputs[0]
         return element(self.graph.tensors[name].type)
 
     def _row_elements(self, link: int) -> str:
         if self.chain.links[link].is_feed:
-            return self.row
+            return self.row[link]
         prefix = self.prefixes[self._node(link)]
         return f"{prefix}_OUT_W * {prefix}_OUT_CH"
 
@@ -230,7 +261,7 @@ class ChainWriter:
     def _lines(self) -> Iterator[str]:
         count, last, at = len(self.chain.links), len(self.chain.links) - 1, f"{self.state}.at" if self.state else "at"
         for link, place in self.places.items():
-            name = "the input" if self.chain.links[link].is_feed else self.nodes[self._node(link)].name
+            name = self.chain.links[link].layer.name
             yield f"{self._type(link)} *const ring_{link} = {place}; /* {name} */"
         if self.state:
             yield f"for (; {at} < sizeof {self.table}; {at} += 2) {{"
@@ -252,7 +283,7 @@ class ChainWriter:
             row = f"{self._row_elements(link)} * (int32_t)sizeof({self._type(link)})"
             yield f"    {'default' if link == moved[-1] else f'case {count + link}'}:"
             yield f"        {self._first(link)} += rows;"
-            kept = f"({self._end(link)} - {self._first(link)}) * {row}"
+            kept = f"({self._there(link)} - {self._first(link)}) * {row}"
             yield f"        cxn_drop(ring_{link}, rows * {row}, {kept});"
             yield "        break;"
         if not moved:
@@ -268,12 +299,9 @@ class ChainWriter:
         row, end = self._row_elements(link), self._end(link)
         to = f"output + {end} * ({row})" if is_last else f"ring_{link} + ({end} - {self._first(link)}) * ({row})"
         if own.is_feed:
-            yield "if (count == 0) {"
+            yield f"if ({self._there(link)} == {end}) {{"
             yield "    return 0;"
             yield "}"
-            yield f"CXN_MEMCPY({to}, input, {row} * sizeof(*input));"
-            yield f"input += {row};"
-            yield "count--;"
             return
         if own.in_place:
             yield f"{self._first(link)} = {self._end(link)};"

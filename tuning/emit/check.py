@@ -32,7 +32,7 @@ def check_plan(plan: Plan) -> None:
     if not plan.layers:
         raise _error(plan.model, "at least one layer", "none")
     _check_names(plan)
-    taken = feed_functions(plan.model, len(plan.graph.outputs)) if plan.fed else []
+    taken = feed_functions(plan.model, len(plan.inputs), len(plan.graph.outputs)) if plan.fed else []
     for item in plan.layers:
         if (name := layer_function(plan.model, item.layer.name)) in taken:
             own = item.layer.name
@@ -50,8 +50,7 @@ def check_plan(plan: Plan) -> None:
         for first, chain in plan.chains.items()
         for at in range(first, first + len(chain.own) - 1)
     }
-    if plan.fed_offset is not None:
-        inner.add(graph.inputs[0])
+    inner |= {name for name, offset in zip(graph.inputs, plan.fed_offsets, strict=False) if offset is not None}
     for node, item in zip(graph.nodes, plan.layers, strict=True):
         reader = graph.sole_reader(node)
         following = None if reader is None else plan.layers[graph.index(reader)]
@@ -168,15 +167,18 @@ def _check_buffers(item: LayerPlan, following: LayerPlan | None, arena_bytes: in
 def _check_chain(plan: Plan, first: int, count: int) -> None:
     """Rings and scratch of a chain lie in the arena, apart from each other and from what it reads and writes."""
     placed: list[tuple[str, int, int]] = []
-    if first == 0 and plan.fed_offset is not None and (fed := plan.chains[0].rings[0]) is not None:
-        placed.append(("the ring of the input", plan.fed_offset, fed.bytes))
+    chain, fed_offsets = plan.chains[first], dict(zip(plan.graph.inputs, plan.fed_offsets, strict=False))
+    for name, link, ring in zip(chain.fed, chain.links, chain.rings, strict=False):
+        if ring is None or (place := fed_offsets.get(name)) is None:
+            raise _error(f"the ring of {link.layer.name}", "a place in the arena", None)
+        placed.append((f"the ring of {link.layer.name}", place, ring.bytes))
     for at, item in enumerate(plan.layers[first : first + count]):
         name, layer = item.layer.name, item.layer
-        if bool(item.ring_rows) != (plan.chains[first].own_rings[at] is not None) or not item.band:
+        if bool(item.ring_rows) != (chain.own_rings[at] is not None) or not item.band:
             expected = "those of a ring in a chain, none behind its last layer"
             raise _error(f"layer {name}: ring_rows", expected, item.ring_rows)
         if item.ring_offset is not None:
-            height = plan.chains[first].own[at].windows.output_height
+            height = chain.own[at].windows.output_height
             placed.append((f"the ring of {name}", item.ring_offset, item.ring_rows * layer.output_bytes // height))
         sizes = zip(item.all_inputs, _input_bytes(item), strict=True)
         placed += [(f"what {name} reads", offset, size) for offset, size in sizes if offset is not None]
@@ -185,8 +187,8 @@ def _check_chain(plan: Plan, first: int, count: int) -> None:
         placed.append((f"the output of {last.layer.name}", last.output_offset, last.layer.output_bytes))
     for what, at, size in placed:
         if at % ALIGNMENT or at < 0 or at + size > plan.arena_bytes:
-            place = f"{size} bytes at a multiple of {ALIGNMENT} inside an arena of {plan.arena_bytes}"
-            raise _error(what, place, at)
+            inside = f"{size} bytes at a multiple of {ALIGNMENT} inside an arena of {plan.arena_bytes}"
+            raise _error(what, inside, at)
     scratch = [
         (f"the scratch of {item.layer.name}", item.scratch_offset, item.scratch_bytes)
         for item in plan.layers[first : first + count]

@@ -53,9 +53,12 @@ def reset_function(model: str) -> str:
     return f"{model}_{RESET}"
 
 
-def feed_functions(model: str, outputs: int) -> list[str]:
-    """The functions that begin a run, take rows of the input, and say where each output lies."""
-    return [f"{model}_{word}" for word in ("start", "feed", *numbered("output", outputs))]
+def feed_functions(model: str, inputs: int, outputs: int) -> list[str]:
+    """The functions that begin a run, take rows of each input, of several say how many were taken, and say where each
+    output lies.
+    """
+    taken = numbered("taken", inputs) if inputs > 1 else []
+    return [f"{model}_{word}" for word in ("start", *numbered("feed", inputs), *taken, *numbered("output", outputs))]
 
 
 def layer_function(model: str, layer: str) -> str:

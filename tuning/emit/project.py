@@ -4,24 +4,25 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 import cmsisnn_x
-from cmsisnn_x.chain import outside
+from cmsisnn_x.chained import outside
 from cmsisnn_x.graph import Node
 from cmsisnn_x.operands import operands_of
 from cmsisnn_x.steps import Step
 from tuning.plan import LayerPlan, Plan
 
-from .arguments import Border, body, borders, element, parameters, sizes, taken
+from .arguments import Border, Call, body, borders, element, parameters, sizes, taken
 from .assertions import Check, checks, input_sides
 from .cgen import comment_text, plain_text, string_text
-from .chains import ChainText, ChainWriter, Linked, RowsText, chain_parameters, schedule_lines
+from .chains import ChainText, ChainWriter, Linked, RowsText, chain_parameters, schedule_lines, some_of
 from .check import EmitError, check_plan
-from .feed import FeedText, feed_macros, fetched
+from .feed import FeedText, feed_macros, feed_prefixes, feed_text, whole_offset
 from .kernel_text import Kernel, kernel_of
 from .layer_words import record_type, summary
 from .names import Names, feed_functions, layer_function, numbered, reset_function, run_function, step_functions
@@ -46,23 +47,6 @@ class Inclusion:
     name: str
     header: str
     text: str
-
-
-@dataclass(frozen=True)
-class Call:
-    """What ``<model>_run`` calls: a layer, or two of them in one function. `index` counts layers."""
-
-    index: int
-    function: str
-    kernel: str
-    operands: tuple[str, ...]
-    input: str
-    output: str
-    scratch: str
-    about: str = ""
-    parameters: str = ""
-    body: tuple[str, ...] = ()
-    arguments: str = ""
 
 
 @dataclass(frozen=True)
@@ -171,8 +155,9 @@ def project(plan: Plan) -> Project:
     if plan.arithmetic is not None:
         network[f"{prefix}_ARITHMETIC"] = f'"{comment_text(plan.arithmetic)}"'
     if plan.fed:
-        network |= feed_macros(plan, prefix)
-    states, copies, feed = writer.held(), writer.copies() if not plan.fed else (), writer.feed(chains)
+        network |= feed_macros(plan)
+    states, copies = writer.held(), writer.copies() if not plan.fed else ()
+    feed = writer.feed(chains, calls) if plan.fed else None
     _check_prefixes(plan, network, layers)
     identity = _identity(layers, writer.arrays)
     return Project(
@@ -218,7 +203,7 @@ class _Writer:
         # External names are taken before any other.
         self.steps = step_functions(plan.model, plan.steps)
         own = [run_function(plan.model), *([reset_function(plan.model)] if self.graph.states else [])]
-        own += feed_functions(plan.model, len(self.graph.outputs)) if plan.fed else []
+        own += feed_functions(plan.model, len(plan.inputs), len(self.graph.outputs)) if plan.fed else []
         self.names = Names([*own, *self.functions, *self.steps.values()])
         self.arena = self.names.new(f"{plan.model}_arena")
         self.links = {
@@ -340,45 +325,39 @@ class _Writer:
                 for at, (node, prefix) in enumerate(zip(nodes[:-1], prefixes, strict=False), chain.feeds)
                 if chain.rings[at] is not None
             }
-            state = some = ""
-            if chain.feeds:
-                place = f"{self.plan.model.upper()}_INPUT_RING_OFFSET"
-                places = {0: self._tensor(self.graph.inputs[0], place), **places}
-                state, some = self.rows_state, self.names.new(f"{function}_some")
+            fed_prefixes = dict(zip(self.graph.inputs, feed_prefixes(self.plan), strict=True))
+            rings = [self._tensor(name, f"{fed_prefixes[name]}_RING_OFFSET") for name in chain.fed]
+            places = dict(enumerate(rings)) | places
             rows = [own.name for at in range(first, last + 1) if (own := layers[at].rows) is not None]
             places_of: dict[str, str] = {}
             for node, prefix in zip(nodes, prefixes, strict=True):
                 for side, name in zip(input_sides(node), node.inputs, strict=True):
                     places_of.setdefault(name, self._place(name, side, prefix, "const "))
-            reads = [] if chain.feeds else [places_of[name] for name in outside(self.graph, nodes)]
-            row = f"{self.plan.model.upper()}_INPUT_ROW_SIZE"
+            given, output = outside(self.graph, nodes), self._writes(nodes[-1], prefixes[-1])
+            row = [f"{fed_prefixes[name]}_ROW_SIZE" for name in chain.fed]
+            state = self.rows_state if chain.fed else ""
             lines = ChainWriter(self.graph, nodes, chain, table, prefixes, rows, places, state, row).lines()
-            given, made = (self.graph.tensors[one].type for one in (nodes[0].inputs[0], nodes[-1].outputs[0]))
+            more: dict[str, Any] = {}
+            if chain.fed:
+                whole, taken, passed = some_of(self.graph, nodes, chain)
+                called = dict(zip(given, numbered("input", len(given)), strict=True))
+                more = {
+                    "some": self.names.new(f"{function}_some"), "some_parameters": taken, "passed": passed,
+                    "some_arguments": ", ".join([*(places_of[name] for name in whole), output]),
+                    "begin": self.names.new(f"{function}_begin"),
+                    "fed": tuple((self.graph.inputs.index(name), called[name]) for name in chain.fed),
+                    "first_rows": tuple((at, row) for at, row in enumerate(chain.first_rows[:-1]) if row),
+                }  # fmt: skip
+            arguments = ", ".join([*(places_of[name] for name in given if name not in chain.fed), output])
             found[first] = ChainText(
-                first, function, chain_parameters(self.graph, nodes),
-                ", ".join([*reads, self._writes(nodes[-1], prefixes[-1])]),
-                f"{nodes[0].name} to {nodes[-1].name}", table, schedule_lines(chain), lines, some, element(given),
-                element(made),
+                first, function, chain_parameters(self.graph, nodes), arguments,
+                f"{nodes[0].name} to {nodes[-1].name}", table, schedule_lines(chain), lines, **more,
             )  # fmt: skip
         return found
 
-    def feed(self, chains: Mapping[int, ChainText]) -> FeedText | None:
-        """What takes the rows of the input, where it comes so."""
-        if not self.plan.fed:
-            return None
-        prefix = self.plan.model.upper()
-        start, feed = feed_functions(self.plan.model, len(self.graph.outputs))[:2]
-        first, chain = chains.get(0), self.plan.chains.get(0)
-        some = first.some if first is not None else ""
-        rows = chain.first_rows[:-1] if some and chain is not None else ()
-        whole = "" if some else self._place(self.graph.inputs[0], "INPUT", self._prefix(0))
-        places = {name: self._source(name) for name in self.graph.outputs}
-        return FeedText(
-            start, feed, element(self.plan.inputs[0].type), f"{prefix}_INPUT_ROWS", f"{prefix}_INPUT_ROW_SIZE",
-            self.rows_state, len(chain.links) if some and chain is not None else 0,
-            tuple((at, row) for at, row in enumerate(rows) if row), some,
-            first.arguments if first is not None and some else "", whole, fetched(self.plan, self.graph, places),
-        )  # fmt: skip
+    def feed(self, chains: Mapping[int, ChainText], calls: Sequence[Call]) -> FeedText:
+        """What takes the rows of inputs that come so."""
+        return feed_text(self.plan, self.names, self.rows_state, chains, calls, self._tensor, self._source)
 
     def held(self) -> tuple[Held, ...]:
         """What the network remembers."""
@@ -402,6 +381,8 @@ class _Writer:
         if value is not None and tensor not in self.constants:
             self.constants[tensor] = self.names.new(f"{self.plan.model}_constant")
             self.arrays.append(Array(self.constants[tensor], "an output that is always the same", value))
+        if producer is None and self.plan.fed and tensor in self.graph.inputs:
+            return self._tensor(tensor, whole_offset(self.plan, tensor))
         if producer is None:
             return self.constants.get(tensor) or self.callers[tensor]
         return self._place(tensor, "OUTPUT", self._prefix(self.graph.index(producer)))

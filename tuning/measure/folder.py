@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 
 from cmsisnn_x import Network
-from cmsisnn_x.chain import Chain, outside
+from cmsisnn_x.chain import Chain
+from cmsisnn_x.chained import outside
 from cmsisnn_x.errors import CmsisnnError
 from cmsisnn_x.graph import Graph, Node, Tensor, in_order
 from cmsisnn_x.layers import Layer
@@ -475,8 +476,7 @@ def _layer_result(layer: Layer, trace: Trace, estimate: int | None, exact: bool)
 
 
 def _run(
-    firmware: Firmware,
-    emulator: Emulator,
+    firmware: Firmware, emulator: Emulator,
     source: Sample, wanted: Sequence[np.ndarray], offset: int, budget: int,
 ) -> tuple[Trace, list[np.ndarray]]:  # fmt: skip
     """Call the network once, as if it were for the first time."""

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from cmsisnn_x.chain import Chain, chain_of
+from cmsisnn_x.chain import Chain
+from cmsisnn_x.chained import chain_of, fed_inputs
 from cmsisnn_x.errors import CmsisnnError
 from cmsisnn_x.graph import Graph
 from cmsisnn_x.layers import Layer
@@ -107,6 +108,13 @@ class PlanFile:
         except ValueError as wrong:
             raise OptionError(f"{self.path}: {wrong}") from None
 
+    def by_rows(self, graph: Graph) -> set[str]:
+        """The inputs of which rows alone are in memory."""
+        offsets = _feed_offsets(self.content)
+        if len(offsets) != len(graph.inputs) and "feed" in self.content:
+            raise CmsisnnError(f"feed_offsets: expected {len(graph.inputs)} places, got {len(offsets)}")
+        return {name for name, offset in zip(graph.inputs, offsets, strict=False) if offset is not None}
+
     def chains(self, graph: Graph, variants: Sequence[Variant | None]) -> dict[int, Chain]:
         """The layers that run band by band, by the index of the first.
 
@@ -116,12 +124,16 @@ class PlanFile:
             Layers that make no chain, or not in such bands.
         """
         entries, found, at = self.content["layers"], {}, 0
+        by_rows = self.by_rows(graph)
         for step in self.content.get("steps", []):
             end = at + len(step["layers"])
             if step["kind"] == "chain":
                 bands = [entry["band"] for entry in entries[at:end]]
-                fed = at == 0 and self.content.get("feed_offset") is not None
-                found[at] = chain_of(graph, graph.nodes[at:end], variants[at:end], bands, fed=fed)
+                own = graph.nodes[at:end]
+                fed = [name for name in fed_inputs(graph, own) if name in by_rows]
+                if len(own) < 2 - len(fed):
+                    raise CmsisnnError(f"chain: expected two and more layers, or rows that come in, got {own[0].name}")
+                found[at] = chain_of(graph, own, variants[at:end], bands, fed=fed)
                 for entry, ring in zip(entries[at:end], found[at].own_rings, strict=True):
                     expected = 0 if ring is None else ring.rows
                     if entry["ring_rows"] != expected:
@@ -159,6 +171,12 @@ def read_plan_file(path: str | os.PathLike[str]) -> PlanFile:
     ):
         raise OptionError(f"{path}: {problem}")
     return PlanFile(os.fspath(path), content)
+
+
+def _feed_offsets(plan: Mapping[str, Any]) -> list[int | None]:
+    """Per input where its rows lie; a plan of one input has the first."""
+    found: list[int | None] = plan.get("feed_offsets", [plan.get("feed_offset")])
+    return found
 
 
 def plan_problem(plan: Mapping[str, Any]) -> str | None:
@@ -205,17 +223,16 @@ def _steps_problem(plan: Mapping[str, Any]) -> str | None:
             continue
         keys = {"band", "ring_rows", "ring_offset"}
         missing = [name for name in step["layers"] if not keys <= entries.get(name, {}).keys()]
-        is_fed = plan.get("feed_offset") is not None and step is plan["steps"][0]
+        is_fed = any(offset is not None for offset in _feed_offsets(plan))
         if missing or len(step["layers"]) < 2 - is_fed:
             expected_of = "chains of two and more layers that have a band, ring_rows and ring_offset"
             return f"steps: expected {expected_of}, got {reprlib.repr(step['layers'])}"
         chained.update(step["layers"][1:])
-    starts = [step["layers"] for step in plan.get("steps", [])[:1] if step["kind"] == "chain"]
-    only = [names[0] for names in starts if len(names) == 1]
+    only = {step["layers"][0] for step in plan.get("steps", []) if step["kind"] == "chain" and len(step["layers"]) == 1}
     for entry in plan["layers"]:
         if entry["name"] in chained and expected:
             expected[-1] = {"layers": [*expected[-1]["layers"], entry["name"]], "kind": "chain"}
-        elif len(only) == 1 and entry["name"] == only[0] and not expected:
+        elif entry["name"] in only:
             expected.append({"layers": [entry["name"]], "kind": "chain"})
         elif (into := entry.get("fused_into")) is None:
             expected.append({"layers": [entry["name"]], "kind": "layer"})

@@ -287,11 +287,11 @@ class Plan:
     arena_least: int | None = field(default=None, repr=False, compare=False)
     """Bytes of the arena that are in use at once at most: no arrangement takes less."""
     fed: bool = False
-    """Whether the input comes row by row, and the output is fetched: both lie in the arena, the input by rows where the
-    first step is a chain.
+    """Whether inputs come row by row, and outputs are fetched: both lie in the arena, an input by rows where a chain
+    takes it.
     """
-    fed_offset: int | None = None
-    """Where its rows lie then."""
+    fed_offsets: tuple[int | None, ...] = ()
+    """Where the rows of each input lie then; None where all of it does."""
     unchained: Point | None = field(default=None, repr=False, compare=False)
     """With chains: the fastest plan without, within the same flash."""
 
@@ -343,7 +343,7 @@ class Plan:
         elsewhere = (
             "target", "layers", "arena_bytes", "regions", "pareto", "check", "paper", "tables",
             "wiring", "arithmetic", "rewrites", "source", "source_names", "channels_last", "float_io", "fractions",
-            "classes", "chains", "unchained", "arena_least", "fed", "fed_offset",
+            "classes", "chains", "unchained", "arena_least", "fed", "fed_offsets",
         )  # fmt: skip
         own = {f.name: as_json(getattr(self, f.name)) for f in fields(self) if f.name not in elsewhere}
         target = {"target": self.target.name, "core": self.target.core, "clock_hz": self.target.clock_hz}
@@ -354,7 +354,7 @@ class Plan:
             **own,
             **self.border(),
             **({"float_io": True} if self.float_io else {}),
-            **({"feed": "rows", "feed_offset": self.fed_offset} if self.fed else {}),
+            **self._feed(),
             **({"classes": list(self.classes)} if self.classes else {}),
             **({"fractions": self.fractions_by_side()} if self.fractions else {}),
             "layers": [item.to_dict() | tensors for item, tensors in zip(self.layers, self.tensors(), strict=True)],
@@ -363,6 +363,12 @@ class Plan:
             **({"pareto": self.pareto} if self.pareto else {}),
             **({"check": self.check.to_dict()} if self.check else {}),
         }
+
+    def _feed(self) -> dict[str, Any]:
+        if not self.fed:
+            return {}
+        several = {"feed_offsets": list(self.fed_offsets)} if len(self.fed_offsets) > 1 else {}
+        return {"feed": "rows", "feed_offset": self.fed_offsets[0], **several}
 
     def fractions_by_side(self) -> dict[str, list[int | None]]:
         sides = self.fractions or ((), ())

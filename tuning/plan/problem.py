@@ -3,21 +3,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 
-from cmsisnn_x.arena import aligned, live_bytes, lives, place, size_of
-from cmsisnn_x.chain import FEED, Chain, Link
+from cmsisnn_x.arena import Life, aligned, live_bytes, lives, place, size_of
+from cmsisnn_x.chain import Chain
 from cmsisnn_x.graph import Graph
 from cmsisnn_x.layers import Layer
 from cmsisnn_x.steps import Step, steps_of
 
 T = TypeVar("T")
-_ANY, _ANY_FED = Chain((), (), ()), Chain((Link(Layer("input", FEED, "q7", (1,), (1,)), None, (), 1),), (None,), ())
-"""Stand for the chain of a step of which only the tensors around it matter, one of which comes row by row."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +89,9 @@ class Problem:
         Layers that run band by band, by the index of the first: their rows are those of such kernels, alike in how many
         rows a call can make, so that rings are the same for all.
     fed : bool
-        Whether the input comes row by row and the output is fetched: nothing is the caller's then.
+        Whether inputs come row by row and outputs are fetched: nothing is the caller's then.
+    never_whole : collection of str
+        Inputs of which rows will be kept apart, whichever chains there are.
     """
 
     def __init__(
@@ -102,10 +102,11 @@ class Problem:
         chains: Mapping[int, Chain] | None = None,
         *,
         fed: bool = False,
+        never_whole: Collection[str] = (),
     ) -> None:
         layers = [item.layer for item in options]
         self.graph = graph if graph is not None else Graph.chain(layers)
-        self.fed = fed
+        self.fed, self.never_whole = fed, frozenset(never_whole)
         callers = () if fed else (*self.graph.inputs, *self.graph.outputs)
         outside = (*callers, *(state.read for state in self.graph.states))
         self.caller_bytes = sum(self.graph.tensors[name].bytes for name in outside)
@@ -154,18 +155,21 @@ class Problem:
         the rings of a chain.
         """
         steps = steps_of(self.layers, fused, chains=self.chains)
-        alive = live_bytes(list(lives(self.graph, steps, [0] * len(steps), fed=self.fed).values()), len(steps))
+        alive = live_bytes(list(self._lives(steps, [0] * len(steps)).values()), len(steps))
         rings = [0 if step.chain is None else step.chain.ring_bytes for step in steps]
         return [own + more for step, own, more in zip(steps, alive, rings, strict=True) for _ in step.layers]
 
-    def alive_beside(self, first: int, end: int) -> int:
+    def _lives(self, steps: Sequence[Step], scratch: Sequence[int]) -> dict[str | int, Life]:
+        return lives(self.graph, steps, scratch, fed=self.fed, never_whole=self.never_whole)
+
+    def alive_beside(self, first: int, end: int, fed: Sequence[str] = ()) -> int:
         """Bytes of tensors that are alive while the layers from `first` to before `end` run as a chain, its rings and
-        scratch apart.
+        scratch apart; rows of the inputs `fed` come to it.
         """
         layers = self.layers
-        chain = Step(layers[first:end], chain=_ANY_FED if self.fed and first == 0 else _ANY)
+        chain = Step(layers[first:end], chain=Chain((), (), (), tuple(fed)))
         steps = [*(Step((one,)) for one in layers[:first]), chain, *(Step((one,)) for one in layers[end:])]
-        return live_bytes(list(lives(self.graph, steps, [0] * len(steps), fed=self.fed).values()), len(steps))[first]
+        return live_bytes(list(self._lives(steps, [0] * len(steps)).values()), len(steps))[first]
 
     def fastest_alone(self, at: int, sram: int) -> float | None:
         """Cycles of the fastest row of a layer by itself within `sram` bytes; None where it has none."""
@@ -199,7 +203,7 @@ class Problem:
             own = [int(item.scratch_bytes[row]) for item, row in picked[at : at + len(step.layers)]]
             scratch.append(step.scratch_for(own))
             at += len(step.layers)
-        needed = list(lives(self.graph, steps, scratch, fed=self.fed).values())
+        needed = list(self._lives(steps, scratch).values())
         return self.caller_bytes + size_of(needed, place(needed))
 
     def choice(self, rows: Sequence[int]) -> Choice:

@@ -204,7 +204,7 @@ def with_chains(network: Network, chains: Mapping[int, Chain]) -> Network:
         moves: list[list[int]] = [[] for _ in chain.links]
         for at, _, kept in chain.moves():
             moves[at].append(kept * chain.links[at].row_bytes)
-        own_moves, moves = moves[0], moves[chain.feeds :]
+        fed_moves, moves = moves[: chain.feeds], moves[chain.feeds :]
         for at, link in enumerate(chain.own):
             whole = network.search.alone[first + at]
             own = row_kind(link.layer, link.variant)
@@ -214,8 +214,8 @@ def with_chains(network: Network, chains: Mapping[int, Chain]) -> Network:
             table = estimate_chained(
                 link.layer, whole.take(alike), target, calls, link.band, len(moves[at]), sum(moves[at]), known
             )
-            if chain.feeds and at == 0:
-                table = with_rows_fed(table, chain.links[0], sum(own_moves))
+            for feed, own_moves in zip(chain.links, fed_moves, strict=False) if at == 0 else ():
+                table = with_rows_fed(table, feed, sum(own_moves))
             if link is chain.links[-1]:
                 more = CONSTANT_BYTES + 2 * len(chain.schedule)
                 table = replace(table, weights_bytes=table.weights_bytes + more)

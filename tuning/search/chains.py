@@ -11,7 +11,7 @@ That counts rings by rule; the chains of the path are then built, and what they 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,7 +19,8 @@ import numpy as np
 
 from cmsisnn_x.bands import least_rows
 from cmsisnn_x.buffers import aligned
-from cmsisnn_x.chain import Chain, chain_of, in_chain
+from cmsisnn_x.chain import Chain
+from cmsisnn_x.chained import chain_of, fed_inputs, in_chain
 from cmsisnn_x.errors import CmsisnnError
 from cmsisnn_x.graph import Graph, Node
 from cmsisnn_x.layers import Layer
@@ -72,9 +73,13 @@ class ChainSearch:
             table.take([at for at, v in enumerate(table.variants) if v is None or not v.fused_pool])
             for table in tables
         )
-        self.problem, self.target = problem, target
+        self.target = target
         self._rows: dict[tuple[str, int], InBands] = {}
         self._beside: dict[tuple[int, int], int] = {}
+        self._inputs: dict[tuple[int, int], tuple[str, ...]] = {}
+        self.problem = problem
+        if self.by_rows:
+            self.problem = Problem(problem.given, graph=graph, fed=True, never_whole=self.by_rows)
 
     @cached_property
     def segments(self) -> dict[tuple[int, int], list[tuple[Layer, tuple[int | None, ...]]]]:
@@ -86,24 +91,44 @@ class ChainSearch:
             for end in range(first + 1, min(len(nodes), first + LONGEST) + 1):
                 if not can[end - 1]:
                     break
-                least = 1 if self._is_fed(first, end) else 2
+                least = 1 if self._fed(first, end) else 2
                 if end - first >= least and (layers := in_chain(self.graph, nodes[first:end])) is not None:
                     found[first, end] = layers
         return found
 
-    def _is_fed(self, first: int, end: int) -> bool:
-        """Whether the input that comes row by row is read inside alone."""
-        if not self.problem.fed or first:
-            return False
-        nodes = self.graph.nodes[:end]
-        inside = {*self.graph.inputs, *(name for node in nodes for name in node.outputs)}
-        reads_others = any(name not in inside for node in nodes for name in node.inputs)
-        return not reads_others and all(self.graph.index(one) < end for one in self.graph.readers(self.graph.inputs[0]))
+    def _fed(self, first: int, end: int) -> tuple[str, ...]:
+        """The inputs that come row by row to a chain of these layers."""
+        if not self.problem.fed:
+            return ()
+        if (first, end) not in self._inputs:
+            self._inputs[first, end] = fed_inputs(self.graph, self.graph.nodes[first:end])
+        return self._inputs[first, end]
 
     @cached_property
+    def by_rows(self) -> frozenset[str]:
+        """The inputs that are never whole: they come row by row, and some chains can take all of them so."""
+        if not self.problem.fed:
+            return frozenset()
+        found = frozenset(name for segment in self.segments for name in self._fed(*segment))
+        reached = [True] + [False] * len(self.graph.nodes)
+        for end in range(1, len(reached)):
+            ways = [(end - 1, ()), *((first, self._fed(first, end)) for first, last in self.segments if last == end)]
+            reached[end] = any(
+                reached[first] and found.isdisjoint(self._read(first, end) - {*fed}) for first, fed in ways
+            )
+        return found if reached[-1] else frozenset()
+
+    def _read(self, first: int, end: int) -> frozenset[str]:
+        return frozenset(name for node in self.graph.nodes[first:end] for name in node.inputs)
+
+    def _may_run(self, first: int, end: int, fed: Collection[str] = ()) -> bool:
+        """Whether the inputs that are never whole come row by row to these layers where they read them."""
+        return self.by_rows.isdisjoint(self._read(first, end) - {*fed})
+
+    @property
     def must_chain(self) -> bool:
-        """Whether the first layers run as a chain in any case: the input comes row by row, and they can take it so."""
-        return any(self._is_fed(first, end) for first, end in self.segments)
+        """Whether some layers run as a chain in any case: an input comes row by row, and they can take it so."""
+        return bool(self.by_rows)
 
     def _can_chain(self, node: Node) -> bool:
         table = self.alone[self.graph.index(node)]
@@ -112,7 +137,8 @@ class ChainSearch:
     def _alive(self, first: int, end: int) -> int:
         """Bytes beside rings and scratch of a segment: the caller's, and what is alive while it runs."""
         if (first, end) not in self._beside:
-            self._beside[first, end] = self.problem.caller_bytes + self.problem.alive_beside(first, end)
+            alive = self.problem.alive_beside(first, end, self._fed(first, end))
+            self._beside[first, end] = self.problem.caller_bytes + alive
         return self._beside[first, end]
 
     def chains(self, sram: int) -> list[Segment] | None:
@@ -129,12 +155,12 @@ class ChainSearch:
         }
         for end in range(1, count + 1):
             for first, own in singles.get(end, ()):
-                if first == 0 and self.must_chain:
+                if not self._may_run(first, end):
                     continue
                 if cost[first] + own < cost[end]:
                     cost[end], back[end] = cost[first] + own, (first, None)
             for first, part in parts.get(end, {}).items():
-                if self.must_chain and first == 0 and not self._is_fed(first, end):
+                if not self._may_run(first, end, self._fed(first, end)):
                     continue
                 if needy[first:end].any() and cost[first] + part.cycles < cost[end]:
                     cost[end], back[end] = cost[first] + part.cycles, (first, part.picked)
@@ -170,8 +196,10 @@ class ChainSearch:
         only wait for rows.
         """
         found = np.zeros(len(self.graph.nodes), bool)
-        found[0] = self.must_chain
-        for at in range(self.must_chain, len(found)):
+        for at in range(len(found)):
+            if not self._may_run(at, at + 1):
+                found[at] = True
+                continue
             within, free = self.problem.fastest_alone(at, sram), self.problem.fastest_alone(at, FREE)
             found[at] = within is None or within != free
         return found
@@ -228,13 +256,14 @@ class ChainSearch:
             if at in rooms:
                 # The first of a chain has no rows of a ring to write over.
                 own = aligned(row.row_bytes) if at < end - 1 else 0
-                fed = self._is_fed(at, end)
+                fed = self._fed(at, end)
                 fits = [
                     part
                     for held in parts.values()
                     for part in held
                     if part.bytes
-                    + (self._fed_bytes(part, rows) if fed else part.picked[0].overwrites * part.picked[0].band * own)
+                    + self._fed_bytes(at, fed, part, rows)
+                    + (not fed and part.picked[0].overwrites) * part.picked[0].band * own
                     <= rooms[at]
                 ]
                 if fits:
@@ -274,17 +303,20 @@ class ChainSearch:
             for band, found in after.items()
         }  # fmt: skip
 
-    def _fed_bytes(self, part: _Part, rows: Mapping[int, InBands]) -> int:
-        """Of the ring of an input that comes row by row."""
-        readers = [self.graph.index(node) for node in self.graph.readers(self.graph.inputs[0])]
-        window = 0
-        for reader in readers:
-            own = rows[reader].windows
-            window = max(window, (part.picked[reader].band - 1) * own.stride + own.kernel)
-        if len(readers) > 1:
-            window += self._lag(-1, readers, rows, part.picked)
-        first = rows[readers[0]]
-        return aligned(min(window, first.windows.height) * first.input_row_bytes)
+    def _fed_bytes(self, first: int, fed: Sequence[str], part: _Part, rows: Mapping[int, InBands]) -> int:
+        """Of the rings of inputs that come row by row."""
+        found = 0
+        for name in fed:
+            readers = [self.graph.index(node) for node in self.graph.readers(name)]
+            window = 0
+            for reader in readers:
+                own = rows[reader].windows
+                window = max(window, (part.picked[reader - first].band - 1) * own.stride + own.kernel)
+            if len(readers) > 1:
+                window += self._lag(first - 1, readers, rows, part.picked)
+            one = rows[readers[0]]
+            found += aligned(min(window, one.windows.height) * one.input_row_bytes)
+        return found
 
     def _grown(
         self,
@@ -371,7 +403,7 @@ class ChainSearch:
                     self.graph.nodes[first:end],
                     variants,
                     [choice.band for choice in picked],
-                    fed=self._is_fed(first, end),
+                    fed=self._fed(first, end),
                 )
             except CmsisnnError:  # bands that some height has no calls for
                 return None

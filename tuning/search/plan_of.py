@@ -12,6 +12,7 @@ import numpy as np
 import cmsisnn_x
 from cmsisnn_x.arena import Arena, arrange
 from cmsisnn_x.chain import Chain
+from cmsisnn_x.graph import Graph
 from cmsisnn_x.steps import steps_of
 
 from ..base.cflags import CFLAGS
@@ -108,7 +109,7 @@ def plan_of(
         tables=tuple(tables),
         versions={"cmsisnn_x": cmsisnn_x.__version__, "numpy": np.__version__},
         chains=chains,
-        fed_offset=_fed_offset(chains, arena) if problem.fed else None,
+        fed_offsets=_fed_offsets(model.graph, chains, arena) if problem.fed else (),
         wiring=model.wiring,
         arithmetic=model.arithmetic,
         rewrites=model.rewrites,
@@ -120,13 +121,14 @@ def plan_of(
     )
 
 
-def _fed_offset(chains: Mapping[int, Chain], arena: Arena) -> int | None:
-    """Where the rows of the input lie that comes row by row; None where it lies there as a whole."""
-    if 0 not in chains or not chains[0].feeds:
-        return None
-    ring, place = chains[0].rings[0], arena.scratch_offsets[0]
-    assert ring is not None
-    return (0 if place is None else place) + ring.offset
+def _fed_offsets(graph: Graph, chains: Mapping[int, Chain], arena: Arena) -> tuple[int | None, ...]:
+    """Where the rows of each input lie that comes row by row; None for those that lie there as a whole."""
+    found: dict[str, int] = {}
+    for first, chain in chains.items():
+        for name, ring in zip(chain.fed, chain.rings, strict=False):
+            assert ring is not None
+            found[name] = (arena.scratch_offsets[first] or 0) + ring.offset
+    return tuple(found.get(name) for name in graph.inputs)
 
 
 def _in_chain(item: LayerPlan, chain: Chain, at: int, place: int | None) -> LayerPlan:

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from cmsisnn_x.arena import is_last_use
-from cmsisnn_x.chain import Chain, aligned_rows
+from cmsisnn_x.chain import Chain
+from cmsisnn_x.chained import aligned_rows
 from cmsisnn_x.graph import Graph
 from cmsisnn_x.isa import Features, Isa
 from cmsisnn_x.layers import Layer

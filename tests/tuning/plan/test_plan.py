@@ -198,7 +198,7 @@ def test_the_schema_knows_every_key_that_is_written_and_no_other(plan: Plan) -> 
     """So that a field of a plan, of a layer's plan or of a layer cannot be forgotten in it."""
     schema, content = published("plan-2"), plan.to_dict()
     of_graphs = {"arithmetic", "rewrites", "inputs", "outputs", "constants", "states", "float_io"}
-    of_graphs |= {"feed", "feed_offset"}
+    of_graphs |= {"feed", "feed_offset", "feed_offsets"}
     assert set(content) | {"pareto", "check", "fractions", "classes"} | of_graphs == set(schema["properties"])
     layer = schema["$defs"]["layer"]
     assert [set(entry) for entry in content["layers"]] == [set(layer["required"])] * len(plan.layers)
