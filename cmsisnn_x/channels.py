@@ -8,6 +8,7 @@ channels without weights, and of channels too weak to leave their zero point, ar
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import frexp
@@ -62,15 +63,21 @@ class Channels:
         """Its name in C."""
         return RECORDS[self.rescale]
 
-    def in_fours(self) -> np.ndarray:
-        """Records as vectors read them: those of four channels word by word, zeros behind the last of them, and what
-        is shifted as the exponent that it is (`helium_finish.h`). An array of as many records.
+    def in_fours(self, order: Sequence[int] | None = None) -> np.ndarray:
+        """Records as vectors read them: those of four channels word by word, zeros where there are no more, and what is
+        shifted as the exponent that it is (`helium_finish.h`). An array of as many records.
+
+        Parameters
+        ----------
+        order : sequence of int, optional
+            The channels, a multiple of four; those beyond the last are zeros. Default: all in order.
         """
         records = self.records.copy()
         if self.rescale in ("right", "far"):
             records[:, 2] = -records[:, 2] - 1
-        words = records.shape[1]
-        filled = np.pad(records, ((0, -len(records) % 4), (0, 0)))
+        count, words = records.shape
+        chosen = list(range(-(-count // 4) * 4) if order is None else order)
+        filled = np.pad(records, ((0, max(chosen) + 1 - count), (0, 0)))[chosen]
         return np.ascontiguousarray(filled.reshape(-1, 4, words).transpose(0, 2, 1)).reshape(-1, words)
 
 

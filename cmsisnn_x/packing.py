@@ -13,7 +13,7 @@ block, per run, per pair of elements ``(k, k+1)``:
 ``lowering="winograd"``, ``"widened"``: the same 16-bit order over transformed kernels, one run per point
 (:func:`winograd_weights`); ``"winograd_2d"`` likewise (:func:`winograd_2d_weights`).
 
-``"plain"`` is the order of the Python functions, untouched.
+``"lanes"``: vectors of 16 bytes (`packing_lanes`). ``"plain"`` is the order of the Python functions, untouched.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from __future__ import annotations
 import numpy as np
 
 from .layers import Layer
+from .packing_lanes import pack_lanes
 from .variant import Variant
 
 
@@ -53,6 +54,8 @@ def pack_convolution(layer: Layer, variant: Variant) -> np.ndarray:
     weights = layer.weights
     assert weights is not None
     rows = weights.shape[0]
+    if variant.weight_layout == "lanes":
+        return pack_lanes(weights)
     if variant.lowering == "winograd":
         return pack_rows(winograd_weights(weights, variant.tile), variant.block_rows)
     if variant.lowering == "winograd_2d":

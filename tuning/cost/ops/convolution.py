@@ -15,6 +15,7 @@ from cmsisnn_x.variant import WINOGRAD, Variant
 from ..instructions import Cycles, block_ends, element, inner_pass, is_narrow, is_plain
 from ..loops import Counts, Knobs, by_lowering, copy_turns, lane_count, lines_needed, loop_turns, taps_inside, zero_runs
 from ..op_cost import Effort, OpCost, Timing, Variants
+from . import convolution_vectors
 
 PARTS = {
     "words": "im2col",  # word groups of input elements copied, widened or transformed, whole runs of them
@@ -336,6 +337,7 @@ _LOWERINGS = {
     "direct": _lines,
     "winograd": _winograd,
     "winograd_2d": _winograd_2d,
+    **dict.fromkeys(("line_buffer in vectors", "direct in vectors"), convolution_vectors.count),
 }
 
 
@@ -345,6 +347,8 @@ def count(layer: Layer, variants: Variants, features: Features) -> np.ndarray:
 
 
 def _lowering(variant: Variant) -> str:
+    if variant.inner == "helium":
+        return f"{variant.lowering} in vectors"
     return "packed" if variant.column_layout == "packed" else variant.lowering
 
 
@@ -352,6 +356,8 @@ def price(layer: Layer, variant: Variant | None, features: Features, timing: Tim
     """A prior for a fit, no more: instructions that the C source asks for, counted by hand; rough where it says so."""
     variant = as_compiled(layer, variant)
     assert variant is not None
+    if variant.inner == "helium":
+        return dict.fromkeys(PARTS, 0.0) | convolution_vectors.price()
     one = Cycles.of(timing, features)
     alu, store, load, branch = one.alu, one.store, one.load, one.branch
     rows, cols, tile = variant.block_rows, variant.block_cols, variant.tile
@@ -418,6 +424,8 @@ def price(layer: Layer, variant: Variant | None, features: Features, timing: Tim
 
 def as_compiled(layer: Layer, variant: Variant | None) -> Variant | None:
     """With fewer pixels than a block's columns the compiler knows how many there are: the code of a smaller block."""
+    if variant is not None and variant.inner == "helium":
+        return convolution_vectors.as_compiled(layer, variant)
     if variant is None or variant.inner != "c" or variant.lowering != "im2col":
         return variant
     pixels = prod(layer.output_image[:2])

@@ -4,6 +4,7 @@
  * With weight_layout lanes the records of channels come in fours, word by word, filled up with zeros: of channels o .. o + 3, o a multiple
  * of 4, first four starts, then four second words, and so on. The last word of CXN_RESCALE_RIGHT and _FAR is e there, as with _ANY.
  * q7 and q15 have the biases as they are.
+ * Nothing here shifts and narrows at once: GNU as 2.40 takes VQSHRNB and VQSHRNT for VQRSHRNB and VQRSHRNT, which round.
  *     CXN_LOCAL(four)                              what four channels need
  *     CXN_LOCAL(four_at)(channels, o)              that of channels o .. o + 3
  *     CXN_LOCAL(four_scaled)(sum, four)            sums of products -> outputs less OUTPUT_ZERO_POINT, not clamped yet

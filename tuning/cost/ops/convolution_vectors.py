@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Convolutions in vectors (Helium): how often parts run, by the names of `convolution.PARTS`, and what they cost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import prod
+
+from cmsisnn_x.isa import Features
+from cmsisnn_x.layers import Layer
+from cmsisnn_x.variant import Variant
+
+from ..loops import Counts, Knobs, taps_inside
+
+MOST_WRITTEN, FEW_WRITTEN = 15, 2
+"""Vectors of a window that a kernel which is unrolled writes out, and that any does."""
+
+
+def vectors_of(layer: Layer) -> int:
+    """Vectors of 16 bytes that hold a window."""
+    return -(-prod(layer.kernel) * layer.image[2] * layer.type.bits // 128)
+
+
+def as_compiled(layer: Layer, variant: Variant) -> Variant:
+    """Long windows are loops, short ones are written out."""
+    vectors = vectors_of(layer)
+    unroll = 1 if vectors > MOST_WRITTEN else 8 if vectors <= FEW_WRITTEN else variant.unroll
+    return replace(variant, unroll=unroll)
+
+
+def count(layer: Layer, knob: Knobs, features: Features) -> Counts:
+    """A step is a vector of two pixels and two channels, a block eight channels of two pixels, and a group a block of
+    channels of all pixels of a row. Words are vectors that are woven into a strip, segments rows of a strip.
+    """
+    (_in_h, in_w, channels), (out_h, out_w, out_ch) = layer.image, layer.output_image
+    (kernel_h, kernel_w), (stride_y, stride_x) = layer.kernel, layer.stride
+    (top, _), (left, _) = layer.padding
+    vectors, size = vectors_of(layer), layer.type.bits // 8
+    blocks, rest = divmod(out_ch, 8)
+    loops = (knob("unroll") == 1).astype(int) * (vectors > FEW_WRITTEN)
+    direct = knob("lowering")[0] == "direct"
+    joined = direct and (stride_y, stride_x) == (1, 1) and (kernel_w, out_w) == (1, in_w)
+    at_once = 2 if not direct and out_w % 2 and out_w < 16 and out_h > 1 else 1
+    rows = 1 if joined else -(-out_h // at_once)
+    width = out_h * out_w if joined else out_w * at_once
+    pairs = rows * -(-width // 2)
+    counts: Counts = {
+        "steps": blocks * pairs * 4 * vectors * loops,
+        "straight_steps": blocks * pairs * 4 * vectors * (1 - loops),
+        "turns": blocks * pairs * 4 * loops,
+        "blocks": blocks * pairs,
+        "left_steps": (rest > 0) * pairs * (4 if rest > 4 else 2) * vectors,
+        "left_turns": (rest > 0) * pairs * (4 if rest > 4 else 2) * loops,
+        "left_blocks": (rest > 0) * pairs,
+        "groups": blocks * rows,
+        "rows": rows,
+        "calls": 1,
+    }
+    if direct:
+        return counts
+    run, column = channels * size, kernel_h * channels * size
+    span = (out_w - 1) * stride_x + kernel_w
+    inside = max(min(in_w, span - left), 0)
+    real = int(taps_inside(layer.image[0], out_h, kernel_h, stride_y, top).sum())
+    scatters = run <= 8 and 15 // run * column + 15 % run <= 255
+    woven = -(-inside // (16 // run)) if scatters else inside * -(-run // 16)
+    strip = (out_w - 1) * stride_x * column + 16 * vectors
+    return {
+        **counts,
+        "words": real * woven,
+        "segments": real,
+        "outside": out_h * kernel_h - real,
+        "zero_lines": (left > 0 or span - left > in_w) * at_once * strip // 16,
+    }
+
+
+def price() -> dict[str, float]:
+    """Of what is counted: vector instructions, a cycle each where they alternate; rough."""
+    return {
+        "steps": 8.0,
+        "straight_steps": 8.0,
+        "turns": 10.0,
+        "blocks": 44.0,
+        "left_steps": 8.0,
+        "left_turns": 10.0,
+        "left_blocks": 60.0,
+        "groups": 24.0,
+        "rows": 12.0,
+        "words": 5.0,
+        "segments": 16.0,
+        "outside": 40.0,
+        "zero_lines": 2.0,
+        "calls": 40.0,
+    }
