@@ -56,7 +56,34 @@ CXN_INLINE int32_t CXN_LOCAL(pair)(int32_t a, int32_t b)
 #endif
 }
 
-#if CXN_GET(LINEAR_SHIFT) && CXN_SATURATE && CXN_FULL_RANGE && CXN_GET(PERIOD) >= 8
+#if CXN_GET(LINEAR_SHIFT) && CXN_HELIUM
+#include "detail/asm/add_helium.h"
+#elif CXN_HELIUM
+#include "detail/helium_element.h"
+
+/* left(x) and right(x): one is a shift. */
+CXN_INLINE int32x4_t CXN_LOCAL(scaled)(int32x4_t x, int32_t zero_point, int32_t multiplier, int32_t exponent)
+{
+    const int is_half = multiplier == 1 << 30 && exponent == 0;
+    const int32_t shift = CXN_GET(LEFT_SHIFT) - is_half;
+    x = vmlasq_n_s32(x, vdupq_n_s32(1 << shift), (int32_t)(0U - ((uint32_t)zero_point << shift)));
+    return is_half ? x : cxn_rescale_lanes(x, multiplier, exponent);
+}
+
+CXN_INLINE int32x4_t CXN_LOCAL(pair_four)(int32x4_t a, int32x4_t b)
+{
+    a = CXN_LOCAL(scaled)(a, CXN_GET(LEFT_ZERO_POINT), CXN_GET(LEFT_MULTIPLIER), CXN_GET(LEFT_EXPONENT));
+    b = CXN_LOCAL(scaled)(b, CXN_GET(RIGHT_ZERO_POINT), CXN_GET(RIGHT_MULTIPLIER), CXN_GET(RIGHT_EXPONENT));
+    return CXN_GET(SIGN) > 0 ? vaddq_s32(a, b) : vsubq_s32(a, b);
+}
+
+CXN_INLINE int16x8_t CXN_LOCAL(pair_eight)(int16x8_t a, int16x8_t b)
+{
+    return CXN_LOCAL(outputs)(
+        CXN_LOCAL(pair_four)(vmovlbq_s16(a), vmovlbq_s16(b)), CXN_LOCAL(pair_four)(vmovltq_s16(a), vmovltq_s16(b)));
+}
+#include "detail/helium_pair.h"
+#elif CXN_GET(LINEAR_SHIFT) && CXN_SATURATE && CXN_FULL_RANGE && CXN_GET(PERIOD) >= 8
 #include "detail/asm/add.h"
 #elif CXN_GET(LINEAR_SHIFT) && CXN_THUMB1 && CXN_FULL_RANGE && CXN_GET(PERIOD) >= 4
 #include "detail/asm/add_v6m.h"

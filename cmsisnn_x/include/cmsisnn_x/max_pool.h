@@ -10,6 +10,7 @@
 #include "detail/lanes.h"
 #include "detail/pool_range.h"
 
+#define CXN_POOL_IS_MAX 1
 #define CXN_POOL_T uint32_t
 #define CXN_POOL_WORDS CXN_WORD_READS
 

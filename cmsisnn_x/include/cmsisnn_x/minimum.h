@@ -8,6 +8,10 @@
 #include "detail/intrinsics.h"
 #include "detail/clamp.h"
 
+#if CXN_HELIUM
+#define CXN_PAIR_EXTREME "vmin"
+#include "detail/asm/extreme_helium.h"
+#else
 CXN_INLINE int32_t CXN_LOCAL(pair)(int32_t a, int32_t b)
 {
     const int32_t smaller = a < b ? a : b;
@@ -15,4 +19,5 @@ CXN_INLINE int32_t CXN_LOCAL(pair)(int32_t a, int32_t b)
 }
 
 #include "detail/pair.h"
+#endif
 #include "detail/undef.h"

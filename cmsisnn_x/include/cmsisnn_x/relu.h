@@ -35,10 +35,24 @@ CXN_INLINE uint32_t cxn_relu_s16x2(uint32_t x)
 
 #define CXN_RELU_COUNT (CXN_IN_ROWS * CXN_GET(IN_W) * CXN_GET(IN_CH))
 
+#if CXN_HELIUM
+#define CXN_BYTES_PAIR 0
+#if CXN_GET(IN_BITS) == 8
+#define CXN_BYTES_TEXT "vmax.s8 q0, q0, q2\n\t"
+#else
+#define CXN_BYTES_TEXT "vmax.s16 q0, q0, q2\n\t"
+#endif
+#include "detail/asm/bytes_helium.h"
+#endif
+
 CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, CXN_OUT_T *output, void *scratch CXN_ROWS_PARAMETER)
 {
     int i = 0;
     (void)scratch;
+#if CXN_HELIUM
+    (void)i;
+    CXN_LOCAL(bytes)(input, input, output, 0, 0, CXN_RELU_COUNT * (int32_t)sizeof(CXN_IN_T));
+#else
 #if CXN_UNALIGNED || (CXN_GET(INPUT_ALIGNED) && CXN_GET(OUTPUT_ALIGNED))
 #define CXN_RELU_WORD(at) \
     { \
@@ -61,6 +75,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, CXN_OUT_T *output, void *sc
     for (; i < CXN_RELU_COUNT; ++i) {
         CXN_LOCAL(store_lanes)(output + i, CXN_LOCAL(max_lanes)(CXN_LOCAL(load_lanes)(input + i, 1), 0, 1), 1);
     }
+#endif
 }
 
 #undef CXN_RELU_COUNT

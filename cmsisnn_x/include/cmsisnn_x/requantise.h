@@ -19,9 +19,38 @@
 #define CXN_HAS_BELOW 0
 #endif
 
+#if CXN_HELIUM
+#include "detail/helium_element.h"
+CXN_INLINE int32x4_t CXN_LOCAL(four)(int32x4_t x)
+{
+    int32x4_t y;
+    x = CXN_GET(INPUT_ZERO_POINT) ? vsubq_n_s32(x, CXN_GET(INPUT_ZERO_POINT)) : x;
+    y = cxn_rescale_lanes(x, CXN_GET(MULTIPLIER), CXN_GET(EXPONENT));
+#if CXN_HAS_BELOW
+    y = vpselq_s32(cxn_rescale_lanes(x, CXN_GET(BELOW_MULTIPLIER), CXN_GET(BELOW_EXPONENT)), y, vcmpltq_n_s32(x, 0));
+#endif
+    return y;
+}
+
+CXN_INLINE void CXN_LOCAL(at)(const CXN_IN_T *input, CXN_OUT_T *output, int32_t count)
+{
+    const int16x8_t x = CXN_LOCAL(eight)(input, count);
+    CXN_LOCAL(put_eight)(output, CXN_LOCAL(clamped)(CXN_LOCAL(four)(vmovlbq_s16(x)), CXN_LOCAL(four)(vmovltq_s16(x))), count);
+}
+#endif
+
 CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, CXN_OUT_T *output, void *scratch CXN_ROWS_PARAMETER)
 {
     (void)scratch;
+#if CXN_HELIUM
+    int32_t i = 0;
+    for (; i < CXN_REQUANTISE_COUNT / 8 * 8; i += 8) {
+        CXN_LOCAL(at)(input + i, output + i, 8);
+    }
+    if (CXN_REQUANTISE_COUNT % 8) {
+        CXN_LOCAL(at)(input + i, output + i, CXN_REQUANTISE_COUNT % 8);
+    }
+#else
     CXN_UNROLL_LOOP(4)
     for (int32_t i = 0; i < CXN_REQUANTISE_COUNT; i++) {
         const int32_t x = CXN_LOCAL(load)(input + i) - CXN_GET(INPUT_ZERO_POINT);
@@ -32,6 +61,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, CXN_OUT_T *output, void *sc
             CXN_LOCAL(store)(output + i, CXN_LOCAL(output)(x));
         }
     }
+#endif
 }
 
 #undef CXN_REQUANTISE_COUNT

@@ -12,6 +12,7 @@
  *
  * Fused into the convolution before it (CXN_POOL_FUSED), it gives CXN_LOCAL(line) alone, a row of windows whose rows lie behind each
  * other; with CXN_POOL_BY_COLUMNS a column of windows, read from columns that lie behind each other: the same walk, axes exchanged.
+ * Cores with Helium walk otherwise, but for that: helium_pool.h, whose largest elements CXN_POOL_IS_MAX asks for.
  */
 #if CXN_GET(PAD_TOP) >= CXN_GET(KERNEL_H) || CXN_GET(PAD_LEFT) >= CXN_GET(KERNEL_W)
 #error "PAD_TOP, PAD_LEFT: legal values are below KERNEL_H, KERNEL_W"
@@ -70,6 +71,9 @@
 #define CXN_POOL_CLIPS_ROWS \
     (CXN_POOL_PAD_TOP > 0 || (CXN_POOL_OUT_H - 1) * CXN_POOL_STRIDE_Y - CXN_POOL_PAD_TOP + CXN_POOL_KERNEL_H > CXN_POOL_IN_H)
 
+#if CXN_HELIUM && !defined(CXN_POOL_FUSED)
+#include "helium_pool.h"
+#else
 /* Factors for the left, the whole and the right windows of a row. */
 typedef struct {
     uint32_t left, whole, right;
@@ -261,8 +265,10 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, CXN_OUT_T *CXN
     }
 }
 #endif
+#endif
 
 #undef CXN_POOL_T
+#undef CXN_POOL_IS_MAX
 #undef CXN_POOL_WORDS
 #undef CXN_POOL_PIXEL
 #undef CXN_POOL_ROW
