@@ -12,13 +12,18 @@ from .variant import Variant
 
 def banded(layer: Layer, rows: int) -> Layer:
     """`layer` as a call sees it that makes `rows` output rows inside the image: the input rows that these need, without
-    padding above or below. Element by element, as many rows of input as of output, and of each other input that is not
-    repeated in every row.
+    padding above or below; of one that adds rows up, so many input rows. Element by element, as many rows of input as
+    of output, and of each other input that is not repeated in every row.
 
     Its scratch is that of the band: the width and its padding are the layer's own.
     """
     _, width, channels = layer.image
     _, out_width, out_channels = layer.output_image
+    if layer.row.sums_rows(layer):
+        if layer.row.is_windowed:
+            kernel, shape = (rows, layer.kernel[1]), (rows, width, channels)
+            return replace(layer, input_shape=shape, kernel=kernel, padding=((0, 0), layer.padding[1]))
+        return replace(layer, input_shape=(1, rows * width, channels))
     if not layer.row.is_windowed:
         whole = prod(layer.input_shape)
         shape = (rows, width, channels)

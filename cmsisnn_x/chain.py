@@ -46,7 +46,11 @@ class Windows:
 
     @classmethod
     def of(cls, layer: Layer) -> Windows:
-        """Those of a layer over rows; see `in_rows`."""
+        """Those of a layer over rows; see `in_rows`. One that adds rows up takes them one by one: a row of the input
+        counts as one of its output.
+        """
+        if layer.row.sums_rows(layer):
+            return cls(1, 1, 0, layer.image[0], layer.image[0])
         kernel = (layer.kernel[0] - 1) * layer.dilation[0] + 1
         above = layer.padding[0][0]
         return cls(kernel, layer.stride[0], above, layer.image[0], layer.output_image[0])
@@ -136,6 +140,16 @@ class Link:
         return banded(self.layer, self.band)
 
     @property
+    def sums(self) -> bool:
+        """Whether it adds up all rows of its input, for a single row of output."""
+        return not self.is_feed and self.layer.row.sums_rows(self.layer)
+
+    @property
+    def sum_bytes(self) -> int:
+        """Of these sums."""
+        return self.row_bytes * (32 // self.layer.output_type.bits) if self.sums else 0
+
+    @property
     def scratch_bytes(self) -> int:
         return 0 if self.variant is None else layer_scratch_bytes(self.of_band, self.variant)
 
@@ -159,7 +173,8 @@ class Chain:
     links : tuple of Link
         Where the caller feeds rows, each input of which he does comes first.
     rings : tuple of (Ring or None)
-        Of the output of each; None for the last, and for those that write in place.
+        Of the output of each; None for the last, and for those that write in place. The last has one where it adds rows
+        up: its sums, of 32 bits.
     schedule : tuple of (int, int)
         ``(link, rows)``: a call; ``(links + link, rows)``: so many rows of its output's ring are dropped, and those
         behind them moved to its front.
@@ -274,9 +289,9 @@ def build(links: Sequence[Link], fed: Sequence[str] = ()) -> Chain:
     rings: list[Ring | None] = []
     offset = 0
     for rows, link in zip(most, links, strict=True):
-        has_none = link is links[-1] or link.in_place
-        rings.append(None if has_none else Ring(rows, link.row_bytes, offset))
-        offset += 0 if has_none else aligned(rows * link.row_bytes)
+        count = link.sum_bytes // link.row_bytes if link is links[-1] else 0 if link.in_place else rows
+        rings.append(Ring(count, link.row_bytes, offset) if count else None)
+        offset += aligned(count * link.row_bytes)
     return Chain(tuple(links), tuple(rings), tuple(_with_moves(links, calls, most)), tuple(fed))
 
 

@@ -23,6 +23,9 @@ def in_rows(layer: Layer, height: int) -> Layer | None:
     """
     if layer.row.is_windowed:
         return layer if len(layer.input_shape) == 3 else None
+    if layer.row.sums_rows(layer):
+        _, count, channels = layer.input_shape
+        return None if count % height else replace(layer, input_shape=(height, count // height, channels))
     counts = [prod(shape) for shape in (*layer.input_shapes, layer.output_shape)]
     own = counts[0] // height
     if own * height != counts[0] or counts[-1] != counts[0]:
@@ -47,7 +50,10 @@ def heights(graph: Graph, nodes: Sequence[Node]) -> Mapping[str, int]:
                 found[node.inputs[0]] = layer.image[0]
                 found[node.outputs[0]] = layer.output_image[0]
                 continue
-            around = (*node.inputs, *node.outputs)
+            sums = layer.row.sums_rows(layer)
+            around = (*node.inputs, *(() if sums else node.outputs))
+            if sums:
+                found[node.outputs[0]] = 1
             known = next((found[name] for name in around if name in found), None)
             if known is None and len(layer.input_shape) == 3:
                 known = layer.input_shape[0]
@@ -77,8 +83,8 @@ def in_chain(graph: Graph, nodes: Sequence[Node]) -> list[tuple[Layer, tuple[int
             return None
         if not is_last and not readers:
             return None
-        layer = in_rows(node.layer, rows[name] if not node.layer.row.is_windowed else 1)
-        if layer is None:
+        layer = in_rows(node.layer, rows.get(node.inputs[0], 1))
+        if layer is None or (layer.row.sums_rows(layer) and not is_last):
             return None
         sides = zip(node.inputs, layer.input_shapes, strict=True)
         if any(graph.tensors[one].value is not None or rows.get(one) != shape[0] for one, shape in sides):

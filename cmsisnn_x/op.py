@@ -99,6 +99,10 @@ def _never(layer: Layer, variant: Variant) -> bool:
     return False
 
 
+def _no_sum(layer: Layer) -> bool:
+    return False
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Op:
     """An operation.
@@ -157,6 +161,9 @@ class Op:
     overwrites_rows : callable
         ``(Layer, Variant)`` -> whether such a call, told so by its macro `IN_PLACE`, may write its rows over those that
         its first window begins with, padding included, and on: the output row that it makes j-th lies at j output rows.
+    sums_rows : callable
+        Layer -> whether its only output row comes from all rows of its input, which the device kernel adds up as they
+        come.
     macros : callable
         Layer -> macros that its device kernel reads besides those of geometry, scheme and knobs; of layers with zero
         points.
@@ -190,6 +197,7 @@ class Op:
     least_rows: Callable[[Layer, Variant | None], int | None] = _whole
     row_step: Callable[[Layer, Variant | None], int] = _one
     overwrites_rows: Callable[[Layer, Variant], bool] = _never
+    sums_rows: Callable[[Layer], bool] = _no_sum
     macros: Callable[[Layer], Mapping[str, int | str]] = _no_macros
     operands: Callable[[Layer, Variant | None], Mapping[str, np.ndarray]] = _no_operands
     append: Callable[[Any, Layer, Mapping[str, np.ndarray]], None] | None = None

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..layers import Layer
 from ..op import Op
+from ..variant import Variant
 from ._shared import AFFINE_ALIKE, same_shape
 
 
@@ -18,4 +19,15 @@ def _append(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray]) ->
     executor.mean(layer.numpy_dtype, layer.input_shape, layer.scheme, layer.samples)
 
 
-MEAN = Op("mean", "mean", roles=("x",), types=AFFINE_ALIKE, infer=same_shape, append=_append)
+def _is_whole(layer: Layer) -> bool:
+    return layer.output_image[0] == 1
+
+
+def _least_rows(layer: Layer, variant: Variant | None) -> int | None:
+    return 1 if _is_whole(layer) else None
+
+
+MEAN = Op(
+    "mean", "mean", roles=("x",), types=AFFINE_ALIKE, infer=same_shape, least_rows=_least_rows, sums_rows=_is_whole,
+    append=_append,
+)  # fmt: skip

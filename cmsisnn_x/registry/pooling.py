@@ -19,8 +19,18 @@ def _infer(op: str, shape: Shape, attributes: Mapping[str, Any]) -> dict[str, An
     return {**windows(op, shape, attributes), "ceil_mode": attributes["ceil_mode"]}
 
 
+def _is_whole(layer: Layer) -> bool:
+    """Whether there is one window, with all of the image in it."""
+    sizes = zip(layer.kernel, layer.padding, layer.image[:2], strict=True)
+    return layer.output_image[:2] == (1, 1) and all(kernel - pad[0] >= size for kernel, pad, size in sizes)
+
+
+def _averages_rows(layer: Layer) -> bool:
+    return layer.op == "avg_pool2d" and _is_whole(layer)
+
+
 def _least_rows(layer: Layer, variant: Variant | None) -> int | None:
-    return None if layer.output_image[0] == 1 else 1
+    return None if layer.output_image[0] == 1 and not _averages_rows(layer) else 1
 
 
 def _append(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray], *, maximum: bool) -> None:
@@ -41,6 +51,7 @@ MAX_POOL, AVG_POOL = (
         infer=partial(_infer, f"{name}2d"),
         is_scale_free=True,
         least_rows=_least_rows,
+        sums_rows=_averages_rows,
         append=partial(_append, maximum=maximum),
     )
     for name, maximum in (("max_pool", True), ("avg_pool", False))

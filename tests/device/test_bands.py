@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cmsisnn_x.affine import AffineClamp, AffineProduct, AffineRescale, AffineSum, quantize_multiplier
+from cmsisnn_x.affine import AffineClamp, AffineMean, AffineProduct, AffineRescale, AffineSum, quantize_multiplier
 from cmsisnn_x.bands import banded, least_rows, row_step
 from cmsisnn_x.buffers import layer_scratch_bytes
 from cmsisnn_x.layers import Layer
@@ -276,7 +276,10 @@ def test_which_operations_work_on_bands() -> None:
     never = {"fully_connected", "softmax", "mean", "pad", "concat", "resize_nearest", "copy"}
     layer = make_layer("max_pool2d", (4, 4, 4), kernel=2, stride=2)
     assert {name for name, row in OPS.items() if row.least_rows(layer, None) is None} == never
-    assert least_rows(make_layer("avg_pool2d", (4, 4, 4), kernel=4), None) is None
+    whole = make_layer("avg_pool2d", (4, 4, 4), kernel=4)
+    assert (least_rows(whole, None), whole.row.sums_rows(whole)) == (1, True)  # rows of the input, added up
+    assert least_rows(make_layer("max_pool2d", (4, 4, 4), kernel=4), None) is None
+    assert least_rows(make_layer("avg_pool2d", (5, 4, 4), kernel=4, stride=4), None) is None
     assert least_rows(replace(layer, samples=2), None) is None
 
 
@@ -315,6 +318,9 @@ def test_rows_that_grow_stay_apart() -> None:
         ("depthwise_conv2d", (8, 8, 4), PAIRS, 3, {"IN_PLACE": 1}, "needs an even BAND and OUT_H"),
         ("depthwise_conv2d", (9, 8, 4), PAIRS, 4, {"IN_PLACE": 1}, "needs an even BAND and OUT_H"),
         ("maximum", (8, 3, 4), None, 2, {"PERIOD": 24}, "PERIOD: legal values in a band"),
+        ("avg_pool2d", (8, 8, 4), None, 2, {"OUT_H": 1}, "made in bands of the input where its window has all of"),
+        ("mean", (2, 8, 4), None, 1, {}, "BAND: legal with OUT_H 1"),
+        ("mean", (1, 8, 4), None, 1, {"COUNT": 7}, "legal value is IN_W, with BAND IN_H x IN_W"),
     ],
 )
 def test_headers_refuse_what_no_call_can_do(
@@ -323,6 +329,9 @@ def test_headers_refuse_what_no_call_can_do(
     if op == "maximum":
         layer = Layer("layer", op, "int8", shape, shape, scheme=AffineClamp(-128, 127), more_inputs=(shape,))
         given = {"other": draw(shape, "int8", op)}
+    elif op == "mean":
+        scheme = AffineMean.of(shape[1], (0.05, 0.04), (3, 4), (-128, 127))
+        layer, given = Layer("layer", op, "int8", shape, (shape[0], 1, shape[2]), scheme=scheme), {}
     else:
         own = {"out_channels": 4} if op == "conv2d" else {}
         layer, given = make_layer(op, shape, kernel=3, padding=1, out_shift=7, **own), {}

@@ -12,7 +12,7 @@ import pytest
 
 import tuning
 from helpers import int8
-from helpers.chained import any_chains, drawn, ran_exactly
+from helpers.chained import any_chains, drawn, ran_exactly, whole
 from helpers.cores import PLAIN
 from helpers.drawn_networks import KINDS, draw
 from helpers.folders import WARNINGS, zig
@@ -76,6 +76,20 @@ def test_any_bands_of_any_kernels_are_exact(core: str, compiler: str, full: bool
         done += 1
         if done == (FULL if full else SAMPLE):
             break
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize(("kind", "dtype"), [(0, "int8"), (1, "int16"), (2, "int8")])
+def test_rows_are_added_up_as_they_come(kind: int, dtype: str, tmp_path: Path) -> None:
+    """Of an average of the whole image, or a mean, sums alone are in memory."""
+    b = int8.Builder()
+    image = b.input("image", (13, 5, 3), dtype)
+    rows = b.conv("rows", b.conv("stem", image, 7, 3), 0, 3, depthwise=True)
+    model = graph_model("whole", b.graph(b.dense("last", whole(b, "whole", rows, kind), 3)), "whole.tflite")
+    least = tuning.tune(model, tuning.load_target("cortex-m4"), objective="sram")
+    assert least.chains[0].links[-1].sums
+    assert least.totals["sram_bytes"] < sum(b.tensors[name].bytes for name in (image, rows))
+    assert list(ran_exactly(least, tmp_path, find_toolchain(COMPILERS[kind % len(COMPILERS)]), samples=1)) == []
 
 
 @pytest.mark.emulated

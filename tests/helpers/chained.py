@@ -65,6 +65,8 @@ def hard(seed: int) -> tuning.Model:
         else:
             x = b.look_up(name, x) if dtype == "int8" else b.conv(name, x, 4, 1)
         skips.append(x)
+    if Random(f"tail {seed}").random() < 0.4:
+        x = whole(b, "whole", x, Random(seed).randrange(3))
     return graph_model(f"hard{seed}", b.graph(x), f"hard{seed}.tflite")
 
 
@@ -94,6 +96,20 @@ def joined(seed: int) -> tuning.Model:
         if rng.random() < 0.5:
             x = b.multiply("scaled", x, b.input("gain", (4,)))
     return graph_model(f"joined{seed}", b.graph(b.dense("last", x, 5)), f"joined{seed}.tflite")
+
+
+def whole(b: int8.Builder, name: str, x: str, kind: int) -> str:
+    """The mean of an image, an average of it, or one whose window hangs over its edges."""
+    source = b.tensors[x]
+    if kind == 0 and source.type.name == "int8":
+        return b.mean(name, x)
+    more = kind // 2
+    height, width, channels = source.shape
+    scheme = int8.AffineClamp(source.type.low, source.type.high)
+    return b._layer(
+        name, "avg_pool2d", x, (1, 1, channels), scheme, kernel=(height + 2 * more, width + more),
+        stride=(1, 1), padding=((more, more), (0, more)), ceil_mode=False,
+    )  # fmt: skip
 
 
 def ceil_pool(b: int8.Builder, name: str, x: str, rng: Random) -> str:
@@ -156,7 +172,7 @@ def _any_row(network: Network, index: int, rng: Random) -> int | None:
 
 def _band(graph: Graph, index: int, variant: object, rng: Random) -> int:
     layer = graph.nodes[index].layer
-    height = layer.output_image[0] if layer.row.is_windowed else 9
+    height = layer.output_image[0] if layer.row.is_windowed and not layer.row.sums_rows(layer) else 9
     return rng.choice((*range(1, min(height, 9) + 1), height))
 
 

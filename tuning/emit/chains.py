@@ -118,7 +118,10 @@ class Linked:
     def _body(self, prefix: str, kernel: str, operands: Sequence[str], scratch: str) -> tuple[str, ...]:
         layer, names = self.link.layer, numbered("input", len(self.reads))
         firsts = numbered("first", len(self.reads))
-        if layer.row.is_windowed:
+        if self.link.sums:
+            lines = [f"const cxn_rows rows = {{count, row, row + count == {prefix}_IN_H}};"]
+            low = "row"
+        elif layer.row.is_windowed:
             dilated = "" if layer.dilation[0] == 1 else f" * {prefix}_DILATION_Y"
             span = f"({prefix}_KERNEL_H - 1){dilated} + 1"
             lines = [
@@ -140,20 +143,21 @@ class Linked:
     def whole_body(self, prefix: str, rows: str) -> tuple[str, ...]:
         """The lines of the function that makes all rows of the layer, from whole images."""
         link, height = self.link, self.link.windows.output_height
+        rows_of = f"{prefix}_{'IN' if link.sums else 'OUT'}_H"
         usual = link.count(0, link.band)
         done, is_plain = 0, True
         while done < height:
             rows_made = link.count(done, link.band)
             is_plain, done = is_plain and rows_made == min(usual, height - done), done + rows_made
-        left = f"{prefix}_OUT_H - row"
+        left = f"{rows_of} - row"
         count = f"CXN_MIN({usual}, {left})"
         if not is_plain:  # the last calls share what would leave too few rows
             short = f"{left} > {usual} && {left} < {usual + link.least}"
             count = f"{short} ? ({left} <= {prefix}_BAND ? {left} : {left} - {link.least}) : {count}"
         reads = ", ".join(f"{name}, 0" for name in numbered("input", len(self.reads)))
-        place = f"output + row * ({prefix}_OUT_W * {prefix}_OUT_CH)"
+        place = "output" if link.sums else f"output + row * ({prefix}_OUT_W * {prefix}_OUT_CH)"
         return (
-            f"for (int32_t row = 0, count; row < {prefix}_OUT_H; row += count) {{",
+            f"for (int32_t row = 0, count; row < {rows_of}; row += count) {{",
             f"    count = {count};",
             f"    {rows}({reads}, {place}, row, count);",
             "}",
@@ -303,6 +307,8 @@ class ChainWriter:
             yield "    return 0;"
             yield "}"
             return
+        if own.sums:
+            to = "output"
         if own.in_place:
             yield f"{self._first(link)} = {self._end(link)};"
             to = self._ring(link)

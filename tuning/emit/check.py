@@ -173,13 +173,12 @@ def _check_chain(plan: Plan, first: int, count: int) -> None:
             raise _error(f"the ring of {link.layer.name}", "a place in the arena", None)
         placed.append((f"the ring of {link.layer.name}", place, ring.bytes))
     for at, item in enumerate(plan.layers[first : first + count]):
-        name, layer = item.layer.name, item.layer
+        name = item.layer.name
         if bool(item.ring_rows) != (chain.own_rings[at] is not None) or not item.band:
             expected = "those of a ring in a chain, none behind its last layer"
             raise _error(f"layer {name}: ring_rows", expected, item.ring_rows)
         if item.ring_offset is not None:
-            height = chain.own[at].windows.output_height
-            placed.append((f"the ring of {name}", item.ring_offset, item.ring_rows * layer.output_bytes // height))
+            placed.append((f"the ring of {name}", item.ring_offset, item.ring_rows * chain.own[at].row_bytes))
         sizes = zip(item.all_inputs, _input_bytes(item), strict=True)
         placed += [(f"what {name} reads", offset, size) for offset, size in sizes if offset is not None]
     last = plan.layers[first + count - 1]

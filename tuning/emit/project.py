@@ -264,7 +264,8 @@ class _Writer:
         else:
             reads, output = [], ""
             name = self.names.new(f"{self.functions[index]}_rows")
-            rows = linked.rows(name, prefix, self.kernels[kernel].name, operands, scratch)
+            beside = f"CXN_SCRATCH({prefix}_RING_OFFSET)" if linked.link.sums else scratch
+            rows = linked.rows(name, prefix, self.kernels[kernel].name, operands, beside)
             lines = linked.whole_body(prefix, name)
         return LayerText(
             index=index,

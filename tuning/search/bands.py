@@ -11,8 +11,8 @@ from functools import cached_property
 import numpy as np
 
 from cmsisnn_x.bands import banded, least_rows, row_step
-from cmsisnn_x.buffers import ALIGNMENT
-from cmsisnn_x.chain import Windows, has_calls
+from cmsisnn_x.buffers import ALIGNMENT, aligned
+from cmsisnn_x.chain import Link, Windows, has_calls
 from cmsisnn_x.layers import Layer
 from cmsisnn_x.variant import Variant
 
@@ -62,6 +62,7 @@ class InBands:
         self.windows = Windows.of(layer)
         self._choices: dict[int, list[Choice]] = {}
         self.row_bytes = layer.output_bytes // layer.output_image[0]
+        self.sum_bytes = aligned(Link(layer, None, (), 1).sum_bytes)
         self.input_row_bytes = layer.input_bytes // layer.image[0]
 
     @cached_property

@@ -329,7 +329,7 @@ class ChainSearch:
     ) -> Iterator[tuple[Choice, int, float]]:
         """The choices for the layer in front of a part, the ring that each asks for, and the cycles of moves in it."""
         if not readers:
-            yield from ((choice, 0, 0.0) for choice in choices)
+            yield from ((choice, row.sum_bytes, 0.0) for choice in choices)
             return
         height = row.windows.output_height
         asked = window = 0

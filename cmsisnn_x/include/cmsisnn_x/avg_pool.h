@@ -7,6 +7,7 @@
  * most 128 count + count / 2 then, and the product still exact. 8-bit windows of up to 256 elements: four channels at once in 16-bit sums, the division a multiplication by
  * scale = ceil(2^23 / count), exact because |sum| (scale count - 2^23) < 2^23 for |sum| <= 128 count. Else 32-bit sums and, where the core
  * has no divide instruction, a shift-and-subtract division of as many steps as the quotient has bits.
+ * With BAND an average of the whole image adds rows up as they come: detail/row_sums.h.
  */
 #include "config.h"
 #include "detail/divide.h"
@@ -158,7 +159,24 @@ CXN_INLINE uint32_t CXN_LOCAL(finish)(cxn_sums sum, int count, uint32_t scale, i
 #endif
 }
 
+#if CXN_IS_BAND && CXN_GET(OUT_H) == 1
+#if CXN_GET(OUT_W) != 1 || CXN_GET(KERNEL_H) - CXN_GET(PAD_TOP) < CXN_GET(IN_H) || CXN_GET(KERNEL_W) - CXN_GET(PAD_LEFT) < CXN_GET(IN_W)
+#error "BAND: a single output row is made in bands of the input where its window has all of the image"
+#endif
+#include "detail/element.h"
+#define CXN_SUMS_START 0U
+#define CXN_SUMS_COUNT (CXN_GET(IN_H) * CXN_GET(IN_W))
+CXN_INLINE int32_t CXN_LOCAL(output_of)(uint32_t sum)
+{
+    const cxn_sums own = {sum, 0};
+    return (int32_t)CXN_LOCAL(finish)(own, CXN_SUMS_COUNT, CXN_LOCAL(scale)(CXN_SUMS_COUNT), 1);
+}
+#include "detail/row_sums.h"
+#undef CXN_SUMS_START
+#undef CXN_SUMS_COUNT
+#else
 #include "detail/pool.h"
+#endif
 #include "detail/lanes_undef.h"
 #undef CXN_AVG_PACKED
 #include "detail/undef.h"
