@@ -18,9 +18,12 @@ block, per run, per pair of elements ``(k, k+1)``:
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from .layers import Layer
+from .op import Case
 from .packing_lanes import pack_lanes
 from .variant import Variant
 
@@ -178,13 +181,53 @@ def _pack_blocks(runs: np.ndarray, block_rows: int) -> np.ndarray:
     return by_two.transpose(0, 3, 4, 1, 5, 2).reshape(-1)  # block, run, pair, pair of rows, k, row of the pair
 
 
+class Words(NamedTuple):
+    """How Helium takes the windows of a depthwise layer (`depthwise_helium.h`): by words of four rows of a column.
+
+    Attributes
+    ----------
+    is_paired : bool
+        Whether two by two outputs are made from four words, which windows up to 3x3 at stride 1 are.
+    planes : int
+        Words of a column.
+    window : int
+        Words that are multiplied for an output, a multiple of four.
+    """
+
+    is_paired: bool
+    planes: int
+    window: int
+
+
+def words_of(shape: Layer | Case) -> Words:
+    (height, width), stride = shape.kernel, shape.stride
+    if max(height, width) <= 3 and stride == (1, 1):
+        return Words(True, 1, 4)
+    planes = -(-height // 4)
+    return Words(False, planes, -(-width * planes // 4) * 4)
+
+
+def _depthwise_lanes(layer: Layer) -> np.ndarray:
+    assert layer.weights is not None
+    words = words_of(layer)
+    height, _, channels = layer.weights.shape
+    padded = np.pad(layer.weights, ((0, 4 * words.planes - height), (0, 0), (0, 0))).transpose(2, 1, 0)
+    flat = padded.reshape(channels, -1)  # channel, column, row
+    if words.is_paired:
+        return np.pad(np.pad(flat, ((0, 0), (4, 12 - flat.shape[1]))).reshape(-1), (0, 4))
+    return np.pad(flat, ((0, 0), (0, 4 * words.window - flat.shape[1]))).reshape(-1)
+
+
 def pack_depthwise(layer: Layer, variant: Variant) -> np.ndarray:
     """Words of two vertically neighbouring taps, ``[channel][kernel column][word]`` (`depthwise_rows.h`), or of two
     channels, ``[pair of channels][tap][2]`` (`depthwise_lines.h`); of rows 0 and 1 by column, then row 2, for windows
-    that are read from the input (`depthwise_direct.h`).
+    that are read from the input (`depthwise_direct.h`); bytes of four rows, ``[channel][kernel column][word][4]``
+    (`depthwise_helium.h`).
     """
     weights = layer.weights
     assert weights is not None
+    if variant.weight_layout == "lanes":
+        return _depthwise_lanes(layer)
     if variant.block_rows == 2:
         taps = weights.reshape(-1, weights.shape[2]).astype(np.int16)
         taps = np.pad(taps, ((0, 0), (0, taps.shape[1] % 2)))

@@ -33,7 +33,8 @@ class Variant:
     Parameters
     ----------
     unroll : {1, 2, 4, 8}
-        Steps of the inner product per loop iteration.
+        Steps of the inner product per loop iteration; of depthwise convolutions with Helium, rows or pairs of rows of
+        outputs that a channel makes in one visit.
     block_rows, block_cols : int
         Output channels x output pixels that are accumulated together: 1x1, 1x2, 2x1, 2x2, 2x4 or 4x2, on the device
         2x3 too.

@@ -9,10 +9,14 @@ from functools import partial
 from math import prod
 from typing import Any
 
+import numpy as np
+
+from ..affine import Affine
+from ..channels import channels_of
 from ..isa import Isa
 from ..layers import Layer
 from ..op import Case, Op, Shape
-from ..packing import pack_depthwise
+from ..packing import Words, pack_depthwise, pack_device_weights, words_of
 from ..variant import BASELINE, BLOCKS, Family, Variant
 from ._shared import (
     AFFINE_WEIGHTS,
@@ -20,7 +24,6 @@ from ._shared import (
     SINGLE,
     WEIGHTS_ALIKE,
     append_windows,
-    channel_operands,
     columns,
     cores_of,
     nothing,
@@ -62,6 +65,10 @@ def _families() -> Iterator[Family]:
             "q7", (4,), ((1, 1),), f"3x3 on {cores_of(schedules)}: without scratch",
             lowering="direct", weight_layout="widened", inner=inner, least=Isa.DSP, schedules=schedules,
         )  # fmt: skip
+    yield Family(
+        "q7", (1, 2, 4), ((1, 1),), "Helium: few rows for images of wide rows or little scratch, more for narrow ones",
+        lowering="line_buffer", weight_layout="lanes", inner="helium", least=Isa.HELIUM,
+    )  # fmt: skip
 
 
 def _plain_windows(layer: Layer, variant: Variant) -> str | None:
@@ -76,6 +83,24 @@ def _wide_accumulator(layer: Layer, variant: Variant) -> str | None:
     if layer.dtype != "int16" or variant == BASELINE:
         return None
     return f"int16 activations need the variant {BASELINE}, got {variant}"
+
+
+def _in_words(layer: Layer, variant: Variant) -> str | None:
+    """`inner: helium` takes windows of 32 words of four rows, strides along x of 7 of them, 2047 channels in windows up
+    to 3x3 at stride 1 and 1023 in others, and factors of 31 bits.
+    """
+    if variant.inner != "helium":
+        return None
+    words = words_of(layer)
+    group = 2 if words.is_paired else 4
+    channels, stride = layer.output_image[2], layer.stride[1]
+    is_real = isinstance(layer.scheme, Affine) and layer.scheme.rounding == "float"
+    if words.window <= 32 and words.planes * stride <= 7 and group * channels <= STORES_REACH and not is_real:
+        return None
+    return (
+        f"inner 'helium' takes windows of up to 32 words, strides of up to 7, {STORES_REACH // group} channels and "
+        f"factors of 31 bits; got {words.window}, {words.planes * stride}, {channels}" + " and 53 bits" * is_real
+    )
 
 
 def _small_kernel(layer: Layer, variant: Variant) -> str | None:
@@ -152,10 +177,13 @@ def _windows_in_reach(layer: Layer, variant: Variant) -> str | None:
 
 def _overwrites(layer: Layer, variant: Variant) -> bool:
     """Lines are widened once. Rows are woven in pairs: two of them are left over and read again where a single one is
-    computed at a time; an odd last one, of windows of three, is taken from the pairs.
+    computed at a time; an odd last one, of windows of three, is taken from the pairs. With Helium as many rows are kept
+    as padding is high, of those that a visit of a channel writes.
     """
     if layer.dtype == "int16" or variant.lowering != "line_buffer" or not starts_inside(layer):
         return False
+    if variant.inner == "helium":
+        return layer.padding[0][0] <= visit_of(layer.output_image[0], words_of(layer), variant)
     if variant.block_rows == 2:
         return True
     is_even = layer.output_image[0] % 2 == 0
@@ -165,6 +193,11 @@ def _overwrites(layer: Layer, variant: Variant) -> bool:
 def _least_rows(layer: Layer, variant: Variant | None) -> int:
     knobs = variant or BASELINE
     return 2 if knobs.lowering == "line_buffer" and (knobs.block_rows, knobs.block_cols) == (1, 2) else 1
+
+
+def _row_step(layer: Layer, variant: Variant | None) -> int:
+    is_helium = variant is not None and variant.inner == "helium"
+    return 2 if is_helium and words_of(layer).is_paired else _least_rows(layer, variant)
 
 
 def _overwrites_rows(layer: Layer, variant: Variant | None) -> bool:
@@ -181,11 +214,37 @@ def _line_buffer(case: Case, variant: Variant) -> int:
     """Lines as wide as the windows of an output row reach: of all channels, an even number, or, with the DSP extension,
     pairs of rows of one word of channels.
     """
+    if variant.inner == "helium":
+        return _words(case, variant)
     group = 4 if case.dtype == "q7" else 2
     span = (case.output[1] - 1) * case.stride[1] + case.kernel[1]
     if variant.block_rows == 2:
         return case.kernel[0] * span * round_up_even(case.image[2]) * 2
     return group * span * ((case.kernel[0] + variant.block_cols) // 2) * 4
+
+
+def visit_of(rows: int, words: Words, variant: Variant) -> int:
+    """Output rows that a visit of a channel makes."""
+    high = 2 if words.is_paired else 1
+    return min(variant.unroll, -(-rows // high)) * high
+
+
+def _words(case: Case, variant: Variant) -> int:
+    """Words of four rows that a visit of up to 16 channels takes, places of outputs, and rows that outputs may take the
+    place of, as high as padding.
+    """
+    words, (height, width, channels), (out_h, out_w) = words_of(case), case.image, case.output
+    lanes = min(channels, 16) if words.planes == 1 else 16
+    if words.is_paired:
+        columns = max(out_w, 2) + 2
+    else:
+        columns = (out_w - 1) * case.stride[1] + -(-words.window // words.planes)
+    pitch = columns * words.planes * lanes * 4 + (64 if lanes < 16 else 0)
+    rows = visit_of(out_h, words, variant) // (2 if words.is_paired else 1)
+    inside = max(min(width, (out_w - 1) * case.stride[1] + case.kernel[1] - case.padding[1]), 0)
+    turns = inside if lanes == 16 else -(-inside * channels // 16)
+    kept = case.padding[0] * turns * 16 if (height, width) == case.output else 0
+    return 96 + rows * pitch + 16 * lanes + kept
 
 
 FOOTPRINTS = {"im2col": columns, "line_buffer": _line_buffer, "direct": nothing}
@@ -197,6 +256,11 @@ def _infer(shape: Shape, attributes: Mapping[str, Any]) -> dict[str, Any]:
 
 def _constants(layer: Layer) -> dict[str, Shape]:
     return {"weights": (*layer.kernel, layer.image[2]), "bias": (layer.output_image[2],)}
+
+
+def _operands(layer: Layer, variant: Variant | None) -> dict[str, np.ndarray]:
+    """Records as they are: also with Helium a channel comes by itself."""
+    return {"weights": pack_device_weights(layer, variant), "channels": channels_of(layer).records}
 
 
 def _macs(layer: Layer) -> int:
@@ -217,6 +281,7 @@ DEPTHWISE_CONVOLVE = Op(
     constraints=(
         _plain_windows,
         _wide_accumulator,
+        _in_words,
         _small_kernel,
         _three_wide,
         _three_by_three,
@@ -226,10 +291,10 @@ DEPTHWISE_CONVOLVE = Op(
     overwrites=_overwrites,
     scratch=partial(scratch_of, FOOTPRINTS),
     macros=window_macros,
-    operands=channel_operands,
+    operands=_operands,
     pack=pack_depthwise,
     least_rows=_least_rows,
-    row_step=_least_rows,
+    row_step=_row_step,
     overwrites_rows=_overwrites_rows,
     append=partial(append_windows, depthwise=True),
 )

@@ -212,6 +212,7 @@ def test_every_constraint_refuses_something() -> None:
         Layer("few", "conv2d", "q7", (3, 3, 1), (3, 3, 2), weights_dtype="q7"),
         Layer("long", "conv2d", "q7", (9, 9, 1000), (3, 3, 2), (7, 7), weights_dtype="q7"),
         Layer("wide", "depthwise_conv2d", "q7", (9, 9, 4), (1, 1, 4), (9, 9), weights_dtype="q7"),
+        Layer("high", "depthwise_conv2d", "q7", (40, 40, 4), (1, 1, 4), (40, 40), weights_dtype="q7"),
         Layer("far", "conv2d", "int8", (9, 9, 4), (5, 5, 2), (3, 3), dilation=(2, 2), weights_dtype="int8"),
         Layer("apart", "depthwise_conv2d", "int8", (9, 9, 4), (5, 5, 4), (3, 3), dilation=(2, 2), weights_dtype="int8"),
         *(

@@ -43,7 +43,11 @@
 #if CXN_GET(COLUMN_LAYOUT) != CXN_COLUMN_LAYOUT_SEQUENTIAL
 #error "COLUMN_LAYOUT: legal value is CXN_COLUMN_LAYOUT_SEQUENTIAL"
 #endif
-#if CXN_GET(INNER) != CXN_INNER_C && \
+#if CXN_GET(INNER) == CXN_INNER_HELIUM
+#if !CXN_HELIUM || CXN_GET(LOWERING) != CXN_LOWERING_LINE_BUFFER
+#error "INNER: CXN_INNER_HELIUM needs a core with Helium, and CXN_LOWERING_LINE_BUFFER"
+#endif
+#elif CXN_GET(INNER) != CXN_INNER_C && \
     (CXN_GET(LOWERING) == CXN_LOWERING_IM2COL || (CXN_BR == 2 && CXN_GET(INNER) != CXN_INNER_ASM) || \
      (CXN_GET(INNER) != CXN_INNER_ASM && CXN_GET(INNER) != CXN_INNER_ASM_DUAL && CXN_GET(INNER) != CXN_INNER_C_ROLLED))
 #error "INNER: legal value is CXN_INNER_C; with other lowerings than CXN_LOWERING_IM2COL also CXN_INNER_ASM, with BLOCK_ROWS 1 _ASM_DUAL and _C_ROLLED too"
@@ -58,8 +62,8 @@
 #endif
 #elif CXN_GET(IN_PLACE) && \
     (CXN_GET(IN_H) != CXN_GET(OUT_H) || CXN_GET(IN_W) != CXN_GET(OUT_W) || CXN_GET(LOWERING) != CXN_LOWERING_LINE_BUFFER || \
-     CXN_GET(PAD_TOP) >= CXN_GET(KERNEL_H) || CXN_GET(PAD_LEFT) >= CXN_GET(KERNEL_W) || (CXN_BR == 1 && CXN_BC == 1))
-#error "IN_PLACE: 1 needs an output of the input's size, CXN_LOWERING_LINE_BUFFER, and two rows of outputs at a time or blocks of two rows"
+     CXN_GET(PAD_TOP) >= CXN_GET(KERNEL_H) || CXN_GET(PAD_LEFT) >= CXN_GET(KERNEL_W) || (CXN_BR == 1 && CXN_BC == 1 && CXN_GET(INNER) != CXN_INNER_HELIUM))
+#error "IN_PLACE: 1 needs an output of the input's size, CXN_LOWERING_LINE_BUFFER, and two rows of outputs at a time, blocks of two rows or CXN_INNER_HELIUM"
 #endif
 
 #if CXN_GET(LOWERING) == CXN_LOWERING_IM2COL
@@ -67,6 +71,11 @@
 #error "WEIGHT_LAYOUT: legal value with CXN_LOWERING_IM2COL is CXN_WEIGHT_LAYOUT_PLAIN"
 #endif
 #include "detail/depthwise_im2col.h"
+#elif CXN_GET(INNER) == CXN_INNER_HELIUM
+#if CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_LANES
+#error "WEIGHT_LAYOUT: legal value with CXN_INNER_HELIUM is CXN_WEIGHT_LAYOUT_LANES"
+#endif
+#include "detail/depthwise_helium.h"
 #elif CXN_GET(LOWERING) == CXN_LOWERING_LINE_BUFFER
 #if CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_WIDENED && CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_INTERLEAVED
 #error "WEIGHT_LAYOUT: legal values with CXN_LOWERING_LINE_BUFFER are _WIDENED (8-bit weights) and _INTERLEAVED (16-bit weights)"

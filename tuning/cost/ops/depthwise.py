@@ -9,6 +9,7 @@ import numpy as np
 
 from cmsisnn_x.isa import Features, Isa
 from cmsisnn_x.layers import Layer
+from cmsisnn_x.packing import words_of
 from cmsisnn_x.variant import Variant
 
 from ..instructions import Cycles, block_ends, element, is_plain
@@ -231,17 +232,54 @@ def _woven_rows(layer: Layer, cols: int, pairs: int) -> list[int]:
     return rows
 
 
-COUNTERS = {"im2col": _im2col, "line_buffer": _line_buffer, "direct": _direct}
+def _vectors(layer: Layer, knob: Knobs, features: Features) -> Counts:
+    """Of Helium: vectors woven into words, then groups of four outputs of a channel; steps are vectors of products."""
+    (_, in_w, channels), (out_h, out_w, _) = layer.image, layer.output_image
+    left, words = layer.padding[1][0], words_of(layer)
+    span = (out_w - 1) * layer.stride[1] + layer.kernel[1]
+    inside = max(min(in_w, span - left), 0)
+    is_flat = words.planes == 1 and channels < 16
+    strips, turns = -(-channels // 16), -(-inside * channels // 16) if is_flat else inside
+    high, wide = (2, 2) if words.is_paired else (1, 4)
+    rows, groups = -(-out_h // high), -(-out_w // wide)
+    is_written_out = words.is_paired and groups <= 4
+    pairs, alone = (out_h // 2, out_h % 2) if words.is_paired else (out_h, 0)
+    visits = -(-pairs // knob("unroll")) + alone
+    margins = rows * strips if is_flat else np.minimum(knob("unroll"), rows)
+    return {
+        "words": rows * strips * words.planes * turns,
+        "segments": rows * strips * words.planes,
+        "zero_lines": margins * (span - inside) * words.planes * min(channels, 16) // 4,
+        "steps": rows * groups * channels * words.window // (4 if words.is_paired else 1),
+        "blocks": rows * groups * channels,
+        "channels": visits * channels,
+        "turns": 0 if is_written_out else rows * channels,
+        "fills": visits * strips,
+        "calls": 1,
+    }
+
+
+COUNTERS = {"im2col": _im2col, "line_buffer": _line_buffer, "direct": _direct, "vectors": _vectors}
 
 
 def count(layer: Layer, variants: Variants, features: Features) -> np.ndarray:
-    return by_lowering(layer, variants, features, PARTS, COUNTERS)
+    return by_lowering(layer, variants, features, PARTS, COUNTERS, _walk)
+
+
+def _walk(variant: Variant) -> str:
+    return "vectors" if variant.inner == "helium" else variant.lowering
 
 
 def price(layer: Layer, variant: Variant | None, features: Features, timing: Timing) -> dict[str, float]:
     """A prior for a fit, no more: instructions that the C source asks for, counted by hand; rough where it says so."""
     assert variant is not None
     one = Cycles.of(timing, features)
+    if variant.inner == "helium":
+        # A store of four words for every load; products, and the instructions between them, one a cycle.
+        return dict.fromkeys(PARTS, 0.0) | {
+            "words": 16.0, "segments": 40.0, "zero_lines": 4.0, "steps": 1.0 if words_of(layer).is_paired else 2.5,
+            "blocks": 11.5, "channels": 40.0, "turns": 24.0, "fills": 40.0, "calls": 60 * one.alu,
+        }  # fmt: skip
     alu, store, load, branch = one.alu, one.store, one.load, one.branch
     woven = variant.lowering == "line_buffer" and features.isa >= Isa.DSP
     left = 1 if is_plain(variant) else 2
