@@ -35,6 +35,13 @@ MORE_BY_FOUR = 4
 """The same where assembly of the DSP extension finishes four outputs of a channel side by side."""
 SHIFT_INSTRUCTIONS = 4
 """Of a shift, its rounding and a saturation."""
+VECTORS = {
+    "add": (3.0, 3.4), "multiply": (2.0, 2.0), "maximum": (0.25, 0.15), "minimum": (0.25, 0.15),
+    "look_up": (0.25, 0.12), "requantise": (1.5, 2.5),
+}  # fmt: skip
+"""Of cores with Helium: cycles of an element that is read and combined, and of an output."""
+LINEAR_VECTORS = (1.2, 0.8)
+"""The same of a sum by two products and a shift."""
 RECIPROCAL = 250
 """Instructions of a fixed-point reciprocal besides its high products, and of the zeros before a sum; rough."""
 
@@ -105,6 +112,11 @@ def price(layer: Layer, variant: Variant | None, features: Features, timing: Tim
         "pad": (load + 2 * alu, stored + alu),
         "resize_nearest": (load + alu, stored),
     }.get(layer.op, (2 * load + 2 * one.mac + alu, requantised + 2 * more))  # sums of 64 bits
+    if variant is not None and variant.inner == "helium":  # eight products beside a load of weights
+        element = 0.25
+    elif features.isa >= Isa.HELIUM and layer.op in VECTORS:
+        element, output = VECTORS[layer.op]
+        return {"elements": element, "outputs": output, "runs": 12 * alu + one.branch, "calls": 30 * alu}
     return {
         "elements": element + one.turn / 4,
         "outputs": output,
@@ -120,6 +132,9 @@ def sum_price(layer: Layer, variant: Variant | None, features: Features, timing:
     assert isinstance(scheme, AffineSum)
     if layer.type.bits != 8 or linear_of(scheme) is NOT_LINEAR:
         return found
+    if features.isa >= Isa.HELIUM:
+        element, output = LINEAR_VECTORS
+        return {**found, "elements": element, "outputs": output}
     one, kind = Cycles.of(timing, features), kind_of(features)
     alu, store, load = one.alu, one.store, one.load
     if kind == "dsp":  # four bytes a load; the dual issue waits for products

@@ -117,7 +117,7 @@ def price(layer: Layer, variant: Variant | None, features: Features, timing: Tim
     alu, store, load, branch = one.alu, one.store, one.load, one.branch
     if variant.inner == "helium":
         return dict.fromkeys(PARTS, 0.0) | {
-            "words": 2.0, "steps": 4.0, "turns": load + store, "cuts": 16.0, "blocks": 16.0, "last_blocks": 24.0,
+            "words": 2.0, "steps": 2.0, "turns": load + store, "cuts": 16.0, "blocks": 16.0, "last_blocks": 24.0,
             "calls": 30 * alu,
         }  # fmt: skip
     rows = variant.block_rows

@@ -37,7 +37,44 @@ WRITTEN_OUT = 16
 """Elements of a walked window up to which the compiler writes both its loops out."""
 
 
+def _vectors(layer: Layer) -> int:
+    """Of the channels of a pixel, on cores with Helium; sums of 8 bits go 16 at a time where there are as many."""
+    channels, lanes = layer.image[2], 16 // layer.numpy_dtype.itemsize
+    if layer.python_op == "avg_pool" and (channels < 16 or _is_wide(layer)):
+        lanes = 8
+    return -(-channels // lanes)
+
+
+def _is_wide(layer: Layer) -> bool:
+    """Whether sums of an average need 32 bits."""
+    area = min(layer.kernel[0], layer.image[0]) * min(layer.kernel[1], layer.image[1])
+    return layer.dtype == "q15" or area > 256
+
+
+def _vector_windows(layer: Layer) -> Counts:
+    """Of Helium, which loads every pixel of every window."""
+    (in_h, in_w, _), (out_h, out_w, _) = layer.image, layer.output_image
+    rows, columns = (
+        taps_inside(size, out, layer.kernel[axis], layer.stride[axis], layer.padding[axis][0])
+        for axis, (size, out) in enumerate(((in_h, out_h), (in_w, out_w)))
+    )
+    groups, windows = _vectors(layer), out_h * out_w
+    clipped = windows - int((rows == layer.kernel[0]).sum() * (columns == layer.kernel[1]).sum())
+    return {
+        "taps": int(rows.sum() * columns.sum()) * groups,
+        "windows": windows * groups,
+        "averages": windows * groups * (layer.python_op == "avg_pool"),
+        "lines": int(rows.sum()) * out_w * groups,
+        "singles": windows,
+        "clipped": clipped,
+        "rows": out_h,
+        "calls": 1,
+    }
+
+
 def _windows(layer: Layer, features: Features) -> Counts:
+    if features.isa >= Isa.HELIUM:
+        return _vector_windows(layer)
     (in_h, in_w, channels), (out_h, out_w, _) = layer.image, layer.output_image
     (kernel_h, kernel_w), (stride_y, stride_x) = layer.kernel, layer.stride
     before = layer.padding[1][0]
@@ -112,6 +149,14 @@ def price(layer: Layer, variant: Variant | None, features: Features, timing: Tim
     """A prior for a fit, no more: instructions that the C source asks for, counted by hand; rough where it says so."""
     one = Cycles.of(timing, features)
     alu, store, load, branch = one.alu, one.store, one.load, one.branch
+    if features.isa >= Isa.HELIUM:
+        wide, average = _is_wide(layer), 0.0
+        if layer.python_op == "avg_pool":
+            average = 90.0 if wide else 24.0 * (2 if layer.image[2] >= 16 else 1)  # eight divisions, or products
+        return dict.fromkeys(PARTS, 0.0) | {
+            "taps": 2.0 if layer.python_op == "max_pool" else 6.0 if wide else 4.0, "windows": 6.0, "averages": average,
+            "lines": 1.0, "singles": 16 * alu, "clipped": 12 * alu, "rows": 12 * alu, "calls": 30 * alu,
+        }  # fmt: skip
     dsp, words = features.isa >= Isa.DSP, lane_groups(layer, features) < layer.image[2]
     if layer.python_op == "avg_pool":
         # An addition; of a word's lanes SXTAB16 twice, or masks and additions.
@@ -152,6 +197,10 @@ def _sizes(layer: Layer, variant: Variant | None, features: Features) -> str:
     loops of known length where the image clips none; a single window in a row has no loop over windows, and of windows
     of one element the compiler may make a copy.
     """
+    if features.isa >= Isa.HELIUM:
+        kernel = f" kernel={layer.kernel[0]}x{layer.kernel[1]}" if max(layer.kernel) <= 4 else ""
+        filled = " lanes=1" if layer.image[2] < 16 // layer.numpy_dtype.itemsize else ""
+        return f" windows=vectors{kernel}{filled}"
     lanes = " lanes=1" if lane_groups(layer, features) == layer.image[2] else ""
     walk = "short" if layer.kernel[0] * layer.kernel[1] <= WRITTEN_OUT else "walk"
     (kernel_h, kernel_w), (stride_y, stride_x) = layer.kernel, layer.stride
