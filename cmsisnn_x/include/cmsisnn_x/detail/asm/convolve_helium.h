@@ -150,8 +150,8 @@
 #define CXN_V_ODD_AT 48
 #define CXN_V_FACTOR(q, at) CXN_V_LOAD(q, at + 16)
 #define CXN_V_EVEN_1 CXN_V_3("vmulh.s32", "q4", "q4", "q7") CXN_V_LOAD("q6", 32)
-#define CXN_V_EVEN_2 CXN_V_3("vmulh.s32", "q5", "q5", "q7")
-#define CXN_V_EVEN_3 CXN_V_3("vadd.i32", "q4", "q4", "q6")
+#define CXN_V_EVEN_2 CXN_V_3("vmulh.s32", "q5", "q5", "q7") CXN_V_3("vadd.i32", "q4", "q4", "q6")
+#define CXN_V_EVEN_3 ""
 #define CXN_V_EVEN_4 ""
 #define CXN_V_EVEN_5 CXN_V_3("vadd.i32", "q5", "q5", "q6")
 #define CXN_V_EVEN_6 ""
@@ -241,10 +241,17 @@
 #define CXN_V_AFTER_D \
     CXN_V_LOAD("q2", CXN_V_ODD_AT) CXN_V_LAST("r8") CXN_V_FACTOR("q0", CXN_V_ODD_AT) CXN_V_LANES("q6", "3", "1", "r2", "r4") CXN_V_REWIND \
     CXN_V_3("vadd.i32", "q6", "q6", "q2") CXN_V_LANES("q7", "3", "1", "r6", "r8") CXN_V_3("vadd.i32", "q7", "q7", "q2") CXN_V_ODD_1
+#if CXN_OUT_BITS == 8 && CXN_OUT_MIN == -128 && CXN_OUT_MAX == 127
+/* One store between others than loads. */
+#define CXN_V_MIDDLE CXN_V_PUT("q4", "out0") CXN_V_BYTES("q5")
+#define CXN_V_END CXN_V_PUT("q5", "out1")
+#else
+#define CXN_V_MIDDLE CXN_V_BYTES("q5")
+#define CXN_V_END CXN_V_CLAMP_LOW CXN_V_CLAMP_HIGH CXN_V_PUT("q4", "out0") CXN_V_PUT("q5", "out1")
+#endif
 #define CXN_V_BESIDE_A \
     CXN_V_ODD_2, "", CXN_V_ODD_3, CXN_V_ODD_4, CXN_V_ODD_5, CXN_V_NARROW("t", "q4", "q6", "0x9f4c"), CXN_V_NARROW("t", "q5", "q7", "0xbf4e"), "", \
-    CXN_V_ADD_ZERO_POINT("q4"), "", CXN_V_ADD_ZERO_POINT("q5"), CXN_V_BYTES("q4"), "", CXN_V_BYTES("q5"), "", \
-    CXN_V_CLAMP_LOW CXN_V_CLAMP_HIGH CXN_V_PUT("q4", "out0") CXN_V_PUT("q5", "out1")
+    CXN_V_ADD_ZERO_POINT("q4"), "", CXN_V_ADD_ZERO_POINT("q5"), CXN_V_BYTES("q4"), "", CXN_V_MIDDLE, "", CXN_V_END
 #define CXN_V_AFTER_ALL \
     CXN_V_ODD_2 CXN_V_ODD_3 CXN_V_ODD_4 CXN_V_ODD_5 CXN_V_NARROW("t", "q4", "q6", "0x9f4c") CXN_V_NARROW("t", "q5", "q7", "0xbf4e") \
     CXN_V_ADD_ZERO_POINT("q4") CXN_V_ADD_ZERO_POINT("q5") CXN_V_BYTES("q4") CXN_V_BYTES("q5") CXN_V_CLAMP_LOW CXN_V_CLAMP_HIGH \
@@ -412,6 +419,8 @@ CXN_INLINE void CXN_LOCAL(sums_four)(const int8_t *x0, const int8_t *x1, const i
 #undef CXN_V_C
 #undef CXN_V_D
 #undef CXN_V_BESIDE_A
+#undef CXN_V_MIDDLE
+#undef CXN_V_END
 #undef CXN_V_BESIDE_B
 #undef CXN_V_BESIDE_C
 #undef CXN_V_BESIDE_D
