@@ -49,7 +49,7 @@ class Windows:
         """Those of a layer over rows; see `in_rows`. One that adds rows up takes them one by one: a row of the input
         counts as one of its output.
         """
-        if layer.row.sums_rows(layer):
+        if layer.op != FEED and layer.row.sums_rows(layer):
             return cls(1, 1, 0, layer.image[0], layer.image[0])
         kernel = (layer.kernel[0] - 1) * layer.dilation[0] + 1
         above = layer.padding[0][0]
