@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .base.cflags import CFLAGS
+from .base.cflags import cflags_of
 from .base.errors import InfeasibleError, OptionError
-from .base.options import FEEDS, OBJECTIVES, SCORES, STRATEGIES, SURROGATES
+from .base.options import COMPILERS, FEEDS, OBJECTIVES, SCORES, STRATEGIES, SURROGATES, Kind
 from .cost import Estimates, estimate, estimate_space
 from .model import Model
 from .plan import Plan, Totals
@@ -26,6 +26,7 @@ from .search.plan_of import longest_code, rounded
 from .search.plan_of import plan_of as assembled
 from .search.space import SearchSpace, baseline_of, places, search_space
 from .target import Target
+from .target.cores import CORES
 
 
 def tune(
@@ -37,6 +38,7 @@ def tune(
     strategy: str = "auto",
     trials: int | None = None,
     surrogate: str = "gp",
+    compiler: Kind | None = None,
     jobs: int = 1,
     dask: str | None = None,
     records: str | os.PathLike[str] | None = None,
@@ -64,6 +66,9 @@ def tune(
         Evaluations per layer at most. Default: all of them for estimates, 16 for emulation.
     surrogate : {"gp", "forest"}
         What the Bayesian strategy learns with.
+    compiler : {"gcc", "clang"}, optional
+        Whose code the firmware will be: the plan's flags are for it, and emulation uses it. Default: that of the core,
+        which emulation does without where only the other is installed.
     jobs : int
         Emulations at a time on this machine.
     dask : str, optional
@@ -114,6 +119,12 @@ def tune(
     _check("--strategy", strategy, STRATEGIES)
     _check("--surrogate", surrogate, SURROGATES)
     _check("--feed", feed, FEEDS)
+    if compiler is not None:
+        _check("--compiler", compiler, COMPILERS)
+        if score == "emulate":
+            from .emulate import find_toolchain
+
+            find_toolchain(compiler)
     fed = feed == "rows"
     if fed and (unread := [name for name in model.graph.inputs if not model.graph.readers(name)]):
         raise OptionError(f"--feed rows: expected inputs that some layer reads, got {unread[0]!r}")
@@ -126,7 +137,7 @@ def tune(
             raise OptionError(f"{name}: expected at least 1, got {value}")
     options: dict[str, Any] = {
         "objective": objective, "score": score, "strategy": strategy, "trials": trials, "surrogate": surrogate,
-        "jobs": jobs, "dask": dask, "records": records, "seed": seed, "sram_bytes": sram_bytes,
+        "compiler": compiler, "jobs": jobs, "dask": dask, "records": records, "seed": seed, "sram_bytes": sram_bytes,
         "flash_bytes": flash_bytes, "clock_hz": clock_hz, "pareto": pareto, "fed": fed, "progress": progress,
     }  # fmt: skip
     is_short = objective in ("sram", "balanced") or bool(sram_bytes or model.budget["sram"] or target.sram_bytes)
@@ -168,6 +179,7 @@ def _tune(
     strategy: str,
     trials: int | None,
     surrogate: str,
+    compiler: Kind | None,
     jobs: int,
     dask: str | None,
     records: str | os.PathLike[str] | None,
@@ -181,6 +193,8 @@ def _tune(
 ) -> Plan:
     """A plan of the network with its layers in the order that they have."""
     target = target.at(clock_hz)
+    code_of = compiler or CORES[target.core].compiler
+    cflags = cflags_of(code_of)
     sram = sram_bytes or model.budget["sram"] or target.sram_bytes
     flash = flash_bytes or model.budget["flash"] or target.flash_bytes
     chosen_strategy = strategy if strategy != "auto" else "exhaustive" if score == "estimate" else "bayesian"
@@ -204,6 +218,7 @@ def _tune(
             strategy=chosen_strategy,
             surrogate=surrogate,
             trials=trials,
+            compiler=compiler,
             jobs=jobs,
             dask=dask,
             records=None if records is None else Path(records),
@@ -212,7 +227,7 @@ def _tune(
         problem = network_problem(model.graph, where, estimates, fed=fed)
         first = choose_chained(Network(model.graph, where, tuple(estimates), problem, target), objective, sram, flash)
         if not first[0].chains:
-            found = search_emulated(where, spaces, estimates, problem, target, CFLAGS, request, progress)
+            found = search_emulated(where, spaces, estimates, problem, target, cflags, request, progress)
             tables = [item.table for item in found.layers]
             baselines = [item.baseline_cycles for item in found.layers]
     if found is None:
@@ -239,6 +254,8 @@ def _tune(
             choice,
             likely,
             chains,
+            compiler=code_of,
+            cflags=cflags,
             objective=objective,
             score=score,
             strategy=chosen_strategy,

@@ -210,9 +210,9 @@ def test_cmake_builds_the_folder_as_a_subdirectory(tmp_path: Path, monkeypatch: 
 
 @pytest.mark.emulated
 @qemu
-@pytest.mark.parametrize("core", PLAIN)
+@pytest.mark.parametrize("core", [*PLAIN, "cortex-m55"])
 def test_the_commands_of_the_readme_run_the_example(core: str, tmp_path: Path) -> None:
-    name = COMPILED[PLAIN.index(core) % 2]
+    name = COMPILED[list(cores.CORES).index(core) % 2]
     plan = make_plan(name, NETWORKS[name], core=core)
     tuning.emit(plan, tmp_path)
     readme = (tmp_path / "README.md").read_text()

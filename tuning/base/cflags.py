@@ -14,16 +14,26 @@ from typing import Any
 CFLAGS = ("-std=c99", "-O3", "-fno-schedule-insns", "-ffunction-sections", "-fdata-sections")
 """GCC's first scheduling pass hoists loads above the accumulation and spills the accumulators: off."""
 
+CLANG_CFLAGS = ("-std=c99", "-O3", "-fomit-frame-pointer", "-ffunction-sections", "-fdata-sections")
+"""Zig's keeps the frame pointer, a register that kernels want, unless told not to."""
+
 KNOWN_CFLAGS = (
     *CFLAGS,
+    *CLANG_CFLAGS,
     *("-std=c11", "-O2", "-Os"),  # of plans that are made by hand
-    *("-Oz", "-fno-unroll-loops", "-fomit-frame-pointer"),  # what Clang may want in the place of GCC's
+    *("-Oz", "-fno-unroll-loops"),  # what Clang may want in the place of GCC's
 )
 """Every flag that this tool writes into a plan, or wrote under an earlier schema, for any compiler.
 
 None takes an argument, names a file or starts a program, and none may: what is added here is handed to the compiler
 for folders of strangers.
 """
+
+
+def cflags_of(compiler: str) -> tuple[str, ...]:
+    """The flags of plans for ``"gcc"`` or ``"clang"``."""
+    return CLANG_CFLAGS if compiler == "clang" else CFLAGS
+
 
 MOST = 64
 """Flags of one plan: far above any."""

@@ -83,6 +83,9 @@ class Feed(StrEnum):
 
 OBJECTIVES = tuple(item.value for item in Objective)
 SCORES = tuple(item.value for item in Score)
+COMPILERS = tuple(item.value for item in Compiler)
+Kind = Literal["gcc", "clang"]
+"""One of `COMPILERS`."""
 STRATEGIES = tuple(item.value for item in StrategyName)
 SURROGATES = tuple(item.value for item in Surrogate)
 FEEDS = tuple(item.value for item in Feed)

@@ -91,6 +91,7 @@ def price_folder(
     target : Target or str
         A board's memories and refinements are priced, a bare core's name gives the fixed rules.
     compiler : {"gcc", "clang"}, optional
+        Default: the plan's where it is installed, else the other.
     model : str, optional
         Model file with the weights, where an earlier version wrote the folder without them.
 
@@ -119,11 +120,12 @@ def price_elf(source: str | Path | bytes, symbol: str, args: Sequence[Any], targ
 
 
 def _compile(firmware: Firmware, target: Target | str, compiler: Kind | None) -> bytes:
-    from ..emulate import find_toolchain
+    from ..emulate import find_toolchain, prefer_toolchain
     from ..measure import folder
 
+    toolchain = find_toolchain(compiler) if compiler else prefer_toolchain(firmware.compiler)
     core = target if isinstance(target, str) else target.core
-    return folder.compile_folder(replace(firmware, core=core), find_toolchain(compiler))
+    return folder.compile_folder(replace(firmware, core=core), toolchain)
 
 
 def _run(firmware: Firmware, target: Target | str, code: bytes) -> tuple[list[StepTrace], Trace]:

@@ -25,7 +25,7 @@ from ..base.files import write_atomically
 from ..cost import fetch, ops
 from ..cost.fetch import Nests, Size
 from ..cost.ops import OPS
-from ..emulate import find_toolchain
+from ..emulate import toolchain_of
 from ..measure.bench import BATCH
 from ..measure.layers import evaluate_many
 from ..search.space import search_space
@@ -133,7 +133,7 @@ def observe(
                     seen[name][level].append((about, size))
         report(f"{target.core} {types} {layer.name}: {len(steps)} kernels")
     families = {name: {level: _line(found) for level, found in levels.items()} for name, levels in seen.items()}
-    return Nests(target.core, find_toolchain().version, tuple(cflags), families)
+    return Nests(target.core, toolchain_of(target.core).version, tuple(cflags), families)
 
 
 def _one_of_each(layer: Layer, target: Target, number: int) -> list[Variant]:

@@ -18,12 +18,12 @@ def emulate(plan: Plan, network: Network, inputs: Sequence[np.ndarray], labels: 
 
     `inputs` are the samples of each input, as the firmware takes them; `labels` are those of the first output.
     """
-    from ..emulate import Emulator, find_toolchain
+    from ..emulate import Emulator, prefer_toolchain
     from ..measure.firmware import written
     from ..measure.folder import compile_folder
 
     with written(plan) as firmware:
-        machine = Emulator(compile_folder(firmware, find_toolchain()), plan.target.core)
+        machine = Emulator(compile_folder(firmware, prefer_toolchain(plan.compiler)), plan.target.core)
     made = network.run(inputs[0] if len(inputs) == 1 else tuple(inputs))
     wanted = made if isinstance(made, tuple) else (made,)
     got = [np.empty_like(values) for values in wanted]

@@ -49,7 +49,7 @@ def calibrate(
     compiler: Annotated[
         Compiler | None,
         typer.Option(
-            help="With --from: what compiled it. Default: arm-none-eabi-gcc when on PATH, else Clang.",
+            help="With --from: what compiled it. Default: the plan's where it is installed, else the other.",
             show_default=False,
         ),
     ] = None,
@@ -83,7 +83,7 @@ def calibrate(
         raise OptionError(f"{'--model' if compiler is None else '--compiler'}: goes with --from only")
     from contextlib import closing
 
-    from ..base.cflags import CFLAGS
+    from ..base.cflags import cflags_of
     from ..calibrate import sets
     from ..calibrate.fit import calibrate as fit
     from ..calibrate.fit import write_coefficients
@@ -100,15 +100,15 @@ def calibrate(
             raise OptionError(f"{option}: expected one of {', '.join(legal)}, got {wrong[0]!r}")
     with closing(Records()) as records:
         for core in cores:
-            chosen = load_target(core)
+            chosen, cflags = load_target(core), cflags_of(CORES[core].compiler)
             benches = [
-                Bench(load_target(name), CFLAGS, records=records, batch=BATCH)
+                Bench(load_target(name), cflags, records=records, batch=BATCH)
                 for name in (core, CORES[core].alike)
                 if name
             ]
             found = fit(
                 chosen,
-                CFLAGS,
+                cflags,
                 bench=benches[0],
                 layers=sets.to_fit(dtypes, chosen_ops),
                 held_out=sets.held_out(dtypes, chosen_ops),
@@ -125,7 +125,7 @@ def calibrate(
 
 def _fetch(cores: list[str], output: Path) -> None:
     """``cmsisnn-tune calibrate --fetch``: the loops of kernels in code."""
-    from ..base.cflags import CFLAGS
+    from ..base.cflags import cflags_of
     from ..calibrate.fetch import observe, write
     from ..target import load_target
     from ..target.cores import CORES
@@ -133,7 +133,8 @@ def _fetch(cores: list[str], output: Path) -> None:
     if wrong := [name for name in cores if name not in CORES]:
         raise OptionError(f"--target: expected one of {', '.join(CORES)}, got {wrong[0]!r}")
     for core in cores:
-        found = observe(load_target(core), CFLAGS, report=lambda text: print(text, file=sys.stderr))
+        cflags = cflags_of(CORES[core].compiler)
+        found = observe(load_target(core), cflags, report=lambda text: print(text, file=sys.stderr))
         print(f"{write(found, output)}: {len(found.families)} kernels, {found.compiler}")
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from ..base.console import console, make_table
 from ..base.units import shape_text, show_size
+from ..cost import fitted_compiler
 from ..emit.names import numbered
 from ..load import load_model
 from ..model import list_models
@@ -118,7 +119,10 @@ def print_plan(plan: Plan, directory: Path, *, no_color: bool = False, verbose: 
                 "fitted on, without wait states, and (worst) what hardly any of them exceeds; the network's is the "
                 "layers' added up, as if all erred to one side."
             )
-        if unknown:
+        if unknown and (theirs := fitted_compiler(plan.target)) not in (None, plan.compiler):
+            about = f"estimates are of code by {theirs}; `--score emulate` runs that by {plan.compiler}"
+            out.print(f"Error not known: {about}.")
+        elif unknown:
             out.print("Error not known: nothing like it was emulated; its estimate counts instructions.")
     out.print(
         "Gain is against the paper's configuration (2x2 block, unroll 1, two im2col columns) of the same kernels."

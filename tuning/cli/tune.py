@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..base.errors import OptionError
-from ..base.options import Arithmetic, Feed, Objective, Score, StrategyName, Surrogate
+from ..base.options import Arithmetic, Compiler, Feed, Objective, Score, StrategyName, Surrogate
 from .program import show_version, takes
 
 if TYPE_CHECKING:
@@ -116,6 +116,14 @@ class Options:
     surrogate: Annotated[
         Surrogate, typer.Option(help="What bayesian learns with: a Gaussian process or a forest of trees.")
     ] = Surrogate.GP
+    compiler: Annotated[
+        Compiler | None,
+        typer.Option(
+            help="Whose code the firmware will be: the plan's flags are for it, and emulation uses it. Default: gcc; "
+            "clang on cores with Helium.",
+            show_default=False,
+        ),
+    ] = None
     jobs: Annotated[int, typer.Option(min=1, metavar="N", help="Emulations at a time.")] = 1
     dask: Annotated[
         str | None,
@@ -295,6 +303,7 @@ def _search(options: Options, network: Model, target: Target, budgets: dict[str,
             strategy=options.strategy.value,
             trials=options.trials,
             surrogate=options.surrogate.value,
+            compiler=None if options.compiler is None else options.compiler.value,
             jobs=options.jobs,
             dask=options.dask,
             records=options.records,

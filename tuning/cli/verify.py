@@ -65,7 +65,8 @@ def verify_command(
         bool, typer.Option("--blocks", help="List the hottest basic blocks with their instructions.")
     ] = False,
     compiler: Annotated[
-        Compiler | None, typer.Option(help="Default: arm-none-eabi-gcc when on PATH, else Clang.", show_default=False)
+        Compiler | None,
+        typer.Option(help="Default: the plan's where it is installed, else the other.", show_default=False),
     ] = None,
     samples: Annotated[
         int | None,
@@ -274,14 +275,14 @@ def _verify(
     as_json: bool,
     no_color: bool,
 ) -> None:
-    from ..emulate import DEFAULT_BUDGET, find_toolchain
+    from ..emulate import DEFAULT_BUDGET, find_toolchain, prefer_toolchain
     from ..measure import folder
 
     if blocks:
         raise OptionError("--blocks: goes with --elf FILE only")
     firmware = folder.load(directory, model=model)
     inputs = folder.draw_inputs(firmware, samples) if input_file is None else _read_inputs(input_file, firmware)
-    toolchain = find_toolchain(None if compiler is None else compiler.value)
+    toolchain = find_toolchain(compiler.value) if compiler else prefer_toolchain(firmware.compiler)
     chosen = _load_target(target) if target else _target_of(firmware)
     result = folder.verify(firmware, toolchain, inputs, target=chosen, budget=budget or DEFAULT_BUDGET)
     if as_json:

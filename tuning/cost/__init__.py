@@ -3,7 +3,16 @@
 compiler, no I/O.
 """
 
-from .estimate import estimate, estimate_space, expected_error, is_guess
+from .estimate import estimate, estimate_space, expected_error, fitted_compiler, is_guess
 from .table import TERMS, Estimate, Estimates
 
-__all__ = ["TERMS", "Estimate", "Estimates", "estimate", "estimate_space", "expected_error", "is_guess"]
+__all__ = [
+    "TERMS",
+    "Estimate",
+    "Estimates",
+    "estimate",
+    "estimate_space",
+    "expected_error",
+    "fitted_compiler",
+    "is_guess",
+]

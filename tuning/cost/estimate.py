@@ -15,6 +15,7 @@ from cmsisnn_x.layers import Layer
 from cmsisnn_x.steps import Step
 from cmsisnn_x.variant import Variant
 
+from ..base.options import Kind
 from ..target import Target
 from . import board, fitted, ops
 from .fused import estimate_fused
@@ -154,6 +155,12 @@ def expected_error(op: str, target: Target, dtype: str = "q7") -> tuple[float, f
     """
     found = fitted.coefficients(target.core).errors.get("held out", {}).get(f"{op} {dtype}")
     return (found["near_median"], found["bound"]) if found else None
+
+
+def fitted_compiler(target: Target) -> Kind | None:
+    """Whose code the estimates of a core were fitted on; None where nothing was."""
+    found = fitted.coefficients(target.core).compiler
+    return ("clang" if "clang" in found else "gcc") if found else None
 
 
 def is_guess(layer: Layer) -> bool:

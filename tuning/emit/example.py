@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tuning.base.cflags import cflags_of
 from tuning.plan import Plan
 from tuning.target.cores import CORES
 
@@ -23,6 +24,7 @@ class Build:
     qemu: str
     machine: str
     flash_origin: str
+    flash_length: str
     sram_origin: str
     sram_length: str
     memory: tuple[tuple[str, int], ...]
@@ -33,7 +35,6 @@ def build(plan: Plan) -> Build:
     core, name = CORES[plan.target.core], plan.model
     machine = core.machine
     standard = () if any(flag.startswith("-std=") for flag in plan.cflags) else ("-std=c99",)
-    flags = " ".join([*standard, *plan.cflags])
     sources = f"{name}.c example/main.c -o {name}.elf"
     link = "-I. -T example/memory.ld"
     if any(item.takes_in_next for item in plan.layers):
@@ -42,14 +43,20 @@ def build(plan: Plan) -> Build:
     time = f"{totals['cycles']} cycles"
     if totals.get("ms") is not None and plan.target.clock_hz:
         time += f", {totals['ms']:.3g} ms at {plan.target.clock_hz / 1e6:g} MHz"
-    clang = f"python -m ziglang cc -target thumb-freestanding-eabi -mcpu={core.zig_cpu}"
+    # Vectors are in the registers of the FPU, so arguments may be as well.
+    gcc = f"-mcpu={core.like_gcc or core.name} -mthumb{' -mfloat-abi=hard' if core.helium else ''}"
+    target = f"thumb-freestanding-eabi{'hf' if core.helium else ''}"
+    clang = f"python -m ziglang cc -target {target} -mcpu={core.zig_cpu}"
+    for_plan = " ".join([*standard, *plan.cflags])
+    for_gcc, for_clang = (for_plan if plan.compiler == kind else " ".join(cflags_of(kind)) for kind in ("gcc", "clang"))
     return Build(
-        flags=f"-mcpu={core.name} {flags}",
-        gcc=f"arm-none-eabi-gcc -mcpu={core.name} -mthumb {flags} -nostartfiles {link} {sources}",
-        zig=f"{clang} -std=c99 -O3 {link} {sources}",
+        flags=f"-mcpu={core.name} {'-mfloat-abi=hard ' if core.helium else ''}{for_plan}",
+        gcc=f"arm-none-eabi-gcc {gcc} {for_gcc} -nostartfiles {link} {sources}",
+        zig=f"{clang} {for_clang} {link} {sources}",
         qemu=f"qemu-system-arm -M {machine.name} -nographic -semihosting -kernel {name}.elf",
         machine=machine.name,
         flash_origin=machine.flash_origin,
+        flash_length=machine.flash_length,
         sram_origin=machine.sram_origin,
         sram_length=machine.sram_length,
         memory=(

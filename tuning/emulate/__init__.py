@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from .emulator import DEFAULT_BUDGET, Buffer, Emulator, Symbol
 from .errors import EmulationError, ToolchainError
-from .toolchain import Toolchain, find_toolchain
+from .toolchain import Toolchain, find_toolchain, prefer_toolchain, toolchain_of
 from .trace import BlockTrace, SymbolTrace, Trace
 
 __all__ = [
@@ -28,4 +28,6 @@ __all__ = [
     "ToolchainError",
     "Trace",
     "find_toolchain",
+    "prefer_toolchain",
+    "toolchain_of",
 ]

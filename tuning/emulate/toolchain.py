@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import util
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from ..base.options import Kind as Kind
 from ..target.cores import CORES
-from .errors import ToolchainError, missing_extra
+from .errors import MissingToolError, ToolchainError, missing_extra
 
-Kind = Literal["gcc", "clang"]
 RUNTIME = Path(__file__).resolve().parent / "runtime"
 FIRST = RUNTIME / "first.h"
 """An empty header: GCC looks for a precompiled form of the first one that it reads, and of no other."""
@@ -272,7 +272,27 @@ def find_toolchain(kind: Kind | None = None) -> Toolchain:
         return _identify("gcc", (gcc,))
     if kind in (None, "clang") and util.find_spec("ziglang") is not None:
         return _identify("clang", (sys.executable, "-m", "ziglang", "cc"))
-    raise missing_extra("arm-none-eabi-gcc" if kind == "gcc" else "neither arm-none-eabi-gcc nor the ziglang package")
+    named = {"gcc": "arm-none-eabi-gcc", "clang": "the ziglang package"}
+    raise missing_extra(named[kind] if kind else "neither arm-none-eabi-gcc nor the ziglang package")
+
+
+def prefer_toolchain(kind: Kind) -> Toolchain:
+    """The compiler that `kind` names where it is installed, else the other.
+
+    Raises
+    ------
+    MissingToolError
+        Neither is installed.
+    """
+    try:
+        return find_toolchain(kind)
+    except MissingToolError:
+        return find_toolchain()
+
+
+def toolchain_of(core: str, kind: Kind | None = None) -> Toolchain:
+    """The compiler that `kind` names; None for the core's own (`Core.compiler`), or else the one that is installed."""
+    return find_toolchain(kind) if kind else prefer_toolchain(CORES[core].compiler)
 
 
 def _identify(kind: Kind, command: tuple[str, ...]) -> Toolchain:

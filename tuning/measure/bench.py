@@ -78,7 +78,7 @@ class Bench:
     target : Target
     cflags : sequence of str
     compiler : {"gcc", "clang"}, optional
-        Default: arm-none-eabi-gcc when it is on PATH, else Clang from the ziglang wheel.
+        Default: that of the core (`Core.compiler`) where it is installed, else the other.
     records : Records, optional
         Where measurements are kept.
     batch : int
@@ -98,11 +98,11 @@ class Bench:
         records: Records | None = None,
         batch: int = 1,
     ) -> None:
-        from ..emulate import find_toolchain
+        from ..emulate import toolchain_of
 
         self.target, self.cflags, self.compiler, self.records = target, tuple(cflags), compiler, records
         self.batch = batch
-        self.toolchain = find_toolchain(compiler)
+        self.toolchain = toolchain_of(target.core, compiler)
         self.emulated = 0
 
     def measure(self, steps: Sequence[Step], aligned: tuple[bool, bool] = (True, True)) -> list[Measurement]:
@@ -172,7 +172,7 @@ class Bench:
                 steps,
                 self.target,
                 self.cflags,
-                compiler=self.compiler,
+                compiler=self.toolchain.kind,
                 input_aligned=aligned[0],
                 output_aligned=aligned[1],
             )

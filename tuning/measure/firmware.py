@@ -43,16 +43,15 @@ def compare(plans: Sequence[Plan], records: Path | None = None) -> list[Measurem
     list of Measurement
         In the order of `plans`; with a `failure` where the firmware did not compile, faulted, or was wrong.
     """
-    from ..emulate import find_toolchain
+    from ..emulate import prefer_toolchain
 
-    toolchain = find_toolchain(None)
-    compiler = f"{toolchain.kind} {toolchain.version}"
-    contents = [_about(plan, compiler) for plan in plans]
+    toolchains = [prefer_toolchain(plan.compiler) for plan in plans]
+    contents = [_about(plan, f"{used.kind} {used.version}") for plan, used in zip(plans, toolchains, strict=True)]
     keys = [key_of(content) for content in contents]
     about = dict(zip(keys, contents, strict=True))
     with closing(Records(records)) as store:
         found = {key: Measurement(**content) for key, content in store.get(keys).items()}
-        for key, plan in zip(keys, plans, strict=True):
+        for key, plan, toolchain in zip(keys, plans, toolchains, strict=True):
             if key not in found:
                 found[key] = _emulate(plan, toolchain)
                 if fresh := final_only({key: found[key]}):
@@ -75,7 +74,8 @@ def written(plan: Plan) -> Iterator[Firmware]:
         layers = tuple(item.layer for item in plan.layers)
         into = tuple(item.fused_into for item in plan.layers)
         estimated = tuple(item.cycles for item in plan.layers)
-        made = (Path(name), plan.model, plan.target.core, plan.target.name, plan.cflags, layers, estimated, into)
+        where = (Path(name), plan.model, plan.target.core, plan.target.name)
+        made = (*where, plan.compiler, plan.cflags, layers, estimated, into)
         yield Firmware(*made, wiring=plan.wiring, chains=plan.chains)
 
 
@@ -87,11 +87,11 @@ def emulated_layers(plan: Plan) -> tuple[int, ...]:
     TuningError
         The firmware does not compile, faults or is wrong.
     """
-    from ..emulate import DEFAULT_BUDGET, Emulator, find_toolchain
+    from ..emulate import DEFAULT_BUDGET, Emulator, prefer_toolchain
     from .folder import compile_folder, draw_inputs, each_step, trace_of
 
     with written(plan) as firmware:
-        emulator = Emulator(compile_folder(firmware, find_toolchain(None)), plan.target)
+        emulator = Emulator(compile_folder(firmware, prefer_toolchain(plan.compiler)), plan.target)
         known = trace_of(firmware, draw_inputs(firmware, 1)[0])
         found, wrong = each_step(firmware, emulator, known, 0, max(DEFAULT_BUDGET, 4 * plan.totals["cycles"]))
     if wrong:

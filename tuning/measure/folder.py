@@ -39,7 +39,7 @@ from ..base.names import model_name_problem
 from ..emit.names import archive_name, layer_function, reset_function, run_function, step_functions
 from ..emulate.emulator import DEFAULT_BUDGET, Emulator
 from ..emulate.footprint import Footprint, footprint
-from ..emulate.toolchain import Toolchain
+from ..emulate.toolchain import Kind, Toolchain
 from ..emulate.trace import Trace
 from ..model.weights import WeightsError, read_arrays
 from ..plan.affine_fields import table_problem
@@ -64,6 +64,7 @@ class Firmware:
     model: str
     core: str
     target: str
+    compiler: Kind
     cflags: tuple[str, ...]
     layers: tuple[Layer, ...]
     estimated_cycles: tuple[int | None, ...]
@@ -194,9 +195,9 @@ def load(directory: Path, *, model: str | None = None) -> Firmware:
     except CmsisnnError as wrong:
         raise FolderError(f"{path}: {wrong}") from None
     estimated = tuple(entry["cycles"] for entry in content["layers"])
-    cflags = tuple(content["cflags"])
+    how = content["compiler"], tuple(content["cflags"])
     into = plan.fused_into
-    about = (directory, content["model"], core, content["target"], cflags, layers, estimated, into, graph)
+    about = (directory, content["model"], core, content["target"], *how, layers, estimated, into, graph)
     return Firmware(*about, chains, planned=content["totals"])
 
 

@@ -21,7 +21,7 @@ from cmsisnn_x.steps import Step
 
 from ..emulate.elf import Symbol
 from ..emulate.emulator import Emulator
-from ..emulate.toolchain import Kind, find_toolchain
+from ..emulate.toolchain import Kind, toolchain_of
 from ..target import Target
 
 
@@ -69,7 +69,7 @@ def evaluate_many(
     cflags : sequence of str
         Those that the compiler does not know are left out.
     compiler : {"gcc", "clang"}, optional
-        Default: what `find_toolchain` finds.
+        Default: that of the core where it is installed, else the other.
     input_aligned, output_aligned : bool
         Whether the kernels may take the buffer to start at a word boundary.
 
@@ -84,8 +84,8 @@ def evaluate_many(
     ToolchainError, EmulationError
         A variant does not compile for the core, or faults.
     """
-    toolchain = find_toolchain(compiler)
     core = target if isinstance(target, str) else target.core
+    toolchain = toolchain_of(core, compiler)
     with tempfile.TemporaryDirectory(prefix="cmsisnn-x-") as name:
         sources = []
         for index, step in enumerate(steps):

@@ -16,13 +16,14 @@ from cmsisnn_x.layers import Layer
 from cmsisnn_x.steps import Step, steps_of
 from cmsisnn_x.variant import WINOGRAD, Variant
 
-from ..base.cflags import CFLAGS
+from ..base.cflags import cflags_of
 from ..base.errors import TuningError
 from ..load import load_model
 from ..model import Model, with_layers
 from ..plan import Plan
 from ..search.space import baseline_of, search_space
 from ..target import Target
+from ..target.cores import CORES
 from ..tuner import tune
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ def paper_table(target: Target, *, score: str = "emulate") -> PaperTable:
         _column(CONFIGURATION, word, theirs, baseline, target),
         _column("tuned", word, _rows(chosen, of_tuned), baseline, target, fused),
     )
-    return PaperTable(target, compiler, CFLAGS, columns, plan, PLAIN if plain else CONFIGURATION)
+    return PaperTable(target, compiler, plan.cflags, columns, plan, PLAIN if plain else CONFIGURATION)
 
 
 def split_relu(layers: Sequence[Layer]) -> tuple[Layer, ...]:
@@ -202,7 +203,7 @@ def _bench(target: Target) -> Iterator[Bench]:
     from ..measure.records import Records
 
     with closing(Records()) as records:
-        yield Bench(target, CFLAGS, records=records)
+        yield Bench(target, cflags_of(CORES[target.core].compiler), records=records)
 
 
 def _emulated(bench: Bench, steps: Sequence[Step]) -> dict[str, int]:
@@ -229,7 +230,8 @@ def _plain_cycles(model: Model, target: Target, bench: Bench) -> dict[str, int]:
 
     plain = [layer for layer in model.layers if supports(layer)]
     x = np.random.default_rng(0).integers(-128, 128, model.input_shape, np.int8)
-    cycles = {run.name: run.cycles for run in run_plain_loops(plain, x, target, CFLAGS, compiler=bench.toolchain.kind)}
+    ran = run_plain_loops(plain, x, target, bench.cflags, compiler=bench.toolchain.kind)
+    cycles = {run.name: run.cycles for run in ran}
     rest = [layer for layer in model.layers if not supports(layer)]
     return cycles | {layer.name: bench.measure([Step((layer,))], (True, False))[0].cycles for layer in rest}
 

@@ -24,7 +24,7 @@ from cmsisnn_x.variant import Variant
 
 from ..base.files import write_atomically
 from ..base.html import table
-from ..base.options import Budget
+from ..base.options import Budget, Kind
 from ..base.units import one_line
 from ..target import Target
 
@@ -248,7 +248,7 @@ class Plan:
     objective: str
     score: str
     seed: int
-    compiler: str
+    compiler: Kind
     cflags: tuple[str, ...]
     arena_bytes: int
     totals: Totals

@@ -18,7 +18,7 @@ from ..base import yaml_file
 from ..base.errors import OptionError
 from ..base.options import Memory
 from ..base.units import show_size
-from ..cost import Estimates, estimate_space, expected_error, is_guess
+from ..cost import Estimates, estimate_space, expected_error, fitted_compiler, is_guess
 from ..plan import LayerPlan, Plan
 from ..plan.problem import Problem
 from ..search.space import Place, SearchSpace, places, search_space
@@ -262,9 +262,9 @@ def error_bar(plan: Plan, item: LayerPlan) -> tuple[float, float] | None:
     """Median relative error of the model on layers like this one that it was not fitted on, and a bound that hardly any
     exceeds.
 
-    None where that is not known, and for emulated cycles, which have none.
+    None where that is not known, as for code of another compiler, and for emulated cycles, which have none.
     """
-    if item.emulated_cycles is not None or is_guess(item.layer):
+    if item.emulated_cycles is not None or is_guess(item.layer) or plan.compiler != fitted_compiler(plan.target):
         return None
     return expected_error(item.layer.op, plan.target, _types(item))
 

@@ -25,6 +25,7 @@ import numpy as np
 from cmsisnn_x.variant import Variant
 
 from ..base.errors import TuningError
+from ..base.options import Kind
 from ..cost import Estimates, estimate
 from ..cost.estimate import CALL_BYTES
 from ..measure.bench import Bench, Measurement
@@ -58,6 +59,7 @@ class Request:
     strategy: str = "bayesian"
     surrogate: str = "gp"
     trials: int | None = None
+    compiler: Kind | None = None
     jobs: int = 1
     dask: str | None = None
     records: Path | None = None
@@ -131,7 +133,7 @@ def search_emulated(
                 where, spaces, estimates, options, _legal(problem, choice, request), wanted, strict=True
             )
         ]
-        bench = Bench(target, cflags, records=records)
+        bench = Bench(target, cflags, request.compiler, records)
         report = _Report(searches, records, progress)
         try:
             with Workers(bench, request.jobs, request.dask) as workers:

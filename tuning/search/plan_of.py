@@ -15,7 +15,6 @@ from cmsisnn_x.chain import Chain
 from cmsisnn_x.graph import Graph
 from cmsisnn_x.steps import steps_of
 
-from ..base.cflags import CFLAGS
 from ..cost import Estimate, Estimates
 from ..cost.chains import CODE_BYTES as ROWS_CODE_BYTES
 from ..model import Model
@@ -98,8 +97,6 @@ def plan_of(
         dtype=model.dtype,
         target=target,
         layers=tuple(layers),
-        compiler="gcc",
-        cflags=CFLAGS,
         arena_bytes=arena.bytes,
         arena_least=arena.least,
         totals=totals,

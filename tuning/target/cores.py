@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 from cmsisnn_x.isa import Features, Isa
 
+from ..base.options import Kind
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -20,6 +22,7 @@ class Machine:
     flash_origin: str = "0x00000000"
     sram_origin: str = "0x20000000"
     sram_length: str = "4M"
+    flash_length: str = "4M"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +74,14 @@ class Core:
         """Whether it has Helium (MVE), whose vectors are in the FPU's registers: arguments go through those too."""
         return self.features.isa >= Isa.HELIUM
 
+    @property
+    def compiler(self) -> Kind:
+        """Which one plans are for unless asked otherwise; GCC before 15 predicates no tails of loops over vectors."""
+        return "clang" if self.helium else "gcc"
 
-AN547 = Machine("mps3-an547", "0x00000000", "0x21000000", "4M")
-"""At 0 ITCM of 512 KiB; DTCM would hold no more, the SRAM behind it does."""
+
+AN547 = Machine("mps3-an547", "0x00000000", "0x21000000", "4M", "512K")
+"""Code in the ITCM, and data in the SRAM behind the DTCM, which is small."""
 
 CORES: dict[str, Core] = {
     core.name: core
