@@ -115,12 +115,12 @@ def tables() -> dict[str, Table]:
 
 def record(path: Path) -> None:
     """Emulate every variant. Those of one core and layer share executables: their order is what counts here."""
+    from tuning.base.cflags import CFLAGS
     from tuning.cost import estimate_space, fitted
     from tuning.measure.bench import Bench
     from tuning.measure.records import Records
     from tuning.search.space import search_space
     from tuning.target import load_target
-    from tuning.tuner import CFLAGS
 
     columns: dict[str, Any] = {}
     names = []

@@ -195,9 +195,8 @@ def load(directory: Path, *, model: str | None = None) -> Firmware:
     except CmsisnnError as wrong:
         raise FolderError(f"{path}: {wrong}") from None
     estimated = tuple(entry["cycles"] for entry in content["layers"])
-    how = content["compiler"], tuple(content["cflags"])
-    into = plan.fused_into
-    about = (directory, content["model"], core, content["target"], *how, layers, estimated, into, graph)
+    how = content["target"], content["compiler"], tuple(content["cflags"])
+    about = (directory, content["model"], core, *how, layers, estimated, plan.fused_into, graph)
     return Firmware(*about, chains, planned=content["totals"])
 
 
@@ -295,8 +294,8 @@ def footprint_of(firmware: Firmware, toolchain: Toolchain) -> Footprint:
     source = firmware.directory / f"{firmware.model}.c"
     with tempfile.TemporaryDirectory(prefix="cmsisnn-x-") as folder:
         output = Path(folder) / "firmware.o"
-        include = [firmware.directory]
-        toolchain.compile(source, output, firmware.core, cflags=firmware.cflags, include=include, foreign=True)
+        options: Any = {"cflags": firmware.cflags, "include": [firmware.directory], "foreign": True}
+        toolchain.compile(source, output, firmware.core, **options)
         return footprint(output.read_bytes(), run_function(firmware.model))
 
 

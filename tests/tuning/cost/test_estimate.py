@@ -20,6 +20,7 @@ from cmsisnn_x.packing import pack_device_weights
 from cmsisnn_x.steps import Step
 from cmsisnn_x.variant import WINOGRAD
 from helpers.cores import PLAIN
+from tuning.base.cflags import CFLAGS
 from tuning.calibrate import sets
 from tuning.calibrate.fit import Sample, confirm, fit, grid, judge, make_layer, unseen
 from tuning.cost import TERMS, estimate, estimate_space, expected_error, fitted, is_guess, ops
@@ -28,7 +29,6 @@ from tuning.load import load_model
 from tuning.measure.bench import Bench
 from tuning.search.space import baseline_of, search_space
 from tuning.target import load_target
-from tuning.tuner import CFLAGS
 
 LAYERS = grid()
 DSP, SCALAR = Features(Isa.DSP), Features(Isa.SCALAR)

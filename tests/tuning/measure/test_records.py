@@ -21,6 +21,7 @@ import pytest
 from cmsisnn_x import Variant
 from cmsisnn_x.steps import Step
 from tuning import OptionError
+from tuning.base.cflags import CFLAGS
 from tuning.emulate import EmulationError, ToolchainError, toolchain
 from tuning.load import load_model
 from tuning.measure.bench import Bench, kernel_digest, tools_digest
@@ -29,7 +30,6 @@ from tuning.measure.records import Record, Records, default_path, key_of
 from tuning.schemas import published
 from tuning.search.space import search_space
 from tuning.target import load_target
-from tuning.tuner import CFLAGS
 
 
 def test_what_was_put_is_found_again(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ import pytest
 
 import tuning
 from cmsisnn_x.steps import Step
+from tuning.base.cflags import CFLAGS
 from tuning.base.errors import OptionError
 from tuning.load import load_model
 from tuning.measure.bench import Bench, Measurement
@@ -28,7 +29,6 @@ from tuning.measure.records import Records
 from tuning.measure.workers import LOST, Task, Workers
 from tuning.search.space import search_space
 from tuning.target import load_target
-from tuning.tuner import CFLAGS
 
 # A pool that is ended while its thread hands out work may leave that thread without the piece that it was about to hand
 # out (joblib's loky: a KeyError in a thread that ends then); pytest would book it on whichever test runs next.

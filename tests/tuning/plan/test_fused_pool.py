@@ -23,6 +23,7 @@ from cmsisnn_x.steps import Step, steps_of
 from helpers.layers import make_layer
 from helpers.networks import conv, dense, pool
 from helpers.plans import chain
+from tuning.base.cflags import CFLAGS
 from tuning.base.errors import InfeasibleError, ModelError
 from tuning.cost import estimate, estimate_space
 from tuning.cost.fused import band_work
@@ -30,7 +31,6 @@ from tuning.measure.bench import Bench
 from tuning.plan.planner import choose
 from tuning.plan.problem import Options, Problem
 from tuning.search.space import places, search_space
-from tuning.tuner import CFLAGS
 
 # ---------------------------------------------------------------- the planner against brute force
 

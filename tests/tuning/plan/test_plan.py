@@ -390,8 +390,8 @@ def test_emit_is_a_package_and_a_verb() -> None:
 def test_emulated_scores_are_never_slower_than_the_estimates_plan(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from tuning.base.cflags import CFLAGS
     from tuning.measure.bench import Bench
-    from tuning.tuner import CFLAGS
 
     monkeypatch.setenv("CMSISNN_X_CACHE", str(tmp_path))
     model, target = load_model("digits"), load_target("cortex-m4")
