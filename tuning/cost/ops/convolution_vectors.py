@@ -12,8 +12,8 @@ from cmsisnn_x.variant import Variant
 
 from ..loops import Counts, Knobs, taps_inside
 
-MOST_WRITTEN, FEW_WRITTEN = 15, 2
-"""Vectors of a window that a kernel which is unrolled writes out, and that any does."""
+MOST_WRITTEN, MOST_WORDS, FEW_WRITTEN = 15, 20, 2
+"""Vectors of a window that a kernel which is unrolled writes out, in strips of whole words, and that any does."""
 
 
 def vectors_of(layer: Layer) -> int:
@@ -23,8 +23,9 @@ def vectors_of(layer: Layer) -> int:
 
 def as_compiled(layer: Layer, variant: Variant) -> Variant:
     """Long windows are loops, short ones are written out."""
-    vectors = vectors_of(layer)
-    unroll = 1 if vectors > MOST_WRITTEN else 8 if vectors <= FEW_WRITTEN else variant.unroll
+    vectors, step = vectors_of(layer), layer.stride[1] * layer.kernel[0] * layer.image[2] * layer.type.bits // 8
+    most = MOST_WORDS if variant.lowering == "line_buffer" and step % 4 == 0 else MOST_WRITTEN
+    unroll = 1 if vectors > most else 8 if vectors <= FEW_WRITTEN else variant.unroll
     return replace(variant, unroll=unroll)
 
 

@@ -30,6 +30,8 @@
 #endif
 #define CXN_H_ROWS 1
 #define CXN_LOWERING_BYTES 0
+#define CXN_V_WORDS (CXN_GET(INPUT_ALIGNED) && CXN_H_RUN % 4 == 0)
+#define CXN_V_MOST 15
 #elif CXN_GET(LOWERING) == CXN_LOWERING_LINE_BUFFER
 #if CXN_IS_BAND
 #define CXN_H_MOST_ROWS CXN_GET(BAND)
@@ -43,6 +45,13 @@
 #endif
 #define CXN_H_STRIP CXN_ROUND_UP((CXN_GET(OUT_W) - 1) * CXN_V_STEP + 16 * CXN_VECTORS, 4)
 #define CXN_LOWERING_BYTES (CXN_H_ROWS * CXN_H_STRIP)
+#define CXN_V_WORDS (CXN_V_STEP % 4 == 0)
+/* Vectors of windows that are written out: as many as are within reach of bytes, and of words so many that loops lose little. */
+#if CXN_V_WORDS
+#define CXN_V_MOST 20
+#else
+#define CXN_V_MOST 15
+#endif
 CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_LOWERING_BYTES, helium_scratch);
 #else
 #error "LOWERING: CXN_LOWERING_LINE_BUFFER and _DIRECT are in vectors"
@@ -282,6 +291,8 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CX
 #undef CXN_H_COLUMN
 #undef CXN_VECTORS
 #undef CXN_V_STEP
+#undef CXN_V_WORDS
+#undef CXN_V_MOST
 #undef CXN_H_SPAN
 #undef CXN_H_MOST_ROWS
 #undef CXN_H_ROWS

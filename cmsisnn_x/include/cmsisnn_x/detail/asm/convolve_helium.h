@@ -21,8 +21,15 @@
 #endif
 #define CXN_V_N(x) CXN_STRING(x)
 
-/* Written out, windows are read at offsets from one address, which the last load moves on if it can; else in a loop, step by step. */
-#define CXN_V_MOST 15
+/* Written out, windows are read at offsets from one address, which the last load moves on if it can; else in a loop, step by step. Words
+   reach further than bytes. */
+#if CXN_V_WORDS
+#define CXN_V_FROM "vldrw.32 "
+#define CXN_V_REACH 508
+#else
+#define CXN_V_FROM "vldrb.8 "
+#define CXN_V_REACH 127
+#endif
 #if CXN_VECTORS > CXN_V_MOST || (CXN_GET(UNROLL) == 1 && CXN_VECTORS > 2)
 #define CXN_V_LOOPS 1
 #else
@@ -32,10 +39,10 @@
 #if CXN_V_LOOPS
 #define CXN_V_BIAS 0
 #define CXN_V_MOVES 0
-#elif CXN_V_STEP <= 127 && CXN_V_SPAN - CXN_V_STEP <= 127
+#elif CXN_V_STEP <= CXN_V_REACH && CXN_V_SPAN - CXN_V_STEP <= CXN_V_REACH
 #define CXN_V_BIAS (CXN_V_SPAN - CXN_V_STEP)
 #define CXN_V_MOVES 1
-#elif CXN_V_SPAN <= 127
+#elif CXN_V_SPAN <= CXN_V_REACH
 #define CXN_V_BIAS 0
 #define CXN_V_MOVES 0
 #else
@@ -44,9 +51,9 @@
 #endif
 
 #if CXN_V_LOOPS
-#define CXN_V_X(q, x, back) "vldrb.8 " q ", [%[" x "]], #16\n\t"
+#define CXN_V_X(q, x, back) CXN_V_FROM q ", [%[" x "]], #16\n\t"
 #else
-#define CXN_V_X(q, x, back) "vldrb.8 " q ", [%[" x "], #.Lcxn_at]" back "\n\t"
+#define CXN_V_X(q, x, back) CXN_V_FROM q ", [%[" x "], #.Lcxn_at]" back "\n\t"
 #endif
 #define CXN_V_W(q) "vldrb.8 " q ", [%[w]], #16\n\t"
 #define CXN_V_NEW(sum, x, w) "vmladav." CXN_V_T " " sum ", " x ", " w "\n\t"
@@ -361,7 +368,8 @@ CXN_INLINE void CXN_LOCAL(sums_four)(const int8_t *x0, const int8_t *x1, const i
 
 #undef CXN_V_T
 #undef CXN_V_N
-#undef CXN_V_MOST
+#undef CXN_V_FROM
+#undef CXN_V_REACH
 #undef CXN_V_LOOPS
 #undef CXN_V_SPAN
 #undef CXN_V_BIAS
