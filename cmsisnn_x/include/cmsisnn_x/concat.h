@@ -6,6 +6,7 @@
  *     static void CXN_KERNEL(const IN *const *inputs, const int32_t *columns, OUT *output, void *scratch);        INPUTS of both; no scratch
  */
 #include "config.h"
+#include "detail/copy_bytes.h"
 #include "detail/intrinsics.h"
 
 #if CXN_GET(INPUTS) < 1 || CXN_GET(ROWS) < 1
@@ -22,7 +23,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *const *inputs, const int32_t *colu
             const size_t bytes = (size_t)columns[i] * sizeof(CXN_IN_T);
             const uint8_t *from = (const uint8_t *)inputs[i] + r * bytes;
             if (CXN_GET(ROWS) > 1 || from != to) {
-                CXN_MEMCPY(to, from, bytes);
+                CXN_COPY(to, from, bytes);
             }
             to += bytes;
         }

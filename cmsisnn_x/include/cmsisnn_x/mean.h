@@ -34,6 +34,9 @@ CXN_INLINE int32_t CXN_LOCAL(output_of)(uint32_t sum)
 #undef CXN_SUMS_START
 #else
 
+#if CXN_HELIUM
+#include "detail/helium_mean.h"
+#else
 /* `lanes` neighbouring channels, 4 or 1. */
 CXN_INLINE void CXN_LOCAL(channels)(const CXN_IN_T *input, CXN_OUT_T *output, int lanes)
 {
@@ -72,6 +75,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, CXN_OUT_T *CXN
         output += CXN_GET(IN_CH);
     }
 }
+#endif
 #endif
 
 #undef CXN_IS_SMALL

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reading input and writing output elements at the alignment that the instance promises, and widening runs of them. */
 
+#include "copy_bytes.h"
+
 CXN_INLINE int32_t CXN_LOCAL(load)(const CXN_IN_T *p)
 {
 #if CXN_GET(IN_BITS) == 8 || CXN_GET(INPUT_ALIGNED)

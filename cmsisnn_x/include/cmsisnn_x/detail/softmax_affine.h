@@ -39,6 +39,49 @@ CXN_NOINLINE int32_t cxn_reciprocal(int32_t a)
 #error "TABLE: legal values are 1..256"
 #endif
 
+#if CXN_HELIUM && CXN_OUT_BITS == 8
+#include "helium_element.h"
+
+/* The exponentials of the `count` elements from p on, up to four, 0 behind them. */
+CXN_INLINE int32x4_t CXN_LOCAL(exponentials)(const int32_t *table, int32_t most, const CXN_IN_T *p, int32_t count)
+{
+    const mve_pred16_t some = vctp32q((uint32_t)count);
+    const uint32x4_t distance = vreinterpretq_u32_s32(vsubq_s32(vdupq_n_s32(most), vldrbq_z_s32(p, some)));
+    /* cs: below, without signs */
+    const mve_pred16_t has = CXN_GET(TABLE) < 256 ? vcmphiq_m_u32(vdupq_n_u32(CXN_GET(TABLE)), distance, some) : some;
+    return vldrwq_gather_shifted_offset_z_s32(table, distance, has);
+}
+
+CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, const int32_t *table, CXN_OUT_T *output, void *scratch)
+{
+    (void)scratch;
+    for (int32_t row = 0; row < CXN_GET(ROWS); row++) {
+        int32_t most = -128, leading = 0, reciprocal, shift;
+        uint32_t sum = 0;
+        for (int32_t c = 0; c < CXN_GET(COLS); c += 16) {
+            const mve_pred16_t some = vctp8q((uint32_t)(CXN_GET(COLS) - c));
+            most = vmaxvq_p_s8((int8_t)most, vldrbq_z_s8(input + c, some), some);
+        }
+        for (int32_t c = 0; c < CXN_GET(COLS); c += 4) {
+            const int32x4_t four = CXN_LOCAL(exponentials)(table, most, input + c, CXN_GET(COLS) - c);
+            sum = vaddvaq_u32(sum, vrshrq_n_u32(vreinterpretq_u32_s32(four), 12));
+        }
+        for (uint32_t bits = sum; (bits & 0x80000000U) == 0; bits <<= 1) {
+            leading++;
+        }
+        reciprocal = cxn_reciprocal((int32_t)((sum << leading) - 0x80000000U));
+        shift = 43 - leading - CXN_OUT_BITS;
+        for (int32_t c = 0; c < CXN_GET(COLS); c += 4) {
+            const int32x4_t four = CXN_LOCAL(exponentials)(table, most, input + c, CXN_GET(COLS) - c);
+            /* None is below zero, and of shifts by 32 and more nothing is left. */
+            const int32x4_t y = vrshlq_n_s32(vqrdmulhq_n_s32(four, reciprocal), -shift);
+            vstrbq_p_s32(output + c, vsubq_n_s32(vminq_s32(y, vdupq_n_s32(255)), 128), vctp32q((uint32_t)(CXN_GET(COLS) - c)));
+        }
+        input += CXN_GET(COLS);
+        output += CXN_GET(COLS);
+    }
+}
+#else
 CXN_INLINE int32_t CXN_LOCAL(exponential)(const int32_t *table, int32_t distance)
 {
     return distance < CXN_GET(TABLE) ? table[distance] : 0;
@@ -72,3 +115,4 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, const int32_t *table, CXN_O
         output += CXN_GET(COLS);
     }
 }
+#endif

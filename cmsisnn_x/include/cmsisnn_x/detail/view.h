@@ -12,7 +12,7 @@
 CXN_INLINE void CXN_LOCAL(run)(const CXN_IN_T *from, CXN_OUT_T *to)
 {
 #if CXN_GET(VIEW_STEP_5) == 1 && CXN_VIEW_RUN * CXN_GET(IN_BITS) >= 128
-    CXN_MEMCPY((void *)to, (const void *)from, CXN_VIEW_RUN * sizeof(CXN_IN_T));
+    CXN_COPY((void *)to, (const void *)from, CXN_VIEW_RUN * sizeof(CXN_IN_T));
 #else
     CXN_UNROLL_LOOP(4)
     for (int32_t i = 0; i < CXN_VIEW_RUN; i++) {
