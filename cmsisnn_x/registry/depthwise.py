@@ -66,7 +66,7 @@ def _families() -> Iterator[Family]:
             lowering="direct", weight_layout="widened", inner=inner, least=Isa.DSP, schedules=schedules,
         )  # fmt: skip
     yield Family(
-        "q7", (1, 2, 4), ((1, 1),), "Helium: few rows for images of wide rows or little scratch, more for narrow ones",
+        "q7", (1, 4, 8), ((1, 1),), "Helium: few rows for images of wide rows or little scratch, more for narrow ones",
         lowering="line_buffer", weight_layout="lanes", inner="helium", least=Isa.HELIUM,
     )  # fmt: skip
 
@@ -244,7 +244,8 @@ def _words(case: Case, variant: Variant) -> int:
     inside = max(min(width, (out_w - 1) * case.stride[1] + case.kernel[1] - case.padding[1]), 0)
     turns = inside if lanes == 16 else -(-inside * channels // 16)
     kept = case.padding[0] * turns * 16 if (height, width) == case.output else 0
-    return 96 + rows * pitch + 16 * lanes + kept
+    ahead = 4 if words.is_paired else 3 * case.stride[1] * words.planes + words.window
+    return 96 + rows * pitch + ahead * lanes * 4 + kept
 
 
 FOOTPRINTS = {"im2col": columns, "line_buffer": _line_buffer, "direct": nothing}

@@ -232,6 +232,18 @@ def _woven_rows(layer: Layer, cols: int, pairs: int) -> list[int]:
     return rows
 
 
+def _visits(rows: int, high: int, most: int) -> list[int]:
+    """Of each visit of a channel, how often it makes `high` rows: at most `most` times. The last of an odd number comes
+    with the one before, if that is not the first of all.
+    """
+    found, y = [], 0
+    while y < rows:
+        left = rows - y + (high == 2 and y > 0 and (rows - y) % 2 and rows - y < 2 * most)
+        found.append(max(min(left // high, most), 1))
+        y = rows - left + max(min(left // high, most) * high, 1)
+    return found
+
+
 def _vectors(layer: Layer, knob: Knobs, features: Features) -> Counts:
     """Of Helium: vectors woven into words, then groups of four outputs of a channel; steps are vectors of products."""
     (_, in_w, channels), (out_h, out_w, _) = layer.image, layer.output_image
@@ -241,11 +253,11 @@ def _vectors(layer: Layer, knob: Knobs, features: Features) -> Counts:
     is_flat = words.planes == 1 and channels < 16
     strips, turns = -(-channels // 16), -(-inside * channels // 16) if is_flat else inside
     high, wide = (2, 2) if words.is_paired else (1, 4)
-    rows, groups = -(-out_h // high), -(-out_w // wide)
-    is_written_out = words.is_paired and groups <= 4
-    pairs, alone = (out_h // 2, out_h % 2) if words.is_paired else (out_h, 0)
-    visits = -(-pairs // knob("unroll")) + alone
-    margins = rows * strips if is_flat else np.minimum(knob("unroll"), rows)
+    groups = -(-out_w // wide)
+    is_written_out = groups <= (4 if words.is_paired else 3)
+    each = [_visits(out_h, high, int(most)) for most in knob("unroll")]
+    visits, rows = np.array([len(own) for own in each]), np.array([sum(own) for own in each])
+    margins = rows * strips if is_flat else np.minimum(knob("unroll"), -(-out_h // high))
     return {
         "words": rows * strips * words.planes * turns,
         "segments": rows * strips * words.planes,
@@ -253,7 +265,7 @@ def _vectors(layer: Layer, knob: Knobs, features: Features) -> Counts:
         "steps": rows * groups * channels * words.window // (4 if words.is_paired else 1),
         "blocks": rows * groups * channels,
         "channels": visits * channels,
-        "turns": 0 if is_written_out else rows * channels,
+        "turns": rows * channels * (not is_written_out),
         "fills": visits * strips,
         "calls": 1,
     }
@@ -277,8 +289,8 @@ def price(layer: Layer, variant: Variant | None, features: Features, timing: Tim
     if variant.inner == "helium":
         # A store of four words for every load; products, and the instructions between them, one a cycle.
         return dict.fromkeys(PARTS, 0.0) | {
-            "words": 16.0, "segments": 40.0, "zero_lines": 4.0, "steps": 1.0 if words_of(layer).is_paired else 2.5,
-            "blocks": 11.5, "channels": 40.0, "turns": 24.0, "fills": 40.0, "calls": 60 * one.alu,
+            "words": 16.0, "segments": 40.0, "zero_lines": 4.0, "steps": 1.0 if words_of(layer).is_paired else 2.0,
+            "blocks": 11.5, "channels": 40.0, "turns": 10.0, "fills": 40.0, "calls": 60 * one.alu,
         }  # fmt: skip
     alu, store, load, branch = one.alu, one.store, one.load, one.branch
     woven = variant.lowering == "line_buffer" and features.isa >= Isa.DSP

@@ -9,15 +9,17 @@
  *                                    are shifted by a column and a row. UNROLL pairs of rows per visit of a channel.
  *   others                           four pixels of a row, WORDS / 4 loads and products each. UNROLL rows per visit.
  * Rows that a visit of an image in place overwrites before the next has read them, PAD_TOP of them, are kept.
- * Tried, and slower: channels in lanes (VMUL of 16 bits, sums widened: 5 cycles an output and more go into widening alone), pixels in lanes and
- * VMLA by a scalar (16 bits overflow, 32 take twice the products of VMLADAV), words [channel][pixel], which need a scatter more per word.
+ * Counted by the rules of mve_rules.py, and slower: channels in lanes (VMUL of 16 bits, whose sums of two are widened: 6 cycles an output go into
+ * that alone), pixels in lanes and VMLA by a scalar (16 bits overflow, 32 take twice the time of VMLADAV), words [channel][pixel], which load
+ * without offsets but need a scatter for each, weights of the second row as words shifted to the right (two registers for an instruction more).
  *
  * Weights: [channel][4][4], a column of zeros before those of the kernel, and a column of zeros at the end of all; for other windows
- * [channel][words, by column, then plane][4]. Scratch: 64 bytes, the words of one visit, rows that are kept.
+ * [channel][words, by column, then plane][4]. Scratch: 96 bytes, the words of one visit and
+ * of a group behind it, rows that are kept.
  */
 #define CXN_W_T int8_t
-#if CXN_GET(IN_BITS) != 8 || CXN_GET(WEIGHT_BITS) != 8 || CXN_BR != 1 || CXN_BC != 1 || CXN_GET(UNROLL) > 4
-#error "INNER: CXN_INNER_HELIUM takes 8 bits, blocks of 1x1 and UNROLL 1, 2 and 4"
+#if CXN_GET(IN_BITS) != 8 || CXN_GET(WEIGHT_BITS) != 8 || CXN_BR != 1 || CXN_BC != 1
+#error "INNER: CXN_INNER_HELIUM takes 8 bits, and blocks of 1x1"
 #endif
 #define CXN_PAIRED (CXN_GET(KERNEL_H) <= 3 && CXN_GET(KERNEL_W) <= 3 && CXN_GET(STRIDE_Y) == 1 && CXN_GET(STRIDE_X) == 1)
 #if CXN_PAIRED
@@ -47,8 +49,15 @@
 #define CXN_VISIT CXN_MIN(CXN_GET(UNROLL), (CXN_MOST_ROWS + CXN_GROUP_ROWS - 1) / CXN_GROUP_ROWS)
 #define CXN_INSIDE CXN_MAX(CXN_MIN(CXN_GET(IN_W), (CXN_GET(OUT_W)-1) * CXN_GET(STRIDE_X) + CXN_GET(KERNEL_W) - CXN_GET(PAD_LEFT)), 0)
 #define CXN_RIGHT CXN_MAX((CXN_GET(OUT_W)-1) * CXN_GET(STRIDE_X) + CXN_GET(KERNEL_W) - CXN_GET(PAD_LEFT) - CXN_INSIDE, 0)
-#define CXN_KEPT (CXN_GET(IN_PLACE) && !CXN_IS_BAND ? CXN_GET(PAD_TOP) : 0)
+#if CXN_GET(IN_PLACE) && !CXN_IS_BAND
+#define CXN_KEPT CXN_GET(PAD_TOP)
+#else
+#define CXN_KEPT 0
+#endif
+/* What a group behind the last would take, of rows that are written out. */
+#define CXN_AHEAD (CXN_PAIRED ? 4 * CXN_STEP : 3 * CXN_GET(STRIDE_X) * CXN_PIXEL + CXN_WORDS * CXN_STEP)
 #define CXN_GROUPS_X ((CXN_GET(OUT_W) + CXN_GROUP_COLS - 1) / CXN_GROUP_COLS)
+#define CXN_ROW (CXN_GET(IN_W) * CXN_GET(IN_CH))
 #define CXN_HEAD 96
 /* Of weaving: turns, lanes less in each, how far it goes on. */
 #define CXN_TURNS (CXN_IS_FLAT ? (CXN_INSIDE * CXN_GET(IN_CH) + 15) / 16 : CXN_INSIDE)
@@ -71,7 +80,6 @@
 #include "helium_channel.h"
 
 #define CXN_H_STORE "vstrb.32 q3, [%[out], q2]\n\t"
-#define CXN_H_LAST(step) CXN_H_TAKE CXN_H_1 CXN_H_2 CXN_H_3 CXN_H_4 CXN_H_5 CXN_H_6 CXN_H_7 step CXN_H_STORE
 #define CXN_H_STEP "addw %[out], %[out], %[step]\n\t"
 #define CXN_H_ODD "addw %[out], %[out], %[odd]\n\t"
 #define CXN_H_CLOBBERS "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7", "lr", "cc", "memory"
@@ -79,191 +87,9 @@
 #define CXN_H_ODD_COLS (CXN_GET(OUT_W) % CXN_GROUP_COLS ? CXN_GET(OUT_W) % CXN_GROUP_COLS : CXN_GROUP_COLS)
 
 #if CXN_PAIRED
-#define CXN_H_LOAD "vldrw.u32 q0, [q1"
-#define CXN_H_MAC(n, w) "vmladav.s8 %[a" #n "], q0, " w "\n\t"
-/* Finishes a group of four while the products of the next, `next` bytes on, begin; its outputs lie a step behind those before. */
-#define CXN_H_GROUP(next, step)                                                                                        \
-    CXN_H_TAKE CXN_H_1 CXN_H_2 CXN_H_LOAD ", #" next "]!\n\t" CXN_H_3 CXN_H_MAC(0, "q4") CXN_H_4 CXN_H_MAC(1, "q5")    \
-    CXN_H_5 CXN_H_MAC(2, "q6") CXN_H_6 CXN_H_MAC(3, "q7") CXN_H_7 step CXN_H_STORE
-#define CXN_H_BEGIN                                                                                                    \
-    "vldrw.32 q1, [%[a2], #16]\n\tvldrw.32 q4, [%[a1], #4]\n\tvadd.i32 q1, q1, %[a0]\n\tvldrw.32 q6, [%[a1], #4]\n\t"  \
-    "vldrw.32 q5, [%[a1], #%c[column]]\n\tvshl.u32 q6, %[a3]\n\tvldrw.32 q7, [%[a1], #%c[column]]\n\t"                 \
-    CXN_H_LOAD "]\n\tvshl.u32 q7, %[a3]\n\tvldrw.32 q2, [%[a2]]\n\t"                                              \
-    CXN_H_MAC(0, "q4") CXN_H_MAC(1, "q5") CXN_H_MAC(2, "q6") CXN_H_MAC(3, "q7")
-#define CXN_H_ROW "add %[out], %[out], %[row]\n\t"
-/* Rows of up to eight pixels are written out. */
-#define CXN_IS_SHORT (CXN_GROUPS_X <= 4)
-#if CXN_GROUPS_X == 1
-#define CXN_H_GROUPS CXN_H_GROUP("%c[next]", CXN_H_ROW)
-#elif CXN_GROUPS_X == 2
-#define CXN_H_GROUPS CXN_H_GROUP("%c[less]", CXN_H_ROW) CXN_H_GROUP("%c[next]", CXN_H_ODD)
-#elif CXN_GROUPS_X == 3
-#define CXN_H_GROUPS CXN_H_GROUP("%c[each]", CXN_H_ROW) CXN_H_GROUP("%c[less]", CXN_H_STEP) CXN_H_GROUP("%c[next]", CXN_H_ODD)
-#elif CXN_GROUPS_X == 4
-#define CXN_H_GROUPS                                                                                                   \
-    CXN_H_GROUP("%c[each]", CXN_H_ROW) CXN_H_GROUP("%c[each]", CXN_H_STEP) CXN_H_GROUP("%c[less]", CXN_H_STEP)         \
-    CXN_H_GROUP("%c[next]", CXN_H_ODD)
-#elif CXN_GET(OUT_W) % 2
-#define CXN_H_GROUPS CXN_H_GROUP("%c[each]", CXN_H_STEP)
-#define CXN_H_END CXN_H_GROUP("%c[less]", CXN_H_STEP) CXN_H_LAST(CXN_H_ODD)
-#define CXN_H_TURNS (CXN_GROUPS_X - 2)
+#include "depthwise_helium_pairs.h"
 #else
-#define CXN_H_GROUPS CXN_H_GROUP("%c[each]", CXN_H_STEP)
-#define CXN_H_END CXN_H_LAST(CXN_H_STEP)
-#define CXN_H_TURNS (CXN_GROUPS_X - 1)
-#endif
-#if CXN_IS_SHORT
-#define CXN_H_END
-#endif
-
-/* `turns` pairs of rows of a channel, or one if they are long, from `words` on; `places`: of outputs, and of words. */
-CXN_INLINE void CXN_LOCAL(outputs)(const int8_t *words, const int8_t *weights, const int8_t *places, int32_t shift, CXN_LOCAL(scalars_of) s,
-                                   CXN_OUT_T *to, int32_t turns)
-{
-    register CXN_OUT_T *out __asm__("r1") = to;
-    register const int8_t *a0 __asm__("r0") = words, *a1 __asm__("r2") = weights, *a2 __asm__("r4") = places;
-    register int32_t a3 __asm__("r6") = shift, t __asm__("r3") = turns;
-    CXN_H_REGISTERS(s)
-    __asm__ volatile(
-        "dls lr, %[t]\n\t" CXN_H_BEGIN ".p2align 2\n1:\n\t" CXN_H_GROUPS "le lr, 1b\n\t" CXN_H_END
-        : [a0] "+&Te"(a0), [a1] "+&Te"(a1), [a2] "+&Te"(a2), [a3] "+&Te"(a3), [out] "+&r"(out), [t] "+&r"(t)
-        : CXN_H_SCALARS,
-#if CXN_IS_SHORT
-          [row] "r"(CXN_GET(OUT_W) == 1 ? 2 * CXN_GET(OUT_CH) : (CXN_GET(OUT_W) + 2) * CXN_GET(OUT_CH)),
-          [next] "i"(CXN_PITCH - CXN_MAX(CXN_GET(OUT_W) - 2, 0) * CXN_PIXEL),
-#endif
-          [column] "i"(CXN_GET(OUT_W) == 1 ? 4 : 0), [each] "i"(2 * CXN_PIXEL), [less] "i"(CXN_H_ODD_COLS * CXN_PIXEL),
-          [step] "i"(2 * CXN_GET(OUT_CH)), [odd] "i"(CXN_H_ODD_COLS * CXN_GET(OUT_CH))
-        : CXN_H_CLOBBERS);
-}
-
-/* `rows` pairs of rows, or the first row of one, of a channel. */
-CXN_INLINE void CXN_LOCAL(channel)(const int8_t *words, const CXN_W_T *weights, const CXN_CHANNEL_T *channel, const int8_t *places,
-                                   CXN_OUT_T *out, int32_t rows, int is_single)
-{
-    const CXN_LOCAL(scalars_of) s = CXN_LOCAL(scalars)(channel);
-    const int32_t shift = is_single ? 0 : 8;
-#if CXN_IS_SHORT
-    CXN_LOCAL(outputs)(words, weights, places, shift, s, out - (CXN_GET(OUT_W) == 1 ? 2 : CXN_GET(OUT_W) + 2) * CXN_GET(OUT_CH), rows);
-#else
-    for (; rows > 0; rows--) {
-        CXN_LOCAL(outputs)(words, weights, places, shift, s, out - 2 * CXN_GET(OUT_CH), CXN_H_TURNS);
-        words += CXN_PITCH;
-        out += 2 * CXN_GET(OUT_W) * CXN_GET(OUT_CH);
-    }
-#endif
-}
-#else
-#define CXN_H_BLOCKS (CXN_WORDS / 4)
-#define CXN_H_BLOCK_STEP ", #4*%c[word]]!\n\t"
-#define CXN_H_LOAD_0(at) "vldrw.u32 q0, [q1" at
-#define CXN_H_LOAD_1 "vldrw.u32 q6, [q1, #%c[second]]\n\t"
-#define CXN_H_LOAD_2(at) "vldrw.u32 q0, [q7" at
-#define CXN_H_LOAD_3 "vldrw.u32 q6, [q7, #%c[second]]\n\t"
-#define CXN_H_MAC(n, x, a) "vmladav" a ".s8 %[a" #n "], " x ", q4\n\t"
-#if CXN_H_BLOCKS == 1
-#define CXN_H_WEIGHTS
-#define CXN_H_REWIND
-#else
-#define CXN_H_WEIGHTS "vldrw.32 q4, [%[w]], #16\n\t"
-#define CXN_H_REWIND "subw %[w], %[w], #4*%c[words]\n\t"
-#endif
-#define CXN_H_NEXT_BLOCK                                                                                               \
-    CXN_H_WEIGHTS CXN_H_LOAD_0(CXN_H_BLOCK_STEP) CXN_H_MAC(0, "q0", "a") CXN_H_LOAD_1 CXN_H_MAC(1, "q6", "a")    \
-    CXN_H_LOAD_2(CXN_H_BLOCK_STEP) CXN_H_MAC(2, "q0", "a") CXN_H_LOAD_3 CXN_H_MAC(3, "q6", "a")
-#if CXN_H_BLOCKS == 1
-#define CXN_H_MORE
-#elif CXN_H_BLOCKS == 2
-#define CXN_H_MORE CXN_H_NEXT_BLOCK
-#elif CXN_H_BLOCKS == 3
-#define CXN_H_MORE CXN_H_NEXT_BLOCK CXN_H_NEXT_BLOCK
-#elif CXN_H_BLOCKS == 4
-#define CXN_H_MORE CXN_H_NEXT_BLOCK CXN_H_NEXT_BLOCK CXN_H_NEXT_BLOCK
-#elif CXN_H_BLOCKS == 5
-#define CXN_H_MORE CXN_H_NEXT_BLOCK CXN_H_NEXT_BLOCK CXN_H_NEXT_BLOCK CXN_H_NEXT_BLOCK
-#elif CXN_H_BLOCKS == 6
-#define CXN_H_MORE                                                                                                     \
-    CXN_H_NEXT_BLOCK CXN_H_NEXT_BLOCK CXN_H_NEXT_BLOCK CXN_H_NEXT_BLOCK CXN_H_NEXT_BLOCK
-#elif CXN_H_BLOCKS == 7
-#define CXN_H_MORE                                                                                                     \
-    CXN_H_NEXT_BLOCK CXN_H_NEXT_BLOCK CXN_H_NEXT_BLOCK CXN_H_NEXT_BLOCK CXN_H_NEXT_BLOCK \
-    CXN_H_NEXT_BLOCK
-#else
-#define CXN_H_MORE                                                                                                     \
-    CXN_H_NEXT_BLOCK CXN_H_NEXT_BLOCK CXN_H_NEXT_BLOCK CXN_H_NEXT_BLOCK CXN_H_NEXT_BLOCK \
-    CXN_H_NEXT_BLOCK CXN_H_NEXT_BLOCK
-#endif
-#define CXN_H_ADVANCE "vadd.i32 q1, q1, q5\n\tvadd.i32 q7, q7, q5\n\t"
-#define CXN_H_SHORTEN "movw %[t], %[shorter]\n\tvsub.i32 q5, q5, %[t]\n\t"
-#define CXN_H_GROUP(step)                                                                                              \
-    CXN_H_TAKE CXN_H_1 CXN_H_WEIGHTS CXN_H_2 CXN_H_LOAD_0("]\n\t") CXN_H_3 CXN_H_MAC(0, "q0", "") CXN_H_4        \
-    CXN_H_LOAD_1 CXN_H_MAC(1, "q6", "") CXN_H_5 CXN_H_LOAD_2("]\n\t") CXN_H_MAC(2, "q0", "") CXN_H_6       \
-    CXN_H_LOAD_3 CXN_H_MAC(3, "q6", "") CXN_H_7 step CXN_H_STORE CXN_H_MORE CXN_H_REWIND CXN_H_ADVANCE
-#if CXN_H_BLOCKS == 1
-#define CXN_H_HELD "vldrw.32 q4, [%[w]]\n\t"
-#else
-#define CXN_H_HELD
-#endif
-#define CXN_H_BEGIN                                                                                                    \
-    CXN_H_COUNT "vldrw.32 q1, [%[a1], #16]\n\tvldrw.32 q2, [%[a1]]\n\tvadd.i32 q1, q1, %[a0]\n\tvdup.32 q5, %[t]\n\t" CXN_H_HELD                  \
-    "vldrw.32 q7, [%[a1], #64]\n\tvadd.i32 q7, q7, %[a0]\n\t" CXN_H_WEIGHTS                                                                         \
-    CXN_H_LOAD_0("]\n\t") CXN_H_MAC(0, "q0", "") CXN_H_LOAD_1 CXN_H_MAC(1, "q6", "")                       \
-    CXN_H_LOAD_2("]\n\t") CXN_H_MAC(2, "q0", "") CXN_H_LOAD_3 CXN_H_MAC(3, "q6", "") CXN_H_MORE CXN_H_REWIND
-#define CXN_H_LOOP ".p2align 2\n1:\n\t" CXN_H_GROUP(CXN_H_STEP) "le lr, 1b\n\t"
-#if CXN_GROUPS_X == 1
-#define CXN_H_TURNS 0
-#define CXN_H_GROUPS CXN_H_LAST(CXN_H_STEP)
-#elif CXN_GET(OUT_W) % 4 == 0
-#define CXN_H_TURNS (CXN_GROUPS_X - 1)
-#define CXN_H_GROUPS CXN_H_ADVANCE CXN_H_LOOP CXN_H_LAST(CXN_H_STEP)
-#elif CXN_GROUPS_X == 2
-#define CXN_H_TURNS 0
-#define CXN_H_GROUPS CXN_H_SHORTEN CXN_H_ADVANCE CXN_H_GROUP(CXN_H_STEP) CXN_H_LAST(CXN_H_ODD)
-#elif CXN_GROUPS_X == 3
-#define CXN_H_TURNS 0
-#define CXN_H_GROUPS                                                                                                   \
-    CXN_H_ADVANCE CXN_H_SHORTEN CXN_H_GROUP(CXN_H_STEP) CXN_H_GROUP(CXN_H_STEP) CXN_H_LAST(CXN_H_ODD)
-#else
-#define CXN_H_TURNS (CXN_GROUPS_X - 3)
-#define CXN_H_GROUPS                                                                                                   \
-    CXN_H_ADVANCE CXN_H_LOOP CXN_H_SHORTEN CXN_H_GROUP(CXN_H_STEP) CXN_H_GROUP(CXN_H_STEP) CXN_H_LAST(CXN_H_ODD)
-#endif
-#if CXN_H_TURNS
-#define CXN_H_COUNT "dls lr, %[a3]\n\t"
-#else
-#define CXN_H_COUNT
-#endif
-#define CXN_H_PIXELS (CXN_GET(STRIDE_X) * CXN_PIXEL)
-
-/* A row of a channel, from `words` on; of fewer than four pixels some twice. */
-CXN_INLINE void CXN_LOCAL(outputs)(const int8_t *words, const int8_t *weights, const int8_t *places, CXN_LOCAL(scalars_of) s, CXN_OUT_T *to)
-{
-    register CXN_OUT_T *out __asm__("r1") = to;
-    register const int8_t *w __asm__("r5") = weights;
-    register const int8_t *a0 __asm__("r0") = words, *a1 __asm__("r2") = places;
-    register int32_t a2 __asm__("r4"), a3 __asm__("r6") = CXN_H_TURNS;
-    register int32_t t __asm__("r3") = 4 * CXN_H_PIXELS - (CXN_H_BLOCKS - 1) * 4 * CXN_STEP;
-    CXN_H_REGISTERS(s)
-    __asm__ volatile(
-        CXN_H_BEGIN CXN_H_GROUPS
-        : [a0] "+&Te"(a0), [a1] "+&Te"(a1), [a2] "=&Te"(a2), [a3] "+&Te"(a3), [out] "+&r"(out), [t] "+&r"(t), [w] "+&r"(w)
-        : CXN_H_SCALARS, [word] "i"(CXN_STEP), [words] "i"(CXN_WORDS), [second] "i"(CXN_GET(OUT_W) == 1 ? 0 : CXN_H_PIXELS),
-          [step] "i"(4 * CXN_GET(OUT_CH)), [odd] "i"(CXN_H_ODD_COLS * CXN_GET(OUT_CH)),
-          [shorter] "i"((4 - CXN_H_ODD_COLS) * CXN_H_PIXELS)
-        : CXN_H_CLOBBERS);
-}
-
-CXN_INLINE void CXN_LOCAL(channel)(const int8_t *words, const CXN_W_T *weights, const CXN_CHANNEL_T *channel, const int8_t *places,
-                                   CXN_OUT_T *out, int32_t rows, int is_single)
-{
-    const CXN_LOCAL(scalars_of) s = CXN_LOCAL(scalars)(channel);
-    (void)is_single;
-    for (; rows > 0; rows--) {
-        CXN_LOCAL(outputs)(words, weights, places, s, out - 4 * CXN_GET(OUT_CH));
-        words += CXN_PITCH;
-        out += CXN_GET(OUT_W) * CXN_GET(OUT_CH);
-    }
-}
+#include "depthwise_helium_rows.h"
 #endif
 
 /* Where four rows begin, and how far each goes on. */
@@ -272,23 +98,42 @@ typedef struct {
     int32_t step[4];
 } CXN_LOCAL(quad);
 
-/* Four rows, of which `lanes` are inside, into words. Registers are named here and above: GCC fails to find as many. */
+/* Four rows into words, `count` lanes of them in all. */
+#define CXN_H_WEAVE(s0, s1, s2, s3)                                                                                    \
+    "movw lr, %[turns]\n\tdls lr, lr\n\t.p2align 2\n1:\n\t"                                                            \
+    "vctp.8 %[count]\n\t"                                                                                              \
+    "vpstttt\n\tvldrbt.8 q0, [r0]\n\tvldrbt.8 q1, [r1]\n\tvldrbt.8 q2, [r2]\n\tvldrbt.8 q3, [r3]\n\t"                  \
+    "add.w r0, r0, " s0 "\n\tvst40.8 {q0, q1, q2, q3}, [%[words]]\n\tadd.w r1, r1, " s1 "\n\t"                         \
+    "vst41.8 {q0, q1, q2, q3}, [%[words]]\n\tadd.w r2, r2, " s2 "\n\tvst42.8 {q0, q1, q2, q3}, [%[words]]\n\t"         \
+    "add.w r3, r3, " s3 "\n\tvst43.8 {q0, q1, q2, q3}, [%[words]]\n\t"                                                 \
+    "sub %[count], %[count], %[fewer]\n\tadd %[words], %[words], %[next]\n\tle lr, 1b\n\t"
+
+/* Registers are named here and above: GCC fails to find as many. */
 CXN_INLINE void CXN_LOCAL(weave)(const CXN_LOCAL(quad) *quad, int8_t *to, int32_t lanes)
 {
     register const CXN_LOCAL(quad) *rows __asm__("r12") = quad;
     register int8_t *words __asm__("r8") = to;
     register int32_t count __asm__("r10") = lanes;
     __asm__ volatile(
-        "movw lr, %[turns]\n\tldm %[rows], {r0, r1, r2, r3, r4, r5, r6, r7}\n\tdls lr, lr\n\t.p2align 2\n1:\n\t"
-        "vctp.8 %[count]\n\t"
-        "vpstttt\n\tvldrbt.8 q0, [r0]\n\tvldrbt.8 q1, [r1]\n\tvldrbt.8 q2, [r2]\n\tvldrbt.8 q3, [r3]\n\t"
-        "add r0, r0, r4\n\tvst40.8 {q0, q1, q2, q3}, [%[words]]\n\tadd r1, r1, r5\n\t"
-        "vst41.8 {q0, q1, q2, q3}, [%[words]]\n\tadd r2, r2, r6\n\tvst42.8 {q0, q1, q2, q3}, [%[words]]\n\t"
-        "add r3, r3, r7\n\tvst43.8 {q0, q1, q2, q3}, [%[words]]\n\t"
-        "sub %[count], %[count], %[fewer]\n\tadd %[words], %[words], %[next]\n\tle lr, 1b\n\t"
+        "ldm %[rows], {r0, r1, r2, r3, r4, r5, r6, r9}\n\t" CXN_H_WEAVE("r4", "r5", "r6", "r9")
         : [rows] "+&r"(rows), [words] "+&r"(words), [count] "+&r"(count)
         : [turns] "i"(CXN_TURNS), [fewer] "i"(CXN_FEWER), [next] "i"(CXN_IS_FLAT ? 64 : CXN_PIXEL)
-        : "r0", "r1", "r2", "r3", "r4", "r5", "r6", "r7", "q0", "q1", "q2", "q3", "lr", "cc", "memory");
+        : "r0", "r1", "r2", "r3", "r4", "r5", "r6", "r9", "q0", "q1", "q2", "q3", "lr", "cc", "memory");
+}
+
+/* The same of `high` rows of the image, the last of them as often as there are fewer than four. */
+CXN_INLINE void CXN_LOCAL(weave_inside)(const int8_t *from, int32_t high, int8_t *to, int32_t lanes)
+{
+    register const int8_t *p0 __asm__("r0") = from, *p1 __asm__("r1") = p0 + (high > 1 ? CXN_ROW : 0);
+    register const int8_t *p2 __asm__("r2") = p1 + (high > 2 ? CXN_ROW : 0), *p3 __asm__("r3") = p2 + (high > 3 ? CXN_ROW : 0);
+    register int32_t step __asm__("r4") = CXN_FRESH;
+    register int8_t *words __asm__("r8") = to;
+    register int32_t count __asm__("r10") = lanes;
+    __asm__ volatile(
+        CXN_H_WEAVE("r4", "r4", "r4", "r4")
+        : "+&r"(p0), "+&r"(p1), "+&r"(p2), "+&r"(p3), [words] "+&r"(words), [count] "+&r"(count)
+        : "r"(step), [turns] "i"(CXN_TURNS), [fewer] "i"(CXN_FEWER), [next] "i"(CXN_IS_FLAT ? 64 : CXN_PIXEL)
+        : "q0", "q1", "q2", "q3", "lr", "cc", "memory");
 }
 
 /* Padding on both sides of some rows. */
@@ -323,7 +168,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CX
     int8_t *const head = (int8_t *)scratch, *const words = head + CXN_HEAD;
     int32_t *const places = (int32_t *)scratch;
 #if CXN_KEPT
-    int8_t *const kept = words + CXN_VISIT * CXN_PITCH + 4 * CXN_STEP;
+    int8_t *const kept = words + CXN_VISIT * CXN_PITCH + CXN_AHEAD;
 #endif
     for (int32_t i = 0; i < 4; i++) {
         places[i] = (int32_t)CXN_PAD_BYTES;
@@ -345,20 +190,36 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CX
         CXN_OUT_T *out = output + first;
         int32_t done;
         for (int32_t y = 0; y < CXN_OUT_ROWS; y += done) {
-            const int32_t left = CXN_OUT_ROWS - y, is_single = CXN_PAIRED && left == 1;
+            int32_t left = CXN_OUT_ROWS - y;
+#if CXN_PAIRED && !CXN_GET(IN_PLACE)
+            /* The last of an odd number of rows comes with the one before, which is made twice. */
+            if (y > 0 && left % 2 && left < 2 * CXN_VISIT) {
+                y--;
+                left++;
+                out -= CXN_GET(OUT_W) * CXN_GET(OUT_CH);
+            }
+#endif
+            const int32_t is_single = CXN_PAIRED && left == 1;
             const int32_t groups = is_single ? 1 : CXN_MIN(left / CXN_GROUP_ROWS, CXN_VISIT);
             done = is_single ? 1 : groups * CXN_GROUP_ROWS;
 #if CXN_INSIDE
             for (int32_t g = 0; g < groups; g++) {
                 const int32_t top = (y + g * CXN_GROUP_ROWS) * CXN_GET(STRIDE_Y) - CXN_PAD_ROWS;
+                int8_t *const to = words + g * CXN_PITCH + CXN_GET(PAD_LEFT) * CXN_PIXEL;
+                const int32_t high = CXN_GET(KERNEL_H) + CXN_PAIRED - is_single;
+                if (top >= CXN_MAX(CXN_KEPT ? y : 0, 0) && top + high <= CXN_IN_ROWS) {
+                    for (int32_t plane = 0; plane < CXN_PLANES; plane++)
+                        CXN_LOCAL(weave_inside)(input + (top + 4 * plane) * CXN_ROW + first, high - 4 * plane, to + plane * CXN_STEP, count);
+                    continue;
+                }
                 for (int32_t plane = 0; plane < CXN_PLANES; plane++) {
                     CXN_LOCAL(quad) rows;
                     for (int32_t i = 0; i < 4; i++) {
                         const int32_t m = 4 * plane + i, row = top + m;
                         rows.at[i] = head;
                         rows.step[i] = 0;
-                        if (m < CXN_GET(KERNEL_H) + CXN_PAIRED - is_single && row >= 0 && row < CXN_IN_ROWS) {
-                            rows.at[i] = input + row * (CXN_GET(IN_W) * CXN_GET(IN_CH)) + first;
+                        if (m < high && row >= 0 && row < CXN_IN_ROWS) {
+                            rows.at[i] = input + row * CXN_ROW + first;
                             rows.step[i] = CXN_FRESH;
 #if CXN_KEPT
                             if (row < y) {
@@ -368,12 +229,12 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CX
 #endif
                         }
                     }
-                    CXN_LOCAL(weave)(&rows, words + g * CXN_PITCH + CXN_GET(PAD_LEFT) * CXN_PIXEL + plane * CXN_STEP, count);
+                    CXN_LOCAL(weave)(&rows, to + plane * CXN_STEP, count);
                 }
             }
 #if CXN_KEPT
             for (int32_t i = 0; i < CXN_KEPT && done >= CXN_KEPT; i++)
-                CXN_LOCAL(keep)(input + (y + done - CXN_KEPT + i) * (CXN_GET(IN_W) * CXN_GET(IN_CH)) + first, kept + i * (CXN_TURNS * 16), count);
+                CXN_LOCAL(keep)(input + (y + done - CXN_KEPT + i) * CXN_ROW + first, kept + i * (CXN_TURNS * 16), count);
 #endif
 #endif
 #if CXN_IS_FLAT
@@ -405,18 +266,20 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CX
 #undef CXN_INSIDE
 #undef CXN_RIGHT
 #undef CXN_KEPT
+#undef CXN_AHEAD
 #undef CXN_GROUPS_X
+#undef CXN_ROW
 #undef CXN_HEAD
 #undef CXN_TURNS
 #undef CXN_FEWER
 #undef CXN_FRESH
 #undef CXN_PLACE
 #undef CXN_H_STORE
-#undef CXN_H_LAST
 #undef CXN_H_STEP
 #undef CXN_H_ODD
 #undef CXN_H_CLOBBERS
 #undef CXN_H_ODD_COLS
+#undef CXN_H_WEAVE
 #undef CXN_H_LOAD
 #undef CXN_H_MAC
 #undef CXN_H_GROUP
@@ -424,30 +287,40 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CX
 #undef CXN_H_ROW
 #undef CXN_IS_SHORT
 #undef CXN_H_GROUPS
-#undef CXN_H_END
 #undef CXN_H_TURNS
+#undef CXN_H_END
+#undef CXN_H_LOOP
 #undef CXN_H_BLOCKS
+#undef CXN_H_PIXELS
+#undef CXN_H_SECOND
+#undef CXN_H_THIRD
 #undef CXN_H_BLOCK_STEP
 #undef CXN_H_LOAD_0
 #undef CXN_H_LOAD_1
 #undef CXN_H_LOAD_2
 #undef CXN_H_LOAD_3
+#undef CXN_H_MOVE
+#undef CXN_H_BACK
+#undef CXN_H_OTHER
+#undef CXN_H_HELD
 #undef CXN_H_WEIGHTS
 #undef CXN_H_REWIND
 #undef CXN_H_NEXT_BLOCK
 #undef CXN_H_MORE
 #undef CXN_H_ADVANCE
-#undef CXN_H_HELD
-#undef CXN_H_LOOP
-#undef CXN_H_SHORTEN
-#undef CXN_H_COUNT
-#undef CXN_H_PIXELS
+#undef CXN_H_SHORTER
+#undef CXN_H_DOWN
+#undef CXN_H_EACH
+#undef CXN_H_LESS
+#undef CXN_H_DOWN_ROW
+#undef CXN_H_DLS
+#undef CXN_H_EACH_GROUP
 #undef CXN_H_TAKE
 #undef CXN_H_NARROW
 #undef CXN_H_NARROW_8
 #undef CXN_H_1
-#undef CXN_H_SCALARS
 #undef CXN_H_REGISTERS
+#undef CXN_H_SCALARS
 #undef CXN_H_2
 #undef CXN_H_4
 #undef CXN_H_5
