@@ -30,14 +30,20 @@ def in_rows(layer: Layer, height: int) -> Layer | None:
     own = counts[0] // height
     if own * height != counts[0] or counts[-1] != counts[0]:
         return None
-    if len(layer.input_shape) == 3 and layer.input_shape[0] == height and len(set(layer.input_shapes)) == 1:
-        return layer
-    # An operand that comes again and again keeps doing so inside every row.
-    if any(count != counts[0] for count in counts[1:-1]):
+    # An operand that comes again and again has to do so inside every row.
+    if any(count != counts[0] and own % count for count in counts[1:-1]):
         return None
+    alike = {shape for shape, count in zip(layer.input_shapes, counts, strict=False) if count == counts[0]}
+    if len(layer.input_shape) == 3 and layer.input_shape[0] == height and len(alike) == 1:
+        return layer
     shape = (height, 1, own)
-    more = (shape,) * len(layer.more_inputs)
+    more = tuple(shape if prod(one) == counts[0] else one for one in layer.more_inputs)
     return replace(layer, input_shape=shape, output_shape=shape, more_inputs=more)
+
+
+def is_repeated(layer: Layer, index: int) -> bool:
+    """Whether input `index` of a layer has no rows: it comes again and again, in every row."""
+    return index > 0 and prod(layer.input_shapes[index]) != prod(layer.input_shape)
 
 
 def heights(graph: Graph, nodes: Sequence[Node]) -> Mapping[str, int]:
@@ -51,7 +57,8 @@ def heights(graph: Graph, nodes: Sequence[Node]) -> Mapping[str, int]:
                 found[node.outputs[0]] = layer.output_image[0]
                 continue
             sums = layer.row.sums_rows(layer)
-            around = (*node.inputs, *(() if sums else node.outputs))
+            whole = [name for at, name in enumerate(node.inputs) if not is_repeated(layer, at)]
+            around = (*whole, *(() if sums else node.outputs))
             if sums:
                 found[node.outputs[0]] = 1
             known = next((found[name] for name in around if name in found), None)
@@ -86,9 +93,12 @@ def in_chain(graph: Graph, nodes: Sequence[Node]) -> list[tuple[Layer, tuple[int
         layer = in_rows(node.layer, rows.get(node.inputs[0], 1))
         if layer is None or (layer.row.sums_rows(layer) and not is_last):
             return None
-        sides = zip(node.inputs, layer.input_shapes, strict=True)
-        if any(graph.tensors[one].value is not None or rows.get(one) != shape[0] for one, shape in sides):
-            return None
+        for index, one in enumerate(node.inputs):
+            if is_repeated(layer, index):
+                if one in own:
+                    return None
+            elif graph.tensors[one].value is None and rows.get(one) != layer.input_shapes[index][0]:
+                return None
         if layer.output_image[0] != rows[name]:
             return None
         found.append((layer, tuple(own.get(one) for one in node.inputs)))
@@ -102,6 +112,9 @@ def fed_inputs(graph: Graph, nodes: Sequence[Node]) -> tuple[str, ...]:
     read = {name for node in nodes for name in node.inputs}
     kept = {*graph.outputs, *(state.write for state in graph.states)}
     if read & {state.read for state in graph.states}:
+        return ()
+    again = {name for node in nodes for at, name in enumerate(node.inputs) if is_repeated(node.layer, at)}
+    if again & set(graph.inputs):
         return ()
     found = tuple(name for name in graph.inputs if name in read)
     alone = all(reader.name in own for name in found for reader in graph.readers(name))
@@ -172,13 +185,15 @@ def aligned_rows(graph: Graph, node: Node, link: Link) -> tuple[bool, bool]:
     """Whether what a layer of a chain reads, and what it writes, starts at a word boundary in every call."""
     sides = enumerate(zip(link.sources, node.inputs, strict=True))
     inputs = all(
-        link.input_row_bytes(at) % ALIGNMENT == 0 and (source is not None or not graph.is_callers(name))
+        (is_repeated(link.layer, at) or link.input_row_bytes(at) % ALIGNMENT == 0)
+        and (source is not None or not graph.is_callers(name))
         for at, (source, name) in sides
     )
     return inputs, link.row_bytes % ALIGNMENT == 0 and not graph.is_callers(node.outputs[0])
 
 
 def outside(graph: Graph, nodes: Sequence[Node]) -> list[str]:
-    """The tensors that a chain reads as a whole, in the order in which its layers do."""
+    """The tensors that a chain reads as a whole, in the order in which its layers do; constants it knows itself."""
     inner = {name for node in nodes for name in node.outputs}
-    return list(dict.fromkeys(name for node in nodes for name in node.inputs if name not in inner))
+    read = dict.fromkeys(name for node in nodes for name in node.inputs if name not in inner)
+    return [name for name in read if graph.tensors[name].value is None]

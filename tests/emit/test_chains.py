@@ -93,6 +93,19 @@ def test_rows_are_added_up_as_they_come(kind: int, dtype: str, tmp_path: Path) -
 
 
 @pytest.mark.emulated
+def test_operands_that_come_in_every_row_are_read_inside(tmp_path: Path) -> None:
+    """A factor per channel that the caller gives, constants per row, and an image that is known."""
+    b = int8.Builder()
+    gain, x = b.input("gain", (8,)), b.conv("stem", b.input("image", (11, 6, 3)), 8, 3)
+    x = b.conv("rows", b.multiply("scaled", x, gain), 0, 3, depthwise=True)
+    x = b.add("known", b.add("biased", x, b.constant("bias", (6, 8))), b.constant("mask", (11, 6, 8)))
+    model = graph_model("repeated", b.graph(b.conv("mix", x, 4, 1)), "repeated.tflite")
+    plan = tuning.tune(model, tuning.load_target("cortex-m4"), objective="sram")
+    assert [len(chain.own) for chain in plan.chains.values()] == [6]
+    assert list(ran_exactly(plan, tmp_path, find_toolchain("clang"), samples=1)) == []
+
+
+@pytest.mark.emulated
 def test_plans_within_random_budgets_are_exact(full: bool, tmp_path: Path) -> None:
     done = 0
     for seed in range(1000):

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from cmsisnn_x.chain import Chain, Link
-from cmsisnn_x.chained import aligned_rows, outside
+from cmsisnn_x.chained import aligned_rows, is_repeated, outside
 from cmsisnn_x.graph import Graph, Node, Tensor
 from cmsisnn_x.steps import Step
 
-from .arguments import element, kernels_pointer, parameters
+from .arguments import element, kernels_pointer
 from .kernel_text import Kernel, kernel_of
 from .names import numbered
 
@@ -91,6 +91,15 @@ class Linked:
     def reads(self) -> list[Tensor]:
         return [self.graph.tensors[name] for name in self.node.inputs]
 
+    def taken(self) -> list[tuple[str, str]]:
+        """Per input that is no constant its parameter, and that of its first row: none where it comes in every row."""
+        names, firsts = numbered("input", len(self.reads)), numbered("first", len(self.reads))
+        return [
+            (names[at], "" if is_repeated(self.link.layer, at) else firsts[at])
+            for at, tensor in enumerate(self.reads)
+            if tensor.value is None
+        ]
+
     @property
     def writes(self) -> Tensor:
         return self.graph.tensors[self.node.outputs[0]]
@@ -108,14 +117,29 @@ class Linked:
             band=link.band,
         )
 
-    def rows(self, name: str, prefix: str, kernel: str, operands: Sequence[str], scratch: str) -> RowsText:
-        """The function that makes some rows: each input from the row `first` on, and where the rows go."""
-        names = zip(numbered("input", len(self.reads)), numbered("first", len(self.reads)), self.reads, strict=True)
-        reads = [f"const {element(tensor.type)} *{own}, int32_t {first}" for own, first, tensor in names]
+    def rows(
+        self,
+        name: str,
+        prefix: str,
+        kernel: str,
+        operands: Sequence[str],
+        scratch: str,
+        constants: Mapping[str, str],
+    ) -> RowsText:
+        """The function that makes some rows: each input from the row `first` on, and where the rows go. `constants` are
+        the arrays of tensors that are known.
+        """
+        variable = [tensor for tensor in self.reads if tensor.value is None]
+        reads = [
+            f"const {element(tensor.type)} *{own}" + (f", int32_t {first}" if first else "")
+            for (own, first), tensor in zip(self.taken(), variable, strict=True)
+        ]
         taken = ", ".join([*reads, f"{element(self.writes.type)} *output", "int32_t row", "int32_t count"])
-        return RowsText(name, taken, self._body(prefix, kernel, operands, scratch))
+        return RowsText(name, taken, self._body(prefix, kernel, operands, scratch, constants))
 
-    def _body(self, prefix: str, kernel: str, operands: Sequence[str], scratch: str) -> tuple[str, ...]:
+    def _body(
+        self, prefix: str, kernel: str, operands: Sequence[str], scratch: str, constants: Mapping[str, str]
+    ) -> tuple[str, ...]:
         layer, names = self.link.layer, numbered("input", len(self.reads))
         firsts = numbered("first", len(self.reads))
         if self.link.sums:
@@ -133,10 +157,13 @@ class Linked:
             low = "low"
         else:
             lines, low = ["const cxn_rows rows = {count, 0, count};"], "row"
-        reads = [
-            kernels_pointer(f"({name} + ({low} - {first}) * ({prefix}_IN_W * {prefix}_IN_CH))", layer.type, "const ")
-            for name, first in zip(names, firsts, strict=True)
-        ]
+        reads = []
+        for at, (name, first, tensor) in enumerate(zip(names, firsts, self.reads, strict=True)):
+            own = name if tensor.value is None else constants[tensor.name]
+            rows = low if tensor.value is not None else f"({low} - {first})"
+            again = is_repeated(layer, at)
+            place = own if again else f"({own} + {rows} * ({prefix}_IN_W * {prefix}_IN_CH))"
+            reads.append(kernels_pointer(place, layer.type, "const "))
         output = kernels_pointer("output", layer.output_type, "")
         return *lines, f"{kernel}({', '.join([*reads, *operands, output, scratch])}, rows);"
 
@@ -154,7 +181,7 @@ class Linked:
         if not is_plain:  # the last calls share what would leave too few rows
             short = f"{left} > {usual} && {left} < {usual + link.least}"
             count = f"{short} ? ({left} <= {prefix}_BAND ? {left} : {left} - {link.least}) : {count}"
-        reads = ", ".join(f"{name}, 0" for name in numbered("input", len(self.reads)))
+        reads = ", ".join(f"{name}, 0" if first else name for name, first in self.taken())
         place = "output" if link.sums else f"output + row * ({prefix}_OUT_W * {prefix}_OUT_CH)"
         return (
             f"for (int32_t row = 0, count; row < {rows_of}; row += count) {{",
@@ -167,8 +194,6 @@ class Linked:
 def chain_parameters(graph: Graph, nodes: Sequence[Node]) -> str:
     """The parameters of the function that runs a chain."""
     given = outside(graph, nodes)
-    if len(given) == len(nodes[0].inputs):
-        return parameters(graph, nodes[0], nodes[-1])
     names = numbered("input", len(given))
     reads = [f"const {element(graph.tensors[one].type)} *{name}" for one, name in zip(given, names, strict=True)]
     return ", ".join([*reads, f"{element(graph.tensors[nodes[-1].outputs[0]].type)} *output"])
@@ -315,8 +340,10 @@ class ChainWriter:
         given = outside(self.graph, self.nodes)
         names = dict(zip(given, numbered("input", len(given)), strict=True))
         node = self.nodes[self._node(link)]
-        reads = [
-            f"{names[name]}, 0" if source is None else f"{self._ring(source)}, {self._first(source)}"
-            for name, source in zip(node.inputs, own.sources, strict=True)
-        ]
+        reads = []
+        for at, (name, source) in enumerate(zip(node.inputs, own.sources, strict=True)):
+            if source is not None:
+                reads.append(f"{self._ring(source)}, {self._first(source)}")
+            elif name in names:
+                reads.append(names[name] if is_repeated(own.layer, at) else f"{names[name]}, 0")
         yield f"{self.functions[self._node(link)]}({', '.join(reads)}, {to}, {self._end(link)}, rows);"

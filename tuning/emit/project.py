@@ -265,7 +265,7 @@ class _Writer:
             reads, output = [], ""
             name = self.names.new(f"{self.functions[index]}_rows")
             beside = f"CXN_SCRATCH({prefix}_RING_OFFSET)" if linked.link.sums else scratch
-            rows = linked.rows(name, prefix, self.kernels[kernel].name, operands, beside)
+            rows = linked.rows(name, prefix, self.kernels[kernel].name, operands, beside, self.constants)
             lines = linked.whole_body(prefix, name)
         return LayerText(
             index=index,
