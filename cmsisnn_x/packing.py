@@ -182,12 +182,14 @@ def _pack_blocks(runs: np.ndarray, block_rows: int) -> np.ndarray:
 
 
 class Words(NamedTuple):
-    """How Helium takes the windows of a depthwise layer (`depthwise_helium.h`): by words of four rows of a column.
+    """How Helium takes the windows of a depthwise layer (`depthwise_helium.h`): by words, which are rows of a column.
 
     Attributes
     ----------
     is_paired : bool
         Whether two by two outputs are made from four words, which windows up to 3x3 at stride 1 are.
+    rows : int
+        Of a word: four, or two of 16 bits.
     planes : int
         Words of a column.
     window : int
@@ -195,27 +197,29 @@ class Words(NamedTuple):
     """
 
     is_paired: bool
+    rows: int
     planes: int
     window: int
 
 
 def words_of(shape: Layer | Case) -> Words:
     (height, width), stride = shape.kernel, shape.stride
-    if max(height, width) <= 3 and stride == (1, 1):
-        return Words(True, 1, 4)
-    planes = -(-height // 4)
-    return Words(False, planes, -(-width * planes // 4) * 4)
+    rows = 2 if shape.dtype in ("q15", "int16") else 4
+    if max(height, width) <= 3 and stride == (1, 1) and rows == 4:
+        return Words(True, rows, 1, 4)
+    planes = -(-height // rows)
+    return Words(False, rows, planes, -(-width * planes // 4) * 4)
 
 
 def _depthwise_lanes(layer: Layer) -> np.ndarray:
     assert layer.weights is not None
     words = words_of(layer)
     height, _, channels = layer.weights.shape
-    padded = np.pad(layer.weights, ((0, 4 * words.planes - height), (0, 0), (0, 0))).transpose(2, 1, 0)
+    padded = np.pad(layer.weights, ((0, words.rows * words.planes - height), (0, 0), (0, 0))).transpose(2, 1, 0)
     flat = padded.reshape(channels, -1)  # channel, column, row
     if words.is_paired:
         return np.pad(np.pad(flat, ((0, 0), (4, 12 - flat.shape[1]))).reshape(-1), (0, 4))
-    return np.pad(flat, ((0, 0), (0, 4 * words.window - flat.shape[1]))).reshape(-1)
+    return np.pad(flat, ((0, 0), (0, words.rows * words.window - flat.shape[1]))).reshape(-1)
 
 
 def pack_depthwise(layer: Layer, variant: Variant) -> np.ndarray:

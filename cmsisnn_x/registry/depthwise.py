@@ -65,10 +65,11 @@ def _families() -> Iterator[Family]:
             "q7", (4,), ((1, 1),), f"3x3 on {cores_of(schedules)}: without scratch",
             lowering="direct", weight_layout="widened", inner=inner, least=Isa.DSP, schedules=schedules,
         )  # fmt: skip
-    yield Family(
-        "q7", (1, 4, 8), ((1, 1),), "Helium: few rows for images of wide rows or little scratch, more for narrow ones",
-        lowering="line_buffer", weight_layout="lanes", inner="helium", least=Isa.HELIUM,
-    )  # fmt: skip
+    for dtype in ("q7", "q15"):
+        yield Family(
+            dtype, (1, 4, 8), ((1, 1),), "Helium: more rows at a time for narrow images, fewer for little scratch",
+            lowering="line_buffer", weight_layout="lanes", inner="helium", least=Isa.HELIUM,
+        )  # fmt: skip
 
 
 def _plain_windows(layer: Layer, variant: Variant) -> str | None:
@@ -86,20 +87,20 @@ def _wide_accumulator(layer: Layer, variant: Variant) -> str | None:
 
 
 def _in_words(layer: Layer, variant: Variant) -> str | None:
-    """`inner: helium` takes windows of 32 words of four rows, strides along x of 7 of them, 2047 channels in windows up
-    to 3x3 at stride 1 and 1023 in others, and factors of 31 bits.
+    """`inner: helium` takes windows of 32 words, four rows of a column or two of 16 bits; strides along x of 7 words,
+    15 of 16 bits; 2047 channels in windows up to 3x3 at stride 1, 1023 in others, 511 of 16 bits; factors of 31 bits.
     """
     if variant.inner != "helium":
         return None
     words = words_of(layer)
-    group = 2 if words.is_paired else 4
-    channels, stride = layer.output_image[2], layer.stride[1]
+    group = (2 if words.is_paired else 4) * (4 // words.rows)
+    channels, stride, most = layer.output_image[2], words.planes * layer.stride[1], 31 // words.rows
     is_real = isinstance(layer.scheme, Affine) and layer.scheme.rounding == "float"
-    if words.window <= 32 and words.planes * stride <= 7 and group * channels <= STORES_REACH and not is_real:
+    if words.window <= 32 and stride <= most and group * channels <= STORES_REACH and not is_real:
         return None
     return (
-        f"inner 'helium' takes windows of up to 32 words, strides of up to 7, {STORES_REACH // group} channels and "
-        f"factors of 31 bits; got {words.window}, {words.planes * stride}, {channels}" + " and 53 bits" * is_real
+        f"inner 'helium' takes windows of up to 32 words, strides of up to {most}, {STORES_REACH // group} channels "
+        f"and factors of 31 bits; got {words.window}, {stride}, {channels}" + " and 53 bits" * is_real
     )
 
 
@@ -234,15 +235,15 @@ def _words(case: Case, variant: Variant) -> int:
     place of, as high as padding.
     """
     words, (height, width, channels), (out_h, out_w) = words_of(case), case.image, case.output
-    lanes = min(channels, 16) if words.planes == 1 else 16
+    lanes = min(channels, 16) if words.planes == 1 and words.rows == 4 else 4 * words.rows
     if words.is_paired:
         columns = max(out_w, 2) + 2
     else:
         columns = (out_w - 1) * case.stride[1] + -(-words.window // words.planes)
-    pitch = columns * words.planes * lanes * 4 + (64 if lanes < 16 else 0)
+    pitch = columns * words.planes * lanes * 4 + (64 if lanes < 4 * words.rows else 0)
     rows = visit_of(out_h, words, variant) // (2 if words.is_paired else 1)
     inside = max(min(width, (out_w - 1) * case.stride[1] + case.kernel[1] - case.padding[1]), 0)
-    turns = inside if lanes == 16 else -(-inside * channels // 16)
+    turns = inside if lanes == 4 * words.rows else -(-inside * channels // 16)
     kept = case.padding[0] * turns * 16 if (height, width) == case.output else 0
     ahead = 4 if words.is_paired else 3 * case.stride[1] * words.planes + words.window
     return 96 + rows * pitch + ahead * lanes * 4 + kept

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Depthwise convolutions with Helium: both ways of taking windows, every rescaling, in place, in bands."""
+"""Depthwise convolutions with Helium: both ways of taking windows, 8 and 16 bits, every rescaling, in place, bands."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ def drawn(rng: np.random.Generator) -> tuple[Layer, Variant]:
         options = {"kernel": kernel, "stride": stride, "padding": padding}
         if any(n + 2 * p < k for n, p, k in zip(shape, padding, sides, strict=False)):
             continue
-        if rng.random() < 0.35:
+        if rng.random() < 0.5:
             layer = make_layer(
-                "depthwise_conv2d", shape, out_shift=int(rng.choice(SHIFTS)), bias_shift=int(rng.choice([0, 5, 31])),
-                activation=(None, "relu")[rng.integers(2)], **options,
+                "depthwise_conv2d", shape, dtype=("q7", "q15")[rng.integers(2)], out_shift=int(rng.choice(SHIFTS)),
+                bias_shift=int(rng.choice([0, 5, 31])), activation=(None, "relu")[rng.integers(2)], **options,
             )  # fmt: skip
         else:
             layer = weighted("depthwise_conv2d", shape, kind=str(rng.choice(KINDS)), **options)
@@ -111,7 +111,7 @@ def test_a_window_is_some_words_of_four_rows() -> None:
     assert not columns[:, [0, 3]].any()
     assert not columns[..., 3].any()
     large = make_layer("depthwise_conv2d", (12, 12, 3), kernel=(5, 7), out_shift=5)
-    assert words_of(large) == (False, 2, 16)
+    assert words_of(large) == (False, 4, 2, 16)
     packed = pack_device_weights(large, VARIANTS[0]).reshape(3, 8, 8)
     assert np.array_equal(packed[:, :7, :5], large.weights.transpose(2, 1, 0))
     assert not packed[:, 7].any()
@@ -121,7 +121,8 @@ def test_a_window_is_some_words_of_four_rows() -> None:
 def test_pairs_of_rows_are_made_together() -> None:
     pair = make_layer("depthwise_conv2d", (6, 6, 4), kernel=3, padding=1, out_shift=5)
     single = make_layer("depthwise_conv2d", (6, 6, 4), kernel=3, stride=2, padding=1, out_shift=5)
-    assert [row_step(layer, VARIANTS[0]) for layer in (pair, single)] == [2, 1]
+    wide = make_layer("depthwise_conv2d", (6, 6, 4), dtype="q15", kernel=3, padding=1, out_shift=5)
+    assert [row_step(layer, VARIANTS[0]) for layer in (pair, single, wide)] == [2, 1, 1]
 
 
 @pytest.mark.parametrize(

@@ -250,8 +250,9 @@ def _vectors(layer: Layer, knob: Knobs, features: Features) -> Counts:
     left, words = layer.padding[1][0], words_of(layer)
     span = (out_w - 1) * layer.stride[1] + layer.kernel[1]
     inside = max(min(in_w, span - left), 0)
-    is_flat = words.planes == 1 and channels < 16
-    strips, turns = -(-channels // 16), -(-inside * channels // 16) if is_flat else inside
+    lanes = 4 * words.rows
+    is_flat = words.planes == 1 and channels < lanes == 16
+    strips, turns = -(-channels // lanes), -(-inside * channels // 16) if is_flat else inside
     high, wide = (2, 2) if words.is_paired else (1, 4)
     groups = -(-out_w // wide)
     is_written_out = groups <= (4 if words.is_paired else 3)

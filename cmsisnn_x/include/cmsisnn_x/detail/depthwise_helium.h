@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Depthwise convolution with Helium: an output is the dot product of a window with its weights, one VMLADAV for each 16 elements.
+ * Depthwise convolution with Helium: an output is the dot product of a window with its weights, one VMLADAV for each 16 elements, or 8 of 16 bits,
+ * of which all below has half as many.
  * Of up to 16 channels at a time the rows of a few windows are woven into words in scratch, four rows of one pixel and channel in each:
  *     [rows][pixel][plane of four rows][channel][4]
  * so that a window is some equally spaced words, 4 STEP bytes apart, of which a load with offsets takes four. Then, channel by channel, weights
@@ -17,11 +18,13 @@
  * [channel][words, by column, then plane][4]. Scratch: 96 bytes, the words of one visit and
  * of a group behind it, rows that are kept.
  */
-#define CXN_W_T int8_t
-#if CXN_GET(IN_BITS) != 8 || CXN_GET(WEIGHT_BITS) != 8 || CXN_BR != 1 || CXN_BC != 1
-#error "INNER: CXN_INNER_HELIUM takes 8 bits, and blocks of 1x1"
+#define CXN_W_T CXN_IN_T
+#define CXN_BYTES (CXN_GET(IN_BITS) / 8)
+#define CXN_DEEP (4 / CXN_BYTES) /* rows of a word */
+#if CXN_GET(WEIGHT_BITS) != CXN_GET(IN_BITS) || CXN_BR != 1 || CXN_BC != 1
+#error "INNER: CXN_INNER_HELIUM takes blocks of 1x1 and WEIGHT_BITS as IN_BITS"
 #endif
-#define CXN_PAIRED (CXN_GET(KERNEL_H) <= 3 && CXN_GET(KERNEL_W) <= 3 && CXN_GET(STRIDE_Y) == 1 && CXN_GET(STRIDE_X) == 1)
+#define CXN_PAIRED (CXN_BYTES == 1 && CXN_GET(KERNEL_H) <= 3 && CXN_GET(KERNEL_W) <= 3 && CXN_GET(STRIDE_Y) == 1 && CXN_GET(STRIDE_X) == 1)
 #if CXN_PAIRED
 #define CXN_PLANES 1
 #define CXN_WORDS 4
@@ -29,15 +32,15 @@
 #define CXN_GROUP_COLS 2
 #define CXN_COLUMNS (CXN_MAX(CXN_GET(OUT_W), 2) + 2)
 #else
-#define CXN_PLANES ((CXN_GET(KERNEL_H) + 3) / 4)
+#define CXN_PLANES ((CXN_GET(KERNEL_H) + CXN_DEEP - 1) / CXN_DEEP)
 #define CXN_WORDS ((CXN_GET(KERNEL_W) * CXN_PLANES + 3) / 4 * 4)
 #define CXN_GROUP_ROWS 1
 #define CXN_GROUP_COLS 4
 #define CXN_COLUMNS ((CXN_GET(OUT_W)-1) * CXN_GET(STRIDE_X) + (CXN_WORDS + CXN_PLANES - 1) / CXN_PLANES)
 #endif
 /* Fewer channels than 16 are woven as if pixels were channels, past the end of a row. */
-#define CXN_IS_FLAT (CXN_PLANES == 1 && CXN_GET(IN_CH) < 16)
-#define CXN_LANES (CXN_IS_FLAT ? CXN_GET(IN_CH) : 16)
+#define CXN_IS_FLAT (CXN_BYTES == 1 && CXN_PLANES == 1 && CXN_GET(IN_CH) < 16)
+#define CXN_LANES (CXN_IS_FLAT ? CXN_GET(IN_CH) : 16 / CXN_BYTES)
 #define CXN_STEP (4 * CXN_LANES) /* from word to word */
 #define CXN_PIXEL (CXN_PLANES * CXN_STEP)
 #define CXN_PITCH (CXN_COLUMNS * CXN_PIXEL + (CXN_IS_FLAT ? 64 : 0))
@@ -57,21 +60,21 @@
 /* What a group behind the last would take, of rows that are written out. */
 #define CXN_AHEAD (CXN_PAIRED ? 4 * CXN_STEP : 3 * CXN_GET(STRIDE_X) * CXN_PIXEL + CXN_WORDS * CXN_STEP)
 #define CXN_GROUPS_X ((CXN_GET(OUT_W) + CXN_GROUP_COLS - 1) / CXN_GROUP_COLS)
-#define CXN_ROW (CXN_GET(IN_W) * CXN_GET(IN_CH))
+#define CXN_ROW (CXN_GET(IN_W) * CXN_GET(IN_CH) * CXN_BYTES)
 #define CXN_HEAD 96
 /* Of weaving: turns, lanes less in each, how far it goes on. */
 #define CXN_TURNS (CXN_IS_FLAT ? (CXN_INSIDE * CXN_GET(IN_CH) + 15) / 16 : CXN_INSIDE)
 #define CXN_FEWER (CXN_IS_FLAT ? 16 : 0)
-#define CXN_FRESH (CXN_IS_FLAT ? 16 : CXN_GET(IN_CH))
+#define CXN_FRESH (CXN_IS_FLAT ? 16 : CXN_GET(IN_CH) * CXN_BYTES)
 /* The pixel of output `i` of four: two below two, or all of a row, of which there may be fewer. */
 #define CXN_PLACE(i, is_paired)                                                                                       \
     ((is_paired) ? (i) / 2 * CXN_GET(OUT_W) + CXN_MIN((i) % 2, CXN_GET(OUT_W) - 1)                                     \
                  : CXN_MIN((i) % 2, CXN_GET(OUT_W) - 1) + (i) / 2 * CXN_MAX(CXN_MIN(CXN_GET(OUT_W) - 2, 2), 0))
-#if CXN_GROUP_COLS * CXN_GET(OUT_CH) > 4095
-#error "OUT_CH: legal values with CXN_INNER_HELIUM are up to 2047, 1023 but for windows up to 3x3 at stride 1"
+#if CXN_GROUP_COLS * CXN_GET(OUT_CH) * CXN_BYTES > 4095
+#error "OUT_CH: legal values with CXN_INNER_HELIUM are up to 2047, 1023 but for windows up to 3x3 at stride 1, 511 of 16 bits"
 #endif
-#if CXN_PLANES * CXN_GET(STRIDE_X) > 7 || CXN_WORDS > 32
-#error "KERNEL_H, KERNEL_W, STRIDE_X: CXN_INNER_HELIUM takes windows of 32 words of four rows, strides of 7 of them"
+#if CXN_PLANES * CXN_GET(STRIDE_X) > 8 * CXN_BYTES - 1 || CXN_WORDS > 32
+#error "KERNEL_H, KERNEL_W, STRIDE_X: CXN_INNER_HELIUM takes windows of 32 words and strides of 7, or 15 of 16 bits"
 #endif
 #if CXN_KEPT > CXN_VISIT * CXN_GROUP_ROWS
 #error "IN_PLACE: 1 needs UNROLL visits as high as PAD_TOP"
@@ -79,7 +82,15 @@
 
 #include "helium_channel.h"
 
+#if CXN_BYTES == 1
 #define CXN_H_STORE "vstrb.32 q3, [%[out], q2]\n\t"
+#elif CXN_GET(OUTPUT_ALIGNED)
+#define CXN_H_STORE "vstrh.32 q3, [%[out], q2]\n\t"
+#else
+#define CXN_H_STORE                                                                                                    \
+    "vstrb.32 q3, [%[out], q2]\n\tadd %[out], %[out], #1\n\tvshr.u32 q3, q3, #8\n\tvstrb.32 q3, [%[out], q2]\n\t"       \
+    "sub %[out], %[out], #1\n\t"
+#endif
 #define CXN_H_STEP "addw %[out], %[out], %[step]\n\t"
 #define CXN_H_ODD "addw %[out], %[out], %[odd]\n\t"
 #define CXN_H_CLOBBERS "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7", "lr", "cc", "memory"
@@ -98,7 +109,8 @@ typedef struct {
     int32_t step[4];
 } CXN_LOCAL(quad);
 
-/* Four rows into words, `count` lanes of them in all. */
+/* Four rows into words, or two of 16 bits, `count` bytes of them in all. */
+#if CXN_BYTES == 1
 #define CXN_H_WEAVE(s0, s1, s2, s3)                                                                                    \
     "movw lr, %[turns]\n\tdls lr, lr\n\t.p2align 2\n1:\n\t"                                                            \
     "vctp.8 %[count]\n\t"                                                                                              \
@@ -107,6 +119,13 @@ typedef struct {
     "vst41.8 {q0, q1, q2, q3}, [%[words]]\n\tadd.w r2, r2, " s2 "\n\tvst42.8 {q0, q1, q2, q3}, [%[words]]\n\t"         \
     "add.w r3, r3, " s3 "\n\tvst43.8 {q0, q1, q2, q3}, [%[words]]\n\t"                                                 \
     "sub %[count], %[count], %[fewer]\n\tadd %[words], %[words], %[next]\n\tle lr, 1b\n\t"
+#else
+#define CXN_H_WEAVE(s0, s1, s2, s3)                                                                                    \
+    "movw lr, %[turns]\n\tdls lr, lr\n\t.p2align 2\n1:\n\t"                                                            \
+    "vctp.8 %[count]\n\tvpstt\n\tvldrbt.8 q0, [r0]\n\tvldrbt.8 q1, [r1]\n\t"                                           \
+    "add.w r0, r0, " s0 "\n\tvst20.16 {q0, q1}, [%[words]]\n\tadd.w r1, r1, " s1 "\n\t"                                \
+    "vst21.16 {q0, q1}, [%[words]]\n\tadd %[words], %[words], %[next]\n\tle lr, 1b\n\t"
+#endif
 
 /* Registers are named here and above: GCC fails to find as many. */
 CXN_INLINE void CXN_LOCAL(weave)(const CXN_LOCAL(quad) *quad, int8_t *to, int32_t lanes)
@@ -141,10 +160,10 @@ CXN_INLINE void CXN_LOCAL(margins)(int8_t *words)
 {
     (void)words;
 #if CXN_GET(PAD_LEFT) > 0
-    CXN_MEMSET(words, CXN_PAD_FILL, CXN_GET(PAD_LEFT) * CXN_PIXEL);
+    CXN_MEMSET(words, CXN_PAD_BYTES & 255, CXN_GET(PAD_LEFT) * CXN_PIXEL);
 #endif
 #if CXN_RIGHT > 0
-    CXN_MEMSET(words + (CXN_GET(PAD_LEFT) + CXN_INSIDE) * CXN_PIXEL, CXN_PAD_FILL, CXN_RIGHT * CXN_PIXEL);
+    CXN_MEMSET(words + (CXN_GET(PAD_LEFT) + CXN_INSIDE) * CXN_PIXEL, CXN_PAD_BYTES & 255, CXN_RIGHT * CXN_PIXEL);
 #endif
 }
 
@@ -173,7 +192,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CX
     for (int32_t i = 0; i < 4; i++) {
         places[i] = (int32_t)CXN_PAD_BYTES;
         /* Of outputs, of words; and of an only row of outputs. */
-        places[4 + i] = CXN_PLACE(i, CXN_PAIRED) * CXN_GET(OUT_CH);
+        places[4 + i] = CXN_PLACE(i, CXN_PAIRED) * CXN_GET(OUT_CH) * CXN_BYTES;
         places[8 + i] = places[16 + i] = i * CXN_STEP;
 #if CXN_PAIRED
         places[12 + i] = CXN_PLACE(i % 2, 0) * CXN_GET(OUT_CH);
@@ -185,8 +204,9 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CX
     for (int32_t g = 0; g < CXN_VISIT; g++)
         CXN_LOCAL(margins)(words + g * CXN_PITCH);
 #endif
-    for (int32_t first = 0; first < CXN_GET(IN_CH); first += 16) {
-        const int32_t some = CXN_MIN(CXN_GET(IN_CH) - first, 16), count = CXN_IS_FLAT ? CXN_INSIDE * CXN_GET(IN_CH) : some;
+    for (int32_t first = 0; first < CXN_GET(IN_CH); first += 16 / CXN_BYTES) {
+        const int8_t *const from = (const int8_t *)(const void *)(input + first);
+        const int32_t some = CXN_MIN(CXN_GET(IN_CH) - first, 16 / CXN_BYTES), count = CXN_IS_FLAT ? CXN_INSIDE * CXN_GET(IN_CH) : some * CXN_BYTES;
         CXN_OUT_T *out = output + first;
         int32_t done;
         for (int32_t y = 0; y < CXN_OUT_ROWS; y += done) {
@@ -209,17 +229,17 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CX
                 const int32_t high = CXN_GET(KERNEL_H) + CXN_PAIRED - is_single;
                 if (top >= CXN_MAX(CXN_KEPT ? y : 0, 0) && top + high <= CXN_IN_ROWS) {
                     for (int32_t plane = 0; plane < CXN_PLANES; plane++)
-                        CXN_LOCAL(weave_inside)(input + (top + 4 * plane) * CXN_ROW + first, high - 4 * plane, to + plane * CXN_STEP, count);
+                        CXN_LOCAL(weave_inside)(from + (top + CXN_DEEP * plane) * CXN_ROW, high - CXN_DEEP * plane, to + plane * CXN_STEP, count);
                     continue;
                 }
                 for (int32_t plane = 0; plane < CXN_PLANES; plane++) {
                     CXN_LOCAL(quad) rows;
-                    for (int32_t i = 0; i < 4; i++) {
-                        const int32_t m = 4 * plane + i, row = top + m;
+                    for (int32_t i = 0; i < CXN_DEEP; i++) {
+                        const int32_t m = CXN_DEEP * plane + i, row = top + m;
                         rows.at[i] = head;
                         rows.step[i] = 0;
                         if (m < high && row >= 0 && row < CXN_IN_ROWS) {
-                            rows.at[i] = input + row * CXN_ROW + first;
+                            rows.at[i] = from + row * CXN_ROW;
                             rows.step[i] = CXN_FRESH;
 #if CXN_KEPT
                             if (row < y) {
@@ -234,7 +254,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CX
             }
 #if CXN_KEPT
             for (int32_t i = 0; i < CXN_KEPT && done >= CXN_KEPT; i++)
-                CXN_LOCAL(keep)(input + (y + done - CXN_KEPT + i) * CXN_ROW + first, kept + i * (CXN_TURNS * 16), count);
+                CXN_LOCAL(keep)(from + (y + done - CXN_KEPT + i) * CXN_ROW, kept + i * (CXN_TURNS * 16), count);
 #endif
 #endif
 #if CXN_IS_FLAT
@@ -242,7 +262,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CX
                 CXN_LOCAL(margins)(words + g * CXN_PITCH);
 #endif
             for (int32_t c = 0; c < some; c++)
-                CXN_LOCAL(channel)(words + 4 * c, weights + (first + c) * (4 * CXN_WORDS), channels + first + c,
+                CXN_LOCAL(channel)(words + 4 * c, weights + (first + c) * (CXN_DEEP * CXN_WORDS), channels + first + c,
                                    head + (is_single ? 48 : 16), out + c, groups, is_single);
             out += done * (CXN_GET(OUT_W) * CXN_GET(OUT_CH));
         }
@@ -250,6 +270,8 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CX
 }
 
 #undef CXN_W_T
+#undef CXN_BYTES
+#undef CXN_DEEP
 #undef CXN_PAIRED
 #undef CXN_PLANES
 #undef CXN_WORDS
@@ -302,6 +324,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CX
 #undef CXN_H_MOVE
 #undef CXN_H_BACK
 #undef CXN_H_OTHER
+#undef CXN_H_TYPE
 #undef CXN_H_HELD
 #undef CXN_H_WEIGHTS
 #undef CXN_H_REWIND
@@ -317,6 +340,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CX
 #undef CXN_H_EACH_GROUP
 #undef CXN_H_TAKE
 #undef CXN_H_NARROW
+#undef CXN_H_UNSIGNED
 #undef CXN_H_NARROW_8
 #undef CXN_H_1
 #undef CXN_H_REGISTERS

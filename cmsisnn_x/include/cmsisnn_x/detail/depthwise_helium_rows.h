@@ -26,7 +26,12 @@
 #define CXN_H_BACK(by) "vsub.i32 q1, q1, " by "\n\tvsub.i32 q7, q7, " by "\n\t"
 #define CXN_H_OTHER "vldrw.32 q7, [%[a1], #64]\n\tvadd.i32 q7, q7, %[a0]\n\t"
 #endif
-#define CXN_H_MAC(n, x, a) "vmladav" a ".s8 %[a" #n "], " x ", q4\n\t"
+#if CXN_BYTES == 1
+#define CXN_H_TYPE ".s8"
+#else
+#define CXN_H_TYPE ".s16"
+#endif
+#define CXN_H_MAC(n, x, a) "vmladav" a CXN_H_TYPE " %[a" #n "], " x ", q4\n\t"
 #if CXN_H_BLOCKS == 1
 #define CXN_H_HELD "vldrw.32 q4, [%[w]]\n\t"
 #define CXN_H_WEIGHTS
@@ -121,7 +126,7 @@ CXN_INLINE void CXN_LOCAL(channel)(const int8_t *words, const CXN_W_T *weights, 
 {
     const CXN_LOCAL(scalars_of) s = CXN_LOCAL(scalars)(channel);
     register CXN_OUT_T *out __asm__("r1") = output - CXN_MIN(CXN_GET(OUT_W), 4) * CXN_GET(OUT_CH);
-    register const int8_t *w __asm__("r5") = weights;
+    register const CXN_W_T *w __asm__("r5") = weights;
     register const int8_t *a0 __asm__("r0") = words, *a1 __asm__("r2") = places;
     register int32_t a2 __asm__("r4"), a3 __asm__("r6"), t __asm__("r3") = CXN_H_ADVANCE, rows __asm__("r9") = high;
     CXN_H_REGISTERS(s)
@@ -134,7 +139,7 @@ CXN_INLINE void CXN_LOCAL(channel)(const int8_t *words, const CXN_W_T *weights, 
 #if !CXN_IS_SHORT
           [turns] "i"(CXN_H_TURNS),
 #endif
-          [step] "i"(4 * CXN_GET(OUT_CH)), [odd] "i"(CXN_H_ODD_COLS * CXN_GET(OUT_CH)), [down] "i"(CXN_H_DOWN),
-          [row] "i"(CXN_MIN(CXN_GET(OUT_W), 4) * CXN_GET(OUT_CH)), [shorter] "i"(CXN_H_SHORTER < 0 ? -CXN_H_SHORTER : CXN_H_SHORTER)
+          [step] "i"(4 * CXN_GET(OUT_CH) * CXN_BYTES), [odd] "i"(CXN_H_ODD_COLS * CXN_GET(OUT_CH) * CXN_BYTES), [down] "i"(CXN_H_DOWN),
+          [row] "i"(CXN_MIN(CXN_GET(OUT_W), 4) * CXN_GET(OUT_CH) * CXN_BYTES), [shorter] "i"(CXN_H_SHORTER < 0 ? -CXN_H_SHORTER : CXN_H_SHORTER)
         : CXN_H_CLOBBERS);
 }

@@ -12,8 +12,9 @@
  * A product by a scalar is VQDMULH, twice that of CXN_RESCALE_SINGLE: its offset and its shift are one bit more.
  */
 #define CXN_H_TAKE "vmov q3[2], q3[0], %[a0], %[a2]\n\tvmov q3[3], q3[1], %[a1], %[a3]\n\t"
-/* VQSHRNB.S32 q3, q3, #n and VQSHRUNB.S16 q3, q3, #8 as numbers: of binutils 2.40 they round. */
+/* VQSHRNB.S32 q3, q3, #n, VQSHRUNB.S32 q3, q3, #n and VQSHRUNB.S16 q3, q3, #8 as numbers: of binutils 2.40 they round. */
 #define CXN_H_NARROW(n) ".inst.w 0xee806f46+((32-(" n "))<<16)\n\t"
+#define CXN_H_UNSIGNED(n) ".inst.w 0xee806fc6+((32-(" n "))<<16)\n\t"
 #define CXN_H_NARROW_8 ".inst.w 0xee886fc6\n\t"
 #define CXN_H_1 "vadd.i32 q3, q3, %[start]\n\t"
 
@@ -34,6 +35,30 @@ CXN_INLINE CXN_LOCAL(scalars_of) CXN_LOCAL(scalars)(const CXN_CHANNEL_T *channel
 #define CXN_H_5
 #define CXN_H_7
 #define CXN_H_SHIFT CXN_GET(OUT_SHIFT)
+#if CXN_OUT_BITS == 16
+/* With a ReLU one bit more, without a sign. */
+#if CXN_OUT_MIN == 0
+#if CXN_H_SHIFT == 0
+#define CXN_H_3 "vqshl.s32 q3, q3, #1\n\tvqmovunb.s32 q3, q3\n\t"
+#elif CXN_H_SHIFT == 1
+#define CXN_H_3 "vqmovunb.s32 q3, q3\n\t"
+#elif CXN_H_SHIFT <= 17
+#define CXN_H_3 CXN_H_UNSIGNED(CXN_STRING(CXN_H_SHIFT) "-1")
+#else
+#define CXN_H_3 "vshr.s32 q3, q3, #" CXN_STRING(CXN_H_SHIFT) "-17\n\t" CXN_H_UNSIGNED("16")
+#endif
+#define CXN_H_6 "vshr.u16 q3, q3, #1\n\t"
+#else
+#if CXN_H_SHIFT == 0
+#define CXN_H_3 "vqmovnb.s32 q3, q3\n\t"
+#elif CXN_H_SHIFT <= 16
+#define CXN_H_3 CXN_H_NARROW(CXN_STRING(CXN_H_SHIFT))
+#else
+#define CXN_H_3 "vshr.s32 q3, q3, #" CXN_STRING(CXN_H_SHIFT) "-16\n\t" CXN_H_NARROW("16")
+#endif
+#define CXN_H_6
+#endif
+#else
 /* To 16 bits, with a ReLU eight more than that: those that are too many there are too many as outputs, and those below zero none. */
 #if CXN_OUT_MIN == 0
 #if CXN_H_SHIFT < 8
@@ -55,6 +80,7 @@ CXN_INLINE CXN_LOCAL(scalars_of) CXN_LOCAL(scalars)(const CXN_CHANNEL_T *channel
 #define CXN_H_3 "vshr.s32 q3, q3, #" CXN_STRING(CXN_H_SHIFT) "-16\n\t" CXN_H_NARROW("16")
 #endif
 #define CXN_H_6 "vqmovnb.s16 q3, q3\n\t"
+#endif
 #endif
 
 #else
