@@ -58,7 +58,7 @@ def pack_convolution(layer: Layer, variant: Variant) -> np.ndarray:
     assert weights is not None
     rows = weights.shape[0]
     if variant.weight_layout == "lanes":
-        return pack_lanes(weights)
+        return pack_lanes(weights, layer.type.bits)
     if variant.lowering == "winograd":
         return pack_rows(winograd_weights(weights, variant.tile), variant.block_rows)
     if variant.lowering == "winograd_2d":

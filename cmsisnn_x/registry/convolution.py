@@ -8,22 +8,16 @@ from functools import partial
 from math import gcd, prod
 from typing import Any
 
-import numpy as np
-
-from ..channels import channels_of
 from ..isa import Isa
 from ..layers import Layer
 from ..op import Case, Op, Shape
 from ..packing import pack_convolution
-from ..packing_lanes import lane_order
-from ..scheme import TENSOR_TYPES
 from ..variant import BASELINE, BLOCKS, UNROLLS, Family, Variant
 from ._shared import (
     AFFINE_WEIGHTS,
     SCHEDULES,
     WEIGHTS_ALIKE,
     append_windows,
-    channel_operands,
     columns,
     cores_of,
     nothing,
@@ -33,6 +27,7 @@ from ._shared import (
     window_macros,
     windows,
 )  # fmt: skip
+from .vectors import block_operands, in_vectors, strips, whole_vectors
 
 PAIRED = ((2, 2), (2, 4), (4, 2))
 FEW_COLS = (2, 4, 8)
@@ -157,22 +152,10 @@ def _fused() -> Iterator[Family]:
             yield winograd(((2, 4),), text, weight_layout=layout, inner=inner, least=Isa.DSP, schedules=schedules)
 
 
-def _in_vectors() -> Iterator[Family]:
-    """Helium: two channels of two pixels are multiplied at a time, eight channels made outputs."""
-    for dtype in ("q7", "q15"):
-        row = partial(
-            Family, dtype, (1, 8), ((2, 2),), weight_layout="lanes", inner="helium", least=Isa.HELIUM,
-            schedules=("helium",),
-        )  # fmt: skip
-        names = cores_of(("helium",))
-        yield row(wins=f"any kernel on {names}; unrolled less, the least code", lowering="line_buffer")
-        yield row(wins=f"1x1 kernels of many channels on {names}: no scratch at all", lowering="direct")
-
-
 def _families() -> Iterator[Family]:
     yield from _unfused()
     yield from _fused()
-    yield from _in_vectors()
+    yield from in_vectors()
 
 
 # ---------------------------------------------------------------- what they ask of a layer
@@ -189,10 +172,10 @@ def _plain_windows(layer: Layer, variant: Variant) -> str | None:
 
 
 def _wide_accumulator(layer: Layer, variant: Variant) -> str | None:
-    """int16 activations need the baseline, whose accumulators have 64 bits."""
-    if layer.dtype != "int16" or variant == BASELINE:
+    """int16 activations need the baseline, whose accumulators have 64 bits, or `inner: helium`."""
+    if layer.dtype != "int16" or variant == BASELINE or variant.inner == "helium":
         return None
-    return f"int16 activations need the variant {BASELINE}, got {variant}"
+    return f"int16 activations need the variant {BASELINE}, or one in vectors; got {variant}"
 
 
 def _even_channels(layer: Layer, variant: Variant) -> str | None:
@@ -236,17 +219,6 @@ def _no_padding(layer: Layer, variant: Variant) -> str | None:
     if variant.lowering != "direct" or not any(side > 0 for axis in layer.padding for side in axis):
         return None
     return f"lowering 'direct' needs windows inside the image, got padding {layer.padding}"
-
-
-def _whole_vectors(layer: Layer, variant: Variant) -> str | None:
-    """`inner: helium` with `lowering: direct` needs kernels of one row and windows of whole vectors of 16 bytes."""
-    if variant.inner != "helium" or variant.lowering != "direct":
-        return None
-    (height, width), size = layer.kernel, layer.type.bits // 8
-    if height == 1 and width * layer.image[2] * size % 16 == 0:
-        return None
-    got = f"{layer.kernel} of {layer.image[2]} channels"
-    return f"inner 'helium' with lowering 'direct' needs one row of a multiple of 16 bytes, got {got}"
 
 
 def _winograd_stride(layer: Layer, variant: Variant) -> str | None:
@@ -371,21 +343,10 @@ def _row_step(layer: Layer, variant: Variant | None) -> int:
 # ---------------------------------------------------------------- scratch
 
 
-def _strips(case: Case) -> int:
-    """Columns of the rows of an output row as bytes, whole vectors from the last window on; of two rows where an odd
-    number of pixels goes two by two along y.
-    """
-    size = TENSOR_TYPES[case.dtype].bits // 8
-    column = case.kernel[0] * case.image[2] * size
-    strip = (case.output[1] - 1) * case.stride[1] * column + -(-case.kernel[1] * column // 16) * 16
-    rows = 2 if case.output[1] % 2 and case.output[1] < 16 and case.output[0] > 1 else 1
-    return rows * -(-strip // 4) * 4
-
-
 def _line_buffer(case: Case, variant: Variant) -> int:
     """`kernel_h` rows with their padding, as wide as the windows of an output row reach."""
     if variant.inner == "helium":
-        return _strips(case)
+        return strips(case)
     span = (case.output[1] - 1) * case.stride[1] + case.kernel[1]
     return case.kernel[0] * round_up_even(span * case.image[2]) * 2
 
@@ -461,14 +422,6 @@ def _constants(layer: Layer) -> dict[str, Shape]:
     return {"weights": (channels, *layer.kernel, layer.image[2] // layer.groups), "bias": (channels,)}
 
 
-def _operands(layer: Layer, variant: Variant | None) -> dict[str, np.ndarray]:
-    """In vectors the records of channels come in blocks."""
-    operands = channel_operands(layer, variant)
-    if variant is not None and variant.inner == "helium":
-        operands["channels"] = channels_of(layer).in_fours(lane_order(layer.output_image[2]))
-    return operands
-
-
 def _macs(layer: Layer) -> int:
     return layer.samples * prod(layer.output_shape) * prod(layer.kernel) * layer.image[2] // layer.groups
 
@@ -484,14 +437,14 @@ CONVOLVE = Op(
     macs=_macs,
     device_families=_families,
     constraints=(
-        _plain_windows, _wide_accumulator, _even_channels, _three_pixels, _wide_output, _no_padding, _whole_vectors,
+        _plain_windows, _wide_accumulator, _even_channels, _three_pixels, _wide_output, _no_padding, whole_vectors,
         _winograd_stride, _winograd_width, _winograd_height, _winograd_range, _winograd_2d,
         _assembly_run, _assembly_reach, _assembly_length,
     ),
     overwrites=_overwrites,
     scratch=_scratch,
     macros=window_macros,
-    operands=_operands,
+    operands=block_operands,
     pack=pack_convolution,
     least_rows=_least_rows,
     row_step=_row_step,

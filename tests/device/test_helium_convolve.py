@@ -45,7 +45,8 @@ SHAPES = (
     ((4, 3, 48), 40, (1, 2), {}),
     ((9, 31, 1), 8, 9, {"padding": 4}),
 )
-SCHEMES = ("q7", "q7 relu", "q15", "q15 relu", *KINDS)
+WIDE = ("int16 common", "int16 left16", "int16 weak", "int16 clamped")
+SCHEMES = ("q7", "q7 relu", "q15", "q15 relu", *KINDS, *WIDE)
 
 
 def layer_of(at: int, scheme: str) -> Layer:
@@ -53,6 +54,8 @@ def layer_of(at: int, scheme: str) -> Layer:
     options = {"out_channels": out_channels, "kernel": kernel, **options}
     if scheme in KINDS:
         return weighted("conv2d", shape, kind=scheme, **options)
+    if scheme in WIDE:
+        return weighted("conv2d", shape, kind=scheme.split()[1], wide=True, **options)
     dtype, relu = scheme.split()[0], "relu" if scheme.endswith("relu") else None
     shifts = {"out_shift": (0, 5, 9, 12, 16, 20, 31)[(at + len(scheme)) % 7], "bias_shift": (0, 6, 31)[at % 3]}
     return make_layer("conv2d", shape, dtype=dtype, activation=relu, **shifts, **options)
@@ -131,7 +134,7 @@ def test_bands_of_any_rows(helium_build: Build, full: bool) -> None:
 def test_channels_go_in_blocks_and_windows_by_columns() -> None:
     """Ten channels: a block of eight, two in a block of four; a window of 18 is two vectors."""
     weights = np.arange(10 * 18, dtype=np.int16).reshape(10, 3, 2, 3)
-    packed = pack_lanes(weights.astype(np.int8)).reshape(12, 2, 16)
+    packed = pack_lanes(weights.astype(np.int8), 8).reshape(12, 2, 16)
     assert packed.size == 12 * 32
     rows = weights.transpose(0, 2, 1, 3).reshape(10, 18)
     columns = np.pad(rows, ((0, 2), (0, 14))).astype(np.int8).reshape(12, 2, 16)
@@ -139,6 +142,8 @@ def test_channels_go_in_blocks_and_windows_by_columns() -> None:
     for pair, (first, second) in enumerate(((0, 4), (2, 6), (1, 5), (3, 7), (8, 10), (9, 11))):
         assert np.array_equal(pairs[pair, :, 0], columns[first])
         assert np.array_equal(pairs[pair, :, 1], columns[second])
+    wide = pack_lanes(np.ones((8, 3, 3, 64), np.int8), 16)  # 72 vectors of 8 products in two parts
+    assert wide.shape == (8 * 576,)
     assert lane_order(10) == [0, 2, 4, 6, 1, 3, 5, 7, 8, 9, 10, 11]
     assert lane_order(5) == [0, 2, 4, 6, 1, 3, 5, 7]
 

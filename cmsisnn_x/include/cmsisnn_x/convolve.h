@@ -17,6 +17,16 @@
 #include "detail/window.h"
 #define CXN_WIDE_DEPTHWISE 0
 #include "detail/wide.h"
+#if CXN_GET(INNER) == CXN_INNER_HELIUM
+#define CXN_BR CXN_GET(BLOCK_ROWS)
+#define CXN_BC CXN_GET(BLOCK_COLS)
+#define CXN_W_T int8_t
+#include "detail/convolve_helium.h"
+#undef CXN_W_T
+#undef CXN_BR
+#undef CXN_BC
+#undef CXN_LOWERING_BYTES
+#endif
 #else
 #include "detail/scheme.h"
 #include "detail/element.h"

@@ -6,25 +6,48 @@
  *                second pixel is the one below, with a strip of its own.
  *   direct       kernels of one row, windows of whole vectors inside the image: from the input itself.
  * Scratch: direct none; line buffer CXN_H_ROWS strips of CXN_H_STRIP bytes.
+ * 16-bit activations by 8-bit weights: sums of up to 504 products fit 32 bits, larger windows go in parts. Outputs are made in vectors where
+ * every factor of a block lets them; sums and starts are added with saturation then, which the clamp hides (is_near).
  * Weights: blocks of eight output channels, then of those left over, of four in order if there are no more; [kernel_w][kernel_h][in_ch], filled
  * up with zeros to whole vectors, as asm/convolve_helium.h has them. Records of channels in the order of a block (helium_finish.h).
  */
 #if !CXN_HELIUM
 #error "INNER: CXN_INNER_HELIUM needs a core with Helium"
 #endif
-#if CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_LANES || CXN_BR != 2 || CXN_BC != 2 || CXN_GET(IN_BITS) != CXN_GET(WEIGHT_BITS) || CXN_GET(FUSED_POOL)
-#error "INNER: CXN_INNER_HELIUM needs CXN_WEIGHT_LAYOUT_LANES, 2x2 blocks, weights as wide as the input and FUSED_POOL 0"
+#if CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_LANES || CXN_BR != 2 || CXN_BC != 2 || CXN_GET(FUSED_POOL)
+#error "INNER: CXN_INNER_HELIUM needs CXN_WEIGHT_LAYOUT_LANES, 2x2 blocks and FUSED_POOL 0"
+#endif
+#if CXN_GET(SCHEME) == CXN_SCHEME_AFFINE && CXN_GET(RESCALE) >= CXN_RESCALE_WIDE
+#define CXN_H_WIDE 1
+#define CXN_PAD_FILL 0
+#else
+#define CXN_H_WIDE 0
+#endif
+#if CXN_GET(IN_BITS) != CXN_GET(WEIGHT_BITS) && !CXN_H_WIDE
+#error "WEIGHT_BITS: legal value with CXN_INNER_HELIUM is IN_BITS, or 8 where accumulators have 64 bits"
 #endif
 
 #define CXN_H_BYTES (CXN_GET(IN_BITS) / 8)
 #define CXN_H_RUN (CXN_GET(IN_CH) * CXN_H_BYTES)              /* of a pixel */
 #define CXN_H_COLUMN (CXN_GET(KERNEL_H) * CXN_H_RUN)          /* of KERNEL_H of them */
-#define CXN_VECTORS ((CXN_GET(KERNEL_W) * CXN_H_COLUMN + 15) / 16)
+#define CXN_H_WINDOW ((CXN_GET(KERNEL_W) * CXN_H_COLUMN + 15) / 16) /* vectors */
+#if CXN_H_WIDE
+#define CXN_H_PARTS ((CXN_H_WINDOW + 62) / 63)
+#define CXN_VECTORS ((CXN_H_WINDOW + CXN_H_PARTS - 1) / CXN_H_PARTS)
+#define CXN_V_WEIGHTS "vldrb.s16 "
+#define CXN_V_WEIGHT_BYTES 8
+#else
+#define CXN_H_PARTS 1
+#define CXN_VECTORS CXN_H_WINDOW
+#define CXN_V_WEIGHTS "vldrb.8 "
+#define CXN_V_WEIGHT_BYTES 16
+#endif
+#define CXN_H_BLOCK (8 * CXN_V_WEIGHT_BYTES * CXN_VECTORS * CXN_H_PARTS) /* bytes of the weights of a block */
 #define CXN_V_STEP (CXN_GET(STRIDE_X) * CXN_H_COLUMN)
 #define CXN_H_SPAN ((CXN_GET(OUT_W) - 1) * CXN_GET(STRIDE_X) + CXN_GET(KERNEL_W))
 
 #if CXN_GET(LOWERING) == CXN_LOWERING_DIRECT
-#if CXN_GET(KERNEL_H) != 1 || CXN_GET(KERNEL_W) * CXN_H_RUN % 16 || CXN_GET(PAD_TOP) || CXN_GET(PAD_LEFT) || CXN_H_SPAN > CXN_GET(IN_W) || \
+#if CXN_GET(KERNEL_H) != 1 || CXN_GET(KERNEL_W) * CXN_H_RUN % 16 || CXN_GET(PAD_TOP) || CXN_GET(PAD_LEFT) || CXN_H_SPAN > CXN_GET(IN_W) || CXN_H_PARTS > 1 || \
     (CXN_GET(OUT_H) - 1) * CXN_GET(STRIDE_Y) >= CXN_GET(IN_H)
 #error "LOWERING: CXN_LOWERING_DIRECT needs KERNEL_H 1, KERNEL_W * IN_CH of whole vectors and windows inside the image; legal here: CXN_LOWERING_LINE_BUFFER"
 #endif
@@ -43,7 +66,7 @@
 #else
 #define CXN_H_ROWS 1
 #endif
-#define CXN_H_STRIP CXN_ROUND_UP((CXN_GET(OUT_W) - 1) * CXN_V_STEP + 16 * CXN_VECTORS, 4)
+#define CXN_H_STRIP CXN_ROUND_UP((CXN_GET(OUT_W) - 1) * CXN_V_STEP + 16 * CXN_VECTORS * CXN_H_PARTS, 4)
 #define CXN_LOWERING_BYTES (CXN_H_ROWS * CXN_H_STRIP)
 #define CXN_V_WORDS (CXN_V_STEP % 4 == 0)
 /* Vectors of windows that are written out: as many as are within reach of bytes, and of words so many that loops lose little. */
@@ -59,7 +82,9 @@ CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_LOWERING_BYTES, helium_scratch);
 
 #define CXN_H_LEFT (CXN_GET(OUT_CH) % 8)
 /* Outputs of eight channels in assembly, but for factors of any size, which are rare. */
-#if CXN_GET(SCHEME) == CXN_SCHEME_AFFINE
+#if CXN_H_WIDE
+#define CXN_H_WHOLE 0
+#elif CXN_GET(SCHEME) == CXN_SCHEME_AFFINE
 #if CXN_GET(RESCALE) == CXN_RESCALE_SINGLE && CXN_GET(RESCALE_SHIFT) <= 16
 #define CXN_H_WHOLE 1
 #elif CXN_GET(RESCALE) == CXN_RESCALE_RIGHT || CXN_GET(RESCALE) == CXN_RESCALE_FAR
@@ -97,12 +122,106 @@ CXN_INLINE void CXN_LOCAL(starts)(int32_t *to, const CXN_CHANNEL_T *channels, in
 }
 #endif
 
+#if CXN_H_WIDE
+/* Whether outputs of these four channels can be made in vectors, round(high word of acc (multiplier 2^16) >> shift - 16): the start has 32 bits,
+   the multiplier 15, 17 bits or more are shifted, and sums that saturate, if any do, give outputs that do: those of 30 bits shifted. */
+CXN_INLINE int32_t CXN_LOCAL(is_near)(const int32_t *four)
+{
+    const int32x4_t low = vldrwq_s32(four), shift = vldrwq_s32(four + 12);
+    const int is_far = vcmpneq_s32(vldrwq_s32(four + 4), vshrq_n_s32(low, 31)) | vcmpltq_n_s32(vldrwq_s32(four + 8), 1 << 14) | vcmpltq_n_s32(shift, 17);
+    /* Products are at most 2^22. */
+    const int32_t room = 0x7fffffff - (CXN_MIN(CXN_H_WINDOW * 8, 504) << 22);
+    return (is_far | (vcmpgtq_n_s32(shift, 30) & vcmpgtq_n_s32(vqabsq_s32(low), room))) == 0;
+}
+
+CXN_INLINE int32x4_t CXN_LOCAL(near_scaled)(int32x4_t sum, const int32_t *four)
+{
+    const int32x4_t acc = vqaddq_s32(sum, vldrwq_s32(four));
+    const int32x4_t shift = vsubq_s32(vdupq_n_s32(16), vldrwq_s32(four + 12));
+    return vrshlq_s32(vmulhq_s32(acc, vshlq_n_s32(vldrwq_s32(four + 8), 16)), shift);
+}
+
+/* Channel o + i of a block from its sum in parts. */
+CXN_INLINE void CXN_LOCAL(store_one)(CXN_OUT_T *out, int64_t sum, const int32_t *word)
+{
+#if CXN_GET(RESCALE) == CXN_RESCALE_WIDE_REAL
+    const CXN_CHANNEL_T channel = {word[0], word[4], word[8], word[12], word[16]};
+#else
+    const CXN_CHANNEL_T channel = {word[0], word[4], word[8], word[12]};
+#endif
+    const uint64_t start = (uint64_t)(uint32_t)word[4] << 32 | (uint32_t)word[0];
+    CXN_LOCAL(store)(out, CXN_LOCAL(requantise)((uint64_t)sum + start, &channel));
+}
+
+#define CXN_H_WORDS ((int32_t)(sizeof(CXN_CHANNEL_T) / 4)) /* of a record */
 #if CXN_V_SUMS
 /* The first `count` channels of a block, of two pixels. */
 CXN_INLINE void CXN_LOCAL(finish_sums)(const int8_t *x0, const int8_t *x1, const int8_t *w, const CXN_CHANNEL_T *channels, int32_t o,
-                                       CXN_OUT_T *out0, CXN_OUT_T *out1, int32_t count)
+                                       CXN_OUT_T *out0, CXN_OUT_T *out1, int32_t count, int32_t is_near)
+{
+    const int32_t *const records = (const int32_t *)(const void *)(channels + o);
+    int32_t sums[16];
+    CXN_LOCAL(sums)(x0, x1, w, sums);
+#if CXN_H_PARTS > 1
+    int64_t total[16];
+    for (int i = 0; i < 16; i++)
+        total[i] = sums[i];
+    for (int part = 1; part < CXN_H_PARTS; part++) {
+        CXN_LOCAL(sums)(x0 + part * (16 * CXN_VECTORS), x1 + part * (16 * CXN_VECTORS), w + part * (CXN_H_BLOCK / CXN_H_PARTS), sums);
+        for (int i = 0; i < 16; i++)
+            total[i] += sums[i];
+    }
+    (void)is_near;
+#else
+    const int32_t *const total = sums;
+#if CXN_GET(RESCALE) == CXN_RESCALE_WIDE
+    if (is_near) {
+        const int32_t *const odd = records + 4 * CXN_H_WORDS;
+        CXN_LOCAL(eight_store)(out0 + o, CXN_LOCAL(near_scaled)(vldrwq_s32(sums), records), CXN_LOCAL(near_scaled)(vldrwq_s32(sums + 8), odd), 8);
+        CXN_LOCAL(eight_store)(out1 + o, CXN_LOCAL(near_scaled)(vldrwq_s32(sums + 4), records), CXN_LOCAL(near_scaled)(vldrwq_s32(sums + 12), odd), 8);
+        return;
+    }
+#else
+    (void)is_near;
+#endif
+#endif
+    for (int32_t i = 0; i < count; i++) {
+        /* Channel i is lane i / 2 of the even or odd ones. */
+        const int32_t at = i % 2 * 8 + i / 2;
+        const int32_t *const word = records + i % 2 * (4 * CXN_H_WORDS) + i / 2;
+        CXN_LOCAL(store_one)(out0 + o + i, total[at], word);
+        CXN_LOCAL(store_one)(out1 + o + i, total[at + 4], word);
+    }
+}
+#endif
+
+#if CXN_V_SUMS_FOUR
+CXN_INLINE void CXN_LOCAL(finish_four)(const int8_t *x0, const int8_t *x1, const int8_t *w, const CXN_CHANNEL_T *channels, int32_t o,
+                                       CXN_OUT_T *out0, CXN_OUT_T *out1)
+{
+    int64_t total[8] = {0, 0, 0, 0, 0, 0, 0, 0};
+    for (int part = 0; part < CXN_H_PARTS; part++) {
+        int32_t sums[8];
+        CXN_LOCAL(sums_four)(x0 + part * (16 * CXN_VECTORS), x1 + part * (16 * CXN_VECTORS), w + part * (CXN_H_BLOCK / CXN_H_PARTS / 2), sums);
+        for (int i = 0; i < 8; i++)
+            total[i] += sums[i];
+    }
+    for (int32_t i = 0; i < CXN_H_LEFT; i++) {
+        const int32_t *const word = (const int32_t *)(const void *)(channels + o) + i;
+        CXN_LOCAL(store_one)(out0 + o + i, total[i], word);
+        CXN_LOCAL(store_one)(out1 + o + i, total[i + 4], word);
+    }
+}
+#endif
+#undef CXN_H_WORDS
+#else
+#if CXN_V_SUMS
+/* The first `count` channels of a block, of two pixels. */
+CXN_INLINE void CXN_LOCAL(finish_sums)(const int8_t *x0, const int8_t *x1, const int8_t *w, const CXN_CHANNEL_T *channels, int32_t o,
+                                       CXN_OUT_T *out0, CXN_OUT_T *out1, int32_t count, int32_t is_near)
 {
     int32_t sums[16];
+    (void)is_near;
 #if CXN_GET(SCHEME) == CXN_SCHEME_AFFINE
     const CXN_LOCAL(four) even = CXN_LOCAL(four_at)(channels, o), odd = CXN_LOCAL(four_at)(channels, o + 4);
 #else
@@ -132,13 +251,15 @@ CXN_INLINE void CXN_LOCAL(finish_four)(const int8_t *x0, const int8_t *x1, const
 }
 #endif
 
+#endif
+
 /* All output channels of `pairs` pixels from x0 and as many from x1 on, which go to out0 and out1. */
 CXN_INLINE void CXN_LOCAL(pixels)(const int8_t *x0, const int8_t *x1, const int8_t *w, const CXN_CHANNEL_T *channels, CXN_OUT_T *out0,
                                   CXN_OUT_T *out1, int32_t pairs)
 {
     int32_t o = 0;
 #if CXN_GET(OUT_CH) >= 8
-    for (; o <= CXN_GET(OUT_CH) - 8; o += 8, w += 8 * 16 * CXN_VECTORS) {
+    for (; o <= CXN_GET(OUT_CH) - 8; o += 8, w += CXN_H_BLOCK) {
 #if CXN_V_EIGHT
 #if CXN_GET(SCHEME) == CXN_SCHEME_AFFINE
         const int32_t *const records = (const int32_t *)(const void *)(channels + o);
@@ -148,9 +269,15 @@ CXN_INLINE void CXN_LOCAL(pixels)(const int8_t *x0, const int8_t *x1, const int8
 #endif
         CXN_LOCAL(eight)(x0, x1, w, records, (int8_t *)(void *)(out0 + o), (int8_t *)(void *)(out1 + o), pairs);
 #else
+#if CXN_GET(SCHEME) == CXN_SCHEME_AFFINE && CXN_GET(RESCALE) == CXN_RESCALE_WIDE
+        const int32_t is_near = CXN_LOCAL(is_near)((const int32_t *)(const void *)(channels + o)) &&
+                                CXN_LOCAL(is_near)((const int32_t *)(const void *)(channels + o + 4));
+#else
+        const int32_t is_near = 0;
+#endif
         for (int32_t i = 0; i < pairs; i++)
             CXN_LOCAL(finish_sums)(x0 + i * CXN_V_STEP, x1 + i * CXN_V_STEP, w, channels, o, out0 + i * CXN_GET(OUT_CH),
-                                   out1 + i * CXN_GET(OUT_CH), 8);
+                                   out1 + i * CXN_GET(OUT_CH), 8, is_near);
 #endif
     }
 #endif
@@ -158,7 +285,7 @@ CXN_INLINE void CXN_LOCAL(pixels)(const int8_t *x0, const int8_t *x1, const int8
     for (int32_t i = 0; i < pairs; i++)
 #if CXN_H_LEFT > 4
         CXN_LOCAL(finish_sums)(x0 + i * CXN_V_STEP, x1 + i * CXN_V_STEP, w, channels, o, out0 + i * CXN_GET(OUT_CH),
-                               out1 + i * CXN_GET(OUT_CH), CXN_H_LEFT);
+                               out1 + i * CXN_GET(OUT_CH), CXN_H_LEFT, 0);
 #else
         CXN_LOCAL(finish_four)(x0 + i * CXN_V_STEP, x1 + i * CXN_V_STEP, w, channels, o, out0 + i * CXN_GET(OUT_CH),
                                out1 + i * CXN_GET(OUT_CH));
@@ -289,7 +416,13 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CX
 #undef CXN_H_BYTES
 #undef CXN_H_RUN
 #undef CXN_H_COLUMN
+#undef CXN_H_WIDE
+#undef CXN_H_WINDOW
+#undef CXN_H_PARTS
+#undef CXN_H_BLOCK
 #undef CXN_VECTORS
+#undef CXN_V_WEIGHTS
+#undef CXN_V_WEIGHT_BYTES
 #undef CXN_V_STEP
 #undef CXN_V_WORDS
 #undef CXN_V_MOST

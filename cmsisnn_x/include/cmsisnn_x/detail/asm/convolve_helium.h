@@ -3,7 +3,8 @@
  * Eight output channels of two pixels at a time, in vectors. A pixel's window is CXN_VECTORS vectors of 16 bytes that lie behind each
  * other, the weights beyond it zero; the next pixel's begins CXN_V_STEP bytes further. Four passes over the two windows make two channels
  * each: a load beside every multiplication, of which there are two in eight cycles and 64 products, and the pipes of both are never idle.
- *     weights   of channels (0, 4), (2, 6), (1, 5), (3, 7): vector by vector, 16 bytes of the first, 16 of the second
+ *     weights   of channels (0, 4), (2, 6), (1, 5), (3, 7): vector by vector, 16 bytes of the first, 16 of the second;
+ *               of 8 bits beside 16-bit activations 8 bytes each
  *     q0, q1    the two pixels; q2, q3 the two channels; the product of q1 and q3 waits until a load is beside it
  *     r0 - r8   sums, in the even registers as VMLADAV asks; those of a pass are moved to lanes while the next runs
  *     q4, q5    channels 0, 2, 4, 6 of the two pixels, q6, q7 channels 1, 3, 5, 7: narrowed to the lower and upper halves of the same
@@ -55,7 +56,7 @@
 #else
 #define CXN_V_X(q, x, back) CXN_V_FROM q ", [%[" x "], #.Lcxn_at]" back "\n\t"
 #endif
-#define CXN_V_W(q) "vldrb.8 " q ", [%[w]], #16\n\t"
+#define CXN_V_W(q) CXN_V_WEIGHTS q ", [%[w]], #" CXN_V_N(CXN_V_WEIGHT_BYTES) "\n\t"
 #define CXN_V_NEW(sum, x, w) "vmladav." CXN_V_T " " sum ", " x ", " w "\n\t"
 #define CXN_V_SUM(sum, x, w) "vmladava." CXN_V_T " " sum ", " x ", " w "\n\t"
 
