@@ -80,6 +80,11 @@
 #define CXN_FC_MORE_6(sum) CXN_FC_MORE_5(sum) CXN_FC_MAC(sum, "q6")
 #define CXN_FC_MORE_7(sum) CXN_FC_MORE_6(sum) CXN_FC_MAC(sum, "q7")
 #define CXN_FC_X(q) "vldrb.8 " q ", [%[x]], #16\n\t"
+#if CXN_FC_LAST_BYTES == 16
+#define CXN_FC_X_LAST(q) CXN_FC_X(q)
+#else
+#define CXN_FC_X_LAST(q) "vctp.8 %[last]\n\tvpst\n\tvldrbt.8 " q ", [%[x]], #16\n\t"
+#endif
 #define CXN_FC_X_1
 #define CXN_FC_X_2 CXN_FC_X("q1")
 #define CXN_FC_X_3 CXN_FC_X_2 CXN_FC_X("q2")
@@ -95,7 +100,7 @@
 #endif
 /* All rows by n vectors. With an even number of rows the first turn stores something in front of the sums. */
 #define CXN_FC_PART(n, first) \
-    __asm__ volatile(CXN_FC_X_##n "vctp.8 %[last]\n\tvpst\n\tvldrbt.8 q" #n ", [%[x]], #16\n\t" CXN_FC_ODD(n, first) \
+    __asm__ volatile(CXN_FC_X_##n CXN_FC_X_LAST("q" #n) CXN_FC_ODD(n, first) \
         "wls lr, %[pairs], 2f\n\t.p2align 2\n1:\n\t" \
         CXN_FC_BEGIN_##first(CXN_FC_P) \
         CXN_FC_PUT CXN_FC_Q ", [%[to]], #" CXN_FC_TWO "\n\t" \
@@ -153,6 +158,71 @@ CXN_INLINE void CXN_LOCAL(sums)(const CXN_IN_T *input, const CXN_WEIGHT_T *weigh
     }
 }
 
+#if CXN_GET(SCHEME) == CXN_SCHEME_AFFINE && CXN_GET(RESCALE) <= CXN_RESCALE_FAR && CXN_FULL_RANGE
+#define CXN_FC_FINISHES 1
+#if CXN_GET(RESCALE) == CXN_RESCALE_SINGLE
+#define CXN_FC_HIGH "vmulh.s32 "
+#define CXN_FC_CLAMP(x) "vqshl.s32 " x ", " x ", #24 - " CXN_STRING(CXN_GET(RESCALE_SHIFT)) "\n\t"
+#define CXN_FC_REST \
+    "vadd.i32 q0, q0, q2\n\t" \
+    "vldrw.32 q1, [%[sums]], #16\n\t" \
+    CXN_FC_CLAMP("q0") \
+    "vldrw.32 q4, [%[record], #48]\n\t" \
+    "vadd.i32 q1, q1, q4\n\t" \
+    "vldrw.32 q5, [%[record], #64]\n\t" \
+    CXN_FC_HIGH "q1, q1, q5\n\t" \
+    "vshr.s32 q0, q0, #24\n\t" \
+    "vldrw.32 q3, [%[record], #80]\n\t" \
+    "vadd.i32 q1, q1, q3\n\t" \
+    CXN_FC_CLAMP("q1") \
+    "vstrb.32 q0, [%[out]], #4\n\t"
+#else
+#define CXN_FC_HIGH "vqrdmulh.s32 "
+#define CXN_FC_AWAY(x) "vpt.s32 lt, " x ", zr\n\tvsubt.i32 " x ", " x ", %[one]\n\t"
+#define CXN_FC_ZERO(x) "vmla.s32 " x ", q6, %[zero]\n\t" /* an addition, beside those of integers */
+#define CXN_FC_CLAMP(x) "vqshl.s32 " x ", " x ", #24\n\t"
+#define CXN_FC_REST \
+    CXN_FC_AWAY("q0") \
+    "vldrw.32 q5, [%[record], #64]\n\t" \
+    "vrshl.s32 q0, q0, q2\n\t" \
+    "vldrw.32 q1, [%[sums]], #16\n\t" \
+    CXN_FC_ZERO("q0") \
+    "vldrw.32 q4, [%[record], #48]\n\t" \
+    "vadd.i32 q1, q1, q4\n\t" \
+    CXN_FC_HIGH "q1, q1, q5\n\t" \
+    CXN_FC_CLAMP("q0") \
+    CXN_FC_AWAY("q1") \
+    "vldrw.32 q3, [%[record], #80]\n\t" \
+    "vrshl.s32 q1, q1, q3\n\t" \
+    "vshr.s32 q0, q0, #24\n\t" \
+    CXN_FC_ZERO("q1") \
+    CXN_FC_CLAMP("q1") \
+    "vstrb.32 q0, [%[out]], #4\n\t"
+#endif
+/* The first OUT_CH / 8 * 8 outputs (helium_finish.h): a left shift that saturates clamps to the bits above. */
+CXN_INLINE void CXN_LOCAL(eights)(const CXN_FC_SUM_T *sums, const CXN_CHANNEL_T *channels, CXN_OUT_T *output)
+{
+    const void *record = channels;
+    __asm__ volatile(
+        "vdup.32 q6, %[one]\n\tsub %[record], %[record], #96\n\twls lr, %[turns], 2f\n\t.p2align 2\n1:\n\t"
+        "vldrw.32 q2, [%[record], #96]!\n\t"
+        "vldrw.32 q0, [%[sums]], #16\n\t"
+        "vadd.i32 q0, q0, q2\n\t"
+        "vldrw.32 q3, [%[record], #16]\n\t"
+        CXN_FC_HIGH "q0, q0, q3\n\t"
+        "vldrw.32 q2, [%[record], #32]\n\t"
+        CXN_FC_REST
+        "vshr.s32 q1, q1, #24\n\t"
+        "vstrb.32 q1, [%[out]], #4\n\t"
+        "le lr, 1b\n2:\n\t"
+        : [sums] "+r"(sums), [record] "+r"(record), [out] "+l"(output)
+        : [turns] "r"(CXN_GET(OUT_CH) / 8), [one] "r"(1), [zero] "r"(CXN_GET(OUTPUT_ZERO_POINT))
+        : "q0", "q1", "q2", "q3", "q4", "q5", "q6", "lr", "cc", "memory");
+}
+#else
+#define CXN_FC_FINISHES 0
+#endif
+
 CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_WEIGHT_T *CXN_RESTRICT weights,
                               const CXN_CHANNEL_T *CXN_RESTRICT channels, CXN_OUT_T *CXN_RESTRICT output, void *scratch)
 {
@@ -172,12 +242,17 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_WEIG
     }
 #else
     int32_t r = 0;
+#if CXN_FC_FINISHES
+    CXN_LOCAL(eights)(sums, channels, output);
+    r = CXN_GET(OUT_CH) / 8 * 8;
+#else
     for (; r < CXN_GET(OUT_CH) / 8 * 8; r += 8) {
         const int32x4_t a = CXN_LOCAL(four_scaled)(vldrwq_s32(sums + r), CXN_LOCAL(four_at)(channels, r));
         const int32x4_t b = CXN_LOCAL(four_scaled)(vldrwq_s32(sums + r + 4), CXN_LOCAL(four_at)(channels, r + 4));
         CXN_LOCAL(four_store)(output + r, a, 4);
         CXN_LOCAL(four_store)(output + r + 4, b, 4);
     }
+#endif
     for (; r < CXN_GET(OUT_CH); r += 4) {
         CXN_LOCAL(four_store)(output + r, CXN_LOCAL(four_scaled)(vldrwq_s32(sums + r), CXN_LOCAL(four_at)(channels, r)), CXN_GET(OUT_CH) - r);
     }
@@ -210,6 +285,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_WEIG
 #undef CXN_FC_MORE_6
 #undef CXN_FC_MORE_7
 #undef CXN_FC_X
+#undef CXN_FC_X_LAST
 #undef CXN_FC_X_1
 #undef CXN_FC_X_2
 #undef CXN_FC_X_3
@@ -220,3 +296,9 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_WEIG
 #undef CXN_FC_ODD
 #undef CXN_FC_PART
 #undef CXN_FC_CASE
+#undef CXN_FC_FINISHES
+#undef CXN_FC_HIGH
+#undef CXN_FC_AWAY
+#undef CXN_FC_ZERO
+#undef CXN_FC_CLAMP
+#undef CXN_FC_REST
