@@ -40,7 +40,7 @@ VECTORS = {
     "look_up": (0.25, 0.12), "requantise": (1.5, 2.5),
 }  # fmt: skip
 """Of cores with Helium: cycles of an element that is read and combined, and of an output."""
-LINEAR_VECTORS = (1.2, 0.8)
+LINEAR_VECTORS = (1.1, 0.7)
 """The same of a sum by two products and a shift."""
 RECIPROCAL = 250
 """Instructions of a fixed-point reciprocal besides its high products, and of the zeros before a sum; rough."""

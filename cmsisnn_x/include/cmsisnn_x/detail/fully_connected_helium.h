@@ -5,7 +5,8 @@
  * stay in q1..q7 while all rows pass, one load of weights beside each VMLADAV; sums wait in scratch from part to part. Two rows a turn: a
  * sum is there three or four cycles after its last product, and is stored in the middle of the next row, that of the second row in the next
  * turn. Sums in r2 and r4; of 16-bit activations by weights with zero points, of 64 bits, in r2 r3 and r4 r5.
- * Six or seven sums side by side that share loads of the input: as fast on M55, 8 % slower on M85, where LDR and STR go beside vectors.
+ * Seven sums side by side that share loads of the input, by counting alone: no faster on M55 (a load in eight instead of an LDR and an STR in
+ * sixteen instructions), slower on M85, where the STR goes beside a vector.
  */
 #if !CXN_HELIUM
 #error "INNER: CXN_INNER_HELIUM is for cores with Helium"
