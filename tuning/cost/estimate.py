@@ -43,8 +43,10 @@ LEAST_SPREAD = 0.5
 estimated too short. On layers apart it is 0.35; finer coordinates, padding and what is left over by blocks among them,
 did not make it less.
 """
-NOT_IN_BYTES = ("unroll", "column_layout", "inner", "fused_pool")
-"""Knobs that change neither scratch nor packed weights; the band of a fused pooling is counted in `fused`."""
+NOT_IN_SCRATCH = ("column_layout", "inner", "fused_pool")
+"""Knobs that change no scratch; the band of a fused pooling is counted in `fused`."""
+NOT_IN_BYTES = ("unroll", *NOT_IN_SCRATCH)
+"""Knobs that change no packed weights."""
 
 
 def estimate(layer: Layer, variant: Variant | None, target: Target, follower: Layer | None = None) -> Estimate:
@@ -194,7 +196,7 @@ def scratch_of(layer: Layer, variants: Sequence[Variant | None]) -> np.ndarray:
     """Scratch of each variant, computed once per combination of the knobs that may matter."""
     from cmsisnn_x.buffers import layer_scratch_bytes
 
-    knobs = _all_knobs_but(NOT_IN_BYTES)
+    knobs = _all_knobs_but(NOT_IN_SCRATCH)
     found: dict[object, int] = {}
     column = np.zeros(len(variants), np.int64)
     for at, v in enumerate(variants):

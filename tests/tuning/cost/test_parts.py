@@ -113,7 +113,7 @@ def packed_bytes(layer: Layer, variants: Iterable[Variant]) -> list[int]:
     return [pack_device_weights(layer, variant).nbytes + layer.bias.nbytes for variant in variants]
 
 
-@pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m3", "cortex-m4"])
+@pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m55"])
 @pytest.mark.parametrize("op", WITH_KNOBS)
 def test_knobs_that_bytes_do_not_depend_on_leave_them_alone(op: str, core: str) -> None:
     """Estimates share scratch and weights among variants that differ in other knobs only: each alone has the same."""

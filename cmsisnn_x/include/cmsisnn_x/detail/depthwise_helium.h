@@ -62,6 +62,7 @@
 #define CXN_GROUPS_X ((CXN_GET(OUT_W) + CXN_GROUP_COLS - 1) / CXN_GROUP_COLS)
 #define CXN_ROW (CXN_GET(IN_W) * CXN_GET(IN_CH) * CXN_BYTES)
 #define CXN_HEAD 96
+CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_HEAD + CXN_VISIT * CXN_PITCH + CXN_AHEAD, helium_scratch);
 /* Of weaving: turns, lanes less in each, how far it goes on. */
 #define CXN_TURNS (CXN_IS_FLAT ? (CXN_INSIDE * CXN_GET(IN_CH) + 15) / 16 : CXN_INSIDE)
 #define CXN_FEWER (CXN_IS_FLAT ? 16 : 0)
