@@ -38,11 +38,6 @@
 #if CXN_HELIUM
 #include "detail/helium_element.h"
 
-CXN_INLINE int32_t CXN_LOCAL(most)(int32_t most, const CXN_IN_T *p, int32_t count)
-{
-    return vmaxvq_p_s16((int16_t)most, CXN_LOCAL(eight)(p, count), vctp16q((uint32_t)count));
-}
-
 /* The powers of the live ones of four elements, in the place of the others 0. */
 CXN_INLINE uint32_t CXN_LOCAL(powers)(uint32_t sum, int32x4_t x, int32_t base)
 {
@@ -56,6 +51,12 @@ CXN_INLINE int32x4_t CXN_LOCAL(quotients)(uint32_t quotient, int32x4_t x, int32_
     const uint32x4_t y = vshlq_u32(vdupq_n_u32(quotient), vsubq_n_s32(e, CXN_SOFTMAX_K));
     return vreinterpretq_s32_u32(vpselq_u32(vminq_u32(y, vdupq_n_u32(CXN_SOFTMAX_MAX)), vdupq_n_u32(0), vcmpgtq_n_s32(e, 0)));
 }
+
+CXN_INLINE int16x8_t CXN_LOCAL(outputs)(uint32_t quotient, int16x8_t x, int32_t base)
+{
+    const int16x8_t even = vmovnbq_s32(vuninitializedq_s16(), CXN_LOCAL(quotients)(quotient, vmovlbq_s16(x), base));
+    return vmovntq_s32(even, CXN_LOCAL(quotients)(quotient, vmovltq_s16(x), base));
+}
 #endif
 
 CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, CXN_OUT_T *CXN_RESTRICT output, void *scratch)
@@ -65,16 +66,19 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, CXN_OUT_T *CXN
     uint32_t quotient;
     (void)scratch;
 #if CXN_HELIUM
-    for (int i = 0; i < CXN_SOFTMAX_COUNT; i += 8) {
-        base = CXN_LOCAL(most)(base, input + i, CXN_SOFTMAX_COUNT - i);
+    enum { whole = CXN_SOFTMAX_COUNT / 8 * 8, rest = CXN_SOFTMAX_COUNT % 8 };
+    for (int i = 0; i < whole; i += 8) {
+        base = vmaxvq_s16((int16_t)base, CXN_LOCAL(eight)(input + i, 8));
+    }
+    for (int i = whole; i < CXN_SOFTMAX_COUNT; i++) {
+        base = cxn_max_s32(base, (int32_t)CXN_LOCAL(load_lanes)(input + i, 1));
     }
     base -= CXN_SOFTMAX_WIDTH;
-    /* What lies behind the last element is 0, and not counted. */
-    for (int i = 0; i < CXN_SOFTMAX_COUNT / 8 * 8; i += 8) {
+    for (int i = 0; i < whole; i += 8) {
         const int16x8_t x = CXN_LOCAL(eight)(input + i, 8);
         sum = CXN_LOCAL(powers)(CXN_LOCAL(powers)(sum, vmovlbq_s16(x), base), vmovltq_s16(x), base);
     }
-    for (int i = CXN_SOFTMAX_COUNT / 8 * 8; i < CXN_SOFTMAX_COUNT; i++) {
+    for (int i = whole; i < CXN_SOFTMAX_COUNT; i++) {
         const int32_t e = (int32_t)CXN_LOCAL(load_lanes)(input + i, 1) - base;
         sum += e > 0 ? 1U << e : 0U;
     }
@@ -100,12 +104,11 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, CXN_OUT_T *CXN
         quotient += quotient * sum + sum == 0U;
     }
 #if CXN_HELIUM
-    for (int i = 0; i < CXN_SOFTMAX_COUNT; i += 8) {
-        const int16x8_t x = CXN_LOCAL(eight)(input + i, CXN_SOFTMAX_COUNT - i);
-        const int32x4_t even = CXN_LOCAL(quotients)(quotient, vmovlbq_s16(x), base);
-        const int32x4_t odd = CXN_LOCAL(quotients)(quotient, vmovltq_s16(x), base);
-        const int16x8_t y = vmovntq_s32(vmovnbq_s32(vuninitializedq_s16(), even), odd);
-        CXN_LOCAL(put_eight)(output + i, y, CXN_SOFTMAX_COUNT - i);
+    for (int i = 0; i < whole; i += 8) {
+        CXN_LOCAL(put_eight)(output + i, CXN_LOCAL(outputs)(quotient, CXN_LOCAL(eight)(input + i, 8), base), 8);
+    }
+    if (rest > 0) {
+        CXN_LOCAL(put_eight)(output + whole, CXN_LOCAL(outputs)(quotient, CXN_LOCAL(eight)(input + whole, rest), base), rest);
     }
 #else
     CXN_UNROLL_LOOP(2)

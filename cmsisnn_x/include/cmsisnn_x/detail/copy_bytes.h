@@ -5,6 +5,9 @@
 
 #include "intrinsics.h"
 
+/* Bits from which on that is better than element by element. */
+#define CXN_COPY_LEAST (CXN_HELIUM ? 40 : 128)
+
 #if CXN_HELIUM
 CXN_INLINE void cxn_copy_bytes(void *to, const void *from, size_t bytes)
 {

@@ -42,28 +42,48 @@ CXN_NOINLINE int32_t cxn_reciprocal(int32_t a)
 #if CXN_HELIUM && CXN_OUT_BITS == 8
 #include "helium_element.h"
 
+#define CXN_SOFTMAX_REST (CXN_GET(COLS) % 4)
+
 /* The exponentials of the `count` elements from p on, up to four, 0 behind them. */
 CXN_INLINE int32x4_t CXN_LOCAL(exponentials)(const int32_t *table, int32_t most, const CXN_IN_T *p, int32_t count)
 {
     const mve_pred16_t some = vctp32q((uint32_t)count);
-    const uint32x4_t distance = vreinterpretq_u32_s32(vsubq_s32(vdupq_n_s32(most), vldrbq_z_s32(p, some)));
-    /* cs: below, without signs */
-    const mve_pred16_t has = CXN_GET(TABLE) < 256 ? vcmphiq_m_u32(vdupq_n_u32(CXN_GET(TABLE)), distance, some) : some;
-    return vldrwq_gather_shifted_offset_z_s32(table, distance, has);
+    const int32x4_t x = count < 4 ? vldrbq_z_s32(p, some) : vldrbq_s32(p);
+    const uint32x4_t distance = vreinterpretq_u32_s32(vsubq_s32(vdupq_n_s32(most), x));
+#if CXN_GET(TABLE) < 256
+    const mve_pred16_t has = vcmphiq_u32(vdupq_n_u32(CXN_GET(TABLE)), distance);
+    return vldrwq_gather_shifted_offset_z_s32(table, distance, count < 4 ? has & some : has);
+#else
+    return count < 4 ? vldrwq_gather_shifted_offset_z_s32(table, distance, some) : vldrwq_gather_shifted_offset_s32(table, distance);
+#endif
+}
+
+/* Of none below zero, and of shifts by 32 and more nothing is left. */
+CXN_INLINE int32x4_t CXN_LOCAL(outputs_of)(int32x4_t four, int32_t reciprocal, int32_t shift)
+{
+    const int32x4_t y = vrshlq_n_s32(vqrdmulhq_n_s32(four, reciprocal), -shift);
+    return vsubq_n_s32(vminq_s32(y, vdupq_n_s32(255)), 128);
 }
 
 CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, const int32_t *table, CXN_OUT_T *output, void *scratch)
 {
     (void)scratch;
     for (int32_t row = 0; row < CXN_GET(ROWS); row++) {
-        int32_t most = -128, leading = 0, reciprocal, shift;
+        int32_t most = -128, leading = 0, reciprocal, shift, c = 0;
         uint32_t sum = 0;
-        for (int32_t c = 0; c < CXN_GET(COLS); c += 16) {
-            const mve_pred16_t some = vctp8q((uint32_t)(CXN_GET(COLS) - c));
+        for (; c < CXN_GET(COLS) / 16 * 16; c += 16) {
+            most = vmaxvq_s8((int8_t)most, vldrbq_s8(input + c));
+        }
+        if (CXN_GET(COLS) % 16) {
+            const mve_pred16_t some = vctp8q(CXN_GET(COLS) % 16);
             most = vmaxvq_p_s8((int8_t)most, vldrbq_z_s8(input + c, some), some);
         }
-        for (int32_t c = 0; c < CXN_GET(COLS); c += 4) {
-            const int32x4_t four = CXN_LOCAL(exponentials)(table, most, input + c, CXN_GET(COLS) - c);
+        for (c = 0; c < CXN_GET(COLS) / 4 * 4; c += 4) {
+            const int32x4_t four = CXN_LOCAL(exponentials)(table, most, input + c, 4);
+            sum = vaddvaq_u32(sum, vrshrq_n_u32(vreinterpretq_u32_s32(four), 12));
+        }
+        if (CXN_SOFTMAX_REST) {
+            const int32x4_t four = CXN_LOCAL(exponentials)(table, most, input + c, CXN_SOFTMAX_REST);
             sum = vaddvaq_u32(sum, vrshrq_n_u32(vreinterpretq_u32_s32(four), 12));
         }
         for (uint32_t bits = sum; (bits & 0x80000000U) == 0; bits <<= 1) {
@@ -71,16 +91,19 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, const int32_t *table, CXN_O
         }
         reciprocal = cxn_reciprocal((int32_t)((sum << leading) - 0x80000000U));
         shift = 43 - leading - CXN_OUT_BITS;
-        for (int32_t c = 0; c < CXN_GET(COLS); c += 4) {
-            const int32x4_t four = CXN_LOCAL(exponentials)(table, most, input + c, CXN_GET(COLS) - c);
-            /* None is below zero, and of shifts by 32 and more nothing is left. */
-            const int32x4_t y = vrshlq_n_s32(vqrdmulhq_n_s32(four, reciprocal), -shift);
-            vstrbq_p_s32(output + c, vsubq_n_s32(vminq_s32(y, vdupq_n_s32(255)), 128), vctp32q((uint32_t)(CXN_GET(COLS) - c)));
+        for (c = 0; c < CXN_GET(COLS) / 4 * 4; c += 4) {
+            const int32x4_t four = CXN_LOCAL(exponentials)(table, most, input + c, 4);
+            vstrbq_s32(output + c, CXN_LOCAL(outputs_of)(four, reciprocal, shift));
+        }
+        if (CXN_SOFTMAX_REST) {
+            const int32x4_t four = CXN_LOCAL(exponentials)(table, most, input + c, CXN_SOFTMAX_REST);
+            vstrbq_p_s32(output + c, CXN_LOCAL(outputs_of)(four, reciprocal, shift), vctp32q(CXN_SOFTMAX_REST));
         }
         input += CXN_GET(COLS);
         output += CXN_GET(COLS);
     }
 }
+#undef CXN_SOFTMAX_REST
 #else
 CXN_INLINE int32_t CXN_LOCAL(exponential)(const int32_t *table, int32_t distance)
 {

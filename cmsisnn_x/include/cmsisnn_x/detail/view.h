@@ -11,7 +11,7 @@
 /* The last axis. */
 CXN_INLINE void CXN_LOCAL(run)(const CXN_IN_T *from, CXN_OUT_T *to)
 {
-#if CXN_GET(VIEW_STEP_5) == 1 && CXN_VIEW_RUN * CXN_GET(IN_BITS) >= 128
+#if CXN_GET(VIEW_STEP_5) == 1 && CXN_VIEW_RUN * CXN_GET(IN_BITS) >= CXN_COPY_LEAST
     CXN_COPY((void *)to, (const void *)from, CXN_VIEW_RUN * sizeof(CXN_IN_T));
 #else
     CXN_UNROLL_LOOP(4)
