@@ -215,7 +215,8 @@ def _depthwise_lanes(layer: Layer) -> np.ndarray:
     assert layer.weights is not None
     words = words_of(layer)
     height, _, channels = layer.weights.shape
-    padded = np.pad(layer.weights, ((0, words.rows * words.planes - height), (0, 0), (0, 0))).transpose(2, 1, 0)
+    weights = layer.weights if words.rows == 4 else layer.weights.astype(np.int16)
+    padded = np.pad(weights, ((0, words.rows * words.planes - height), (0, 0), (0, 0))).transpose(2, 1, 0)
     flat = padded.reshape(channels, -1)  # channel, column, row
     if words.is_paired:
         return np.pad(np.pad(flat, ((0, 0), (4, 12 - flat.shape[1]))).reshape(-1), (0, 4))

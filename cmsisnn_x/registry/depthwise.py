@@ -80,10 +80,10 @@ def _plain_windows(layer: Layer, variant: Variant) -> str | None:
 
 
 def _wide_accumulator(layer: Layer, variant: Variant) -> str | None:
-    """int16 activations need the baseline, whose accumulators have 64 bits."""
-    if layer.dtype != "int16" or variant == BASELINE:
+    """int16 activations need the baseline or `inner: helium`, whose accumulators have 64 bits."""
+    if layer.dtype != "int16" or variant == BASELINE or variant.inner == "helium":
         return None
-    return f"int16 activations need the variant {BASELINE}, got {variant}"
+    return f"int16 activations need the variant {BASELINE} or inner 'helium', got {variant}"
 
 
 def _in_words(layer: Layer, variant: Variant) -> str | None:
@@ -95,7 +95,7 @@ def _in_words(layer: Layer, variant: Variant) -> str | None:
     words = words_of(layer)
     group = (2 if words.is_paired else 4) * (4 // words.rows)
     channels, stride, most = layer.output_image[2], words.planes * layer.stride[1], 31 // words.rows
-    is_real = isinstance(layer.scheme, Affine) and layer.scheme.rounding == "float"
+    is_real = layer.dtype == "int8" and isinstance(layer.scheme, Affine) and layer.scheme.rounding == "float"
     if words.window <= 32 and stride <= most and group * channels <= STORES_REACH and not is_real:
         return None
     return (
@@ -181,7 +181,7 @@ def _overwrites(layer: Layer, variant: Variant) -> bool:
     computed at a time; an odd last one, of windows of three, is taken from the pairs. With Helium as many rows are kept
     as padding is high, of those that a visit of a channel writes.
     """
-    if layer.dtype == "int16" or variant.lowering != "line_buffer" or not starts_inside(layer):
+    if variant.lowering != "line_buffer" or not starts_inside(layer):
         return False
     if variant.inner == "helium":
         return layer.padding[0][0] <= visit_of(layer.output_image[0], words_of(layer), variant)

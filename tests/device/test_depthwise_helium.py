@@ -43,13 +43,17 @@ def drawn(rng: np.random.Generator) -> tuple[Layer, Variant]:
         options = {"kernel": kernel, "stride": stride, "padding": padding}
         if any(n + 2 * p < k for n, p, k in zip(shape, padding, sides, strict=False)):
             continue
-        if rng.random() < 0.5:
+        scheme = rng.random()
+        if scheme < 0.4:
             layer = make_layer(
                 "depthwise_conv2d", shape, dtype=("q7", "q15")[rng.integers(2)], out_shift=int(rng.choice(SHIFTS)),
                 bias_shift=int(rng.choice([0, 5, 31])), activation=(None, "relu")[rng.integers(2)], **options,
             )  # fmt: skip
-        else:
+        elif scheme < 0.85:
             layer = weighted("depthwise_conv2d", shape, kind=str(rng.choice(KINDS)), **options)
+        else:
+            kind = str(rng.choice(["common", "clamped", "left16"]))
+            layer = weighted("depthwise_conv2d", shape, kind=kind, wide=True, **options)
         variant = VARIANTS[rng.integers(len(VARIANTS))]
         if device_variant_problem(layer, variant, FEATURES) is None:
             return layer, variant

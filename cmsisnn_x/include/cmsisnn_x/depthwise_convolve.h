@@ -18,6 +18,9 @@
 #include "detail/scheme.h"
 #include "detail/element.h"
 #include "detail/window.h"
+#endif
+
+#if CXN_GET(SCHEME) != CXN_SCHEME_AFFINE || CXN_GET(RESCALE) < CXN_RESCALE_WIDE || CXN_GET(INNER) == CXN_INNER_HELIUM
 
 #if CXN_GET(UNROLL) != 1 && CXN_GET(UNROLL) != 2 && CXN_GET(UNROLL) != 4 && CXN_GET(UNROLL) != 8
 #error "UNROLL: legal values are 1, 2, 4 and 8"

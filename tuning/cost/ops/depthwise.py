@@ -253,7 +253,7 @@ def _vectors(layer: Layer, knob: Knobs, features: Features) -> Counts:
     lanes = 4 * words.rows
     is_flat = words.planes == 1 and channels < lanes == 16
     strips, turns = -(-channels // lanes), -(-inside * channels // 16) if is_flat else inside
-    high, wide = (2, 2) if words.is_paired else (1, 4)
+    high, wide = (2, 2) if words.is_paired else (1, 1 if layer.dtype == "int16" else 4)
     groups = -(-out_w // wide)
     is_written_out = groups <= (4 if words.is_paired else 3)
     each = [_visits(out_h, high, int(most)) for most in knob("unroll")]
@@ -263,7 +263,7 @@ def _vectors(layer: Layer, knob: Knobs, features: Features) -> Counts:
         "words": rows * strips * words.planes * turns,
         "segments": rows * strips * words.planes,
         "zero_lines": margins * (span - inside) * words.planes * min(channels, 16) // 4,
-        "steps": rows * groups * channels * words.window // (4 if words.is_paired else 1),
+        "steps": rows * groups * channels * words.window * wide // (2 if words.is_paired else 4),
         "blocks": rows * groups * channels,
         "channels": visits * channels,
         "turns": rows * channels * (not is_written_out),
@@ -289,9 +289,10 @@ def price(layer: Layer, variant: Variant | None, features: Features, timing: Tim
     one = Cycles.of(timing, features)
     if variant.inner == "helium":
         # A store of four words for every load; products, and the instructions between them, one a cycle.
+        is_wide = layer.dtype == "int16"
         return dict.fromkeys(PARTS, 0.0) | {
-            "words": 16.0, "segments": 40.0, "zero_lines": 4.0, "steps": 1.0 if words_of(layer).is_paired else 2.0,
-            "blocks": 11.5, "channels": 40.0, "turns": 10.0, "fills": 40.0, "calls": 60 * one.alu,
+            "words": 16.0, "segments": 40.0, "zero_lines": 4.0, "steps": 3.5 if is_wide else 2.0,
+            "blocks": 24.0 if is_wide else 8.0, "channels": 40.0, "turns": 10.0, "fills": 40.0, "calls": 60 * one.alu,
         }  # fmt: skip
     alu, store, load, branch = one.alu, one.store, one.load, one.branch
     woven = variant.lowering == "line_buffer" and features.isa >= Isa.DSP

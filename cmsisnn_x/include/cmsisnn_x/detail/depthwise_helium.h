@@ -9,6 +9,7 @@
  *   windows up to 3x3 at stride 1    two rows of two pixels, which see four words between them: one load, four products, with weights that
  *                                    are shifted by a column and a row. UNROLL pairs of rows per visit of a channel.
  *   others                           four pixels of a row, WORDS / 4 loads and products each. UNROLL rows per visit.
+ *                                    With accumulators of 64 bits one pixel, and weights widened.
  * Rows that a visit of an image in place overwrites before the next has read them, PAD_TOP of them, are kept.
  * Counted by the rules of mve_rules.py, and slower: channels in lanes (VMUL of 16 bits, whose sums of two are widened: 6 cycles an output go into
  * that alone), pixels in lanes and VMLA by a scalar (16 bits overflow, 32 take twice the time of VMLADAV), words [channel][pixel], which load
@@ -21,7 +22,13 @@
 #define CXN_W_T CXN_IN_T
 #define CXN_BYTES (CXN_GET(IN_BITS) / 8)
 #define CXN_DEEP (4 / CXN_BYTES) /* rows of a word */
-#if CXN_GET(WEIGHT_BITS) != CXN_GET(IN_BITS) || CXN_BR != 1 || CXN_BC != 1
+#if CXN_GET(SCHEME) == CXN_SCHEME_AFFINE && CXN_BYTES == 2
+#define CXN_IS_WIDE 1
+#define CXN_PAD_BYTES 0U
+#else
+#define CXN_IS_WIDE 0
+#endif
+#if (CXN_GET(WEIGHT_BITS) != CXN_GET(IN_BITS) && !CXN_IS_WIDE) || CXN_BR != 1 || CXN_BC != 1
 #error "INNER: CXN_INNER_HELIUM takes blocks of 1x1 and WEIGHT_BITS as IN_BITS"
 #endif
 #define CXN_PAIRED (CXN_BYTES == 1 && CXN_GET(KERNEL_H) <= 3 && CXN_GET(KERNEL_W) <= 3 && CXN_GET(STRIDE_Y) == 1 && CXN_GET(STRIDE_X) == 1)
@@ -81,7 +88,9 @@ CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_HEAD + CXN_VISIT * CXN_PITCH + C
 #error "IN_PLACE: 1 needs UNROLL visits as high as PAD_TOP"
 #endif
 
+#if !CXN_IS_WIDE
 #include "helium_channel.h"
+#endif
 
 #if CXN_BYTES == 1
 #define CXN_H_STORE "vstrb.32 q3, [%[out], q2]\n\t"
@@ -98,7 +107,9 @@ CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_HEAD + CXN_VISIT * CXN_PITCH + C
 /* How far the last group lies behind the one before: it ends with the row. */
 #define CXN_H_ODD_COLS (CXN_GET(OUT_W) % CXN_GROUP_COLS ? CXN_GET(OUT_W) % CXN_GROUP_COLS : CXN_GROUP_COLS)
 
-#if CXN_PAIRED
+#if CXN_IS_WIDE
+#include "depthwise_helium_wide.h"
+#elif CXN_PAIRED
 #include "depthwise_helium_pairs.h"
 #else
 #include "depthwise_helium_rows.h"
@@ -273,6 +284,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CX
 #undef CXN_W_T
 #undef CXN_BYTES
 #undef CXN_DEEP
+#undef CXN_IS_WIDE
 #undef CXN_PAIRED
 #undef CXN_PLANES
 #undef CXN_WORDS
