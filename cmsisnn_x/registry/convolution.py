@@ -27,7 +27,7 @@ from ._shared import (
     window_macros,
     windows,
 )  # fmt: skip
-from .vectors import block_operands, in_vectors, strips, whole_vectors
+from .vectors import block_operands, in_vectors, rows_at_once, strips, whole_vectors
 
 PAIRED = ((2, 2), (2, 4), (4, 2))
 FEW_COLS = (2, 4, 8)
@@ -335,6 +335,8 @@ def _least_rows(layer: Layer, variant: Variant | None) -> int | None:
 def _row_step(layer: Layer, variant: Variant | None) -> int:
     """Pixels that are left over by blocks of columns cost time alone, which the estimate knows: any count will do."""
     knobs = variant or BASELINE
+    if knobs.inner == "helium":
+        return rows_at_once(layer, knobs)
     if knobs.lowering == "winograd_2d":
         return 4 if layer.kernel[0] == 3 else 2
     return knobs.block_cols if knobs.lowering == "winograd" else 1

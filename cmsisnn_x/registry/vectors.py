@@ -23,6 +23,9 @@ from ..scheme import TENSOR_TYPES
 from ..variant import Family, Variant
 from ._shared import channel_operands, cores_of
 
+FEW_PIXELS = 16
+"""Of a row, of which one made in vain would cost more than a strip."""
+
 
 def in_vectors() -> Iterator[Family]:
     """Helium: two channels of two pixels are multiplied at a time, eight channels made outputs."""
@@ -50,6 +53,15 @@ def whole_vectors(layer: Layer, variant: Variant) -> str | None:
     return f"inner 'helium' with lowering 'direct' needs one row of a multiple of {VECTOR} bytes, got {got}"
 
 
+def rows_at_once(layer: Layer, variant: Variant) -> int:
+    """Output rows whose pixels go two by two, where a row has few and an odd number of them."""
+    return 2 if variant.lowering == "line_buffer" and _goes_down(layer.output_image[1]) else 1
+
+
+def _goes_down(width: int) -> bool:
+    return width % 2 == 1 and width < FEW_PIXELS
+
+
 def strips(case: Case) -> int:
     """Columns of the rows of an output row as bytes, whole vectors from the last window on; of two rows where an odd
     number of pixels goes two by two along y.
@@ -59,7 +71,7 @@ def strips(case: Case) -> int:
     vectors = -(-case.kernel[1] * column // VECTOR)
     vectors += -vectors % parts_of(vectors, is_wide=size == 2)
     strip = (case.output[1] - 1) * case.stride[1] * column + 16 * vectors
-    rows = 2 if case.output[1] % 2 and case.output[1] < 16 and case.output[0] > 1 else 1
+    rows = 2 if _goes_down(case.output[1]) and case.output[0] > 1 else 1
     return rows * -(-strip // 4) * 4
 
 

@@ -207,6 +207,8 @@ def test_the_header_compiles_as_cplusplus(tmp_path) -> None:
         ("WEIGHT_LAYOUT", 9, "WEIGHT_LAYOUT: legal values are"),
         ("COLUMN_LAYOUT", 2, "COLUMN_LAYOUT: .* needs .* an even IN_CH"),
         ("INNER", 2, "INNER: .* legal here: CXN_INNER_C"),
+        ("INNER", 5, "INNER: CXN_INNER_HELIUM and CXN_WEIGHT_LAYOUT_LANES go together"),
+        ("WEIGHT_LAYOUT", 4, "INNER: CXN_INNER_HELIUM and CXN_WEIGHT_LAYOUT_LANES go together"),
         ("TILE", 2, "TILE: legal value is 1"),
         ("FUSED_POOL", 2, "FUSED_POOL: legal values are 0 and 1"),
         ("OUT_SHIFT", 32, "OUT_SHIFT: legal values are 0..31"),

@@ -5,8 +5,10 @@ not, one row of pixels and two, every scheme; over their input, on bands of rows
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,8 +20,10 @@ from cmsisnn_x.steps import place_inside
 from helpers.affine_layers import KINDS, weighted
 from helpers.bands import BandCase, assert_bands, counts_of
 from helpers.cores import FEATURES, helium_variants
-from helpers.device import Build, Case, assert_kernel, sample
+from helpers.device import INCLUDE, Build, Case, assert_kernel, c_source, compilers, sample
 from helpers.layers import make_layer
+from helpers.qemu import BOARDS, check_in_qemu
+from tuning.emulate import ToolchainError, find_toolchain
 
 OFFSETS = (None, 1, 2, 3)
 SHAPES = (
@@ -129,6 +133,34 @@ def test_bands_of_any_rows(helium_build: Build, full: bool) -> None:
     chosen = sample(found, helium_build, full, most=5)
     for first in range(0, len(chosen), 12):
         assert_bands(helium_build, chosen[first : first + 12])
+
+
+@pytest.mark.skipif(
+    shutil.which("qemu-system-arm") is None, reason="qemu-system-arm, an optional second emulator, is not installed"
+)
+def test_qemu_agrees(full: bool) -> None:
+    (board,) = (board for board in BOARDS if board.core == "cortex-m55")
+    chosen = [case for case in cases() if case.x.nbytes < 3000]
+    for part, compiler in enumerate(compilers() if full else compilers()[:1]):
+        check_in_qemu(chosen[part :: 13 if full else 59], board, compiler)
+
+
+@pytest.mark.parametrize(
+    ("macro", "value", "message"),
+    [
+        ("LOWERING", 1, "LOWERING: CXN_LOWERING_LINE_BUFFER and _DIRECT are in vectors"),
+        ("LOWERING", 3, "LOWERING: CXN_LOWERING_DIRECT needs KERNEL_H 1"),
+        ("BLOCK_COLS", 1, "INNER: CXN_INNER_HELIUM needs CXN_WEIGHT_LAYOUT_LANES, 2x2 blocks"),
+        ("WEIGHT_BITS", 16, "WEIGHT_BITS: legal value with CXN_INNER_HELIUM is IN_BITS"),
+        ("SCRATCH_BYTES", 1, "helium_scratch"),
+    ],
+)
+def test_what_vectors_cannot_do_does_not_compile(tmp_path: Path, macro: str, value: int, message: str) -> None:
+    layer, variant = layer_of(0, "q7"), helium_variants("convolve", "q7")[0]
+    source = tmp_path / "case.c"
+    source.write_text(c_source([Case(layer, variant, macros={macro: value})]))
+    with pytest.raises(ToolchainError, match=message):
+        find_toolchain("clang").compile(source, tmp_path / "case.o", "cortex-m55", cflags=["-O1"], include=[INCLUDE])
 
 
 def test_channels_go_in_blocks_and_windows_by_columns() -> None:
