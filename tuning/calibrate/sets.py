@@ -19,21 +19,27 @@ HELD_OUT = 0.35
 """How many layers a set to judge by has, by the same numbers."""
 SOME = 3
 """Each how many-th layer of the grid is fitted with zero points too."""
+VECTORS = 8
+"""Each how many-th layer of all sets cores with Helium take: a vector kernel is one text, whatever the compiler, and
+follows its counts closely.
+"""
 TYPES = ("q7", "q15", "int8")
 OPERATIONS = tuple(COUNTS)
 
 
-def to_fit(dtypes: Sequence[str] = TYPES, ops: Sequence[str] = OPERATIONS) -> list[Layer]:
-    """The layers that coefficients are fitted on."""
+def to_fit(dtypes: Sequence[str] = TYPES, ops: Sequence[str] = OPERATIONS, every: int = 1) -> list[Layer]:
+    """The layers that coefficients are fitted on, or each `every`-th of them."""
     twins: list[Layer] = []
     if "int8" in dtypes:
         weighted = [layer for layer in grid.grid(("q7",)) if layer.row.is_weighted]
         large = [layer for layer in weighted if layer.name.startswith(grid.LARGE)]
         twins = [affine_of(layer) for layer in (*weighted[::SOME], *large)]
-    return _of([*grid.grid(_pow2(dtypes)), *drawn(FITTED, dtypes, SHARE), *twins], ops)
+    return _of([*grid.grid(_pow2(dtypes)), *drawn(FITTED, dtypes, SHARE), *twins], ops)[::every]
 
 
-def held_out(dtypes: Sequence[str] = TYPES, ops: Sequence[str] = OPERATIONS) -> dict[str, list[Layer]]:
+def held_out(
+    dtypes: Sequence[str] = TYPES, ops: Sequence[str] = OPERATIONS, every: int = 1
+) -> dict[str, list[Layer]]:
     """Sets that coefficients are judged by, without the few layers that were drawn for the fit too."""
     powers = _pow2(dtypes)
     known = {shapes_of(layer) for layer in to_fit(dtypes, ops)}
@@ -42,7 +48,8 @@ def held_out(dtypes: Sequence[str] = TYPES, ops: Sequence[str] = OPERATIONS) -> 
         "confirm": grid.confirm(powers),
         "drawn": [*drawn(UNSEEN, dtypes, HELD_OUT), *drawn(CONFIRMED, dtypes, HELD_OUT)],
     }
-    return {name: [one for one in _of(layers, ops) if shapes_of(one) not in known] for name, layers in sets.items()}
+    apart = {name: [one for one in _of(layers, ops) if shapes_of(one) not in known] for name, layers in sets.items()}
+    return {name: layers[::every] for name, layers in apart.items()}
 
 
 def shapes_of(layer: Layer) -> tuple[Any, ...]:
@@ -51,9 +58,11 @@ def shapes_of(layer: Layer) -> tuple[Any, ...]:
     return (layer.op, layer.dtype, layer.weights_dtype, layer.input_shapes, layer.output_shape, window)
 
 
-def held_out_pairs(dtypes: Sequence[str] = TYPES, ops: Sequence[str] = OPERATIONS) -> list[tuple[Layer, Layer]]:
+def held_out_pairs(
+    dtypes: Sequence[str] = TYPES, ops: Sequence[str] = OPERATIONS, every: int = 1
+) -> list[tuple[Layer, Layer]]:
     """Convolutions with a pooling behind them, to judge what both take as one."""
-    return list(pairs(UNSEEN, dtypes, 16)) if "conv2d" in ops else []
+    return list(pairs(UNSEEN, dtypes, 16))[::every] if "conv2d" in ops else []
 
 
 def _pow2(dtypes: Sequence[str]) -> list[str]:
