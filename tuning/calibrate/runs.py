@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cmsisnn_x.isa import Isa
 from cmsisnn_x.layers import Layer
 from cmsisnn_x.steps import Step
 from cmsisnn_x.variant import Variant
@@ -26,7 +27,9 @@ NEARBY = 1.35
 PER_LAYER = 4
 """Of them at most so many."""
 LEAST_RUNS = 2
-"""Of each family that some layer has, wherever it comes closest."""
+"""Of each family that some layer has, wherever it comes closest; on cores with vectors, beside which most families of C
+are no choice, of none: relatives tell what those take.
+"""
 FAVOURITES = 2
 """First choices of the estimate that are emulated on layers that were not fitted."""
 Report = Callable[[str], None]
@@ -75,8 +78,9 @@ def to_fit(layers: Sequence[Layer], target: Target) -> Plan:
         for name, at in best.items():
             if name not in picked:
                 closest.setdefault(name, []).append((cycles[at] / cycles.min(), number, space[at]))
+    least = 0 if target.features.isa >= Isa.HELIUM else LEAST_RUNS
     for name, found in closest.items():
-        for _, number, variant in sorted(found, key=lambda item: item[:2])[: max(LEAST_RUNS - runs.get(name, 0), 0)]:
+        for _, number, variant in sorted(found, key=lambda item: item[:2])[: max(least - runs.get(name, 0), 0)]:
             chosen[number].append(variant)
     return list(zip(layers, chosen, strict=True))
 
