@@ -13,7 +13,7 @@ import pytest
 import tuning
 from helpers import int8
 from helpers.chained import any_chains, drawn, ran_exactly, whole
-from helpers.cores import PLAIN
+from helpers.cores import HELIUM, PLAIN
 from helpers.drawn_networks import KINDS, draw
 from helpers.folders import WARNINGS, zig
 from tuning.emulate import find_toolchain
@@ -28,6 +28,7 @@ FULL, SAMPLE = 32, 1
 DTYPES = ("int8", "int16", "uint8", "q7", "q15")
 """Of the border."""
 BUILDS = [(core, compiler) for core in PLAIN for compiler in COMPILERS]
+BUILDS += zip(HELIUM[1:], COMPILERS, strict=False)
 
 
 def separable(dtype: str = "int8") -> tuning.Model:

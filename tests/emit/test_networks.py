@@ -8,7 +8,7 @@ import pytest
 
 import tuning
 from cmsisnn_x import Network, Variant
-from helpers.cores import PLAIN
+from helpers.cores import HELIUM, PLAIN
 from helpers.folders import assert_same, emulated_run, emulator, host_run, sanitized_run
 from helpers.networks import NETWORKS, VARIANTS, forward, inputs
 from helpers.plans import make_plan, tuned_plan
@@ -17,8 +17,10 @@ from helpers.plans import make_plan, tuned_plan
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if metafunc.function is test_tuned_firmware_equals_the_definition:
         # By default each network meets two cores, and each core about five networks; --full is the product.
-        cores = PLAIN if metafunc.config.getoption("--full") else None
+        cores = (*PLAIN, *HELIUM) if metafunc.config.getoption("--full") else None
         pairs = [(n, c) for i, n in enumerate(sorted(NETWORKS)) for c in cores or (PLAIN[i % 5], PLAIN[(i + 2) % 5])]
+        if cores is None:
+            pairs += [(n, HELIUM[i % 3]) for i, n in enumerate(sorted(NETWORKS)[::6])]
         metafunc.parametrize(("name", "core"), pairs)
 
 
