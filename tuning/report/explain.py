@@ -23,6 +23,7 @@ from ..plan import LayerPlan, Plan
 from ..plan.problem import Problem
 from ..search.space import Place, SearchSpace, places, search_space
 from ..target import Target
+from ..target.cores import CORES
 
 WORDS = {
     "im2col": "bringing the input into place",
@@ -241,7 +242,10 @@ def multiplier_limit(layer: Layer, variant: Variant | None, target: Target) -> L
     """
     if not layer.macs:
         return None
-    timing = target.timing
+    timing, vector = target.timing, CORES[target.core].vector_cycles
+    if vector and (variant is None or variant.inner == "helium"):
+        lanes = 16 // layer.type.dtype.itemsize
+        return Limit(vector / lanes, f"VMLADAV does {lanes} products in {vector}")
     if target.dsp:
         cost, why = timing["multiply_accumulate"] / 2, "SMLAD does two products"
     else:

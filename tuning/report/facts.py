@@ -13,6 +13,7 @@ from tuning.base.units import shape_text
 from tuning.cost import TERMS
 from tuning.plan import LayerPlan, Plan
 from tuning.report.explain import error_bar, multiplier_limit
+from tuning.target.cores import CORES
 
 AIMS = {
     "latency": "fewest cycles",
@@ -136,10 +137,12 @@ def core_limit(plan: Plan) -> float | None:
 
 
 def load_limit(plan: Plan) -> float | None:
-    """Bytes per cycle that the core loads at best, a word at a time."""
-    timing = plan.target.timing
+    """Bytes per cycle that the core loads at best, a word or a vector at a time."""
+    timing, vector = plan.target.timing, CORES[plan.target.core].vector_cycles
     if not timing:
         return None
+    if vector:
+        return 16 / vector
     return 4 * min(timing["issue_width"], 1) / timing["load_next"]
 
 

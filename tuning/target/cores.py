@@ -75,6 +75,11 @@ class Core:
         return self.features.isa >= Isa.HELIUM
 
     @property
+    def vector_cycles(self) -> int | None:
+        """For which an instruction on a vector of 16 bytes keeps its unit; None without Helium."""
+        return self.pipeline_cycles.get("vector", 2) if self.helium else None
+
+    @property
     def compiler(self) -> Kind:
         """Which one plans are for unless asked otherwise; GCC before 15 predicates no tails of loops over vectors."""
         return "clang" if self.helium else "gcc"

@@ -152,6 +152,16 @@ def test_winograd_lowers_the_limit_by_its_products() -> None:
     assert both.per_mac == pytest.approx(0.5 * 56 / 200)
 
 
+def test_a_vector_of_products_takes_as_long_as_it_keeps_the_multiplier() -> None:
+    item = layer_named(tuned("cortex-m55"), "conv2")
+    assert item.variant is not None
+    for core, per_mac in (("cortex-m55", 2 / 16), ("cortex-m85", 2 / 16), ("cortex-m52", 4 / 16)):
+        for inner, expected in (("helium", per_mac), ("c", 0.5)):
+            limit = multiplier_limit(item.layer, replace(item.variant, inner=inner), tuning.load_target(core))
+            assert limit is not None
+            assert limit.per_mac == expected
+
+
 def test_packed_columns_lower_the_limit_by_a_third() -> None:
     item = layer_named(tuned(), "conv2")
     assert item.variant is not None
