@@ -166,6 +166,7 @@ CXN_INLINE void CXN_LOCAL(finish_sums)(const int8_t *x0, const int8_t *x1, const
     int64_t total[16];
     for (int i = 0; i < 16; i++)
         total[i] = sums[i];
+    CXN_UNROLL_LOOP(1)
     for (int part = 1; part < CXN_H_PARTS; part++) {
         CXN_LOCAL(sums)(x0 + part * (16 * CXN_VECTORS), x1 + part * (16 * CXN_VECTORS), w + part * (CXN_H_BLOCK / CXN_H_PARTS), sums);
         for (int i = 0; i < 16; i++)
@@ -200,6 +201,7 @@ CXN_INLINE void CXN_LOCAL(finish_four)(const int8_t *x0, const int8_t *x1, const
                                        CXN_OUT_T *out0, CXN_OUT_T *out1)
 {
     int64_t total[8] = {0, 0, 0, 0, 0, 0, 0, 0};
+    CXN_UNROLL_LOOP(1)
     for (int part = 0; part < CXN_H_PARTS; part++) {
         int32_t sums[8];
         CXN_LOCAL(sums_four)(x0 + part * (16 * CXN_VECTORS), x1 + part * (16 * CXN_VECTORS), w + part * (CXN_H_BLOCK / CXN_H_PARTS / 2), sums);
@@ -259,6 +261,7 @@ CXN_INLINE void CXN_LOCAL(pixels)(const int8_t *x0, const int8_t *x1, const int8
 {
     int32_t o = 0;
 #if CXN_GET(OUT_CH) >= 8
+    CXN_UNROLL_LOOP(1)
     for (; o <= CXN_GET(OUT_CH) - 8; o += 8, w += CXN_H_BLOCK) {
 #if CXN_V_EIGHT
 #if CXN_GET(SCHEME) == CXN_SCHEME_AFFINE
@@ -275,6 +278,7 @@ CXN_INLINE void CXN_LOCAL(pixels)(const int8_t *x0, const int8_t *x1, const int8
 #else
         const int32_t is_near = 0;
 #endif
+        CXN_UNROLL_LOOP(1)
         for (int32_t i = 0; i < pairs; i++)
             CXN_LOCAL(finish_sums)(x0 + i * CXN_V_STEP, x1 + i * CXN_V_STEP, w, channels, o, out0 + i * CXN_GET(OUT_CH),
                                    out1 + i * CXN_GET(OUT_CH), 8, is_near);
@@ -282,6 +286,7 @@ CXN_INLINE void CXN_LOCAL(pixels)(const int8_t *x0, const int8_t *x1, const int8
     }
 #endif
 #if CXN_H_LEFT
+    CXN_UNROLL_LOOP(1)
     for (int32_t i = 0; i < pairs; i++)
 #if CXN_H_LEFT > 4
         CXN_LOCAL(finish_sums)(x0 + i * CXN_V_STEP, x1 + i * CXN_V_STEP, w, channels, o, out0 + i * CXN_GET(OUT_CH),
@@ -318,6 +323,7 @@ CXN_NOINLINE void CXN_LOCAL(weave)(int8_t *to, const int8_t *from, int32_t count
     int32_t left = count * CXN_H_RUN;
     if (from == NULL) {
         const int8x16_t padding = vdupq_n_s8((int8_t)(CXN_PAD_FILL));
+        CXN_UNROLL_LOOP(1)
         for (; left > 0; left -= CXN_H_AT_ONCE * CXN_H_RUN, to += CXN_H_AT_ONCE * CXN_H_COLUMN)
             vstrbq_scatter_offset_p_s8(to, at, padding, vctp8q((uint32_t)left));
         return;
@@ -336,6 +342,7 @@ CXN_NOINLINE void CXN_LOCAL(weave)(int8_t *to, const int8_t *from, int32_t count
 #else
     if (from == NULL) {
         const int8x16_t padding = vdupq_n_s8((int8_t)(CXN_PAD_FILL));
+        CXN_UNROLL_LOOP(1)
         for (; count > 0; count--, to += CXN_H_COLUMN) {
             for (int32_t i = 0; i < CXN_H_FULL; i++)
                 vstrbq_s8(to + 16 * i, padding);
@@ -345,6 +352,7 @@ CXN_NOINLINE void CXN_LOCAL(weave)(int8_t *to, const int8_t *from, int32_t count
         }
         return;
     }
+    CXN_UNROLL_LOOP(1)
     for (; count > 0; count--, to += CXN_H_COLUMN, from += CXN_H_RUN) {
         for (int32_t i = 0; i < CXN_H_FULL; i++)
             vstrbq_s8(to + 16 * i, vldrbq_s8(from + 16 * i));
@@ -361,6 +369,7 @@ CXN_INLINE void CXN_LOCAL(strip)(int8_t *to, const int8_t *input, int32_t y CXN_
 {
     enum { inside = CXN_H_INSIDE };
     to += CXN_GET(PAD_LEFT) * CXN_H_COLUMN;
+    CXN_UNROLL_LOOP(1)
     for (int32_t m = 0; m < CXN_GET(KERNEL_H); m++, to += CXN_H_RUN) {
         const int32_t row = y * CXN_GET(STRIDE_Y) - CXN_PAD_ROWS + m;
         if (inside > 0)
@@ -382,6 +391,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CX
 #endif
     const int32_t pairs = (width + 1) / 2;
     (void)scratch;
+    CXN_UNROLL_LOOP(1)
     for (int32_t y = 0; y < rows; y++) {
         const int8_t *const x = from + y * (CXN_GET(STRIDE_Y) * CXN_GET(IN_W) * CXN_H_RUN);
         CXN_OUT_T *const out = output + y * (CXN_GET(OUT_W) * CXN_GET(OUT_CH));
@@ -393,6 +403,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CX
     CXN_MEMSET(strips, CXN_PAD_FILL, CXN_LOWERING_BYTES);
 #endif
 #if CXN_H_ROWS == 2
+    CXN_UNROLL_LOOP(1)
     for (int32_t y = 0; y < CXN_OUT_ROWS; y += 2) {
         const int32_t is_pair = y + 1 < CXN_OUT_ROWS;
         CXN_OUT_T *const out = output + y * (CXN_GET(OUT_W) * CXN_GET(OUT_CH));
@@ -404,6 +415,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CX
     }
 #else
     enum { pairs = (CXN_GET(OUT_W) + 1) / 2, second = CXN_GET(OUT_W) - pairs };
+    CXN_UNROLL_LOOP(1)
     for (int32_t y = 0; y < CXN_OUT_ROWS; y++) {
         CXN_OUT_T *const out = output + y * (CXN_GET(OUT_W) * CXN_GET(OUT_CH));
         CXN_LOCAL(strip)(strips, from, y CXN_ROWS_ARGUMENT);
