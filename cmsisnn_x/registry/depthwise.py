@@ -244,7 +244,8 @@ def _words(case: Case, variant: Variant) -> int:
     rows = visit_of(out_h, words, variant) // (2 if words.is_paired else 1)
     inside = max(min(width, (out_w - 1) * case.stride[1] + case.kernel[1] - case.padding[1]), 0)
     turns = inside if lanes == 4 * words.rows else -(-inside * channels // 16)
-    kept = case.padding[0] * turns * 16 if (height, width) == case.output else 0
+    is_twice = words.is_paired and out_h % 2 and case.padding[0] < visit_of(out_h, words, variant)
+    kept = (case.padding[0] + is_twice) * turns * 16 if (height, width) == case.output else 0
     ahead = 4 if words.is_paired else 3 * case.stride[1] * words.planes + words.window
     return 96 + rows * pitch + ahead * lanes * 4 + kept
 

@@ -10,7 +10,7 @@
  *                                    are shifted by a column and a row. UNROLL pairs of rows per visit of a channel.
  *   others                           four pixels of a row, WORDS / 4 loads and products each. UNROLL rows per visit.
  *                                    With accumulators of 64 bits one pixel, and weights widened.
- * Rows that a visit of an image in place overwrites before the next has read them, PAD_TOP of them, are kept.
+ * Rows that a visit of an image in place overwrites before the next has read them, PAD_TOP of them or one more, are kept.
  * Counted by the rules of mve_rules.py, and slower: channels in lanes (VMUL of 16 bits, whose sums of two are widened: 6 cycles an output go into
  * that alone), pixels in lanes and VMLA by a scalar (16 bits overflow, 32 take twice the time of VMLADAV), words [channel][pixel], which load
  * without offsets but need a scatter for each, weights of the second row as words shifted to the right (two registers for an instruction more).
@@ -59,9 +59,17 @@
 #define CXN_VISIT CXN_MIN(CXN_GET(UNROLL), (CXN_MOST_ROWS + CXN_GROUP_ROWS - 1) / CXN_GROUP_ROWS)
 #define CXN_INSIDE CXN_MAX(CXN_MIN(CXN_GET(IN_W), (CXN_GET(OUT_W)-1) * CXN_GET(STRIDE_X) + CXN_GET(KERNEL_W) - CXN_GET(PAD_LEFT)), 0)
 #define CXN_RIGHT CXN_MAX((CXN_GET(OUT_W)-1) * CXN_GET(STRIDE_X) + CXN_GET(KERNEL_W) - CXN_GET(PAD_LEFT) - CXN_INSIDE, 0)
-#if CXN_GET(IN_PLACE) && !CXN_IS_BAND
-#define CXN_KEPT CXN_GET(PAD_TOP)
+/* Whether the last of an odd number of rows comes with the one before, which is made twice: from a row more that is kept. */
+#if !CXN_GET(IN_PLACE)
+#define CXN_IS_TWICE CXN_PAIRED
 #else
+#define CXN_IS_TWICE (CXN_PAIRED && !CXN_IS_BAND && CXN_GET(OUT_H) % 2 && CXN_GET(PAD_TOP) < 2 * CXN_VISIT)
+#endif
+#if CXN_GET(IN_PLACE) && !CXN_IS_BAND
+#define CXN_WRITTEN written
+#define CXN_KEPT (CXN_GET(PAD_TOP) + CXN_IS_TWICE)
+#else
+#define CXN_WRITTEN 0
 #define CXN_KEPT 0
 #endif
 /* What a group behind the last would take, of rows that are written out. */
@@ -223,8 +231,10 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CX
         int32_t done;
         for (int32_t y = 0; y < CXN_OUT_ROWS; y += done) {
             int32_t left = CXN_OUT_ROWS - y;
-#if CXN_PAIRED && !CXN_GET(IN_PLACE)
-            /* The last of an odd number of rows comes with the one before, which is made twice. */
+#if CXN_GET(IN_PLACE) && !CXN_IS_BAND
+            const int32_t written = y;
+#endif
+#if CXN_IS_TWICE
             if (y > 0 && left % 2 && left < 2 * CXN_VISIT) {
                 y--;
                 left++;
@@ -239,7 +249,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CX
                 const int32_t top = (y + g * CXN_GROUP_ROWS) * CXN_GET(STRIDE_Y) - CXN_PAD_ROWS;
                 int8_t *const to = words + g * CXN_PITCH + CXN_GET(PAD_LEFT) * CXN_PIXEL;
                 const int32_t high = CXN_GET(KERNEL_H) + CXN_PAIRED - is_single;
-                if (top >= CXN_MAX(CXN_KEPT ? y : 0, 0) && top + high <= CXN_IN_ROWS) {
+                if (top >= CXN_WRITTEN && top + high <= CXN_IN_ROWS) {
                     for (int32_t plane = 0; plane < CXN_PLANES; plane++)
                         CXN_LOCAL(weave_inside)(from + (top + CXN_DEEP * plane) * CXN_ROW, high - CXN_DEEP * plane, to + plane * CXN_STEP, count);
                     continue;
@@ -254,8 +264,8 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CX
                             rows.at[i] = from + row * CXN_ROW;
                             rows.step[i] = CXN_FRESH;
 #if CXN_KEPT
-                            if (row < y) {
-                                rows.at[i] = kept + (row - y + CXN_KEPT) * (CXN_TURNS * 16);
+                            if (row < written) {
+                                rows.at[i] = kept + (row - written + CXN_KEPT) * (CXN_TURNS * 16);
                                 rows.step[i] = 16;
                             }
 #endif
@@ -301,6 +311,8 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CX
 #undef CXN_INSIDE
 #undef CXN_RIGHT
 #undef CXN_KEPT
+#undef CXN_WRITTEN
+#undef CXN_IS_TWICE
 #undef CXN_AHEAD
 #undef CXN_GROUPS_X
 #undef CXN_ROW
