@@ -48,12 +48,13 @@
 
 #if defined(CXN_POOL_TAP)
 /* The state of a vector over a window of rows x columns, all inside the image. */
-CXN_INLINE int16x8_t CXN_LOCAL(over)(const CXN_IN_T *input, int rows, int columns, int16x8_t a, int16x8_t *more)
+CXN_INLINE int16x8_t CXN_LOCAL(over)(const CXN_IN_T *input, int rows, int columns, int16x8_t a, int16x8_t *more, int is_full)
 {
     int16x8_t b = *more;
     const void *p = input;
+    (void)is_full;
 #if CXN_GET(KERNEL_H) <= 4 && CXN_GET(KERNEL_W) <= 4
-    if (rows == CXN_GET(KERNEL_H) && columns == CXN_GET(KERNEL_W)) {
+    if (is_full && rows == CXN_GET(KERNEL_H) && columns == CXN_GET(KERNEL_W)) {
         __asm__ volatile(
             CXN_POOL_REPEAT(CXN_GET(KERNEL_W), CXN_POOL_TAP)
             CXN_PASTE2(CXN_POOL_LESS_, CXN_GET(KERNEL_H))("add %[p], %[p], %[row]\n\t" CXN_POOL_REPEAT(CXN_GET(KERNEL_W), CXN_POOL_TAP))
@@ -79,17 +80,18 @@ CXN_INLINE int16x8_t CXN_LOCAL(over)(const CXN_IN_T *input, int rows, int column
 #if defined(CXN_POOL_IS_MAX)
 
 /* `count` channels of a window of rows x columns pixels, all inside the image. */
-CXN_INLINE void CXN_LOCAL(some)(const CXN_IN_T *input, CXN_OUT_T *output, int rows, int columns, uint32_t scale, int count)
+CXN_INLINE void CXN_LOCAL(some)(const CXN_IN_T *input, CXN_OUT_T *output, int rows, int columns, uint32_t scale, int count, int is_full)
 {
     const mve_pred16_t some = vctp8q((uint32_t)count * (CXN_GET(IN_BITS) / 8));
     const int8_t *row = (const int8_t *)(const void *)input;
     const int is_whole = count == CXN_POOL_VECTOR;
     int8x16_t most;
     (void)scale;
-    if (!CXN_POOL_IS_C && is_whole) {
+    (void)is_full;
+    if (is_whole && !(CXN_POOL_IS_C && is_full)) {
         int16x8_t none = vdupq_n_s16(0);
         most = CXN_GET(IN_BITS) == 8 ? vdupq_n_s8(-128) : vreinterpretq_s8_s16(vdupq_n_s16(-32768));
-        most = vreinterpretq_s8_s16(CXN_LOCAL(over)(input, rows, columns, vreinterpretq_s16_s8(most), &none));
+        most = vreinterpretq_s8_s16(CXN_LOCAL(over)(input, rows, columns, vreinterpretq_s16_s8(most), &none, is_full));
     } else {
         most = is_whole ? vldrbq_s8(row) : vldrbq_z_s8(row, some);
         for (int y = 0; y < rows; y++) {
@@ -154,11 +156,12 @@ CXN_INLINE void CXN_LOCAL(average)(CXN_OUT_T *output, int32x4_t even, int32x4_t 
     CXN_LOCAL(put_eight)(output, x, count);
 }
 
-CXN_INLINE void CXN_LOCAL(some)(const CXN_IN_T *input, CXN_OUT_T *output, int rows, int columns, uint32_t scale, int count)
+CXN_INLINE void CXN_LOCAL(some)(const CXN_IN_T *input, CXN_OUT_T *output, int rows, int columns, uint32_t scale, int count, int is_full)
 {
+    (void)is_full;
 #if CXN_AVG_PACKED && CXN_POOL_VECTOR == 16
     int16x8_t sum, more = vdupq_n_s16(0);
-    sum = CXN_LOCAL(over)(input, rows, columns, vdupq_n_s16(0), &more);
+    sum = CXN_LOCAL(over)(input, rows, columns, vdupq_n_s16(0), &more, is_full);
     (void)count;
     CXN_LOCAL(average)(output, vmovlbq_s16(sum), vmovltq_s16(sum), rows * columns, scale, 8);
     CXN_LOCAL(average)(output + 8, vmovlbq_s16(more), vmovltq_s16(more), rows * columns, scale, 8);
@@ -179,7 +182,7 @@ CXN_INLINE void CXN_LOCAL(some)(const CXN_IN_T *input, CXN_OUT_T *output, int ro
 }
 #endif
 
-CXN_INLINE void CXN_LOCAL(window)(const CXN_IN_T *input, CXN_OUT_T *output, int rows, int columns)
+CXN_INLINE void CXN_LOCAL(window)(const CXN_IN_T *input, CXN_OUT_T *output, int rows, int columns, int is_full)
 {
     const uint32_t scale = CXN_LOCAL(scale)(rows * columns);
     if (columns == CXN_GET(IN_W)) { /* pixels that lie one behind the other */
@@ -187,11 +190,11 @@ CXN_INLINE void CXN_LOCAL(window)(const CXN_IN_T *input, CXN_OUT_T *output, int 
         rows = 1;
     }
 #if CXN_GET(IN_CH) < CXN_POOL_VECTOR
-    CXN_LOCAL(some)(input, output, rows, columns, scale, CXN_GET(IN_CH));
+    CXN_LOCAL(some)(input, output, rows, columns, scale, CXN_GET(IN_CH), is_full);
 #else
     for (int c = 0; c < CXN_GET(IN_CH); c += CXN_POOL_VECTOR) {
         const int at = CXN_MIN(c, CXN_GET(IN_CH) - CXN_POOL_VECTOR);
-        CXN_LOCAL(some)(input + at, output + at, rows, columns, scale, CXN_POOL_VECTOR);
+        CXN_LOCAL(some)(input + at, output + at, rows, columns, scale, CXN_POOL_VECTOR, is_full);
     }
 #endif
 }
@@ -211,9 +214,9 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, CXN_OUT_T *CXN
             const int columns = CXN_MIN(left + CXN_GET(KERNEL_W), CXN_GET(IN_W)) - x_low;
             const CXN_IN_T *const first = input + y_low * CXN_POOL_ROW + x_low * CXN_POOL_PIXEL;
             if ((!CXN_POOL_CLIPS_ROWS || rows == CXN_GET(KERNEL_H)) && (!CXN_POOL_CLIPS_COLUMNS || columns == CXN_GET(KERNEL_W))) {
-                CXN_LOCAL(window)(first, output, CXN_GET(KERNEL_H), CXN_GET(KERNEL_W));
+                CXN_LOCAL(window)(first, output, CXN_GET(KERNEL_H), CXN_GET(KERNEL_W), 1);
             } else {
-                CXN_LOCAL(window)(first, output, rows, columns);
+                CXN_LOCAL(window)(first, output, rows, columns, 0);
             }
             output += CXN_GET(OUT_CH);
         }
