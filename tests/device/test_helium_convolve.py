@@ -79,7 +79,9 @@ def cases() -> list[Case]:
 
 @pytest.mark.emulated
 def test_vectors_equal_the_definition(helium_build: Build, full: bool) -> None:
-    assert_kernel(helium_build, sample(cases(), helium_build, full, most=12))
+    """The product takes every case in every third build."""
+    found = cases()
+    assert_kernel(helium_build, found[helium_build.index % 3 :: 3] if full else sample(found, helium_build, full, 10))
 
 
 @pytest.mark.emulated
