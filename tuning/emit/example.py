@@ -19,6 +19,7 @@ class Build:
     """Commands and figures for the README."""
 
     flags: str
+    vectors: str
     gcc: str
     zig: str
     qemu: str
@@ -49,8 +50,14 @@ def build(plan: Plan) -> Build:
     clang = f"python -m ziglang cc -target {target} -mcpu={core.zig_cpu}"
     for_plan = " ".join([*standard, *plan.cflags])
     for_gcc, for_clang = (for_plan if plan.compiler == kind else " ".join(cflags_of(kind)) for kind in ("gcc", "clang"))
+    vectors = ""
+    if core.helium:
+        vectors = f"Zig spells the core `{core.zig_cpu}`" + (
+            f", and GCC that does not know it takes `{core.like_gcc}`." if core.like_gcc else "."
+        )
     return Build(
         flags=f"-mcpu={core.name} {'-mfloat-abi=hard ' if core.helium else ''}{for_plan}",
+        vectors=vectors,
         gcc=f"arm-none-eabi-gcc {gcc} {for_gcc} -nostartfiles {link} {sources}",
         zig=f"{clang} {for_clang} {link} {sources}",
         qemu=f"qemu-system-arm -M {machine.name} -nographic -semihosting -kernel {name}.elf",
