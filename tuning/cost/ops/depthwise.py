@@ -247,9 +247,9 @@ def _visits(rows: int, high: int, most: int) -> list[int]:
 def _vectors(layer: Layer, knob: Knobs, features: Features) -> Counts:
     """Of Helium: vectors woven into words, then groups of four outputs of a channel; steps are vectors of products."""
     (_, in_w, channels), (out_h, out_w, _) = layer.image, layer.output_image
-    left, words = layer.padding[1][0], words_of(layer)
+    words = words_of(layer)
     span = (out_w - 1) * layer.stride[1] + layer.kernel[1]
-    inside = max(min(in_w, span - left), 0)
+    inside = max(min(in_w, span - layer.padding[1][0]), 0)
     lanes = 4 * words.rows
     is_flat = words.planes == 1 and channels < lanes == 16
     strips, turns = -(-channels // lanes), -(-inside * channels // 16) if is_flat else inside
@@ -257,15 +257,21 @@ def _vectors(layer: Layer, knob: Knobs, features: Features) -> Counts:
     groups = -(-out_w // wide)
     is_written_out = groups <= (4 if words.is_paired else 3)
     each = [_visits(out_h, high, int(most)) for most in knob("unroll")]
-    visits, rows = np.array([len(own) for own in each]), np.array([sum(own) for own in each])
+    rows = np.array([sum(own) for own in each])
+    visits = np.array([len(own) for own in each])
+    # Of three or five pixels, two pairs of rows take a group less together.
+    twice = np.array([sum(pairs // 2 for pairs in own) for own in each])
+    left = np.array([sum(pairs > 1 and pairs % 2 for pairs in own) for own in each])
+    is_double = words.is_paired and out_w in (3, 5) and channels <= 511
+    blocks = (rows * groups - twice * is_double) * channels
     margins = rows * strips if is_flat else np.minimum(knob("unroll"), -(-out_h // high))
     return {
         "words": rows * strips * words.planes * turns,
         "segments": rows * strips * words.planes,
         "zero_lines": margins * (span - inside) * words.planes * min(channels, 16) // 4,
-        "steps": rows * groups * channels * words.window * wide // (2 if words.is_paired else 4),
-        "blocks": rows * groups * channels,
-        "channels": visits * channels,
+        "steps": blocks * words.window * wide // (2 if words.is_paired else 4),
+        "blocks": blocks,
+        "channels": (visits + left * is_double) * channels,
         "turns": rows * channels * (not is_written_out),
         "fills": visits * strips,
         "calls": 1,
@@ -292,7 +298,7 @@ def price(layer: Layer, variant: Variant | None, features: Features, timing: Tim
         is_wide = layer.dtype == "int16"
         return dict.fromkeys(PARTS, 0.0) | {
             "words": 16.0, "segments": 40.0, "zero_lines": 4.0, "steps": 3.5 if is_wide else 2.0,
-            "blocks": 24.0 if is_wide else 8.0, "channels": 40.0, "turns": 10.0, "fills": 40.0, "calls": 60 * one.alu,
+            "blocks": 24.0 if is_wide else 7.5, "channels": 40.0, "turns": 10.0, "fills": 40.0, "calls": 60 * one.alu,
         }  # fmt: skip
     alu, store, load, branch = one.alu, one.store, one.load, one.branch
     woven = variant.lowering == "line_buffer" and features.isa >= Isa.DSP

@@ -216,6 +216,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CX
         places[8 + i] = places[16 + i] = i * CXN_STEP;
 #if CXN_PAIRED
         places[12 + i] = CXN_PLACE(i % 2, 0) * CXN_GET(OUT_CH);
+        places[20 + i] = i * CXN_GET(OUT_W) * CXN_GET(OUT_CH); /* of the last pixels of four rows */
 #else
         places[20 + i] = i * CXN_STEP + CXN_PLACE(2, 0) * CXN_GET(STRIDE_X) * CXN_PIXEL;
 #endif
@@ -380,3 +381,9 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CX
 #undef CXN_H_BYTE
 #undef CXN_H_LOW
 #undef CXN_H_HIGH
+#undef CXN_IS_DOUBLE
+#undef CXN_H_UP
+#undef CXN_H_NEXT
+#undef CXN_H_TO_LAST
+#undef CXN_H_OF_LAST
+#undef CXN_H_DOUBLE
