@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 from math import prod
 
+from .channels import have_channels_of
 from .layers import Layer
 from .variant import Variant
 
@@ -30,12 +31,13 @@ def banded(layer: Layer, rows: int) -> Layer:
         others = tuple(shape if prod(other) == whole else other for other in layer.more_inputs)
         return replace(layer, input_shape=shape, output_shape=(rows, out_width, out_channels), more_inputs=others)
     height = (rows - 1) * layer.stride[0] + (layer.kernel[0] - 1) * layer.dilation[0] + 1
-    return replace(
+    own = replace(
         layer,
         input_shape=(height, width, channels),
         output_shape=(rows, out_width, out_channels),
         padding=((0, 0), layer.padding[1]),
     )
+    return have_channels_of(own, layer)
 
 
 def least_rows(layer: Layer, variant: Variant | None) -> int | None:

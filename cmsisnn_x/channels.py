@@ -82,13 +82,21 @@ class Channels:
 
 
 _FOUND: WeakKeyDictionary[Layer, Channels] = WeakKeyDictionary()
+_PART_OF: WeakKeyDictionary[Layer, Layer] = WeakKeyDictionary()
+
+
+def have_channels_of(part: Layer, layer: Layer) -> Layer:
+    """`part`, some rows of `layer`: it has the constants of that."""
+    _PART_OF[part] = _PART_OF.get(layer, layer)
+    return part
 
 
 def channels_of(layer: Layer) -> Channels:
     """The records of a layer with weights and a scheme of zero points."""
     found = _FOUND.get(layer)
     if found is None:
-        found = _FOUND[layer] = _channels(layer)
+        whole = _PART_OF.get(layer)
+        found = _FOUND[layer] = _channels(layer) if whole is None else channels_of(whole)
     return found
 
 

@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from cmsisnn_x.layers import Layer
+
 from .base.cflags import cflags_of
 from .base.errors import InfeasibleError, OptionError
 from .base.options import COMPILERS, FEEDS, OBJECTIVES, SCORES, STRATEGIES, SURROGATES, Kind
@@ -152,7 +154,7 @@ def tune(
 
 def _leaner(model: Model, other: Model, target: Target, options: Mapping[str, Any]) -> tuple[Model, Plan]:
     """Of a network in two orders the one with the better plan, and that by estimate."""
-    quick = {**options, "score": "estimate", "pareto": False, "progress": None}
+    quick = {**options, "score": "estimate", "pareto": False, "progress": None, "known": {}}
     try:
         given = _tune(model, target, **quick)
     except InfeasibleError:
@@ -190,8 +192,11 @@ def _tune(
     pareto: bool,
     fed: bool,
     progress: Progress | None,
+    known: dict[tuple[Layer, Layer | None], tuple[SearchSpace, Estimates]] | None = None,
 ) -> Plan:
-    """A plan of the network with its layers in the order that they have."""
+    """A plan of the network with its layers in the order that they have. `known` has what the same layers, with those
+    that they may take in, can be and cost, and takes in others.
+    """
     target = target.at(clock_hz)
     code_of = compiler or CORES[target.core].compiler
     cflags = cflags_of(code_of)
@@ -200,11 +205,13 @@ def _tune(
     chosen_strategy = strategy if strategy != "auto" else "exhaustive" if score == "estimate" else "bayesian"
 
     where = places(model.graph, target.features)
-    spaces = [search_space(place.layer, target, place.follower) for place in where]
-    likely = [
-        estimate_space(place.layer, space.variants, target, place.follower)
-        for place, space in zip(where, spaces, strict=True)
-    ]
+    known = {} if known is None else known
+    for place in where:
+        if (key := (place.layer, place.follower)) not in known:
+            space = search_space(place.layer, target, place.follower)
+            known[key] = space, estimate_space(place.layer, space.variants, target, place.follower)
+    spaces = [known[place.layer, place.follower][0] for place in where]
+    likely = [known[place.layer, place.follower][1] for place in where]
     estimates = [longest_code(table, len(likely)) for table in likely]
     found = None
     if score == "emulate":

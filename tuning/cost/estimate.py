@@ -93,7 +93,8 @@ def estimate_space(
     counts, terms = _terms(layer, chosen, names, families, target, found)
     scratch, weights = _footprints(layer, chosen)
     known = {name: found.size_of(name) or _size(variant) for name, variant in families.items()}
-    longer = found.code.factors(layer, names)
+    position = {name: at for at, name in enumerate(families)}
+    longer = found.code.factors(layer, list(families))[[position[name] for name in names]]
     code = np.rint([known[name].code for name in names] * longer).astype(np.int64) + CALL_BYTES
     spread = code * np.array([max(known[name].spread, LEAST_SPREAD) for name in names])
     terms[:, TERMS.index("memory")] = board.added_cycles(layer, chosen, counts, weights, code, target)
@@ -120,8 +121,9 @@ def _terms(
     if new := {name: variant for name, variant in families.items() if name not in costs}:
         costs.update(zip(new, _coefficients(layer, new, target, found), strict=True))
     position = {name: at for at, name in enumerate(families)}
-    of_part = counts * np.array([costs[name] for name in families])[[position[name] for name in names]]
-    of_part *= found.neighbours.factors(layer, names)[:, None]
+    rows = [position[name] for name in names]
+    of_part = counts * np.array([costs[name] for name in families])[rows]
+    of_part *= found.neighbours.factors(layer, list(families))[rows, None]
     owner = list(ops.parts_of(layer).values())
     terms = np.zeros((len(chosen), len(TERMS)))
     for column, term in enumerate(TERMS):

@@ -12,7 +12,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from math import log2, prod
 from typing import NamedTuple
 
@@ -105,6 +105,7 @@ _PLACES: dict[str, Callable[[Layer], Iterable[float]]] = {
 }
 
 
+@cache
 def group_of(family: str) -> str:
     """What families have in common that differ in blocking, unrolling and windows alone."""
     return re.sub(r" (unroll|block_rows|block_cols|kernel|stride)=\w+", "", family)
