@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +26,8 @@ from .ops import cost_of, has_twin, is_twins_code, price, twin_of
 SCHEMA = "coefficients-4"
 NOT_IN_FAMILY = ("im2col_cols",)
 """Knobs whose effect the counts hold entirely."""
+VECTORS = " inner=helium"
+"""In the names of families and groups of them."""
 
 
 class Sizes(NamedTuple):
@@ -96,9 +98,19 @@ class Coefficients:
         """Bytes of a family, or of its nearest relatives; None where nothing like it was compiled."""
         return next((self.sizes[each] for each in (name, *ancestors(name)) if each in self.sizes), None)
 
+    @cached_property
+    def _of_vectors(self) -> frozenset[str]:
+        """The operations and types of which vectors were fitted."""
+        return frozenset(ancestors(each)[-1] for each in self.groups if VECTORS in each)
+
     def factors(self, name: str) -> tuple[float, ...] | None:
-        """What the nearest relatives of a family that was not fitted have in common."""
-        return next((self.groups[each] for each in ancestors(name) if each in self.groups), None)
+        """What the nearest relatives of a family that was not fitted have in common. All of an operation tell nothing
+        of C where it is vectors that were fitted.
+        """
+        near: tuple[str, ...] = ancestors(name)
+        if VECTORS not in name and near[-1] in self._of_vectors:
+            near = near[:-1]
+        return next((self.groups[each] for each in near if each in self.groups), None)
 
 
 def family(layer: Layer, variant: Variant | None, features: Features) -> str:

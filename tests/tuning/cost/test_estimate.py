@@ -190,7 +190,9 @@ def test_shipped_coefficients_are_complete_and_say_how_they_were_made(core: str)
     for layer in [*unseen(), *confirm()]:
         for variant in search_space(layer, target).variants or (None,):
             name = fitted.family(layer, variant, target.features)
-            assert name in found.families or found.factors(name) is not None, (layer.name, variant)
+            is_known = name in found.families or found.factors(name) is not None
+            # C beside vectors: the instruction mix says that it is far slower.
+            assert is_known or (core in HELIUM and variant.inner != "helium"), (layer.name, variant)
     for name, cycles in found.families.items():
         op, dtype, _ = name.split()[:3]
         table = ops.AFFINE if dtype == "int8" and row_of(op).name in ops.AFFINE else ops.OPS
