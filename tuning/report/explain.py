@@ -280,21 +280,27 @@ def _types(item: LayerPlan) -> str:
     return f"{layer.dtype}{weights}{' fused' if item.takes_in_next else ''}"
 
 
+UNKNOWN_SHARE = 0.01
+"""Of a network's cycles, what layers of unknown errors may take where that of the network is stated."""
+
+
 def network_error_bar(plan: Plan) -> tuple[float, float] | None:
     """The error of the network's cycles, if every layer erred by its median, or its worst, to the same side: a bound,
-    as errors of different layers partly cancel. None if the error of a layer is not known.
+    as errors of different layers partly cancel. None if the error of layers is not known that take more than a
+    hundredth; others count as wholly wrong.
     """
-    median = worst = 0.0
+    median = worst = unknown = 0.0
     for item in plan.layers:
         known = error_bar(plan, item)
         if known is None:
-            if item.emulated_cycles is None and item.cycles:
-                return None
+            unknown += item.cycles if item.emulated_cycles is None else 0
             continue
         median += known[0] * item.cycles
         worst += known[1] * item.cycles
     total = plan.totals["cycles"]
-    return (median / total, worst / total) if median and total else None
+    if not median or not total or unknown > UNKNOWN_SHARE * total:
+        return None
+    return (median + unknown) / total, (worst + unknown) / total
 
 
 class _Candidates:

@@ -432,6 +432,14 @@ def test_error_bars_come_from_layers_that_were_not_fitted(core: str, op: str) ->
     assert expected_error("nothing", target) is None
 
 
+def test_products_of_few_inputs_and_means_of_few_rows_are_a_guess() -> None:
+    dense = [make_layer("f", "fully_connected", "q7", (size,), 8) for size in (5, 16, 17)]
+    assert [is_guess(layer) for layer in dense] == [True, True, False]
+    mean = next(layer for layer in sets.to_fit(["int8"], ["mean"]) if layer.op == "mean")
+    means = [replace(mean, input_shape=(1, count, 8), output_shape=(1, 1, 8)) for count in (4, 16, 5, 64)]
+    assert [is_guess(layer) for layer in means] == [True, True, False, False]
+
+
 def test_windows_of_one_element_are_a_guess() -> None:
     one, two = (make_layer("p", "max_pool2d", "q7", (4, 4, 8), 0, kernel, (1, 1), 0) for kernel in ((1, 1), (2, 2)))
     assert is_guess(one)

@@ -262,6 +262,16 @@ def test_emulated_layers_have_no_error_and_unknown_ones_hide_the_networks(monkey
     emulated = replace(plan, layers=tuple(replace(item, emulated_cycles=item.cycles) for item in plan.layers))
     assert network_error_bar(emulated) is None
     assert all(error_bar(emulated, item) is None for item in emulated.layers)
+    bars = network_error_bar(plan)
+    least = min((item for item in plan.layers if item.cycles), key=lambda item: item.cycles)
+    with monkeypatch.context() as patched:
+        # What takes less than a hundredth counts as wholly wrong.
+        patched.setattr(
+            "tuning.report.explain.error_bar", lambda plan, item: None if item is least else error_bar(plan, item)
+        )
+        assert least.cycles < 0.01 * plan.totals["cycles"]
+        assert bars is not None
+        assert bars < network_error_bar(plan) < (bars[0] + 0.01, bars[1] + 0.01)
     monkeypatch.setattr("tuning.report.explain.expected_error", lambda *layer: None)
     assert network_error_bar(plan) is None
 
