@@ -123,7 +123,7 @@ def print_plan(plan: Plan, directory: Path, *, no_color: bool = False, verbose: 
             about = f"estimates are of code by {theirs}; `--score emulate` runs that by {plan.compiler}"
             out.print(f"Error not known: {about}.")
         elif unknown:
-            out.print("Error not known: nothing like it was emulated; its estimate counts instructions.")
+            out.print("Error not known: nothing like it was emulated, or too little.")
     out.print(
         "Gain is against the paper's configuration (2x2 block, unroll 1, two im2col columns) of the same kernels."
     )
