@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from .affine import Affine, rescale
+from .errors import CmsisnnError
 from .scheme import wrapped
 from .single_rounding import single_line
 
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
 MOST_RIGHT, LARGEST = 23, 2**29
 """Most bits that the fast way shifts, and the largest accumulator that it takes."""
-WIDEST = 2**43
-"""Beyond what accumulators of 64 bits have."""
 HALF = 2**30
 """The least multiplier that the fast way takes: that of a factor which is a power of two."""
 RECORDS = {
@@ -108,7 +107,7 @@ def _channels(layer: Layer) -> Channels:
     flat = flat.astype(np.int64)
     start = scheme.start(layer.bias, flat)
     if scheme.rounding == "float":
-        return _real(scheme, start)
+        return _real(scheme, start, np.abs(start) + np.abs(flat).sum(1) * -layer.type.low)
     if scheme.bits == 16:
         return _wide(scheme, start)
     low, high = layer.type.low, layer.type.high
@@ -145,10 +144,14 @@ def _wide(scheme: Affine, start: np.ndarray) -> Channels:
     return Channels("wide", _words(start, start >> 32, short, 15 - shift))
 
 
-def _real(scheme: Affine, start: np.ndarray) -> Channels:
+def _real(scheme: Affine, start: np.ndarray, largest: np.ndarray) -> Channels:
+    """`largest`: what no accumulator of a channel exceeds."""
     is_wide = scheme.bits == 16
-    most, reach = (2**16, WIDEST) if is_wide else (2**8, 2**31)
-    factors = [_exact_factor(float(real), most, reach) for real in np.broadcast_to(scheme.reals, len(start))]
+    most = 2**16 if is_wide else 2**8
+    # Up to 2^37 and more, which no layer comes near, some factors have no mantissa that is right for all.
+    reaches = [1 << max(31, int(one).bit_length()) if is_wide else 2**31 for one in largest]
+    reals = np.broadcast_to(scheme.reals, len(start))
+    factors = [_exact_factor(float(real), most, reach) for real, reach in zip(reals, reaches, strict=True)]
     mantissa, shift = (np.array(column, np.int64) for column in zip(*factors, strict=True))
     if is_wide:
         return Channels("wide_real", _words(start, start >> 32, mantissa >> 32, mantissa, shift))
@@ -172,7 +175,11 @@ def _exact_factor(real: float, most: int = 2**8, reach: int = 2**31) -> tuple[in
     reached = [at - (float(at - 1) * real >= k + 0.5) for k, at in enumerate(least)]
     pairs = [(half, at) for half, at in zip(halves, reached, strict=True) if at <= reach]
     factor = max([mantissa, *(-(-half // at) for half, at in pairs)])
-    assert all((at - 1) * factor < half <= at * factor for half, at in pairs)
+    if not all((at - 1) * factor < half <= at * factor for half, at in pairs):
+        raise CmsisnnError(
+            f"expected a factor whose products in double precision some integer rounds alike for accumulators up to "
+            f"{reach}, got {real!r}: take smaller weights, or arithmetic 'tflm'"
+        )
     return factor, shift
 
 

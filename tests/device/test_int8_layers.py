@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from cmsisnn_x.channels import _exact_factor
+from cmsisnn_x.errors import CmsisnnError
 from cmsisnn_x.layers import Layer
 from cmsisnn_x.op import device_variant_problem, device_variants
 from cmsisnn_x.registry.dense import DENSE_BASELINE
@@ -202,6 +203,23 @@ def test_a_mantissa_rounds_as_the_product_of_doubles_does(real: float) -> None:
             product = float(acc) * real
             expected = int(product) + (product - int(product) >= 0.5)
             assert min((acc * mantissa + (1 << (shift - 1))) >> shift, 256) == min(expected, 256), (acc, k)
+
+
+@pytest.mark.parametrize("real", [1.5286700631942535e-07, 1.0319364999609123e-07, 4.803191312348049e-07, 0.0031])
+def test_a_mantissa_of_wide_accumulators_is_right_as_far_as_they_reach(real: float) -> None:
+    """Some factors have none for all of 2^43; a channel's accumulators do not go so far."""
+    reach = 2**34
+    mantissa, shift = _exact_factor(real, 2**16, reach)
+    for k in range(1, 2**16, 97):
+        for acc in {min(max(int((k - 0.5) / real) + d, 0), reach) for d in range(-2, 3)}:
+            product = float(acc) * real
+            expected = int(product) + (product - int(product) >= 0.5)
+            assert (acc * mantissa + (1 << (shift - 1))) >> shift == expected, (acc, k)
+
+
+def test_a_factor_without_a_mantissa_is_refused() -> None:
+    with pytest.raises(CmsisnnError, match=r"got 1\.5286700631942535e-07"):
+        _exact_factor(1.5286700631942535e-07, 2**16, 2**43)
 
 
 def test_host_build_is_clean_under_sanitizers(full: bool) -> None:
