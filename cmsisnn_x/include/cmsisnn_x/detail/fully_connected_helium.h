@@ -59,6 +59,7 @@
 #define CXN_FC_P "r2, r3"
 #define CXN_FC_Q "r4, r5"
 #define CXN_FC_CLOBBERS "r2", "r3", "r4", "r5"
+#define CXN_FC_PLACE "+h" /* GCC finds no low register for w at -O0 where others may be in one */
 #define CXN_FC_ONE "8"
 #define CXN_FC_TWO "16"
 #else
@@ -69,6 +70,7 @@
 #define CXN_FC_P "r2"
 #define CXN_FC_Q "r4"
 #define CXN_FC_CLOBBERS "r2", "r4"
+#define CXN_FC_PLACE "+r"
 #define CXN_FC_ONE "4"
 #define CXN_FC_TWO "8"
 #endif
@@ -111,8 +113,8 @@
         CXN_FC_MORE_##n(CXN_FC_Q) \
         "le lr, 1b\n2:\n\t" \
         CXN_FC_PUT CXN_FC_Q ", [%[to]]\n\t" \
-        : [x] "+r"(x), [w] "+l"(w) /* widening loads ask for low registers */, [from] "+r"(from), \
-          [to] "+r"(to) \
+        : [x] "+r"(x), [w] "+l"(w) /* widening loads ask for low registers */, [from] CXN_FC_PLACE(from), \
+          [to] CXN_FC_PLACE(to) \
         : [pairs] "r"(CXN_GET(OUT_CH) / 2), [last] "r"(last) \
         : CXN_FC_CLOBBERS, "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7", "lr", "cc", "memory")
 
@@ -276,6 +278,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_WEIG
 #undef CXN_FC_P
 #undef CXN_FC_Q
 #undef CXN_FC_CLOBBERS
+#undef CXN_FC_PLACE
 #undef CXN_FC_ONE
 #undef CXN_FC_TWO
 #undef CXN_FC_MORE_1
