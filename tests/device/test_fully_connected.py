@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,8 +16,19 @@ from cmsisnn_x.packing_dense import row_blocks
 from cmsisnn_x.variant import Variant
 from helpers.affine_layers import KINDS, weighted
 from helpers.cores import helium_variants
-from helpers.device import Build, Case, assert_kernel, check_on_host, compilers, host_compiler, sample
+from helpers.device import (
+    INCLUDE,
+    Build,
+    Case,
+    assert_kernel,
+    c_source,
+    check_on_host,
+    compilers,
+    host_compiler,
+    sample,
+)
 from helpers.layers import features, make_layer
+from tuning.emulate import ToolchainError, find_toolchain
 
 # 511 columns are the most that one cut of a paired row may hold; 480 = 4 x 120 is a cut without rest.
 SHAPES = ((1, 1), (2, 3), (4, 4), (5, 6), (7, 33), (11, 30), (3, 65), (6, 511), (4, 513), (2, 480), (4, 1000))
@@ -101,6 +113,14 @@ def test_vectors_need_no_optimisation(compiler: str) -> None:
     """Of int16 sums take two registers each: the most that the assembly asks for."""
     found = [case for case in vectors() if case.layer.dtype == "int16"]
     assert_kernel(Build("cortex-m55", compiler, "-O0", 0), found[::6])
+
+
+def test_vectors_need_their_scratch(tmp_path: Path) -> None:
+    layer, source = fully_connected(5, 20), tmp_path / "case.c"
+    (variant,) = helium_variants("fully_connected", "q7")
+    source.write_text(c_source([Case(layer, variant, macros={"SCRATCH_BYTES": 32})]))
+    with pytest.raises(ToolchainError, match="helium_scratch"):
+        find_toolchain("clang").compile(source, tmp_path / "case.o", "cortex-m55", cflags=["-O1"], include=[INCLUDE])
 
 
 def test_columns_go_in_parts_of_vectors() -> None:

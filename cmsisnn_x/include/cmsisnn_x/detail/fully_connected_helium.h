@@ -40,6 +40,9 @@
 #define CXN_FC_LONG_PARTS (CXN_FC_PARTS - (CXN_FC_LONG * CXN_FC_PARTS - CXN_FC_VECTORS))
 #define CXN_FC_LAST_BYTES (CXN_GET(IN_CH) * (CXN_GET(IN_BITS) / 8) - 16 * (CXN_FC_VECTORS - 1))
 
+/* One sum in front, and whole vectors of them. */
+CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= (1 + (CXN_GET(OUT_CH) + 3) / 4 * 4) * (CXN_FC_IS_WIDE ? 8 : 4), helium_scratch);
+
 #if CXN_GET(IN_BITS) == 8
 #define CXN_FC_TYPE ".s8 "
 #else
