@@ -28,7 +28,7 @@ from helpers.forked import Ended, ForkServer
 from helpers.networks import NETWORKS
 from helpers.plans import make_plan
 from tuning.base import console as terminal
-from tuning.base.cflags import CFLAGS, KNOWN_CFLAGS, cflags_problem
+from tuning.base.cflags import CFLAGS, CLANG_CFLAGS, KNOWN_CFLAGS, cflags_problem
 from tuning.base.errors import OptionError, TuningError
 from tuning.cli import verify
 from tuning.emit import EmitError, render
@@ -142,10 +142,11 @@ def find_any() -> toolchain.Toolchain:
 
 
 def test_what_this_tool_writes_into_plans_is_in_the_table() -> None:
-    import tuning.tuner
+    import tuning
 
-    plan = tuning.tune(tuning.load_model("digits"), load_target("cortex-m4"))
-    written: list[tuple[str, ...]] = [plan.cflags, tuning.tuner.CFLAGS, CFLAGS, make_plan("n", NETWORKS[NAME]).cflags]
+    plans = [tuning.tune(tuning.load_model("digits"), load_target(core)) for core in ("cortex-m4", "cortex-m55")]
+    assert [plan.cflags for plan in plans] == [CFLAGS, CLANG_CFLAGS]
+    written: list[tuple[str, ...]] = [*(plan.cflags for plan in plans), make_plan("n", NETWORKS[NAME]).cflags]
     defaults = (evaluate_many, run_plain_loops, toolchain.Toolchain.build, toolchain.Toolchain.compile)
     written += [signature(function).parameters["cflags"].default for function in defaults]
     coefficients = Path(tuning.__file__).parent / "cost" / "coefficients"
@@ -445,10 +446,11 @@ def test_the_users_compiler_is_the_users_for_calibrate_too(
         raise OptionError("far enough")
 
     monkeypatch.setattr("tuning.emulate.find_toolchain", find)
+    monkeypatch.setattr("tuning.emulate.prefer_toolchain", lambda kind: find(f"{kind} of the plan"))
     for options in ((), ("--compiler", "clang"), ("--compiler", "gcc")):
         with pytest.raises(OptionError, match="far enough"):
             run_calibrate(fw, box, *options)
-    assert asked == [None, "clang", "gcc"]
+    assert asked == ["gcc of the plan", "clang", "gcc"]
     refuse("cmsisnn-tune", "calibrate", "--compiler", "clang", says="--compiler: goes with --from only")
     refuse("cmsisnn-tune", "calibrate", "--model", "m.yaml", says="--model: goes with --from only")
     command = ("calibrate", "--from", "l.csv", "--plan", "fw", "--target", "cortex-m4", "--compiler", "x")

@@ -19,7 +19,7 @@ CLANG_CFLAGS = ("-std=c99", "-O3", "-fomit-frame-pointer", "-ffunction-sections"
 
 KNOWN_CFLAGS = (
     *CFLAGS,
-    *CLANG_CFLAGS,
+    *(flag for flag in CLANG_CFLAGS if flag not in CFLAGS),
     *("-std=c11", "-O2", "-Os"),  # of plans that are made by hand
     *("-Oz", "-fno-unroll-loops"),  # what Clang may want in the place of GCC's
 )

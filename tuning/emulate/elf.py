@@ -90,7 +90,7 @@ def load(source: str | Path | bytes) -> Image:
     try:
         from elftools.elf.elffile import ELFFile
     except ImportError:
-        raise missing_extra("pyelftools") from None
+        raise missing_extra("pyelftools is not installed") from None
 
     name = "the ELF image" if isinstance(source, bytes) else str(source)
     try:

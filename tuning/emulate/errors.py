@@ -53,5 +53,6 @@ class EmulationError(DeviceError):
         self.symbol = symbol
 
 
-def missing_extra(package: str) -> MissingToolError:
-    return MissingToolError(f"{package} is not installed; emulation needs it: {install('firmware')}")
+def missing_extra(what: str) -> MissingToolError:
+    """`what` is not there, a clause."""
+    return MissingToolError(f"{what}; emulation needs it: {install('firmware')}")

@@ -47,7 +47,7 @@ def footprint(content: bytes, symbol: str) -> Footprint:
         from elftools.elf.relocation import RelocationSection
         from elftools.elf.sections import SymbolTableSection
     except ImportError:
-        raise missing_extra("pyelftools") from None
+        raise missing_extra("pyelftools is not installed") from None
 
     elf = ELFFile(io.BytesIO(content))
     table = elf.get_section_by_name(".symtab")

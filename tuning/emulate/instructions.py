@@ -147,7 +147,7 @@ def _disassemblers() -> tuple[Any, ...]:
     try:
         import capstone
     except ImportError:
-        raise missing_extra("capstone") from None
+        raise missing_extra("capstone is not installed") from None
     plain = capstone.Cs(capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB | capstone.CS_MODE_MCLASS)
     v8 = capstone.Cs(capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB | capstone.CS_MODE_MCLASS | capstone.CS_MODE_V8)
     plain.detail = v8.detail = True

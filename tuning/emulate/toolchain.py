@@ -272,8 +272,11 @@ def find_toolchain(kind: Kind | None = None) -> Toolchain:
         return _identify("gcc", (gcc,))
     if kind in (None, "clang") and util.find_spec("ziglang") is not None:
         return _identify("clang", (sys.executable, "-m", "ziglang", "cc"))
-    named = {"gcc": "arm-none-eabi-gcc", "clang": "the ziglang package"}
-    raise missing_extra(named[kind] if kind else "neither arm-none-eabi-gcc nor the ziglang package")
+    if kind == "gcc":
+        raise MissingToolError("arm-none-eabi-gcc is not installed: put it on PATH, or take --compiler clang")
+    if kind == "clang":
+        raise missing_extra("the ziglang package is not installed")
+    raise missing_extra("neither arm-none-eabi-gcc nor the ziglang package is installed")
 
 
 def prefer_toolchain(kind: Kind) -> Toolchain:

@@ -49,7 +49,7 @@ class UnicornEngine:
             import unicorn
             from unicorn import arm_const
         except ImportError:
-            raise missing_extra("unicorn") from None
+            raise missing_extra("unicorn is not installed") from None
         self._unicorn, self._registers = unicorn, arm_const
         self._core, self._watch, self._return_address = core, watch, return_address
         self._engine = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)

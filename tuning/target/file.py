@@ -448,7 +448,9 @@ class _File:
 
 
 def _contradiction(target: Target) -> tuple[str, str] | None:
-    """The key of a memory model that says something impossible, and why."""
+    """The key that says something impossible, and why."""
+    if CORES[target.core].helium and not target.dsp:
+        return "dsp", f"expected true, as {target.core} has Helium, which builds on it, got false"
     if target.flash_wait_states and not target.flash_line_bytes:
         return "flash_wait_states", "needs flash_line_bytes: how many bytes one access to the flash delivers"
     if target.flash_line_bytes > 256:

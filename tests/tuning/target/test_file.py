@@ -164,6 +164,7 @@ def test_a_clock_can_be_given() -> None:
         ),
         ("schema: 1\nname: x\ninherit: cortex-m4\ntiming: {load: -1}\n", "timing.load: expected cycles"),
         ("schema: 1\nname: x\ninherit: cortex-m4\ndsp: maybe\n", "dsp: expected true or false, got 'maybe'"),
+        ("schema: 1\nname: x\ninherit: cortex-m55\ndsp: false\n", ":4: dsp: expected true, as cortex-m55 has Helium"),
         ("schema: 1\nname: x\ncore: cortex-m4\ndsp: true\nfpu: true\n", "timing: issue_width is missing"),
         ("schema: 1\nname: x\ncore: cortex-a7\n", ":3: core: unknown core 'cortex-a7'"),
         ("schema: 1\nname: x\n", "core: missing"),
