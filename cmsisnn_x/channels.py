@@ -19,7 +19,7 @@ import numpy as np
 
 from .affine import Affine, rescale
 from .errors import CmsisnnError
-from .scheme import wrapped
+from .scheme import Pow2, wrapped
 from .single_rounding import single_line
 
 if TYPE_CHECKING:
@@ -97,6 +97,24 @@ def channels_of(layer: Layer) -> Channels:
         whole = _PART_OF.get(layer)
         found = _FOUND[layer] = _channels(layer) if whole is None else channels_of(whole)
     return found
+
+
+def start_of(layer: Layer) -> np.ndarray:
+    """Where the 32-bit accumulators of a layer with weights start, int64; where it has no bias, as for zeros."""
+    scheme = layer.requant
+    if not isinstance(scheme, Pow2):
+        return channels_of(layer).records[:, 0].astype(np.int64)
+    return scheme.start(layer.bias if layer.bias is not None else np.zeros(layer.output_shape[-1], np.int8))
+
+
+def farthest_start(layer: Layer) -> int:
+    """No accumulator starts farther from zero; with powers of two, whatever the bias is. 0 for layers without arrays
+    otherwise.
+    """
+    scheme = layer.requant
+    if isinstance(scheme, Pow2):
+        return int(np.abs(scheme.start(np.array([-128, 127]))).max())
+    return 0 if layer.weights is None else int(np.abs(start_of(layer)).max())
 
 
 def _channels(layer: Layer) -> Channels:

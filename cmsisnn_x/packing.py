@@ -10,6 +10,9 @@ block, per run, per pair of elements ``(k, k+1)``:
 * 8 bits (``"interleaved"``): ``r0k0 r1k0 r0k1 r1k1  r2k0 r3k0 r2k1 r3k1``, a word per two rows: SXTB16 gives the first
   row, SXTB16 with ROR #8 the second.
 
+``column_layout="paired"``: four elements in the order 0, 2, 1, 3; every block begins with four words, where the
+accumulators of its rows start (:func:`paired_starts`).
+
 ``lowering="winograd"``, ``"widened"``: the same 16-bit order over transformed kernels, one run per point
 (:func:`winograd_weights`); ``"winograd_2d"`` likewise (:func:`winograd_2d_weights`).
 
@@ -22,9 +25,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .channels import start_of
 from .layers import Layer
 from .op import Case
 from .packing_lanes import pack_lanes
+from .scheme import wrapped
 from .variant import Variant
 
 
@@ -63,10 +68,42 @@ def pack_convolution(layer: Layer, variant: Variant) -> np.ndarray:
         return pack_rows(winograd_weights(weights, variant.tile), variant.block_rows)
     if variant.lowering == "winograd_2d":
         return pack_rows(winograd_2d_weights(weights), variant.block_rows)
+    if variant.column_layout == "paired":
+        return _pack_paired(layer, variant)
     runs = weights.reshape(rows, 1 if variant.lowering == "im2col" else weights.shape[1], -1)
     if variant.weight_layout == "widened":
         runs = runs.astype(np.int16)
     return pack_rows(runs, variant.block_rows)
+
+
+def _pack_paired(layer: Layer, variant: Variant) -> np.ndarray:
+    weights = layer.weights
+    assert weights is not None
+    runs = _as_paired(weights.reshape(len(weights), -1), weights[0].size).reshape(len(weights), 1, -1)
+    dtype = np.dtype(np.int16 if variant.weight_layout == "widened" else np.int8)
+    packed = pack_rows(runs.astype(dtype), 2).reshape(len(runs) // 2, -1)
+    starts = paired_starts(layer).reshape(len(packed), -1).view(dtype)
+    return np.concatenate([starts, packed], axis=1).reshape(-1)
+
+
+def paired_starts(layer: Layer) -> np.ndarray:
+    """Where the accumulators of paired columns start.
+
+    Parameters
+    ----------
+    layer : Layer
+        A convolution.
+
+    Returns
+    -------
+    ndarray of int32, shape (out_ch, 2)
+        For the even column, whose elements have 128 added, and for the word of both, the odd one times 2^8. Both are
+        what 32 bits make of them.
+    """
+    assert layer.weights is not None
+    start, weights = start_of(layer), layer.weights.astype(np.int64)
+    even = start - 128 * weights.reshape(len(weights), -1).sum(1)
+    return np.stack([wrapped(even), wrapped(even + (start << 8))], axis=1).astype(np.int32)
 
 
 def winograd_transform(tile: int, kernel_w: int) -> np.ndarray:

@@ -21,7 +21,7 @@ IM2COL_COLS_MAX = 16
 LOWERINGS = ("im2col", "line_buffer", "direct", "winograd", "winograd_2d")
 WINOGRAD = ("winograd", "winograd_2d")
 WEIGHT_LAYOUTS = ("plain", "interleaved", "widened", "lanes")
-COLUMN_LAYOUTS = ("sequential", "interleaved", "packed")
+COLUMN_LAYOUTS = ("sequential", "interleaved", "packed", "paired")
 INNERS = ("c", "asm", "asm_dual", "c_rolled", "helium")
 TILES = (1, 2, 4)
 
@@ -48,9 +48,9 @@ class Variant:
         kernel from 56 instead of 200.
     weight_layout : {"plain", "interleaved", "widened", "lanes"}
         Device only: how the emitter packs the weights in flash; ``"lanes"`` by vectors of 16 bytes.
-    column_layout : {"sequential", "interleaved", "packed"}
+    column_layout : {"sequential", "interleaved", "packed", "paired"}
         Device only: whether the columns of a block lie behind each other or interleaved in the buffer, or three of them
-        share two words.
+        share two words, or two of them one.
     inner : {"c", "asm", "asm_dual", "c_rolled", "helium"}
         Device only: inner block in C or in assembly, scheduled for single-issue or for dual-issue cores; in C with
         loops that are not written out, for small instruction caches; or in vectors.

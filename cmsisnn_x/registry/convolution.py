@@ -16,6 +16,7 @@ from ..variant import BASELINE, BLOCKS, UNROLLS, Family, Variant
 from ._shared import (
     AFFINE_WEIGHTS,
     SCHEDULES,
+    SINGLE,
     WEIGHTS_ALIKE,
     append_windows,
     columns,
@@ -27,6 +28,15 @@ from ._shared import (
     window_macros,
     windows,
 )  # fmt: skip
+from .columns import (
+    even_channels,
+    packed_columns,
+    paired_columns,
+    paired_inside,
+    paired_range,
+    paired_words,
+    three_pixels,
+)
 from .vectors import block_operands, in_vectors, rows_at_once, strips, whole_vectors
 
 PAIRED = ((2, 2), (2, 4), (4, 2))
@@ -65,6 +75,12 @@ def _unfused() -> Iterator[Family]:
                 yield fast(f"1x1 and strided kernels on {names}", lowering="line_buffer", weight_layout=layout)
             if dtype == "q15":
                 yield fast(f"1x1 and unpadded kernels on {names}", lowering="direct", weight_layout="interleaved")
+        if dtype == "q7":
+            for layout in packed:
+                yield block(
+                    f"1x1 and strided kernels of 8 bits on {cores_of(SINGLE)}", im2col_cols=(4, 8, 16), inner="asm",
+                    weight_layout=layout, column_layout="paired", least=Isa.DSP, schedules=SINGLE,
+                )  # fmt: skip
         for lowering in ("im2col", "line_buffer"):
             yield block(
                 "q15, 1x1 and strided kernels on M3", im2col_cols=(4,), lowering=lowering, weight_layout="interleaved",
@@ -176,21 +192,6 @@ def _wide_accumulator(layer: Layer, variant: Variant) -> str | None:
     if layer.dtype != "int16" or variant == BASELINE or variant.inner == "helium":
         return None
     return f"int16 activations need the variant {BASELINE}, or one in vectors; got {variant}"
-
-
-def _even_channels(layer: Layer, variant: Variant) -> str | None:
-    """`column_layout: interleaved` needs an even number of input channels."""
-    if variant.column_layout != "interleaved" or layer.image[2] % 2 == 0:
-        return None
-    return f"column_layout 'interleaved' needs an even number of input channels, got {layer.image[2]}"
-
-
-def _three_pixels(layer: Layer, variant: Variant) -> str | None:
-    """`column_layout: packed` needs three output pixels or more."""
-    pixels = prod(layer.output_image[:2])
-    if variant.column_layout != "packed" or pixels >= 3:
-        return None
-    return f"column_layout 'packed' needs an output of at least 3 pixels, got {pixels}"
 
 
 def _overwrites(layer: Layer, variant: Variant) -> bool:
@@ -384,11 +385,6 @@ FOOTPRINTS = {
 }
 
 
-def _packed_columns(case: Case) -> int:
-    """Three columns in two words of each element, and a kernel row of padding."""
-    return round_up_even(case.depth) * 8 + case.kernel[1] * case.image[2]
-
-
 def _band(case: Case, variant: Variant) -> int:
     """Lines of a convolution's output that lie in scratch when the pooling behind it is fused: rows, or with Winograd
     columns, of which `tile` are made at a time; and those of them that windows share with the ones after.
@@ -408,7 +404,9 @@ def _band(case: Case, variant: Variant) -> int:
 
 def _scratch(case: Case, variant: Variant) -> int:
     if variant.column_layout == "packed":
-        return _packed_columns(case)
+        return packed_columns(case)
+    if variant.column_layout == "paired":
+        return paired_columns(case, variant)
     return scratch_of(FOOTPRINTS, case, variant) + (_band(case, variant) if variant.fused_pool else 0)
 
 
@@ -439,7 +437,8 @@ CONVOLVE = Op(
     macs=_macs,
     device_families=_families,
     constraints=(
-        _plain_windows, _wide_accumulator, _even_channels, _three_pixels, _wide_output, _no_padding, whole_vectors,
+        _plain_windows, _wide_accumulator, even_channels, three_pixels, paired_words, paired_inside,
+        paired_range, _wide_output, _no_padding, whole_vectors,
         _winograd_stride, _winograd_width, _winograd_height, _winograd_range, _winograd_2d,
         _assembly_run, _assembly_reach, _assembly_length,
     ),

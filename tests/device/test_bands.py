@@ -25,7 +25,8 @@ from helpers.layers import features, make_layer
 
 OFFSETS = (None, None, 1, 2, 3)
 KINDS = {
-    "im2col": lambda v: v.lowering == "im2col" and v.column_layout != "packed",
+    "im2col": lambda v: v.lowering == "im2col" and v.column_layout not in ("packed", "paired"),
+    "paired columns": lambda v: v.column_layout == "paired",
     "packed columns": lambda v: v.column_layout == "packed",
     "lines": lambda v: v.lowering == "line_buffer",
     "direct": lambda v: v.lowering == "direct",

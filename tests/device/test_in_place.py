@@ -78,6 +78,7 @@ def test_every_lowering_that_copies_first_is_among_them() -> None:
              ("conv2d", "depthwise_conv2d") for c in cases(op, dsp=dsp)}  # fmt: skip
     assert found == {
         ("convolve", "im2col", "sequential"), ("convolve", "im2col", "interleaved"), ("convolve", "im2col", "packed"),
+        ("convolve", "im2col", "paired"),
         ("convolve", "line_buffer", "sequential"), ("depthwise_convolve", "line_buffer", "sequential"),
     }  # fmt: skip
 

@@ -209,6 +209,7 @@ def test_every_constraint_refuses_something() -> None:
     """A rule that no layer can break would be a rule for nobody."""
     layers = [*grid(), *chain((1, 9, 1400), "q7", {"op": "conv2d", "kernel": (1, 3), "out": 4})]
     layers += [
+        Layer("around", "conv2d", "q7", (3, 3, 4), (5, 5, 2), (1, 1), padding=((1, 1), (1, 1)), weights_dtype="q7"),
         Layer("few", "conv2d", "q7", (3, 3, 1), (3, 3, 2), weights_dtype="q7"),
         Layer("long", "conv2d", "q7", (9, 9, 1000), (3, 3, 2), (7, 7), weights_dtype="q7"),
         Layer("wide", "depthwise_conv2d", "q7", (9, 9, 4), (1, 1, 4), (9, 9), weights_dtype="q7"),

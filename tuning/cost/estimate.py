@@ -43,7 +43,7 @@ LEAST_SPREAD = 0.5
 estimated too short. On layers apart it is 0.35; finer coordinates, padding and what is left over by blocks among them,
 did not make it less.
 """
-NOT_IN_SCRATCH = ("column_layout", "inner", "fused_pool")
+NOT_IN_SCRATCH = ("inner", "fused_pool")
 """Knobs that change no scratch; the band of a fused pooling is counted in `fused`."""
 NOT_IN_BYTES = ("unroll", *NOT_IN_SCRATCH)
 """Knobs that change no packed weights."""

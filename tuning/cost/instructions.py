@@ -98,6 +98,9 @@ def inner_pass(layer: Layer, variant: Variant, rows: int, cols: int, features: F
     halved = is_narrow(layer) and variant.weight_layout == "interleaved"
     # A word per row; or per two rows, and an SXTB16 for each.
     words, widen = (rows / 2, rows * one.alu) if halved else (rows, 0.0)
+    if variant.column_layout == "paired":
+        # A word per two columns, and its low bytes.
+        return rows * cols * one.mac + (words + cols / 2) * one.load + widen + cols / 2 * one.alu + one.first_load
     return rows * cols * one.mac + words * one.load + widen + cols * one.load + one.first_load + spills
 
 

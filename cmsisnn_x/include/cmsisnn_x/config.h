@@ -28,6 +28,7 @@
 #define CXN_COLUMN_LAYOUT_SEQUENTIAL 1
 #define CXN_COLUMN_LAYOUT_INTERLEAVED 2
 #define CXN_COLUMN_LAYOUT_PACKED 3 /* three columns in two words */
+#define CXN_COLUMN_LAYOUT_PAIRED 4 /* two columns in one word, 8 bits each */
 
 #define CXN_INNER_C 1
 #define CXN_INNER_ASM 2      /* loads in groups, for single-issue cores with the DSP extension */

@@ -45,18 +45,6 @@ typedef struct {
     int32_t r0, r1, r2, r3;
 } cxn_row_sums;
 
-/* {x[23:16], x[7:0]} zero-extended to two halves */
-CXN_INLINE uint32_t cxn_uxtb16(uint32_t x)
-{
-#if CXN_DSP
-    uint32_t r;
-    __asm__("uxtb16 %0, %1" : "=r"(r) : "r"(x));
-    return r;
-#else
-    return x & 0x00ff00ffU;
-#endif
-}
-
 /* acc + the sum of four bytes, each 128 too high */
 CXN_INLINE uint32_t cxn_add_biased_bytes(uint32_t x, uint32_t acc)
 {

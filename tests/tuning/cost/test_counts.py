@@ -99,7 +99,8 @@ def brute_force(layer: Layer, variant: Variant) -> dict[str, int]:
     "layer", [layer for layer in LAYERS if layer.op == "conv2d" and layer.dtype == "q7"], ids=lambda layer: layer.name
 )
 def test_counts_of_im2col_are_what_the_kernel_does(layer: Layer) -> None:
-    chosen = [v for v in search_space(layer, load_target("cortex-m4")) if v.lowering == "im2col"][::13]
+    columns = [v for v in search_space(layer, load_target("cortex-m4")) if v.lowering == "im2col"]
+    chosen = [v for v in columns if v.column_layout != "paired"][::13]
     names = list(ops.parts_of(layer))
     for variant, counts in zip(chosen, ops.count(layer, chosen, DSP), strict=True):
         counted = dict(zip(names, counts, strict=True))
@@ -153,6 +154,38 @@ def packed(layer: Layer, variant: Variant, features: Features) -> Seen:
                 run -= min(run, 64)
             seen["stores"] += rows * 3
         pixel += 3
+    return seen
+
+
+def paired(layer: Layer, variant: Variant, features: Features) -> Seen:
+    """convolve_paired.h: two windows at a time, the last perhaps with itself; the last pixels by themselves."""
+    (in_h, in_w, channels), (out_h, out_w, out_ch) = layer.image, layer.output_image
+    (kernel_h, kernel_w), (top, _), (left, _) = layer.kernel, *layer.padding
+    pixels, held, run = out_h * out_w, variant.im2col_cols, kernel_w * channels
+    seen = Seen(calls=1, pixels=pixels)
+    lefts = [x * layer.stride[1] - left for x in range(out_w)]
+    in_words = run == 4 and in_w >= kernel_w and all(-kernel_w < begin < in_w for begin in lefts)
+    for y in range(out_h):
+        for begin in lefts:
+            for m in range(kernel_h):
+                inside = 0 <= y * layer.stride[0] - top + m < in_h
+                seen["outside"] += not inside
+                seen["cuts"] += inside and not in_words and not 0 <= begin <= in_w - kernel_w
+    seen["cut_ragged"] = seen["cuts"] * run
+    for pixel in range(0, pixels, held):
+        count = min(held, pixels - pixel)
+        seen["fills"] += 1
+        for _ in range(0, count, 2):
+            seen["segments"] += kernel_h
+            seen["words"] += kernel_h * run // 4
+        for blocks, kind in ((count // 4, ""), (int(count % 4 > 0), "left_" if count % 4 in (1, 2) else "")):
+            seen["groups"] += out_ch // 2 * (blocks > 0)
+            for _ in range(blocks * (out_ch // 2)):
+                seen[f"{kind}blocks"] += 1
+                _dot(seen, layer, variant, features, kernel_h * run)
+                seen["runs"] -= kind == "left_"
+                seen["stores"] += 4 if kind else 8
+        seen["partial"] += count % 4 > 0
     return seen
 
 
@@ -292,6 +325,14 @@ def test_counts_of_packed_columns_are_what_the_kernel_does(core: str) -> None:
         _check_convolution(layer, variant, features, packed(layer, variant, features))
         met += 1
     assert met > 20
+
+
+def test_counts_of_paired_columns_are_what_the_kernel_does() -> None:
+    features, met = load_target("cortex-m4").features, 0
+    for layer, variant in _spread(lambda v: v.column_layout == "paired", "conv2d", "cortex-m4", 1):
+        _check_convolution(layer, variant, features, paired(layer, variant, features))
+        met += 1
+    assert met > 100
 
 
 @pytest.mark.parametrize("core", CORES)

@@ -16,6 +16,7 @@ from ..instructions import Cycles, block_ends, element, inner_pass, is_narrow, i
 from ..loops import Counts, Knobs, by_lowering, copy_turns, lane_count, lines_needed, loop_turns, taps_inside, zero_runs
 from ..op_cost import Effort, OpCost, Timing, Variants
 from . import convolution_vectors
+from .columns import count_packed, count_paired, in_blocks, split_rows, written_turns
 
 PARTS = {
     "words": "im2col",  # word groups of input elements copied, widened or transformed, whole runs of them
@@ -54,16 +55,6 @@ PARTS = {
 }
 
 
-SEGMENT = 64
-"""Elements of packed columns whose sums share words."""
-
-
-def _written_turns(passes: np.ndarray, unroll: np.ndarray) -> np.ndarray:
-    """Turns of a loop in assembly: a single one is no loop, nor are two of sixteen pairs."""
-    turns = passes // unroll
-    return np.where(turns > np.where(unroll == 16, 2, 1), turns, 0)
-
-
 def _products(layer: Layer, knob: Knobs, features: Features, run: np.ndarray | int, runs: np.ndarray | int) -> Counts:
     """The inner products of one block, times 1: `run` elements, `runs` times."""
     unroll, packed, c = knob("unroll"), knob("weight_layout") != "plain", knob("inner") == "c"
@@ -75,7 +66,7 @@ def _products(layer: Layer, knob: Knobs, features: Features, run: np.ndarray | i
     passes = run // step
     # Assembly takes two pairs a step, but for that of the M0+, which is two columns wide.
     ahead = (knob("inner") == "asm_dual").astype(int)
-    written = _written_turns(passes - ahead, np.where(knob("block_cols") == 4, 2 * unroll, unroll))
+    written = written_turns(passes - ahead, np.where(knob("block_cols") == 4, 2 * unroll, unroll))
     turns = np.where(c, loop_turns(passes, unroll), written)
     straight = turns == 0
     return {
@@ -85,77 +76,6 @@ def _products(layer: Layer, knob: Knobs, features: Features, run: np.ndarray | i
         "turns": runs * turns,
         "loops": runs * (turns > 0),
         "runs": runs + 0 * unroll,
-    }
-
-
-def _row_blocks(layer: Layer, knob: Knobs, paired: np.ndarray | bool) -> tuple[np.ndarray, np.ndarray]:
-    rows, out = knob("block_rows"), layer.output_image[2]
-    left = out % rows
-    return out // rows, np.where((knob("weight_layout") != "plain") | paired, -(-left // 2), left)
-
-
-def _blocks(knob: Knobs, products: Counts, whole: np.ndarray, left: np.ndarray, columns: np.ndarray) -> Counts:
-    """`products` of a block, in `columns` blocks of columns x `whole` and `left` blocks of rows.
-
-    Packed rows are left over in pairs: blocks of two rows do them with the same code.
-    """
-    one, other, every = whole * columns, left * columns, (whole + left) * columns
-    same = (knob("block_rows") == 2) & ((knob("weight_layout") != "plain") | (knob("lowering") == "winograd"))
-    main, rest = np.where(same, every, one), np.where(same, 0, other)
-    return {
-        "steps": products["steps"] * main,
-        "straight_steps": products["straight_steps"] * main,
-        "singles": products["singles"] * main,
-        "turns": products["turns"] * main,
-        "left_steps": products["steps"] * rest,
-        "left_straight_steps": products["straight_steps"] * rest,
-        "left_singles": products["singles"] * rest,
-        "left_turns": products["turns"] * rest,
-        "loops": products["loops"] * every,
-        "runs": products["runs"] * every,
-        "blocks": one,
-        "left_blocks": other,
-    }
-
-
-def _packed(layer: Layer, knob: Knobs, features: Features) -> Counts:
-    """im2col into packed columns: three windows at a time, element by element, padding like the rest."""
-    (in_h, in_w, channels), (out_h, out_w, out_ch) = layer.image, layer.output_image
-    (kernel_h, kernel_w), (stride_y, stride_x) = layer.kernel, layer.stride
-    (top, _), (left, _) = layer.padding
-    unroll, cols, pixels = knob("unroll"), knob("block_cols"), out_h * out_w
-    groups = -(-pixels // 3)
-    column = kernel_h * kernel_w * channels
-    column += column % 2
-    segments = -(-column // SEGMENT)
-    last = column - (segments - 1) * SEGMENT
-    turns = [_written_turns(np.full(unroll.shape, run // 2), unroll) for run in (SEGMENT, last)]
-    written = last // 2 * (turns[1] == 0)
-    products = {
-        "steps": (segments - 1) * (SEGMENT // 2) + last // 2 - written,
-        "straight_steps": written,
-        "singles": 0 * unroll,
-        "turns": (segments - 1) * turns[0] + turns[1],
-        "loops": segments - 1 + (turns[1] > 0),
-        "runs": segments + 0 * unroll,
-    }
-    # Kernel rows of three windows that go tap by tap, as the image cuts one of them at its left or right.
-    first = np.minimum(np.arange(groups) * 3, pixels - 3)[:, None] + np.arange(3)
-    begin = first % out_w * stride_x - left
-    cut_window = (begin < 0) | (begin > in_w - kernel_w)
-    rows = (first // out_w * stride_y - top)[:, :, None] + np.arange(kernel_h)
-    cut = int((((rows >= 0) & (rows < in_h)) & cut_window[:, :, None]).any(axis=1).sum())
-    row_blocks, left_blocks = _row_blocks(layer, knob, False)
-    return {
-        **_blocks(knob, products, row_blocks, left_blocks, groups + 0 * unroll),
-        "ragged": groups * (kernel_h * kernel_w * channels),
-        "segments": groups * kernel_h - cut,
-        "cuts": cut * kernel_w,
-        "pixels": groups * cols,
-        "stores": groups * cols * out_ch,
-        "fills": groups,
-        "rows": groups,
-        "calls": 1,
     }
 
 
@@ -186,11 +106,11 @@ def _im2col(layer: Layer, knob: Knobs, features: Features) -> Counts:
     groups = -(-pixels // held)
     last = pixels % held
     columns = pixels // held * (held // cols) + -(-last // cols)
-    row_blocks, left_blocks = _row_blocks(layer, knob, False)
+    row_blocks, left_blocks = split_rows(layer, knob, False)
     packed = knob("weight_layout") != "plain"
     products = _products(layer, knob, features, np.where(packed, taps + taps % 2, taps), 1)
     return {
-        **_blocks(knob, products, row_blocks, left_blocks, columns),
+        **in_blocks(knob, products, row_blocks, left_blocks, columns),
         "words": words * inside * int(whole.sum()),
         "ragged": ragged * inside * int(whole.sum()),
         "cut_words": cut_words * inside,
@@ -218,9 +138,9 @@ def _lines(layer: Layer, knob: Knobs, features: Features) -> Counts:
     (_top, _), (left, _) = layer.padding
     cols = knob("block_cols")
     columns = out_h * -(-out_w // cols)
-    row_blocks, left_blocks = _row_blocks(layer, knob, False)
+    row_blocks, left_blocks = split_rows(layer, knob, False)
     counts = {
-        **_blocks(
+        **in_blocks(
             knob, _products(layer, knob, features, kernel_w * channels, kernel_h), row_blocks, left_blocks, columns
         ),
         "stores": columns * cols * out_ch,
@@ -261,7 +181,7 @@ def _winograd(layer: Layer, knob: Knobs, features: Features) -> Counts:
     (top, _), (left, _) = layer.padding
     tile, cols = knob("tile"), knob("block_cols")
     points, tiles = tile + kernel_w - 1, -(-out_w // tile)
-    row_blocks, left_blocks = _row_blocks(layer, knob, True)
+    row_blocks, left_blocks = split_rows(layer, knob, True)
     columns = tiles * -(-out_h // cols)
     run = kernel_h * channels
     height = (out_h - 1) * stride_y + kernel_h
@@ -277,7 +197,7 @@ def _winograd(layer: Layer, knob: Knobs, features: Features) -> Counts:
     rows = knob("block_rows")
     packed_rows = plain * tiles * (row_blocks * rows + 2 * left_blocks)
     return {
-        **_blocks(knob, _products(layer, knob, features, run + run % 2, points), row_blocks, left_blocks, columns),
+        **in_blocks(knob, _products(layer, knob, features, run + run % 2, points), row_blocks, left_blocks, columns),
         "words": (strips - cut * real) * groups * whole_words,
         "ragged": (strips - cut * real) * groups * (not whole_words) * ~never_cut,
         "inside_ragged": strips * groups * (not whole_words) * never_cut,
@@ -310,10 +230,10 @@ def _winograd_2d(layer: Layer, knob: Knobs, features: Features) -> Counts:
     # Tiles below each other share rows, where one block holds them.
     shares = np.array([_stacks(tall, tiles, int(c)) for c in cols])
     rows = tiles * high + shares * (kernel - 1)
-    row_blocks, left_blocks = _row_blocks(layer, knob, True)
+    row_blocks, left_blocks = split_rows(layer, knob, True)
     products = _products(layer, knob, features, channels, 36 if kernel == 3 else 56)
     return {
-        **_blocks(knob, products, row_blocks, left_blocks, columns),
+        **in_blocks(knob, products, row_blocks, left_blocks, columns),
         "words": tiles * channels // 4,
         "rows": rows * (channels // 4),
         "segments": rows,
@@ -332,7 +252,8 @@ def _stacks(tall: int, tiles: int, cols: int) -> int:
 
 _LOWERINGS = {
     "im2col": _im2col,
-    "packed": _packed,
+    "packed": count_packed,
+    "paired": count_paired,
     "line_buffer": _lines,
     "direct": _lines,
     "winograd": _winograd,
@@ -349,7 +270,7 @@ def count(layer: Layer, variants: Variants, features: Features) -> np.ndarray:
 def _lowering(variant: Variant) -> str:
     if variant.inner == "helium":
         return f"{variant.lowering} in vectors"
-    return "packed" if variant.column_layout == "packed" else variant.lowering
+    return variant.column_layout if variant.column_layout in ("packed", "paired") else variant.lowering
 
 
 def price(layer: Layer, variant: Variant | None, features: Features, timing: Timing) -> dict[str, float]:
@@ -363,11 +284,16 @@ def price(layer: Layer, variant: Variant | None, features: Features, timing: Tim
     rows, cols, tile = variant.block_rows, variant.block_cols, variant.tile
     tiled = tile > 1
     left = 1 if is_plain(variant) else 2  # rows that are left over go one by one, packed ones in pairs
-    step, left_step = (inner_pass(layer, variant, r, cols, features, one) for r in (rows, left))
+    is_paired = variant.column_layout == "paired"
+    left_cols = 2 if is_paired else cols
+    step = inner_pass(layer, variant, rows, cols, features, one)
+    left_step = inner_pass(layer, variant, left, left_cols, features, one)
     # Additions of a tile's input transform, of one element of all its points; rough: they differ by the kernel's width.
     per_tile = 4 * tile + 24
     ragged = per_tile / 2 * (load + alu + store) if tiled else load + alu + store + branch / 2
     words = per_tile * (load + 2 * alu + store) if tiled else load + 4 * alu + 2 * store
+    if is_paired:
+        words += load + 3 * alu  # of two columns: eight elements
     blocks, runs, groups, segments = block_ends(rows, cols, one), 4 * alu, 6 * alu + branch, 12 * alu + branch
     rows_of_words = 12 * alu + branch
     if variant.lowering == "winograd_2d":
@@ -406,7 +332,7 @@ def price(layer: Layer, variant: Variant | None, features: Features, timing: Tim
         "left_straight_steps": left_step,
         "left_singles": element(variant, left, cols, one),
         "blocks": blocks,
-        "left_blocks": block_ends(left, cols, one),
+        "left_blocks": block_ends(left, left_cols, one),
         # Shift, saturate, store; in tiles the output transform and the inverse of its factor too, rough.
         "stores": 6 * alu + store + 2 * alu if tiled else 2 * alu + store,
         "turns": one.turn,

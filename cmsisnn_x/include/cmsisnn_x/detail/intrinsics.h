@@ -155,6 +155,22 @@ CXN_INLINE uint32_t cxn_sxtb16_ror8(uint32_t x)
     return r;
 }
 
+/* {x[23:16], x[7:0]} as two halves */
+CXN_INLINE uint32_t cxn_uxtb16(uint32_t x)
+{
+    uint32_t r;
+    __asm__("uxtb16 %0, %1" : "=r"(r) : "r"(x));
+    return r;
+}
+
+/* {x[31:24], x[15:8]} as two halves */
+CXN_INLINE uint32_t cxn_uxtb16_ror8(uint32_t x)
+{
+    uint32_t r;
+    __asm__("uxtb16 %0, %1, ror #8" : "=r"(r) : "r"(x));
+    return r;
+}
+
 /* acc + lo(x) lo(y) + hi(x) hi(y), modulo 2^32 */
 CXN_INLINE int32_t cxn_smlad(uint32_t x, uint32_t y, int32_t acc)
 {
@@ -242,6 +258,16 @@ CXN_INLINE uint32_t cxn_sxtb16(uint32_t x)
 CXN_INLINE uint32_t cxn_sxtb16_ror8(uint32_t x)
 {
     return cxn_pack_s16((int8_t)(uint8_t)(x >> 8), (int8_t)(uint8_t)(x >> 24));
+}
+
+CXN_INLINE uint32_t cxn_uxtb16(uint32_t x)
+{
+    return x & 0x00ff00ffU;
+}
+
+CXN_INLINE uint32_t cxn_uxtb16_ror8(uint32_t x)
+{
+    return x >> 8 & 0x00ff00ffU;
 }
 
 CXN_INLINE int32_t cxn_smlad(uint32_t x, uint32_t y, int32_t acc)
