@@ -103,8 +103,10 @@ def test_what_was_planned_for_is_what_lies_in_the_arena(core: str, kind: str) ->
 
 def test_a_budget_is_met_by_what_is_overwritten() -> None:
     model, target = tuning.load_model("ds_cnn_s"), tuning.load_target("cortex-m4")
-    fastest, small = tuning.tune(model, target).totals, tuning.tune(model, target, sram_bytes=9_526).totals
-    assert small["sram_bytes"] == 9_526 < fastest["sram_bytes"]
-    assert fastest["cycles"] < small["cycles"] < 1.01 * fastest["cycles"]
-    assert tuning.tune(model, target, sram_bytes=fastest["sram_bytes"] - 1).totals == small
-    assert 8_502 <= tuning.tune(model, target, sram_bytes=9_525).totals["sram_bytes"] <= 9_525
+    fastest, small = tuning.tune(model, target).totals, tuning.tune(model, target, sram_bytes=9_410).totals
+    assert small["sram_bytes"] == 9_410 < fastest["sram_bytes"]
+    # Below the fastest there is one with as much scratch, whose layers write over what they read too.
+    between = tuning.tune(model, target, sram_bytes=fastest["sram_bytes"] - 1).totals
+    assert between["sram_bytes"] == 9_782
+    assert fastest["cycles"] < between["cycles"] < small["cycles"] < 1.01 * fastest["cycles"]
+    assert 8_502 <= tuning.tune(model, target, sram_bytes=9_409).totals["sram_bytes"] <= 9_409

@@ -7,7 +7,8 @@
  *     r1 columns   r6 r8 r9 r10  row 1, columns 0..3      r12 lr   columns 0 and 1, 2 and 3, two k each
  *
  * 15 cycles for 16 MAC on M4, 16 from 8-bit weights; columns of 16 bits take 16 and 17 (dot.h). Where outputs are made by one multiplication
- * and one shift at most, assembly runs over all channels: in C, loops around a block kept their state in memory, 45 cycles each.
+ * and one shift at most, assembly runs over all channels: in C, loops around a block kept their state in memory, 45 cycles each. Fourteen
+ * registers hold no larger block: 3x3 and 2x5 load as many words per product, and one column at a time costs a second cycle each.
  * Frame: r7, out, channels, end of the channels' outputs, end of the loop's columns, end of the blocks' outputs, their bytes, columns.
  */
 #define CXN_P_PAIRS (CXN_TAPS / 2)
