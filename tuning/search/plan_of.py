@@ -15,7 +15,7 @@ from cmsisnn_x.chain import Chain
 from cmsisnn_x.graph import Graph
 from cmsisnn_x.steps import steps_of
 
-from ..cost import Estimate, Estimates
+from ..cost import Estimate, Estimates, fitted_compiler
 from ..cost.chains import CODE_BYTES as ROWS_CODE_BYTES
 from ..model import Model
 from ..plan import LayerPlan, Plan, RunnerUp, Totals
@@ -90,7 +90,7 @@ def plan_of(
         "scratch_bytes": max(item.scratch_bytes for item in chosen),
         "flash_bytes": choice.flash_bytes,
         "likely_flash_bytes": choice.flash_bytes - _longer_code(where, tables, likely, choice),
-        "stack_bytes": _stack_bytes(chosen, into, where),
+        "stack_bytes": _stack_bytes(chosen, into, where, how["compiler"] == fitted_compiler(target)),
     }
     return Plan(
         model=model.name,
@@ -175,16 +175,27 @@ CHAIN_STACK_BYTES = 160
 """Of the functions around a kernel in a chain: which rows there are, arguments."""
 
 
-def _stack_bytes(chosen: Sequence[Estimate], into: Sequence[str | None], where: Sequence[Place]) -> int | None:
-    """The deepest call, and the one around it; None where that of a kernel is not known."""
-    around = [CHAIN_STACK_BYTES if place.band else 0 for place in where]
-    stacks = [
-        None if item.stack_bytes is None else item.stack_bytes + more
-        for item, taken, more in zip(chosen, into, around, strict=True)
-        if taken is None
-    ]
-    known = [stack for stack in stacks if stack is not None]
-    return max(known) + RUN_STACK_BYTES if len(known) == len(stacks) else None
+OTHER_COMPILER_STACK = 1.5
+"""Times the stack of a kernel that it may need as another compiler makes it than the one whose code was seen: GCC's of
+C kernels on a Cortex-M85 was 1.43 times the deepest of Clang's.
+"""
+
+
+def _stack_bytes(
+    chosen: Sequence[Estimate], into: Sequence[str | None], where: Sequence[Place], is_alike: bool
+) -> int | None:
+    """The deepest call, and the one around it; None where that of a kernel is not known. `is_alike`: whether the plan
+    is for the compiler whose code estimates come from.
+    """
+    stacks = []
+    for item, taken, place in zip(chosen, into, where, strict=True):
+        if taken is not None:
+            continue
+        if item.stack_bytes is None:
+            return None
+        times = 1 if is_alike or item.emulated_cycles is not None else OTHER_COMPILER_STACK
+        stacks.append(-(-int(item.stack_bytes * times) // 8) * 8 + (CHAIN_STACK_BYTES if place.band else 0))
+    return max(stacks) + RUN_STACK_BYTES
 
 
 def _taken_in(item: Estimate) -> Estimate:
