@@ -193,8 +193,10 @@ def _stack_bytes(
             continue
         if item.stack_bytes is None:
             return None
-        times = 1 if is_alike or item.emulated_cycles is not None else OTHER_COMPILER_STACK
-        stacks.append(-(-int(item.stack_bytes * times) // 8) * 8 + (CHAIN_STACK_BYTES if place.band else 0))
+        own = item.stack_bytes
+        if not is_alike and item.emulated_cycles is None:
+            own = -(-int(own * OTHER_COMPILER_STACK) // 8) * 8
+        stacks.append(own + (CHAIN_STACK_BYTES if place.band else 0))
     return max(stacks) + RUN_STACK_BYTES
 
 
