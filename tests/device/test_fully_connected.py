@@ -115,11 +115,19 @@ def test_vectors_need_no_optimisation(compiler: str) -> None:
     assert_kernel(Build("cortex-m55", compiler, "-O0", 0), found[::6])
 
 
-def test_vectors_need_their_scratch(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("macro", "value", "message"),
+    [
+        ("SCRATCH_BYTES", 32, "helium_scratch"),
+        ("TILE", 2, "TILE: legal values with CXN_INNER_HELIUM"),
+        *((knob, 2, "UNROLL, BLOCK_ROWS, BLOCK_COLS: legal") for knob in ("UNROLL", "BLOCK_ROWS", "BLOCK_COLS")),
+    ],
+)
+def test_vectors_take_their_knobs_and_scratch_alone(tmp_path: Path, macro: str, value: int, message: str) -> None:
     layer, source = fully_connected(5, 20), tmp_path / "case.c"
     (variant,) = helium_variants("fully_connected", "q7")
-    source.write_text(c_source([Case(layer, variant, macros={"SCRATCH_BYTES": 32})]))
-    with pytest.raises(ToolchainError, match="helium_scratch"):
+    source.write_text(c_source([Case(layer, variant, macros={macro: value})]))
+    with pytest.raises(ToolchainError, match=message):
         find_toolchain("clang").compile(source, tmp_path / "case.o", "cortex-m55", cflags=["-O1"], include=[INCLUDE])
 
 

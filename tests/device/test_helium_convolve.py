@@ -153,6 +153,7 @@ def test_qemu_agrees(full: bool) -> None:
         ("LOWERING", 1, "LOWERING: CXN_LOWERING_LINE_BUFFER and _DIRECT are in vectors"),
         ("LOWERING", 3, "LOWERING: CXN_LOWERING_DIRECT needs KERNEL_H 1"),
         ("BLOCK_COLS", 1, "INNER: CXN_INNER_HELIUM needs CXN_WEIGHT_LAYOUT_LANES, 2x2 blocks"),
+        ("COLUMN_LAYOUT", 3, "INNER: CXN_INNER_HELIUM needs CXN_WEIGHT_LAYOUT_LANES, 2x2 blocks"),
         ("WEIGHT_BITS", 16, "WEIGHT_BITS: legal value with CXN_INNER_HELIUM is IN_BITS"),
         ("SCRATCH_BYTES", 1, "helium_scratch"),
     ],

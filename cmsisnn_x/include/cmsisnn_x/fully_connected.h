@@ -17,9 +17,8 @@
 #include "config.h"
 #include "detail/intrinsics.h"
 
-#if CXN_GET(INNER) == CXN_INNER_HELIUM
-#include "detail/fully_connected_helium.h"
-#elif CXN_GET(SCHEME) == CXN_SCHEME_AFFINE && CXN_GET(RESCALE) >= CXN_RESCALE_WIDE
+#if CXN_GET(SCHEME) == CXN_SCHEME_AFFINE && CXN_GET(RESCALE) >= CXN_RESCALE_WIDE
+#define CXN_FC_IS_WIDE 1
 /* A convolution over an image of one pixel. */
 #define CXN_DILATION_Y 1
 #define CXN_DILATION_X 1
@@ -29,6 +28,12 @@
 #define CXN_WIDE_DEPTHWISE 0
 #include "detail/wide.h"
 #else
+#define CXN_FC_IS_WIDE 0
+#endif
+
+#if CXN_GET(INNER) == CXN_INNER_HELIUM
+#include "detail/fully_connected_helium.h"
+#elif !CXN_FC_IS_WIDE
 #include "detail/lanes.h"
 #include "detail/scheme.h"
 
@@ -478,4 +483,5 @@ CXN_KERNEL_FN void CXN_KERNEL(
 #undef CXN_FC_W
 #include "detail/lanes_undef.h"
 #endif
+#undef CXN_FC_IS_WIDE
 #include "detail/undef.h"

@@ -24,7 +24,9 @@
 #error "COUNT: legal value is IN_W, with BAND IN_H x IN_W"
 #endif
 
-#if CXN_IS_BAND
+#if CXN_HELIUM && !CXN_IS_BAND
+#include "detail/helium_mean.h"
+#else
 #define CXN_SUMS_START (0U - (uint32_t)CXN_GET(COUNT) * (uint32_t)(CXN_GET(INPUT_ZERO_POINT)))
 CXN_INLINE int32_t CXN_LOCAL(output_of)(uint32_t sum)
 {
@@ -32,45 +34,14 @@ CXN_INLINE int32_t CXN_LOCAL(output_of)(uint32_t sum)
 }
 #include "detail/row_sums.h"
 #undef CXN_SUMS_START
-#else
 
-#if CXN_HELIUM
-#include "detail/helium_mean.h"
-#else
-/* `lanes` neighbouring channels, 4 or 1. */
-CXN_INLINE void CXN_LOCAL(channels)(const CXN_IN_T *input, CXN_OUT_T *output, int lanes)
-{
-    const uint32_t start = 0U - (uint32_t)CXN_GET(IN_W) * (uint32_t)(CXN_GET(INPUT_ZERO_POINT));
-    uint32_t sum0 = start, sum1 = start, sum2 = start, sum3 = start;
-    CXN_UNROLL_LOOP(2)
-    for (int32_t x = 0; x < CXN_GET(IN_W); x++) {
-        sum0 += (uint32_t)CXN_LOCAL(load)(input);
-        if (lanes > 1) {
-            sum1 += (uint32_t)CXN_LOCAL(load)(input + 1);
-            sum2 += (uint32_t)CXN_LOCAL(load)(input + 2);
-            sum3 += (uint32_t)CXN_LOCAL(load)(input + 3);
-        }
-        input += CXN_GET(IN_CH);
-    }
-    CXN_LOCAL(store)(output, CXN_LOCAL(output)((int32_t)sum0));
-    if (lanes > 1) {
-        CXN_LOCAL(store)(output + 1, CXN_LOCAL(output)((int32_t)sum1));
-        CXN_LOCAL(store)(output + 2, CXN_LOCAL(output)((int32_t)sum2));
-        CXN_LOCAL(store)(output + 3, CXN_LOCAL(output)((int32_t)sum3));
-    }
-}
-
+#if !CXN_IS_BAND
 CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, CXN_OUT_T *CXN_RESTRICT output, void *scratch)
 {
+    const cxn_rows whole = {1, 0, 1};
     (void)scratch;
     for (int32_t y = 0; y < CXN_GET(IN_H); y++) {
-        int32_t c = 0;
-        for (; c < CXN_GET(IN_CH) / 4 * 4; c += 4) {
-            CXN_LOCAL(channels)(input + c, output + c, 4);
-        }
-        for (; c < CXN_GET(IN_CH); c++) {
-            CXN_LOCAL(channels)(input + c, output + c, 1);
-        }
+        CXN_LOCAL(add_channels)(input, output, NULL, whole);
         input += CXN_GET(IN_W) * CXN_GET(IN_CH);
         output += CXN_GET(IN_CH);
     }

@@ -38,13 +38,6 @@ CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_LOWERING_BYTES, packed_scratch);
 #if CXN_PIXELS_MOST < 3
 #error "COLUMN_LAYOUT: CXN_COLUMN_LAYOUT_PACKED needs three output pixels or more"
 #endif
-/* Whether every window lies in the image. */
-#if CXN_GET(PAD_TOP) || CXN_GET(PAD_LEFT) || (CXN_GET(OUT_H) - 1) * CXN_GET(STRIDE_Y) + CXN_GET(KERNEL_H) > CXN_GET(IN_H) || \
-    (CXN_GET(OUT_W) - 1) * CXN_GET(STRIDE_X) + CXN_GET(KERNEL_W) > CXN_GET(IN_W)
-#define CXN_CLIPPED 1
-#else
-#define CXN_CLIPPED 0
-#endif
 
 #if CXN_SEGMENTS > 1
 #define CXN_B_NAME CXN_LOCAL(segment)
@@ -213,4 +206,3 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CX
 #undef CXN_SEGMENT
 #undef CXN_SEGMENTS
 #undef CXN_LAST_SEGMENT
-#undef CXN_CLIPPED

@@ -18,13 +18,6 @@
 #if CXN_GET(KERNEL_W) * CXN_GET(IN_CH) % 4
 #error "COLUMN_LAYOUT: CXN_COLUMN_LAYOUT_PAIRED needs KERNEL_W * IN_CH in fours"
 #endif
-/* Whether some window lies outside the image with a part of it. */
-#if CXN_GET(PAD_TOP) || CXN_GET(PAD_LEFT) || (CXN_GET(OUT_H) - 1) * CXN_GET(STRIDE_Y) + CXN_GET(KERNEL_H) > CXN_GET(IN_H) || \
-    (CXN_GET(OUT_W) - 1) * CXN_GET(STRIDE_X) + CXN_GET(KERNEL_W) > CXN_GET(IN_W)
-#define CXN_CLIPPED 1
-#else
-#define CXN_CLIPPED 0
-#endif
 #if CXN_CLIPPED && CXN_GET(KERNEL_H) * CXN_GET(KERNEL_W) == 1
 #error "COLUMN_LAYOUT: CXN_COLUMN_LAYOUT_PAIRED needs windows of one pixel inside the image"
 #endif
@@ -180,7 +173,6 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CX
 
 #undef CXN_P_FEW
 #undef CXN_P_WRITTEN
-#undef CXN_CLIPPED
 #undef CXN_IN_ORDER
 #undef CXN_ROW_RUN
 #undef CXN_IN_WORDS

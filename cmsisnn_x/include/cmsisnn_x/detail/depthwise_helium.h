@@ -376,6 +376,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CX
 #undef CXN_H_5
 #undef CXN_H_7
 #undef CXN_H_SHIFT
+#undef CXN_H_MORE_BITS
 #undef CXN_H_3
 #undef CXN_H_6
 #undef CXN_H_BYTE

@@ -14,22 +14,16 @@
 #if CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_LANES || CXN_GET(LOWERING) != CXN_LOWERING_DIRECT || CXN_GET(TILE) != 1
 #error "WEIGHT_LAYOUT, LOWERING, TILE: legal values with CXN_INNER_HELIUM are CXN_WEIGHT_LAYOUT_LANES, CXN_LOWERING_DIRECT and 1"
 #endif
+#if CXN_GET(UNROLL) != 1 || CXN_GET(BLOCK_ROWS) != 1 || CXN_GET(BLOCK_COLS) != 1
+#error "UNROLL, BLOCK_ROWS, BLOCK_COLS: legal values with CXN_INNER_HELIUM are 1"
+#endif
 
-#if CXN_GET(SCHEME) == CXN_SCHEME_AFFINE && CXN_GET(RESCALE) >= CXN_RESCALE_WIDE
-#define CXN_DILATION_Y 1
-#define CXN_DILATION_X 1
-#define CXN_GROUPS 1
-#define CXN_GROUP_IN CXN_GET(IN_CH)
-#define CXN_GROUP_OUT CXN_GET(OUT_CH)
-#define CXN_WIDE_DEPTHWISE 0
-#include "wide.h"
-#define CXN_FC_IS_WIDE 1
+#if CXN_FC_IS_WIDE
 #define CXN_FC_SUM_T int64_t
 #else
 #include "element.h"
 #include "scheme.h"
 #include "helium_finish.h"
-#define CXN_FC_IS_WIDE 0
 #define CXN_FC_SUM_T int32_t
 #endif
 
@@ -265,7 +259,6 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_WEIG
 #endif
 }
 
-#undef CXN_FC_IS_WIDE
 #undef CXN_FC_SUM_T
 #undef CXN_FC_VECTORS
 #undef CXN_FC_PARTS

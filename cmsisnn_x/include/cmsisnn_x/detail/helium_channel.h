@@ -35,9 +35,8 @@ CXN_INLINE CXN_LOCAL(scalars_of) CXN_LOCAL(scalars)(const CXN_CHANNEL_T *channel
 #define CXN_H_5
 #define CXN_H_7
 #define CXN_H_SHIFT CXN_GET(OUT_SHIFT)
-#if CXN_OUT_BITS == 16
+#if CXN_OUT_BITS == 16 && CXN_OUT_MIN == 0
 /* With a ReLU one bit more, without a sign. */
-#if CXN_OUT_MIN == 0
 #if CXN_H_SHIFT == 0
 #define CXN_H_3 "vqshl.s32 q3, q3, #1\n\tvqmovunb.s32 q3, q3\n\t"
 #elif CXN_H_SHIFT == 1
@@ -49,37 +48,25 @@ CXN_INLINE CXN_LOCAL(scalars_of) CXN_LOCAL(scalars)(const CXN_CHANNEL_T *channel
 #endif
 #define CXN_H_6 "vshr.u16 q3, q3, #1\n\t"
 #else
-#if CXN_H_SHIFT == 0
-#define CXN_H_3 "vqmovnb.s32 q3, q3\n\t"
-#elif CXN_H_SHIFT <= 16
-#define CXN_H_3 CXN_H_NARROW(CXN_STRING(CXN_H_SHIFT))
-#else
-#define CXN_H_3 "vshr.s32 q3, q3, #" CXN_STRING(CXN_H_SHIFT) "-16\n\t" CXN_H_NARROW("16")
-#endif
+/* To 16 bits, of 8 with a ReLU eight more than that: those that are too many there are too many as outputs, and those below zero none. */
+#if CXN_OUT_BITS == 16
+#define CXN_H_MORE_BITS 0
 #define CXN_H_6
-#endif
-#else
-/* To 16 bits, with a ReLU eight more than that: those that are too many there are too many as outputs, and those below zero none. */
-#if CXN_OUT_MIN == 0
-#if CXN_H_SHIFT < 8
-#define CXN_H_3 "vqshl.s32 q3, q3, #8-" CXN_STRING(CXN_H_SHIFT) "\n\tvqmovnb.s32 q3, q3\n\t"
-#elif CXN_H_SHIFT == 8
-#define CXN_H_3 "vqmovnb.s32 q3, q3\n\t"
-#elif CXN_H_SHIFT <= 24
-#define CXN_H_3 CXN_H_NARROW(CXN_STRING(CXN_H_SHIFT) "-8")
-#else
-#define CXN_H_3 "vshr.s32 q3, q3, #" CXN_STRING(CXN_H_SHIFT) "-24\n\t" CXN_H_NARROW("16")
-#endif
+#elif CXN_OUT_MIN == 0
+#define CXN_H_MORE_BITS 8
 #define CXN_H_6 CXN_H_NARROW_8
 #else
-#if CXN_H_SHIFT == 0
-#define CXN_H_3 "vqmovnb.s32 q3, q3\n\t"
-#elif CXN_H_SHIFT <= 16
-#define CXN_H_3 CXN_H_NARROW(CXN_STRING(CXN_H_SHIFT))
-#else
-#define CXN_H_3 "vshr.s32 q3, q3, #" CXN_STRING(CXN_H_SHIFT) "-16\n\t" CXN_H_NARROW("16")
-#endif
+#define CXN_H_MORE_BITS 0
 #define CXN_H_6 "vqmovnb.s16 q3, q3\n\t"
+#endif
+#if CXN_H_SHIFT < CXN_H_MORE_BITS
+#define CXN_H_3 "vqshl.s32 q3, q3, #" CXN_STRING(CXN_H_MORE_BITS) "-" CXN_STRING(CXN_H_SHIFT) "\n\tvqmovnb.s32 q3, q3\n\t"
+#elif CXN_H_SHIFT == CXN_H_MORE_BITS
+#define CXN_H_3 "vqmovnb.s32 q3, q3\n\t"
+#elif CXN_H_SHIFT <= CXN_H_MORE_BITS + 16
+#define CXN_H_3 CXN_H_NARROW(CXN_STRING(CXN_H_SHIFT) "-" CXN_STRING(CXN_H_MORE_BITS))
+#else
+#define CXN_H_3 "vshr.s32 q3, q3, #" CXN_STRING(CXN_H_SHIFT) "-16-" CXN_STRING(CXN_H_MORE_BITS) "\n\t" CXN_H_NARROW("16")
 #endif
 #endif
 

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Elements of one instance in vectors (Helium), at any address: those of 16 bits go as bytes, for which any will do. `count` is how many of a
- * vector there are; nothing beyond them is read or written. Include after
- * what has OUT_MIN and OUT_MAX.
+ * vector there are; nothing beyond them is read or written. Include after what has OUT_MIN and OUT_MAX.
  *     CXN_LOCAL(eight)(p, count), CXN_LOCAL(put_eight)(p, x, count)        eight elements, as 16 bits
  *     CXN_LOCAL(clamped)(even, odd)                                        the same from two vectors of 32 bits, clamped to OUT_MIN .. OUT_MAX; behind
  *                                                                          output.h OUTPUT_ZERO_POINT is added before
@@ -57,6 +56,8 @@ CXN_INLINE void CXN_LOCAL(put_eight)(CXN_OUT_T *p, int16x8_t x, int32_t count)
 }
 
 #if defined(CXN_OUT_MIN)
+#include "helium_clamp.h"
+
 CXN_INLINE int16x8_t CXN_LOCAL(clamped)(int32x4_t even, int32x4_t odd)
 {
     int16x8_t x;
@@ -72,13 +73,7 @@ CXN_INLINE int16x8_t CXN_LOCAL(clamped)(int32x4_t even, int32x4_t odd)
         x = vqaddq_n_s16(x, CXN_GET(OUTPUT_ZERO_POINT));
     }
 #endif
-#if CXN_OUT_MIN > -32768
-    x = vmaxq_s16(x, vdupq_n_s16(CXN_OUT_MIN));
-#endif
-#if CXN_OUT_MAX < 32767
-    x = vminq_s16(x, vdupq_n_s16(CXN_OUT_MAX));
-#endif
-    return x;
+    return CXN_LOCAL(clamp_halves)(x);
 }
 #endif
 

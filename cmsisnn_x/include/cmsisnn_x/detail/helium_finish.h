@@ -13,7 +13,7 @@
  *     CXN_LOCAL(sixteen_out)(a, b, c, d)           four of them -> sixteen of 8 bits, a[0] b[0] c[0] d[0] a[1] ..
  *     CXN_LOCAL(four_store)(out, scaled, count), CXN_LOCAL(eight_store)(out, even, odd, count)       stores the first `count` of them
  */
-#include <arm_mve.h>
+#include "helium_clamp.h"
 
 #if CXN_GET(SCHEME) == CXN_SCHEME_AFFINE
 #define CXN_FOUR_ZERO_POINT CXN_GET(OUTPUT_ZERO_POINT)
@@ -137,28 +137,10 @@ CXN_INLINE int16x8_t CXN_LOCAL(eight_narrow)(int32x4_t even, int32x4_t odd)
 
 CXN_INLINE int16x8_t CXN_LOCAL(eight_out)(int32x4_t even, int32x4_t odd)
 {
-    int16x8_t out = CXN_LOCAL(eight_narrow)(even, odd);
-#if CXN_OUT_MIN > -32768
-    out = vmaxq_s16(out, vdupq_n_s16(CXN_OUT_MIN));
-#endif
-#if CXN_OUT_MAX < 32767
-    out = vminq_s16(out, vdupq_n_s16(CXN_OUT_MAX));
-#endif
-    return out;
+    return CXN_LOCAL(clamp_halves)(CXN_LOCAL(eight_narrow)(even, odd));
 }
 
 #if CXN_OUT_BITS == 8
-CXN_INLINE int8x16_t CXN_LOCAL(clamp_bytes)(int8x16_t x)
-{
-#if CXN_OUT_MIN > -128
-    x = vmaxq_s8(x, vdupq_n_s8(CXN_OUT_MIN));
-#endif
-#if CXN_OUT_MAX < 127
-    x = vminq_s8(x, vdupq_n_s8(CXN_OUT_MAX));
-#endif
-    return x;
-}
-
 CXN_INLINE int8x16_t CXN_LOCAL(sixteen_out)(int32x4_t a, int32x4_t b, int32x4_t c, int32x4_t d)
 {
     const int16x8_t even = CXN_LOCAL(eight_narrow)(a, c), odd = CXN_LOCAL(eight_narrow)(b, d);

@@ -110,10 +110,9 @@ CXN_INLINE void CXN_LOCAL(some)(const CXN_IN_T *input, CXN_OUT_T *output, int ro
     }
 #if CXN_GET(SCHEME) == CXN_SCHEME_AFFINE && !CXN_FULL_RANGE
 #if CXN_GET(IN_BITS) == 8
-    most = vminq_s8(vmaxq_s8(most, vdupq_n_s8(CXN_OUT_MIN)), vdupq_n_s8(CXN_OUT_MAX));
+    most = CXN_LOCAL(clamp_bytes)(most);
 #else
-    most = vreinterpretq_s8_s16(
-        vminq_s16(vmaxq_s16(vreinterpretq_s16_s8(most), vdupq_n_s16(CXN_OUT_MIN)), vdupq_n_s16(CXN_OUT_MAX)));
+    most = vreinterpretq_s8_s16(CXN_LOCAL(clamp_halves)(vreinterpretq_s16_s8(most)));
 #endif
 #endif
     if (is_whole) {
@@ -151,7 +150,7 @@ CXN_INLINE void CXN_LOCAL(average)(CXN_OUT_T *output, int32x4_t even, int32x4_t 
 {
     int16x8_t x = vmovntq_s32(vmovnbq_s32(vuninitializedq_s16(), CXN_LOCAL(divided)(even, area, scale)), CXN_LOCAL(divided)(odd, area, scale));
 #if CXN_GET(SCHEME) == CXN_SCHEME_AFFINE && !CXN_FULL_RANGE
-    x = vminq_s16(vmaxq_s16(x, vdupq_n_s16(CXN_OUT_MIN)), vdupq_n_s16(CXN_OUT_MAX));
+    x = CXN_LOCAL(clamp_halves)(x);
 #endif
     CXN_LOCAL(put_eight)(output, x, count);
 }

@@ -32,6 +32,7 @@
 #undef CXN_GROUPS
 #undef CXN_IS_OUTSIDE
 #undef CXN_CLIPS_BELOW
+#undef CXN_CLIPPED
 #undef CXN_GROUP_IN
 #undef CXN_GROUP_OUT
 #undef CXN_LAYER

@@ -25,6 +25,15 @@
 #define CXN_IS_OUTSIDE(row) ((row) < 0 || (row) >= CXN_IN_ROWS)
 #endif
 
+/* Whether some window lies outside the image with a part of it. */
+#if CXN_GET(PAD_TOP) || CXN_GET(PAD_LEFT) || \
+    (CXN_GET(OUT_H) - 1) * CXN_GET(STRIDE_Y) + (CXN_GET(KERNEL_H) - 1) * CXN_DILATION_Y >= CXN_GET(IN_H) || \
+    (CXN_GET(OUT_W) - 1) * CXN_GET(STRIDE_X) + (CXN_GET(KERNEL_W) - 1) * CXN_DILATION_X >= CXN_GET(IN_W)
+#define CXN_CLIPPED 1
+#else
+#define CXN_CLIPPED 0
+#endif
+
 /* Input channels and output channels of a group. */
 #if CXN_GROUPS == 1
 #define CXN_GROUP_IN CXN_GET(IN_CH)

@@ -321,6 +321,10 @@ CXN_INLINE void CXN_LOCAL(eight)(const int8_t *x0, const int8_t *x1, const int8_
 }
 #endif
 
+/* Sums of the first pass to lanes. */
+#define CXN_V_LANES_A \
+    "", CXN_V_LANES("q4", "2", "0", "r0", "r4"), "", CXN_V_LANES("q5", "2", "0", "r2", "r6"), "", "", "", "", CXN_V_NONE
+
 #if CXN_V_SUMS
 CXN_INLINE void CXN_LOCAL(sums)(const int8_t *x0, const int8_t *x1, const int8_t *w, int32_t *to)
 {
@@ -328,7 +332,7 @@ CXN_INLINE void CXN_LOCAL(sums)(const int8_t *x0, const int8_t *x1, const int8_t
     register int32_t *at_to __asm__("r3") = to;
     __asm__ volatile(
         CXN_V_A(CXN_V_NONE, CXN_V_NONE)
-        CXN_V_B("", CXN_V_LANES("q4", "2", "0", "r0", "r4"), "", CXN_V_LANES("q5", "2", "0", "r2", "r6"), "", "", "", "", CXN_V_NONE)
+        CXN_V_B(CXN_V_LANES_A)
         CXN_V_C("", "", "", CXN_V_LANES("q4", "3", "1", "r8", "r4"), "", CXN_V_LANES("q5", "3", "1", "r0", "r2"), "", "", CXN_V_NONE)
         CXN_V_D("", "", "", CXN_V_LANES("q6", "2", "0", "r6", "r4"), "", CXN_V_LANES("q7", "2", "0", "r8", "r0"), "", "", CXN_V_NONE)
         CXN_V_LAST("r8")
@@ -351,7 +355,7 @@ CXN_INLINE void CXN_LOCAL(sums_four)(const int8_t *x0, const int8_t *x1, const i
     register int32_t *at_to __asm__("r3") = to;
     __asm__ volatile(
         CXN_V_A(CXN_V_NONE, CXN_V_NONE)
-        CXN_V_B("", CXN_V_LANES("q4", "2", "0", "r0", "r4"), "", CXN_V_LANES("q5", "2", "0", "r2", "r6"), "", "", "", "", CXN_V_NONE)
+        CXN_V_B(CXN_V_LANES_A)
         CXN_V_LAST("r2")
         CXN_V_LANES("q4", "3", "1", "r8", "r4")
         CXN_V_LANES("q5", "3", "1", "r0", "r2")
@@ -429,6 +433,7 @@ CXN_INLINE void CXN_LOCAL(sums_four)(const int8_t *x0, const int8_t *x1, const i
 #undef CXN_V_D
 #undef CXN_V_BESIDE_A
 #undef CXN_V_MIDDLE
+#undef CXN_V_LANES_A
 #undef CXN_V_END
 #undef CXN_V_BESIDE_B
 #undef CXN_V_BESIDE_C

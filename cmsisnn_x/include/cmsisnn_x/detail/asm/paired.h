@@ -121,7 +121,7 @@
 /* Outputs of a row in two columns: of the even one's accumulator, and of the odd one's less that. */
 #if CXN_GET(SCHEME) == CXN_SCHEME_POW2 && CXN_GET(OUT_SHIFT) > 0 && CXN_GET(OUT_SHIFT) <= 23
 #if CXN_OUT_MIN == 0
-#define CXN_P_SATURATE "usat " 
+#define CXN_P_SATURATE "usat "
 #define CXN_P_BITS ", #7, "
 #else
 #define CXN_P_SATURATE "ssat "
@@ -163,6 +163,24 @@
 
 #if defined(CXN_P_OUT)
 #define CXN_P_WRITTEN 1
+/* The frame; and the next two channels, or the end. */
+#define CXN_P_ENTER                             \
+    "sub sp, sp, #32\n\t"                       \
+    "str r7, [sp]\n\t"                          \
+    "str r2, [sp, #4]\n\t"                      \
+    "str r3, [sp, #8]\n\t"                      \
+    "movw r7, %[oc]\n\t"                        \
+    "add r7, r7, r2\n\t"                        \
+    "str r7, [sp, #12]\n\t"
+#define CXN_P_LEAVE                             \
+    "add r7, r7, #2\n\t"                        \
+    CXN_P_NEXT_CHANNELS                         \
+    "str r7, [sp, #4]\n\t"                      \
+    "ldr r12, [sp, #12]\n\t"                    \
+    "cmp r7, r12\n\t"                           \
+    "bne 2b\n\t"                                \
+    "ldr r7, [sp]\n\t"                          \
+    "add sp, sp, #32\n\t"
 CXN_NOINLINE void CXN_LOCAL(products)(const uint32_t *columns, const CXN_W_T *w, const CXN_CHANNEL_T *channels, CXN_OUT_T *out, int32_t blocks)
 {
     register const CXN_W_T *w_ __asm__("r0") = w;
@@ -173,13 +191,7 @@ CXN_NOINLINE void CXN_LOCAL(products)(const uint32_t *columns, const CXN_W_T *w,
     if (blocks == 0)
         return;
     __asm__ volatile(
-        "sub sp, sp, #32\n\t"
-        "str r7, [sp]\n\t"
-        "str r2, [sp, #4]\n\t"
-        "str r3, [sp, #8]\n\t"
-        "movw r7, %[oc]\n\t"
-        "add r7, r7, r2\n\t"
-        "str r7, [sp, #12]\n\t"
+        CXN_P_ENTER
 #if CXN_P_LOOPS
         "add r7, r1, %[columns]\n\t"
         "str r7, [sp, #16]\n\t"
@@ -231,14 +243,7 @@ CXN_NOINLINE void CXN_LOCAL(products)(const uint32_t *columns, const CXN_W_T *w,
         "sub r1, r1, %[columns]\n\t"
 #endif
 #endif
-        "add r7, r7, #2\n\t"
-        CXN_P_NEXT_CHANNELS
-        "str r7, [sp, #4]\n\t"
-        "ldr r12, [sp, #12]\n\t"
-        "cmp r7, r12\n\t"
-        "bne 2b\n\t"
-        "ldr r7, [sp]\n\t"
-        "add sp, sp, #32\n\t"
+        CXN_P_LEAVE
         : "+r"(w_), "+r"(d_), "+r"(out_), "+r"(channels_), "+r"(bytes_)
         : CXN_P_OPERANDS, CXN_P_SHIFTS, [oc] "i"(CXN_GET(OUT_CH)), [rest] "i"(CXN_P_W_BYTES * CXN_P_REST),
           [back] "i"(16 + CXN_P_W_BYTES * CXN_P_UNROLL * CXN_P_LOOPS), [forth] "i"(CXN_W_BYTES * CXN_P_BLOCK),
@@ -263,13 +268,7 @@ CXN_NOINLINE void CXN_LOCAL(few_products)(const uint32_t *columns, const CXN_W_T
     register CXN_OUT_T *out_ __asm__("r2") = out;
     register const CXN_CHANNEL_T *channels_ __asm__("r3") = channels;
     __asm__ volatile(
-        "sub sp, sp, #32\n\t"
-        "str r7, [sp]\n\t"
-        "str r2, [sp, #4]\n\t"
-        "str r3, [sp, #8]\n\t"
-        "movw r7, %[oc]\n\t"
-        "add r7, r7, r2\n\t"
-        "str r7, [sp, #12]\n\t"
+        CXN_P_ENTER
         "2:\n\t"
         "ldmia r0!, {r2, r3, r6, r8}\n\t"
 #if CXN_P_PAIRS >= 4
@@ -289,14 +288,7 @@ CXN_NOINLINE void CXN_LOCAL(few_products)(const uint32_t *columns, const CXN_W_T
         CXN_P_CHANNEL
         CXN_P_FACTOR(0) CXN_P_OUT(0, 0, "r2", "r3")
         CXN_P_FACTOR(1) CXN_P_OUT(1, 0, "r6", "r8")
-        "add r7, r7, #2\n\t"
-        CXN_P_NEXT_CHANNELS
-        "str r7, [sp, #4]\n\t"
-        "ldr r12, [sp, #12]\n\t"
-        "cmp r7, r12\n\t"
-        "bne 2b\n\t"
-        "ldr r7, [sp]\n\t"
-        "add sp, sp, #32\n\t"
+        CXN_P_LEAVE
         : "+r"(w_), "+r"(d_), "+r"(out_), "+r"(channels_)
         : CXN_P_SHIFTS, [oc] "i"(CXN_GET(OUT_CH)), [turns] "i"(CXN_P_PAIRS / 4 * 32), [w4] "i"(4 * CXN_P_W_BYTES), [w2] "i"(2 * CXN_P_W_BYTES)
         : "r6", "r8", "r9", "r11", "r12", "lr", "cc", "memory");
@@ -393,11 +385,13 @@ CXN_INLINE void CXN_LOCAL(products)(const uint32_t *columns, const CXN_W_T *w, c
 
 #undef CXN_FINISH_STEP
 #undef CXN_P_FACTOR
+#undef CXN_P_LEAVE
 #undef CXN_P_FEW_STEP
 #undef CXN_P_ALL
 #undef CXN_P_BITS
 #undef CXN_P_BLOCK
 #undef CXN_P_CHANNEL
+#undef CXN_P_ENTER
 #undef CXN_P_LOAD_W
 #undef CXN_P_LOOP
 #undef CXN_P_LOOPS
