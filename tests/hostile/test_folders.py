@@ -441,12 +441,11 @@ def test_the_users_compiler_is_the_users_for_calibrate_too(
     (box / "l.csv").write_text("layer,cycles\n" + "".join(f"{name},5\n" for name in names))
     asked: list[str | None] = []
 
-    def find(kind: str | None = None) -> None:
-        asked.append(kind)
+    def prefer(kind: str, own: str | None = None) -> None:
+        asked.append(own or f"{kind} of the plan")
         raise OptionError("far enough")
 
-    monkeypatch.setattr("tuning.emulate.find_toolchain", find)
-    monkeypatch.setattr("tuning.emulate.prefer_toolchain", lambda kind: find(f"{kind} of the plan"))
+    monkeypatch.setattr("tuning.emulate.prefer_toolchain", prefer)
     for options in ((), ("--compiler", "clang"), ("--compiler", "gcc")):
         with pytest.raises(OptionError, match="far enough"):
             run_calibrate(fw, box, *options)

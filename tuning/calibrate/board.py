@@ -120,12 +120,11 @@ def price_elf(source: str | Path | bytes, symbol: str, args: Sequence[Any], targ
 
 
 def _compile(firmware: Firmware, target: Target | str, compiler: Kind | None) -> bytes:
-    from ..emulate import find_toolchain, prefer_toolchain
+    from ..emulate import prefer_toolchain
     from ..measure import folder
 
-    toolchain = find_toolchain(compiler) if compiler else prefer_toolchain(firmware.compiler)
     core = target if isinstance(target, str) else target.core
-    return folder.compile_folder(replace(firmware, core=core), toolchain)
+    return folder.compile_folder(replace(firmware, core=core), prefer_toolchain(firmware.compiler, compiler))
 
 
 def _run(firmware: Firmware, target: Target | str, code: bytes) -> tuple[list[StepTrace], Trace]:

@@ -275,14 +275,14 @@ def _verify(
     as_json: bool,
     no_color: bool,
 ) -> None:
-    from ..emulate import DEFAULT_BUDGET, find_toolchain, prefer_toolchain
+    from ..emulate import DEFAULT_BUDGET, prefer_toolchain
     from ..measure import folder
 
     if blocks:
         raise OptionError("--blocks: goes with --elf FILE only")
     firmware = folder.load(directory, model=model)
     inputs = folder.draw_inputs(firmware, samples) if input_file is None else _read_inputs(input_file, firmware)
-    toolchain = find_toolchain(compiler.value) if compiler else prefer_toolchain(firmware.compiler)
+    toolchain = prefer_toolchain(firmware.compiler, None if compiler is None else compiler.value)
     chosen = _load_target(target) if target else _target_of(firmware)
     result = folder.verify(firmware, toolchain, inputs, target=chosen, budget=budget or DEFAULT_BUDGET)
     if as_json:

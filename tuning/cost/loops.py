@@ -8,7 +8,6 @@ the same code for every shape; what one run of a part costs is a coefficient of 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from operator import attrgetter
 
 import numpy as np
 
@@ -22,22 +21,28 @@ Knobs = Callable[[str], np.ndarray]
 """``knob("unroll")``: a knob of all variants."""
 
 
+def walk_of(variant: Variant) -> str:
+    """The loops that a variant runs in: its lowering, with Helium in vectors, or columns that share words."""
+    if variant.inner == "helium":
+        return f"{variant.lowering} in vectors"
+    return variant.column_layout if variant.column_layout in ("packed", "paired") else variant.lowering
+
+
 def by_lowering(
     layer: Layer,
     variants: Sequence[Variant | None],
     features: Features,
     parts: Iterable[str],
     counters: Mapping[str, Callable[[Layer, Knobs, Features], Counts]],
-    lowering_of: Callable[[Variant], str] = attrgetter("lowering"),
 ) -> np.ndarray:
-    """A table of counts, a row per variant and a column per part; each variant is counted by its lowering's counter."""
+    """A table of counts, a row per variant and a column per part, of each by the counter of its `walk_of`."""
     chosen = [variant for variant in variants if variant is not None]
     assert len(chosen) == len(variants), "an operation with knobs has no kernel without"
-    lowering = np.array([lowering_of(variant) for variant in chosen])
+    walks = np.array([walk_of(variant) for variant in chosen])
     column = {name: at for at, name in enumerate(parts)}
     table = np.zeros((len(chosen), len(column)))
-    for kind in dict.fromkeys(lowering.tolist()):
-        rows = np.flatnonzero(lowering == kind)
+    for kind in dict.fromkeys(walks.tolist()):
+        rows = np.flatnonzero(walks == kind)
         alike = [chosen[at] for at in rows.tolist()]
 
         def knob(name: str, alike: Sequence[Variant] = alike) -> np.ndarray:

@@ -279,14 +279,16 @@ def find_toolchain(kind: Kind | None = None) -> Toolchain:
     raise missing_extra("neither arm-none-eabi-gcc nor the ziglang package is installed")
 
 
-def prefer_toolchain(kind: Kind) -> Toolchain:
-    """The compiler that `kind` names where it is installed, else the other.
+def prefer_toolchain(kind: Kind, asked: Kind | None = None) -> Toolchain:
+    """The compiler that is `asked` for; without, that which `kind` names where it is installed, else the other.
 
     Raises
     ------
     MissingToolError
-        Neither is installed.
+        It is not installed, or neither is.
     """
+    if asked is not None:
+        return find_toolchain(asked)
     try:
         return find_toolchain(kind)
     except MissingToolError:
@@ -295,7 +297,7 @@ def prefer_toolchain(kind: Kind) -> Toolchain:
 
 def toolchain_of(core: str, kind: Kind | None = None) -> Toolchain:
     """The compiler that `kind` names; None for the core's own (`Core.compiler`), or else the one that is installed."""
-    return find_toolchain(kind) if kind else prefer_toolchain(CORES[core].compiler)
+    return prefer_toolchain(CORES[core].compiler, kind)
 
 
 def _identify(kind: Kind, command: tuple[str, ...]) -> Toolchain:

@@ -294,8 +294,8 @@ def footprint_of(firmware: Firmware, toolchain: Toolchain) -> Footprint:
     source = firmware.directory / f"{firmware.model}.c"
     with tempfile.TemporaryDirectory(prefix="cmsisnn-x-") as folder:
         output = Path(folder) / "firmware.o"
-        options: Any = {"cflags": firmware.cflags, "include": [firmware.directory], "foreign": True}
-        toolchain.compile(source, output, firmware.core, **options)
+        include = [firmware.directory]
+        toolchain.compile(source, output, firmware.core, cflags=firmware.cflags, include=include, foreign=True)
         return footprint(output.read_bytes(), run_function(firmware.model))
 
 

@@ -264,13 +264,7 @@ _LOWERINGS = {
 
 def count(layer: Layer, variants: Variants, features: Features) -> np.ndarray:
     compiled = [as_compiled(layer, variant) for variant in variants]
-    return by_lowering(layer, compiled, features, PARTS, _LOWERINGS, _lowering)
-
-
-def _lowering(variant: Variant) -> str:
-    if variant.inner == "helium":
-        return f"{variant.lowering} in vectors"
-    return variant.column_layout if variant.column_layout in ("packed", "paired") else variant.lowering
+    return by_lowering(layer, compiled, features, PARTS, _LOWERINGS)
 
 
 def price(layer: Layer, variant: Variant | None, features: Features, timing: Timing) -> dict[str, float]:

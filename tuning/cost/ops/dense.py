@@ -97,12 +97,8 @@ def _vectors(layer: Layer, knob: Knobs, features: Features) -> Counts:
 
 def count(layer: Layer, variants: Variants, features: Features) -> np.ndarray:
     compiled = [as_compiled(layer, variant) for variant in variants]
-    counters = {"im2col": _rows, "direct": _rows, "vectors": _vectors}
-    return by_lowering(layer, compiled, features, PARTS, counters, _walk)
-
-
-def _walk(variant: Variant) -> str:
-    return "vectors" if variant.inner == "helium" else variant.lowering
+    counters = {"im2col": _rows, "direct": _rows, "direct in vectors": _vectors}
+    return by_lowering(layer, compiled, features, PARTS, counters)
 
 
 def price(layer: Layer, variant: Variant | None, features: Features, timing: Timing) -> dict[str, float]:

@@ -278,15 +278,11 @@ def _vectors(layer: Layer, knob: Knobs, features: Features) -> Counts:
     }
 
 
-COUNTERS = {"im2col": _im2col, "line_buffer": _line_buffer, "direct": _direct, "vectors": _vectors}
+COUNTERS = {"im2col": _im2col, "line_buffer": _line_buffer, "direct": _direct, "line_buffer in vectors": _vectors}
 
 
 def count(layer: Layer, variants: Variants, features: Features) -> np.ndarray:
-    return by_lowering(layer, variants, features, PARTS, COUNTERS, _walk)
-
-
-def _walk(variant: Variant) -> str:
-    return "vectors" if variant.inner == "helium" else variant.lowering
+    return by_lowering(layer, variants, features, PARTS, COUNTERS)
 
 
 def price(layer: Layer, variant: Variant | None, features: Features, timing: Timing) -> dict[str, float]:
