@@ -6,13 +6,14 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cmsisnn_x.op import device_variant_problem, device_variants
-from cmsisnn_x.variant import BASELINE, Variant, replace
+from cmsisnn_x.variant import BASELINE, Variant
 from helpers.affine_layers import pooling, weighted
 from helpers.device import INCLUDE, Case, c_source, compilers, draw
 from helpers.layers import make_layer
@@ -189,10 +190,22 @@ def test_qemu_agrees(board: Board, full: bool) -> None:
 @pytest.mark.skipif(
     shutil.which("qemu-system-arm") is None, reason="qemu-system-arm, an optional second emulator, is not installed"
 )
-def test_qemu_would_tell() -> None:
-    cases = one_of_each()[:2]
-    wrong = cases[1].reference.copy()
+def test_qemu_would_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    right, case = one_of_each()[:2]
+    wrong = case.reference.copy()
     wrong.flat[0] ^= 1
-    cases[1] = Case(cases[1].layer, cases[1].variant, input=cases[1].x, expected=wrong)
+    different = replace(case, expected=wrong)
     with pytest.raises(AssertionError, match="differs: depthwise_convolve"):
-        check_in_qemu(cases, BOARDS[1], compilers()[0])
+        check_in_qemu([right, different], BOARDS[1], compilers()[0])
+    shorter = replace(case, expected=case.reference.reshape(-1)[:-1])
+    with pytest.raises(AssertionError, match="wrote outside of its buffers: depthwise_convolve"):
+        check_in_qemu([right, shorter], BOARDS[1], compilers()[0])
+
+    def careless(cases: list[Case]) -> str:
+        before, call, after = c_source(cases).rpartition("case1_kernel(")
+        return f'{before}__asm__ volatile("vmov.i32 q5, #3");\n{call}{after}'
+
+    monkeypatch.setattr("helpers.device.c_source", careless)
+    (board,) = (board for board in BOARDS if board.core == "cortex-m55")
+    with pytest.raises(AssertionError, match="a register of the caller changed: depthwise_convolve"):
+        check_in_qemu([right, case], board, compilers()[0])

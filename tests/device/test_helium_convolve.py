@@ -5,7 +5,6 @@ not, one row of pixels and two, every scheme; over their input, on bands of rows
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -20,9 +19,8 @@ from cmsisnn_x.steps import place_inside
 from helpers.affine_layers import KINDS, weighted
 from helpers.bands import BandCase, assert_bands, counts_of
 from helpers.cores import FEATURES, helium_variants
-from helpers.device import INCLUDE, Build, Case, assert_kernel, c_source, compilers, sample
+from helpers.device import INCLUDE, Build, Case, assert_kernel, c_source, sample
 from helpers.layers import make_layer
-from helpers.qemu import BOARDS, check_in_qemu
 from tuning.emulate import ToolchainError, find_toolchain
 
 OFFSETS = (None, 1, 2, 3)
@@ -84,8 +82,7 @@ def test_vectors_equal_the_definition(helium_build: Build, full: bool) -> None:
     assert_kernel(helium_build, found[helium_build.index % 3 :: 3] if full else sample(found, helium_build, full, 10))
 
 
-@pytest.mark.emulated
-def test_sums_at_the_ends_of_their_range(helium_build: Build, full: bool) -> None:
+def ends() -> list[Case]:
     """Of 8 bits products of -128 and -128; of 16 sums that wrap."""
     found = []
     for dtype, least in (("q7", -128), ("q15", -32768)):
@@ -96,11 +93,17 @@ def test_sums_at_the_ends_of_their_range(helium_build: Build, full: bool) -> Non
             layer.weights[:2] = least
             x = np.full((3, 4, 16), least)
             found += [Case(layer, v, input=x) for v in helium_variants("convolve", dtype) if v.lowering != "direct"]
-    assert_kernel(helium_build, found if full else found[helium_build.index % 2 :: 2])
+    return found
 
 
 @pytest.mark.emulated
-def test_what_is_overwritten_was_read_before(helium_build: Build, full: bool) -> None:
+def test_sums_at_the_ends_of_their_range(helium_build: Build, full: bool) -> None:
+    found = ends()
+    assert_kernel(helium_build, found if full else found[helium_build.index % 2 :: 2])
+
+
+def in_place() -> list[Case]:
+    """Products of one pixel in every kernel that writes over its input; none other does."""
     found = []
     for scheme, (h, w, c) in product(("q7", "q15", "relu", "left"), ((5, 4, 8), (4, 5, 24), (3, 1, 13))):
         options = {"out_channels": c, "kernel": 1}
@@ -115,13 +118,18 @@ def test_what_is_overwritten_was_read_before(helium_build: Build, full: bool) ->
                 found.append(Case(layer, variant, in_place=True))
             else:
                 assert device_variant_problem(layer, variant, FEATURES) or place_inside(layer, variant, 0) is None
-    wider = make_layer("conv2d", (4, 4, 8), out_channels=8, kernel=3, padding=1, out_shift=7)
-    assert not any(wider.row.overwrites(wider, variant) for variant in helium_variants("convolve", "q7"))
-    assert_kernel(helium_build, sample(found, helium_build, full, most=4))
+    return found
 
 
 @pytest.mark.emulated
-def test_bands_of_any_rows(helium_build: Build, full: bool) -> None:
+def test_what_is_overwritten_was_read_before(helium_build: Build, full: bool) -> None:
+    wider = make_layer("conv2d", (4, 4, 8), out_channels=8, kernel=3, padding=1, out_shift=7)
+    assert not any(wider.row.overwrites(wider, variant) for variant in helium_variants("convolve", "q7"))
+    assert_kernel(helium_build, sample(in_place(), helium_build, full, most=4))
+
+
+def bands() -> list[BandCase]:
+    """Bands of any rows."""
     found = []
     for turn, (at, scheme) in enumerate(product(range(len(SHAPES)), ("q7", "q15", "relu", "left"))):
         layer, rng = layer_of(at, scheme), np.random.default_rng(turn)
@@ -132,19 +140,14 @@ def test_bands_of_any_rows(helium_build: Build, full: bool) -> None:
                 counts = counts_of(height, 1, band, rng)
                 offsets = {"input_offset": OFFSETS[turn % 4], "output_offset": OFFSETS[turn // 4 % 4]}
                 found.append(BandCase(layer, variant, band=band, counts=counts, **offsets))
-    chosen = sample(found, helium_build, full, most=5)
+    return found
+
+
+@pytest.mark.emulated
+def test_bands_equal_the_rows_of_the_whole(helium_build: Build, full: bool) -> None:
+    chosen = sample(bands(), helium_build, full, most=5)
     for first in range(0, len(chosen), 12):
         assert_bands(helium_build, chosen[first : first + 12])
-
-
-@pytest.mark.skipif(
-    shutil.which("qemu-system-arm") is None, reason="qemu-system-arm, an optional second emulator, is not installed"
-)
-def test_qemu_agrees(full: bool) -> None:
-    (board,) = (board for board in BOARDS if board.core == "cortex-m55")
-    chosen = [case for case in cases() if case.x.nbytes < 3000]
-    for part, compiler in enumerate(compilers() if full else compilers()[:1]):
-        check_in_qemu(chosen[part :: 13 if full else 59], board, compiler)
 
 
 @pytest.mark.parametrize(
