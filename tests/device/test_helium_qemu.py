@@ -34,22 +34,6 @@ FAMILIES: dict[str, Callable[[], Sequence[Case]]] = {
     "elements in bands": lambda: test_helium_elements.bands(np.random.default_rng(79)),
 }
 BANDS = tuple(name for name in FAMILIES if name.endswith("bands"))
-AT_ONCE, MOST_BYTES = 60, 300_000
-"""Cases of an image, and what their data may take of its code memory."""
-
-
-def images(cases: Sequence[Case]) -> list[list[Case]]:
-    """Cases in as many images as they need."""
-    found: list[list[Case]] = [[]]
-    size = 0
-    for case in cases:
-        own = case.x.nbytes + len(case.weights) + len(case.bias) + 2 * case.reference.nbytes
-        if found[-1] and (len(found[-1]) == AT_ONCE or size + own > MOST_BYTES):
-            found.append([])
-            size = 0
-        found[-1].append(case)
-        size += own
-    return found
 
 
 @pytest.mark.emulated
@@ -65,8 +49,7 @@ def test_every_family_equals_its_definition(compiler: str, in_bands: bool, full:
         cases = FAMILIES[name]()
         first = (7 * at + 11 * turn + 5 * in_bands) % len(cases)
         chosen += cases if full else cases[first : first + 1]
-    for image in images(chosen):
-        check_in_qemu(image, BOARD, compiler, level)
+    check_in_qemu(chosen, BOARD, compiler, level)
 
 
 def test_every_operation_and_kernel_is_among_them() -> None:

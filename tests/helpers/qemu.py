@@ -29,6 +29,7 @@ class Board:
     core: str
     flash: int = 0
     ram: int = 0x20000000
+    flash_bytes: int = 0x80000
     ram_bytes: int = 0x80000
 
 
@@ -36,7 +37,7 @@ BOARDS = tuple(
     Board(core.machine.name, core.name, int(core.machine.flash_origin, 16), int(core.machine.sram_origin, 16))
     if core.features.unaligned
     # A Cortex-M0: it has the instructions of an M0+, and faults at unaligned access as well.
-    else Board("microbit", core.name, ram_bytes=0x4000)
+    else Board("microbit", core.name, flash_bytes=0x40000, ram_bytes=0x4000)
     for core in CORES.values()
     if not core.like_gcc  # to QEMU those are one with the core that GCC takes them for
 )
@@ -46,6 +47,7 @@ ENTRY(reset)
 SECTIONS {{
     . = {flash:#x};
     .text : {{ KEEP(*(.vectors)) *(.text*) *(.rodata*) }}
+    ASSERT(. <= {flash:#x} + {flash_bytes:#x}, "the image is too large for its board")
     . = {ram:#x};
     .bss (NOLOAD) : {{ *(.bss*) *(COMMON) }}
     /DISCARD/ : {{ *(.ARM.exidx*) *(.ARM.extab*) *(.comment) }}
@@ -53,6 +55,8 @@ SECTIONS {{
 """
 
 GUARD_BYTES = 16
+AT_ONCE, SHARE = 60, 0.5
+"""Cases of an image at most, and what their data may take of its code memory."""
 
 MAIN = """
 static int host(int operation, const void *argument)
@@ -211,9 +215,22 @@ def _words(case: Case, number: int) -> Iterator[tuple[str, bytes, int]]:
 
 
 def check_in_qemu(cases: Sequence[Case], board: Board, compiler: str, level: str = "-O2") -> None:
-    """Build an image of cases, or of cases in bands, boot it on the board, and fail unless every output is equal and
+    """Build images of cases, or of cases in bands, boot them on the board, and fail unless every output is equal and
     nothing else was written.
     """
+    image: list[Case] = []
+    size = 0
+    for case in cases:
+        own = sum(len(data) for _, data, _ in _words(case, 0))
+        if image and (len(image) == AT_ONCE or size + own > SHARE * board.flash_bytes):
+            _check(image, board, compiler, level)
+            image, size = [], 0
+        image.append(case)
+        size += own
+    _check(image, board, compiler, level)
+
+
+def _check(cases: Sequence[Case], board: Board, compiler: str, level: str) -> None:
     toolchain = find_toolchain(compiler)
     runs = [run for number, case in enumerate(cases) for run in _words(case, number)]
     are_bands = isinstance(cases[0], BandCase)
@@ -234,7 +251,7 @@ def check_in_qemu(cases: Sequence[Case], board: Board, compiler: str, level: str
         linked = f'.section .rodata.runs, "a"\n.balign 4\n.global runs\nruns:\n.incbin "{data.as_posix()}"\n.text'
         linked = _quoted(linked.replace('"', '\\"'))
         source.write_text("\n".join([text, f"__asm__({linked});", caller(CORES[board.core].helium), main]))
-        script.write_text(SCRIPT.format(flash=board.flash, ram=board.ram))
+        script.write_text(SCRIPT.format(flash=board.flash, flash_bytes=board.flash_bytes, ram=board.ram))
         toolchain.build([source], image, board.core, cflags=[*WARNINGS, level], include=[INCLUDE], script=script)
         command = ["qemu-system-arm", "-M", board.machine, "-nographic", "-monitor", "none", "-serial", "none"]
         command += ["-semihosting-config", "enable=on,target=native", "-kernel", str(image)]
