@@ -123,10 +123,12 @@ def tune(
     _check("--feed", feed, FEEDS)
     if compiler is not None:
         _check("--compiler", compiler, COMPILERS)
-        if score == "emulate":
-            from .emulate import find_toolchain
+    # What is emulated is code by the compiler that the plan names; where that is GCC by default, pip alone will do.
+    needed = compiler or CORES[target.core].compiler
+    if score == "emulate" and (compiler or needed == "clang"):
+        from .emulate import find_toolchain
 
-            find_toolchain(compiler)
+        find_toolchain(needed)
     fed = feed == "rows"
     if fed and (unread := [name for name in model.graph.inputs if not model.graph.readers(name)]):
         raise OptionError(f"--feed rows: expected inputs that some layer reads, got {unread[0]!r}")

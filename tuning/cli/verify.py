@@ -284,6 +284,7 @@ def _verify(
     inputs = folder.draw_inputs(firmware, samples) if input_file is None else _read_inputs(input_file, firmware)
     toolchain = prefer_toolchain(firmware.compiler, None if compiler is None else compiler.value)
     chosen = _load_target(target) if target else _target_of(firmware)
+    _refuse_without_vectors(firmware, chosen)
     result = folder.verify(firmware, toolchain, inputs, target=chosen, budget=budget or DEFAULT_BUDGET)
     if as_json:
         print(json.dumps(result.as_dict()))
@@ -317,6 +318,21 @@ def _target_of(firmware: Firmware) -> Target | str:
         return firmware.core
     found = _load_target(firmware.target)
     return found if found.core == firmware.core else firmware.core
+
+
+def _refuse_without_vectors(firmware: Firmware, target: Target | str) -> None:
+    """Everything but kernels in vectors compiles for every core."""
+    from ..target.cores import CORES
+
+    core = target if isinstance(target, str) else target.core
+    if not firmware.vectors or CORES[core].helium:
+        return
+    able = ", ".join(name for name, each in CORES.items() if each.helium)
+    raise OptionError(
+        f"--target: the plan is for {firmware.core}, with {len(firmware.vectors)} of {len(firmware.layers)} layers in "
+        f"vectors ({firmware.vectors[0]} ..): expected {able} or a board with one of them, got {core}; "
+        f"run cmsisnn-tune for {core}"
+    )
 
 
 def _read_inputs(path: Path, firmware: Firmware) -> list[tuple[np.ndarray, ...]]:

@@ -275,7 +275,8 @@ def find_toolchain(kind: Kind | None = None) -> Toolchain:
     if kind == "gcc":
         raise MissingToolError("arm-none-eabi-gcc is not installed: put it on PATH, or take --compiler clang")
     if kind == "clang":
-        raise missing_extra("the ziglang package is not installed")
+        or_else = ", or take --compiler gcc" if gcc else ""
+        raise MissingToolError(f"{missing_extra('the ziglang package is not installed')}{or_else}")
     raise missing_extra("neither arm-none-eabi-gcc nor the ziglang package is installed")
 
 

@@ -73,6 +73,8 @@ class Firmware:
     chains: Mapping[int, Chain] = field(default_factory=dict)
     planned: Mapping[str, int | None] = field(default_factory=dict)
     """Totals of the plan."""
+    vectors: tuple[str, ...] = ()
+    """Layers whose kernels are for cores with Helium alone."""
 
     @cached_property
     def graph(self) -> Graph:
@@ -197,7 +199,8 @@ def load(directory: Path, *, model: str | None = None) -> Firmware:
     estimated = tuple(entry["cycles"] for entry in content["layers"])
     how = content["target"], content["compiler"], tuple(content["cflags"])
     about = (directory, content["model"], core, *how, layers, estimated, plan.fused_into, graph)
-    return Firmware(*about, chains, planned=content["totals"])
+    vectors = tuple(layer.name for layer, variant in plan.layers() if variant and variant.inner == "helium")
+    return Firmware(*about, chains, content["totals"], vectors)
 
 
 def _from_folder(directory: Path, plan: PlanFile, bare: Sequence[Layer]) -> tuple[tuple[Layer, ...], Graph | None]:
@@ -282,10 +285,8 @@ def compile_folder(firmware: Firmware, toolchain: Toolchain) -> bytes:
     if not source.is_file():
         raise FolderError(f"{source}: no such file")
     with tempfile.TemporaryDirectory(prefix="cmsisnn-x-") as folder:
-        output = Path(folder) / "firmware.elf"
-        toolchain.build(
-            [source], output, firmware.core, cflags=firmware.cflags, include=[firmware.directory], foreign=True
-        )
+        output, include = Path(folder) / "firmware.elf", [firmware.directory]
+        toolchain.build([source], output, firmware.core, cflags=firmware.cflags, include=include, foreign=True)
         return output.read_bytes()
 
 
@@ -293,8 +294,7 @@ def footprint_of(firmware: Firmware, toolchain: Toolchain) -> Footprint:
     """The flash that a folder's code and constants take."""
     source = firmware.directory / f"{firmware.model}.c"
     with tempfile.TemporaryDirectory(prefix="cmsisnn-x-") as folder:
-        output = Path(folder) / "firmware.o"
-        include = [firmware.directory]
+        output, include = Path(folder) / "firmware.o", [firmware.directory]
         toolchain.compile(source, output, firmware.core, cflags=firmware.cflags, include=include, foreign=True)
         return footprint(output.read_bytes(), run_function(firmware.model))
 

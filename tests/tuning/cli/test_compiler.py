@@ -14,6 +14,7 @@ import tuning
 from helpers.commands import run_tune
 from tuning.base.cflags import CFLAGS, CLANG_CFLAGS
 from tuning.base.errors import MissingToolError
+from tuning.cli.verify import main
 from tuning.emulate import find_toolchain, prefer_toolchain, toolchain, toolchain_of
 from tuning.measure.folder import draw_inputs, load, verify
 from tuning.report.explain import network_error_bar
@@ -83,12 +84,28 @@ def test_the_compiler_of_a_core_is_preferred_and_one_that_is_named_is_needed(
             tuning.tune(model, target, score="emulate", compiler="gcc", records=tmp_path / "records")
         monkeypatch.setattr(toolchain.util, "find_spec", lambda name: None)
         find_toolchain.cache_clear()
-        with pytest.raises(MissingToolError, match=r"^the ziglang package is not installed"):
-            tuning.tune(model, target, score="emulate", compiler="clang", records=tmp_path / "records")
+        for asked in ("clang", None):  # not other code than the plan says
+            with pytest.raises(MissingToolError, match=r"^the ziglang package is not installed.*cmsisnn-x$"):
+                tuning.tune(model, target, score="emulate", compiler=asked, records=tmp_path / "records")
         with pytest.raises(MissingToolError, match=r"^neither arm-none-eabi-gcc nor the ziglang package"):
             toolchain_of("cortex-m55")
+        monkeypatch.setattr(toolchain.shutil, "which", lambda name: "/usr/bin/arm-none-eabi-gcc")
+        with pytest.raises(MissingToolError, match=r"^the ziglang package.*, or take --compiler gcc$"):
+            tuning.tune(model, target, score="emulate", records=tmp_path / "records")
     finally:
         find_toolchain.cache_clear()
+
+
+def test_vectors_are_not_verified_on_a_core_without(run, monkeypatch: pytest.MonkeyPatch, capfd) -> None:
+    assert run("net.yaml", "--target", "cortex-m55").status == 0
+    monkeypatch.setattr("sys.argv", ["cmsisnn-verify", "build/net", "--target", "nucleo-f746zg"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert capfd.readouterr().err == (
+        "error: --target: the plan is for cortex-m55, with 3 of 3 layers in vectors (c ..): expected cortex-m52, "
+        "cortex-m55, cortex-m85 or a board with one of them, got cortex-m7; run cmsisnn-tune for cortex-m7\n"
+    )
 
 
 def test_an_unknown_compiler_is_refused(run) -> None:
