@@ -6,6 +6,7 @@ here from the geometry alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 
@@ -25,6 +26,26 @@ LITERALS = 16
 """Bytes of a cache of constants that a kernel's own, between its instructions, take from those of a block of rows."""
 CROWDED = 0.85
 """Share of an instruction cache that such code may fill before its lines begin to drive each other out."""
+
+
+VECTORS_OF_A_STEP = {"conv2d": 2, "fully_connected": 1}
+"""Of weights, in kernels in vectors."""
+IN_ONE_BANK = 0.25
+"""Share of pairs of elements, wherever they lie."""
+
+
+def _gathered(layer: Layer, scattered: np.ndarray, target: Target) -> np.ndarray:
+    """What elements cost that lie apart: entries of tables, which are constants; pixels of few channels."""
+    more, apart = (target.refinements.get(name, 0.0) for name in ("gather_pair", "gather_conflict"))
+    if layer.op == "conv2d":
+        return scattered * (6 * more + 8 * IN_ONE_BANK * apart)
+    size, wide = prod(layer.output_shape), layer.type.bits == 16
+    vectors = {"look_up": size / 16, "sigmoid": size / 16, "tanh": size / 16}.get(layer.op, 0.0)
+    if layer.op == "softmax" and layer.type.is_affine:
+        return size / 2 * apart + 0 * scattered
+    if wide:  # two of eight elements each
+        return 2 * vectors * 2 * (2 * more + 4 * apart) + 0 * scattered
+    return vectors * (6 * more + 8 * apart) + 0 * scattered
 
 
 def added_cycles(
@@ -85,8 +106,15 @@ def added_cycles(
         # Without a cache, rows that are read in turns drive each other's line out of the only buffer.
         plain = np.array([v is None or v.weight_layout == "plain" for v in variants]) & (rows > 1) & (held == 0)
         added += passes * weights / np.where(plain, 4, line) * miss
-    loads = _unaligned(layer, variants, part("steps") + part("straight_steps"), target.features)
-    return added + loads * target.refinements.get("unaligned_load", 0)
+    steps = part("steps") + part("straight_steps")
+    added += _unaligned(layer, variants, steps, target.features) * target.refinements.get("unaligned_load", 0)
+    if target.features.isa < Isa.HELIUM:
+        return added
+    if target.itcm_bytes and target.itcm_bytes >= (target.flash_bytes or 0) and layer.op in VECTORS_OF_A_STEP:
+        loaded = (steps + part("left_steps")) * VECTORS_OF_A_STEP[layer.op]
+        in_vectors = np.array([v is not None and v.inner == "helium" for v in variants])
+        added += in_vectors * loaded * 2 * target.refinements.get("itcm_vector", 0)
+    return added + _gathered(layer, part("copy_turns") + part("cut_ragged"), target)
 
 
 def _unaligned(layer: Layer, variants: Sequence[Variant | None], steps: np.ndarray, features: Features) -> np.ndarray:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from collections.abc import Sequence
 
-BlockCounts = tuple[int, int, int, int, int, int, dict[int, int]]
+BlockCounts = tuple[int, int, int, int, int, int, int, int, int, dict[int, int]]
 
 class MemoryProbe:
     def __init__(

@@ -19,6 +19,7 @@ cdef enum:
     FLASH = 0
     SRAM = 1
     TCM = 2
+    DTCM_START = 0x20000000
     POSITIONS = 32  # accesses of one block that are told apart
     SLOTS = 1 << 16
     NOWHERE = 0xFFFFFFFF
@@ -51,6 +52,9 @@ cdef struct Block:
     uint64_t sram          # accesses to SRAM that had to be waited for
     uint64_t unaligned_loads
     uint64_t unaligned_stores
+    uint64_t narrow         # eight bytes of a vector in the ITCM
+    uint64_t pairs          # of elements of gathers and scatters, from the third of each on
+    uint64_t apart          # such pairs, from the first on, that no memory serves in one cycle
     uint64_t same_bank[POSITIONS]
 
 
@@ -78,6 +82,8 @@ cdef struct MemoryState:
     uint64_t *reuse  # per line of a fully associative instruction cache, hits at that depth of its order of use
     uint32_t position
     uint32_t previous_address
+    uint32_t partner  # the address of an even element
+    int64_t partner_of  # which one, from 1 on
     bint previous_load
     bint it_blocks
 
@@ -184,6 +190,20 @@ cdef void on_access(void *engine, int kind, uint64_t address64, int size, int64_
     count_access(engine, kind, address64, size, value, user_data)
 
 
+cdef void count_element(MemoryState *state, uint32_t address, int64_t number, bint is_banked) noexcept nogil:
+    """Element `number` of a gather or scatter, from 1 on: two go at a time, an odd one first."""
+    if number & 1:
+        state.partner, state.partner_of = address, number
+        return
+    if state.partner_of != number - 1:  # it was predicated off
+        return
+    state.partner_of = 0
+    if number > 4:
+        state.block.pairs += 1
+    if not is_banked or (not (address ^ state.partner) & 12 and (address ^ state.partner) >> 2):
+        state.block.apart += 1
+
+
 cdef void count_access(void *engine, int kind, uint64_t address64, int size, int64_t value, void *user_data) noexcept nogil:
     cdef MemoryState *state = <MemoryState *>user_data
     cdef uint32_t address = <uint32_t>address64, line
@@ -200,8 +220,12 @@ cdef void count_access(void *engine, int kind, uint64_t address64, int size, int
         state.position += 1 if size <= 4 else 2
     state.previous_load = not write
     state.previous_address = address
+    if value:
+        count_element(state, address, value, region != NULL and region.kind == TCM and address >= DTCM_START)
     if region == NULL:
         return
+    if region.kind == TCM and size > 4 and not write and address < DTCM_START:
+        state.block.narrow += size >> 3
     if write:
         region.writes += 1
         region.bytes_written += size
@@ -367,12 +391,15 @@ cdef class MemoryProbe:
         return tuple([self.state.reuse[i] for i in range(self.state.instructions.ways)])
 
     def blocks(self):
-        """Block address -> (fetched, fetched next, constants, sram, unaligned loads, unaligned stores, same bank)."""
+        """Block address -> (fetched, fetched next, constants, sram, unaligned loads, unaligned stores, narrow, pairs,
+        apart, same bank).
+        """
         cdef Block *b
         found = {}
         for i in range(SLOTS):
             b = &self.state.blocks[i]
             if b.used:
                 banks = {at: b.same_bank[at] for at in range(POSITIONS) if b.same_bank[at]}
-                found[b.address] = (b.fetched, b.fetched_next, b.constants, b.sram, b.unaligned_loads, b.unaligned_stores, banks)
+                counts = (b.fetched, b.fetched_next, b.constants, b.sram, b.unaligned_loads, b.unaligned_stores)
+                found[b.address] = (*counts, b.narrow, b.pairs, b.apart, banks)
         return found

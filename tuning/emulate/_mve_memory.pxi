@@ -48,7 +48,7 @@ cdef uint8_t *reach(Machine *m, uint32_t address, uint32_t size, uint32_t align,
     if is_code(m, address, size):
         return fault(m, CODE if store else CODE_READ, address, size, store)
     for k in range(m.watcher_count):
-        m.watchers[k].callback(m.engine, WRITE if store else READ, address, size, 0, m.watchers[k].user_data)
+        m.watchers[k].callback(m.engine, WRITE if store else READ, address, size, m.element, m.watchers[k].user_data)
     return host
 
 
@@ -116,7 +116,9 @@ cdef void gather(Machine *m, const Instruction *i, uint32_t mask) noexcept nogil
         for part in range(2 if i.memory == 3 else 1):
             if not mask >> ((k << i.size) + 4 * part) & 1:
                 continue
+            m.element = 0 if i.memory == 3 else k + 1
             place = reach(m, at + 4 * part, each, each, i.store, True)
+            m.element = 0
             if place == NULL:
                 return
             if i.store:

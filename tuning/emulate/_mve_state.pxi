@@ -136,6 +136,7 @@ cdef struct Machine:
     uint32_t code_count
     Watcher watchers[WATCHERS]
     int watcher_count
+    uint32_t element  # of a gather or scatter, from 1 on; the watchers' value
     Instruction *instructions
 
 

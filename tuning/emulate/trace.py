@@ -83,7 +83,9 @@ class Trace:
         Data accesses and misses by kind of memory, where the target's memories are slower than its core.
     counted : dict of str to int
         What the prices of memories are multiplied with: lines of flash `fetched` after a jump and `fetched_next` to the
-        one before, `constants` and `sram` waited for, `unaligned_loads` and `unaligned_stores`.
+        one before, `constants` and `sram` waited for, `unaligned_loads` and `unaligned_stores`; of vectors eight bytes
+        each that are `narrow`, read from the ITCM, and `pairs` of elements of gathers and scatters, from the third of
+        each on, and all those that are `apart`, which no memory serves in one cycle.
     reuse : tuple of int
         Hits of an instruction cache that is fully associative, by how many other lines were fetched since the line was:
         ``reuse[n]`` would be misses of a cache of `n` lines. So one run tells the misses of all smaller caches.

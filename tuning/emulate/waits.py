@@ -22,7 +22,14 @@ if TYPE_CHECKING:
     from ._memory import BlockCounts
 
 FLASH, SRAM, TCM = range(3)
-COUNTED = ("fetched", "fetched_next", "constants", "sram", "unaligned_loads", "unaligned_stores")
+COUNTED = (
+    *("fetched", "fetched_next", "constants", "sram", "unaligned_loads", "unaligned_stores"),
+    *("narrow", "pairs", "apart"),
+)
+OF_ACCESSES = frozenset(
+    ("unaligned_load", "unaligned_store", "bank_conflict", "itcm_vector", "gather_pair", "gather_conflict")
+)
+"""Refinements that are priced by what accesses do."""
 KINDS = ("flash", "SRAM", "TCM")
 SRAM_START, CODE_END = 0x2000_0000, 0x2000_0000
 
@@ -41,7 +48,7 @@ class RegionTrace:
 
 def watched(target: Target) -> bool:
     """Whether the price needs accesses to be counted."""
-    return target.waits or bool({"unaligned_load", "unaligned_store", "bank_conflict"} & target.refinements.keys())
+    return target.waits or bool(OF_ACCESSES & target.refinements.keys())
 
 
 def regions(image: Image, layout: Layout, target: Target, buffers: tuple[int, int]) -> list[tuple[int, int, int]]:
@@ -110,7 +117,7 @@ def price(counts: BlockCounts, target: Target, paired: Sequence[int]) -> Mapping
 
     `paired` are the positions, among the block's accesses, of loads that issue together with the load before.
     """
-    fetched, fetched_next, constants, sram, loads, stores, banks = counts
+    fetched, fetched_next, constants, sram, loads, stores, narrow, pairs, apart, banks = counts
     full, following = miss_cycles(target)
     extra = target.refinements
     added = {
@@ -118,6 +125,8 @@ def price(counts: BlockCounts, target: Target, paired: Sequence[int]) -> Mapping
         "flash data": constants * full,
         "SRAM": sram * target.sram_wait_states,
         "unaligned": loads * extra.get("unaligned_load", 0) + stores * extra.get("unaligned_store", 0),
+        "ITCM": narrow * extra.get("itcm_vector", 0),
+        "gathers": pairs * extra.get("gather_pair", 0) + apart * extra.get("gather_conflict", 0),
         "bank conflicts": sum(banks.get(at, 0) for at in paired) * extra.get("bank_conflict", 0),
     }
     return {cause: round(cycles) for cause, cycles in added.items() if cycles}

@@ -70,6 +70,9 @@ REFINEMENTS = {
     "unaligned_load": "cycles added to a load across a word boundary",
     "unaligned_store": "cycles added to a store across a word boundary",
     "bank_conflict": "cycles added when two loads of one cycle want the same bank (bit 2 of the address)",
+    "itcm_vector": "cycles added per eight bytes of a vector that is loaded from the ITCM, 32 bits wide",
+    "gather_pair": "cycles added per two elements of a gather or scatter beyond the first four",
+    "gather_conflict": "cycles added to two elements in other words of one DTCM bank (bits 2, 3), or outside the DTCM",
     "store_buffer": "cycles added to a byte or halfword store straight after another: each is read and written back",
 }
 """What a board may say of its core beyond the fixed rules that price a bare core."""

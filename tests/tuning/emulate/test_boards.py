@@ -171,6 +171,52 @@ def test_loads_of_one_bank_do_not_issue_together(elf):
     assert added(elf, target, "pairs", 20, start, start + 8) == {"bank conflicts": 20}
 
 
+VECTORS_TEXT = """
+.syntax unified
+.thumb
+.global load, gather, scatter, constants, near, spread, data
+.type load, %function
+load: vldrb.u8 q0, [r0]
+vldrb.u16 q0, [r0]
+bx lr
+.size load, .-load
+.type gather, %function
+gather: vldrb.u8 q1, [r1]
+vldrb.u8 q0, [r0, q1]
+bx lr
+.size gather, .-gather
+.type scatter, %function
+scatter: vldrb.u16 q1, [r1]
+vstrb.u16 q1, [r0, q1]
+bx lr
+.size scatter, .-scatter
+.section .rodata
+.balign 16
+constants: .zero 256
+near: .byte 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+spread: .byte 0, 16, 32, 48, 64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224, 240
+.bss
+.balign 16
+data: .zero 256
+"""
+
+
+def test_vectors_pay_for_a_narrow_itcm_and_elements_for_the_banks_of_the_dtcm(tmp_path):
+    """Two elements a cycle, of other banks or of one word; outside the DTCM one. Of the ITCM 16 bytes and 8."""
+    (tmp_path / "a.S").write_text(VECTORS_TEXT)
+    find_toolchain("clang").build([tmp_path / "a.S"], tmp_path / "a.elf", "cortex-m55")
+    elf, target = (tmp_path / "a.elf").read_bytes(), load_target("mps3-an547")
+    assert added(elf, target, "load", "constants") == {"ITCM": 3}
+    assert added(elf, target, "load", "data") == {}
+    bare = replace(target, refinements={name: 1.0 for name in target.refinements if name != "itcm_vector"})
+    assert added(elf, bare, "gather", "data", "near") == {"gathers": 6}
+    assert added(elf, bare, "gather", "data", "spread") == {"gathers": 6 + 8}
+    assert added(elf, bare, "gather", "constants", "near") == {"gathers": 6 + 8}
+    assert added(elf, bare, "scatter", "data", "near") == {"gathers": 2}
+    assert added(elf, bare, "scatter", "data", "spread") == {"gathers": 2 + 4}
+    assert added(elf, load_target("cortex-m55"), "gather", "data", "spread") == {}
+
+
 # What github.com/jnk0le/random found on an STM32F407, as instructions: (code, refinement).
 HAZARDS = [
     ("add r1, r2, r3; ldr r0, [r1]", {"address_hazard": 1}),
