@@ -158,66 +158,82 @@ CXN_INLINE void CXN_LOCAL(sums)(const CXN_IN_T *input, const CXN_WEIGHT_T *weigh
     }
 }
 
-#if CXN_GET(SCHEME) == CXN_SCHEME_AFFINE && CXN_GET(RESCALE) <= CXN_RESCALE_FAR && CXN_FULL_RANGE
+#if CXN_GET(SCHEME) == CXN_SCHEME_AFFINE && CXN_GET(RESCALE) <= CXN_RESCALE_FAR && CXN_GET(OUT_CH) >= 8
 #define CXN_FC_FINISHES 1
 #if CXN_GET(RESCALE) == CXN_RESCALE_SINGLE
 #define CXN_FC_HIGH "vmulh.s32 "
-#define CXN_FC_CLAMP(x) "vqshl.s32 " x ", " x ", #24 - " CXN_STRING(CXN_GET(RESCALE_SHIFT)) "\n\t"
-#define CXN_FC_REST \
-    "vadd.i32 q0, q0, q2\n\t" \
-    "vldrw.32 q1, [%[sums]], #16\n\t" \
-    CXN_FC_CLAMP("q0") \
-    "vldrw.32 q4, [%[record], #48]\n\t" \
-    "vadd.i32 q1, q1, q4\n\t" \
-    "vldrw.32 q5, [%[record], #64]\n\t" \
-    CXN_FC_HIGH "q1, q1, q5\n\t" \
-    "vshr.s32 q0, q0, #24\n\t" \
-    "vldrw.32 q3, [%[record], #80]\n\t" \
-    "vadd.i32 q1, q1, q3\n\t" \
-    CXN_FC_CLAMP("q1") \
-    "vstrb.32 q0, [%[out]], #4\n\t"
+#define CXN_FC_AWAY(x)
+#define CXN_FC_SHIFT "vadd.i32 "
+#define CXN_FC_ZERO(x)
+#define CXN_FC_DOWN(x) "vshr.s32 " x ", " x ", #" CXN_STRING(CXN_GET(RESCALE_SHIFT)) "\n\t"
+#define CXN_FC_TOP "24 - " CXN_STRING(CXN_GET(RESCALE_SHIFT))
 #else
 #define CXN_FC_HIGH "vqrdmulh.s32 "
 #define CXN_FC_AWAY(x) "vpt.s32 lt, " x ", zr\n\tvsubt.i32 " x ", " x ", %[one]\n\t"
+#define CXN_FC_SHIFT "vrshl.s32 "
 #define CXN_FC_ZERO(x) "vmla.s32 " x ", q6, %[zero]\n\t" /* an addition, beside those of integers */
-#define CXN_FC_CLAMP(x) "vqshl.s32 " x ", " x ", #24\n\t"
-#define CXN_FC_REST \
-    CXN_FC_AWAY("q0") \
-    "vldrw.32 q5, [%[record], #64]\n\t" \
-    "vrshl.s32 q0, q0, q2\n\t" \
-    "vldrw.32 q1, [%[sums]], #16\n\t" \
-    CXN_FC_ZERO("q0") \
-    "vldrw.32 q4, [%[record], #48]\n\t" \
-    "vadd.i32 q1, q1, q4\n\t" \
-    CXN_FC_HIGH "q1, q1, q5\n\t" \
-    CXN_FC_CLAMP("q0") \
-    CXN_FC_AWAY("q1") \
-    "vldrw.32 q3, [%[record], #80]\n\t" \
-    "vrshl.s32 q1, q1, q3\n\t" \
-    "vshr.s32 q0, q0, #24\n\t" \
-    CXN_FC_ZERO("q1") \
-    CXN_FC_CLAMP("q1") \
-    "vstrb.32 q0, [%[out]], #4\n\t"
+#define CXN_FC_DOWN(x)
+#define CXN_FC_TOP "24"
 #endif
-/* The first OUT_CH / 8 * 8 outputs (helium_finish.h): a left shift that saturates clamps to the bits above. */
+/* A left shift that saturates clamps to the bits above. */
+#if CXN_FULL_RANGE
+#define CXN_FC_LOW(x) "vqshl.s32 " x ", " x ", #" CXN_FC_TOP "\n\t"
+#define CXN_FC_BELOW(x) "vshr.s32 " x ", " x ", #24\n\t"
+#else
+#define CXN_FC_LOW(x) CXN_FC_DOWN(x) "vmax.s32 " x ", " x ", q5\n\t"
+#define CXN_FC_BELOW(x) "vmin.s32 " x ", " x ", q7\n\t"
+#endif
+#if CXN_GET(RESCALE) == CXN_RESCALE_SINGLE && CXN_FULL_RANGE
+#define CXN_FC_CONSTANTS
+#define CXN_FC_NUMBERS
+#else
+#define CXN_FC_CONSTANTS "vdup.32 q6, %[one]\n\tvdup.32 q5, %[low]\n\tvdup.32 q7, %[high]\n\t"
+#define CXN_FC_NUMBERS \
+    , [one] "r"(1), [zero] "r"(CXN_GET(OUTPUT_ZERO_POINT)), [low] "r"(CXN_OUT_MIN), [high] "r"(CXN_OUT_MAX)
+#endif
+#define CXN_FC_WORD(to, at) "vldrw.32 " to ", [%[record]" at "\n\t"
+/* Of eight outputs, the products of the first four in q0: the rest of these and all of the others; `next_1` .. _4 are woven in. */
+#define CXN_FC_EIGHT(next_1, next_2, next_3, next_4) \
+    "vldrw.32 q1, [%[sums]], #16\n\t" \
+    CXN_FC_AWAY("q0") \
+    CXN_FC_WORD("q2", ", #32]") \
+    CXN_FC_SHIFT "q0, q0, q2\n\t" \
+    CXN_FC_WORD("q4", ", #48]") \
+    CXN_FC_ZERO("q0") \
+    "vadd.i32 q1, q1, q4\n\t" \
+    CXN_FC_WORD("q3", ", #64]") \
+    CXN_FC_LOW("q0") \
+    CXN_FC_WORD("q4", ", #80]") \
+    CXN_FC_HIGH "q1, q1, q3\n\t" \
+    CXN_FC_BELOW("q0") \
+    CXN_FC_AWAY("q1") \
+    "vstrb.32 q0, [%[out]], #4\n\t" \
+    CXN_FC_SHIFT "q1, q1, q4\n\t" \
+    next_1 \
+    CXN_FC_ZERO("q1") \
+    next_2 \
+    CXN_FC_LOW("q1") \
+    next_3 \
+    CXN_FC_BELOW("q1") \
+    "vstrb.32 q1, [%[out]], #4\n\t" \
+    next_4
+/* These products. */
+#define CXN_FC_NEXT_2 "vldrw.32 q0, [%[sums]], #16\n\t"
+#define CXN_FC_NEXT_3 CXN_FC_WORD("q3", ", #16]")
+#define CXN_FC_NEXT_4 "vadd.i32 q0, q0, q2\n\t" CXN_FC_HIGH "q0, q0, q3\n\t"
+/* The first OUT_CH / 8 * 8 outputs (helium_finish.h), in a cycle an instruction, 26 a turn at most. */
 CXN_INLINE void CXN_LOCAL(eights)(const CXN_FC_SUM_T *sums, const CXN_CHANNEL_T *channels, CXN_OUT_T *output)
 {
     const void *record = channels;
     __asm__ volatile(
-        "vdup.32 q6, %[one]\n\tsub %[record], %[record], #96\n\twls lr, %[turns], 2f\n\t.p2align 2\n1:\n\t"
-        "vldrw.32 q2, [%[record], #96]!\n\t"
-        "vldrw.32 q0, [%[sums]], #16\n\t"
-        "vadd.i32 q0, q0, q2\n\t"
-        "vldrw.32 q3, [%[record], #16]\n\t"
-        CXN_FC_HIGH "q0, q0, q3\n\t"
-        "vldrw.32 q2, [%[record], #32]\n\t"
-        CXN_FC_REST
-        "vshr.s32 q1, q1, #24\n\t"
-        "vstrb.32 q1, [%[out]], #4\n\t"
+        CXN_FC_WORD("q2", "]") CXN_FC_NEXT_2 CXN_FC_NEXT_3 CXN_FC_CONSTANTS CXN_FC_NEXT_4
+        "wls lr, %[turns], 2f\n\t.p2align 2\n1:\n\t"
+        CXN_FC_EIGHT(CXN_FC_WORD("q2", ", #96]!"), CXN_FC_NEXT_2, CXN_FC_NEXT_3, CXN_FC_NEXT_4)
         "le lr, 1b\n2:\n\t"
+        CXN_FC_EIGHT("", "", "", "")
         : [sums] "+r"(sums), [record] "+r"(record), [out] "+l"(output)
-        : [turns] "r"(CXN_GET(OUT_CH) / 8), [one] "r"(1), [zero] "r"(CXN_GET(OUTPUT_ZERO_POINT))
-        : "q0", "q1", "q2", "q3", "q4", "q5", "q6", "lr", "cc", "memory");
+        : [turns] "r"(CXN_GET(OUT_CH) / 8 - 1) CXN_FC_NUMBERS
+        : "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7", "lr", "cc", "memory");
 }
 #else
 #define CXN_FC_FINISHES 0
@@ -300,5 +316,15 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_WEIG
 #undef CXN_FC_HIGH
 #undef CXN_FC_AWAY
 #undef CXN_FC_ZERO
-#undef CXN_FC_CLAMP
-#undef CXN_FC_REST
+#undef CXN_FC_SHIFT
+#undef CXN_FC_DOWN
+#undef CXN_FC_TOP
+#undef CXN_FC_LOW
+#undef CXN_FC_BELOW
+#undef CXN_FC_WORD
+#undef CXN_FC_CONSTANTS
+#undef CXN_FC_NUMBERS
+#undef CXN_FC_EIGHT
+#undef CXN_FC_NEXT_2
+#undef CXN_FC_NEXT_3
+#undef CXN_FC_NEXT_4
