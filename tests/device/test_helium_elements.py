@@ -4,12 +4,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import product
 
 import numpy as np
 import pytest
 
+from cmsisnn_x.affine import AffineProduct, AffineRescale, quantize_multiplier
+from cmsisnn_x.layers import Layer
+from helpers.affine_layers import pooling
 from helpers.bands import BandCase, assert_bands
-from helpers.device import Build, Case, assert_kernel, sample
+from helpers.device import Build, Case, assert_kernel, draw, sample
+from helpers.layers import make_layer
 
 from . import (
     test_activation,
@@ -22,13 +27,73 @@ from . import (
 )
 
 Make = Callable[[], Sequence[Case]]
+
+
+def full_pools(op: str) -> list[Case]:
+    """Of whole vectors and more: along rows and along channels, in reach of a post-index or not, clipped or not."""
+    geometries = (
+        ((5, 9, 16), 2, 2, 0),
+        ((7, 6, 20), 3, 2, 1),
+        ((5, 9, 37), (4, 3), (1, 2), 1),
+        ((6, 6, 64), 3, 1, 0),
+        ((5, 6, 130), 2, (1, 3), 0),
+        ((4, 5, 300), (3, 4), 1, 0),
+        ((3, 8, 24), (1, 4), 1, (0, 2)),
+        ((4, 7, 48), (2, 1), 2, 0),
+        ((9, 10, 33), 5, 4, 2),
+        ((4, 4, 32), 4, 1, 0),
+        ((3, 4, 128), 1, 1, 0),
+    )
+    found = []
+    for at, (geometry, dtype) in enumerate(product(geometries, ("q7", "q15", "int8", "int16"))):
+        shape, *rest = geometry
+        own = dict(zip(("kernel", "stride", "padding"), rest, strict=True))
+        limits = {"limits": (-9, 100)} if at % 3 else {}
+        make = pooling if "int" in dtype else make_layer
+        layer = make(op, shape, dtype=dtype, **own, **(limits if "int" in dtype else {}))
+        offsets = [(None, None), (1, 3), (2, None), (None, 1)]
+        found += [Case(layer, input_offset=into, output_offset=out) for into, out in (offsets[at % 4], offsets[0])]
+    return found
+
+
+def long_products() -> list[Case]:
+    """Sixteen elements and more, some left over: zero points or none, factors above 1 and below, clamped."""
+    found = []
+    for at, (real, zero, kinds) in enumerate(
+        product((0.003, 0.7, 1.0, 2.0**-9, 5.3, 1e-9), (0, 1, -128), (("int8",) * 2, ("int16",) * 2, ("int8", "int16")))
+    ):
+        dtype, output = kinds if at % 2 else kinds[::-1]
+        zeros = [zero * (name == "int8") for name in (dtype, output)]
+        low, high = test_int8_elements.FULL[output] if at % 3 else (-100, 90)
+        multiplier, shift = quantize_multiplier(real)
+        shape = ((41,), (64,), (2, 5, 10))[at % 3]
+        offsets = test_int8_elements.OFFSETS[at % 5]
+        scale = Layer(
+            "scale", "requantise", dtype, shape, shape, output_dtype=output,
+            scheme=AffineRescale(*zeros, multiplier, shift, low, high),
+        )  # fmt: skip
+        found.append(Case(scale, input_offset=offsets[0], output_offset=offsets[1]))
+        if dtype != output:
+            continue
+        period = shape if at % 4 else shape[-1:]
+        scheme = AffineProduct(zeros[0], -zeros[0] // 2, multiplier, shift, zeros[1], low, high)
+        layer = Layer("product", "multiply", dtype, shape, shape, scheme=scheme, more_inputs=(period,))
+        behind = offsets[0] if at % 5 == 3 else offsets[1]
+        other = draw(period, dtype, f"product {at}")
+        found.append(Case(layer, other=other, input_offset=offsets[0], output_offset=behind, in_place=at % 5 == 3))
+    return found
+
+
 WHOLE: dict[str, Make] = {
     **test_int8_elements.KINDS,
     "products": test_multiply.cases,
+    "long products": long_products,
     "activations": test_activation.cases,
     "tables": lambda: test_activation.whole_range("q7"),
     "softmax": lambda: [*test_softmax.cases("q7"), *test_softmax.cases("q15")],
 }
+for _op in ("max_pool2d", "avg_pool2d"):
+    WHOLE[f"{_op} of vectors"] = lambda op=_op: full_pools(op)
 for _module, _kinds in ((test_pool, ("q7", "q15")), (test_int8_pool, ("int8", "int16"))):
     for _op in ("max_pool2d", "avg_pool2d"):
         WHOLE[f"{_op} {_kinds}"] = lambda module=_module, op=_op: module.cases(op)

@@ -171,6 +171,16 @@ CXN_INLINE int32_t CXN_LOCAL(output_of)(uint32_t sum)
     const cxn_sums own = {sum, 0};
     return (int32_t)CXN_LOCAL(finish)(own, CXN_SUMS_COUNT, CXN_LOCAL(scale)(CXN_SUMS_COUNT), 1);
 }
+#if CXN_HELIUM
+#include "detail/helium_element.h"
+#define CXN_AVG_COUNT CXN_SUMS_COUNT
+#include "detail/helium_average.h"
+#undef CXN_AVG_COUNT
+CXN_INLINE void CXN_LOCAL(eight_of)(CXN_OUT_T *output, int32x4_t even, int32x4_t odd)
+{
+    CXN_LOCAL(average)(output, even, odd, CXN_SUMS_COUNT, CXN_LOCAL(scale)(CXN_SUMS_COUNT), 8, 1);
+}
+#endif
 #include "detail/row_sums.h"
 #undef CXN_SUMS_START
 #undef CXN_SUMS_COUNT

@@ -32,6 +32,13 @@ CXN_INLINE int32_t CXN_LOCAL(output_of)(uint32_t sum)
 {
     return CXN_LOCAL(output)((int32_t)sum);
 }
+#if CXN_HELIUM
+#include "detail/helium_element.h"
+CXN_INLINE void CXN_LOCAL(eight_of)(CXN_OUT_T *output, int32x4_t even, int32x4_t odd)
+{
+    CXN_LOCAL(put_eight)(output, CXN_LOCAL(outputs)(even, odd), 8);
+}
+#endif
 #include "detail/row_sums.h"
 #undef CXN_SUMS_START
 

@@ -22,6 +22,9 @@ CXN_INLINE int16x8_t CXN_LOCAL(pair_eight)(int16x8_t a, int16x8_t b)
     b = CXN_GET(RIGHT_ZERO_POINT) ? vsubq_n_s16(b, CXN_GET(RIGHT_ZERO_POINT)) : b;
     return CXN_LOCAL(outputs)(vmullbq_int_s16(a, b), vmulltq_int_s16(a, b));
 }
+#define CXN_TURN_PAIR 1
+#include "detail/asm/rescale_helium.h"
+#define CXN_PAIR_HAS_SIXTEENS 1
 #include "detail/helium_pair.h"
 #else
 CXN_INLINE int32_t CXN_LOCAL(pair)(int32_t a, int32_t b)
@@ -39,7 +42,7 @@ CXN_INLINE int32_t CXN_LOCAL(pair)(int32_t a, int32_t b)
 #define CXN_MULTIPLY_COUNT (CXN_IN_ROWS * CXN_GET(IN_W) * CXN_GET(IN_CH))
 
 #if CXN_HELIUM
-#include "detail/helium_element.h"
+#include "detail/asm/multiply_helium.h"
 CXN_INLINE int32x4_t CXN_LOCAL(shifted)(int32x4_t product)
 {
     return vshlq_r_s32(vaddq_n_s32(product, (int32_t)CXN_ROUND_TERM), -CXN_GET(OUT_SHIFT));
@@ -57,7 +60,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, const CXN_IN_T *other, CXN_
 {
     (void)scratch;
 #if CXN_HELIUM
-    int32_t i = 0;
+    int32_t i = CXN_LOCAL(vectors)(input, other, output, CXN_MULTIPLY_COUNT);
     for (; i < CXN_MULTIPLY_COUNT / 8 * 8; i += 8) {
         CXN_LOCAL(at)(input + i, other + i, output + i, 8);
     }

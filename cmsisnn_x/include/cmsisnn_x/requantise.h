@@ -37,6 +37,10 @@ CXN_INLINE void CXN_LOCAL(at)(const CXN_IN_T *input, CXN_OUT_T *output, int32_t 
     const int16x8_t x = CXN_LOCAL(eight)(input, count);
     CXN_LOCAL(put_eight)(output, CXN_LOCAL(clamped)(CXN_LOCAL(four)(vmovlbq_s16(x)), CXN_LOCAL(four)(vmovltq_s16(x))), count);
 }
+#if !CXN_HAS_BELOW
+#define CXN_TURN_PAIR 0
+#include "detail/asm/rescale_helium.h"
+#endif
 #endif
 
 CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, CXN_OUT_T *output, void *scratch CXN_ROWS_PARAMETER)
@@ -44,6 +48,10 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, CXN_OUT_T *output, void *sc
     (void)scratch;
 #if CXN_HELIUM
     int32_t i = 0;
+#if !CXN_HAS_BELOW
+    CXN_LOCAL(sixteens)(input, input, output, CXN_REQUANTISE_COUNT / 16);
+    i = CXN_REQUANTISE_COUNT / 16 * 16;
+#endif
     for (; i < CXN_REQUANTISE_COUNT / 8 * 8; i += 8) {
         CXN_LOCAL(at)(input + i, output + i, 8);
     }

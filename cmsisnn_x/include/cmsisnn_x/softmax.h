@@ -36,53 +36,14 @@
 #endif
 
 #if CXN_HELIUM
-#include "detail/helium_element.h"
-
-/* The powers of the live ones of four elements, in the place of the others 0. */
-CXN_INLINE uint32_t CXN_LOCAL(powers)(uint32_t sum, int32x4_t x, int32_t base)
-{
-    const int32x4_t e = vsubq_n_s32(x, base);
-    return vaddvaq_p_u32(sum, vshlq_u32(vdupq_n_u32(1), e), vcmpgtq_n_s32(e, 0));
-}
-
-CXN_INLINE int32x4_t CXN_LOCAL(quotients)(uint32_t quotient, int32x4_t x, int32_t base)
-{
-    const int32x4_t e = vsubq_n_s32(x, base);
-    const uint32x4_t y = vshlq_u32(vdupq_n_u32(quotient), vsubq_n_s32(e, CXN_SOFTMAX_K));
-    return vreinterpretq_s32_u32(vpselq_u32(vminq_u32(y, vdupq_n_u32(CXN_SOFTMAX_MAX)), vdupq_n_u32(0), vcmpgtq_n_s32(e, 0)));
-}
-
-CXN_INLINE int16x8_t CXN_LOCAL(outputs)(uint32_t quotient, int16x8_t x, int32_t base)
-{
-    const int16x8_t even = vmovnbq_s32(vuninitializedq_s16(), CXN_LOCAL(quotients)(quotient, vmovlbq_s16(x), base));
-    return vmovntq_s32(even, CXN_LOCAL(quotients)(quotient, vmovltq_s16(x), base));
-}
-#endif
-
+#include "detail/asm/softmax_helium.h"
+#else
 CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, CXN_OUT_T *CXN_RESTRICT output, void *scratch)
 {
     int32_t base = (int32_t)CXN_LOCAL(load_lanes)(input, 1);
     uint32_t sum = 0;
     uint32_t quotient;
     (void)scratch;
-#if CXN_HELIUM
-    enum { whole = CXN_SOFTMAX_COUNT / 8 * 8, rest = CXN_SOFTMAX_COUNT % 8 };
-    for (int i = 0; i < whole; i += 8) {
-        base = vmaxvq_s16((int16_t)base, CXN_LOCAL(eight)(input + i, 8));
-    }
-    for (int i = whole; i < CXN_SOFTMAX_COUNT; i++) {
-        base = cxn_max_s32(base, (int32_t)CXN_LOCAL(load_lanes)(input + i, 1));
-    }
-    base -= CXN_SOFTMAX_WIDTH;
-    for (int i = 0; i < whole; i += 8) {
-        const int16x8_t x = CXN_LOCAL(eight)(input + i, 8);
-        sum = CXN_LOCAL(powers)(CXN_LOCAL(powers)(sum, vmovlbq_s16(x), base), vmovltq_s16(x), base);
-    }
-    for (int i = whole; i < CXN_SOFTMAX_COUNT; i++) {
-        const int32_t e = (int32_t)CXN_LOCAL(load_lanes)(input + i, 1) - base;
-        sum += e > 0 ? 1U << e : 0U;
-    }
-#else
     CXN_UNROLL_LOOP(2)
     for (int i = 1; i < CXN_SOFTMAX_COUNT; ++i) {
         base = cxn_max_s32(base, (int32_t)CXN_LOCAL(load_lanes)(input + i, 1));
@@ -95,7 +56,6 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, CXN_OUT_T *CXN
             sum += 1U << e;
         }
     }
-#endif
     if (CXN_GET(IN_BITS) == 8) {
         quotient = cxn_divide_u32(1U << 20, sum, 13);
     } else {
@@ -103,14 +63,6 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, CXN_OUT_T *CXN
         quotient = cxn_divide_u32(0xffffffffU, sum, 17);
         quotient += quotient * sum + sum == 0U;
     }
-#if CXN_HELIUM
-    for (int i = 0; i < whole; i += 8) {
-        CXN_LOCAL(put_eight)(output + i, CXN_LOCAL(outputs)(quotient, CXN_LOCAL(eight)(input + i, 8), base), 8);
-    }
-    if (rest > 0) {
-        CXN_LOCAL(put_eight)(output + whole, CXN_LOCAL(outputs)(quotient, CXN_LOCAL(eight)(input + whole, rest), base), rest);
-    }
-#else
     CXN_UNROLL_LOOP(2)
     for (int i = 0; i < CXN_SOFTMAX_COUNT; ++i) {
         const int32_t e = (int32_t)CXN_LOCAL(load_lanes)(input + i, 1) - base;
@@ -121,8 +73,8 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, CXN_OUT_T *CXN
         }
         CXN_LOCAL(store_lanes)(output + i, y, 1);
     }
-#endif
 }
+#endif
 
 #undef CXN_SOFTMAX_COUNT
 #undef CXN_SOFTMAX_WIDTH

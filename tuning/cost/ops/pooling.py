@@ -59,14 +59,24 @@ def _vector_windows(layer: Layer) -> Counts:
         for axis, (size, out) in enumerate(((in_h, out_h), (in_w, out_w)))
     )
     groups, windows = _vectors(layer), out_h * out_w
-    clipped = windows - int((rows == layer.kernel[0]).sum() * (columns == layer.kernel[1]).sum())
+    whole_rows, whole_columns = int((rows == layer.kernel[0]).sum()), int((columns == layer.kernel[1]).sum())
+    lines, singles, strips = int(rows.sum()) * out_w, windows, 0
+    if layer.python_op == "max_pool" and max(layer.kernel) <= 4 and whole_rows * whole_columns:
+        # Of whole windows, along their row or along their channels: pool_strip_helium.h.
+        lines -= whole_rows * layer.kernel[0] * whole_columns
+        full = layer.image[2] * layer.numpy_dtype.itemsize // 16
+        if whole_columns >= full:
+            singles, strips = windows - whole_rows * whole_columns, whole_rows * groups
+        else:
+            strips = whole_rows * whole_columns * (1 + groups - full)
     return {
         "taps": int(rows.sum() * columns.sum()) * groups,
         "windows": windows * groups,
         "averages": windows * groups * (layer.python_op == "avg_pool"),
-        "lines": int(rows.sum()) * out_w * groups,
-        "singles": windows,
-        "clipped": clipped,
+        "lines": lines * groups,
+        "singles": singles,
+        "strips": strips,
+        "clipped": windows - whole_rows * whole_columns,
         "rows": out_h,
         "calls": 1,
     }
@@ -152,10 +162,11 @@ def price(layer: Layer, variant: Variant | None, features: Features, timing: Tim
     if features.isa >= Isa.HELIUM:
         wide, average = _is_wide(layer), 0.0
         if layer.python_op == "avg_pool":
-            average = 90.0 if wide else 24.0 * (2 if layer.image[2] >= 16 else 1)  # eight divisions, or products
+            average = 24.0 * (2 if layer.image[2] >= 16 else 1)  # eight products
         return dict.fromkeys(PARTS, 0.0) | {
-            "taps": 2.0 if layer.python_op == "max_pool" else 6.0 if wide else 4.0, "windows": 6.0, "averages": average,
-            "lines": 1.0, "singles": 16 * alu, "clipped": 12 * alu, "rows": 12 * alu, "calls": 30 * alu,
+            "taps": 2.0 if layer.python_op == "max_pool" else 6.0 if wide else 4.0, "windows": 2.0, "averages": average,
+            "lines": 1.0, "strips": 12 * alu, "singles": 16 * alu, "clipped": 12 * alu, "rows": 12 * alu,
+            "calls": 30 * alu,
         }  # fmt: skip
     dsp, words = features.isa >= Isa.DSP, lane_groups(layer, features) < layer.image[2]
     if layer.python_op == "avg_pool":

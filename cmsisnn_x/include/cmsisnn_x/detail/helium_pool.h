@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The walk of pool.h in vectors (Helium), a vector of neighbouring channels at a time over a window. The largest are of elements as they lie
- * in memory; sums of at most 256 bytes fit 16 bits, others are of 32. Columns that neighbouring windows share are loaded again. The last
- * vector overlaps the one before it. Sums are in assembly; the largest where the compiler is GCC, which has all addresses of
- * a window ready at once, at up to 1.9 times the cycles. What Clang makes of intrinsics is faster than that.
+ * in memory (asm/pool_strip_helium.h has whole windows of up to 4 x 4); sums of at most 256 bytes fit 16 bits, others are of 32. Columns that
+ * neighbouring windows share are loaded again. The last vector overlaps the one before it.
  */
 #include "helium_element.h"
 
@@ -27,26 +26,36 @@
 
 #if defined(CXN_POOL_IS_MAX)
 #define CXN_POOL_VECTOR (128 / CXN_GET(IN_BITS))
-#if defined(__clang__)
-#define CXN_POOL_IS_C 1
-#else
-#define CXN_POOL_IS_C 0
-#endif
 #if CXN_GET(IN_BITS) == 8
 #define CXN_POOL_TAP CXN_POOL_ON("vldrb.8 q1, [%[p]]") "vmax.s8 %q[a], %q[a], q1\n\t"
 #else
 #define CXN_POOL_TAP CXN_POOL_ON("vldrb.8 q1, [%[p]]") "vmax.s16 %q[a], %q[a], q1\n\t"
 #endif
+#define CXN_POOL_BEGIN
 #elif CXN_AVG_PACKED && CXN_GET(IN_CH) >= 16
 #define CXN_POOL_VECTOR 16
+#define CXN_POOL_BEGIN
 #define CXN_POOL_TAP \
     "vldrb.s16 q1, [%[p], #8]\n\tvadd.i16 %q[b], %q[b], q1\n\t" \
     CXN_POOL_ON("vldrb.s16 q1, [%[p]]") "vadd.i16 %q[a], %q[a], q1\n\t"
+#elif CXN_AVG_PACKED
+#define CXN_POOL_VECTOR 8
+#define CXN_POOL_BEGIN
+#define CXN_POOL_TAP CXN_POOL_ON("vldrb.s16 q1, [%[p]]") "vadd.i16 %q[a], %q[a], q1\n\t"
 #else
 #define CXN_POOL_VECTOR 8
+/* A product by one widens the even ones, where additions wait for each other. */
+#define CXN_POOL_BEGIN "vmov.i16 q3, #1\n\t"
+#if CXN_GET(IN_BITS) == 8
+#define CXN_POOL_GET CXN_POOL_ON("vldrb.s16 q1, [%[p]]")
+#else
+#define CXN_POOL_GET CXN_POOL_ON("vldrb.8 q1, [%[p]]")
+#endif
+#define CXN_POOL_TAP \
+    CXN_POOL_GET "vmullb.s16 q2, q1, q3\n\tvmovlt.s16 q1, q1\n\tvadd.i32 %q[b], %q[b], q1\n\tvadd.i32 %q[a], %q[a], q2\n\t"
 #endif
 
-#if defined(CXN_POOL_TAP)
+#if defined(CXN_POOL_IS_MAX) || CXN_GET(IN_CH) >= 8
 /* The state of a vector over a window of rows x columns, all inside the image. */
 CXN_INLINE int16x8_t CXN_LOCAL(over)(const CXN_IN_T *input, int rows, int columns, int16x8_t a, int16x8_t *more, int is_full)
 {
@@ -56,20 +65,20 @@ CXN_INLINE int16x8_t CXN_LOCAL(over)(const CXN_IN_T *input, int rows, int column
 #if CXN_GET(KERNEL_H) <= 4 && CXN_GET(KERNEL_W) <= 4
     if (is_full && rows == CXN_GET(KERNEL_H) && columns == CXN_GET(KERNEL_W)) {
         __asm__ volatile(
-            CXN_POOL_REPEAT(CXN_GET(KERNEL_W), CXN_POOL_TAP)
+            CXN_POOL_BEGIN CXN_POOL_REPEAT(CXN_GET(KERNEL_W), CXN_POOL_TAP)
             CXN_PASTE2(CXN_POOL_LESS_, CXN_GET(KERNEL_H))("add %[p], %[p], %[row]\n\t" CXN_POOL_REPEAT(CXN_GET(KERNEL_W), CXN_POOL_TAP))
             : [a] "+w"(a), [b] "+w"(b), [p] "+l"(p)
             : [pixel] "r"(CXN_POOL_PIXEL_BYTES), [row] "r"(CXN_POOL_ROW_BYTES - CXN_GET(KERNEL_W) * CXN_POOL_PIXEL_BYTES)
-            : "q1", "memory");
+            : "q1", "q2", "q3", "memory");
         *more = b;
         return a;
     }
 #endif
     for (int y = 0; y < rows; y++) {
-        __asm__ volatile("wls lr, %[columns], 2f\n\t.p2align 2\n1:\n\t" CXN_POOL_TAP "le lr, 1b\n2:\n\t"
+        __asm__ volatile(CXN_POOL_BEGIN "wls lr, %[columns], 2f\n\t.p2align 2\n1:\n\t" CXN_POOL_TAP "le lr, 1b\n2:\n\t"
                          : [a] "+w"(a), [b] "+w"(b), [p] "+l"(p)
                          : [pixel] "r"(CXN_POOL_PIXEL_BYTES), [columns] "r"(columns)
-                         : "q1", "lr", "cc", "memory");
+                         : "q1", "q2", "q3", "lr", "cc", "memory");
         p = (const uint8_t *)p + (CXN_POOL_ROW_BYTES - columns * CXN_POOL_PIXEL_BYTES);
     }
     *more = b;
@@ -87,17 +96,16 @@ CXN_INLINE void CXN_LOCAL(some)(const CXN_IN_T *input, CXN_OUT_T *output, int ro
     const int is_whole = count == CXN_POOL_VECTOR;
     int8x16_t most;
     (void)scale;
-    (void)is_full;
-    if (is_whole && !(CXN_POOL_IS_C && is_full)) {
+    if (is_whole) {
         int16x8_t none = vdupq_n_s16(0);
         most = CXN_GET(IN_BITS) == 8 ? vdupq_n_s8(-128) : vreinterpretq_s8_s16(vdupq_n_s16(-32768));
         most = vreinterpretq_s8_s16(CXN_LOCAL(over)(input, rows, columns, vreinterpretq_s16_s8(most), &none, is_full));
     } else {
-        most = is_whole ? vldrbq_s8(row) : vldrbq_z_s8(row, some);
+        most = vldrbq_z_s8(row, some);
         for (int y = 0; y < rows; y++) {
             const int8_t *p = row;
             for (int x = 0; x < columns; x++) {
-                const int8x16_t next = is_whole ? vldrbq_s8(p) : vldrbq_z_s8(p, some);
+                const int8x16_t next = vldrbq_z_s8(p, some);
 #if CXN_GET(IN_BITS) == 8
                 most = vmaxq_s8(most, next);
 #else
@@ -122,50 +130,28 @@ CXN_INLINE void CXN_LOCAL(some)(const CXN_IN_T *input, CXN_OUT_T *output, int ro
     }
 }
 #else
-/* trunc(sum / count), or to the nearest: cxn_sums_divide in every lane */
-CXN_INLINE int32x4_t CXN_LOCAL(divided)(int32x4_t sum, int count, uint32_t scale)
-{
-#if CXN_AVG_PACKED
-#if CXN_POOL_ROUNDS
-    const int32x4_t sign = vshrq_n_s32(sum, 31);
-    sum = vaddq_s32(sum, vsubq_s32(veorq_s32(vdupq_n_s32(count >> 1), sign), sign));
-#endif
-    (void)count;
-    /* 2^23 - 1 more below zero */
-    return vshrq_n_s32(
-        vaddq_s32(vmulq_n_s32(sum, (int32_t)scale),
-                  vreinterpretq_s32_u32(vshrq_n_u32(vreinterpretq_u32_s32(vshrq_n_s32(sum, 31)), 9))), 23);
-#else
-    int32_t lanes[4];
-    (void)scale;
-    vstrwq_s32(lanes, sum);
-    for (int i = 0; i < 4; i++) {
-        lanes[i] = (CXN_POOL_ROUNDS ? cxn_away_from_zero(lanes[i], count) : lanes[i]) / count;
-    }
-    return vldrwq_s32(lanes);
-#endif
-}
-
-CXN_INLINE void CXN_LOCAL(average)(CXN_OUT_T *output, int32x4_t even, int32x4_t odd, int area, uint32_t scale, int count)
-{
-    int16x8_t x = vmovntq_s32(vmovnbq_s32(vuninitializedq_s16(), CXN_LOCAL(divided)(even, area, scale)), CXN_LOCAL(divided)(odd, area, scale));
-#if CXN_GET(SCHEME) == CXN_SCHEME_AFFINE && !CXN_FULL_RANGE
-    x = CXN_LOCAL(clamp_halves)(x);
-#endif
-    CXN_LOCAL(put_eight)(output, x, count);
-}
+#define CXN_AVG_COUNT (CXN_GET(KERNEL_H) * CXN_GET(KERNEL_W))
+#include "helium_average.h"
 
 CXN_INLINE void CXN_LOCAL(some)(const CXN_IN_T *input, CXN_OUT_T *output, int rows, int columns, uint32_t scale, int count, int is_full)
 {
-    (void)is_full;
-#if CXN_AVG_PACKED && CXN_POOL_VECTOR == 16
-    int16x8_t sum, more = vdupq_n_s16(0);
-    sum = CXN_LOCAL(over)(input, rows, columns, vdupq_n_s16(0), &more, is_full);
-    (void)count;
-    CXN_LOCAL(average)(output, vmovlbq_s16(sum), vmovltq_s16(sum), rows * columns, scale, 8);
-    CXN_LOCAL(average)(output + 8, vmovlbq_s16(more), vmovltq_s16(more), rows * columns, scale, 8);
+    int32x4_t even = vdupq_n_s32(0), odd = even;
+#if CXN_GET(IN_CH) >= 8
+    int16x8_t more = vdupq_n_s16(0);
+    const int16x8_t sum = CXN_LOCAL(over)(input, rows, columns, more, &more, is_full);
+#if CXN_AVG_PACKED
+    even = vmovlbq_s16(sum);
+    odd = vmovltq_s16(sum);
 #else
-    int32x4_t even = vdupq_n_s32(0), odd = vdupq_n_s32(0);
+    even = vreinterpretq_s32_s16(sum);
+    odd = vreinterpretq_s32_s16(more);
+#endif
+    CXN_LOCAL(average)(output, even, odd, rows * columns, scale, 8, is_full);
+#if CXN_POOL_VECTOR == 16
+    CXN_LOCAL(average)(output + 8, vmovlbq_s16(more), vmovltq_s16(more), rows * columns, scale, 8, is_full);
+#endif
+    (void)count;
+#else
     for (int y = 0; y < rows; y++) {
         const CXN_IN_T *p = input;
         for (int x = 0; x < columns; x++) {
@@ -176,7 +162,7 @@ CXN_INLINE void CXN_LOCAL(some)(const CXN_IN_T *input, CXN_OUT_T *output, int ro
         }
         input += CXN_POOL_ROW;
     }
-    CXN_LOCAL(average)(output, even, odd, rows * columns, scale, count);
+    CXN_LOCAL(average)(output, even, odd, rows * columns, scale, count, is_full);
 #endif
 }
 #endif
@@ -200,6 +186,13 @@ CXN_INLINE void CXN_LOCAL(window)(const CXN_IN_T *input, CXN_OUT_T *output, int 
 
 #define CXN_POOL_CLIPS_COLUMNS (CXN_POOL_LOW > 0 || CXN_POOL_HIGH < CXN_GET(OUT_W))
 
+#if defined(CXN_POOL_IS_MAX) && CXN_GET(KERNEL_H) <= 4 && CXN_GET(KERNEL_W) <= 4
+#include "asm/pool_strip_helium.h"
+#else
+#define CXN_POOL_ALONG_ROWS 0
+#define CXN_POOL_ALONG_CHANNELS 0
+#endif
+
 CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, CXN_OUT_T *CXN_RESTRICT output, void *scratch CXN_ROWS_PARAMETER)
 {
     (void)scratch;
@@ -208,12 +201,24 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, CXN_OUT_T *CXN
         const int y_low = CXN_MAX(top, 0);
         const int rows = CXN_MIN(top + CXN_GET(KERNEL_H), CXN_IN_ROWS) - y_low;
         for (int x = 0; x < CXN_GET(OUT_W); x++) {
+#if CXN_POOL_ALONG_ROWS
+            if (x == CXN_POOL_LOW && (!CXN_POOL_CLIPS_ROWS || rows == CXN_GET(KERNEL_H))) {
+                CXN_LOCAL(strips)(input + y_low * CXN_POOL_ROW + (x * CXN_GET(STRIDE_X) - CXN_GET(PAD_LEFT)) * CXN_POOL_PIXEL, output);
+                output += (CXN_POOL_HIGH - CXN_POOL_LOW) * CXN_GET(OUT_CH);
+                x = CXN_POOL_HIGH - 1;
+                continue;
+            }
+#endif
             const int left = x * CXN_GET(STRIDE_X) - CXN_GET(PAD_LEFT);
             const int x_low = CXN_MAX(left, 0);
             const int columns = CXN_MIN(left + CXN_GET(KERNEL_W), CXN_GET(IN_W)) - x_low;
             const CXN_IN_T *const first = input + y_low * CXN_POOL_ROW + x_low * CXN_POOL_PIXEL;
             if ((!CXN_POOL_CLIPS_ROWS || rows == CXN_GET(KERNEL_H)) && (!CXN_POOL_CLIPS_COLUMNS || columns == CXN_GET(KERNEL_W))) {
+#if CXN_POOL_ALONG_CHANNELS
+                CXN_LOCAL(strips)(first, output);
+#elif !CXN_POOL_ALONG_ROWS
                 CXN_LOCAL(window)(first, output, CXN_GET(KERNEL_H), CXN_GET(KERNEL_W), 1);
+#endif
             } else {
                 CXN_LOCAL(window)(first, output, rows, columns, 0);
             }
@@ -232,9 +237,13 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, CXN_OUT_T *CXN
 #undef CXN_POOL_LESS_3
 #undef CXN_POOL_LESS_4
 #undef CXN_POOL_REPEAT
-#undef CXN_POOL_IS_C
 #undef CXN_POOL_PIXEL_BYTES
 #undef CXN_POOL_ROW_BYTES
 #undef CXN_POOL_TAP
+#undef CXN_POOL_BEGIN
+#undef CXN_POOL_GET
+#undef CXN_AVG_COUNT
 #undef CXN_POOL_VECTOR
 #undef CXN_POOL_CLIPS_COLUMNS
+#undef CXN_POOL_ALONG_ROWS
+#undef CXN_POOL_ALONG_CHANNELS

@@ -8,7 +8,12 @@
  * Before the include:
  *     CXN_SUMS_START                     what a sum begins with
  *     CXN_LOCAL(output_of)(sum)          the output element
+ *     CXN_LOCAL(eight_of)(output, even, odd)     on cores with Helium: eight of them from vectors of sums
  */
+#if CXN_HELIUM
+#include "helium_row_sums.h"
+#endif
+
 /* `lanes` neighbouring channels from c on, 4 or 1. */
 CXN_INLINE void CXN_LOCAL(add_rows)(const CXN_IN_T *input, CXN_OUT_T *output, uint32_t *sums, int32_t c, const cxn_rows band, int lanes)
 {
@@ -54,6 +59,10 @@ CXN_INLINE void CXN_LOCAL(add_rows)(const CXN_IN_T *input, CXN_OUT_T *output, ui
 CXN_INLINE void CXN_LOCAL(add_channels)(const CXN_IN_T *input, CXN_OUT_T *output, uint32_t *sums, const cxn_rows band)
 {
     int32_t c = 0;
+#if CXN_HELIUM
+    CXN_LOCAL(add_vectors)(input, output, sums, band);
+    c = CXN_GET(IN_CH) / 8 * 8;
+#endif
     for (; c < CXN_GET(IN_CH) / 4 * 4; c += 4)
         CXN_LOCAL(add_rows)(input + c, output + c, sums, c, band, 4);
     for (; c < CXN_GET(IN_CH); c++)

@@ -40,70 +40,84 @@ CXN_NOINLINE int32_t cxn_reciprocal(int32_t a)
 #endif
 
 #if CXN_HELIUM && CXN_OUT_BITS == 8
-#include "helium_element.h"
-
-#define CXN_SOFTMAX_REST (CXN_GET(COLS) % 4)
-
-/* The exponentials of the `count` elements from p on, up to four, 0 behind them. */
-CXN_INLINE int32x4_t CXN_LOCAL(exponentials)(const int32_t *table, int32_t most, const CXN_IN_T *p, int32_t count)
-{
-    const mve_pred16_t some = vctp32q((uint32_t)count);
-    const int32x4_t x = count < 4 ? vldrbq_z_s32(p, some) : vldrbq_s32(p);
-    const uint32x4_t distance = vreinterpretq_u32_s32(vsubq_s32(vdupq_n_s32(most), x));
+/* The exponentials of four elements in y, in the place of those that are not in the table 0; x is overwritten. */
 #if CXN_GET(TABLE) < 256
-    const mve_pred16_t has = vcmphiq_u32(vdupq_n_u32(CXN_GET(TABLE)), distance);
-    return vldrwq_gather_shifted_offset_z_s32(table, distance, count < 4 ? has & some : has);
+#define CXN_SOFTMAX_LOOK(x, y) "vpt.u32 hi, q6, " x "\n\tvldrwt.u32 " y ", [%[table], " x ", uxtw #2]\n\t"
 #else
-    return count < 4 ? vldrwq_gather_shifted_offset_z_s32(table, distance, some) : vldrwq_gather_shifted_offset_s32(table, distance);
+#define CXN_SOFTMAX_LOOK(x, y) "vldrw.u32 " y ", [%[table], " x ", uxtw #2]\n\t"
 #endif
+#define CXN_SOFTMAX_FOUR(x, y) "vldrb.s32 " x ", [%[in]], #4\n\tvsub.i32 " x ", q7, " x "\n\t" CXN_SOFTMAX_LOOK(x, y)
+#define CXN_SOFTMAX_CONSTANTS "vdup.32 q7, %[most]\n\tvdup.32 q6, %[entries]\n\t"
+
+/* The largest of a row. */
+CXN_INLINE int32_t CXN_LOCAL(largest)(const CXN_IN_T *in)
+{
+    int32_t most = -128;
+    __asm__ volatile("vdup.8 q1, %[most]\n\twlstp.8 lr, %[count], 2f\n\t.p2align 2\n1:\n\t"
+                     "vldrb.8 q0, [%[in]], #16\n\tvmax.s8 q1, q1, q0\n\t"
+                     "letp lr, 1b\n2:\n\tvmaxv.s8 %[most], q1\n\t"
+                     : [in] "+r"(in), [most] "+r"(most)
+                     : [count] "r"(CXN_GET(COLS))
+                     : "q0", "q1", "lr", "cc", "memory");
+    return most;
+}
+
+/* The sum of the exponentials of a row. */
+CXN_INLINE uint32_t CXN_LOCAL(total)(const CXN_IN_T *in, const int32_t *table, int32_t most)
+{
+    uint32_t sum = 0;
+    __asm__ volatile(CXN_SOFTMAX_CONSTANTS "wls lr, %[turns], 2f\n\t.p2align 2\n1:\n\t"
+                     CXN_SOFTMAX_FOUR("q0", "q1") "vrshr.u32 q1, q1, #12\n\t" CXN_SOFTMAX_FOUR("q2", "q3")
+                     "vaddva.u32 %[sum], q1\n\tvrshr.u32 q3, q3, #12\n\tvaddva.u32 %[sum], q3\n\t"
+                     "le lr, 1b\n2:\n\twlstp.32 lr, %[rest], 4f\n\t.p2align 2\n3:\n\t"
+                     CXN_SOFTMAX_FOUR("q0", "q1") "vrshr.u32 q1, q1, #12\n\tvaddva.u32 %[sum], q1\n\t"
+                     "letp lr, 3b\n4:\n\t"
+                     : [in] "+l"(in), [sum] "+&Te"(sum)
+                     : [table] "r"(table), [most] "r"(most), [entries] "r"(CXN_GET(TABLE)), [turns] "r"(CXN_GET(COLS) / 8), [rest] "r"(CXN_GET(COLS) % 8)
+                     : "q0", "q1", "q2", "q3", "q6", "q7", "lr", "cc", "memory");
+    return sum;
 }
 
 /* Of none below zero, and of shifts by 32 and more nothing is left. */
-CXN_INLINE int32x4_t CXN_LOCAL(outputs_of)(int32x4_t four, int32_t reciprocal, int32_t shift)
+#define CXN_SOFTMAX_HIGH(y) "vqrdmulh.s32 " y ", " y ", %[reciprocal]\n\t"
+#define CXN_SOFTMAX_SHIFT(y) "vrshl.s32 " y ", %[shift]\n\t"
+#define CXN_SOFTMAX_MOST(y) "vmin.s32 " y ", " y ", q5\n\tvmla.s32 " y ", q4, %[least]\n\t"
+#define CXN_SOFTMAX_PUT(y) "vstrb.32 " y ", [%[out]], #4\n\t"
+CXN_INLINE void CXN_LOCAL(row)(const CXN_IN_T *in, const int32_t *table, CXN_OUT_T *out, int32_t most, int32_t reciprocal, int32_t shift)
 {
-    const int32x4_t y = vrshlq_n_s32(vqrdmulhq_n_s32(four, reciprocal), -shift);
-    return vsubq_n_s32(vminq_s32(y, vdupq_n_s32(255)), 128);
+    __asm__ volatile(CXN_SOFTMAX_CONSTANTS "vmov.i32 q5, #255\n\tvmov.i32 q4, #1\n\twls lr, %[turns], 2f\n\t.p2align 2\n1:\n\t"
+                     CXN_SOFTMAX_FOUR("q0", "q1") CXN_SOFTMAX_HIGH("q1") CXN_SOFTMAX_FOUR("q2", "q3")
+                     CXN_SOFTMAX_SHIFT("q1") CXN_SOFTMAX_HIGH("q3") CXN_SOFTMAX_MOST("q1")
+                     CXN_SOFTMAX_SHIFT("q3") CXN_SOFTMAX_PUT("q1") CXN_SOFTMAX_MOST("q3") CXN_SOFTMAX_PUT("q3")
+                     "le lr, 1b\n2:\n\twlstp.32 lr, %[rest], 4f\n\t.p2align 2\n3:\n\t"
+                     CXN_SOFTMAX_FOUR("q0", "q1") CXN_SOFTMAX_HIGH("q1") CXN_SOFTMAX_SHIFT("q1") CXN_SOFTMAX_MOST("q1") CXN_SOFTMAX_PUT("q1")
+                     "letp lr, 3b\n4:\n\t"
+                     : [in] "+l"(in), [out] "+l"(out)
+                     : [table] "r"(table), [most] "r"(most), [entries] "r"(CXN_GET(TABLE)), [reciprocal] "r"(reciprocal), [shift] "r"(-shift),
+                       [least] "r"(-128), [turns] "r"(CXN_GET(COLS) / 8), [rest] "r"(CXN_GET(COLS) % 8)
+                     : "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7", "lr", "cc", "memory");
 }
 
 CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, const int32_t *table, CXN_OUT_T *output, void *scratch)
 {
     (void)scratch;
     for (int32_t row = 0; row < CXN_GET(ROWS); row++) {
-        int32_t most = -128, leading = 0, reciprocal, shift, c = 0;
-        uint32_t sum = 0;
-        for (; c < CXN_GET(COLS) / 16 * 16; c += 16) {
-            most = vmaxvq_s8((int8_t)most, vldrbq_s8(input + c));
-        }
-        if (CXN_GET(COLS) % 16) {
-            const mve_pred16_t some = vctp8q(CXN_GET(COLS) % 16);
-            most = vmaxvq_p_s8((int8_t)most, vldrbq_z_s8(input + c, some), some);
-        }
-        for (c = 0; c < CXN_GET(COLS) / 4 * 4; c += 4) {
-            const int32x4_t four = CXN_LOCAL(exponentials)(table, most, input + c, 4);
-            sum = vaddvaq_u32(sum, vrshrq_n_u32(vreinterpretq_u32_s32(four), 12));
-        }
-        if (CXN_SOFTMAX_REST) {
-            const int32x4_t four = CXN_LOCAL(exponentials)(table, most, input + c, CXN_SOFTMAX_REST);
-            sum = vaddvaq_u32(sum, vrshrq_n_u32(vreinterpretq_u32_s32(four), 12));
-        }
-        for (uint32_t bits = sum; (bits & 0x80000000U) == 0; bits <<= 1) {
-            leading++;
-        }
-        reciprocal = cxn_reciprocal((int32_t)((sum << leading) - 0x80000000U));
-        shift = 43 - leading - CXN_OUT_BITS;
-        for (c = 0; c < CXN_GET(COLS) / 4 * 4; c += 4) {
-            const int32x4_t four = CXN_LOCAL(exponentials)(table, most, input + c, 4);
-            vstrbq_s32(output + c, CXN_LOCAL(outputs_of)(four, reciprocal, shift));
-        }
-        if (CXN_SOFTMAX_REST) {
-            const int32x4_t four = CXN_LOCAL(exponentials)(table, most, input + c, CXN_SOFTMAX_REST);
-            vstrbq_p_s32(output + c, CXN_LOCAL(outputs_of)(four, reciprocal, shift), vctp32q(CXN_SOFTMAX_REST));
-        }
+        const int32_t most = CXN_LOCAL(largest)(input);
+        const uint32_t sum = CXN_LOCAL(total)(input, table, most);
+        const int32_t leading = __builtin_clz(sum);
+        const int32_t reciprocal = cxn_reciprocal((int32_t)((sum << leading) - 0x80000000U));
+        CXN_LOCAL(row)(input, table, output, most, reciprocal, 43 - leading - CXN_OUT_BITS);
         input += CXN_GET(COLS);
         output += CXN_GET(COLS);
     }
 }
-#undef CXN_SOFTMAX_REST
+#undef CXN_SOFTMAX_LOOK
+#undef CXN_SOFTMAX_FOUR
+#undef CXN_SOFTMAX_CONSTANTS
+#undef CXN_SOFTMAX_HIGH
+#undef CXN_SOFTMAX_SHIFT
+#undef CXN_SOFTMAX_MOST
+#undef CXN_SOFTMAX_PUT
 #else
 CXN_INLINE int32_t CXN_LOCAL(exponential)(const int32_t *table, int32_t distance)
 {
