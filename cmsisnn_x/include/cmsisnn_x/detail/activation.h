@@ -27,24 +27,11 @@
 #define CXN_ACTIVATION_SHIFT (11 - CXN_GET(INT_BITS))
 #endif
 
-#if CXN_HELIUM
-#include "helium_element.h"
-#if CXN_GET(IN_BITS) == 16
-CXN_INLINE int16x8_t CXN_LOCAL(entries)(int16x8_t index)
-{
-    return vldrhq_gather_shifted_offset_s16(CXN_TABLE, vmovlbq_u8(vreinterpretq_u8_s16(index)));
-}
-
-CXN_INLINE int16x8_t CXN_LOCAL(between)(int16x8_t x)
-{
-    const int16x8_t index = vshrq_n_s16(x, CXN_ACTIVATION_SHIFT), y = CXN_LOCAL(entries)(index);
-    const int16x8_t fraction = vsubq_s16(x, vshlq_r_s16(index, CXN_ACTIVATION_SHIFT));
-    const int16x8_t next = vminq_s16(vaddq_n_s16(index, 1), vdupq_n_s16(127)); /* a step of 0 at the last entry */
-    const int16x8_t step = vsubq_s16(CXN_LOCAL(entries)(next), y);
-    const int32x4_t even = vshrq_n_s32(vmullbq_int_s16(fraction, step), CXN_ACTIVATION_SHIFT);
-    const int32x4_t odd = vshrq_n_s32(vmulltq_int_s16(fraction, step), CXN_ACTIVATION_SHIFT);
-    return vaddq_s16(y, vmovntq_s32(vmovnbq_s32(vuninitializedq_s16(), even), odd));
-}
+#if CXN_HELIUM && CXN_GET(IN_BITS) == 16
+#if CXN_GET(INT_BITS) == 3
+#define CXN_ACTIVATION_LAST "vmin.s16 q2, q2, q5\n\t" /* a step of 0 at the last entry */
+#else
+#define CXN_ACTIVATION_LAST
 #endif
 #endif
 
@@ -59,14 +46,17 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, CXN_OUT_T *output, void *sc
                      : [table] "r"(CXN_TABLE), [shift] "r"(-CXN_ACTIVATION_SHIFT), [count] "r"(CXN_ACTIVATION_COUNT)
                      : "q0", "q1", "lr", "cc", "memory");
 #elif CXN_HELIUM
-    int i = 0;
-    for (; i < CXN_ACTIVATION_COUNT / 8 * 8; i += 8) {
-        CXN_LOCAL(put_eight)(output + i, CXN_LOCAL(between)(CXN_LOCAL(eight)(input + i, 8)), 8);
-    }
-    if (CXN_ACTIVATION_COUNT % 8) {
-        const int32_t rest = CXN_ACTIVATION_COUNT % 8;
-        CXN_LOCAL(put_eight)(output + i, CXN_LOCAL(between)(CXN_LOCAL(eight)(input + i, rest)), rest);
-    }
+    /* g in the upper bits of 15: VQDMULH is g (table[i + 1] - table[i]) >> s then. */
+    __asm__ volatile("vmov.i16 q5, #127\n\twlstp.16 lr, %[count], 2f\n\t.p2align 2\n1:\n\t"
+                     "vldrb.8 q0, [%[in]], #16\n\tvshr.s16 q1, q0, #" CXN_STRING(CXN_ACTIVATION_SHIFT) "\n\t"
+                     "vadd.i16 q2, q1, %[one]\n\t" CXN_ACTIVATION_LAST "vmovlb.u8 q1, q1\n\tvldrh.u16 q3, [%[table], q1, uxtw #1]\n\t"
+                     "vmovlb.u8 q2, q2\n\tvldrh.u16 q4, [%[table], q2, uxtw #1]\n\t"
+                     "vshl.i16 q0, q0, #15 - " CXN_STRING(CXN_ACTIVATION_SHIFT) "\n\tvsub.i16 q4, q4, q3\n\tvbic.i16 q0, #0x8000\n\t"
+                     "vqdmulh.s16 q0, q0, q4\n\tvadd.i16 q3, q3, q0\n\tvstrb.8 q3, [%[out]], #16\n\t"
+                     "letp lr, 1b\n2:\n\t"
+                     : [in] "+r"(input), [out] "+r"(output)
+                     : [table] "r"(CXN_TABLE), [one] "r"(1), [count] "r"(CXN_ACTIVATION_COUNT)
+                     : "q0", "q1", "q2", "q3", "q4", "q5", "lr", "cc", "memory");
 #else
     CXN_UNROLL_LOOP(4)
     for (int i = 0; i < CXN_ACTIVATION_COUNT; ++i) {
@@ -86,6 +76,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, CXN_OUT_T *output, void *sc
 
 #undef CXN_ACTIVATION_COUNT
 #undef CXN_ACTIVATION_SHIFT
+#undef CXN_ACTIVATION_LAST
 #undef CXN_TABLE
 #include "lanes_undef.h"
 #include "undef.h"
