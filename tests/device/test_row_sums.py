@@ -75,9 +75,9 @@ def assert_sums(folder: Path, build: Build, found: list[BandCase]) -> list[int]:
 
 @pytest.mark.emulated
 def test_sums_of_rows_in_vectors(helium_build: Build, full: bool, tmp_path: Path) -> None:
-    assert_sums(tmp_path, helium_build, sample(cases(), helium_build, full, most=16))
+    assert_sums(tmp_path, helium_build, sample(cases(), helium_build, full, most=6))
 
 
 @pytest.mark.emulated
 def test_sums_of_rows(build: Build, full: bool, tmp_path: Path) -> None:
-    assert_sums(tmp_path, build, sample(cases(), build, full, most=4))
+    assert_sums(tmp_path, build, sample(cases(), build, full, most=2))
