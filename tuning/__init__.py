@@ -99,8 +99,8 @@ class _Emit(ModuleType):
     report in it, comes from :mod:`tuning.firmware`.
     """
 
-    def __call__(self, plan: Plan, directory: str | PathLike[str]) -> Any:
-        return self.emit_plan(plan, directory)
+    def __call__(self, plan: Plan, directory: str | PathLike[str], *, force: bool = False) -> Any:
+        return self.emit_plan(plan, directory, force=force)
 
     def __getattr__(self, name: str) -> Any:
         if name in ("emit_plan", "render"):

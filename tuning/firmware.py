@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from .base.files import check_replaced
 from .plan import Plan
 
 
@@ -48,7 +49,21 @@ def render(plan: Plan) -> dict[str, str]:
     }
 
 
-def emit_plan(plan: Plan, directory: str | os.PathLike[str]) -> list[Path]:
+def check_folder(model: str, directory: str | os.PathLike[str]) -> None:
+    """Of `emit_plan`'s refusal what can be told before there is a plan: files that projects have.
+
+    Raises
+    ------
+    OptionError
+        Others wrote some of them.
+    """
+    from .emit.writer import files_of_others
+
+    names = ("README.md", "CMakeLists.txt", "example/main.c", f"{model}.c", f"{model}.h", "plan.json")
+    check_replaced("--output", files_of_others(dict.fromkeys(names, ""), directory))
+
+
+def emit_plan(plan: Plan, directory: str | os.PathLike[str], *, force: bool = False) -> list[Path]:
     """Write the firmware folder.
 
     Beside the text of `render` it holds the model's own weights and the ``.tflite`` file that it came from, which
@@ -60,19 +75,29 @@ def emit_plan(plan: Plan, directory: str | os.PathLike[str]) -> list[Path]:
     plan : Plan
     directory : path
         Made if it does not exist.
+    force : bool, optional
+        Replace files of the same names that others wrote, too.
 
     Returns
     -------
     list of pathlib.Path
         The files, in the order written.
+
+    Raises
+    ------
+    OptionError
+        Files that others wrote are where some would go: nothing was written.
     """
     from .emit.names import archive_name, source_name
     from .emit.weights import weights_archive
-    from .emit.writer import write_files
+    from .emit.writer import files_of_others, write_files
 
     texts = render(plan)
     last = {"plan.json": texts.pop("plan.json")}
     weights = weights_archive(plan)
     own = {archive_name(plan.model): weights, source_name(plan.model): plan.source}
     given = {name: content for name, content in own.items() if content is not None}
-    return write_files({**texts, **given, **last}, directory)
+    files: dict[str, str | bytes] = {**texts, **given, **last}
+    if not force:
+        check_replaced("--output", files_of_others(files, directory))
+    return write_files(files, directory)

@@ -16,6 +16,7 @@ import pytest
 import tuning
 from helpers.networks import NETWORKS
 from helpers.plans import make_plan
+from tuning.base.errors import OptionError
 from tuning.emit import emit_plan, render, writer
 
 
@@ -33,6 +34,26 @@ def test_running_again_replaces_ours_and_leaves_the_rest(tmp_path: Path) -> None
     for path, text in {**{tmp_path / name: text for name, text in render(plan).items()}, **theirs}.items():
         assert path.read_text(encoding="utf-8") == text, path
     assert len([p for p in tmp_path.rglob("*") if p.is_file()]) == len(written) + len(theirs)
+
+
+@pytest.mark.parametrize("name", ["README.md", "example/main.c", "net.h", "plan.json", "cmsisnn_x/relu.h"])
+def test_a_file_that_others_wrote_is_not_replaced(tmp_path: Path, name: str) -> None:
+    plan = make_plan("net", NETWORKS["only_relu"])
+    theirs = tmp_path / name
+    theirs.parent.mkdir(exist_ok=True)
+    theirs.write_text("theirs\n")
+    with pytest.raises(OptionError, match=f"--output: {theirs} is not of this tool.* --force"):
+        emit_plan(plan, tmp_path)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [theirs]
+    tuning.emit(plan, tmp_path, force=True)
+    assert theirs.read_text(encoding="utf-8") == render(plan)[name]
+
+
+def test_what_stands_there_already_is_no_reason_to_refuse(tmp_path: Path) -> None:
+    plan = make_plan("net", NETWORKS["only_relu"])
+    emit_plan(plan, tmp_path)
+    (tmp_path / "plan.json").unlink()  # as after a run that was killed
+    assert emit_plan(plan, tmp_path)
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -176,3 +176,28 @@ def test_a_plan_names_what_it_was_made_with(folder: Path) -> None:
     plan = json.loads((folder / "plan.json").read_text())
     assert plan["target"] == "cortex-m4"
     assert "cortex-m4" in (folder / "net_config.h").read_text()
+
+
+@pytest.mark.parametrize(
+    ("command", "theirs"),
+    [
+        ("cmsisnn-tune m.yaml -o .", "README.md"),
+        ("cmsisnn-tune m.yaml -o out --score emulate", "out/example/main.c"),
+        ("cmsisnn-tune paper-table -o . --score estimate", "CMakeLists.txt"),
+        ("cmsisnn-tune calibrate --fetch --target cortex-m4 -o .", "fetch-cortex-m4.json"),
+        ("cmsisnn-tune calibrate --target cortex-m4 -o .", "cortex-m4.json"),
+        ("cmsisnn-tune calibrate --target stm32l4r5 --from a.csv --plan out", "stm32l4r5-fitted.yaml"),
+        ("cmsisnn-tune records export lines.json", "lines.json"),
+        ("cmsisnn-quantize net.onnx --calibration data.npz -o net2.yaml", "net2.npz"),
+        ("cmsisnn-quantize net.onnx --calibration data.npz -o net2.yaml", "net2_float.npz"),
+        ("cmsisnn-quantize net.onnx --calibration data.npz -o net2.tflite", "net2.tflite"),
+        ("cmsisnn-quantize net.onnx --calibration data.npz -o n.yaml --save net2.tflite", "net2.tflite"),
+    ],
+)
+def test_no_command_replaces_what_others_wrote(
+    model: Path, refuse: Callable[..., Ended], command: str, theirs: str
+) -> None:
+    (model / theirs).parent.mkdir(parents=True, exist_ok=True)
+    (model / "net.onnx").touch()
+    (model / theirs).write_text("theirs\n")
+    refuse(*command.split(), says=f"{theirs} is not of this tool and would be replaced")

@@ -10,16 +10,23 @@ import os
 import secrets
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from .errors import OptionError
 
 if TYPE_CHECKING:
     import numpy as np
 
 LARGEST_BYTES = 1 << 26
 """Above any plan or table of results, far below what hurts."""
+OWN_MARKS = (
+    b"enerated by cmsisnn-x", b"cmsisnn-quantize", b"fitted: cycles of",
+    *(b'"schema": "%s-' % name for name in (b"plan", b"coefficients", b"fetch", b"record")),
+)  # fmt: skip
+"""One of these stands in every file of this project's commands that can say where it comes from."""
 
 
 def read_bytes(path: str | os.PathLike[str], largest: int = LARGEST_BYTES) -> bytes:
@@ -60,6 +67,31 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def is_own(path: Path, marks: Iterable[bytes] = OWN_MARKS) -> bool:
+    """Whether the file says that a command of this project wrote it."""
+    with path.open("rb") as stream:
+        content = stream.read(LARGEST_BYTES)
+    return any(mark in content for mark in marks)
+
+
+def check_replaced(option: str, others: Iterable[Path]) -> None:
+    """Refuse to replace files that somebody else wrote.
+
+    Raises
+    ------
+    OptionError
+        There are some; it names them.
+    """
+    names = [str(path) for path in others]
+    if names:
+        shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+        verb = "is" if len(names) == 1 else "are"
+        raise OptionError(
+            f"{option}: {shown} {verb} not of this tool and would be replaced; choose another place, or replace with "
+            "--force"
+        )
 
 
 def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:

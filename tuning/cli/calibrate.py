@@ -65,12 +65,15 @@ def calibrate(
             show_default=False,
         ),
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that others wrote, too.")] = False,
 ) -> None:
     """Fit the cost model anew: compile and emulate layers under the kernels that plans choose among, and write each
     core's coefficients. Of other types and operations than those named, what is known stays.
 
     Measurements are kept in the user's cache directory: what did not change is not emulated again.
     """
+    if not force:
+        _check_output(measured is not None, fetch, target, output)
     if fetch:
         if any((measured, plan, compiler, model, dtype, op)) or not target:
             raise OptionError("--fetch: goes with --target and -o only, and needs --target")
@@ -124,6 +127,20 @@ def calibrate(
                     print(f"  {layers}: {kind}: {_figures(error)}")
 
 
+def _fitted_file(target: str, output: Path) -> Path:
+    return Path(f"{Path(target).stem}-fitted.yaml") if output == Path("coefficients") else output
+
+
+def _check_output(is_board: bool, is_fetch: bool, targets: list[str] | None, output: Path) -> None:
+    from ..base.files import check_replaced, is_own
+    from ..target.cores import CORES
+
+    names = targets or list(CORES)
+    prefix = "fetch-" if is_fetch else ""
+    written = [_fitted_file(names[0], output)] if is_board else [output / f"{prefix}{name}.json" for name in names]
+    check_replaced("--output", [path for path in written if path.is_file() and not is_own(path)])
+
+
 def _fetch(cores: list[str], output: Path) -> None:
     """``cmsisnn-tune calibrate --fetch``: the loops of kernels in code."""
     from ..base.cflags import cflags_of
@@ -163,8 +180,7 @@ def _board(
     for option, given in zip(("--dtype", "--op"), parts, strict=True):
         if given:
             raise OptionError(f"{option}: does not go with --from: the folder knows its own")
-    if output == Path("coefficients"):
-        output = Path(f"{Path(targets[0]).stem}-fitted.yaml")
+    output = _fitted_file(targets[0], output)
     _calibrate_board(measured, plan, targets[0], output, None if compiler is None else compiler.value, model)
 
 

@@ -38,6 +38,7 @@ def paper_table(
             show_default=False,
         ),
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace files of DIR that others wrote, too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")] = False,
     no_color: Annotated[bool, typer.Option("--no-color", help="No colour, whatever the terminal can do.")] = False,
 ) -> None:
@@ -59,7 +60,7 @@ def paper_table(
     with working(f"the network in three ways, {score.value}d", no_color=no_color):
         made = make(chosen, score=score.value)
     if output is not None:
-        write(replace(made.plan, paper=made), output)
+        write(replace(made.plan, paper=made), output, force=force)
     if as_json:
         json.dump(made.to_dict(), sys.stdout, indent=2)
         print()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..base.errors import OptionError
+from ..base.files import check_replaced, is_own
 from .program import Command, run, show_version
 
 if TYPE_CHECKING:
@@ -190,6 +191,9 @@ def quantize_command(
         str | None,
         typer.Option(help="Name of the model, prefix of all emitted symbols. Default: the output's stem."),
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace files that others wrote, too.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the result as JSON, and nothing else, on stdout.")
     ] = False,
@@ -207,7 +211,7 @@ def quantize_command(
     output, cut = _file_and_tensor(outputs or [])
     if output is None:
         output = Path(f"{identifier(model.stem)}{wanted.endings[0]}")
-    _check_output(output, save, wanted, [model, calibration, *(test or [])])
+    _check_output(output, save, wanted, [model, calibration, *(test or [])], force=force)
     schemes = _candidates(output, save) if wanted is Scheme.AUTO else (wanted,)
     words = {"method": method, "softmax": softmax, "ranges": ranges}
     options = _options(wanted, schemes, {key: word.value for key, word in words.items() if word is not None})
@@ -309,7 +313,7 @@ def _options(wanted: Scheme, schemes: tuple[Scheme, ...], given: dict[str, str])
     return {one.value: {name: word for name, word in given.items() if name in names} for one, names in own.items()}
 
 
-def _check_output(output: Path, save: Path | None, scheme: Scheme, inputs: list[Path]) -> None:
+def _check_output(output: Path, save: Path | None, scheme: Scheme, inputs: list[Path], *, force: bool) -> None:
     if output.suffix not in scheme.endings or output.is_dir():
         expected = " or ".join(ending for ending in scheme.endings if ending != ".yml")
         raise OptionError(f"--output: expected a file name ending in {expected} for {scheme}, got {str(output)!r}")
@@ -324,6 +328,12 @@ def _check_output(output: Path, save: Path | None, scheme: Scheme, inputs: list[
         for given in inputs:
             if one.resolve() == given.resolve():
                 raise OptionError(f"{option}: {one} would overwrite {given}; choose another name or folder")
+    if not force:
+        # Arrays belong to the model file that names them.
+        speaks = {one: output if one.suffix == ".npz" and output.exists() else one for one in written}
+        others = [one for one in written if one.exists() and not is_own(speaks[one])]
+        for option in ("--output", "--save"):
+            check_replaced(option, [one for one in others if written[one] == option])
 
 
 @contextmanager

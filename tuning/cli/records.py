@@ -116,8 +116,14 @@ def _knobs(variant: dict[str, Any] | None) -> str:
 def export_records(
     file: Annotated[str, typer.Argument(metavar="FILE", help="JSON lines to write; - is stdout.", show_default=False)],
     records: Where = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that others wrote, too.")] = False,
 ) -> None:
     """Write every evaluation as a line of JSON (schema record-1), for another machine or another program."""
+    from ..base.files import check_replaced, is_own
+
+    if file != "-" and not force:
+        path = Path(file)
+        check_replaced("FILE", [path] if path.is_file() and path.stat().st_size and not is_own(path) else [])
     with closing(_open(records)) as store:
         if file == "-":
             store.export(sys.stdout)

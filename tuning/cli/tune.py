@@ -138,6 +138,9 @@ class Options:
         str | None,
         typer.Option("--output", "-o", metavar="DIR", help="Where the firmware goes. Default: build/<model name>."),
     ] = None
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace files of DIR that others wrote, too.")
+    ] = False
     pareto: Annotated[
         bool, typer.Option("--pareto", help="Also list the plans that trade cycles for SRAM and for flash.")
     ] = False
@@ -207,6 +210,10 @@ def tune(options: Options) -> None:
     if options.output == "":
         raise OptionError("--output: expected a directory, got nothing")
     directory = Path("build") / network.name if options.output is None else Path(options.output)
+    if not options.force:
+        from ..firmware import check_folder
+
+        check_folder(network.name, directory)  # before the search, which may take minutes
     if options.explain:
         from ..report.explain import check_names
 
@@ -223,7 +230,7 @@ def tune(options: Options) -> None:
         plan = _with_float_io(plan)
     if options.classes is not None:
         plan = replace(plan, classes=_class_names(options.classes, prod(plan.outputs[0].shape)))
-    write(plan, directory)
+    write(plan, directory, force=options.force)
     _show(options, plan, directory)
     if plan.check is not None and not plan.check.passed:
         raise typer.Exit(1)
@@ -343,10 +350,10 @@ def _show(options: Options, plan: Plan, directory: Path) -> None:
             print_failure(plan.check)
 
 
-def write(plan: Plan, directory: Path) -> None:
+def write(plan: Plan, directory: Path, *, force: bool = False) -> None:
     """Write the firmware folder."""
     from ..firmware import emit_plan
 
     if directory.exists() and not directory.is_dir():
         raise OptionError(f"--output: expected a directory, got the file {directory}")
-    emit_plan(plan, directory)
+    emit_plan(plan, directory, force=force)

@@ -10,10 +10,31 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from tuning.base.files import locked, uninterrupted, write_beside
+from tuning.base.files import OWN_MARKS, is_own, locked, uninterrupted, write_beside
 
 STALE_SECONDS = 60
 """Age from which a temporary file belongs to a run that was killed; writing one takes milliseconds."""
+
+KERNELS = "cmsisnn_x/"
+"""The folder of the kernels' headers, which have the prefix of their macros as mark."""
+
+
+def files_of_others(files: Mapping[str, str | bytes], directory: str | os.PathLike[str]) -> list[Path]:
+    """Those of `files` whose places in `directory` hold something that no run into it wrote.
+
+    A ``plan.json`` makes a folder this tool's: running again into it is never refused.
+    """
+    root = Path(directory)
+    if (root / "plan.json").is_file() and is_own(root / "plan.json"):
+        return []
+    return [root / name for name, content in files.items() if not _is_ours(root / name, name, content)]
+
+
+def _is_ours(path: Path, name: str, content: str | bytes) -> bool:
+    if not path.is_file():  # nothing there, or what the writing itself refuses
+        return True
+    marks = (b"CXN_",) if name.startswith(KERNELS) else OWN_MARKS
+    return is_own(path, marks) or path.read_bytes() == (content.encode() if isinstance(content, str) else content)
 
 
 def write_files(files: Mapping[str, str | bytes], directory: str | os.PathLike[str]) -> list[Path]:

@@ -66,6 +66,15 @@ def test_the_command_and_the_network_it_writes(files: Path) -> None:
     assert [layer["op"] for layer in content["layers"]] == ["conv2d", "max_pool2d", "fully_connected"]
 
 
+def test_running_again_replaces_its_own_files_alone(files: Path) -> None:
+    command = ("my-net.onnx", "--calibration", "data.npz", "--dtype", "q15", "-q", "-o", "b.yaml")
+    (files / "b_float.npz").write_text("theirs")
+    assert quantize(files, *command).returncode == 2
+    assert not (files / "b.yaml").exists()
+    assert quantize(files, *command, "--force").returncode == 0
+    assert quantize(files, *command).returncode == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
