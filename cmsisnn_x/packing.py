@@ -57,6 +57,16 @@ def pack_device_weights(layer: Layer, variant: Variant | None) -> np.ndarray:
     return pack(layer, variant)
 
 
+def packing_knobs(layer: Layer, variant: Variant | None) -> tuple[str, ...]:
+    """The knobs that the order of `pack_device_weights` hangs on: with others the kernel would read other weights."""
+    if layer.weights is None or variant is None:
+        return ()
+    if variant.weight_layout in ("plain", "lanes"):
+        return ("weight_layout",)
+    own = ("block_cols",) if layer.op == "depthwise_conv2d" else ()
+    return ("weight_layout", "column_layout", "lowering", "tile", "block_rows", *own)
+
+
 def pack_convolution(layer: Layer, variant: Variant) -> np.ndarray:
     """Runs, or transformed kernels, in blocks of rows."""
     weights = layer.weights

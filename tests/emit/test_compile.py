@@ -10,9 +10,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import tuning
+from cmsisnn_x import Variant
+from cmsisnn_x.layers import Layer
 from helpers.cores import PLAIN
 from helpers.folders import WARNINGS, assert_same, host_run, zig
 from helpers.networks import NETWORKS, conv, forward, inputs
@@ -153,6 +156,11 @@ def test_headers_in_cplusplus(standard: str, folders: dict[str, Path], tmp_path:
         (r"(SEPARABLE_CONFIG_ID +)\w+", "0x1", "files of two runs are mixed"),
         (r"(SEPARABLE_ARENA_BYTES +)\d+", "16", "lies_in_the_arena"),
         (r"(SEPARABLE_CONV2D0_OUT_CH +)\d+", "7", "bias_matches_the_configuration"),
+        *(
+            (rf"(SEPARABLE_CONV2D0_{macro} +)\d+", value, "conv2d0_is_as_the_model_has_it")
+            for macro, value in [("IN_H", "65536"), ("IN_W", "65536"), ("PAD_LEFT", "2"), ("OUT_SHIFT", "1")]
+        ),
+        (r"(SEPARABLE_INPUT_SIZE +)\d+", "1", "separable_is_as_the_model_has_it"),
     ],
 )
 def test_an_impossible_value_by_hand_stops_the_compiler(
@@ -166,6 +174,17 @@ def test_an_impossible_value_by_hand_stops_the_compiler(
     config.write_text(text)
     with pytest.raises(AssertionError, match=message):
         zig("-std=c99", "-I", folder, "-c", folder / "separable.c", "-o", tmp_path / "o")
+
+
+@pytest.mark.parametrize(("knob", "value"), [("BLOCK_ROWS", "1"), ("WEIGHT_LAYOUT", "CXN_WEIGHT_LAYOUT_PLAIN")])
+def test_knobs_that_weights_are_packed_by_stay_as_they_are(knob: str, value: str, tmp_path: Path) -> None:
+    weights = np.arange(64, dtype=np.int8).reshape(8, 8)
+    rows = Layer("fc", "fully_connected", "q7", (8,), (8,), weights=weights, bias=weights[0])
+    tuning.emit(make_plan("net", [rows], variant=Variant(4, 4, 2, 2, weight_layout="interleaved")), tmp_path)
+    config = tmp_path / "net_config.h"
+    config.write_text(re.sub(rf"(NET_FC_{knob} +)\w+", rf"\g<1>{value}", config.read_text()))
+    with pytest.raises(AssertionError, match="fc_is_as_the_model_has_it"):
+        compile_for("cortex-m4", "clang", "-std=c99", "-I", tmp_path, "-c", tmp_path / "net.c", "-o", tmp_path / "o")
 
 
 def test_profiling_hooks_surround_every_layer(folders: dict[str, Path], tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ hand.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import combinations, pairwise, product
 
@@ -13,7 +13,11 @@ from cmsisnn_x.graph import Node
 from tuning.plan import LayerPlan, Plan
 
 from .arguments import element
+from .macros import KNOBS
 from .names import numbered
+
+COLUMNS = 125
+"""Of a line of macros."""
 
 
 @dataclass(frozen=True)
@@ -130,3 +134,27 @@ def _sizes(plan: Plan, node: Node, item: LayerPlan) -> Iterator[Check]:
     for name, short, own in ((side, "IN", layer.type), ("OUTPUT", "OUT", layer.output_type)):
         size = f"(size_t){p}_{short}_H * {p}_{short}_W * {p}_{short}_CH * sizeof({element(own)}) * {layer.samples}"
         yield Check(f"CXN_SIZE_{name}({p}) == {size}", f"{layer.name}_{name.lower()}_has_its_geometry")
+
+
+def constants(
+    name: str, prefix: str, macros: Mapping[str, int | str], packed_by: Iterable[str] = ()
+) -> Iterator[Check]:
+    """What the model decides is as the model decided it, and the knobs `packed_by`, by which weights lie as they do:
+    arrays, buffers and callers count on that. What remains to be edited are other knobs, and places, which have
+    assertions of their own; a buffer may be taken to lie anywhere.
+    """
+    free = {*KNOBS} - {knob.upper() for knob in packed_by}
+    own = {key: value for key, value in macros.items() if not _is_free(key.removeprefix(f"{prefix}_"), free)}
+    terms = [f"{key} {'<=' if key.endswith('_ALIGNED') else '=='} {value}" for key, value in own.items()]
+    lines = [""]
+    for number, term in enumerate(terms):
+        word = term + (" &&" if number < len(terms) - 1 else "")
+        if lines[-1] and len(lines[-1]) + len(word) >= COLUMNS:
+            lines.append("")
+        lines[-1] += f" {word}" if lines[-1] else word
+    if terms:
+        yield Check("\n    ".join(lines), f"{name}_is_as_the_model_has_it")
+
+
+def _is_free(name: str, knobs: Set[str]) -> bool:
+    return name in knobs or name.endswith(("_OFFSET", "SCRATCH_BYTES", "BAND", "RING_ROWS"))

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,11 +14,12 @@ import cmsisnn_x
 from cmsisnn_x.chained import outside
 from cmsisnn_x.graph import Node
 from cmsisnn_x.operands import operands_of
+from cmsisnn_x.packing import packing_knobs
 from cmsisnn_x.steps import Step
 from tuning.plan import LayerPlan, Plan
 
 from .arguments import Border, Call, body, borders, element, parameters, sizes, taken
-from .assertions import Check, checks, input_sides
+from .assertions import Check, checks, constants, input_sides
 from .cgen import comment_text, plain_text, string_text
 from .chains import ChainText, ChainWriter, Linked, RowsText, chain_parameters, schedule_lines, some_of
 from .check import EmitError, check_plan
@@ -185,13 +186,21 @@ def project(plan: Plan) -> Project:
         chains=tuple(chains.values()),
         kernels=tuple(writer.kernels.values()),
         arrays=tuple(writer.arrays),
-        checks=tuple(checks(plan, writer.operands)),
+        checks=(*checks(plan, writer.operands), *_constants(plan, network, layers)),
         states=states,
         copies=copies,
         reset=reset_function(name),
         ready=writer.names.new(f"{name}_is_ready"),
         feed=feed,
     )
+
+
+def _constants(plan: Plan, network: dict[str, int | str], layers: list[LayerText]) -> Iterator[Check]:
+    name = plan.model
+    yield from constants(name, name.upper(), {key: value for key, value in network.items() if key.endswith("_SIZE")})
+    for text, item in zip(layers, plan.layers, strict=True):
+        packed_by = packing_knobs(item.layer, item.variant)
+        yield from constants(text.name, f"{name}_{text.name}".upper(), text.macros, packed_by)
 
 
 class _Writer:

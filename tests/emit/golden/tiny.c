@@ -77,7 +77,8 @@ static unsigned char tiny_arena[TINY_ARENA_BYTES] CXN_ALIGNED;
 #define CXN_TENSOR(offset) ((int8_t *)(void *)(tiny_arena + (offset)))
 #define CXN_SCRATCH(offset) ((void *)(tiny_arena + (offset)))
 
-/* Buffers of a layer: inside the arena, on a word boundary, apart from each other; shapes and arrays fit together. */
+/* Buffers of a layer: inside the arena, on a word boundary, apart from each other; shapes and arrays fit together,
+   and what the model decides, or how weights are packed, is as it was. */
 #define CXN_SIZE_INPUT(layer) ((size_t)layer##_IN_H * layer##_IN_W * layer##_IN_CH * sizeof(int8_t))
 #define CXN_SIZE_OUTPUT(layer) ((size_t)layer##_OUT_H * layer##_OUT_W * layer##_OUT_CH * sizeof(int8_t))
 #define CXN_SIZE_SCRATCH(layer) ((size_t)layer##_SCRATCH_BYTES)
@@ -114,6 +115,35 @@ CXN_STATIC_ASSERT(sizeof(tiny_fc_bias) == TINY_FC_OUT_CH * TINY_FC_WEIGHT_BITS /
 CXN_STATIC_ASSERT(CXN_INSIDE(TINY_PROB, INPUT), prob_input_lies_in_the_arena);
 CXN_STATIC_ASSERT(CXN_SIZE_OUTPUT(TINY_FC) == CXN_SIZE_INPUT(TINY_PROB), prob_input_has_the_size_of_the_output_before);
 CXN_STATIC_ASSERT(TINY_FC_OUTPUT_OFFSET == TINY_PROB_INPUT_OFFSET, prob_reads_where_the_layer_before_writes);
+CXN_STATIC_ASSERT(TINY_INPUT_SIZE == 60 && TINY_OUTPUT_SIZE == 3, tiny_is_as_the_model_has_it);
+CXN_STATIC_ASSERT(TINY_CONV1_IN_H == 6 && TINY_CONV1_IN_W == 5 && TINY_CONV1_IN_CH == 2 && TINY_CONV1_OUT_H == 6 && TINY_CONV1_OUT_W == 5 &&
+    TINY_CONV1_OUT_CH == 4 && TINY_CONV1_KERNEL_H == 3 && TINY_CONV1_KERNEL_W == 3 && TINY_CONV1_STRIDE_Y == 1 &&
+    TINY_CONV1_STRIDE_X == 1 && TINY_CONV1_PAD_TOP == 1 && TINY_CONV1_PAD_LEFT == 1 && TINY_CONV1_BIAS_SHIFT == 0 &&
+    TINY_CONV1_OUT_SHIFT == 10 && TINY_CONV1_OUT_MIN == 0 && TINY_CONV1_OUT_MAX == 127 && TINY_CONV1_IN_BITS == 8 &&
+    TINY_CONV1_WEIGHT_BITS == 8 && TINY_CONV1_INT_BITS == 0 && TINY_CONV1_INPUT_ALIGNED <= 0 && TINY_CONV1_OUTPUT_ALIGNED <= 1 &&
+    TINY_CONV1_WEIGHT_LAYOUT == CXN_WEIGHT_LAYOUT_PLAIN && TINY_CONV1_WEIGHTS_BYTES == 72, conv1_is_as_the_model_has_it);
+CXN_STATIC_ASSERT(TINY_POOL1_IN_H == 6 && TINY_POOL1_IN_W == 5 && TINY_POOL1_IN_CH == 4 && TINY_POOL1_OUT_H == 5 && TINY_POOL1_OUT_W == 4 &&
+    TINY_POOL1_OUT_CH == 4 && TINY_POOL1_KERNEL_H == 2 && TINY_POOL1_KERNEL_W == 2 && TINY_POOL1_STRIDE_Y == 1 &&
+    TINY_POOL1_STRIDE_X == 1 && TINY_POOL1_PAD_TOP == 0 && TINY_POOL1_PAD_LEFT == 0 && TINY_POOL1_BIAS_SHIFT == 0 &&
+    TINY_POOL1_OUT_SHIFT == 0 && TINY_POOL1_OUT_MIN == -128 && TINY_POOL1_OUT_MAX == 127 && TINY_POOL1_IN_BITS == 8 &&
+    TINY_POOL1_WEIGHT_BITS == 8 && TINY_POOL1_INT_BITS == 0 && TINY_POOL1_INPUT_ALIGNED <= 1 && TINY_POOL1_OUTPUT_ALIGNED <= 1, pool1_is_as_the_model_has_it);
+CXN_STATIC_ASSERT(TINY_SQUASH_IN_H == 5 && TINY_SQUASH_IN_W == 4 && TINY_SQUASH_IN_CH == 4 && TINY_SQUASH_OUT_H == 5 &&
+    TINY_SQUASH_OUT_W == 4 && TINY_SQUASH_OUT_CH == 4 && TINY_SQUASH_KERNEL_H == 1 && TINY_SQUASH_KERNEL_W == 1 &&
+    TINY_SQUASH_STRIDE_Y == 1 && TINY_SQUASH_STRIDE_X == 1 && TINY_SQUASH_PAD_TOP == 0 && TINY_SQUASH_PAD_LEFT == 0 &&
+    TINY_SQUASH_BIAS_SHIFT == 0 && TINY_SQUASH_OUT_SHIFT == 0 && TINY_SQUASH_OUT_MIN == -128 && TINY_SQUASH_OUT_MAX == 127 &&
+    TINY_SQUASH_IN_BITS == 8 && TINY_SQUASH_WEIGHT_BITS == 8 && TINY_SQUASH_INT_BITS == 2 && TINY_SQUASH_INPUT_ALIGNED <= 1 &&
+    TINY_SQUASH_OUTPUT_ALIGNED <= 1, squash_is_as_the_model_has_it);
+CXN_STATIC_ASSERT(TINY_FC_IN_H == 1 && TINY_FC_IN_W == 1 && TINY_FC_IN_CH == 80 && TINY_FC_OUT_H == 1 && TINY_FC_OUT_W == 1 &&
+    TINY_FC_OUT_CH == 3 && TINY_FC_KERNEL_H == 1 && TINY_FC_KERNEL_W == 1 && TINY_FC_STRIDE_Y == 1 && TINY_FC_STRIDE_X == 1 &&
+    TINY_FC_PAD_TOP == 0 && TINY_FC_PAD_LEFT == 0 && TINY_FC_BIAS_SHIFT == 0 && TINY_FC_OUT_SHIFT == 9 &&
+    TINY_FC_OUT_MIN == -128 && TINY_FC_OUT_MAX == 127 && TINY_FC_IN_BITS == 8 && TINY_FC_WEIGHT_BITS == 8 &&
+    TINY_FC_INT_BITS == 0 && TINY_FC_INPUT_ALIGNED <= 1 && TINY_FC_OUTPUT_ALIGNED <= 1 &&
+    TINY_FC_WEIGHT_LAYOUT == CXN_WEIGHT_LAYOUT_PLAIN && TINY_FC_WEIGHTS_BYTES == 240, fc_is_as_the_model_has_it);
+CXN_STATIC_ASSERT(TINY_PROB_IN_H == 1 && TINY_PROB_IN_W == 1 && TINY_PROB_IN_CH == 3 && TINY_PROB_OUT_H == 1 && TINY_PROB_OUT_W == 1 &&
+    TINY_PROB_OUT_CH == 3 && TINY_PROB_KERNEL_H == 1 && TINY_PROB_KERNEL_W == 1 && TINY_PROB_STRIDE_Y == 1 &&
+    TINY_PROB_STRIDE_X == 1 && TINY_PROB_PAD_TOP == 0 && TINY_PROB_PAD_LEFT == 0 && TINY_PROB_BIAS_SHIFT == 0 &&
+    TINY_PROB_OUT_SHIFT == 0 && TINY_PROB_OUT_MIN == -128 && TINY_PROB_OUT_MAX == 127 && TINY_PROB_IN_BITS == 8 &&
+    TINY_PROB_WEIGHT_BITS == 8 && TINY_PROB_INT_BITS == 0 && TINY_PROB_INPUT_ALIGNED <= 1 && TINY_PROB_OUTPUT_ALIGNED <= 0, prob_is_as_the_model_has_it);
 
 CXN_WHOLE void tiny_conv1(const int8_t *input, int8_t *output)
 {
