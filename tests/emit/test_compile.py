@@ -55,7 +55,7 @@ def test_c99_without_a_warning(core: str, compiler: str, folders: dict[str, Path
     names = COMPILED if full else COMPILED[list(cores.CORES).index(core) % 2 :: 2]
     for name in names:
         for level in ("-O2", "-O3", "-Os") if full else ("-O3",):
-            flags = (*WARNINGS, "-pedantic", level, "-I", folders[name])
+            flags = (*WARNINGS, "-pedantic", level, "-DCXN_NO_TARGET_WARNING", "-I", folders[name])
             assert compile_for(core, compiler, *flags, "-c", folders[name] / f"{name}.c", "-o", tmp_path / "o") == ""
 
 
@@ -117,6 +117,28 @@ def test_builds_without_optimisation_say_what_they_cost(
     assert "CXN_NO_OPTIMIZE_WARNING" in compile_for("cortex-m4", compiler, *flags, "-o", tmp_path / "o")
     silent = "-DCXN_NO_OPTIMIZE_WARNING"
     assert compile_for("cortex-m4", compiler, silent, *flags, "-o", tmp_path / "o") == ""
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_code_for_another_core_says_so(compiler: str, tmp_path: Path) -> None:
+    alike = {"cortex-m4": "cortex-m7", "cortex-m55": "cortex-m55"}
+    for planned in ("cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m55"):
+        tuning.emit(make_plan("net", NETWORKS["only_relu"], core=planned), tmp_path / planned)
+        for core in ("cortex-m0plus", "cortex-m3", "cortex-m7", "cortex-m55"):
+            flags = ("-std=c99", "-O1", "-I", tmp_path / planned, "-c", tmp_path / planned / "net.c")
+            said = compile_for(core, compiler, *flags, "-o", tmp_path / "o")
+            assert ("CXN_NO_TARGET_WARNING" in said) is (core != alike.get(planned, planned)), (planned, core, said)
+
+
+@pytest.mark.emulated
+@pytest.mark.skipif(GCC is None, reason="arm-none-eabi-gcc is not installed")
+def test_big_endian_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
+    flags = ("-O1", "-I", folders["only_relu"], "-c", folders["only_relu"] / "only_relu.c", "-o", tmp_path / "o")
+    with pytest.raises(AssertionError, match="little-endian"):
+        compile_for("cortex-m4", "gcc", "-mbig-endian", *flags)
+    with pytest.raises(AssertionError, match="r9"):
+        compile_for("cortex-m4", "clang", "-frwpi", *flags)
 
 
 @pytest.mark.parametrize("long", [True, False])

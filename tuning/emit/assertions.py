@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import combinations, pairwise, product
 
 from cmsisnn_x.graph import Node
+from cmsisnn_x.packing import packing_knobs
 from tuning.plan import LayerPlan, Plan
 
 from .arguments import element
@@ -137,23 +138,29 @@ def _sizes(plan: Plan, node: Node, item: LayerPlan) -> Iterator[Check]:
 
 
 def constants(
-    name: str, prefix: str, macros: Mapping[str, int | str], packed_by: Iterable[str] = ()
+    plan: Plan, network: Mapping[str, int | str], layers: Iterable[Mapping[str, int | str]]
 ) -> Iterator[Check]:
-    """What the model decides is as the model decided it, and the knobs `packed_by`, by which weights lie as they do:
-    arrays, buffers and callers count on that. What remains to be edited are other knobs, and places, which have
-    assertions of their own; a buffer may be taken to lie anywhere.
+    """What the model decides is as the model decided it, and knobs by which weights lie as they do: arrays, buffers and
+    callers count on that. What remains to be edited are other knobs, and places, which have assertions of their own; a
+    buffer may be taken to lie anywhere. `network` and `layers` are the macros.
     """
-    free = {*KNOBS} - {knob.upper() for knob in packed_by}
-    own = {key: value for key, value in macros.items() if not _is_free(key.removeprefix(f"{prefix}_"), free)}
-    terms = [f"{key} {'<=' if key.endswith('_ALIGNED') else '=='} {value}" for key, value in own.items()]
+    prefix = plan.model.upper()
+    yield _as_in_model(plan.model, {key: value for key, value in network.items() if key.endswith("_SIZE")})
+    for item, macros in zip(plan.layers, layers, strict=True):
+        free = {*KNOBS} - {knob.upper() for knob in packing_knobs(item.layer, item.variant)}
+        own = f"{prefix}_{item.layer.name.upper()}_"
+        names = [key for key in macros if not _is_free(key.removeprefix(own), free)]
+        yield _as_in_model(item.layer.name, {key: macros[key] for key in names})
+
+
+def _as_in_model(name: str, macros: Mapping[str, int | str]) -> Check:
+    terms = [f"{key} {'<=' if key.endswith('_ALIGNED') else '=='} {value} &&" for key, value in macros.items()]
     lines = [""]
-    for number, term in enumerate(terms):
-        word = term + (" &&" if number < len(terms) - 1 else "")
-        if lines[-1] and len(lines[-1]) + len(word) >= COLUMNS:
+    for term in (*terms[:-1], terms[-1].removesuffix(" &&")):
+        if len(lines[-1]) + len(term) >= COLUMNS:
             lines.append("")
-        lines[-1] += f" {word}" if lines[-1] else word
-    if terms:
-        yield Check("\n    ".join(lines), f"{name}_is_as_the_model_has_it")
+        lines[-1] += f" {term}" if lines[-1] else term
+    return Check("\n    ".join(lines), f"{name}_is_as_the_model_has_it")
 
 
 def _is_free(name: str, knobs: Set[str]) -> bool:

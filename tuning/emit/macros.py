@@ -6,8 +6,10 @@ from __future__ import annotations
 from dataclasses import fields
 from math import prod
 
+from cmsisnn_x.isa import Isa
 from cmsisnn_x.layers import Layer
 from cmsisnn_x.variant import Variant
+from tuning.target import Target
 
 from .cgen import check_identifier
 
@@ -104,3 +106,14 @@ def knob_value(name: str, value: object) -> int | str:
     if isinstance(value, str):
         return check_identifier(f"CXN_{name}_{value}".upper(), f"variant.{name}")
     return int(value)  # type: ignore[call-overload]
+
+
+def instructions(target: Target) -> str:
+    """Whether a compiler is told of the instructions that kernels for `target` are chosen by: a condition of macros."""
+    isa = target.features.isa
+    if isa >= Isa.HELIUM:
+        return "defined(__ARM_FEATURE_MVE)"
+    if isa >= Isa.DSP:
+        return "defined(__ARM_FEATURE_DSP) && !defined(__ARM_FEATURE_MVE)"
+    is_armv6m = not target.features.unaligned
+    return f"__ARM_ARCH {'==' if is_armv6m else '!='} 6 && !defined(__ARM_FEATURE_DSP)"

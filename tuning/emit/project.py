@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,6 @@ import cmsisnn_x
 from cmsisnn_x.chained import outside
 from cmsisnn_x.graph import Node
 from cmsisnn_x.operands import operands_of
-from cmsisnn_x.packing import packing_knobs
 from cmsisnn_x.steps import Step
 from tuning.plan import LayerPlan, Plan
 
@@ -26,6 +25,7 @@ from .check import EmitError, check_plan
 from .feed import FeedText, feed_macros, feed_prefixes, feed_text, whole_offset
 from .kernel_text import Kernel, kernel_of
 from .layer_words import record_type, summary
+from .macros import instructions
 from .names import Names, feed_functions, layer_function, numbered, reset_function, run_function, step_functions
 from .states import Held, held_states
 from .weights import activation_table
@@ -81,6 +81,7 @@ class Project:
     version: str
     target: str
     core: str
+    instructions: str
     digests: tuple[tuple[str, str], ...]
     is_graph: bool
     element: str
@@ -168,6 +169,7 @@ def project(plan: Plan) -> Project:
         version=cmsisnn_x.__version__,
         target=plain_text(plan.target.name),
         core=plan.target.core,
+        instructions=instructions(plan.target),
         digests=tuple((comment_text(k), comment_text(v)) for k, v in sorted(plan.digests.items())),
         is_graph=plan.wiring is not None,
         element=element(plan.inputs[0].type),
@@ -186,21 +188,13 @@ def project(plan: Plan) -> Project:
         chains=tuple(chains.values()),
         kernels=tuple(writer.kernels.values()),
         arrays=tuple(writer.arrays),
-        checks=(*checks(plan, writer.operands), *_constants(plan, network, layers)),
+        checks=(*checks(plan, writer.operands), *constants(plan, network, [text.macros for text in layers])),
         states=states,
         copies=copies,
         reset=reset_function(name),
         ready=writer.names.new(f"{name}_is_ready"),
         feed=feed,
     )
-
-
-def _constants(plan: Plan, network: dict[str, int | str], layers: list[LayerText]) -> Iterator[Check]:
-    name = plan.model
-    yield from constants(name, name.upper(), {key: value for key, value in network.items() if key.endswith("_SIZE")})
-    for text, item in zip(layers, plan.layers, strict=True):
-        packed_by = packing_knobs(item.layer, item.variant)
-        yield from constants(text.name, f"{name}_{text.name}".upper(), text.macros, packed_by)
 
 
 class _Writer:

@@ -28,6 +28,16 @@
 #warning "Without optimisation the network takes many times the cycles and the stack that were planned: compile this file with -O2 or -O3 in debug builds too, or define CXN_NO_OPTIMIZE_WARNING."
 #endif
 
+#if defined(__arm__) && !(defined(__ARM_FEATURE_DSP) && !defined(__ARM_FEATURE_MVE)) && !defined(CXN_NO_TARGET_WARNING)
+#warning "Tuned for cortex-m4: the core that this is compiled for has other instructions, for which other kernels are faster. Run cmsisnn-tune again with --target, or define CXN_NO_TARGET_WARNING."
+#endif
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+#error "Weights and kernels are for little-endian memory."
+#endif
+#if defined(__ARM_RWPI)
+#error "Kernels use r9, which with -frwpi is the base of all data."
+#endif
+
 /* Measuring: -DCXN_PROFILE_HEADER='"your_profile.h"' names a header that defines both hooks for layer i of 5. */
 #ifdef CXN_PROFILE_HEADER
 #include CXN_PROFILE_HEADER
