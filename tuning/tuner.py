@@ -134,6 +134,8 @@ def tune(
         raise OptionError(f"--feed rows: expected inputs that some layer reads, got {unread[0]!r}")
     if trials is not None and trials < 1:
         raise OptionError(f"--trials: expected at least 1, got {trials}")
+    if dask is not None and score != "emulate":
+        raise OptionError(f"--dask: goes with --score emulate, got --score {score}, which emulates nothing")
     if jobs < 1:
         raise OptionError(f"--jobs: expected at least 1, got {jobs}")
     for name, value in (("sram_bytes", sram_bytes), ("flash_bytes", flash_bytes), ("clock_hz", clock_hz)):

@@ -201,3 +201,32 @@ def test_no_command_replaces_what_others_wrote(
     (model / "net.onnx").touch()
     (model / theirs).write_text("theirs\n")
     refuse(*command.split(), says=f"{theirs} is not of this tool and would be replaced")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["p.yaml", "m.yaml --target p.yaml", "m.yaml --check p.yaml"],
+)
+def test_a_pipe_is_not_waited_for(model: Path, refuse: Callable[..., Ended], arguments: str) -> None:
+    os.mkfifo(model / "p.yaml")
+    refuse("cmsisnn-tune", *arguments.split(), says="got something that is no regular file")
+
+
+def test_a_cluster_without_emulation_is_refused(model: Path, refuse: Callable[..., Ended]) -> None:
+    refuse("cmsisnn-tune", "m.yaml", "--dask", "tcp://127.0.0.1:1", says="--dask: goes with --score emulate")
+
+
+def test_an_interrupted_import_is_an_interruption() -> None:
+    # What extension modules make of Ctrl-C while they are imported is no KeyboardInterrupt.
+    code = """
+import os, signal, tuning.cli.start as start
+def imports(*_):
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except KeyboardInterrupt:
+        raise ImportError("PyCapsule_Import could not import module") from None
+start.import_module = imports
+start.tune()
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "interrupted\n")

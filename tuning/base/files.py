@@ -9,6 +9,7 @@ import json
 import os
 import secrets
 import signal
+import stat
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -27,6 +28,15 @@ OWN_MARKS = (
     *(b'"schema": "%s-' % name for name in (b"plan", b"coefficients", b"fetch", b"record")),
 )  # fmt: skip
 """One of these stands in every file of this project's commands that can say where it comes from."""
+
+
+def is_special(path: str | os.PathLike[str]) -> bool:
+    """Whether the path is there and neither a file nor a folder: a pipe is waited for, a device may never end."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def read_bytes(path: str | os.PathLike[str], largest: int = LARGEST_BYTES) -> bytes:
