@@ -66,6 +66,8 @@ def check_layer(layer: Layer) -> None:
         if (most := row.most_elements) is not None:
             require(layer, prod(image) <= most, f"at most {most} elements", layer.input_shape, ShapeError)
     _check_windows(layer, first)
+    if problem := row.problem(layer):
+        raise ShapeError(f"layer {layer.name!r}: {problem}")
 
 
 def _check_windows(layer: Layer, first: list[int]) -> None:

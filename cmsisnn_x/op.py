@@ -91,6 +91,10 @@ def _whole(layer: Layer, variant: Variant | None) -> int | None:
     return None
 
 
+def _none(layer: Layer) -> str | None:
+    return None
+
+
 def _one(layer: Layer, variant: Variant | None) -> int:
     return 1
 
@@ -125,6 +129,8 @@ class Op:
         The keys of its geometry and formats in a model file, all that `infer` asks for.
     most_elements : int or None
         Of its input, where there is a limit of its own.
+    problem : callable
+        Layer -> what its kernels cannot do with it, in words; None where there is nothing.
     in_place : tuple of int
         The inputs whose memory the output may take.
     overwrites : callable
@@ -181,6 +187,7 @@ class Op:
     infer: Callable[[Shape, Mapping[str, Any]], dict[str, Any]]
     attributes: tuple[str, ...] = ()
     most_elements: int | None = None
+    problem: Callable[[Layer], str | None] = _none
     in_place: tuple[int, ...] = ()
     overwrites: Callable[[Layer, Variant], bool] = _never
     is_joined: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,19 @@ from ..op import Op, Shape
 from ..variant import Variant
 from ._shared import AFFINE_ALIKE, ALIKE, windows
 
+LARGEST_WINDOW = 65535
+"""Of an average of 16 bits, which is summed in 32."""
+
 
 def _infer(op: str, shape: Shape, attributes: Mapping[str, Any]) -> dict[str, Any]:
     return {**windows(op, shape, attributes), "ceil_mode": attributes["ceil_mode"]}
+
+
+def _problem(layer: Layer) -> str | None:
+    seen = prod(map(min, layer.kernel, layer.image[:2]))
+    if layer.op != "avg_pool2d" or layer.type.bits == 8 or seen <= LARGEST_WINDOW:
+        return None
+    return f"expected a window of at most {LARGEST_WINDOW} elements of 16 bits, whose sum fits 32 bits, got {seen}"
 
 
 def _is_whole(layer: Layer) -> bool:
@@ -49,6 +60,7 @@ MAX_POOL, AVG_POOL = (
         types=(*ALIKE, *AFFINE_ALIKE),
         attributes=("kernel", "stride", "padding", "ceil_mode", "output_size"),
         infer=partial(_infer, f"{name}2d"),
+        problem=_problem,
         is_scale_free=True,
         least_rows=_least_rows,
         sums_rows=_averages_rows,

@@ -108,6 +108,14 @@ def test_networks_may_share_a_translation_unit(compiler: str, folders: dict[str,
     assert compile_for("cortex-m4", compiler, *WARNINGS, "-O3", *includes, "-c", unit, "-o", tmp_path / "o") == ""
 
 
+def test_names_that_differ_in_case_only_meet_in_an_error(tmp_path: Path) -> None:
+    for name in ("net", "Net"):
+        tuning.emit(make_plan(name, NETWORKS["only_relu"]), tmp_path / name)
+    (tmp_path / "both.c").write_text('#include "net/net.h"\n#include "Net/Net.h"\n')
+    with pytest.raises(AssertionError, match="differs in case only"):
+        zig("-std=c99", "-c", tmp_path / "both.c", "-o", tmp_path / "o")
+
+
 @pytest.mark.emulated
 @pytest.mark.parametrize("compiler", COMPILERS)
 def test_builds_without_optimisation_say_what_they_cost(

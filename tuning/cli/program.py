@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import MISSING, fields
 from inspect import Parameter, Signature
@@ -101,6 +103,9 @@ def run(app: typer.Typer, name: str) -> None:
     except CmsisnnError as problem:  # what a kernel refuses and the tuner let pass
         _fail(str(problem), 2)
     except OSError as problem:
+        if problem.errno in (errno.ENOSPC, errno.EDQUOT) and not problem.filename:
+            where = f"in {tempfile.gettempdir()} or where the output goes"
+            _fail(f"{problem.strerror}, {where}: free some, or set TMPDIR to another folder", 2)
         where = f"{problem.filename}: " if problem.filename else ""
         _fail(f"{where}{problem.strerror or problem}", 2)
     except MemoryError:

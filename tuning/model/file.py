@@ -338,6 +338,8 @@ class _Builder:
             raise self.error((*key, name), str(problem)) from None
         layer = Layer(**fields)
         self.check_tensor(key, layer.output_shape, dtype, "output")
+        if cannot := row.problem(layer):
+            raise self.error(key, cannot)
         if (size_bytes := _weights_bytes(layer)) > MAX_TENSOR_BYTES:
             raise self.error(key, f"weights must have at most {MAX_TENSOR_BYTES} bytes, got {size_bytes}")
         return layer

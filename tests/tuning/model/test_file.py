@@ -575,3 +575,23 @@ def test_firmware_of_a_tree_is_exact(tmp_path: Path) -> None:
     firmware = folder.load(tmp_path / "out")
     result = folder.verify(firmware, find_toolchain(), folder.draw_inputs(firmware, 2), target=target)
     assert result.exact, result.mismatches[0]
+
+
+LIMITS = {
+    "avg_pool.h": ("[256, 257, 2], dtype: q15", "{name: p, op: avg_pool2d, kernel: [256, 257]}", "65535 elements"),
+    "softmax.h": ("[256, 256, 1], dtype: q7", "{name: p, op: softmax}", "32767 elements"),
+}
+"""Of sizes that a header refuses by itself, whatever the variant: a model that goes beyond, and what is said of it."""
+
+
+def test_what_a_header_refuses_whatever_the_variant_no_model_has(tmp_path: Path) -> None:
+    include = Path(cmsisnn_x.get_include()) / "cmsisnn_x"
+    refused = {
+        header.name for header in include.glob("*.h") if re.search(r"#error .*elements, so that", header.read_text())
+    }
+    assert refused == set(LIMITS)
+    for shape, layer, limit in LIMITS.values():
+        path = tmp_path / "m.yaml"
+        path.write_text(f"schema: 1\nname: m\ninput: {{shape: {shape}}}\nlayers: [{layer}]\n")
+        with pytest.raises(ModelError, match=limit):
+            load_model(path)

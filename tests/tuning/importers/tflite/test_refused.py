@@ -204,7 +204,7 @@ REFUSED: dict[str, tuple[Case, str]] = {
     "beta NaN": (but("softmax", options={"beta": float("nan")}), "beta: expected a positive number, got nan"),
     "an average of too many": (
         pool("AVERAGE_POOL_2D", "many", (1, 256, 257, 1), (256, 257), dtype="INT16"),
-        "expected a window of at most 65535 elements, whose sum fits 32 bits, got 65792",
+        "expected a window of at most 65535 elements of 16 bits, whose sum fits 32 bits, got 65792",
     ),
     "a softmax of long rows": (softmax("long", (1, 4096)), "expected rows of at most 4095 elements, whose sum fits 32"),
     "a softmax of no steps": (softmax("tiny", own=1e-9), "expected a scale of at least 2^-26"),

@@ -35,8 +35,6 @@ from .common import (
 
 LONGEST_ROW = 4095
 """Of a softmax: exponentials are summed in 32 bits."""
-LARGEST_WINDOW = 65535
-"""Of an average of int16, which is summed in 32 bits."""
 
 
 def _pool(kind: str) -> Converter:
@@ -48,9 +46,6 @@ def _pool(kind: str) -> Converter:
         if min(kernel) < 1:
             raise Refused(f"expected a window from 1x1 on, got {kernel}")
         fields = windows_of(op, x, out, kernel)
-        seen = prod(map(min, kernel, fields["input_shape"]))
-        if kind == "avg_pool2d" and x.type == "int16" and seen > LARGEST_WINDOW:
-            raise Refused(f"expected a window of at most {LARGEST_WINDOW} elements, whose sum fits 32 bits, got {seen}")
         scheme = AffineClamp(*limits_of(op, out), x.zero_point)
         walk.builder.add(walk.name(op, kind), kind, [x], out, scheme=scheme, **fields)
         walk.become(op, out)
