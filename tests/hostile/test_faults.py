@@ -209,7 +209,7 @@ def test_no_command_replaces_what_others_wrote(
 )
 def test_a_pipe_is_not_waited_for(model: Path, refuse: Callable[..., Ended], arguments: str) -> None:
     os.mkfifo(model / "p.yaml")
-    refuse("cmsisnn-tune", *arguments.split(), says="got something that is no regular file")
+    refuse("cmsisnn-tune", *arguments.split(), says="got a pipe")
 
 
 def test_a_cluster_without_emulation_is_refused(model: Path, refuse: Callable[..., Ended]) -> None:

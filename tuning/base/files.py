@@ -30,13 +30,13 @@ OWN_MARKS = (
 """One of these stands in every file of this project's commands that can say where it comes from."""
 
 
-def is_special(path: str | os.PathLike[str]) -> bool:
-    """Whether the path is there and neither a file nor a folder: a pipe is waited for, a device may never end."""
+def is_pipe(path: str | os.PathLike[str]) -> bool:
+    """Whether the path is a pipe or a socket, whose other end reading would wait for."""
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError):
         return False
-    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
 def read_bytes(path: str | os.PathLike[str], largest: int = LARGEST_BYTES) -> bytes:

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from .errors import TuningError
-from .files import is_special
+from .files import is_pipe
 
 MAX_FILE_BYTES = 1 << 20
 MAX_DEPTH = 20
@@ -98,8 +98,8 @@ def read(path: Path, error: type[TuningError], name: str | None = None) -> Docum
         Of class `error`: no such file, not UTF-8, not YAML, duplicate keys, tags, aliases, too deep or too large.
     """
     shown = name or str(path)
-    if is_special(path):
-        raise error(f"{shown}: expected a YAML file, got something that is no regular file")
+    if is_pipe(path):
+        raise error(f"{shown}: expected a YAML file, got a pipe")
     try:
         with path.open("rb") as stream:
             raw = stream.read(MAX_FILE_BYTES + 1)

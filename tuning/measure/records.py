@@ -27,7 +27,7 @@ from types import TracebackType
 from typing import Any, TextIO, TypeVar
 
 from ..base.errors import OptionError
-from ..base.files import is_special
+from ..base.files import is_pipe
 from ..base.units import LONGEST_LINE, line_problem
 from ..schemas import published
 from ..schemas.check import first_problem
@@ -109,8 +109,8 @@ class Records:
         self._is_memory = False
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            if is_special(self.path):
-                raise OSError(errno.EINVAL, "no regular file", str(self.path))
+            if is_pipe(self.path):
+                raise OSError(errno.EINVAL, "a pipe, no file", str(self.path))
             self._database = self._open()
         except (OSError, sqlite3.Error) as problem:
             self._use_memory(f"records cannot be kept: {problem}")

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..base.errors import OptionError, TuningError
-from ..base.files import is_special
+from ..base.files import is_pipe
 
 INPUT_KEYS = ("x", "inputs")
 LABEL_KEYS = ("y", "labels")
@@ -72,8 +72,8 @@ def archive(path: Path, expected: str) -> Iterator[Any]:
     OptionError
         No such file, or one that cannot be read, at once or array by array.
     """
-    if is_special(path):
-        raise OptionError(f"{path}: expected an .npz with {expected}, got something that is no regular file")
+    if is_pipe(path):
+        raise OptionError(f"{path}: expected an .npz with {expected}, got a pipe")
     try:
         with open(path, "rb") as stream:
             yield np.load(stream, allow_pickle=False)
