@@ -478,6 +478,8 @@ def _parts(key: str | int, life: Life, step: Step, graph: Graph) -> list[tuple[s
         return [(f"{step.last.name}.output" if key not in graph.inputs else input_name(graph, key), 0, life.size)]
     if step.chain is None:
         return [(f"{step.name}.scratch", 0, life.size)]
+    if step.chain.room:
+        return [(f"{step.name}.rings", 0, step.chain.room)]
     links = zip(step.chain.links, step.chain.rings, strict=True)
     rings = [(f"{link.layer.name}.ring", ring.offset, ring.bytes) for link, ring in links if ring is not None]
     scratch = (f"{step.name}.scratch", step.chain.ring_bytes, step.chain.scratch_bytes)

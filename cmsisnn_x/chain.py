@@ -18,10 +18,11 @@ from functools import cached_property
 from math import prod
 
 from .bands import banded
-from .buffers import aligned, layer_scratch_bytes
+from .buffers import ALIGNMENT, aligned, layer_scratch_bytes
 from .errors import CmsisnnError
 from .graph import Tensor
 from .layers import Layer
+from .shared_rings import Call, Move, least_bytes, placed
 from .variant import Variant
 
 MOST_ROWS = 255
@@ -30,6 +31,8 @@ FEED = "feed"
 """What stands for the operation that makes the rows of an input: the caller does."""
 MOST_LINKS = 127
 """Of a chain: each, and the move in its ring, is a byte of the schedule."""
+MOST_ROOM = 4 * 65535
+"""Of rings that share their memory: a place in it is two bytes of the schedule, in words."""
 
 
 @dataclass(frozen=True)
@@ -180,12 +183,19 @@ class Chain:
         behind them moved to its front.
     fed : tuple of str
         The network's inputs whose rows the caller feeds, in the order of their links.
+    room : int
+        Bytes that rings and scratch share, which lies at their end; 0: each ring has a place of its own, scratch behind
+        them.
+    places : tuple of int
+        With `room` per entry of the schedule where in it the rows that are moved go, else empty.
     """
 
     links: tuple[Link, ...]
     rings: tuple[Ring | None, ...]
     schedule: tuple[tuple[int, int], ...]
     fed: tuple[str, ...] = ()
+    room: int = 0
+    places: tuple[int, ...] = ()
 
     @property
     def feeds(self) -> int:
@@ -211,6 +221,14 @@ class Chain:
     def scratch_bytes(self) -> int:
         """Of the neediest layer: they run one after the other."""
         return max(link.scratch_bytes for link in self.links)
+
+    def bytes_with(self, scratch: int) -> int:
+        """What the chain takes where its layers need at most so much scratch."""
+        return self.room or self.ring_bytes + scratch
+
+    def scratch_place(self, scratch: int) -> int:
+        """Where in that the scratch of a layer lies that needs so much."""
+        return self.room - aligned(scratch) if self.room else self.ring_bytes
 
     def of(self, variants: Sequence[Variant | None]) -> Chain:
         """The same chain with other variants, which make as many rows at a time."""
@@ -266,14 +284,15 @@ def has_calls(height: int, band: int, least: int) -> bool:
     return (band >= 2 * least - 1 and height >= least) or (band == least and height % band == 0)
 
 
-def build(links: Sequence[Link], fed: Sequence[str] = ()) -> Chain:
+def build(links: Sequence[Link], fed: Sequence[str] = (), room: int | None = None) -> Chain:
     """The chain of these layers: when each runs, and how large its ring is. The first links make the rows of the inputs
-    `fed`.
+    `fed`. With `room` rings and scratch share so many bytes; 0: as few as can be.
 
     Raises
     ------
     CmsisnnError
-        A layer cannot make its rows in calls of at least `least` and at most `band`, or there are too many layers.
+        A layer cannot make its rows in calls of at least `least` and at most `band`, there are too many layers, too
+        little room, or rings share theirs though rows are fed.
     """
     if len(links) > MOST_LINKS:
         raise CmsisnnError(
@@ -285,6 +304,11 @@ def build(links: Sequence[Link], fed: Sequence[str] = ()) -> Chain:
                 f"chain: layer {link.layer.name!r}: expected bands of at least {2 * link.least - 1} rows and at most "
                 f"{MOST_ROWS}, got {link.band}"
             )
+    if room is not None and fed:
+        name = links[0].layer.name
+        raise CmsisnnError(f"chain: layer {name!r}: expected rings of their own where rows are fed, got room {room}")
+    if room is not None:
+        return _sharing(links, room)
     calls, most = _calls(links)
     rings: list[Ring | None] = []
     offset = 0
@@ -293,6 +317,62 @@ def build(links: Sequence[Link], fed: Sequence[str] = ()) -> Chain:
         rings.append(Ring(count, link.row_bytes, offset) if count else None)
         offset += aligned(count * link.row_bytes)
     return Chain(tuple(links), tuple(rings), tuple(_with_moves(links, calls, most)), tuple(fed))
+
+
+def _sharing(links: Sequence[Link], room: int) -> Chain:
+    """A chain whose rings and scratch share their memory, as sums do of rows that are added up."""
+    count, sums = len(links), aligned(links[-1].sum_bytes)
+    scratch = [link.scratch_bytes for link in links]
+    row_bytes = [0 if link is links[-1] or link.in_place else link.row_bytes for link in links]
+    waiting: frozenset[int] = frozenset()
+    calls, most = _calls(links, waiting)
+    steps = _with_held(links, calls)
+    least, neediest = least_bytes(steps, row_bytes, scratch, sums)
+    while neediest not in waiting:  # what it reads may wait for it better than it for that
+        calls_then, most_then = _calls(links, waiting | {neediest})
+        steps_then = _with_held(links, calls_then)
+        least_then, neediest_then = least_bytes(steps_then, row_bytes, scratch, sums)
+        if least_then >= least:
+            break
+        waiting |= {neediest}
+        most, steps, least, neediest = most_then, steps_then, least_then, neediest_then
+    if not least <= (room or least) <= MOST_ROOM or room % ALIGNMENT:
+        legal = f"a multiple of {ALIGNMENT} from {least} to {MOST_ROOM} bytes"
+        raise CmsisnnError(f"chain: layer {links[0].layer.name!r}: expected rings and scratch in {legal}, got {room}")
+    schedule, places = [], []
+    for step in placed(steps, row_bytes, scratch, room or least, sums):
+        schedule.append((count + step.link, step.dropped) if isinstance(step, Move) else step)
+        places.append(step.place if isinstance(step, Move) else 0)
+    rings = [Ring(rows, size) if size else None for rows, size in zip(most, row_bytes, strict=True)]
+    if sums:
+        rings[-1] = Ring(links[-1].sum_bytes // links[-1].row_bytes, links[-1].row_bytes)
+    return Chain(tuple(links), tuple(rings), tuple(schedule), (), room or least, tuple(places))
+
+
+def _with_held(links: Sequence[Link], calls: Sequence[tuple[int, int]]) -> list[Call]:
+    """Calls with the first row of each ring that has to stay."""
+    readers, count = readers_of(links), len(links)
+    done, last, found = [0] * count, [0] * count, []
+    for at, rows in calls:
+        found.append((at, rows, tuple(_held_from(links, readers, done, last, link) for link in range(count))))
+        last[at] = done[at]
+        done[at] += rows
+    return found
+
+
+def _held_from(
+    links: Sequence[Link], readers: Sequence[Sequence[int]], done: Sequence[int], last: Sequence[int], at: int
+) -> int:
+    """The first row that has to stay in the ring of a link: its own, or where rows lie that the last call of another
+    wrote over it.
+    """
+    own = _needed(links, readers, done, at)
+    for reader in readers[at]:
+        link = links[reader]
+        if link.in_place and (unread := _needed(links, readers, done, reader)) < done[reader]:
+            behind = (unread - last[reader]) * link.row_bytes // links[at].row_bytes
+            own = min(own, link.windows.top(last[reader]) + behind)
+    return own if done[at] == 0 else min(own, done[at])
 
 
 def readers_of(links: Sequence[Link]) -> list[list[int]]:
@@ -317,9 +397,31 @@ def _needed(links: Sequence[Link], readers: Sequence[Sequence[int]], done: Seque
     return min(found, default=0)
 
 
-def _calls(links: Sequence[Link]) -> tuple[list[tuple[int, int]], list[int]]:
-    """The calls in order, and per link the most rows of its output that are held at a time."""
+def _thin(links: Sequence[Link], readers: Sequence[Sequence[int]]) -> list[int]:
+    """Links beside others that read the same rows, and make less of them, row by row: a skip that they are on is
+    shorter where they run as soon as they can.
+    """
+    found = []
+    for at, link in enumerate(links[:-1]):
+        source = link.sources[0] if len(link.sources) == 1 else None
+        if source is None or len(readers[source]) < 2 or link.in_place or links[source].in_place:
+            continue
+        own, by_row = link.windows, link.least == link.step == 1
+        if by_row and own.kernel <= own.stride and link.row_bytes < own.stride * links[source].row_bytes:
+            found.append(at)
+    return found
+
+
+def _calls(
+    links: Sequence[Link], waiting: frozenset[int] | None = None
+) -> tuple[list[tuple[int, int]], list[int]]:
+    """The calls in order, and per link the most rows of its output that are held at a time.
+
+    Where rings share their memory `waiting` has the links whose last call but one waits for all rows that they read:
+    then what makes these holds nothing any more. Thin links run there as soon as they can.
+    """
     readers = readers_of(links)
+    thin = [] if waiting is None else _thin(links, readers)
     done, most = [0] * len(links), [0] * len(links)
     calls: list[tuple[int, int]] = []
 
@@ -332,13 +434,26 @@ def _calls(links: Sequence[Link]) -> tuple[list[tuple[int, int]], list[int]]:
                 if done[over] == done[at]:
                     make(over, done[at] + links[over].count(done[at], rows))
                 rows = min(rows, done[over] - done[at])
+            before, reading = done[at], done[at] + rows
+            if waiting and at in waiting and link.windows.output_height - reading <= link.band:
+                reading = link.windows.output_height
             for source in link.sources:
                 if source is not None:
-                    make(source, link.windows.end(done[at] + rows))
-            calls.append((at, rows))
-            kept = min(_needed(links, readers, done, at), done[at])
-            done[at] += rows
-            most[at] = max(most[at], done[at] - kept)
+                    make(source, link.windows.end(reading))
+            if done[at] != before:  # it ran as soon as it could
+                continue
+            run(at, rows)
+            for early in thin:
+                own, source = links[early].windows, links[early].sources[0]
+                assert source is not None
+                while done[early] < own.output_height and own.end(done[early] + 1) <= done[source]:
+                    run(early, 1)
+
+    def run(at: int, rows: int) -> None:
+        calls.append((at, rows))
+        kept = min(_needed(links, readers, done, at), done[at])
+        done[at] += rows
+        most[at] = max(most[at], done[at] - kept)
 
     make(len(links) - 1, links[-1].windows.output_height)
     return calls, most

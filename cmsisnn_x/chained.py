@@ -133,9 +133,10 @@ def chain_of(
     bands: Sequence[int],
     *,
     fed: Sequence[str] = (),
+    room: int | None = None,
 ) -> Chain:
     """The chain of nodes, which run with these variants in bands of at most so many rows; the inputs `fed` of the
-    network come row by row, and are read by them alone.
+    network come row by row, and are read by them alone. `room` as `build` has it.
 
     Raises
     ------
@@ -156,7 +157,7 @@ def chain_of(
         if least is None:
             raise CmsisnnError(f"chain: layer {layer.name!r}: expected a kernel that works on rows, got {variant}")
         links.append(Link(layer, variant, sources, band, least, row_step(layer, variant)))
-    return build(in_place(links), fed)
+    return build(in_place(links), fed, room)
 
 
 def in_place(links: Sequence[Link]) -> list[Link]:
@@ -172,10 +173,10 @@ def in_place(links: Sequence[Link]) -> list[Link]:
         if source is None or others or more or reader != at + 1 or readers[source] != [at] or found[source].in_place:
             continue
         own = links[reader].windows
-        plain = own.kernel == own.stride == 1 and own.above == 0 and len(links[reader].sources) == 1
+        plain = own.kernel == own.stride == 1 and own.above == 0
         plain = plain and links[reader].least == links[reader].step == 1
         in_steps = link.windows.output_height % link.step == link.band % link.step == 0
-        over = link.variant is not None and link.layer.row.overwrites_rows(link.layer, link.variant)
+        over = link.variant is not None and link.layer.row.overwrites_rows(link.layer, link.variant, link.band)
         if plain and over and in_steps:
             found[at] = replace(link, in_place=True)
     return found

@@ -99,7 +99,7 @@ def _one(layer: Layer, variant: Variant | None) -> int:
     return 1
 
 
-def _never(layer: Layer, variant: Variant) -> bool:
+def _never(layer: Layer, variant: Variant, band: int = 0) -> bool:
     return False
 
 
@@ -165,8 +165,9 @@ class Op:
         ``(Layer, Variant)`` -> a call on a band whose output rows are a multiple of it computes no row or pixel in
         vain.
     overwrites_rows : callable
-        ``(Layer, Variant)`` -> whether such a call, told so by its macro `IN_PLACE`, may write its rows over those that
-        its first window begins with, padding included, and on: the output row that it makes j-th lies at j output rows.
+        ``(Layer, Variant, band)`` -> whether such a call of at most `band` rows, told so by its macro `IN_PLACE`, may
+        write its rows over those that its first window begins with, padding included, and on: the output row that it
+        makes j-th lies at j output rows.
     sums_rows : callable
         Layer -> whether its only output row comes from all rows of its input, which the device kernel adds up as they
         come.
@@ -203,7 +204,7 @@ class Op:
     pack: Callable[[Layer, Variant], np.ndarray] | None = None
     least_rows: Callable[[Layer, Variant | None], int | None] = _whole
     row_step: Callable[[Layer, Variant | None], int] = _one
-    overwrites_rows: Callable[[Layer, Variant], bool] = _never
+    overwrites_rows: Callable[[Layer, Variant, int], bool] = _never
     sums_rows: Callable[[Layer], bool] = _no_sum
     macros: Callable[[Layer], Mapping[str, int | str]] = _no_macros
     operands: Callable[[Layer, Variant | None], Mapping[str, np.ndarray]] = _no_operands

@@ -56,7 +56,7 @@ class Step:
 
     def scratch_for(self, needed: Sequence[int]) -> int:
         """Scratch while it runs, from what its layers need: those of a chain share the most, beside their rings."""
-        return needed[0] if self.chain is None else self.chain.ring_bytes + max(needed)
+        return needed[0] if self.chain is None else self.chain.bytes_with(max(needed))
 
     @property
     def name(self) -> str:
@@ -84,7 +84,7 @@ class Step:
     def scratch_bytes(self) -> int:
         """Scratch of the kernel, the lines between convolution and pooling included; of a chain with its rings."""
         if self.chain is not None:
-            return self.chain.ring_bytes + self.chain.scratch_bytes
+            return self.chain.bytes_with(self.chain.scratch_bytes)
         return 0 if self.variant is None else layer_scratch_bytes(self.lead, self.variant, self.pool)
 
 

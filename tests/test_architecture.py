@@ -21,8 +21,8 @@ ROOT = Path(__file__).resolve().parents[1]
 KERNELS = (
     "errors", "_version", "_checkout", "_tables", "isa", "scheme", "affine", "variant", "op", "layers",
     "described", "_arguments", "packing_dense", "packing_lanes", "single_rounding", "channels", "packing",
-    "operands", "buffers", "bands", "graph", "chain", "chained", "steps", "arena", "registry", "checks", "interleave",
-    "study", "network", "ops", "int8", "cmsis", "_config", "_build", "__init__",
+    "operands", "buffers", "bands", "graph", "shared_rings", "chain", "chained", "steps", "arena", "registry", "checks",
+    "interleave", "study", "network", "ops", "int8", "cmsis", "_config", "_build", "__init__",
 )  # fmt: skip
 TUNER = (
     "base", "target", "model", "schemas", "importers", "load", "quantize", "cost", "emulate", "plan", "emit", "measure",

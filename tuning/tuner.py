@@ -242,8 +242,9 @@ def _tune(
             tables = [item.table for item in found.layers]
             baselines = [item.baseline_cycles for item in found.layers]
     if found is None:
+        how = chosen_strategy if score == "estimate" else "exhaustive"  # of chains the estimate says all
         tables = [
-            _estimated(space, table, chosen_strategy, trials, seed)
+            _estimated(space, table, how, trials, seed)
             for space, table in zip(spaces, estimates, strict=True)
         ]
         baselines = [_baseline_cycles(space, table, target) for space, table in zip(spaces, tables, strict=True)]
@@ -251,7 +252,9 @@ def _tune(
     plain = Network(model.graph, where, tuple(tables), problem, target)
     network, choice = choose_chained(plain, objective, sram, flash)
     fastest = plain.problem.fastest(None, flash) if network.chains else None
-    points = frontiers(problem, sram, flash, sram_points(plain, flash)) if pareto else None
+    # What chains cost is estimated: they are no points beside emulated ones.
+    over_sram = sram_points(plain, flash) if pareto and found is None else None
+    points = frontiers(problem, sram, flash, over_sram) if pareto else None
     chains, where, tables, problem = network.chains, network.where, list(network.tables), network.problem
 
     def plan_of(choice: Choice) -> Plan:

@@ -112,6 +112,9 @@ def _unfused() -> Iterator[Family]:
         for inner, schedules in SCHEDULES:
             where = f"{wins}, on {cores_of(schedules)}"
             yield own((2, 4, 8), ((2, 4),), where, inner=inner, least=Isa.DSP, schedules=schedules)
+        if layout == "widened":
+            where = f"{wins}, with half of the scratch and two rows of a chain at a time, on {cores_of(SINGLE)}"
+            yield own((8,), ((4, 2),), where, inner="asm", least=Isa.DSP, schedules=SINGLE)
 
     both = partial(Family, "q7", lowering="winograd_2d", weight_layout="widened", tiles=(4,))
     wins = "3x3 and 5x5 at stride 1, many channels: 4 times fewer products for 5 to 8 times the flash"
@@ -120,6 +123,8 @@ def _unfused() -> Iterator[Family]:
     for inner, schedules in SCHEDULES:
         where = f"{wins}, on {cores_of(schedules)}"
         yield both((4, 8), ((2, 4),), where, inner=inner, least=Isa.DSP, schedules=schedules)
+    where = f"{wins}, with half of the scratch and in place on bands, on {cores_of(SINGLE)}"
+    yield both((8,), ((4, 2),), where, inner="asm", least=Isa.DSP, schedules=SINGLE)
 
 
 def _fused() -> Iterator[Family]:
@@ -273,6 +278,14 @@ def _winograd_2d(layer: Layer, variant: Variant) -> str | None:
     return f"lowering 'winograd_2d' needs 3x3 or 5x5 kernels at stride 1 and a multiple of 4 channels, few, got {got}"
 
 
+def _winograd_2d_rows(layer: Layer, variant: Variant) -> str | None:
+    """`lowering: winograd_2d` in blocks of four rows needs output channels in fours."""
+    channels = layer.output_image[2]
+    if variant.lowering != "winograd_2d" or variant.block_rows != 4 or channels % 4 == 0:
+        return None
+    return f"lowering 'winograd_2d' in blocks of 4 rows needs a multiple of 4 output channels, got {channels}"
+
+
 def _points(layer: Layer, variant: Variant) -> int:
     return variant.tile + layer.kernel[1] - 1
 
@@ -294,9 +307,10 @@ def _assembly_reach(layer: Layer, variant: Variant) -> str | None:
     _, step = _run_and_step(layer, variant)
     if not _is_by_offset(variant) or variant.column_layout != "sequential":
         return None
-    if 3 * (step + step % 2) * 2 + 2 * variant.unroll * 4 * 2 <= 4095:
+    columns = variant.block_cols
+    if (columns - 1) * (step + step % 2) * 2 + 2 * variant.unroll * 4 * 2 <= 4095:
         return None
-    apart = f"four columns of {step} elements lie further apart; column_layout 'interleaved' may do"
+    apart = f"{columns} columns of {step} elements lie further apart; column_layout 'interleaved' may do"
     return f"inner {variant.inner!r} reaches 4095 bytes, {apart}"
 
 
@@ -309,8 +323,8 @@ def _assembly_length(layer: Layer, variant: Variant) -> str | None:
 
 
 def _is_by_offset(variant: Variant) -> bool:
-    """Whether assembly reaches its columns by offsets; that of M0 and M0+, two columns, keeps an address of each."""
-    return variant.inner != "c" and variant.block_cols == 4
+    """Whether assembly reaches its columns by offsets; that of M0 and M0+, a 2x2 block, keeps an address of each."""
+    return variant.inner != "c" and variant.block_rows * variant.block_cols == 8
 
 
 def _run_and_step(layer: Layer, variant: Variant) -> tuple[int, int]:
@@ -343,6 +357,15 @@ def _row_step(layer: Layer, variant: Variant | None) -> int:
     return knobs.block_cols if knobs.lowering == "winograd" else 1
 
 
+def _overwrites_rows(layer: Layer, variant: Variant, band: int) -> bool:
+    """Tiles read their inputs before their outputs are written, and what those to the right share with them is kept;
+    tiles below each other are not looked at.
+    """
+    alike = layer.image[1:] == layer.output_image[1:] and layer.type == layer.output_type
+    few = (variant.lowering, variant.block_rows) == ("winograd_2d", 4)
+    return alike and few and band <= _row_step(layer, variant)
+
+
 # ---------------------------------------------------------------- scratch
 
 
@@ -368,12 +391,15 @@ def _winograd(case: Case, variant: Variant) -> int:
 
 def _winograd_2d_bytes(case: Case, variant: Variant) -> int:
     """A plane per point of the tiles of a block, transformed; the sums of each of its outputs; its inputs along x, of
-    four channels; a pixel of padding.
+    four channels, in blocks of four rows in the place of the sums; a pixel of padding, and in such blocks those that
+    bands keep of what they overwrite.
     """
     points, high, wide = (36, 4, 6) if case.kernel[1] == 3 else (56, 2, 8)
-    cols, channels = variant.block_cols, case.image[2]
-    along = 2 * (high * cols + case.kernel[0] - 1) * wide
-    return points * cols * (channels * 2 + variant.block_rows * 4) + along * 4 + channels
+    rows, cols, channels = variant.block_rows, variant.block_cols, case.image[2]
+    sums, along = points * rows * cols, 2 * (high * cols + case.kernel[0] - 1) * wide
+    words = max(sums, along) if rows == 4 else sums + along
+    kept = high * case.padding[1] if rows == 4 else 0
+    return points * cols * channels * 2 + words * 4 + (1 + kept) * channels
 
 
 FOOTPRINTS = {
@@ -439,7 +465,7 @@ CONVOLVE = Op(
     constraints=(
         _plain_windows, _wide_accumulator, even_channels, three_pixels, paired_words, paired_inside,
         paired_range, _wide_output, _no_padding, whole_vectors,
-        _winograd_stride, _winograd_width, _winograd_height, _winograd_range, _winograd_2d,
+        _winograd_stride, _winograd_width, _winograd_height, _winograd_range, _winograd_2d, _winograd_2d_rows,
         _assembly_run, _assembly_reach, _assembly_length,
     ),
     overwrites=_overwrites,
@@ -449,5 +475,6 @@ CONVOLVE = Op(
     pack=pack_convolution,
     least_rows=_least_rows,
     row_step=_row_step,
+    overwrites_rows=_overwrites_rows,
     append=partial(append_windows, depthwise=False),
 )  # fmt: skip

@@ -201,7 +201,7 @@ def _row_step(layer: Layer, variant: Variant | None) -> int:
     return 2 if is_helium and words_of(layer).is_paired else _least_rows(layer, variant)
 
 
-def _overwrites_rows(layer: Layer, variant: Variant | None) -> bool:
+def _overwrites_rows(layer: Layer, variant: Variant | None, band: int) -> bool:
     """Four channels of all rows that an output row needs are woven before it is written, and later ones begin below, if
     it is no longer than a row of the input; or channel by channel a row reads each byte once, no later than an output
     comes there.

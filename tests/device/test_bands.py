@@ -46,6 +46,7 @@ POW2_SHAPES = (
     ((8, 12, 4), 3, (2, 1), (1, 1)), ((16, 4, 2), 7, 1, 3), ((9, 9, 1), 3, 3, 2), ((7, 10, 8), (1, 3), 1, (0, 1)),
 )  # fmt: skip
 """Image, kernel, stride, padding."""
+TILES = Variant(8, 4, 2, 2, "winograd_2d", "widened", inner="asm", tile=4)
 ALONG = Variant(8, 2, 4, 4, "winograd", "widened", inner="asm", tile=4)
 PACKED = Variant(8, 2, 3, 3, "im2col", "interleaved", "packed", "asm")
 PAIRS = Variant(4, 1, 2, 2, "line_buffer", "widened")
@@ -105,14 +106,14 @@ def drawn_pow2(seed: int, kind: str, dtype: str, *, dsp: bool) -> BandCase:
 
 
 def drawn_in_place(seed: int, kind: str, *, dsp: bool) -> BandCase:
-    """A depthwise layer that writes over the rows that its windows begin with; pairs of rows in pairs."""
+    """A layer that writes over the rows that its windows begin with; pairs of rows in pairs."""
     turn = seed
     while True:
         found = affine_case(turn, "depthwise_conv2d", KINDS[kind], dsp=dsp)
         layer, variant, rng = found.layer, found.variant, np.random.default_rng([turn, 3])
         assert variant is not None
         height, step = layer.output_image[0], row_step(layer, variant)
-        if layer.row.overwrites_rows(layer, variant) and height % step == 0 and height > step:
+        if layer.row.overwrites_rows(layer, variant, step) and height % step == 0 and height > step:
             band = step * int(rng.integers(1, height // step, endpoint=True))
             counts = tuple(step * count for count in counts_of(height // step, 1, band // step, rng))
             return BandCase(layer, variant, input=found.input, in_place=True, band=band, counts=counts)
@@ -144,6 +145,29 @@ def test_random_layers_with_zero_points(build: Build, full: bool) -> None:
 def test_rows_that_are_overwritten_were_read_before(build: Build, full: bool, kind: str) -> None:
     first, count = build.index * FULL, FULL if full else 2 * SAMPLE
     assert_bands(build, [drawn_in_place(seed, kind, dsp=True) for seed in range(first, first + count)])
+
+
+def tiles_in_place(seed: int) -> BandCase:
+    """Tiles along both axes over the rows that they were made from, of any padding, with any rows left over."""
+    rng = np.random.default_rng([seed, 4])
+    kernel = (3, 3, 5)[rng.integers(3)]
+    above, left, below = (int(size) for size in rng.integers(0, kernel, 3))
+    shape = (int(rng.integers(kernel, 20)), int(rng.integers(kernel, 22)), int(rng.choice([4, 8, 12, 16])))
+    layer = make_layer(
+        "conv2d", shape, kernel=kernel, padding=(above, left), out_channels=shape[2], out_shift=8,
+        output_size=(shape[0] + above + below - kernel + 1, shape[1]), activation=(None, "relu")[rng.integers(2)],
+    )  # fmt: skip
+    variant = Variant(int(rng.choice([4, 8])), 4, 2, 2, "winograd_2d", "widened", inner="asm", tile=4)
+    height, band = layer.output_image[0], int(rng.integers(1, row_step(layer, variant), endpoint=True))
+    counts = counts_of(height, 1, min(band, height), rng)
+    return BandCase(layer, variant, in_place=True, band=min(band, height), counts=counts)
+
+
+@pytest.mark.dsp(True)
+@pytest.mark.emulated
+def test_tiles_that_are_overwritten_were_read_before(build: Build, full: bool) -> None:
+    first, count = build.index * FULL, FULL if full else 3 * SAMPLE
+    assert_bands(build, [tiles_in_place(seed) for seed in range(first, first + count)])
 
 
 @pytest.mark.emulated
@@ -302,15 +326,20 @@ def test_rows_that_grow_stay_apart() -> None:
     """A lower image of longer rows is smaller, and its rows would still reach those that are to be read."""
     wider = make_layer("depthwise_conv2d", (8, 6, 4), kernel=3, padding=(0, 2))
     assert wider.output_image == (6, 8, 4)
-    assert not wider.row.overwrites_rows(wider, PAIRS)
-    assert wider.row.overwrites_rows(make_layer("depthwise_conv2d", (8, 6, 4), kernel=3, padding=1), PAIRS)
+    assert not wider.row.overwrites_rows(wider, PAIRS, 2)
+    assert wider.row.overwrites_rows(make_layer("depthwise_conv2d", (8, 6, 4), kernel=3, padding=1), PAIRS, 2)
 
 
 @pytest.mark.parametrize(
     ("op", "shape", "variant", "band", "more", "why"),
     [
         ("conv2d", (8, 8, 4), BASELINE, -1, {}, "BAND: legal values"),
-        ("conv2d", (8, 8, 4), BASELINE, 2, {"IN_PLACE": 1}, "IN_PLACE: not together with BAND"),
+        ("conv2d", (8, 8, 4), BASELINE, 2, {"IN_PLACE": 1}, "IN_PLACE: together with BAND with CXN_LOWERING_WIN"),
+        ("conv2d", (8, 8, 4), TILES, 5, {"IN_PLACE": 1}, "needs BAND of a tile's rows at most"),
+        ("conv2d", (8, 8, 8), TILES, 4, {"IN_PLACE": 1}, "rows of outputs as long as those of inputs"),
+        ("conv2d", (8, 8, 4), TILES, 0, {"IN_PLACE": 1}, "IN_PLACE: 1 needs an output of the input's size, and"),
+        ("conv2d", (8, 8, 4), TILES, 4, {"OUT_CH": 6}, "of 4x2 and OUT_CH in fours"),
+        ("conv2d", (8, 8, 4), replace(TILES, inner="asm_dual"), 4, {}, "_ASM 4x2 ones of tiles over widened weights"),
         ("depthwise_conv2d", (8, 8, 4), BASELINE, 2, {"IN_PLACE": 1}, "IN_PLACE: 1 with BAND needs"),
         ("conv2d", (8, 8, 4), BASELINE, 2, {"FUSED_POOL": 1}, "BAND: not together with"),
         ("conv2d", (8, 8, 4), ALONG, 3, {}, "and BAND where there is one"),

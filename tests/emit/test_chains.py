@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from random import Random
+from unittest import mock
 
 import pytest
 
@@ -16,10 +18,12 @@ from helpers.chained import any_chains, drawn, ran_exactly, whole
 from helpers.cores import HELIUM, PLAIN
 from helpers.drawn_networks import KINDS, draw
 from helpers.folders import WARNINGS, zig
+from tuning.emit.check import EmitError, check_plan
 from tuning.emulate import find_toolchain
 from tuning.measure.folder import draw_inputs, load, verify
 from tuning.model import graph_model
 from tuning.plan import Plan
+from tuning.search import chained
 
 from .test_compile import COMPILERS, compile_for
 
@@ -48,8 +52,19 @@ def separable(dtype: str = "int8") -> tuning.Model:
 
 @pytest.fixture(scope="module")
 def plan() -> Plan:
-    found = tuning.tune(separable(), tuning.load_target("cortex-m4"), objective="sram")
+    """Each ring has a place of its own."""
+    with mock.patch.object(chained, "_shared", return_value=[]):
+        found = tuning.tune(separable(), tuning.load_target("cortex-m4"), objective="sram")
     assert found.chains
+    return found
+
+
+@pytest.fixture(scope="module")
+def shared(plan: Plan) -> Plan:
+    """Rings share their memory with scratch."""
+    found = tuning.tune(separable(), plan.target, objective="sram")
+    assert [chain.room > 0 for chain in found.chains.values()] == [True]
+    assert found.totals["sram_bytes"] < plan.totals["sram_bytes"]
     return found
 
 
@@ -188,14 +203,57 @@ def test_macros_edited_by_hand_stop_the_build(case: int, plan: Plan, emitted: Pa
         zig("-std=c99", "-fsyntax-only", "-I", tmp_path, "-I", emitted, tmp_path / "separable.c")
 
 
+@pytest.mark.parametrize("case", range(5))
+def test_macros_of_shared_rings_edited_by_hand_stop_the_build(case: int, shared: Plan, tmp_path: Path) -> None:
+    inside = [item for item in shared.layers if item.ring_rows]
+    first, last = inside[0], inside[-1]
+    start, room = first.ring_offset, shared.chains[0].room
+    needy = next(item for item in shared.layers if item.band and item.scratch_bytes)
+    macro, value, says = (
+        (f"{last.layer.name}_RING_OFFSET", start + 4, "shares_the_memory_of_rings"),
+        (f"{first.layer.name}_RING_OFFSET", start + 4, "lie_in_the_arena|shares_the_memory"),
+        (f"{needy.layer.name}_SCRATCH_OFFSET", start, f"{needy.layer.name}_scratch_ends_behind_rings"),
+        (f"{first.layer.name}_BAND", first.band - 1, "BAND|as_many_rows_as_its_calls_ask_for"),
+        ("ARENA_BYTES", start + room - 4, "lie_in_the_arena"),
+    )[case]
+    tuning.emit(shared, tmp_path)
+    config = tmp_path / "separable_config.h"
+    text, count = re.subn(rf"(#define SEPARABLE_{macro.upper()} +)\d+", rf"\g<1>{value}", config.read_text())
+    assert count == 1
+    config.write_text(text)
+    with pytest.raises(AssertionError, match=says):
+        zig("-std=c99", "-fsyntax-only", "-I", tmp_path, tmp_path / "separable.c")
+
+
+def test_shared_rings_of_other_places_are_refused(shared: Plan) -> None:
+    check_plan(shared)
+    at = next(index for index, item in enumerate(shared.layers) if item.band and item.scratch_bytes)
+    start, room = shared.layers[0].ring_offset, shared.chains[0].room
+    for index, more, says in (
+        (1, {"ring_offset": start + 4}, "as rings share their memory"),
+        (0, {"ring_offset": None}, "ring_offset: expected a place in the arena"),
+        (at, {"scratch_offset": start}, "at the end of the rings"),
+    ):
+        layers = list(shared.layers)
+        layers[index] = replace(layers[index], **more)
+        with pytest.raises(EmitError, match=says):
+            check_plan(replace(shared, layers=tuple(layers)))
+    chain = replace(shared.chains[0], room=room + 4096)
+    with pytest.raises(EmitError, match=r"the rings from|at the end of the rings"):
+        check_plan(replace(shared, chains={0: chain}))
+
+
 # -- folders -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_folder_is_read_back(plan: Plan, emitted: Path) -> None:
+@pytest.mark.parametrize("name", ["plan", "shared"])
+def test_a_folder_is_read_back(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    plan = request.getfixturevalue(name)
+    tuning.emit(plan, emitted := tmp_path / name)
     firmware = load(emitted)
     for first, chain in plan.chains.items():
         own = firmware.chains[first]
-        assert own.schedule == chain.schedule
+        assert (own.room, own.schedule, own.places) == (chain.room, chain.schedule, chain.places)
         assert own.rings == chain.rings
         assert [link.variant for link in own.links] == [link.variant for link in chain.links]
         assert [link.in_place for link in own.links] == [link.in_place for link in chain.links]

@@ -17,7 +17,7 @@ import numpy as np
 import tuning
 from cmsisnn_x.bands import least_rows
 from cmsisnn_x.buffers import aligned
-from cmsisnn_x.chain import Chain
+from cmsisnn_x.chain import Chain, build
 from cmsisnn_x.chained import chain_of, outside
 from cmsisnn_x.errors import CmsisnnError
 from cmsisnn_x.graph import Graph
@@ -154,7 +154,7 @@ def _chains_of(graph: Graph, network: Network, seed: int) -> tuple[dict[int, Cha
             variants = [network.tables[i].variants[rows[i][0]] for i in range(at, end)]
             bands = [_band(graph, i, variant, rng) for i, variant in enumerate(variants, at)]
             try:
-                chains[at] = chain_of(graph, graph.nodes[at:end], variants, bands)
+                chains[at] = _any_room(chain_of(graph, graph.nodes[at:end], variants, bands), Random(f"{seed} {at}"))
             except CmsisnnError:
                 continue
             at = end - 1
@@ -166,10 +166,18 @@ def _chains_of(graph: Graph, network: Network, seed: int) -> tuple[dict[int, Cha
     return chains, [rows[i] if i in inside else None for i in range(len(graph.nodes))]
 
 
+def _any_room(chain: Chain, rng: Random) -> Chain:
+    """The same chain, or one whose rings share the least memory with its scratch, or somewhat more."""
+    if rng.random() < 0.4:
+        return chain
+    least = build(chain.links, room=0)
+    return build(chain.links, room=least.room + 4 * rng.randrange(300)) if rng.random() < 0.5 else least
+
+
 def _any_row(network: Network, index: int, rng: Random) -> int | None:
     table, layer = network.tables[index], network.graph.nodes[index].layer
     usable = [at for at, one in enumerate(table.variants) if least_rows(layer, one) is not None]
-    over = [at for at in usable if (one := table.variants[at]) and layer.row.overwrites_rows(layer, one)]
+    over = [at for at in usable if (one := table.variants[at]) and layer.row.overwrites_rows(layer, one, 1)]
     return rng.choice(over if over and rng.random() < 0.5 else usable) if usable else None
 
 
@@ -204,7 +212,9 @@ def any_chains(model: tuning.Model, core: str, seed: int) -> Plan | None:
 
 
 def apart(plan: Plan) -> tuple[Plan, list[tuple[int, int]]]:
-    """The plan with every ring and all scratch of its chains at a place of their own, and the gaps between them."""
+    """The plan with every ring and all scratch of its chains at a place of their own, or what share one, and the gaps
+    between them.
+    """
     end, gaps = plan.arena_bytes, []
     layers = list(plan.layers)
 
@@ -220,6 +230,13 @@ def apart(plan: Plan) -> tuple[Plan, list[tuple[int, int]]]:
         for name, ring in zip(chain.fed, chain.rings, strict=False):
             assert ring is not None
             fed[plan.graph.inputs.index(name)] = place(ring.bytes)
+        if chain.room:
+            start = place(chain.room)
+            for at, ring in enumerate(chain.own_rings, first):
+                scratch = start + chain.scratch_place(layers[at].scratch_bytes) if layers[at].scratch_bytes else None
+                own = None if ring is None else start
+                layers[at] = replace(layers[at], ring_offset=own, scratch_offset=scratch)
+            continue
         for at, ring in enumerate(chain.own_rings, first):
             if ring is not None:
                 layers[at] = replace(layers[at], ring_offset=place(ring.bytes))
@@ -239,10 +256,12 @@ def ran_exactly(plan: Plan, folder: Path, toolchain: Toolchain, samples: int = 2
     emulator = Emulator(compile_folder(firmware, toolchain), plan.target.core, checked=True, memory=False)
     arena = emulator.symbol(f"{plan.model}_arena")
     assert arena.size == spread.arena_bytes
+    sharing = {link.layer.name for chain in plan.chains.values() if chain.room for link in chain.links}
     rings = [
         (item.layer.name, slice(item.ring_offset, item.ring_offset + item.ring_rows))
         for item in spread.layers
         if item.ring_offset is not None and not item.layer.row.sums_rows(item.layer)  # which one call may make
+        and item.layer.name not in sharing
     ]
     for sample, source in enumerate(draw_inputs(firmware, samples)):
         known = trace_of(firmware, source)

@@ -76,12 +76,47 @@ EDITS: dict[str, tuple[Edit, str]] = {
 }
 
 
+ROOM = "expected rings and scratch in a multiple of 4 from"
+SHARED: dict[str, tuple[Edit, str]] = {
+    "no room": (lambda plan: chain(plan).update(room=0), "room: expected"),
+    "a room below zero": (lambda plan: chain(plan).update(room=-8), "room: expected"),
+    "a room of a few bytes": (lambda plan: chain(plan).update(room=16), ROOM),
+    "a room of a word less": (lambda plan: chain(plan).update(room=chain(plan)["room"] - 4), ROOM),
+    "a room of no words": (lambda plan: chain(plan).update(room=chain(plan)["room"] + 2), ROOM),
+    "more room than two bytes count": (lambda plan: chain(plan).update(room=262_144), "room: expected"),
+    "a room as a text": (lambda plan: chain(plan).update(room="4096"), "room: expected"),
+    "a room that is true": (lambda plan: chain(plan).update(room=True), "room: expected"),
+    "a room in fractions": (lambda plan: chain(plan).update(room=4096.5), "room: expected"),
+    "a room of none": (lambda plan: chain(plan).update(room=None), "room: expected"),
+    "a room of a layer": (lambda plan: plan["steps"][-1].update(kind="layer", room=64), "steps: expected"),
+}
+
+
+@pytest.fixture(scope="module")
+def sharing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Rings of its chain share their memory."""
+    plan = tuning.tune(drawn(SEED), tuning.load_target("cortex-m7"), objective="sram")
+    assert [chain.room > 0 for chain in plan.chains.values()] == [True]
+    made = tmp_path_factory.mktemp("shared")
+    tuning.emit(plan, made)
+    return made
+
+
 @pytest.mark.usefixtures("no_compiler")
 @pytest.mark.parametrize("case", EDITS)
 def test_a_strangers_chain_is_refused_in_a_sentence(case: str, original: Path) -> None:
+    refused_in_a_sentence(original, *EDITS[case])
+
+
+@pytest.mark.usefixtures("no_compiler")
+@pytest.mark.parametrize("case", SHARED)
+def test_a_strangers_room_is_refused_in_a_sentence(case: str, sharing: Path) -> None:
+    refused_in_a_sentence(sharing, *SHARED[case])
+
+
+def refused_in_a_sentence(original: Path, edit: Edit, says: str) -> None:
     path = original / "plan.json"
     text = path.read_text()
-    edit, says = EDITS[case]
     edit(content := json.loads(text))
     try:
         path.write_text(json.dumps(content))
@@ -94,5 +129,6 @@ def test_a_strangers_chain_is_refused_in_a_sentence(case: str, original: Path) -
     assert str(refused.value).isprintable()
 
 
-def test_what_is_not_changed_is_taken(original: Path) -> None:
+def test_what_is_not_changed_is_taken(original: Path, sharing: Path) -> None:
     assert folder.load(original).chains
+    assert folder.load(sharing).chains

@@ -31,7 +31,7 @@ def layer(
     )  # fmt: skip
 
 
-def drawn(seed: int) -> list[Link]:
+def drawn(seed: int, *, branches: bool = False) -> list[Link]:
     """A random chain: windows of all kinds, and sums with what was made earlier."""
     rng = Random(seed)
     height, width = rng.randint(5, 40), rng.choice([4, 8])
@@ -45,6 +45,9 @@ def drawn(seed: int) -> list[Link]:
             links.append(Link(own, None, (source, rng.choice(alike)), rng.randint(1, 6)))
             continue
         op = rng.choice(["conv2d", "depthwise_conv2d", "depthwise_conv2d", "max_pool2d"])
+        if branches and source and rng.random() < 0.4:  # beside what reads the same rows
+            source = rng.randrange(source)
+            shape = links[source].layer.output_shape
         kernel = rng.choice([1, 1, 2, 3, 3, 5])
         stride = rng.choice([1, 1, 1, 2, 3])
         own = layer(op, f"l{at}", *shape, min(kernel, shape[0]), stride, rng.randrange(min(kernel, shape[0])))
@@ -114,6 +117,58 @@ def walk(chain: Chain) -> None:
 @pytest.mark.parametrize("seed", range(300))
 def test_calls_find_their_rows(seed: int) -> None:
     walk(build(in_place(drawn(seed))))
+
+
+def walk_shared(chain: Chain) -> None:
+    """The same where rings share their memory, whose end each call's scratch overwrites."""
+    count = len(chain.links)
+    memory = np.full((chain.room, 2), -1)
+    done, first, base = [0] * count, list(chain.first_rows), [0] * count
+    last = [0] * count  # the row that the last call of each began with
+
+    def where(at: int, row: int) -> slice:
+        link = chain.links[at]
+        start = base[at] + (row - first[at]) * link.row_bytes
+        if link.in_place:
+            source, top = link.sources[0], link.windows.top(last[at])
+            start = base[source] + (top - first[source]) * chain.links[source].row_bytes
+            start += (row - last[at]) * link.row_bytes
+        assert 0 <= start <= chain.room - link.row_bytes, f"row {row} of {link.layer.name} lies outside"
+        return slice(start, start + link.row_bytes)
+
+    for (at, rows), place in zip(chain.schedule, chain.places, strict=True):
+        if at >= count:
+            at -= count
+            size = chain.links[at].row_bytes
+            start, kept = base[at] + rows * size, (done[at] - first[at] - rows) * size
+            assert kept >= 0
+            assert place % 4 == 0
+            memory[place : place + kept] = memory[start : start + kept].copy()
+            first[at], base[at] = first[at] + rows, place
+            continue
+        link = chain.links[at]
+        assert link.least <= rows <= link.band
+        begin, end = link.windows.first(done[at]), link.windows.end(done[at] + rows)
+        memory[chain.scratch_place(link.scratch_bytes) :] = -1
+        for source in link.sources:
+            for row in range(begin, end) if source is not None else ():
+                assert (memory[where(source, row)] == (source, row)).all(), (link.layer.name, source, row)
+        last[at] = done[at]
+        for row in range(done[at], done[at] + rows):
+            if at < count - 1:
+                memory[where(at, row)] = (at, row)
+        done[at] += rows
+    assert done[-1] == chain.links[-1].windows.output_height
+
+
+@pytest.mark.parametrize("seed", range(300))
+@pytest.mark.parametrize("more", [0, 1000])
+def test_rings_share_memory(seed: int, more: int) -> None:
+    links = in_place(drawn(seed, branches=seed % 2 > 0))
+    least = build(links, room=0)
+    walk_shared(build(links, room=least.room + more) if more else least)
+    plain = build(links)
+    assert least.room <= plain.bytes_with(plain.scratch_bytes) or seed % 2
 
 
 def test_some_drawn_chains_write_in_place() -> None:

@@ -82,6 +82,9 @@ def _chain(plan: Plan, first: int, end: int) -> Iterator[Check]:
     """No call makes more rows than its kernel takes; and what a chain has in the arena keeps its order, one behind the
     other: rings, what it reads and writes, and scratch, which all layers have in one place.
     """
+    if plan.chains[first].room:
+        yield from _sharing(plan, first, end)
+        return
     placed: list[tuple[int, str, str]] = []  # where, whose, what
     scratch: list[tuple[int, str, str]] = []
     for item, node in zip(plan.layers[first:end], plan.graph.nodes[first:end], strict=True):
@@ -100,6 +103,28 @@ def _chain(plan: Plan, first: int, end: int) -> Iterator[Check]:
         for (_, one, a), (_, two, b) in product(before, after):
             name = f"{one}_{a}_ends_before_{two}_{b}".lower()
             yield Check(f"CXN_END({one}, {a}) <= {two}_{b}_OFFSET", name)
+
+
+def _sharing(plan: Plan, first: int, end: int) -> Iterator[Check]:
+    """Where rings share their memory, all of it lies in the arena, apart from what the chain reads and writes, and
+    scratch at its end.
+    """
+    chain, own = plan.chains[first], plan.layers[first:end]
+    prefixes = [f"{plan.model.upper()}_{item.layer.name.upper()}" for item in own]
+    lead = next(p for p, item in zip(prefixes, own, strict=True) if item.ring_offset is not None)
+    name, stop = own[0].layer.name, f"{lead}_RING_OFFSET + {chain.room}"
+    yield Check(f"{stop} <= {plan.model.upper()}_ARENA_BYTES", f"rings_from_{name}_on_lie_in_the_arena")
+    for p, item, node in zip(prefixes, own, plan.graph.nodes[first:end], strict=True):
+        yield Check(f"{p}_BAND >= {item.band}", f"{item.layer.name}_makes_as_many_rows_as_its_calls_ask_for")
+        if item.ring_offset is not None and p != lead:
+            yield Check(f"{p}_RING_OFFSET == {lead}_RING_OFFSET", f"{item.layer.name}_shares_the_memory_of_rings")
+        if item.scratch_offset is not None:
+            starts = f"{p}_SCRATCH_OFFSET == {lead}_RING_OFFSET + {chain.scratch_place(item.scratch_bytes)}"
+            yield Check(f"{starts} && CXN_END({p}, SCRATCH) <= {stop}", f"{item.layer.name}_scratch_ends_behind_rings")
+        for side, offset in (*zip(input_sides(node), item.all_inputs, strict=True), ("OUTPUT", item.output_offset)):
+            if offset is not None:
+                apart = f"CXN_END({p}, {side}) <= {lead}_RING_OFFSET || {stop} <= {p}_{side}_OFFSET"
+                yield Check(apart, f"{item.layer.name}_{side.lower()}_and_the_rings_are_apart")
 
 
 def _links(plan: Plan, node: Node, item: LayerPlan) -> Iterator[Check]:

@@ -32,8 +32,8 @@ class ChainText:
     function, parameters, arguments : str
         Its name, its parameters, and what the network's function passes on.
     about : str
-    table : str
-        The name of its schedule.
+    table, type : str
+        The name of its schedule, and the type of its numbers.
     entries : tuple of str
         The lines of that.
     body : tuple of str
@@ -54,6 +54,7 @@ class ChainText:
     arguments: str
     about: str
     table: str
+    type: str
     entries: tuple[str, ...]
     body: tuple[str, ...]
     some: str = ""
@@ -212,8 +213,10 @@ def some_of(graph: Graph, nodes: Sequence[Node], chain: Chain) -> tuple[list[str
 
 
 def schedule_lines(chain: Chain) -> tuple[str, ...]:
-    """The schedule as bytes in C."""
+    """The schedule in C: bytes, or where rings share their memory also the word of it where rows go."""
     entries = [f"{at}, {rows}" for at, rows in chain.schedule]
+    if chain.room:
+        entries = [f"{entry}, {place // 4}" for entry, place in zip(entries, chain.places, strict=True)]
     parts = [entries[at : at + PER_LINE] for at in range(0, len(entries), PER_LINE)]
     return tuple(", ".join(part) + ("," if at < len(parts) - 1 else "") for at, part in enumerate(parts))
 
@@ -284,6 +287,16 @@ class ChainWriter:
         top = f"{self._first(link)} * {prefix}_STRIDE_Y - {prefix}_PAD_TOP - {self._first(source)}"
         return f"ring_{source} + ({top}) * ({prefix}_IN_W * {prefix}_IN_CH)"
 
+    def _read(self, source: int, reader: int) -> str:
+        """Where the rows of a link begin, and which row that is. Where rings share their memory those that were written
+        in place and read begin nowhere: there the first that `reader` needs, row by row.
+        """
+        if not (self.chain.room and self.chain.links[source].in_place):
+            return f"{self._ring(source)}, {self._first(source)}"
+        ring, row = self._ring(source).split(" + ", 1)
+        read = f"({self._end(reader)} - {self._first(source)}) * ({self._row_elements(source)})"
+        return f"{ring} + ({row} + {read}), {self._end(reader)}"
+
     def lines(self) -> tuple[str, ...]:
         return tuple(self._lines())
 
@@ -291,7 +304,7 @@ class ChainWriter:
         count, last, at = len(self.chain.links), len(self.chain.links) - 1, f"{self.state}.at" if self.state else "at"
         for link, place in self.places.items():
             name = self.chain.links[link].layer.name
-            yield f"{self._type(link)} *const ring_{link} = {place}; /* {name} */"
+            yield f"{self._type(link)} *{'' if self.chain.room else 'const '}ring_{link} = {place}; /* {name} */"
         if self.state:
             yield f"for (; {at} < sizeof {self.table}; {at} += 2) {{"
         else:
@@ -299,7 +312,8 @@ class ChainWriter:
             ends = ", ".join(f"end_{link} = 0" for link in range(count))
             yield f"int32_t {firsts}; /* the rows that lie first in the rings */"
             yield f"int32_t {ends}; /* and those behind the last */"
-            yield f"for (size_t at = 0; at < sizeof {self.table}; at += 2) {{"
+            of_each = f" / sizeof {self.table}[0]; at += 3" if self.chain.room else "; at += 2"
+            yield f"for (size_t at = 0; at < sizeof {self.table}{of_each}) {{"
         yield f"    const int32_t rows = {self.table}[{at} + 1];"
         yield f"    switch ({self.table}[{at}]) {{"
         for link in range(count):
@@ -310,9 +324,20 @@ class ChainWriter:
         moved = sorted({link for link, _, _ in self.chain.moves()})
         for link in moved:
             row = f"{self._row_elements(link)} * (int32_t)sizeof({self._type(link)})"
-            yield f"    {'default' if link == moved[-1] else f'case {count + link}'}:"
-            yield f"        {self._first(link)} += rows;"
             kept = f"({self._there(link)} - {self._first(link)}) * {row}"
+            case = "default" if link == moved[-1] else f"case {count + link}"
+            if self.chain.room:
+                own = self._type(link)
+                yield f"    {case}: {{"
+                yield f"        {own} *const to = {self.places[link]} + {self.table}[at + 2] * (4 / sizeof({own}));"
+                yield f"        {self._first(link)} += rows;"
+                yield f"        cxn_move(to, ring_{link} + rows * ({self._row_elements(link)}), {kept});"
+                yield f"        ring_{link} = to;"
+                yield "        break;"
+                yield "    }"
+                continue
+            yield f"    {case}:"
+            yield f"        {self._first(link)} += rows;"
             yield f"        cxn_drop(ring_{link}, rows * {row}, {kept});"
             yield "        break;"
         if not moved:
@@ -343,7 +368,7 @@ class ChainWriter:
         reads = []
         for at, (name, source) in enumerate(zip(node.inputs, own.sources, strict=True)):
             if source is not None:
-                reads.append(f"{self._ring(source)}, {self._first(source)}")
+                reads.append(self._read(source, link))
             elif name in names:
                 reads.append(names[name] if is_repeated(own.layer, at) else f"{names[name]}, 0")
         yield f"{self.functions[self._node(link)]}({', '.join(reads)}, {to}, {self._end(link)}, rows);"

@@ -177,11 +177,22 @@ def _check_chain(plan: Plan, first: int, count: int) -> None:
         if bool(item.ring_rows) != (chain.own_rings[at] is not None) or not item.band:
             expected = "those of a ring in a chain, none behind its last layer"
             raise _error(f"layer {name}: ring_rows", expected, item.ring_rows)
-        if item.ring_offset is not None:
+        if item.ring_offset is not None and not chain.room:
             placed.append((f"the ring of {name}", item.ring_offset, item.ring_rows * chain.own[at].row_bytes))
         sizes = zip(item.all_inputs, _input_bytes(item), strict=True)
         placed += [(f"what {name} reads", offset, size) for offset, size in sizes if offset is not None]
-    last = plan.layers[first + count - 1]
+    own = plan.layers[first : first + count]
+    if chain.room:
+        if (start := own[0].ring_offset) is None:
+            raise _error(f"layer {own[0].layer.name}: ring_offset", "a place in the arena", None)
+        for item in own:
+            name, end = f"layer {item.layer.name}", start + chain.scratch_place(item.scratch_bytes)
+            if item.ring_offset != (place := start if item.ring_rows else None):
+                raise _error(f"{name}: ring_offset", f"{place}, as rings share their memory", item.ring_offset)
+            if item.scratch_bytes and item.scratch_offset != end:
+                raise _error(f"{name}: scratch_offset", f"{end}, at the end of the rings", item.scratch_offset)
+        placed.append((f"the rings from {own[0].layer.name} on", start, chain.room))
+    last = own[-1]
     if last.output_offset is not None:
         placed.append((f"the output of {last.layer.name}", last.output_offset, last.layer.output_bytes))
     for what, at, size in placed:
@@ -190,8 +201,8 @@ def _check_chain(plan: Plan, first: int, count: int) -> None:
             raise _error(what, inside, at)
     scratch = [
         (f"the scratch of {item.layer.name}", item.scratch_offset, item.scratch_bytes)
-        for item in plan.layers[first : first + count]
-        if item.scratch_offset is not None
+        for item in own
+        if item.scratch_offset is not None and not chain.room
     ]
     for number, (what, at, size) in enumerate(placed):
         for other, other_at, other_size in (*placed[number + 1 :], *scratch):

@@ -355,7 +355,8 @@ class _Writer:
             arguments = ", ".join([*(places_of[name] for name in given if name not in chain.fed), output])
             found[first] = ChainText(
                 first, function, chain_parameters(self.graph, nodes), arguments,
-                f"{nodes[0].name} to {nodes[-1].name}", table, schedule_lines(chain), lines, **more,
+                f"{nodes[0].name} to {nodes[-1].name}", table, "uint16_t" if chain.room else "uint8_t",
+                schedule_lines(chain), lines, **more,
             )  # fmt: skip
         return found
 

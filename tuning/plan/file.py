@@ -133,7 +133,7 @@ class PlanFile:
                 fed = [name for name in fed_inputs(graph, own) if name in by_rows]
                 if len(own) < 2 - len(fed):
                     raise CmsisnnError(f"chain: expected two and more layers, or rows that come in, got {own[0].name}")
-                found[at] = chain_of(graph, own, variants[at:end], bands, fed=fed)
+                found[at] = chain_of(graph, own, variants[at:end], bands, fed=fed, room=step.get("room"))
                 for entry, ring in zip(entries[at:end], found[at].own_rings, strict=True):
                     expected = 0 if ring is None else ring.rows
                     if entry["ring_rows"] != expected:
@@ -220,6 +220,8 @@ def _steps_problem(plan: Mapping[str, Any]) -> str | None:
     chained: set[str] = set()
     for step in plan.get("steps", []):
         if step["kind"] != "chain":
+            if "room" in step:
+                return f"steps: expected a room of chains alone, got {reprlib.repr(step)}"
             continue
         keys = {"band", "ring_rows", "ring_offset"}
         missing = [name for name in step["layers"] if not keys <= entries.get(name, {}).keys()]
@@ -238,7 +240,8 @@ def _steps_problem(plan: Mapping[str, Any]) -> str | None:
             expected.append({"layers": [entry["name"]], "kind": "layer"})
         else:
             expected[-1] = {"layers": [into, entry["name"]], "kind": "fused_pool"}
-    if plan.get("steps", expected) == expected:
+    given = [{key: step[key] for key in ("layers", "kind")} for step in plan.get("steps", expected)]
+    if given == expected:
         return None
     return f"steps: expected those that fused_into of the layers gives, got {reprlib.repr(plan['steps'])}"
 

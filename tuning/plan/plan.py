@@ -358,7 +358,14 @@ class Plan:
             **({"classes": list(self.classes)} if self.classes else {}),
             **({"fractions": self.fractions_by_side()} if self.fractions else {}),
             "layers": [item.to_dict() | tensors for item, tensors in zip(self.layers, self.tensors(), strict=True)],
-            "steps": [{"layers": [layer.name for layer in step.layers], "kind": step.kind} for step in self.steps],
+            "steps": [
+                {
+                    "layers": [layer.name for layer in step.layers],
+                    "kind": step.kind,
+                    **({"room": step.chain.room} if step.chain and step.chain.room else {}),
+                }
+                for step in self.steps
+            ],
             "memory_map": [asdict(region) for region in self.regions],
             **({"pareto": self.pareto} if self.pareto else {}),
             **({"check": self.check.to_dict()} if self.check else {}),

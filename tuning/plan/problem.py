@@ -122,13 +122,13 @@ class Problem:
         self.sram: list[np.ndarray] = []
         self.first: list[int] = []  # index of each item's first layer
         for item, alive in zip(options, apart, strict=True):
-            need = self.caller_bytes + alive + _aligned(item.scratch_bytes)
+            need = self.caller_bytes + alive + self._scratch(len(self.alone), item)
             if item.in_place is not None:
                 need = need - item.in_place * aligned(item.layer.output_bytes)
             self.alone.append(need)
         at = 0
         while at < len(options):
-            item, need, scratch = options[at], self.alone[at], _aligned(options[at].scratch_bytes)
+            item, need, scratch = options[at], self.alone[at], self._scratch(at, options[at])
             if item.fused is not None and can_fuse[at]:
                 pool = options[at + 1]
                 need = np.maximum(need, self.caller_bytes + apart[at + 1] + _aligned(pool.scratch_bytes)[0])
@@ -156,11 +156,16 @@ class Problem:
         """
         steps = steps_of(self.layers, fused, chains=self.chains)
         alive = live_bytes(list(self._lives(steps, [0] * len(steps)).values()), len(steps))
-        rings = [0 if step.chain is None else step.chain.ring_bytes for step in steps]
+        rings = [0 if step.chain is None else step.chain.bytes_with(0) for step in steps]
         return [own + more for step, own, more in zip(steps, alive, rings, strict=True) for _ in step.layers]
 
     def _lives(self, steps: Sequence[Step], scratch: Sequence[int]) -> dict[str | int, Life]:
         return lives(self.graph, steps, scratch, fed=self.fed, never_whole=self.never_whole)
+
+    def _scratch(self, at: int, item: Options) -> np.ndarray:
+        """Scratch of a layer's rows, beside what is alive: where a chain's rings share their memory with it none."""
+        shared = any(chain.room and first <= at < first + len(chain.own) for first, chain in self.chains.items())
+        return np.zeros_like(item.scratch_bytes) if shared else _aligned(item.scratch_bytes)
 
     def alive_beside(self, first: int, end: int, fed: Sequence[str] = ()) -> int:
         """Bytes of tensors that are alive while the layers from `first` to before `end` run as a chain, its rings and

@@ -114,9 +114,12 @@ def rings_of(plan: Plan) -> dict[str, str]:
             readers = [other.layer.name for other in chain.links if at in other.sources]
             skips = " (a skip: it waits for the last of them)" if len(readers) > 1 else ""
             height = link.layer.output_image[0]
-            found[f"{link.layer.name}.ring"] = (
-                f"{ring.rows} of {height} rows, those that {' and '.join(readers)} still need{skips}"
-            )
+            said = f"{ring.rows} of {height} rows, those that {' and '.join(readers)} still need{skips}"
+            if not chain.room:
+                found[f"{link.layer.name}.ring"] = said
+                continue
+            name, said = f"{chain.own[0].layer.name}.rings", f"{link.layer.name} at most {said}"
+            found[name] = f"{found[name]}; {said}" if name in found else f"shared with scratch: {said}"
     return found
 
 

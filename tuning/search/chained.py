@@ -13,7 +13,7 @@ from cmsisnn_x.graph import Graph
 from ..base.errors import InfeasibleError
 from ..base.units import show_size
 from ..cost import Estimates
-from ..cost.chains import estimate_chained, with_rows_fed
+from ..cost.chains import banded_scratch, estimate_chained, with_rows_fed
 from ..plan.frontier import point_of, sram_frontier
 from ..plan.infeasible import infeasible
 from ..plan.plan import Point, Totals
@@ -21,7 +21,7 @@ from ..plan.planner import choose_placed
 from ..plan.problem import Choice, Problem
 from ..target import Target
 from .bands import row_kind
-from .chains import CLOSE, FREE, ChainSearch
+from .chains import CLOSE, FREE, ChainSearch, Segment
 from .options import network_problem
 from .space import Place, places
 
@@ -31,6 +31,8 @@ TRIES = 6
 """How often a path is looked for that stays below a budget as built."""
 SHARES = (1.0, 0.8, 0.65, 0.5, 0.4, 0.3)
 """Of the SRAM that a plan without chains takes beside the caller's: where one that balances all is looked for."""
+BUILT = 40
+"""Chains whose rings share their memory that are built at most, to see whether they fit."""
 LADDER = (0.04, 0.1, 0.17, 0.25, 0.35, 0.5, 0.7)
 """Between the least SRAM and that of the fastest plan: where points of a frontier are looked for."""
 
@@ -81,6 +83,9 @@ def choose_chained(network: Network, objective: str, sram: int | None, flash: in
         for level in _levels(network, objective, sram, plain):
             own = _within(network, level, flash)
             found += [own] if own is not None and (sram is None or own[1].sram_bytes <= sram) else []
+        if objective == "latency" and sram is not None:
+            own = _sharing(network, sram, flash)
+            found += [own] if own is not None else []
         if objective == "sram" or not found:
             least = _least(network, flash)
             found += [least] if least is not None and (sram is None or least[1].sram_bytes <= sram) else []
@@ -139,6 +144,43 @@ def _within(network: Network, sram: int, flash: int | None) -> Found | None:
     return None
 
 
+def _sharing(network: Network, sram: int, flash: int | None) -> Found | None:
+    """A choice within `sram` bytes with a chain whose rings share their memory: the fastest that is found to fit."""
+    for segment in _shared(network, sram):
+        room = network.search.room(segment, sram)
+        chains = network.search.build([segment], room) if room > 0 else None
+        if chains is not None and (own := _placed(network, chains, "latency", sram, flash)) is not None:
+            return own
+    return None
+
+
+def _least_sharing(network: Network, sram: int, flash: int | None) -> Found | None:
+    """Of the same chains the choice that takes the least SRAM, within `sram` bytes."""
+    found: Found | None = None
+    for segment in _shared(network, sram):
+        chains = network.search.build([segment], 0)
+        most = sram if found is None else found[1].sram_bytes - 1
+        if chains is None or chains[segment[0]].room > network.search.room(segment, most):
+            continue
+        found = _placed(network, chains, "sram", most, flash) or found
+    return found
+
+
+def _shared(network: Network, sram: int) -> list[Segment]:
+    """Chains that may fit into `sram` bytes where rings share memory, as no rows that are fed do."""
+    return [] if network.problem.fed else [segment for _, segment in network.search.sharing(sram)[:BUILT]]
+
+
+def _placed(
+    network: Network, chains: Mapping[int, Chain], objective: str, sram: int, flash: int | None
+) -> Found | None:
+    own = with_chains(network, chains)
+    try:
+        return own, choose_placed(own.problem, objective, sram, flash)
+    except InfeasibleError:
+        return None
+
+
 def _least(network: Network, flash: int | None) -> Found | None:
     """The choice with chains that takes the least SRAM: none is found within a byte less."""
     found: Found | None = None
@@ -152,6 +194,9 @@ def _least(network: Network, flash: int | None) -> Found | None:
             found, level = (own[0], choice), choice.sram_bytes - 1
         if found is not None:
             break
+    level = (found[1].sram_bytes if found is not None else network.problem.smallest_sram()) - 1
+    while (own := _least_sharing(network, level, flash)) is not None:
+        found, level = own, own[1].sram_bytes - 1
     return found
 
 
@@ -180,8 +225,8 @@ def sram_points(network: Network, flash: int | None) -> list[Choice]:
         points.append(least[1])
         low, high = least[1].sram_bytes, max(point.sram_bytes for point in points)
         for share in LADDER:
-            own = _within(network, int(low + (high - low) * share), flash)
-            points += [own[1]] if own is not None else []
+            level = int(low + (high - low) * share)
+            points += [own[1] for way in (_within, _sharing) if (own := way(network, level, flash)) is not None]
     kept: list[Choice] = []
     for point in sorted(points, key=lambda point: (point.sram_bytes, point.cycles)):
         if not kept or point.cycles < kept[-1].cycles:
@@ -209,6 +254,9 @@ def with_chains(network: Network, chains: Mapping[int, Chain]) -> Network:
             whole = network.search.alone[first + at]
             own = row_kind(link.layer, link.variant)
             alike = [row for row, one in enumerate(whole.variants) if row_kind(link.layer, one) == own]
+            if chain.room:  # which has no room for more
+                needs = banded_scratch(link.layer, whole, link.band)
+                alike = [row for row in alike if needs[row] <= link.scratch_bytes]
             known = network.search.known(first + at, link.layer)
             calls = chain.calls[chain.feeds + at]
             table = estimate_chained(
@@ -217,7 +265,7 @@ def with_chains(network: Network, chains: Mapping[int, Chain]) -> Network:
             for feed, own_moves in zip(chain.links, fed_moves, strict=False) if at == 0 else ():
                 table = with_rows_fed(table, feed, sum(own_moves))
             if link is chain.links[-1]:
-                more = CONSTANT_BYTES + 2 * len(chain.schedule)
+                more = CONSTANT_BYTES + (6 if chain.room else 2) * len(chain.schedule)
                 table = replace(table, weights_bytes=table.weights_bytes + more)
             tables[first + at] = table
     given = {

@@ -18,7 +18,7 @@ from functools import cached_property
 import numpy as np
 
 from cmsisnn_x.bands import least_rows
-from cmsisnn_x.buffers import aligned
+from cmsisnn_x.buffers import ALIGNMENT, aligned
 from cmsisnn_x.chain import Chain
 from cmsisnn_x.chained import chain_of, fed_inputs, in_chain
 from cmsisnn_x.errors import CmsisnnError
@@ -39,6 +39,8 @@ CAPS = 12
 """Levels of scratch that are tried."""
 FREE = 1 << 40
 """No budget."""
+STRETCHES = (5.0, 4.0, 3.2, 2.6, 2.2, 1.9, 1.6, 1.4, 1.2)
+"""What rings take by rule where they share their memory, times what it is: such are tried."""
 CLOSE = 128
 """Bytes to which the least SRAM is looked for."""
 Segment = tuple[int, int, tuple[Choice, ...]]
@@ -141,6 +143,34 @@ class ChainSearch:
             self._beside[first, end] = self.problem.caller_bytes + alive
         return self._beside[first, end]
 
+    def sharing(self, sram: int) -> list[tuple[float, Segment]]:
+        """Chains from the first layers on, where images are large, whose rings by rule take more than the memory that
+        they share; with the cycles of the network where the layers behind run by themselves within `sram` bytes,
+        ascending.
+        """
+        first = min((first for first, _ in self.segments), default=0)
+        ends = sorted(end for start, end in self.segments if start == first)
+        singles, count = self._singles(sram), len(self.graph.nodes)
+        before = np.array([0.0] + [np.inf] * count)  # of the layers up to each
+        for end in range(1, count + 1):
+            before[end] = min((before[at] + own for at, own in singles.get(end, ())), default=np.inf)
+        behind = np.array([np.inf] * count + [0.0])  # and from each on
+        for end in range(count, 0, -1):
+            for at, own in singles.get(end, ()):
+                behind[at] = min(behind[at], behind[end] + own)
+        found = []
+        for stretch in STRETCHES:
+            for end in ends:
+                part = self._parts(end, sram, stretch).get(first) if np.isfinite(before[first] + behind[end]) else None
+                if part is None:
+                    continue
+                layers = self.segments[first, end]
+                rows = [self._row(first + at, layer) for at, (layer, _) in enumerate(layers)]
+                picked = tuple(row.leaner(one) for row, one in zip(rows, part.picked, strict=True))
+                more = sum(lean.cycles - one.cycles for lean, one in zip(picked, part.picked, strict=True))
+                found.append((before[first] + part.cycles + more + behind[end], (first, end, picked)))
+        return sorted(found, key=lambda item: item[0])
+
     def chains(self, sram: int) -> list[Segment] | None:
         """The chains of the cheapest path within `sram` bytes; None where there is no path."""
         count = len(self.graph.nodes)
@@ -214,14 +244,16 @@ class ChainSearch:
         """What one run of the parts of a layer's kernels costs, as far as it is known."""
         return self._row(index, layer).known
 
-    def _parts(self, end: int, sram: int) -> dict[int, _Part]:
-        """By first layer the cheapest chain before `end` within `sram` bytes, rings counted by rule."""
+    def _parts(self, end: int, sram: int, stretch: float = 1.0) -> dict[int, _Part]:
+        """By first layer the cheapest chain before `end` within `sram` bytes, rings counted by rule. Rings and scratch
+        may take `stretch` times what there is for them.
+        """
         firsts = [first for first, last in self.segments if last == end]
         if not firsts:
             return {}
         layers = self.segments[min(firsts), end]
         rows = {at: self._row(at, layer) for at, (layer, _) in enumerate(layers, end - len(layers))}
-        rooms = {first: sram - self._alive(first, end) for first in firsts}
+        rooms = {first: int((sram - self._alive(first, end)) * stretch) for first in firsts}
         found: dict[int, _Part] = {}
         for cap in self._caps(rows, max(rooms.values())):
             for first, part in self._within(end, rows, cap, {at: room - cap for at, room in rooms.items()}):
@@ -392,8 +424,15 @@ class ChainSearch:
             low, high = (low, middle) if self.chains(middle) is not None else (middle, high)
         return high
 
-    def build(self, path: Sequence[Segment]) -> dict[int, Chain] | None:
-        """The chains of a path, by the index of their first layer; None where one cannot be built."""
+    def room(self, segment: Segment, sram: int) -> int:
+        """Bytes that its rings and scratch may take together within `sram` bytes."""
+        first, end, _ = segment
+        return (sram - self._alive(first, end)) // ALIGNMENT * ALIGNMENT
+
+    def build(self, path: Sequence[Segment], room: int | None = None) -> dict[int, Chain] | None:
+        """The chains of a path, by the index of their first layer; None where one cannot be built. With `room` rings
+        share it with scratch; 0: as little as can be.
+        """
         found: dict[int, Chain] = {}
         for first, end, picked in path:
             variants = [self.alone[first + at].variants[choice.row] for at, choice in enumerate(picked)]
@@ -404,8 +443,9 @@ class ChainSearch:
                     variants,
                     [choice.band for choice in picked],
                     fed=self._fed(first, end),
+                    room=room,
                 )
-            except CmsisnnError:  # bands that some height has no calls for
+            except CmsisnnError:  # bands that some height has no calls for, or rings that do not fit
                 return None
         return found
 

@@ -137,7 +137,7 @@ def _in_chain(item: LayerPlan, chain: Chain, at: int, place: int | None) -> Laye
         band=link.band,
         ring_rows=0 if ring is None else ring.rows,
         ring_offset=None if ring is None else start + ring.offset,
-        scratch_offset=start + chain.ring_bytes if item.scratch_bytes else None,
+        scratch_offset=start + chain.scratch_place(item.scratch_bytes) if item.scratch_bytes else None,
     )
 
 

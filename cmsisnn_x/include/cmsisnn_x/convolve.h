@@ -77,8 +77,10 @@
 #error "COLUMN_LAYOUT: CXN_COLUMN_LAYOUT_INTERLEAVED needs CXN_LOWERING_IM2COL and an even IN_CH; legal here: CXN_COLUMN_LAYOUT_SEQUENTIAL"
 #endif
 #if CXN_GET(INNER) != CXN_INNER_C && CXN_GET(INNER) != CXN_INNER_HELIUM && \
-    (CXN_BR != 2 || CXN_BC == 1 || (CXN_GET(WEIGHT_LAYOUT) == CXN_WEIGHT_LAYOUT_PLAIN && CXN_GET(LOWERING) != CXN_LOWERING_WINOGRAD))
-#error "INNER: CXN_INNER_ASM and _ASM_DUAL are 2x4 or 2x2 blocks over packed weights, or over any with CXN_LOWERING_WINOGRAD; legal here: CXN_INNER_C"
+    ((CXN_GET(WEIGHT_LAYOUT) == CXN_WEIGHT_LAYOUT_PLAIN && CXN_GET(LOWERING) != CXN_LOWERING_WINOGRAD) || CXN_BC == 1 || \
+     (CXN_BR != 2 && (CXN_BR != 4 || CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_WIDENED || CXN_GET(INNER) != CXN_INNER_ASM || \
+                      (CXN_GET(LOWERING) != CXN_LOWERING_WINOGRAD && CXN_GET(LOWERING) != CXN_LOWERING_WINOGRAD_2D))))
+#error "INNER: CXN_INNER_ASM and _ASM_DUAL are 2x4 or 2x2 blocks over packed weights, or over any with CXN_LOWERING_WINOGRAD, and _ASM 4x2 ones of tiles over widened weights; legal here: CXN_INNER_C"
 #endif
 #if CXN_GET(FUSED_POOL) != 0 && CXN_GET(FUSED_POOL) != 1
 #error "FUSED_POOL: legal values are 0 and 1"
@@ -91,9 +93,10 @@
 #endif
 
 #if CXN_GET(IN_PLACE) && CXN_GET(BAND)
-#error "IN_PLACE: not together with BAND"
+#if CXN_GET(LOWERING) != CXN_LOWERING_WINOGRAD_2D
+#error "IN_PLACE: together with BAND with CXN_LOWERING_WINOGRAD_2D alone"
 #endif
-#if CXN_GET(IN_PLACE) && \
+#elif CXN_GET(IN_PLACE) && \
     (CXN_GET(IN_H) != CXN_GET(OUT_H) || CXN_GET(IN_W) != CXN_GET(OUT_W) || CXN_GET(IN_CH) != CXN_GET(OUT_CH) || CXN_GROUPS != 1 || \
      CXN_GET(PAD_TOP) >= CXN_GET(KERNEL_H) || CXN_GET(PAD_LEFT) >= CXN_GET(KERNEL_W) || \
      CXN_GET(FUSED_POOL) || (CXN_GET(COLUMN_LAYOUT) == CXN_COLUMN_LAYOUT_PACKED && CXN_GET(OUT_H) * CXN_GET(OUT_W) % 3 == 1) || \

@@ -75,13 +75,16 @@ def test_boards_with_a_small_cache_get_loops_that_are_not_written_out() -> None:
 
 
 def test_every_kernel_in_assembly_of_the_board_is_known() -> None:
-    """What a plan chooses; kernels that hardly ever are have the rougher rule."""
+    """What a plan chooses; kernels that hardly ever are, blocks of four rows for chains among them, have the rougher
+    rule.
+    """
     known = fetch.nests(BOARD.core).families
     for layer in layers(["int8"]):
         if layer.op != "conv2d":
             continue
         for variant in search_space(layer, BOARD).variants:
-            assert variant.inner == "c" or fetch.family(layer, variant, BOARD.features, "int8") in known
+            is_known = fetch.family(layer, variant, BOARD.features, "int8") in known
+            assert variant.inner == "c" or variant.block_rows == 4 or is_known
 
 
 def test_what_is_stored_reads_as_it_was_written() -> None:

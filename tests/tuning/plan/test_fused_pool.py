@@ -283,7 +283,7 @@ def test_a_fused_plan_adds_up(core: str) -> None:
     assert not {"conv1.output"} & {region.name for region in small.regions}
     written = small.to_dict()
     assert written["layers"][0]["variant"]["fused_pool"] is True
-    assert [item["fused_into"] for item in written["layers"][:4]] == [None, "conv1", None, "conv2"]
+    assert [item["fused_into"] for item in written["layers"][:2]] == [None, "conv1"]
     runner_up = small.layers[0].runner_up
     assert runner_up["cycles"] > 0.5 * min(free.layers[0].cycles, small.layers[0].cycles)
 

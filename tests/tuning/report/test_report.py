@@ -8,6 +8,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import combinations, pairwise
 from pathlib import Path
+from unittest import mock
 from xml.etree import ElementTree
 
 import numpy as np
@@ -25,6 +26,7 @@ from tuning.model import graph_model
 from tuning.report import render_report
 from tuning.report.facts import rows_of
 from tuning.report.svg import fit, short, short_bytes, text_width, ticks
+from tuning.search import chained
 from tuning.target import load_target
 
 VOID = {"meta", "link", "br", "img"}
@@ -525,7 +527,14 @@ def test_chains_are_shown_and_explained() -> None:
     kept = b.conv("stem", b.input("image", (32, 32, 3)), 8, 3, 2)
     x = b.add("join", b.conv("mix", b.conv("rows", kept, 0, 3, depthwise=True), 8, 1), kept)
     model = graph_model("chained", b.graph(b.dense("last", b.pool("shrink", x, 8, 8), 4)), "chained.tflite")
-    plan = tuning.tune(model, tuning.load_target("cortex-m4"), objective="sram")
+    target = tuning.load_target("cortex-m4")
+    shared = tuning.tune(model, target, objective="sram")
+    assert [chain.room > 0 for chain in shared.chains.values()] == [True]
+    page = render_report(shared)
+    said = r"stem\.rings: [\d,]+ bytes from [\d,]+ on, during [^<]+: shared with scratch: stem at most \d+ of \d+ rows"
+    assert re.search(said, page)
+    with mock.patch.object(chained, "_shared", return_value=[]):
+        plan = tuning.tune(model, target, objective="sram")
     assert plan.chains
     rows = rows_of(plan)
     page = render_report(plan)

@@ -370,7 +370,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_STOR
                 CXN_LOCAL(products)(m, w, planes + y * CXN_COL_STEP);
                 for (int32_t r = 0; r < CXN_BR; r++)
                     for (int32_t c = 0; c < CXN_BC; c++)
-                        CXN_LOCAL(outputs)(m + r * CXN_BC + c, CXN_BR * CXN_BC, CXN_ACC_INIT(&channels[o + r]), channels, o, r,
+                        CXN_LOCAL(outputs)(CXN_M_AT(m, r, c), CXN_BR * CXN_BC, CXN_ACC_INIT(&channels[o + r]), channels, o, r,
                                            CXN_OUT_PIXEL(y + c, x) + o + r, CXN_GET(OUT_W) - x);
             }
         }
@@ -416,6 +416,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_STOR
 #undef CXN_D_LOAD
 #undef CXN_COL_STEP
 #undef CXN_PRODUCTS_LEFT
+#undef CXN_M_AT
 #undef CXN_POINTS
 #undef CXN_POINT_STEP
 #undef CXN_STORED_T

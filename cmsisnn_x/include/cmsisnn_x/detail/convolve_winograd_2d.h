@@ -17,7 +17,8 @@
  * Tiles are numbered column by column, so that those of a block share rows of their inputs; BLOCK_COLS of them are the columns of a block,
  * all of them are computed and those behind the last dropped.
  * Scratch: a plane per point of BLOCK_COLS * IN_CH elements, [tile][channel]; the sums m of a block; its inputs along x, of four
- * channels; a pixel of padding.
+ * channels, in blocks of four rows, which spare memory, in the place of the sums; a pixel of padding. With these rows of a band may go
+ * over input rows, from the first on that they need: what the tiles to the right still read of a block's last columns is kept.
  */
 #define CXN_RUN (CXN_GET(IN_CH))
 #if CXN_GET(KERNEL_H) == 3
@@ -34,7 +35,13 @@
 #define CXN_TILES (CXN_TILES_Y * ((CXN_GET(OUT_W) + 3) / 4))
 #define CXN_ROWS(tiles) ((tiles)*CXN_TILE_H + CXN_GET(KERNEL_H) - 1)
 #define CXN_ENDS_CUT (CXN_IS_BAND || CXN_GET(OUT_H) % CXN_TILE_H) /* whether tiles may reach below the last row */
-#define CXN_SUMS (CXN_POINTS * 2 * CXN_BC)
+#define CXN_SUMS (CXN_POINTS * CXN_BR * CXN_BC)
+#define CXN_ALONG (2 * CXN_ROWS(CXN_BC) * CXN_TILE_N)
+#if CXN_BR == 4
+#define CXN_WORDS CXN_MAX(CXN_SUMS, CXN_ALONG)
+#else
+#define CXN_WORDS (CXN_SUMS + CXN_ALONG)
+#endif
 
 #if CXN_GET(TILE) != 4
 #error "TILE: legal value with CXN_LOWERING_WINOGRAD_2D is 4"
@@ -50,10 +57,25 @@
 #if CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_WIDENED
 #error "WEIGHT_LAYOUT: legal value with CXN_LOWERING_WINOGRAD_2D is CXN_WEIGHT_LAYOUT_WIDENED"
 #endif
-#if CXN_BR != 2 || CXN_BC == 1 || CXN_GET(FUSED_POOL)
-#error "LOWERING: CXN_LOWERING_WINOGRAD_2D needs blocks of 2x2 or 2x4, and FUSED_POOL 0"
+#if (CXN_BR != 2 && (CXN_BR != 4 || CXN_GET(OUT_CH) % 4)) || CXN_BC == 1 || CXN_GET(FUSED_POOL)
+#error "LOWERING: CXN_LOWERING_WINOGRAD_2D needs blocks of 2x2 or 2x4, or of 4x2 and OUT_CH in fours, and FUSED_POOL 0"
 #endif
-#define CXN_LOWERING_BYTES (CXN_POINTS * CXN_POINT_STEP * 2 + (CXN_SUMS + 2 * CXN_ROWS(CXN_BC) * CXN_TILE_N) * 4 + CXN_GET(IN_CH))
+#if CXN_BR == 4
+#define CXN_KEPT (CXN_TILE_H * CXN_GET(PAD_LEFT))
+#else
+#define CXN_KEPT 0
+#endif
+#if CXN_GET(IN_PLACE)
+#if !CXN_IS_BAND || CXN_BR != 4 || CXN_GET(BAND) > CXN_TILE_H || CXN_GET(IN_W) != CXN_GET(OUT_W) || CXN_GET(IN_CH) != CXN_GET(OUT_CH)
+#error "IN_PLACE: 1 with CXN_LOWERING_WINOGRAD_2D needs BAND of a tile's rows at most, blocks of 4x2 and rows of outputs as long as those of inputs"
+#endif
+#define CXN_KEPT_PARAMETER , const int8_t *kept
+#define CXN_KEPT_ARGUMENT , c == 0 && x > 0 ? kept : NULL
+#else
+#define CXN_KEPT_PARAMETER
+#define CXN_KEPT_ARGUMENT
+#endif
+#define CXN_LOWERING_BYTES (CXN_POINTS * CXN_POINT_STEP * 2 + CXN_WORDS * 4 + (1 + CXN_KEPT) * CXN_GET(IN_CH))
 CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_LOWERING_BYTES, winograd_2d_scratch);
 
 #define CXN_W_T int16_t
@@ -74,7 +96,7 @@ CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_LOWERING_BYTES, winograd_2d_scra
 
 /* The inputs of `tiles` tiles below each other, from `top`, `left` on, into as many columns of every plane; `rows` has room for one word group. */
 CXN_NOINLINE void CXN_LOCAL(transform)(int16_t *CXN_RESTRICT to, const int8_t *CXN_RESTRICT input, const int8_t *padding,
-                                       int32_t *CXN_RESTRICT rows, int32_t top, int32_t left, int32_t tiles CXN_ROWS_PARAMETER)
+                                       int32_t *CXN_RESTRICT rows, int32_t top, int32_t left, int32_t tiles CXN_KEPT_PARAMETER CXN_ROWS_PARAMETER)
 {
     const int8_t *pixel[CXN_ROWS(CXN_BC) * CXN_TILE_N];
     const int32_t height = CXN_ROWS(tiles);
@@ -86,6 +108,11 @@ CXN_NOINLINE void CXN_LOCAL(transform)(int16_t *CXN_RESTRICT to, const int8_t *C
         for (int32_t j = 0; j < CXN_TILE_N; j++)
             pixel[CXN_TILE_N * i + j] =
                 outside || left + j < 0 || left + j >= CXN_GET(IN_W) ? padding : row + j * CXN_GET(IN_CH);
+#if CXN_GET(IN_PLACE)
+        if (kept != NULL && i < CXN_TILE_H && !outside)
+            for (int32_t j = 0; j < CXN_GET(PAD_LEFT); j++)
+                pixel[CXN_TILE_N * i + j] = kept + (i * CXN_GET(PAD_LEFT) + j) * CXN_GET(IN_CH);
+#endif
     }
     CXN_UNROLL_LOOP(1)
     for (int32_t c = 0; c < CXN_GET(IN_CH); c += 4) {
@@ -174,11 +201,11 @@ CXN_INLINE void CXN_LOCAL(outputs)(const uint32_t *m, int32_t init, CXN_FACTOR_T
     uint32_t points[CXN_TILE_H * CXN_TILE_N];
     CXN_UNROLL_LOOP(8)
     for (int32_t j = 0; j < CXN_TILE_N; j++) {
-        const uint32_t *const at = m + j * 2 * CXN_BC;
-#define CXN_AT(i) at[(i) * CXN_TILE_N * 2 * CXN_BC]
+        const uint32_t *const at = m + j * CXN_BR * CXN_BC;
+#define CXN_AT(i) at[(i) * CXN_TILE_N * CXN_BR * CXN_BC]
 #if CXN_GET(KERNEL_H) == 3
         uint32_t sum[4];
-        CXN_LOCAL(sums)(at, 6 * 2 * CXN_BC, sum);
+        CXN_LOCAL(sums)(at, 6 * CXN_BR * CXN_BC, sum);
         CXN_UNROLL_LOOP(4)
         for (int32_t i = 0; i < 4; i++)
             points[6 * i + j] = sum[i];
@@ -211,21 +238,29 @@ CXN_INLINE void CXN_LOCAL(outputs)(const uint32_t *m, int32_t init, CXN_FACTOR_T
     }
 }
 
-CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T *CXN_RESTRICT weights,
-                              const CXN_CHANNEL_T *CXN_RESTRICT channels, CXN_OUT_T *CXN_RESTRICT output, void *CXN_RESTRICT scratch CXN_ROWS_PARAMETER)
+CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CXN_RESTRICT weights,
+                              const CXN_CHANNEL_T *CXN_RESTRICT channels, CXN_OUT_T *CXN_ALONE output, void *CXN_RESTRICT scratch CXN_ROWS_PARAMETER)
 {
     int16_t *const planes = (int16_t *)scratch;
     int32_t *const m = (int32_t *)(void *)(planes + CXN_POINTS * CXN_POINT_STEP);
+#if CXN_BR == 4
+    int32_t *const rows = m;
+    int8_t *const padding = (int8_t *)(m + CXN_WORDS);
+#else
     int32_t *const rows = m + CXN_SUMS;
-    int8_t *const padding = (int8_t *)(rows + 2 * CXN_ROWS(CXN_BC) * CXN_TILE_N);
+    int8_t *const padding = (int8_t *)(rows + CXN_ALONG);
+#endif
     CXN_MEMSET(padding, CXN_PAD_FILL, CXN_GET(IN_CH));
+#if CXN_GET(IN_PLACE)
+    int8_t *const kept = padding + CXN_GET(IN_CH);
+#endif
     int32_t x = 0, y = 0;
     for (int32_t first = 0; first < CXN_TILES; first += CXN_BC) {
         int32_t xs[CXN_BC], ys[CXN_BC];
         const int32_t tiles = CXN_MIN(CXN_BC, CXN_TILES - first);
         for (int32_t c = 0; c < tiles;) {
             const int32_t below = CXN_MIN(tiles - c, CXN_TILES_Y - y / CXN_TILE_H);
-            CXN_LOCAL(transform)(planes + c * CXN_GET(IN_CH), input, padding, rows, y - CXN_PAD_ROWS, x - CXN_GET(PAD_LEFT), below CXN_ROWS_ARGUMENT);
+            CXN_LOCAL(transform)(planes + c * CXN_GET(IN_CH), input, padding, rows, y - CXN_PAD_ROWS, x - CXN_GET(PAD_LEFT), below CXN_KEPT_ARGUMENT CXN_ROWS_ARGUMENT);
             for (const int32_t end = c + below; c < end; c++, y += CXN_TILE_H) {
                 xs[c] = x;
                 ys[c] = y;
@@ -235,17 +270,24 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T 
                 x += 4;
             }
         }
+#if CXN_GET(IN_PLACE)
+        for (int32_t i = 0; i < CXN_TILE_H; i++)
+            if (x < CXN_GET(OUT_W) && i >= CXN_PAD_ROWS && i - CXN_PAD_ROWS < CXN_IN_ROWS)
+                CXN_MEMCPY(kept + i * (CXN_GET(PAD_LEFT) * CXN_GET(IN_CH)),
+                           input + ((i - CXN_PAD_ROWS) * CXN_GET(IN_W) + x - CXN_GET(PAD_LEFT)) * CXN_GET(IN_CH),
+                           CXN_GET(PAD_LEFT) * CXN_GET(IN_CH));
+#endif
         const CXN_W_T *w = weights;
-        for (int32_t o = 0; o < CXN_GET(OUT_CH); o += 2, w += CXN_POINTS * 2 * CXN_RUN) {
+        for (int32_t o = 0; o < CXN_GET(OUT_CH); o += CXN_BR, w += CXN_POINTS * CXN_BR * CXN_RUN) {
             CXN_LOCAL(products)(m, w, planes);
-            for (int32_t r = 0; r < 2; r++) {
+            for (int32_t r = 0; r < CXN_BR; r++) {
                 if (CXN_GET(OUT_CH) % 2 && o + r >= CXN_GET(OUT_CH))
                     break;
                 const int32_t init = CXN_ACC_INIT(&channels[o + r]);
                 CXN_FACTOR_T factor = CXN_FACTOR(channels + o + r);
                 CXN_UNROLL_LOOP(1)
                 for (int32_t c = 0; c < tiles; c++)
-                    CXN_LOCAL(outputs)((const uint32_t *)(const void *)m + r * CXN_BC + c, init, factor,
+                    CXN_LOCAL(outputs)(CXN_M_AT((const uint32_t *)(const void *)m, r, c), init, factor,
                                        output + (ys[c] * CXN_GET(OUT_W) + xs[c]) * CXN_GET(OUT_CH) + o + r, CXN_OUT_ROWS - ys[c],
                                        CXN_GET(OUT_W) - xs[c]);
             }
@@ -264,6 +306,11 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T 
 #undef CXN_TILES
 #undef CXN_ENDS_CUT
 #undef CXN_SUMS
+#undef CXN_ALONG
+#undef CXN_WORDS
+#undef CXN_KEPT
+#undef CXN_KEPT_PARAMETER
+#undef CXN_KEPT_ARGUMENT
 #undef CXN_W_T
 #undef CXN_W_BYTES
 #undef CXN_W_ROW_STEP
@@ -273,3 +320,4 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_W_T 
 #undef CXN_D_LOAD
 #undef CXN_COL_STEP
 #undef CXN_PRODUCTS_LEFT
+#undef CXN_M_AT

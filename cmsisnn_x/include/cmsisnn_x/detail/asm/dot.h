@@ -8,6 +8,9 @@
  * r7 may be the compiler's frame pointer: it is kept on the stack, beside the address at which the loop ends.
  * All operands but the columns lie at constant offsets from two pointers: column c, pair k at c * %[cs] + k * %[ks] bytes.
  *
+ * The 4 x 2 block, grouped and over widened weights, has weights and columns in each other's place: r7 and r11 are columns 0
+ * and 1, r12 and lr weights; accumulators and sums of a point lie [column][row].
+ *
  *     grouped (CXN_INNER_ASM)   loads in two groups per pair of k: 16 cycles for 16 MAC on M4, 17 from 8-bit weights; without the DSP
  *                               extension the same order element by element: 24 cycles for 8 MAC on M3
  *                               GCC's own code for the block, which spills accumulators, takes 25 and 38
@@ -16,7 +19,7 @@
 /* A step of the inner product is two pairs of k here. */
 #define CXN_A_UNROLL (2 * CXN_GET(UNROLL))
 #define CXN_A_PAIRS (CXN_RUN / 2)
-#define CXN_A_W_BYTES (4 * CXN_W_BYTES)
+#define CXN_A_W_BYTES (2 * CXN_B_ROWS * CXN_W_BYTES)
 #if CXN_COL_STEP == 0
 #define CXN_A_COL_BYTES 4
 #define CXN_A_PAIR_BYTES 16
@@ -25,7 +28,11 @@
 #define CXN_A_PAIR_BYTES 4
 #endif
 
+#if CXN_B_ROWS == 4
+#define CXN_A_LOAD_D(reg, c, k) "ldr " reg ", [r0, #" #c "*4+(" #k ")*16]\n\t"
+#else
 #define CXN_A_LOAD_D(reg, c, k) "ldr " reg ", [r1, #" #c "*%c[cs]+(" #k ")*%c[ks]]\n\t"
+#endif
 #if CXN_DSP
 #define CXN_A_MAC(acc, w, d) "smlad " acc ", " w ", " d ", " acc "\n\t"
 #define CXN_A_MUL(acc, w, d) "smuad " acc ", " w ", " d "\n\t"
@@ -55,7 +62,12 @@
     OP("r4", "r7", "r12") OP("r9", "r11", "r12") OP("r5", "r7", "lr") OP("r10", "r11", "lr")
 #define CXN_A_STEP_OF(OP, k) CXN_A_HALF_STEP(OP, k, 0) CXN_A_HALF_STEP(CXN_A_MAC, k, 1)
 #else
-#if CXN_W_BYTES == 2
+#if CXN_B_ROWS == 4
+#define CXN_A_LOAD_W(k)                          \
+    "ldr r7, [r1, #(" #k ")*%c[ks]]\n\t"         \
+    "ldr r11, [r1, #%c[cs]+(" #k ")*%c[ks]]\n\t"
+#define CXN_A_WIDEN_W
+#elif CXN_W_BYTES == 2
 #define CXN_A_LOAD_W(k)                          \
     "ldr r7, [r0, #(" #k ")*8]\n\t"              \
     "ldr r11, [r0, #(" #k ")*8+4]\n\t"
@@ -134,11 +146,18 @@
 
 /* The last element of an odd run: its weights have a zero beside them. */
 #if CXN_DSP
+#if CXN_B_ROWS == 4
+#define CXN_A_LOAD_ODD(reg, c, k) CXN_A_LOAD_D(reg, c, k)
+#define CXN_A_LOAD_ODD_W(k)                      \
+    "ldrh r7, [r1, #(" #k ")*%c[ks]]\n\t"        \
+    "ldrh r11, [r1, #%c[cs]+(" #k ")*%c[ks]]\n\t"
+#else
 #define CXN_A_LOAD_ODD(reg, c, k) "ldrh " reg ", [r1, #" #c "*%c[cs]+(" #k ")*%c[ks]]\n\t"
 #if CXN_W_BYTES == 2
 #define CXN_A_LOAD_ODD_W(k) "ldr r7, [r0, #(" #k ")*8]\n\t" "ldr r11, [r0, #(" #k ")*8+4]\n\t"
 #else
 #define CXN_A_LOAD_ODD_W(k) "ldr r7, [r0, #(" #k ")*4]\n\t"
+#endif
 #endif
 #define CXN_A_ODD(k)                                                              \
     CXN_A_LOAD_ODD_W(k) CXN_A_LOAD_ODD("r12", 0, k) CXN_A_LOAD_ODD("lr", 1, k)    \
@@ -178,8 +197,8 @@
 #define CXN_A_REST (CXN_A_PAIRS - CXN_A_LOOPS * CXN_A_UNROLL)
 #define CXN_A_TAIL (CXN_A_REST - CXN_A_AHEAD)
 
-#if 3 * CXN_A_COL_BYTES + 2 * CXN_A_UNROLL * CXN_A_PAIR_BYTES > 4095
-#error "INNER: four columns lie further apart than a load reaches; legal here: CXN_INNER_C, and CXN_COLUMN_LAYOUT_INTERLEAVED with CXN_LOWERING_IM2COL"
+#if (CXN_B_COLS - 1) * CXN_A_COL_BYTES + 2 * CXN_A_UNROLL * CXN_A_PAIR_BYTES > 4095
+#error "INNER: the columns of a block lie further apart than a load reaches; legal here: CXN_INNER_C, and CXN_COLUMN_LAYOUT_INTERLEAVED with CXN_LOWERING_IM2COL"
 #endif
 #if CXN_RUN > 8190
 #error "INNER: the assembly blocks take runs of up to 8190 elements; legal here: CXN_INNER_C"
