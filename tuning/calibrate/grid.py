@@ -319,6 +319,27 @@ def _layers(
                 yield make_layer(f"{op}{size}", op, dtype, (size,))
 
 
+_COLUMNS: tuple[Depthwise, ...] = (
+    ((22, 1, 48), (5, 1), (1, 1), 0),
+    ((31, 1, 20), (7, 1), (1, 1), 0),
+    ((26, 1, 64), (9, 1), (1, 1), 0),
+    ((19, 1, 96), (11, 1), (1, 1), 0),
+    ((12, 1, 80), (12, 1), (1, 1), 0),
+    ((17, 1, 40), (17, 1), (1, 1), 0),
+)
+
+
+def columns(dtypes: Sequence[str] = DTYPES) -> list[Layer]:
+    """Depthwise layers along one axis alone, of which the grid has few, and which kernels in C suit better than vectors
+    do.
+    """
+    return [
+        make_layer(f"column{i}", "depthwise_conv2d", dtype, shape, 0, kernel, stride, padding)
+        for dtype in dtypes
+        for i, (shape, kernel, stride, padding) in enumerate(_COLUMNS)
+    ]
+
+
 def grid(dtypes: Sequence[str] = DTYPES) -> list[Layer]:
     """The layers that coefficients are fitted on."""
     found = list(_layers(dtypes, _CONVOLUTIONS, _DEPTHWISE, _POOLS, _DENSE, _VECTORS))

@@ -30,6 +30,10 @@ LEAST_RUNS = 2
 """Of each family that some layer has, wherever it comes closest; on cores with vectors, beside which most families of C
 are no choice, of none: relatives tell what those take.
 """
+BESIDE_VECTORS = 2
+"""Each how many-th layer such cores run the fastest kernel in C on, whatever vectors take: the instruction mix gives
+half of what the compiler's code takes there, and where vectors do badly that was what plans took.
+"""
 FAVOURITES = 2
 """First choices of the estimate that are emulated on layers that were not fitted."""
 Report = Callable[[str], None]
@@ -72,6 +76,8 @@ def to_fit(layers: Sequence[Layer], target: Target) -> Plan:
         near = [name for name, at in best.items() if cycles[at] <= NEARBY * cycles.min()]
         # The first choice, and of the others those that were seen least.
         picked = [*near[:1], *sorted(near[1:], key=lambda name: runs.get(name, 0))[: PER_LAYER - 1]]
+        if target.features.isa >= Isa.HELIUM and number % BESIDE_VECTORS == 0:
+            picked += [name for name in best if fitted.VECTORS not in name and name not in picked][:1]
         chosen.append([space[best[name]] for name in picked])
         for name in picked:
             runs[name] = runs.get(name, 0) + 1

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -19,26 +20,37 @@ HELD_OUT = 0.35
 """How many layers a set to judge by has, by the same numbers."""
 SOME = 3
 """Each how many-th layer of the grid is fitted with zero points too."""
-VECTORS = 8
-"""Each how many-th layer of all sets cores with Helium take: a vector kernel is one text, whatever the compiler, and
-follows its counts closely.
+OF_VECTORS = {
+    "conv2d": 8, "depthwise_conv2d": 3, "fully_connected": 6, "max_pool2d": 6, "avg_pool2d": 4, "mean": 2, "softmax": 6,
+    "add": 4, "maximum": 3, "minimum": 3, "concat": 4, "copy": 2, "pad": 4, "resize_nearest": 2,
+}  # fmt: skip
+"""Each how many-th layer of an operation and type cores with Helium are fitted on, and of those that they are judged by
+twice as many: a vector kernel is one text, whatever the compiler, and follows its counts closely.
 """
+OF_OTHER_VECTORS = 4
+"""The same of all other operations."""
 TYPES = ("q7", "q15", "int8")
 OPERATIONS = tuple(COUNTS)
 
 
-def to_fit(dtypes: Sequence[str] = TYPES, ops: Sequence[str] = OPERATIONS, every: int = 1) -> list[Layer]:
-    """The layers that coefficients are fitted on, or each `every`-th of them."""
+def to_fit(
+    dtypes: Sequence[str] = TYPES, ops: Sequence[str] = OPERATIONS, *, vectors: bool = False
+) -> list[Layer]:
+    """The layers that coefficients are fitted on, or those of them that cores with vectors take."""
     twins: list[Layer] = []
     if "int8" in dtypes:
         weighted = [layer for layer in grid.grid(("q7",)) if layer.row.is_weighted]
         large = [layer for layer in weighted if layer.name.startswith(grid.LARGE)]
         twins = [affine_of(layer) for layer in (*weighted[::SOME], *large)]
-    return _of([*grid.grid(_pow2(dtypes)), *drawn(FITTED, dtypes, SHARE), *twins], ops)[::every]
+    found = _of([*grid.grid(_pow2(dtypes)), *drawn(FITTED, dtypes, SHARE), *twins], ops)
+    if not vectors:
+        return found
+    columns = grid.columns(_pow2(dtypes)) + [affine_of(layer) for layer in grid.columns(("q7",)) if "int8" in dtypes]
+    return [*_some(found, 1), *_of(columns, ops)]
 
 
 def held_out(
-    dtypes: Sequence[str] = TYPES, ops: Sequence[str] = OPERATIONS, every: int = 1
+    dtypes: Sequence[str] = TYPES, ops: Sequence[str] = OPERATIONS, *, vectors: bool = False
 ) -> dict[str, list[Layer]]:
     """Sets that coefficients are judged by, without the few layers that were drawn for the fit too."""
     powers = _pow2(dtypes)
@@ -49,7 +61,7 @@ def held_out(
         "drawn": [*drawn(UNSEEN, dtypes, HELD_OUT), *drawn(CONFIRMED, dtypes, HELD_OUT)],
     }
     apart = {name: [one for one in _of(layers, ops) if shapes_of(one) not in known] for name, layers in sets.items()}
-    return {name: layers[::every] for name, layers in apart.items()}
+    return {name: _some(layers, 2) if vectors else layers for name, layers in apart.items()}
 
 
 def shapes_of(layer: Layer) -> tuple[Any, ...]:
@@ -59,10 +71,24 @@ def shapes_of(layer: Layer) -> tuple[Any, ...]:
 
 
 def held_out_pairs(
-    dtypes: Sequence[str] = TYPES, ops: Sequence[str] = OPERATIONS, every: int = 1
+    dtypes: Sequence[str] = TYPES, ops: Sequence[str] = OPERATIONS, *, vectors: bool = False
 ) -> list[tuple[Layer, Layer]]:
     """Convolutions with a pooling behind them, to judge what both take as one."""
-    return list(pairs(UNSEEN, dtypes, 16))[::every] if "conv2d" in ops else []
+    found = list(pairs(UNSEEN, dtypes, 16)) if "conv2d" in ops else []
+    return found[:: OF_VECTORS["conv2d"]] if vectors else found
+
+
+def _some(layers: Sequence[Layer], times: int) -> list[Layer]:
+    """Of each operation and type as `OF_VECTORS` says, `times` as many."""
+    seen: Counter[tuple[str, str, str | None]] = Counter()
+    found = []
+    for layer in layers:
+        every = max(OF_VECTORS.get(layer.op, OF_OTHER_VECTORS) // times, 1)
+        kind = layer.op, layer.dtype, layer.weights_dtype
+        if seen[kind] % every == 0:
+            found.append(layer)
+        seen[kind] += 1
+    return found
 
 
 def _pow2(dtypes: Sequence[str]) -> list[str]:

@@ -104,7 +104,7 @@ def calibrate(
     with closing(Records()) as records:
         for core in cores:
             chosen, cflags = load_target(core), cflags_of(CORES[core].compiler)
-            which = (dtypes, chosen_ops, sets.VECTORS if CORES[core].helium else 1)
+            which, vectors = (dtypes, chosen_ops), CORES[core].helium
             benches = [
                 Bench(load_target(name), cflags, records=records, batch=BATCH)
                 for name in (core, CORES[core].alike)
@@ -114,9 +114,9 @@ def calibrate(
                 chosen,
                 cflags,
                 bench=benches[0],
-                layers=sets.to_fit(*which),
-                held_out=sets.held_out(*which),
-                held_out_pairs=sets.held_out_pairs(*which),
+                layers=sets.to_fit(*which, vectors=vectors),
+                held_out=sets.held_out(*which, vectors=vectors),
+                held_out_pairs=sets.held_out_pairs(*which, vectors=vectors),
                 before=coefficients(core) if dtype or op else None,
                 alike=benches[1] if len(benches) > 1 else None,
                 report=lambda text: print(text, file=sys.stderr),

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -98,19 +98,9 @@ class Coefficients:
         """Bytes of a family, or of its nearest relatives; None where nothing like it was compiled."""
         return next((self.sizes[each] for each in (name, *ancestors(name)) if each in self.sizes), None)
 
-    @cached_property
-    def _of_vectors(self) -> frozenset[str]:
-        """The operations and types of which vectors were fitted."""
-        return frozenset(ancestors(each)[-1] for each in self.groups if VECTORS in each)
-
     def factors(self, name: str) -> tuple[float, ...] | None:
-        """What the nearest relatives of a family that was not fitted have in common. All of an operation tell nothing
-        of C where it is vectors that were fitted.
-        """
-        near: tuple[str, ...] = ancestors(name)
-        if VECTORS not in name and near[-1] in self._of_vectors:
-            near = near[:-1]
-        return next((self.groups[each] for each in near if each in self.groups), None)
+        """What the nearest relatives of a family that was not fitted have in common."""
+        return next((self.groups[each] for each in ancestors(name) if each in self.groups), None)
 
 
 def family(layer: Layer, variant: Variant | None, features: Features) -> str:
@@ -153,15 +143,16 @@ def prior(
 
 def ancestors(name: str) -> tuple[str, str, str]:
     """The groups of a family, the nearest first: all that differ from it in blocking, unrolling and windows alone; all
-    that bring the input to an inner product of its kind; all of the operation and its types.
+    that bring the input to an inner product of its kind; all of the operation and its types, vectors and C apart.
 
     Examples
     --------
     >>> ancestors("conv2d q7 q7 unroll=4 block_rows=2 block_cols=2 lowering=direct weight_layout=interleaved")
     ('conv2d q7 q7 lowering=direct weight_layout=interleaved', 'conv2d q7 q7 lowering=direct *', 'conv2d q7 q7 **')
     """
-    group = group_of(name)
-    return group, re.sub(r" (weight_layout|rescale|cut)=\w+", "", group) + " *", " ".join(name.split()[:3]) + " **"
+    group, kind = group_of(name), " ".join(name.split()[:3])
+    widest = f"{kind}{VECTORS} **" if VECTORS in name else f"{kind} **"
+    return group, re.sub(r" (weight_layout|rescale|cut)=\w+", "", group) + " *", widest
 
 
 @cache

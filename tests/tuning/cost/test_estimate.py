@@ -191,7 +191,7 @@ def test_shipped_coefficients_are_complete_and_say_how_they_were_made(core: str)
         for variant in search_space(layer, target).variants or (None,):
             name = fitted.family(layer, variant, target.features)
             is_known = name in found.families or found.factors(name) is not None
-            # C beside vectors: the instruction mix says that it is far slower.
+            # Not all of C beside vectors, which is far slower mostly.
             assert is_known or (core in HELIUM and variant.inner != "helium"), (layer.name, variant)
     for name, cycles in found.families.items():
         op, dtype, _ = name.split()[:3]
@@ -211,7 +211,7 @@ def test_shipped_coefficients_are_complete_and_say_how_they_were_made(core: str)
 @pytest.mark.parametrize("core", CALIBRATED)
 def test_errors_on_unseen_layers_are_published(core: str) -> None:
     errors = fitted.coefficients(core).errors
-    if core in PLAIN:  # those with Helium are judged by each eighth layer
+    if core in PLAIN:  # those with Helium are judged by some of the layers
         assert {f"{layer.op} q7" for layer in unseen()} <= set(errors["unseen"])
     for found in errors.values():
         for kind, error in found.items():
@@ -270,14 +270,24 @@ def test_stored_errors_meet_the_bars(core: str, kind: str) -> None:
     assert missed == MISSED.get((core, kind), {})
 
 
-@pytest.mark.parametrize("core", [core for core in CALIBRATED if core in HELIUM])
-@pytest.mark.parametrize("op", ["conv2d", "depthwise_conv2d", "fully_connected"])
+def test_all_cores_with_helium_are_calibrated() -> None:
+    assert set(HELIUM) <= set(CALIBRATED)
+
+
+@pytest.mark.parametrize("core", HELIUM)
+@pytest.mark.parametrize(
+    "op", ["conv2d", "depthwise_conv2d", "fully_connected", "max_pool2d", "avg_pool2d", "softmax", "mean", "add"]
+)
 def test_stored_errors_of_vectors_meet_the_bars(core: str, op: str) -> None:
     errors = fitted.coefficients(core).errors["held out"]
-    for dtype in ("q7", "q15", *(("int8",) if f"{op} int8" in errors else ())):
-        error = errors[f"{op} {dtype}"]
-        assert error["near_median"] <= 0.05, dtype
-        assert error["regret_median"] <= REGRET_WORST, dtype
+    kinds = [f"{op} {dtype}" for dtype in sets.TYPES if f"{op} {dtype}" in errors]
+    assert kinds
+    for kind in kinds:
+        assert errors[kind]["near_median"] <= VECTORS_MISSED.get((core, kind), 0.05), kind
+        assert errors[kind]["regret_median"] <= REGRET_WORST, kind
+
+
+VECTORS_MISSED: dict[tuple[str, str], float] = {}
 
 
 def test_sets_of_layers_share_no_shape() -> None:

@@ -7,13 +7,14 @@ from math import prod
 
 import numpy as np
 
-from cmsisnn_x.isa import Features
+from cmsisnn_x.isa import Features, Isa
 from cmsisnn_x.layers import Layer
 from cmsisnn_x.variant import Variant
 
 from ..instructions import Cycles
 from ..loops import Counts, loop_turns, without_knobs
 from ..op_cost import OpCost, Timing, Variants
+from . import element_vectors
 
 PARTS = {
     "elements": "multiply_accumulate",  # words of relu, else elements
@@ -31,11 +32,14 @@ def _elements(layer: Layer) -> Counts:
 
 
 def count(layer: Layer, variants: Variants, features: Features) -> np.ndarray:
-    return without_knobs(_elements(layer), variants, PARTS)
+    found = element_vectors.activation(layer) if features.isa >= Isa.HELIUM else _elements(layer)
+    return without_knobs(found, variants, PARTS)
 
 
 def price(layer: Layer, variant: Variant | None, features: Features, timing: Timing) -> dict[str, float]:
     """A prior for a fit, no more: instructions that the C source asks for, counted by hand; rough where it says so."""
+    if features.isa >= Isa.HELIUM:
+        return element_vectors.activation_price(layer)
     one = Cycles.of(timing, features)
     alu, load, store = one.alu, one.load, one.store
     # What lies between a load and a store: a maximum; an index and a table; a maximum, a power and a shift, and loads

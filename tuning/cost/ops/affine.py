@@ -19,6 +19,7 @@ from cmsisnn_x.variant import Variant
 from ..instructions import Cycles
 from ..loops import Counts, without_knobs
 from ..op_cost import OpCost, Timing, Variants
+from . import element_vectors
 
 PARTS = {
     "elements": "multiply_accumulate",  # read and combined
@@ -85,11 +86,16 @@ def _count(layer: Layer) -> Counts:
 
 
 def count(layer: Layer, variants: Variants, features: Features) -> np.ndarray:
+    if features.isa >= Isa.HELIUM and (found := element_vectors.count(layer)) is not None:
+        found = {name: layer.samples * value for name, value in found.items()}
+        return without_knobs(found, variants, PARTS)
     return without_knobs(_count(layer), variants, PARTS)
 
 
 def price(layer: Layer, variant: Variant | None, features: Features, timing: Timing) -> dict[str, float]:
     """A rough prior."""
+    if features.isa >= Isa.HELIUM and (found := element_vectors.price(layer)) is not None:
+        return dict.fromkeys(PARTS, 0.0) | found
     one = Cycles.of(timing, features)
     alu, load, store = one.alu, one.load, one.store
     more = more_cycles(features, timing)
@@ -148,7 +154,11 @@ def sum_price(layer: Layer, variant: Variant | None, features: Features, timing:
     return {**found, "elements": element + (alu + one.branch) / (4 if kind == "v6m" else 8), "outputs": output}
 
 
-PRIOR = OpCost(PARTS, count, price)
+def _sizes(layer: Layer, variant: Variant | None, features: Features) -> str:
+    return element_vectors.sizes(layer) if features.isa >= Isa.HELIUM else ""
+
+
+PRIOR = OpCost(PARTS, count, price, sizes=_sizes)
 SUM = OpCost(PARTS, count, sum_price)
 AFFINE = {"add": SUM} | dict.fromkeys(
     (

@@ -31,7 +31,10 @@ def as_compiled(layer: Layer, variant: Variant) -> Variant:
 
 def count(layer: Layer, knob: Knobs, features: Features) -> Counts:
     """A step is a vector of two pixels and two channels, a block eight channels of two pixels, and a group a block of
-    channels of all pixels of a row. Words are vectors that are woven into a strip, segments rows of a strip.
+    channels of all pixels of a row. Channels that fill no block are finished in C, up to four of them as `partial`,
+    more as `left_blocks`. Of windows of one vector nothing goes on beside their products: `runs` and `flushes` are
+    blocks and groups of such. Words are whole vectors that are woven into a strip, ragged ones the last of a pixel; of
+    few channels copy turns scatter several pixels. Cut ones are of rows of padding, segments rows of a strip.
     """
     (_in_h, in_w, channels), (out_h, out_w, out_ch) = layer.image, layer.output_image
     (kernel_h, kernel_w), (stride_y, stride_x) = layer.kernel, layer.stride
@@ -45,15 +48,19 @@ def count(layer: Layer, knob: Knobs, features: Features) -> Counts:
     rows = 1 if joined else -(-out_h // at_once)
     width = out_h * out_w if joined else out_w * at_once
     pairs = rows * -(-width // 2)
+    left_passes = 0 if not rest else 2 if rest <= 4 else 4
     counts: Counts = {
         "steps": blocks * pairs * 4 * vectors * loops,
         "straight_steps": blocks * pairs * 4 * vectors * (1 - loops),
         "turns": blocks * pairs * 4 * loops,
         "blocks": blocks * pairs,
-        "left_steps": (rest > 0) * pairs * (4 if rest > 4 else 2) * vectors,
-        "left_turns": (rest > 0) * pairs * (4 if rest > 4 else 2) * loops,
-        "left_blocks": (rest > 0) * pairs,
+        "runs": blocks * pairs * (vectors == 1),
+        "left_steps": pairs * left_passes * vectors,
+        "left_turns": pairs * left_passes * loops,
+        "left_blocks": (rest > 4) * pairs,
+        "partial": (0 < rest <= 4) * pairs,
         "groups": blocks * rows,
+        "flushes": blocks * rows * (vectors == 1),
         "rows": rows,
         "calls": 1,
     }
@@ -63,15 +70,21 @@ def count(layer: Layer, knob: Knobs, features: Features) -> Counts:
     span = (out_w - 1) * stride_x + kernel_w
     inside = max(min(in_w, span - left), 0)
     real = int(taps_inside(layer.image[0], out_h, kernel_h, stride_y, top).sum())
-    scatters = run <= 8 and 15 // run * column + 15 % run <= 255
-    woven = -(-inside // (16 // run)) if scatters else inside * -(-run // 16)
+    outside = out_h * kernel_h - real
     strip = (out_w - 1) * stride_x * column + 16 * vectors
+    counts |= {
+        "segments": real,
+        "outside": outside,
+        "zero_lines": (left > 0 or span - left > in_w) * at_once * strip // 16,
+    }
+    if run <= 8 and 15 // run * column + 15 % run <= 255:
+        turns = -(-inside // (16 // run))
+        return {**counts, "copy_turns": real * turns, "cut_ragged": outside * turns}
     return {
         **counts,
-        "words": real * woven,
-        "segments": real,
-        "outside": out_h * kernel_h - real,
-        "zero_lines": (left > 0 or span - left > in_w) * at_once * strip // 16,
+        "words": real * inside * (run // 16),
+        "ragged": real * inside * (run % 16 > 0),
+        "cut_words": outside * inside * -(-run // 16),
     }
 
 
@@ -80,16 +93,23 @@ def price() -> dict[str, float]:
     return {
         "steps": 8.0,
         "straight_steps": 8.0,
-        "turns": 10.0,
-        "blocks": 44.0,
+        "turns": 9.0,
+        "blocks": 30.0,
+        "runs": 4.0,
         "left_steps": 8.0,
-        "left_turns": 10.0,
-        "left_blocks": 60.0,
-        "groups": 24.0,
-        "rows": 12.0,
-        "words": 5.0,
+        "left_turns": 9.0,
+        "left_blocks": 70.0,
+        "partial": 46.0,
+        "groups": 28.0,
+        "flushes": 8.0,
+        "rows": 24.0,
+        "words": 3.5,
+        "ragged": 6.0,
+        "copy_turns": 7.5,
+        "cut_words": 3.0,
+        "cut_ragged": 4.0,
         "segments": 16.0,
-        "outside": 40.0,
+        "outside": 24.0,
         "zero_lines": 2.0,
-        "calls": 40.0,
+        "calls": 60.0,
     }

@@ -80,16 +80,20 @@ def _rows(layer: Layer, knob: Knobs, features: Features) -> Counts:
 
 
 def _vectors(layer: Layer, knob: Knobs, features: Features) -> Counts:
-    """Of Helium: the input's vectors are loaded once, a part of them at a time, and all rows pass each part."""
+    """Of Helium: the input's vectors are loaded once, a part of them at a time, and all rows pass each part. Outputs
+    are made eight at a time, then four, and those left over.
+    """
     size, out = prod(layer.input_shape), prod(layer.output_shape)
     vectors = -(-size * layer.type.bits // 128)
     parts = len(parts_of(vectors))
     return {
         "words": vectors,
         "steps": out * vectors,
-        "turns": out * parts,  # a sum kept from part to part
+        "rest": out,  # a sum stored
+        "turns": out * (parts - 1),  # and read again for the next part
         "cuts": parts,
-        "blocks": out // 4,
+        "blocks": out // 8,
+        "pair_blocks": out % 8 // 4,
         "last_blocks": out % 4 > 0,
         "calls": 1,
     }
@@ -113,8 +117,8 @@ def price(layer: Layer, variant: Variant | None, features: Features, timing: Tim
     alu, store, load, branch = one.alu, one.store, one.load, one.branch
     if variant.inner == "helium":
         return dict.fromkeys(PARTS, 0.0) | {
-            "words": 2.0, "steps": 2.0, "turns": load + store, "cuts": 16.0, "blocks": 16.0, "last_blocks": 24.0,
-            "calls": 30 * alu,
+            "words": 2.0, "steps": 2.0, "rest": store, "turns": load, "cuts": 16.0, "blocks": 28.0,
+            "pair_blocks": 20.0, "last_blocks": 24.0, "calls": 30 * alu,
         }  # fmt: skip
     rows = variant.block_rows
     packed = features.isa >= Isa.DSP and variant.weight_layout != "plain"

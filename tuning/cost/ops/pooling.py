@@ -37,12 +37,15 @@ WRITTEN_OUT = 16
 """Elements of a walked window up to which the compiler writes both its loops out."""
 
 
+def _lanes(layer: Layer) -> int:
+    """Channels of a vector on cores with Helium; sums of 8 bits go 16 at a time where there are as many."""
+    lanes = 16 // layer.numpy_dtype.itemsize
+    return 8 if layer.python_op == "avg_pool" and (layer.image[2] < 16 or _is_wide(layer)) else lanes
+
+
 def _vectors(layer: Layer) -> int:
-    """Of the channels of a pixel, on cores with Helium; sums of 8 bits go 16 at a time where there are as many."""
-    channels, lanes = layer.image[2], 16 // layer.numpy_dtype.itemsize
-    if layer.python_op == "avg_pool" and (channels < 16 or _is_wide(layer)):
-        lanes = 8
-    return -(-channels // lanes)
+    """Vectors of a pixel's channels."""
+    return -(-layer.image[2] // _lanes(layer))
 
 
 def _is_wide(layer: Layer) -> bool:
@@ -51,32 +54,65 @@ def _is_wide(layer: Layer) -> bool:
     return layer.dtype == "q15" or area > 256
 
 
-def _vector_windows(layer: Layer) -> Counts:
-    """Of Helium, which loads every pixel of every window."""
+NEAR, FAR = 127, 508
+"""Bytes that an address steps at most behind a load of bytes, and of words."""
+
+
+def _along(layer: Layer, columns: int) -> str | None:
+    """How the largest of whole windows up to 4x4 are found, `columns` in a row of them: along the row a vector of
+    channels after the other, or along the channels of each; None where windows are walked.
+    """
+    if layer.python_op != "max_pool" or max(layer.kernel) > 4 or not columns:
+        return None
+    pixel, partial = layer.image[2] * layer.numpy_dtype.itemsize, layer.image[2] < _lanes(layer)
+    reach, across = FAR if pixel % 4 == 0 and not partial else NEAR, (layer.kernel[1] - 1) * pixel
+    near = pixel <= reach and abs(layer.stride[1] * pixel - across) <= reach
+    if near and (partial or columns >= layer.image[2] // _lanes(layer)):
+        return "rows"
+    return None if partial else "channels"
+
+
+def _inside(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
+    """Rows, and columns, that the windows of each row, and of each column, have inside the image."""
     (in_h, in_w, _), (out_h, out_w, _) = layer.image, layer.output_image
     rows, columns = (
         taps_inside(size, out, layer.kernel[axis], layer.stride[axis], layer.padding[axis][0])
         for axis, (size, out) in enumerate(((in_h, out_h), (in_w, out_w)))
     )
-    groups, windows = _vectors(layer), out_h * out_w
-    whole_rows, whole_columns = int((rows == layer.kernel[0]).sum()), int((columns == layer.kernel[1]).sum())
-    lines, singles, strips = int(rows.sum()) * out_w, windows, 0
-    if layer.python_op == "max_pool" and max(layer.kernel) <= 4 and whole_rows * whole_columns:
-        # Of whole windows, along their row or along their channels: pool_strip_helium.h.
-        lines -= whole_rows * layer.kernel[0] * whole_columns
-        full = layer.image[2] * layer.numpy_dtype.itemsize // 16
-        if whole_columns >= full:
-            singles, strips = windows - whole_rows * whole_columns, whole_rows * groups
-        else:
-            strips = whole_rows * whole_columns * (1 + groups - full)
+    return rows, columns
+
+
+def _vector_windows(layer: Layer) -> Counts:
+    """Of Helium, which loads every pixel of every window. Elements, columns (their rows), outputs and averages are of
+    windows that no edge clips; taps, lines, windows and edges of the others. Strips are runs of the former, joins
+    averages of less than three pixels, which no product makes.
+    """
+    (_, in_w, channels), (out_h, out_w, _) = layer.image, layer.output_image
+    rows, columns = _inside(layer)
+    (kernel_h, kernel_w), groups, is_average = layer.kernel, _vectors(layer), layer.python_op == "avg_pool"
+    whole_columns = int((columns == kernel_w).sum())
+    whole_rows = int((rows == kernel_h).sum())
+    whole = whole_rows * whole_columns
+    clipped = out_h * out_w - whole
+    along = _along(layer, whole_columns)
+    strips = {"rows": whole_rows * groups, "channels": whole * (1 + (channels % _lanes(layer) > 0)), None: 0}[along]
+    # Rows as wide as the image are one with those below.
+    lines = int((columns == in_w).sum()) * out_h + int((columns != in_w).sum() * rows.sum())
+    whole_lines = whole * (1 if kernel_w == in_w else kernel_h)
     return {
-        "taps": int(rows.sum() * columns.sum()) * groups,
-        "windows": windows * groups,
-        "averages": windows * groups * (layer.python_op == "avg_pool"),
-        "lines": lines * groups,
-        "singles": singles,
+        "elements": whole * kernel_h * kernel_w * groups,
+        "columns": whole_lines * groups * (along is None),
+        "outputs": whole * groups,
+        "averages": whole * groups * is_average,
+        "joins": whole * groups * (is_average and kernel_h * kernel_w < 3),
         "strips": strips,
-        "clipped": windows - whole_rows * whole_columns,
+        "taps": (int(rows.sum() * columns.sum()) - whole * kernel_h * kernel_w) * groups,
+        "lines": (lines - whole_lines) * groups,
+        "windows": clipped * groups,
+        "edges": clipped * groups * is_average,
+        "singles": whole * (along != "rows"),
+        "turns": whole * (along is None and groups > 1),  # a loop over channels
+        "clipped": clipped,
         "rows": out_h,
         "calls": 1,
     }
@@ -160,13 +196,15 @@ def price(layer: Layer, variant: Variant | None, features: Features, timing: Tim
     one = Cycles.of(timing, features)
     alu, store, load, branch = one.alu, one.store, one.load, one.branch
     if features.isa >= Isa.HELIUM:
-        wide, average = _is_wide(layer), 0.0
-        if layer.python_op == "avg_pool":
-            average = 24.0 * (2 if layer.image[2] >= 16 else 1)  # eight products
+        wide, is_average = _is_wide(layer), layer.python_op == "avg_pool"
+        partial = layer.image[2] < _lanes(layer)
+        element = 2.0 if not is_average else 10.0 if partial else 6.0 if wide else _lanes(layer) / 4
+        # Eight divisions, by a number that is known or not; or two products.
+        average, clipped = (30.0, 160.0) if wide else (30.0, 50.0)
         return dict.fromkeys(PARTS, 0.0) | {
-            "taps": 2.0 if layer.python_op == "max_pool" else 6.0 if wide else 4.0, "windows": 2.0, "averages": average,
-            "lines": 1.0, "strips": 12 * alu, "singles": 16 * alu, "clipped": 12 * alu, "rows": 12 * alu,
-            "calls": 30 * alu,
+            "elements": element, "columns": 2.0, "outputs": 4.0, "averages": average, "strips": 20.0, "turns": 12.0,
+            "joins": 8.0, "taps": element, "lines": 6.0, "windows": 12.0, "edges": clipped, "singles": 12 * alu,
+            "clipped": 24 * alu, "rows": 12 * alu, "calls": 30 * alu,
         }  # fmt: skip
     dsp, words = features.isa >= Isa.DSP, lane_groups(layer, features) < layer.image[2]
     if layer.python_op == "avg_pool":
@@ -209,9 +247,16 @@ def _sizes(layer: Layer, variant: Variant | None, features: Features) -> str:
     of one element the compiler may make a copy.
     """
     if features.isa >= Isa.HELIUM:
-        kernel = f" kernel={layer.kernel[0]}x{layer.kernel[1]}" if max(layer.kernel) <= 4 else ""
-        filled = " lanes=1" if layer.image[2] < 16 // layer.numpy_dtype.itemsize else ""
-        return f" windows=vectors{kernel}{filled}"
+        along = _along(layer, int((_inside(layer)[1] == layer.kernel[1]).sum()))
+        how = along or ("vectors" if max(layer.kernel) <= 4 else "walk")
+        filled = " lanes=1" if layer.image[2] < _lanes(layer) else " lanes=8" if _lanes(layer) == 8 else ""
+        is_average, wide = layer.python_op == "avg_pool", _is_wide(layer)
+        marks = {
+            "clipped": not is_average and _clips(layer),
+            "wide": is_average and wide and layer.dtype != "q15",
+            "shifted": is_average and wide and layer.kernel[0] * layer.kernel[1] < 3,
+        }
+        return f" windows={how}{filled}" + "".join(f" {name}=1" for name, has in marks.items() if has)
     lanes = " lanes=1" if lane_groups(layer, features) == layer.image[2] else ""
     walk = "short" if layer.kernel[0] * layer.kernel[1] <= WRITTEN_OUT else "walk"
     (kernel_h, kernel_w), (stride_y, stride_x) = layer.kernel, layer.stride

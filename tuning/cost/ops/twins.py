@@ -70,6 +70,13 @@ def _ends(layer: Layer) -> str:
     return f"{' rescale=single' if is_single(layer) else ''}{' cut=1' if _is_cut(layer) else ''}"
 
 
+@lru_cache(maxsize=64)
+def _of_vectors(layer: Layer) -> str:
+    """Of vectors: factors of any size, whose outputs are made apart."""
+    known = layer.weights is not None and channels_of(layer).rescale in ("single", "right", "far")
+    return "" if known or layer.weights is None else " rescale=any"
+
+
 def is_twins_code(layer: Layer) -> bool:
     """Whether the compiled kernel is the twin's own: the largest of bytes, all of which fit."""
     return has_twin(layer) and layer.python_op == "max_pool" and not _is_cut(layer)
@@ -104,6 +111,7 @@ def twinned(op: OpCost, epilogue: Mapping[str, float]) -> OpCost:
         return op.as_compiled(twin_of(layer), variant)
 
     def sizes(layer: Layer, variant: Variant | None, features: Features) -> str:
-        return op.sizes(twin_of(layer), variant, features) + _ends(layer)
+        ends = _ends(layer) + (_of_vectors(layer) if variant is not None and variant.inner == "helium" else "")
+        return op.sizes(twin_of(layer), variant, features) + ends
 
     return OpCost(op.parts, count, price, as_compiled, sizes, op.not_in_packing, op.effort)
