@@ -26,7 +26,7 @@ from .search.events import Progress
 from .search.options import network_problem
 from .search.plan_of import longest_code, rounded
 from .search.plan_of import plan_of as assembled
-from .search.space import SearchSpace, baseline_of, places, search_space
+from .search.space import Place, SearchSpace, baseline_of, places, search_space
 from .target import Target
 from .target.cores import CORES
 
@@ -196,7 +196,7 @@ def _tune(
     pareto: bool,
     fed: bool,
     progress: Progress | None,
-    known: dict[tuple[Layer, Layer | None], tuple[SearchSpace, Estimates]] | None = None,
+    known: dict[tuple[Layer, Layer | None, bool], tuple[SearchSpace, Estimates]] | None = None,
 ) -> Plan:
     """A plan of the network with its layers in the order that they have. `known` has what the same layers, with those
     that they may take in, can be and cost, and takes in others.
@@ -211,11 +211,12 @@ def _tune(
     where = places(model.graph, target.features)
     known = {} if known is None else known
     for place in where:
-        if (key := (place.layer, place.follower)) not in known:
-            space = search_space(place.layer, target, place.follower)
-            known[key] = space, estimate_space(place.layer, space.variants, target, place.follower)
-    spaces = [known[place.layer, place.follower][0] for place in where]
-    likely = [known[place.layer, place.follower][1] for place in where]
+        if (key := place.cost_key) not in known:
+            space, aligned = search_space(place.layer, target, place.follower), place.inside[0]
+            found_here = estimate_space(place.layer, space.variants, target, place.follower, aligned=aligned)
+            known[key] = space, found_here
+    spaces = [known[place.cost_key][0] for place in where]
+    likely = [known[place.cost_key][1] for place in where]
     estimates = [longest_code(table, len(likely)) for table in likely]
     found = None
     if score == "emulate":
@@ -247,7 +248,8 @@ def _tune(
             _estimated(space, table, how, trials, seed)
             for space, table in zip(spaces, estimates, strict=True)
         ]
-        baselines = [_baseline_cycles(space, table, target) for space, table in zip(spaces, tables, strict=True)]
+        seen = zip(spaces, tables, where, strict=True)
+        baselines = [_baseline_cycles(space, table, target, place) for space, table, place in seen]
     problem = network_problem(model.graph, where, tables, fed=fed)
     plain = Network(model.graph, where, tuple(tables), problem, target)
     network, choice = choose_chained(plain, objective, sram, flash)
@@ -381,6 +383,8 @@ def _estimated(space: SearchSpace, table: Estimates, strategy: str, trials: int 
     return table.take(sorted(scores))
 
 
-def _baseline_cycles(space: SearchSpace, table: Estimates, target: Target) -> int:
+def _baseline_cycles(space: SearchSpace, table: Estimates, target: Target, place: Place) -> int:
     baseline = baseline_of(space)
-    return estimate(space.layer, baseline, target).cycles if baseline else int(table.cycles[0])
+    if not baseline:
+        return int(table.cycles[0])
+    return estimate(space.layer, baseline, target, aligned=place.inside[0]).cycles

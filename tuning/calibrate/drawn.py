@@ -32,6 +32,8 @@ from .grid import make_layer
 
 MOST_MACS = 500_000
 """Of a layer, so that emulating takes no longer than compiling."""
+SHORT = 14
+"""Elements of a row of a window up to which compilers write the loop over them out, or nearly so."""
 Shape = tuple[int, ...]
 
 COUNTS = {
@@ -66,6 +68,25 @@ def drawn(seed: int, dtypes: Sequence[str], share: float = 1.0) -> list[Layer]:
                     for one in found[-len(seen) :]
                 ]
     return found
+
+
+def short_rows(seed: int, dtypes: Sequence[str], count: int) -> Iterator[Layer]:
+    """Convolutions whose windows are short, as first layers have them: of one to eight channels, images of one row or
+    column among them. Compilers write their loops out in ways of their own, so that runs far off tell nothing of them.
+    """
+    for dtype in dtypes:
+        rng = Random(zlib.crc32(f"{seed} {dtype} short rows".encode()))
+        number = 0
+        while number < count:
+            image = (*_spatial(rng), rng.choice((1, 1, 1, 2, 2, 3, 3, 4, 4, 6, 8)))
+            kernel, stride = _kernel(rng, image), _stride(rng, image)
+            padding: int | str = rng.choice(("same", "same", 0))
+            if kernel[1] * image[2] > SHORT:
+                continue
+            layer = _weighted("conv2d", dtype, f"short{seed}_{number}", image, _channels(rng), kernel, stride, padding)
+            if layer.macs <= MOST_MACS:
+                yield layer
+                number += 1
 
 
 def pairs(seed: int, dtypes: Sequence[str], count: int) -> Iterator[tuple[Layer, Layer]]:

@@ -10,12 +10,14 @@ from typing import Any
 from cmsisnn_x.layers import Layer
 
 from . import grid
-from .drawn import COUNTS, affine_of, drawn, pairs
+from .drawn import COUNTS, affine_of, drawn, pairs, short_rows
 
 FITTED, UNSEEN, CONFIRMED = 1, 2, 3
 """Seeds of what is drawn: to fit, to judge a fit, and to judge by when all else was settled."""
 SHARE = 3.5
 """How many layers are drawn to fit, by the numbers of a set."""
+SHORT_ROWS = 120
+"""How many convolutions of short windows are fitted, of each type."""
 HELD_OUT = 0.35
 """How many layers a set to judge by has, by the same numbers."""
 SOME = 3
@@ -42,7 +44,8 @@ def to_fit(
         weighted = [layer for layer in grid.grid(("q7",)) if layer.row.is_weighted]
         large = [layer for layer in weighted if layer.name.startswith(grid.LARGE)]
         twins = [affine_of(layer) for layer in (*weighted[::SOME], *large)]
-    found = _of([*grid.grid(_pow2(dtypes)), *drawn(FITTED, dtypes, SHARE), *twins], ops)
+    short = short_rows(FITTED, dtypes, SHORT_ROWS) if "conv2d" in ops else ()
+    found = _of([*grid.grid(_pow2(dtypes)), *drawn(FITTED, dtypes, SHARE), *short, *twins], ops)
     if not vectors:
         return found
     columns = grid.columns(_pow2(dtypes)) + [affine_of(layer) for layer in grid.columns(("q7",)) if "int8" in dtypes]

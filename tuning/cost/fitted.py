@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ from cmsisnn_x.isa import Features
 from cmsisnn_x.layers import Layer
 from cmsisnn_x.variant import Variant
 
-from .neighbours import Neighbours, group_of
+from .neighbours import Neighbours, Reach, group_of
 from .op_cost import Timing
 from .ops import cost_of, has_twin, is_twins_code, price, twin_of
 
@@ -195,27 +196,35 @@ def from_json(text: str) -> Coefficients:
         {name: Sizes(*bytes_) for name, bytes_ in content["sizes"].items()},
         {name: tuple(entry["residuals"]) for name, entry in entries.items() if "residuals" in entry},
         content["errors"],
-        _neighbours(content["places"], entries, "left"),
+        _neighbours(content["places"], entries, "left", content.get("reach", {})),
         _neighbours(content["code_places"], entries, "code"),
     )
 
 
-def _neighbours(places: Mapping[str, Any], entries: Mapping[str, Any], key: str) -> Neighbours:
+def _neighbours(
+    places: Mapping[str, Any],
+    entries: Mapping[str, Any],
+    key: str,
+    reach: Mapping[str, Sequence[float]] = MappingProxyType({}),
+) -> Neighbours:
     return Neighbours(
         {op: tuple(tuple(place) for place in known) for op, known in places.items()},
         {name: tuple(entry[key]) for name, entry in entries.items() if key in entry},
+        {op: Reach(*far) for op, far in reach.items()},
     )
 
 
 def to_json(found: Coefficients) -> str:
     """Text of a coefficients file: a family per line, so that a change of one shows as one."""
-    head = {
+    head: dict[str, object] = {
         "schema": SCHEMA,
         "core": found.core,
         "compiler": found.compiler,
         "cflags": list(found.cflags),
         "errors": found.errors,
     }
+    if found.neighbours.reach:
+        head["reach"] = found.neighbours.reach
     lines = json.dumps(head, indent=1)[:-2]
     groups = [f"  {json.dumps(name)}: {json.dumps(list(found.groups[name]))}" for name in sorted(found.groups)]
     sizes = [f"  {json.dumps(name)}: {json.dumps(list(found.sizes[name]))}" for name in sorted(found.sizes)]

@@ -3,7 +3,8 @@
 not in the next, and shapes that are alike fare alike.
 
 The mean of the logarithms of emulated by estimated cycles of one family of kernels, weighted by a Gaussian kernel over
-sizes on a logarithmic scale (Nadaraya-Watson), with `PRIOR` runs on which nothing is left over.
+sizes on a logarithmic scale (Nadaraya-Watson), with some runs on which nothing is left over. How far a run tells, and
+how many those are, is the `Reach` of an operation.
 """
 
 from __future__ import annotations
@@ -20,9 +21,6 @@ import numpy as np
 
 from cmsisnn_x.layers import Layer
 
-SCALE = 0.3
-"""Squared distance at which a run weighs a third."""
-PRIOR = 0.4
 MOST = 0.5
 """Of a mean logarithm: nothing is corrected further, whatever lies near."""
 RELATED = 0.3
@@ -30,6 +28,18 @@ RELATED = 0.3
 WRITTEN_OUT = 100
 """Products of an output row and channel up to which GCC writes them all out; found by trying widths."""
 Place = tuple[float, ...]
+
+
+class Reach(NamedTuple):
+    """How far runs tell: `scale` is the squared distance at which one weighs a third, `prior` the number of runs on
+    which nothing is left over.
+
+    The best of a few, by layers whose runs were kept out. Gaussian processes were no better over the same coordinates;
+    over more of them 5 % of the error better, and not worth ten times the code.
+    """
+
+    scale: float = 0.3
+    prior: float = 0.4
 
 
 def _of_convolution(layer: Layer) -> Iterable[float]:
@@ -126,10 +136,13 @@ class Neighbours:
         Operation -> `place` of every layer.
     left : mapping
         Family -> index of a layer, thousandths of the logarithm left over on it, index, thousandths, ...
+    reach : mapping
+        Operation -> how far its runs tell, where it is not what `Reach` has.
     """
 
     places: Mapping[str, tuple[Place, ...]] = field(default_factory=dict)
     left: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    reach: Mapping[str, Reach] = field(default_factory=dict)
 
     @classmethod
     def of(cls, runs: Iterable[tuple[Layer, str, float]]) -> Neighbours:
@@ -158,7 +171,7 @@ class Neighbours:
             if family not in left:
                 moved = [index[op][before.places[op][at]] for at in flat[::2]]
                 left[family] = tuple(item for pair in zip(moved, flat[1::2], strict=True) for item in pair)
-        return Neighbours({op: tuple(known) for op, known in places.items()}, left)
+        return Neighbours({op: tuple(known) for op, known in places.items()}, left, before.reach)
 
     @cached_property
     def _tables(self) -> dict[str, _Table]:
@@ -183,16 +196,16 @@ class Neighbours:
         """Factors on what was fitted for `families`; 1 where no layer near was seen."""
         if layer.op not in self.places:
             return np.ones(len(families))
-        table = self._tables[layer.op]
-        weights = np.exp(-((table.places - place(layer)) ** 2).sum(axis=1) / SCALE)
-        return np.exp(table.mean(families, weights))
+        table, reach = self._tables[layer.op], self.reach.get(layer.op, Reach())
+        weights = np.exp(-((table.places - place(layer)) ** 2).sum(axis=1) / reach.scale)
+        return np.exp(table.mean(families, weights, reach.prior))
 
     def without(self, layer: Layer, family: str) -> float:
         """The logarithm of the factor on `family` that all layers but `layer` itself tell."""
-        table = self._tables[layer.op]
-        weights = np.exp(-((table.places - (own := place(layer))) ** 2).sum(axis=1) / SCALE)
+        table, reach = self._tables[layer.op], self.reach.get(layer.op, Reach())
+        weights = np.exp(-((table.places - (own := place(layer))) ** 2).sum(axis=1) / reach.scale)
         weights[(table.places == own).all(axis=1)] = 0
-        return float(table.mean([family], weights)[0])
+        return float(table.mean([family], weights, reach.prior)[0])
 
 
 class _Table(NamedTuple):
@@ -207,11 +220,11 @@ class _Table(NamedTuple):
     present: np.ndarray
     of_group: np.ndarray
 
-    def mean(self, families: Sequence[str], weights: np.ndarray) -> np.ndarray:
+    def mean(self, families: Sequence[str], weights: np.ndarray, prior: float) -> np.ndarray:
         """Of what was left over, by weights of layers: a family's own runs, and those of its group for less."""
         at = [self.rows.get(family, len(self.rows)) for family in families]
         near = [self.groups.get(group_of(family), len(self.groups)) for family in families]
         own, runs = (self.values @ weights)[at], (self.present @ weights)[at]
         all_values, all_runs = (self.of_group @ weights)[:, near]
         own, runs = own + RELATED * (all_values - own), runs + RELATED * (all_runs - runs)
-        return np.clip(own / (PRIOR + runs), -MOST, MOST)
+        return np.clip(own / (prior + runs), -MOST, MOST)

@@ -313,7 +313,10 @@ class _Candidates:
     def __init__(self, plan: Plan, where: Sequence[Place], index: int, space: SearchSpace, table: Estimates) -> None:
         self.plan, self.item = plan, plan.layers[index]
         place = where[index]
-        full = table if place.band else estimate_space(space.layer, space.variants, plan.target, place.follower)
+        full = table
+        if not place.band:
+            about = (space.layer, space.variants, plan.target, place.follower)
+            full = estimate_space(*about, aligned=place.inside[0])
         at = {variant: row for row, variant in enumerate(full.variants)}
         assert self.item.variant is not None
         self.chosen = at[self.item.variant]

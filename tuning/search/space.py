@@ -129,6 +129,11 @@ class Place:
     has_dsp: bool = False
     band: int = 0
 
+    @property
+    def cost_key(self) -> tuple[Layer, Layer | None, bool]:
+        """Equal for layers whose estimates are: an input of the network may start anywhere."""
+        return self.layer, self.follower, self.inside[0]
+
     def step(self, variant: Variant | None) -> Step:
         """What one call runs under a variant."""
         return Step.of(self.layer, variant, self.follower, in_place=self.is_overwritten(variant))

@@ -108,5 +108,5 @@ def test_a_budget_is_met_by_what_is_overwritten() -> None:
     # Below the fastest there is one with as much scratch, whose layers write over what they read too.
     between = tuning.tune(model, target, sram_bytes=fastest["sram_bytes"] - 1).totals
     assert between["sram_bytes"] == 9_782
-    assert fastest["cycles"] < between["cycles"] < small["cycles"] < 1.01 * fastest["cycles"]
+    assert fastest["cycles"] < between["cycles"] < small["cycles"] < 1.02 * fastest["cycles"]
     assert 8_502 <= tuning.tune(model, target, sram_bytes=9_409).totals["sram_bytes"] <= 9_409
