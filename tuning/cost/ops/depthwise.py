@@ -365,9 +365,12 @@ def _as_compiled(layer: Layer, variant: Variant | None) -> Variant | None:
 
 
 def _sizes(layer: Layer, variant: Variant | None, features: Features) -> str:
-    """Windows, which are unrolled; images of one column, whose loops over pixels turn once."""
+    """Windows, which are unrolled; images of one column, whose loops over pixels turn once; of Clang's code in C, for
+    cores with Helium, windows of which it writes no loop over rows out.
+    """
     windows = f" kernel={layer.kernel[0]}x{layer.kernel[1]} stride={layer.stride[0]}x{layer.stride[1]}"
-    return windows + (" width=1" if layer.output_image[1] == 1 else "")
+    tall = features.isa >= Isa.HELIUM and variant is not None and variant.inner == "c" and layer.kernel[0] > 4
+    return windows + (" width=1" if layer.output_image[1] == 1 else "") + (" tall=1" if tall else "")
 
 
 def _rank(variant: Variant, features: Features) -> str:
