@@ -84,6 +84,17 @@ def long_products() -> list[Case]:
     return found
 
 
+def repeated_products() -> list[Case]:
+    """Whole turns and some elements over, again and again: assembly that overwrites VPR in a loop with predicates."""
+    found = []
+    for at, (dtype, period) in enumerate(product(("int8", "int16"), (20, 33))):
+        multiplier, shift = quantize_multiplier(0.004 if dtype == "int8" else 0.00002)
+        scheme = AffineProduct(0, 0, multiplier, shift, 0, *test_int8_elements.FULL[dtype])
+        layer = Layer("product", "multiply", dtype, (4, period), (4, period), scheme=scheme, more_inputs=((period,),))
+        found.append(Case(layer, other=draw((period,), dtype, f"repeated {at}")))
+    return found
+
+
 WHOLE: dict[str, Make] = {
     **test_int8_elements.KINDS,
     "products": test_multiply.cases,
@@ -106,6 +117,11 @@ for _module, _kinds in ((test_pool, ("q7", "q15")), (test_int8_pool, ("int8", "i
 def test_kernels_equal_their_definitions(helium_build: Build, full: bool) -> None:
     found = [case for make in WHOLE.values() for case in sample(make(), helium_build, full, most=2)]
     assert_kernel(helium_build, found)
+
+
+@pytest.mark.emulated
+def test_predicates_do_not_outlive_assembly(helium_build: Build) -> None:
+    assert_kernel(helium_build, repeated_products())
 
 
 def bands(rng: np.random.Generator) -> list[BandCase]:

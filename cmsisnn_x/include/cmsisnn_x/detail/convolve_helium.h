@@ -107,7 +107,7 @@ CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_LOWERING_BYTES, helium_scratch);
 CXN_INLINE void CXN_LOCAL(starts)(int32_t *to, const CXN_CHANNEL_T *channels, int32_t o)
 {
 #if CXN_H_LEFT
-    const mve_pred16_t some = vctp16q((uint32_t)(CXN_GET(OUT_CH) - o));
+    const mve_pred16_t some = vctp16q(cxn_lanes(CXN_GET(OUT_CH) - o));
 #if CXN_GET(WEIGHT_BITS) == 8
     const int16x8_t bias = vldrbq_z_s16(channels + o, some);
 #else
@@ -339,7 +339,7 @@ CXN_NOINLINE void CXN_LOCAL(weave)(int8_t *to, const int8_t *from, int32_t count
         "bgt 1b\n\t"
         : [to] "+&r"(to), [from] "+&r"(from), [left] "+&r"(left)
         : [at] "w"(at)
-        : "q0", "cc", "memory");
+        : CXN_CLOBBERS_VPR "q0", "cc", "memory");
 #else
     if (from == NULL) {
         const int8x16_t padding = vdupq_n_s8((int8_t)(CXN_PAD_FILL));

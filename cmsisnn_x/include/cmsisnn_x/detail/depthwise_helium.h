@@ -111,7 +111,7 @@ CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_HEAD + CXN_VISIT * CXN_PITCH + C
 #endif
 #define CXN_H_STEP "addw %[out], %[out], %[step]\n\t"
 #define CXN_H_ODD "addw %[out], %[out], %[odd]\n\t"
-#define CXN_H_CLOBBERS "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7", "lr", "cc", "memory"
+#define CXN_H_CLOBBERS CXN_CLOBBERS_VPR "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7", "lr", "cc", "memory"
 /* How far the last group lies behind the one before: it ends with the row. */
 #define CXN_H_ODD_COLS (CXN_GET(OUT_W) % CXN_GROUP_COLS ? CXN_GET(OUT_W) % CXN_GROUP_COLS : CXN_GROUP_COLS)
 
@@ -157,7 +157,7 @@ CXN_INLINE void CXN_LOCAL(weave)(const CXN_LOCAL(quad) *quad, int8_t *to, int32_
         "ldm %[rows], {r0, r1, r2, r3, r4, r5, r6, r9}\n\t" CXN_H_WEAVE("r4", "r5", "r6", "r9")
         : [rows] "+&r"(rows), [words] "+&r"(words), [count] "+&r"(count)
         : [turns] "i"(CXN_TURNS), [fewer] "i"(CXN_FEWER), [next] "i"(CXN_IS_FLAT ? 64 : CXN_PIXEL)
-        : "r0", "r1", "r2", "r3", "r4", "r5", "r6", "r9", "q0", "q1", "q2", "q3", "lr", "cc", "memory");
+        : "r0", "r1", "r2", "r3", "r4", "r5", "r6", "r9", CXN_CLOBBERS_VPR "q0", "q1", "q2", "q3", "lr", "cc", "memory");
 }
 
 /* The same of `high` rows of the image, the last of them as often as there are fewer than four. */
@@ -172,7 +172,7 @@ CXN_INLINE void CXN_LOCAL(weave_inside)(const int8_t *from, int32_t high, int8_t
         CXN_H_WEAVE("r4", "r4", "r4", "r4")
         : "+&r"(p0), "+&r"(p1), "+&r"(p2), "+&r"(p3), [words] "+&r"(words), [count] "+&r"(count)
         : "r"(step), [turns] "i"(CXN_TURNS), [fewer] "i"(CXN_FEWER), [next] "i"(CXN_IS_FLAT ? 64 : CXN_PIXEL)
-        : "q0", "q1", "q2", "q3", "lr", "cc", "memory");
+        : CXN_CLOBBERS_VPR "q0", "q1", "q2", "q3", "lr", "cc", "memory");
 }
 
 /* Padding on both sides of some rows. */
@@ -197,7 +197,7 @@ CXN_INLINE void CXN_LOCAL(keep)(const int8_t *from, int8_t *to, int32_t count)
         "vstrb.8 q0, [%[to]], #16\n\tle lr, 1b\n\t"
         : [from] "+&r"(from), [to] "+&r"(to), [count] "+&r"(count)
         : [turns] "r"(CXN_TURNS), [next] "r"(CXN_FRESH), [fewer] "i"(CXN_FEWER)
-        : "q0", "lr", "cc", "memory");
+        : CXN_CLOBBERS_VPR "q0", "lr", "cc", "memory");
 }
 #endif
 

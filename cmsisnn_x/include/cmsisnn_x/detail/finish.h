@@ -27,7 +27,7 @@ CXN_INLINE void CXN_LOCAL(finish)(int32_t a, int32_t b, int32_t c, int32_t d, CX
         "strb %[b], [%[out], %[one]]\n\t"
         "strb %[c], [%[out], %[two]]\n\t"
         "strb %[d], [%[out], %[three]]"
-        : [a] "+r"(a), [b] "+r"(b), [c] "+r"(c), [d] "+r"(d)
+        : [a] "+&r"(a), [b] "+&r"(b), [c] "+&r"(c), [d] "+&r"(d)
         : [f] "r"(factor.factor), [o] "r"(factor.offset), [out] "r"(out), [one] "i"(CXN_FINISH_STEP),
           [two] "i"(2 * (CXN_FINISH_STEP)), [three] "i"(3 * (CXN_FINISH_STEP))
         : "memory");
@@ -54,7 +54,7 @@ CXN_INLINE void CXN_LOCAL(finish)(int32_t a, int32_t b, int32_t c, int32_t d, CX
         "strb %[b], [%[out], %[one]]\n\t"
         "strb %[c], [%[out], %[two]]\n\t"
         "strb %[d], [%[out], %[three]]"
-        : [a] "+r"(a), [b] "+r"(b), [c] "+r"(c), [d] "+r"(d)
+        : [a] "+&r"(a), [b] "+&r"(b), [c] "+&r"(c), [d] "+&r"(d)
         : [f] "r"(factor.factor), [p] "r"(factor.power), [z] "r"(factor.zero_point), [out] "r"(out), [one] "i"(CXN_FINISH_STEP),
           [two] "i"(2 * (CXN_FINISH_STEP)), [three] "i"(3 * (CXN_FINISH_STEP))
         : "memory");

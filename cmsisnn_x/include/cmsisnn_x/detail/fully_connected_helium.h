@@ -113,7 +113,7 @@ CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= (1 + (CXN_GET(OUT_CH) + 3) / 4 * 4) 
         : [x] "+r"(x), [w] "+l"(w) /* widening loads ask for low registers */, [from] CXN_FC_PLACE(from), \
           [to] CXN_FC_PLACE(to) \
         : [pairs] "r"(CXN_GET(OUT_CH) / 2), [last] "r"(last) \
-        : CXN_FC_CLOBBERS, "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7", "lr", "cc", "memory")
+        : CXN_FC_CLOBBERS, CXN_CLOBBERS_VPR "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7", "lr", "cc", "memory")
 
 typedef struct {
     const uint8_t *x, *w;
@@ -233,7 +233,7 @@ CXN_INLINE void CXN_LOCAL(eights)(const CXN_FC_SUM_T *sums, const CXN_CHANNEL_T 
         CXN_FC_EIGHT("", "", "", "")
         : [sums] "+r"(sums), [record] "+r"(record), [out] "+l"(output)
         : [turns] "r"(CXN_GET(OUT_CH) / 8 - 1) CXN_FC_NUMBERS
-        : "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7", "lr", "cc", "memory");
+        : CXN_CLOBBERS_VPR "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7", "lr", "cc", "memory");
 }
 #else
 #define CXN_FC_FINISHES 0

@@ -12,6 +12,8 @@
 
 #include <arm_mve.h>
 
+#include "intrinsics.h"
+
 /* cxn_rescale in every lane, by numbers that are known when this compiles. */
 CXN_INLINE int32x4_t cxn_rescale_lanes(int32x4_t x, int32_t multiplier, int32_t exponent)
 {
@@ -31,9 +33,9 @@ CXN_INLINE int16x8_t CXN_LOCAL(eight)(const CXN_IN_T *p, int32_t count)
 {
     const int8_t *const from = (const int8_t *)(const void *)p;
 #if CXN_GET(IN_BITS) == 8
-    return count < 8 ? vldrbq_z_s16(from, vctp16q((uint32_t)count)) : vldrbq_s16(from);
+    return count < 8 ? vldrbq_z_s16(from, vctp16q(cxn_lanes(count))) : vldrbq_s16(from);
 #else
-    return vreinterpretq_s16_s8(count < 8 ? vldrbq_z_s8(from, vctp8q(2U * (uint32_t)count)) : vldrbq_s8(from));
+    return vreinterpretq_s16_s8(count < 8 ? vldrbq_z_s8(from, vctp8q(cxn_lanes(2 * count))) : vldrbq_s8(from));
 #endif
 }
 
@@ -42,13 +44,13 @@ CXN_INLINE void CXN_LOCAL(put_eight)(CXN_OUT_T *p, int16x8_t x, int32_t count)
     int8_t *const to = (int8_t *)(void *)p;
 #if CXN_OUT_BITS == 8
     if (count < 8) {
-        vstrbq_p_s16(to, x, vctp16q((uint32_t)count));
+        vstrbq_p_s16(to, x, vctp16q(cxn_lanes(count)));
     } else {
         vstrbq_s16(to, x);
     }
 #else
     if (count < 8) {
-        vstrbq_p_s8(to, vreinterpretq_s8_s16(x), vctp8q(2U * (uint32_t)count));
+        vstrbq_p_s8(to, vreinterpretq_s8_s16(x), vctp8q(cxn_lanes(2 * count)));
     } else {
         vstrbq_s8(to, vreinterpretq_s8_s16(x));
     }

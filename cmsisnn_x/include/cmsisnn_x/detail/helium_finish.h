@@ -30,7 +30,7 @@ CXN_INLINE CXN_LOCAL(four) CXN_LOCAL(four_at)(const CXN_CHANNEL_T *channels, int
 {
     CXN_LOCAL(four) four;
 #if CXN_GET(OUT_CH) % 4
-    const mve_pred16_t some = vctp32q((uint32_t)(CXN_GET(OUT_CH) - o));
+    const mve_pred16_t some = vctp32q(cxn_lanes(CXN_GET(OUT_CH) - o));
 #if CXN_GET(WEIGHT_BITS) == 8
     const int32x4_t bias = vldrbq_z_s32(channels + o, some);
 #else
@@ -155,12 +155,12 @@ CXN_INLINE void CXN_LOCAL(four_store)(CXN_OUT_T *out, int32x4_t scaled, int32_t 
     if (count >= 4)
         vstrbq_s32(out, x);
     else
-        vstrbq_p_s32(out, x, vctp32q((uint32_t)count));
+        vstrbq_p_s32(out, x, vctp32q(cxn_lanes(count)));
 #elif CXN_GET(OUTPUT_ALIGNED)
     if (count >= 4)
         vstrhq_s32(out, x);
     else
-        vstrhq_p_s32(out, x, vctp32q((uint32_t)count));
+        vstrhq_p_s32(out, x, vctp32q(cxn_lanes(count)));
 #else
     int32_t lanes[4];
     vstrwq_s32(lanes, x);
@@ -177,14 +177,14 @@ CXN_INLINE void CXN_LOCAL(eight_store)(CXN_OUT_T *out, int32x4_t even, int32x4_t
     if (count >= 8)
         vstrbq_s16(out, x);
     else
-        vstrbq_p_s16(out, x, vctp16q((uint32_t)count));
+        vstrbq_p_s16(out, x, vctp16q(cxn_lanes(count)));
 #else
     /* As bytes, for which any address will do. */
     const int8x16_t x = vreinterpretq_s8_s16(CXN_LOCAL(eight_out)(even, odd));
     if (count >= 8)
         vstrbq_s8((int8_t *)(void *)out, x);
     else
-        vstrbq_p_s8((int8_t *)(void *)out, x, vctp8q(2 * (uint32_t)count));
+        vstrbq_p_s8((int8_t *)(void *)out, x, vctp8q(cxn_lanes(2 * count)));
 #endif
 }
 #undef CXN_FOUR_ZERO_POINT

@@ -91,7 +91,7 @@ CXN_INLINE int16x8_t CXN_LOCAL(over)(const CXN_IN_T *input, int rows, int column
 /* `count` channels of a window of rows x columns pixels, all inside the image. */
 CXN_INLINE void CXN_LOCAL(some)(const CXN_IN_T *input, CXN_OUT_T *output, int rows, int columns, uint32_t scale, int count, int is_full)
 {
-    const mve_pred16_t some = vctp8q((uint32_t)count * (CXN_GET(IN_BITS) / 8));
+    const mve_pred16_t some = vctp8q(cxn_lanes(count * (CXN_GET(IN_BITS) / 8)));
     const int8_t *row = (const int8_t *)(const void *)input;
     const int is_whole = count == CXN_POOL_VECTOR;
     int8x16_t most;

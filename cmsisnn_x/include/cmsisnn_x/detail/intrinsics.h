@@ -21,6 +21,12 @@
 #else
 #define CXN_HELIUM 0
 #endif
+/* VPR among what assembly overwrites. Clang has no name for it and keeps predicates across assembly: see cxn_lanes. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define CXN_CLOBBERS_VPR "p0",
+#else
+#define CXN_CLOBBERS_VPR
+#endif
 /* Thumb-2: M3 and up; Thumb-1: M0 and M0+. */
 #if defined(__thumb2__)
 #define CXN_THUMB2 1
@@ -130,6 +136,18 @@ CXN_INLINE uint32_t cxn_load_u32_single(const void *p)
     return cxn_load_u32(p);
 #endif
 }
+
+#if CXN_HELIUM
+/* `count`, for VCTP. Clang takes the predicate of a known number out of loops whose assembly overwrites VPR: it gets none that it knows. */
+CXN_INLINE uint32_t cxn_lanes(int32_t count)
+{
+    uint32_t lanes = (uint32_t)count;
+#if defined(__clang__)
+    __asm__ volatile("" : "+r"(lanes));
+#endif
+    return lanes;
+}
+#endif
 
 /* acc + x y modulo 2^32, one product of 8- or 16-bit operands. */
 CXN_INLINE int32_t cxn_mac(int32_t x, int32_t y, int32_t acc)

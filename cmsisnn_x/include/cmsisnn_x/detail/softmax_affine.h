@@ -74,7 +74,7 @@ CXN_INLINE uint32_t CXN_LOCAL(total)(const CXN_IN_T *in, const int32_t *table, i
                      "letp lr, 3b\n4:\n\t"
                      : [in] "+l"(in), [sum] "+&Te"(sum)
                      : [table] "r"(table), [most] "r"(most), [entries] "r"(CXN_GET(TABLE)), [turns] "r"(CXN_GET(COLS) / 8), [rest] "r"(CXN_GET(COLS) % 8)
-                     : "q0", "q1", "q2", "q3", "q6", "q7", "lr", "cc", "memory");
+                     : CXN_CLOBBERS_VPR "q0", "q1", "q2", "q3", "q6", "q7", "lr", "cc", "memory");
     return sum;
 }
 
@@ -95,7 +95,7 @@ CXN_INLINE void CXN_LOCAL(row)(const CXN_IN_T *in, const int32_t *table, CXN_OUT
                      : [in] "+l"(in), [out] "+l"(out)
                      : [table] "r"(table), [most] "r"(most), [entries] "r"(CXN_GET(TABLE)), [reciprocal] "r"(reciprocal), [shift] "r"(-shift),
                        [least] "r"(-128), [turns] "r"(CXN_GET(COLS) / 8), [rest] "r"(CXN_GET(COLS) % 8)
-                     : "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7", "lr", "cc", "memory");
+                     : CXN_CLOBBERS_VPR "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7", "lr", "cc", "memory");
 }
 
 CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, const int32_t *table, CXN_OUT_T *output, void *scratch)

@@ -35,6 +35,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, const CXN_IN_T *other, CXN_
     (void)scratch;
     for (int32_t first = 0; first < CXN_PAIR_COUNT; first += CXN_PAIR_PERIOD) {
         int32_t i = 0;
+        __asm__("" : "+r"(i)); /* else i, which the assembly moves on, may share a register with an operand that is 0: "+&l" is one too many */
         while (i < CXN_PAIR_PERIOD / 4 * 4) {
             int32_t x, y;
             __asm__ volatile(".syntax unified\n\t" CXN_ADD_ONE CXN_ADD_ONE CXN_ADD_ONE CXN_ADD_ONE

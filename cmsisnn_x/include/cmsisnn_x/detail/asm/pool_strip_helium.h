@@ -144,7 +144,7 @@ CXN_INLINE void CXN_LOCAL(strip)(const CXN_IN_T *input, CXN_OUT_T *output, int t
 #endif
                      : CXN_POOL_LIMITS [pixel] "r"(CXN_POOL_PIXEL_BYTES), [on] "r"(CXN_POOL_STEP - CXN_POOL_ACROSS),
                        [bytes] "r"(CXN_POOL_PIXEL_BYTES), [turns] "r"(turns - 1)
-                     : "q0", "q1", "q2", "q6", "q7", "lr", "cc", "memory");
+                     : CXN_CLOBBERS_VPR "q0", "q1", "q2", "q6", "q7", "lr", "cc", "memory");
     (void)p1;
     (void)p2;
     (void)p3;

@@ -112,7 +112,7 @@ CXN_INLINE void CXN_LOCAL(sixteens)(const CXN_IN_T *input, const CXN_IN_T *other
         : [a] "+l"(input), [b] "+l"(other), [out] "+l"(output)
         : CXN_TURN_ON_LEFT CXN_TURN_ON_RIGHT CXN_TURN_ON_ZERO CXN_TURN_BOUNDS
           [multiplier] "r"(CXN_GET(MULTIPLIER)), [one] "r"(1), [turns] "r"(turns)
-        : "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7", "lr", "cc", "memory");
+        : CXN_CLOBBERS_VPR "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7", "lr", "cc", "memory");
 }
 
 #undef CXN_TURN_PAIR

@@ -37,7 +37,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, CXN_OUT_T *CXN
                      "letp lr, 1b\n2:\n\t"
                      : [in] "+l"(in), [half] "+&Te"(half)
                      : [most] "r"(most), [top] "r"(1 << (CXN_SOFTMAX_WIDTH - 1)), [live] "r"(1 - CXN_SOFTMAX_WIDTH), [count] "r"(CXN_SOFTMAX_COUNT)
-                     : "q0", "q1", "q2", "q3", "lr", "cc", "memory");
+                     : CXN_CLOBBERS_VPR "q0", "q1", "q2", "q3", "lr", "cc", "memory");
 #if CXN_GET(IN_BITS) == 8
     quotient = (1U << 20) / (2 * half);
 #else
