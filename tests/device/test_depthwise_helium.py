@@ -85,7 +85,7 @@ def bands(seed: int, count: int) -> list[BandCase]:
         rows = {"band": band, "counts": counts_of(height, 1, band, rng)}
         if len(found) % 2 == 0:
             found.append(BandCase(layer, variant, **rows, **offsets(rng)))
-        elif layer.row.overwrites_rows(layer, variant):
+        elif layer.row.overwrites_rows(layer, variant, band):
             found.append(BandCase(layer, variant, in_place=True, **rows))
     return found
 
