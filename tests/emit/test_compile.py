@@ -188,7 +188,7 @@ def test_headers_in_cplusplus(standard: str, folders: dict[str, Path], tmp_path:
         (r"(SEPARABLE_CONV2D0_OUT_CH +)\d+", "7", "bias_matches_the_configuration"),
         *(
             (rf"(SEPARABLE_CONV2D0_{macro} +)\d+", value, "conv2d0_is_as_the_model_has_it")
-            for macro, value in [("IN_H", "65536"), ("IN_W", "65536"), ("PAD_LEFT", "2"), ("OUT_SHIFT", "1")]
+            for macro, value in [("IN_H", "65536"), ("IN_W", "65536"), ("PAD_LEFT", "2"), ("STRIDE_X", "3")]
         ),
         (r"(SEPARABLE_INPUT_SIZE +)\d+", "1", "separable_is_as_the_model_has_it"),
     ],

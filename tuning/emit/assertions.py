@@ -165,14 +165,15 @@ def _sizes(plan: Plan, node: Node, item: LayerPlan) -> Iterator[Check]:
 def constants(
     plan: Plan, network: Mapping[str, int | str], layers: Iterable[Mapping[str, int | str]]
 ) -> Iterator[Check]:
-    """What the model decides is as the model decided it, and knobs by which weights lie as they do: arrays, buffers and
-    callers count on that. What remains to be edited are other knobs, and places, which have assertions of their own; a
-    buffer may be taken to lie anywhere. `network` and `layers` are the macros.
+    """Shapes are as the model has them, and knobs by which weights lie as they do: arrays, buffers and callers count on
+    that. What remains to be edited are other knobs, numbers of the arithmetic, and places, which have assertions of
+    their own; a buffer may be taken to lie anywhere. `network` and `layers` are the macros.
     """
     prefix = plan.model.upper()
     yield _as_in_model(plan.model, {key: value for key, value in network.items() if key.endswith("_SIZE")})
     for item, macros in zip(plan.layers, layers, strict=True):
         free = {*KNOBS} - {knob.upper() for knob in packing_knobs(item.layer, item.variant)}
+        free |= item.layer.requant.macros().keys() - {"RESCALE"}
         own = f"{prefix}_{item.layer.name.upper()}_"
         names = [key for key in macros if not _is_free(key.removeprefix(own), free)]
         yield _as_in_model(item.layer.name, {key: macros[key] for key in names})
