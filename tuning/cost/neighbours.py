@@ -180,17 +180,13 @@ class Neighbours:
     def _table_of(self, op: str, places: Sequence[Place]) -> _Table:
         names = [family for family in self.left if family.split(" ", 1)[0] == op]
         groups = {group: row for row, group in enumerate(dict.fromkeys(map(group_of, names)))}
-        values = np.zeros((len(names) + 1, len(places)))  # the last row stands for families that were not seen
-        present = np.zeros_like(values)
-        of_group = np.zeros((2, len(groups) + 1, len(places)))
-        for row, family in enumerate(names):
-            flat = self.left[family]
-            at = list(flat[::2])
-            values[row, at] = np.array(flat[1::2]) / 1000
-            present[row, at] = 1
-            of_group[:, groups[group_of(family)]] += values[row], present[row]
+        flat = [np.array(self.left[name]).reshape(-1, 2) for name in names]
+        layers, thousandths = np.concatenate([*flat, np.zeros((0, 2), np.int64)]).astype(np.int64).T
+        counts = [len(own) for own in flat]
         rows = {name: row for row, name in enumerate(names)}
-        return _Table(np.array(places), rows, groups, values, present, of_group)
+        of_family = np.repeat(np.arange(len(names)), counts)
+        of_group = np.repeat([groups[group_of(name)] for name in names], counts).astype(np.int64)
+        return _Table(np.array(places), rows, groups, layers, thousandths / 1000, of_family, of_group)
 
     def factors(self, layer: Layer, families: Sequence[str]) -> np.ndarray:
         """Factors on what was fitted for `families`; 1 where no layer near was seen."""
@@ -209,22 +205,26 @@ class Neighbours:
 
 
 class _Table(NamedTuple):
-    """Of an operation the coordinates of layers; rows of families and of groups; what was left over, and where there
-    was a run, by family and layer; the same summed by group.
+    """Of an operation the coordinates of layers; numbers of families and of groups; and of each run its layer, what was
+    left over, its family and its group.
     """
 
     places: np.ndarray
     rows: Mapping[str, int]
     groups: Mapping[str, int]
-    values: np.ndarray
-    present: np.ndarray
+    layers: np.ndarray
+    left: np.ndarray
+    of_family: np.ndarray
     of_group: np.ndarray
 
     def mean(self, families: Sequence[str], weights: np.ndarray, prior: float) -> np.ndarray:
         """Of what was left over, by weights of layers: a family's own runs, and those of its group for less."""
+        # One more of each stands for what was not seen.
         at = [self.rows.get(family, len(self.rows)) for family in families]
         near = [self.groups.get(group_of(family), len(self.groups)) for family in families]
-        own, runs = (self.values @ weights)[at], (self.present @ weights)[at]
-        all_values, all_runs = (self.of_group @ weights)[:, near]
+        weight = weights[self.layers]
+        value = weight * self.left
+        own, runs = (np.bincount(self.of_family, of, len(self.rows) + 1)[at] for of in (value, weight))
+        all_values, all_runs = (np.bincount(self.of_group, of, len(self.groups) + 1)[near] for of in (value, weight))
         own, runs = own + RELATED * (all_values - own), runs + RELATED * (all_runs - runs)
         return np.clip(own / (prior + runs), -MOST, MOST)
