@@ -86,6 +86,11 @@ def is_own(path: Path, marks: Iterable[bytes] = OWN_MARKS) -> bool:
     return any(mark in content for mark in marks)
 
 
+def is_of_others(path: Path) -> bool:
+    """Whether replacing the file would lose what somebody else wrote."""
+    return path.is_file() and path.stat().st_size > 0 and not is_own(path)
+
+
 def check_replaced(option: str, others: Iterable[Path]) -> None:
     """Refuse to replace files that somebody else wrote.
 

@@ -132,13 +132,13 @@ def _fitted_file(target: str, output: Path) -> Path:
 
 
 def _check_output(is_board: bool, is_fetch: bool, targets: list[str] | None, output: Path) -> None:
-    from ..base.files import check_replaced, is_own
+    from ..base.files import check_replaced, is_of_others
     from ..target.cores import CORES
 
     names = targets or list(CORES)
     prefix = "fetch-" if is_fetch else ""
     written = [_fitted_file(names[0], output)] if is_board else [output / f"{prefix}{name}.json" for name in names]
-    check_replaced("--output", [path for path in written if path.is_file() and not is_own(path)])
+    check_replaced("--output", filter(is_of_others, written))
 
 
 def _fetch(cores: list[str], output: Path) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..base.errors import OptionError
-from ..base.files import check_replaced, is_own
+from ..base.files import check_replaced, is_of_others
 from .program import Command, run, show_version
 
 if TYPE_CHECKING:
@@ -330,8 +330,11 @@ def _check_output(output: Path, save: Path | None, scheme: Scheme, inputs: list[
                 raise OptionError(f"{option}: {one} would overwrite {given}; choose another name or folder")
     if not force:
         # Arrays belong to the model file that names them.
-        speaks = {one: output if one.suffix == ".npz" and output.exists() else one for one in written}
-        others = [one for one in written if one.exists() and not is_own(speaks[one])]
+        others = [
+            one
+            for one in written
+            if one.exists() and is_of_others(output if one.suffix == ".npz" and output.exists() else one)
+        ]
         for option in ("--output", "--save"):
             check_replaced(option, [one for one in others if written[one] == option])
 

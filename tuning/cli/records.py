@@ -119,11 +119,10 @@ def export_records(
     force: Annotated[bool, typer.Option("--force", help="Replace a file that others wrote, too.")] = False,
 ) -> None:
     """Write every evaluation as a line of JSON (schema record-1), for another machine or another program."""
-    from ..base.files import check_replaced, is_own
+    from ..base.files import check_replaced, is_of_others
 
     if file != "-" and not force:
-        path = Path(file)
-        check_replaced("FILE", [path] if path.is_file() and path.stat().st_size and not is_own(path) else [])
+        check_replaced("FILE", filter(is_of_others, [Path(file)]))
     with closing(_open(records)) as store:
         if file == "-":
             store.export(sys.stdout)

@@ -26,15 +26,13 @@ LITERALS = 16
 """Bytes of a cache of constants that a kernel's own, between its instructions, take from those of a block of rows."""
 CROWDED = 0.85
 """Share of an instruction cache that such code may fill before its lines begin to drive each other out."""
-
-
 VECTORS_OF_A_STEP = {"conv2d": 2, "fully_connected": 1}
 """Of weights, in kernels in vectors."""
 IN_ONE_BANK = 0.25
 """Share of pairs of elements, wherever they lie."""
 
 
-def _gathered(layer: Layer, scattered: np.ndarray, target: Target) -> np.ndarray:
+def _gathered(layer: Layer, scattered: np.ndarray, target: Target) -> np.ndarray | float:
     """What elements cost that lie apart: entries of tables, which are constants; pixels of few channels."""
     more, apart = (target.refinements.get(name, 0.0) for name in ("gather_pair", "gather_conflict"))
     if layer.op == "conv2d":
@@ -42,10 +40,10 @@ def _gathered(layer: Layer, scattered: np.ndarray, target: Target) -> np.ndarray
     size, wide = prod(layer.output_shape), layer.type.bits == 16
     vectors = {"look_up": size / 16, "sigmoid": size / 16, "tanh": size / 16}.get(layer.op, 0.0)
     if layer.op == "softmax" and layer.type.is_affine:
-        return size / 2 * apart + 0 * scattered
+        return size / 2 * apart
     if wide:  # two of eight elements each
-        return 2 * vectors * 2 * (2 * more + 4 * apart) + 0 * scattered
-    return vectors * (6 * more + 8 * apart) + 0 * scattered
+        return 2 * vectors * 2 * (2 * more + 4 * apart)
+    return vectors * (6 * more + 8 * apart)
 
 
 def added_cycles(
