@@ -41,6 +41,9 @@ _PREFIXES = (
 _LISTS_ONLY = ("pop", "vpop", "push", "vpush")
 _ACCUMULATES = ("mla", "mls", "smla")
 _ACCUMULATES_LONG = ("smlal",)
+# What Capstone 5 leaves out of its lists of reads: all but the destination of these, both halves of the sum of those.
+_READS_ALL_BUT_FIRST = ("ssat", "usat", "pkh", "sxtab", "uxtab")
+_READS_FIRST_TWO = ("smlal", "umlal", "umaal", "smlsld")
 _EXTENSIONS = (
     "sxtb16", "uxtb16", "pkh", "ubfx", "sbfx", "rev", "sxt", "uxt", "bfi", "bfc", "ssat", "usat", "sel", "qadd", "qsub",
     "uadd8", "usub8", "ssub8", "sadd8",
@@ -193,6 +196,11 @@ def _convert(item: Any) -> Instruction:
     elif kind in ("ldm", "stm"):
         words = max(1, len(item.operands) - (mnemonic not in _LISTS_ONLY))
     reads, writes = item.regs_access()
+    registers = [operand.reg for operand in item.operands if operand.type == ARM_OP_REG]
+    if mnemonic.startswith(_READS_ALL_BUT_FIRST):
+        reads = [*reads, *registers[1:]]
+    elif mnemonic.startswith(_READS_FIRST_TWO):
+        reads = [*reads, *registers[:2]]
     accumulator = None
     if len(item.operands) >= 4 and mnemonic.startswith(_ACCUMULATES) and not mnemonic.startswith(_ACCUMULATES_LONG):
         register = item.operands[3].reg
