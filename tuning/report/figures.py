@@ -174,10 +174,10 @@ def roofline_figure(
     low_x, high_x = _decades(min(r.intensity or 1 for r in shown) / 1.5, max(r.intensity or 1 for r in shown) * 1.5)
     rates = [row.rate or 1 for row in shown]
     low_y, high_y = min(*rates, core_limit) / 1.6, max(*rates, core_limit) * 2
-    height = 250
+    height = 266
     levels = [2.0**power for power in range(ceil(log2(low_y)), floor(log2(high_y)) + 1)]
     left = max(text_width(f"{level:.3g}", SMALL) for level in levels) + 18
-    right, top, bottom = width - 12.0, 14.0, height - 44.0
+    right, top, bottom = width - 12.0, 30.0, height - 44.0
 
     def x(value: float) -> float:
         return left + (right - left) * log10(value / low_x) / log10(high_x / low_x)
@@ -198,6 +198,7 @@ def roofline_figure(
         canvas.text(at, bottom + 17, short(10.0**power), "soft", anchor=anchor, size=SMALL)
         power += 1
     canvas.text((left + right) / 2, height - 6, "MAC per byte of input, output and weights", "soft", anchor="middle", size=SMALL)  # fmt: skip # noqa: E501
+    canvas.text(0, 14, "MAC per cycle", "soft", size=SMALL)
     room = 0.0
     for level in levels:
         canvas.line(left, y(level), right, y(level), "grid")

@@ -513,6 +513,8 @@ def test_page_fits_a_laptop_and_a_phone(plan, tmp_path: Path) -> None:
                 assert browser.evaluate("innerWidth") == width
                 assert browser.evaluate("[...document.querySelectorAll('svg')].filter(s => s.getClientRects().length).length") >= 5  # noqa: E501  # fmt: skip
                 assert browser.evaluate(OVERLAPS) == []
+                hidden = "(s => s.scrollWidth - s.clientWidth)(document.querySelector('.stacked').parentElement)"
+                assert browser.evaluate(hidden) == 0 or width > 390
                 ground = browser.evaluate("getComputedStyle(document.body).backgroundColor")
                 assert ground == ("rgb(17, 21, 27)" if dark else "rgb(245, 246, 248)")
                 asked = [
