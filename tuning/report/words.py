@@ -49,7 +49,7 @@ def cards(plan: Plan) -> list[Card]:
         free = f"{100 * used / budget:.0f} % of {budget:,} B" if budget else "no budget"
         found.append(Card(f"{what} bytes", f"{used:,}", free, 100 * used / budget if budget else None))
     if totals.get("energy_uj") is not None:
-        found.append(Card("energy per run", f"{totals['energy_uj']:.4g} µJ", "datasheet's run current"))
+        found.append(Card("energy per run", f"{totals['energy_uj']:.4g} µJ", "published run current"))
     return found
 
 

@@ -171,8 +171,8 @@ class Target:
         return None if self.clock_hz is None else cycles / self.clock_hz * 1e3
 
     def energy_uj(self, cycles: float) -> float | None:
-        """Microjoules of `cycles` in run mode, from the datasheet's current per megahertz; ``None`` where that
-        is not declared.
+        """Microjoules of `cycles` in run mode, from the current per megahertz that the board declares; ``None``
+        where it does not.
         """
         if self.supply_volts is None or self.run_microamps_per_mhz is None:
             return None

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,33 @@ def test_energy_is_current_times_voltage_times_time() -> None:
     board = load_target("nrf52840dk")
     # 52 uA/MHz at 3 V: 156 pJ per cycle.
     assert board.energy_uj(1_000_000) == pytest.approx(156.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "cycles", "microjoules"),
+    [
+        # MLPerf Tiny v1.0, closed/STMicroelectronics: the clock over the inferences per second, and the energy of one.
+        ("nucleo-l4r5zi", 120e6 / 4.409, 10681.6),
+        ("nucleo-l4r5zi", 120e6 / 13.314, 3371.7),
+        ("nucleo-l4r5zi", 120e6 / 132.077, 323.0),
+        ("b-u585i-iot02a", 160e6 / 7.200, 3642.0),
+        ("b-u585i-iot02a", 160e6 / 22.689, 1138.5),
+        ("b-u585i-iot02a", 160e6 / 207.366, 119.1),
+    ],
+)
+def test_energy_is_what_was_measured_of_networks(name: str, cycles: float, microjoules: float) -> None:
+    assert load_target(name).energy_uj(cycles) == pytest.approx(microjoules, rel=0.06)
+
+
+def test_the_documented_energies_are_those_of_the_files() -> None:
+    text = (list_targets()["cortex-m4"].parent / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(.+)` \| (.+) V \| (.+) uA \| (.+) uJ \|", text, flags=re.M)
+    assert {name for name, *_ in rows} == {name for name in BOARDS if load_target(name).energy_uj(1) is not None}
+    assert len(rows) >= 6
+    for name, volts, current, energy in rows:
+        board = load_target(name)
+        assert (board.supply_volts, board.run_microamps_per_mhz) == (float(volts), float(current))
+        assert board.energy_uj(1_000_000) == pytest.approx(float(energy.replace(",", "")), abs=0.5)
 
 
 def test_a_board_of_ones_own_inherits_a_core(tmp_path: Path) -> None:
