@@ -44,6 +44,9 @@ def render(plan: Plan) -> dict[str, str]:
         "example/memory.ld": render_template("example/memory.ld.j2", m, build=how),
         "example/profile.h": render_template("example/profile.h.j2", m),
         "example/vectors.h": render_template("example/vectors.h.j2", m, vectors=arrays),
+        "library.json": render_template("library.json.j2", m, build=how),
+        "library.properties": render_template("library.properties.j2", m),
+        "zephyr/module.yml": render_template("zephyr/module.yml.j2", m),
         "report.html": render_report(plan),
         "plan.json": plan.to_json(),
     }
@@ -59,7 +62,7 @@ def check_folder(model: str, directory: str | os.PathLike[str]) -> None:
     """
     from .emit.writer import files_of_others
 
-    names = ("README.md", "CMakeLists.txt", "example/main.c", f"{model}.c", f"{model}.h", "plan.json")
+    names = ("README.md", "CMakeLists.txt", "library.json", "example/main.c", f"{model}.c", f"{model}.h", "plan.json")
     check_replaced("--output", files_of_others(dict.fromkeys(names, ""), directory))
 
 

@@ -128,6 +128,7 @@ def test_files_of_the_folder() -> None:
     expected = {
         "odd_sizes_config.h", "odd_sizes_weights.h", "odd_sizes.h", "odd_sizes.c", "CMakeLists.txt", "README.md",
         "report.html", "plan.json", "example/main.c", "example/memory.ld", "example/profile.h", "example/vectors.h",
+        "library.json", "library.properties", "zephyr/module.yml",
     }  # fmt: skip
     kernels = {path for path in files if path.startswith("cmsisnn_x/")}
     assert set(files) - kernels == expected
@@ -209,6 +210,8 @@ def test_text_from_outside_stays_inside_comments_and_markup() -> None:
     assert "&lt;script&gt;" in files["report.html"]
     assert not re.search("^#error|`evil|<script", files["README.md"], re.MULTILINE)
     assert not re.search(r"^[^#]*evil", files["CMakeLists.txt"], re.MULTILINE)
+    assert list(json.loads(files["library.json"])) == ["name", "version", "description", "build"]
+    assert all(re.match(r"[a-z]+=", line) for line in files["library.properties"].splitlines())
 
 
 @pytest.mark.parametrize("flag", ['-O3" ; rm -rf /', "-O3 -g", "$(id)", "-Dx=`id`", "", "O3", "-O3\n"])

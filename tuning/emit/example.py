@@ -23,6 +23,9 @@ class Build:
     gcc: str
     zig: str
     qemu: str
+    host: tuple[str, ...]
+    run: str
+    library_flags: tuple[str, ...]
     machine: str
     flash_origin: str
     flash_length: str
@@ -37,6 +40,7 @@ def build(plan: Plan) -> Build:
     machine = core.machine
     standard = () if any(flag.startswith("-std=") for flag in plan.cflags) else ("-std=c99",)
     sources = f"{name}.c example/main.c -o {name}.elf"
+    on_host = f"{name}.c example/main.c -o {name}_host"
     link = "-I. -T example/memory.ld"
     if any(item.takes_in_next for item in plan.layers):
         link = f"-Wl,--gc-sections {link}"  # the functions of the single layers are not called
@@ -61,6 +65,9 @@ def build(plan: Plan) -> Build:
         gcc=f"arm-none-eabi-gcc {gcc} {for_gcc} -nostartfiles {link} {sources}",
         zig=f"{clang} {for_clang} {link} {sources}",
         qemu=f"qemu-system-arm -M {machine.name} -nographic -semihosting -kernel {name}.elf",
+        host=() if core.helium else tuple(f"{cc} -std=c99 -O2 -I. {on_host}" for cc in ("gcc", "python -m ziglang cc")),
+        run=f"./{name}_host",
+        library_flags=tuple(flag for flag in for_gcc.split() if not flag.startswith("-std=")),
         machine=machine.name,
         flash_origin=machine.flash_origin,
         flash_length=machine.flash_length,

@@ -82,6 +82,7 @@ CXN_WHOLE static void tiny_fc_kernel(const int8_t *, const int8_t *, const int8_
 CXN_WHOLE static void tiny_prob_kernel(const int8_t *, int8_t *, void *);
 #include "cmsisnn_x/softmax.h"
 
+CXN_IN_ARENA_SECTION
 static unsigned char tiny_arena[TINY_ARENA_BYTES] CXN_ALIGNED;
 
 #define CXN_TENSOR(offset) ((int8_t *)(void *)(tiny_arena + (offset)))
@@ -205,3 +206,7 @@ void tiny_run(const int8_t *input, int8_t *output)
 #undef CXN_APART
 #undef CXN_APART_OF
 #undef CXN_WHOLE
+#undef CXN_SECTION_TEXT
+#undef CXN_SECTION
+#undef CXN_IN_ARENA_SECTION
+#undef CXN_IN_WEIGHTS_SECTION

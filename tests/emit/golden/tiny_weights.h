@@ -24,7 +24,22 @@
 #endif
 #endif
 
+/* Sections of the linker script: -DCXN_ARENA_SECTION=.dtcm, -DCXN_WEIGHTS_SECTION=.ext_flash; by default those of variables and constants. */
+#define CXN_SECTION_TEXT(name) #name
+#define CXN_SECTION(name) __attribute__((section(CXN_SECTION_TEXT(name))))
+#ifdef CXN_ARENA_SECTION
+#define CXN_IN_ARENA_SECTION CXN_SECTION(CXN_ARENA_SECTION)
+#else
+#define CXN_IN_ARENA_SECTION
+#endif
+#ifdef CXN_WEIGHTS_SECTION
+#define CXN_IN_WEIGHTS_SECTION CXN_SECTION(CXN_WEIGHTS_SECTION)
+#else
+#define CXN_IN_WEIGHTS_SECTION
+#endif
+
 /* conv1: 4 x 3 x 3 x 2, plain */
+CXN_IN_WEIGHTS_SECTION
 static const int8_t tiny_conv1_weights[72] CXN_ALIGNED = {
     -28, 86, 82, 19, 22, 14, -59, 107, -9, 114, 39, -89, 82, -41, 108, -113,
     -89, 44, -21, -118, 114, -96, 2, -104, -16, 95, 23, -118, 33, 4, -17, -113,
@@ -34,11 +49,13 @@ static const int8_t tiny_conv1_weights[72] CXN_ALIGNED = {
 };
 
 /* conv1: bias */
+CXN_IN_WEIGHTS_SECTION
 static const int8_t tiny_conv1_bias[4] CXN_ALIGNED = {
     -89, -103, 70, -10
 };
 
 /* sigmoid of t / 16 for the byte t = 0..127, -128..-1 */
+CXN_IN_WEIGHTS_SECTION
 static const int8_t tiny_sigmoid_table[256] CXN_ALIGNED = {
     64, 66, 68, 70, 72, 74, 76, 78, 80, 82, 83, 85, 87, 89, 90, 92,
     94, 95, 97, 98, 99, 101, 102, 103, 105, 106, 107, 108, 109, 110, 111, 112,
@@ -59,6 +76,7 @@ static const int8_t tiny_sigmoid_table[256] CXN_ALIGNED = {
 };
 
 /* fc: 3 x 80, plain */
+CXN_IN_WEIGHTS_SECTION
 static const int8_t tiny_fc_weights[240] CXN_ALIGNED = {
     -64, 78, 62, -99, -30, -95, 101, 93, -44, -5, -64, -54, -17, 111, 4, -16,
     -83, -14, -62, -5, -83, 100, 13, 113, 73, 47, -33, -89, -15, 104, -121, -66,
@@ -78,6 +96,7 @@ static const int8_t tiny_fc_weights[240] CXN_ALIGNED = {
 };
 
 /* fc: bias */
+CXN_IN_WEIGHTS_SECTION
 static const int8_t tiny_fc_bias[3] CXN_ALIGNED = {
     -112, 32, -66
 };
