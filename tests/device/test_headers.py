@@ -14,6 +14,7 @@ import pytest
 
 from cmsisnn_x.op import device_variant_problem, device_variants
 from cmsisnn_x.variant import BASELINE, Variant
+from helpers import bands
 from helpers.affine_layers import pooling, weighted
 from helpers.device import INCLUDE, Case, c_source, compilers, draw
 from helpers.layers import make_layer
@@ -21,8 +22,10 @@ from helpers.qemu import BOARDS, Board, check_in_qemu
 from tuning.emulate import ToolchainError, find_toolchain
 from tuning.target.cores import CORES
 
+from .test_bands import band_case
 from .test_int8_elements import KINDS
 from .test_int8_layers import real
+from .test_row_sums import cases as row_sums
 
 
 def one_of_each() -> list[Case]:
@@ -116,12 +119,17 @@ def one_of_each_block(core: str) -> list[Case]:
 
 
 @pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m3", "cortex-m7", "cortex-m55"])
-def test_an_instance_leaves_no_macro_behind(core: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("in_bands", [False, True])
+def test_an_instance_leaves_no_macro_behind(core: str, in_bands: bool, tmp_path: Path) -> None:
     """Every macro that a header defines for one instance is gone at its end: the next may define it in another way."""
-    once = [*one_of_each(), *one_of_each_block(core)]
+    once: list[Case] = [*one_of_each(), *one_of_each_block(core)]
+    if in_bands:
+        rng, alone = np.random.default_rng(0), [case for case in once if case.behind is None and case.pool is None]
+        made = [band_case(case.layer, case.variant, rng, other=case.other) for case in alone]
+        once = [*(case for case in made if case is not None), *row_sums()[:8]]
     cases = [*once, *once]
     source = tmp_path / "all.c"
-    source.write_text(c_source(cases))
+    source.write_text(bands.c_source(cases) if in_bands else c_source(cases))
     command = arm_command(compilers()[0], core, cpp=False)
     done = subprocess.run(
         [*command, "-std=c99", "-E", "-dD", f"-I{INCLUDE}", str(source)], capture_output=True, text=True, check=False

@@ -103,6 +103,22 @@ def test_names_of_a_file_end_no_comment(compiler: str, plans: dict[str, Plan], t
     assert compile_for("cortex-m4", compiler, *flags, "-c", tmp_path / "fw/two_outputs.c", "-o", tmp_path / "o") == ""
 
 
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_an_input_that_nothing_reads_is_no_warning(compiler: str, tmp_path: Path) -> None:
+    b = int8.Builder()
+    x = b.input("image", (4,))
+    b.input("spare", (3,))
+    model = graph_model("spare", b.graph(b.look_up("table", x)), "spare.tflite")
+    texts = sources(project(tuning.tune(model, tuning.load_target("cortex-m4"))))
+    assert "(void)input_1;" in texts["spare.c"]
+    assert "(void)input_0;" not in texts["spare.c"]
+    for name, text in texts.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    flags = (*WARNINGS, "-O1", "-I", tmp_path)
+    assert compile_for("cortex-m4", compiler, *flags, "-c", tmp_path / "spare.c", "-o", tmp_path / "o") == ""
+
+
 def test_a_constant_is_an_array_and_no_parameter(plans: dict[str, Plan]) -> None:
     texts = sources(project(plans["constants"]))
     assert "void constants_offset(const int8_t *input_0, int8_t *output);" in texts["constants.h"].replace(

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import zipfile
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from inspect import signature
 from pathlib import Path
@@ -34,9 +35,10 @@ from tuning.cli import verify
 from tuning.emit import EmitError, render
 from tuning.emulate import ToolchainError, find_toolchain, toolchain
 from tuning.measure import folder
+from tuning.measure.bench import Measurement
 from tuning.measure.folder import FolderError
 from tuning.measure.layers import evaluate_many
-from tuning.measure.records import key_of, parse_line
+from tuning.measure.records import Records, key_of, parse_line
 from tuning.paper.plain_loops import run_plain_loops
 from tuning.plan.file import read_plan_file
 from tuning.target import load_target
@@ -553,6 +555,7 @@ RECORDS: dict[str, tuple[dict[str, Any], str]] = {
     "a problem of two lines": ({"result": {"failure": "fault", "problem": "a\nb"}}, "result.problem: expected one"),
     "a failure of nobody": ({"result": {"failure": "x", "problem": "y"}}, "result.failure: expected one of"),
     "cycles of 300 digits": ({"result": {"cycles": 10**300}}, "result.cycles: got "),
+    "a kernel of 300 letters": ({"about": {"op": "x" * 300}}, "about.op: expected names of operations"),
     "a digest that is none": ({"about": {"kernels": "x"}}, "about.kernels: expected text like"),
 }  # fmt: skip
 
@@ -568,3 +571,51 @@ def test_a_strangers_record_is_refused_by_line_and_key(refuse: Callable[..., End
 
 def test_an_honest_record_is_taken() -> None:
     assert parse_line(line(), "x:1").about["op"] == "convolve"
+
+
+ABOUT: dict[str, Any] = json.loads(line())["about"]
+ROWS: dict[str, tuple[Any, Any]] = {
+    "honest": (ABOUT, json.loads(line())["result"]),
+    "a pool of nobody": ({**ABOUT, "layer": {"pool": {"op": "nobody"}}}, {"failure": "fault"}),
+    "without digests": ({key: ABOUT[key] for key in ("op", "core", "compiler", "layer")}, {}),
+    "no object": ([1], 5),
+}
+
+
+def test_a_strangers_record_file_is_listed_as_far_as_it_goes(server: ForkServer, box: Path) -> None:
+    with closing(Records(box / "r.sqlite")) as kept:
+        kept._insert([(key, "2026", *map(json.dumps, row)) for key, row in ROWS.items()])
+        kept._insert([("text", "2026", "{", "\ud800".encode("utf-8", "surrogatepass"))])  # type: ignore[list-item]
+        assert [record.key for record in kept] == ["a pool of nobody", "honest", "without digests"]
+        assert set(kept.get([*ROWS, "text"])) == {"a pool of nobody", "honest", "without digests"}
+        assert set(Measurement.known(kept.get(ROWS))) == {"honest"}
+    for command, says in ((("list",), "3 evaluations"), (("list", "--failures"), "1 of 3"), (("prune",), "3 of 3")):
+        ended = server.run("cmsisnn-tune", "records", *command, "--records", "r.sqlite", cwd=box)
+        assert (ended.status, ended.err) == (0, "")
+        assert says in ended.out
+
+
+def test_a_damaged_record_file_is_one_sentence(server: ForkServer, box: Path) -> None:
+    with closing(Records(box / "r.sqlite")) as kept:
+        kept._insert([(f"{at:064}", "2026", "{}", "{}") for at in range(300)])
+    data = (box / "r.sqlite").read_bytes()
+    (box / "r.sqlite").write_bytes(data[: len(data) // 2] + bytes(len(data) - len(data) // 2))
+    for command in ("list", "prune"):
+        ended = server.run("cmsisnn-tune", "records", command, "--records", "r.sqlite", cwd=box)
+        assert (ended.status, ended.out, ended.err.count("\n")) == (2, "", 1)
+        assert "r.sqlite: a damaged record file: " in ended.err
+
+
+@pytest.mark.parametrize("content", [b"\1\0\x08\0({'a': (", b"\1\0\4\0\xff\xfe\0\0", b"\x09\0", b""])
+def test_inputs_that_are_no_arrays_are_refused(
+    refuse: Callable[..., Ended], fw: Path, box: Path, content: bytes
+) -> None:
+    assert fw.is_dir()
+    (box / "x.npy").write_bytes(b"\x93NUMPY" * bool(content) + content)
+    refuse("cmsisnn-verify", "fw", "--input", "x.npy", says="--input: x.npy: not a .npy file", memory=EMULATOR_BYTES)
+
+
+def test_inputs_from_a_pipe_are_not_waited_for(refuse: Callable[..., Ended], fw: Path, box: Path) -> None:
+    assert fw.is_dir()
+    os.mkfifo(box / "x.npy")
+    refuse("cmsisnn-verify", "fw", "--input", "x.npy", says="x.npy: expected a .npy file, got a pipe")

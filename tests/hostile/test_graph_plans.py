@@ -20,6 +20,7 @@ from tuning.measure import folder
 from tuning.measure.folder import FolderError
 from tuning.model import graph_model
 from tuning.plan.affine_fields import table_problem
+from tuning.plan.file import read_plan_file
 
 NAMES = ("residual", "moves", "constants", "states", "types")
 
@@ -143,3 +144,12 @@ def test_a_table_of_offsets_stays_inside(offset: int) -> None:
     problem = table_problem(type(layer)(**{**vars(layer), "table": np.asarray(wrong)}))
     assert problem is not None
     assert "expected offsets of elements 0..47" in problem
+
+
+def test_the_largest_scale_of_a_file_is_read_back(tmp_path: Path) -> None:
+    b = int8.Builder()
+    x = b.input("x", (4,), scale=float(np.finfo(np.float32).max))
+    model = graph_model("net", b.graph(b.look_up("table", x)), "net.tflite")
+    plan = tuning.tune(model, tuning.load_target("cortex-m4"))
+    (tmp_path / "plan.json").write_text(plan.to_json())
+    assert read_plan_file(tmp_path / "plan.json").content["inputs"][0]["scale"] == b.tensors["x"].scale

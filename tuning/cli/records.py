@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import io
+import sqlite3
 import sys
 from collections import Counter
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,17 +32,21 @@ Where = Annotated[
 NoColor = Annotated[bool, typer.Option("--no-color", help="No colour, whatever the terminal can do.")]
 
 
-def _open(path: str | None) -> Records:
+@contextmanager
+def _opened(path: str | None) -> Iterator[Records]:
     """The records, their message on stderr; a file that is not there is not made."""
     from ..measure.records import Records, default_path
 
     where = Path(path) if path else default_path()
     if not where.is_file():
         raise OptionError(f"{where}: no such record file; --score emulate makes one")
-    records = Records(where)
-    if records.message:
-        print(records.message, file=sys.stderr)
-    return records
+    with closing(Records(where)) as records:
+        if records.message:
+            print(records.message, file=sys.stderr)
+        try:
+            yield records
+        except (sqlite3.Error, UnicodeDecodeError) as problem:
+            raise OptionError(f"{where}: a damaged record file: {problem}; move it away to begin a new one") from None
 
 
 def _is_stale(record: Record) -> bool:
@@ -55,10 +62,12 @@ def _is_stale(record: Record) -> bool:
         return True
     if about["op"] == "network":
         kernels = about["layer"].get("kernels", ())
-        return about["kernels"] != firmware_digest(kernels) or about["tools"] != tools_digest()
+        return about.get("kernels") != firmware_digest(kernels) or about.get("tools") != tools_digest()
     pool = about["layer"].get("pool")
+    if pool and pool["op"] not in MODEL_OPS:
+        return True
     kernel = about["op"] + (f"_{MODEL_OPS[pool['op']].name}" if pool else "")
-    return about["kernels"] != kernel_digest(kernel) or about["tools"] != tools_digest()
+    return about.get("kernels") != kernel_digest(kernel) or about.get("tools") != tools_digest()
 
 
 @app.command("list", cls=Command)
@@ -71,7 +80,7 @@ def list_records(
     from ..base.console import console, make_table
 
     out = console(no_color)
-    with closing(_open(records)) as store:
+    with _opened(records) as store:
         found = list(store)
         path = store.path
     if failures:
@@ -79,9 +88,9 @@ def list_records(
         failed = [item for item in found if item.content.get("failure")]
         for item in failed:
             table.add_row(
-                item.key[:12], item.about.get("core", "-"), item.about.get("op", "-"),
+                item.key[:12], str(item.about.get("core", "-")), str(item.about.get("op", "-")),
                 _knobs(item.about.get("variant")),
-                item.content["failure"], item.content["problem"],
+                str(item.content["failure"]), str(item.content.get("problem")),
             )  # fmt: skip
         out.print(table)
         out.print(f"{len(failed):,} of {len(found):,} evaluations in {path} failed")
@@ -123,12 +132,14 @@ def export_records(
 
     if file != "-" and not force:
         check_replaced("FILE", filter(is_of_others, [Path(file)]))
-    with closing(_open(records)) as store:
+    with _opened(records) as store:
         if file == "-":
             store.export(sys.stdout)
             return
-        with open(file, "w", encoding="utf-8", newline="\n") as stream:
-            count = store.export(stream)
+        text = io.StringIO()
+        count = store.export(text)
+    with open(file, "w", encoding="utf-8", newline="\n") as stream:
+        stream.write(text.getvalue())
     print(f"{count:,} evaluations written to {file}")
 
 
@@ -167,7 +178,7 @@ def prune_records(
     """Delete evaluations that no run can find again, because kernels or tools have changed since."""
     from datetime import UTC, datetime, timedelta
 
-    with closing(_open(records)) as store:
+    with _opened(records) as store:
         found = list(store)
         limit = "" if older_than is None else (datetime.now(UTC) - timedelta(days=older_than)).isoformat()
         gone = [

@@ -339,6 +339,11 @@ def _read_inputs(path: Path, firmware: Firmware) -> list[tuple[np.ndarray, ...]]
     """Samples of a .npy file; of an .npz with ``input_0``, ``input_1``, .. where the network has several inputs."""
     import numpy as np
 
+    from ..base.damaged import DAMAGED
+    from ..base.files import is_pipe
+
+    if is_pipe(path):
+        raise OptionError(f"--input: {path}: expected a .npy file, got a pipe")
     tensors = [firmware.graph.tensors[name] for name in firmware.graph.inputs]
     try:
         found = np.load(path, allow_pickle=False)
@@ -348,7 +353,9 @@ def _read_inputs(path: Path, firmware: Firmware) -> list[tuple[np.ndarray, ...]]
             got = ", ".join(map(repr, found.files)) or "none"
             raise OptionError(f"--input: {path}: expected arrays {', '.join(names)}, no {min(missing)} among {got}")
         values = [found[name] for name in names] if several and len(tensors) > 1 else [found]
-    except (ValueError, EOFError) as problem:
+    except FileNotFoundError:
+        raise OptionError(f"--input: {path}: no such file") from None
+    except DAMAGED as problem:
         raise OptionError(f"--input: {path}: not a .npy file: {problem}") from None
     if len(values) != len(tensors) or any(not isinstance(one, np.ndarray) for one in values):
         raise OptionError(f"--input: {path}: expected {len(tensors)} arrays, {'.npz' if len(tensors) > 1 else '.npy'}")

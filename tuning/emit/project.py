@@ -124,6 +124,14 @@ class Project:
         return [string_text(name) for name in self.plan.classes]
 
     @property
+    def unread(self) -> list[str]:
+        """Inputs of the network that nothing uses."""
+        graph = self.plan.graph
+        read = {name for node in graph.nodes for name in node.inputs}
+        used = read.union(graph.outputs, (state.write for state in graph.states))
+        return [side.name for side, name in zip(self.inputs, graph.inputs, strict=True) if name not in used]
+
+    @property
     def has_in_place(self) -> bool:
         return any(layer.can_be_in_place for layer in self.layers)
 

@@ -22,7 +22,7 @@ from cmsisnn_x.steps import Step
 from ..emulate.errors import DeviceError
 from ..emulate.toolchain import RUNTIME, Kind
 from ..target import Target
-from .records import Records, key_of
+from .records import Records, key_of, result_problem
 from .sources import digest_of
 
 INCLUDE = Path(cmsisnn_x.get_include())
@@ -54,6 +54,11 @@ class Measurement:
     def failed(cls, problem: DeviceError) -> Measurement:
         """Nothing to see, by an error of compiler or emulator."""
         return cls(problem=str(problem).splitlines()[0], failure=problem.failure, passing=problem.passing)
+
+    @classmethod
+    def known(cls, contents: Mapping[str, Mapping[str, Any]]) -> dict[str, Measurement]:
+        """Of what records give, by their keys, the measurements: what is none, as of a damaged file, is made anew."""
+        return {key: cls(**content) for key, content in contents.items() if result_problem(content) is None}
 
     @property
     def is_final(self) -> bool:
@@ -113,7 +118,7 @@ class Bench:
         about = [self.about(step, aligned) for step in steps]
         keys = [key_of(item) for item in about]
         known = self.records.get(keys) if self.records is not None else {}
-        found = {key: Measurement(**content) for key, content in known.items()}
+        found = Measurement.known(known)
         todo = list({key: step for key, step in zip(keys, steps, strict=True) if key not in found}.items())
         for at in range(0, len(todo), self.batch):
             part = todo[at : at + self.batch]

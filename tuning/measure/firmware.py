@@ -50,7 +50,7 @@ def compare(plans: Sequence[Plan], records: Path | None = None) -> list[Measurem
     keys = [key_of(content) for content in contents]
     about = dict(zip(keys, contents, strict=True))
     with closing(Records(records)) as store:
-        found = {key: Measurement(**content) for key, content in store.get(keys).items()}
+        found = Measurement.known(store.get(keys))
         for key, plan, toolchain in zip(keys, plans, toolchains, strict=True):
             if key not in found:
                 found[key] = _emulate(plan, toolchain)

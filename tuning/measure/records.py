@@ -150,6 +150,7 @@ class Records:
 
     def _connect_once(self) -> sqlite3.Connection:
         database = sqlite3.connect(self.path, timeout=WAIT_SECONDS, check_same_thread=False)
+        database.text_factory = lambda data: data.decode("utf-8", "replace")
         try:
             version = database.execute("PRAGMA user_version").fetchone()[0]
             if version > SCHEMA:
@@ -162,6 +163,9 @@ class Records:
             database.execute("SELECT key, created, about, content FROM evaluation LIMIT 1")
             database.execute(f"PRAGMA user_version={SCHEMA}")
             database.commit()
+        except UnicodeDecodeError as problem:  # what SQLite says quotes what is damaged
+            database.close()
+            raise sqlite3.DatabaseError(f"its tables are damaged: {problem.reason}") from None
         except BaseException:
             database.close()
             raise
@@ -191,7 +195,7 @@ class Records:
             return work()
         except sqlite3.OperationalError:
             raise
-        except sqlite3.DatabaseError as problem:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as problem:
             self._database.close()
             try:
                 self._set_aside(problem)  # opening proves nothing: the first page may be whole where another is not
@@ -260,7 +264,8 @@ class Records:
                 part = wanted[at : at + _CHUNK]
                 marks = ",".join("?" * len(part))
                 rows = self._database.execute(f"SELECT key, content FROM evaluation WHERE key IN ({marks})", part)
-                found.update((key, json.loads(content)) for key, content in rows)
+                read = ((key, _object(content)) for key, content in rows)
+                found.update((key, content) for key, content in read if content is not None)
 
         try:
             self._guarded(look)
@@ -302,10 +307,12 @@ class Records:
             self._database.executemany("INSERT OR REPLACE INTO evaluation VALUES (?, ?, ?, ?)", rows)
 
     def __iter__(self) -> Iterator[Record]:
-        """Every record, oldest first."""
+        """Every record, oldest first; rows that are none, as of a damaged file, are left out."""
         rows = self._database.execute("SELECT key, created, about, content FROM evaluation ORDER BY created, key")
-        for key, created, about, content in rows:
-            yield Record(key, created, json.loads(about), json.loads(content))
+        for key, created, *texts in rows:
+            about, content = map(_object, texts)
+            if isinstance(key, str) and isinstance(created, str) and about is not None and content is not None:
+                yield Record(key, created, about, content)
 
     def __len__(self) -> int:
         return int(self._database.execute("SELECT COUNT(*) FROM evaluation").fetchone()[0])
@@ -325,7 +332,9 @@ class Records:
             )
         except sqlite3.Error:
             return None
-        return json.loads(row[0]) if row else None
+        found = _json(row[0]) if row else None
+        is_known = isinstance(found, list) and all(type(item) is int for item in found)
+        return found if is_known else None
 
     def note(self, key: str, proposals: Sequence[int]) -> None:
         """Remember proposals: the next run need not learn what this one learned."""
@@ -367,7 +376,7 @@ class Records:
         fresh = [record for key, record in records.items() if key not in known]
         try:
             self._insert([(r.key, r.created, json.dumps(r.about), json.dumps(r.content)) for r in fresh])
-        except sqlite3.Error as problem:
+        except (sqlite3.Error, UnicodeDecodeError) as problem:
             raise OptionError(f"{self.path}: cannot be written: {problem}") from None
         return len(fresh), len(known)
 
@@ -385,6 +394,19 @@ class Records:
 
 class _NewerVersion(sqlite3.DatabaseError):
     pass
+
+
+def _json(text: Any) -> Any:
+    """What a field of the file says; None for what is no JSON."""
+    try:
+        return json.loads(text)
+    except (ValueError, TypeError, RecursionError):
+        return None
+
+
+def _object(text: Any) -> dict[str, Any] | None:
+    found = _json(text)
+    return found if isinstance(found, dict) else None
 
 
 FIELDS: dict[str, type | tuple[type, ...]] = {"key": str, "created": str, "about": dict, "result": dict}
@@ -430,22 +452,37 @@ def parse_line(line: str, where: str) -> Record:
     return Record(item["key"], item["created"], item["about"], item["result"])
 
 
-def _check_fields(item: dict[str, Any], fields: Mapping[str, Any], where: str, prefix: str) -> None:
+def _check_fields(item: Mapping[str, Any], fields: Mapping[str, Any], where: str, prefix: str) -> None:
+    if problem := _fields_problem(item, fields, prefix):
+        raise OptionError(f"{where}: {problem}")
+
+
+def _fields_problem(item: Mapping[str, Any], fields: Mapping[str, Any], prefix: str) -> str | None:
     for name, kind in fields.items():
         if name not in item:
-            raise OptionError(f"{where}: {prefix}{name} is missing")
+            return f"{prefix}{name} is missing"
         value = item[name]
         is_count = not isinstance(value, int) or 0 <= value < 2**63
         if not isinstance(value, kind) or isinstance(value, bool) or not is_count:
-            raise OptionError(f"{where}: {prefix}{name}: got {reprlib.repr(value)}, which cannot be")
+            return f"{prefix}{name}: got {reprlib.repr(value)}, which cannot be"
     if unknown := sorted(item.keys() - fields.keys()):
         name = unknown[0] if unknown[0].isprintable() else repr(unknown[0])
-        raise OptionError(f"{where}: {prefix}{name[:LONGEST_LINE]}: unknown; expected {', '.join(fields)}")
+        return f"{prefix}{name[:LONGEST_LINE]}: unknown; expected {', '.join(fields)}"
+    return None
+
+
+def result_problem(content: Mapping[str, Any]) -> str | None:
+    """What of a record's result cannot be; ``None`` if nothing."""
+    return _fields_problem(content, RESULT, "result.")
 
 
 @cache
 def _schema() -> dict[str, Any]:
     return published(LINE_SCHEMA)
+
+
+LONGEST_NAME = 100
+"""Of an operation: a kernel's header is called so."""
 
 
 def about_problem(about: Mapping[str, Any]) -> str | None:
@@ -462,6 +499,10 @@ def about_problem(about: Mapping[str, Any]) -> str | None:
     named = {"about.op": [about["op"]], "about.layer.kernels": kernels}
     named["about.layer.pool.op"] = [pool.get("op")] if pool else []
     for key, names in named.items():
-        if not isinstance(names, list) or not all(isinstance(name, str) and name.isidentifier() for name in names):
+        if not isinstance(names, list) or not all(map(_is_operation, names)):
             return f"{key}: expected names of operations, got {reprlib.repr(names)}"
     return None
+
+
+def _is_operation(name: Any) -> bool:
+    return isinstance(name, str) and name.isidentifier() and len(name) <= LONGEST_NAME

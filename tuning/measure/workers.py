@@ -144,8 +144,8 @@ class Workers:
                 seen(index, result, known)
 
         known = self.bench.records.get(places) if self.bench.records is not None else {}
-        for key, content in known.items():
-            arrived(key, Measurement(**content), True)
+        for key, result in Measurement.known(known).items():
+            arrived(key, result, True)
         todo = {key: tasks[at[0]] for key, at in places.items() if key not in results}
         if self._client is None and (self.jobs == 1 or len(todo) <= 1):
             for key, task in todo.items():

@@ -6,28 +6,22 @@ from __future__ import annotations
 import stat
 import warnings
 import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from lzma import LZMAError
 from math import prod
 from pathlib import Path
-from tokenize import TokenError
 from typing import IO, Any
 
 import numpy as np
 
 from cmsisnn_x.layers import NUMPY_DTYPES, Layer
 
+from ..base.damaged import DAMAGED
 from ..base.yaml_file import suggest
 from .synthetic import frozen
 
 HEADER_BYTES = 1 << 16
 """More than the header of an .npy, or an archive's entry for it, ever takes."""
-
-
-DAMAGED = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, LZMAError)
-"""What reading a damaged or foreign archive raises; RuntimeError stands for encryption and unknown compression."""
 
 
 class WeightsError(ValueError):
@@ -117,7 +111,7 @@ def _read_array(
     with archive.open(info) as stream:
         try:
             found_shape, is_fortran, found_dtype = _read_header(stream)
-        except (*DAMAGED, TokenError, SyntaxError, MemoryError) as problem:  # NumPy evaluates the header as Python
+        except (*DAMAGED, MemoryError) as problem:
             raise WeightsError(f"{wanted}, got {_damage(problem)}") from None
         shape = found_shape if found_shape in others else shape
         if found_shape != shape or found_dtype.newbyteorder("=") != dtype:

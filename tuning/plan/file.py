@@ -39,7 +39,10 @@ SCHEMAS = (SCHEMA, "plan-1")
 """What is read; the first is what is written."""
 
 LARGEST = 2**63
-"""No figure of a plan comes near it; sums and ratios of what is smaller are numbers too."""
+"""No count of a plan comes near it; sums and ratios of what is smaller are numbers too."""
+
+LARGEST_REAL = 2.0**128
+"""Scales are numbers of 32 bits: below it."""
 
 _LINES = ("dtype", "target", "core", "compiler", "objective", "score", "strategy")
 
@@ -255,8 +258,10 @@ def _numbers(node: Any) -> Iterator[str]:
             todo += item.values()
         elif isinstance(item, list):
             todo += item
-        elif isinstance(item, int | float) and not abs(item) < LARGEST:
+        elif isinstance(item, int) and not abs(item) < LARGEST:
             yield f"the file: expected numbers below 2**63, got {reprlib.repr(item)}"
+        elif isinstance(item, float) and not abs(item) < LARGEST_REAL:
+            yield f"the file: expected numbers below 2**128, got {reprlib.repr(item)}"
 
 
 def _named(where: str, name: Any, problem_of: Any) -> Iterator[str]:

@@ -27,7 +27,7 @@ _TENSOR: dict[str, Expected] = {
     "dtype": one_of(*TENSOR_TYPES),
     "zero_point": between(-32768, 32767),
 }
-_SCALE = real(0, 2.0**127)
+_SCALE = real(0, float(np.finfo(np.float32).max))
 
 
 def graph_problem(plan: Mapping[str, Any]) -> str | None:

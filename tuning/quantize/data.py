@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..base.damaged import DAMAGED
 from ..base.errors import OptionError, TuningError
 from ..base.files import is_pipe
 
@@ -83,7 +82,7 @@ def archive(path: Path, expected: str) -> Iterator[Any]:
         raise
     except MemoryError:
         raise OptionError(f"{path}: the arrays in it do not fit into memory") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as problem:
+    except DAMAGED as problem:
         raise OptionError(
             f"{path}: expected an .npz with {expected}, got a file that cannot be read: {problem}"
         ) from None

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..base.damaged import DAMAGED
 from ..base.errors import ModelError
 from .affine import twin
 from .fixed_point.reference import Reference, reference_of
@@ -19,8 +18,7 @@ from .graph import twin as graph_twin
 if TYPE_CHECKING:
     from ..model import Model
 
-_DAMAGE = (OSError, ValueError, LookupError, EOFError, AttributeError, TypeError, RecursionError, zipfile.BadZipFile,
-           zlib.error)  # fmt: skip
+_DAMAGE = (*DAMAGED, LookupError, AttributeError)
 """What NumPy, and whoever looks into its arrays, raises on archives that are no such file."""
 
 

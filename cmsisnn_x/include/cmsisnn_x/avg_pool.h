@@ -184,6 +184,8 @@ CXN_INLINE void CXN_LOCAL(eight_of)(CXN_OUT_T *output, int32x4_t even, int32x4_t
 #include "detail/row_sums.h"
 #undef CXN_SUMS_START
 #undef CXN_SUMS_COUNT
+#undef CXN_POOL_T
+#undef CXN_POOL_WORDS
 #else
 #include "detail/pool.h"
 #endif
