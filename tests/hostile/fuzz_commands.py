@@ -258,7 +258,8 @@ def _set(rng: random.Random, tree: Any, values: Sequence[Any]) -> Any:
 
 
 def records() -> Callable[[random.Random, Path], CALLS]:
-    from tuning.measure.records import Records, key_of
+    from tuning.measure.record import key_of
+    from tuning.measure.records import Records
 
     digest = "0" * 64
     about: dict[str, Any] = {

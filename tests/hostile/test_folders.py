@@ -38,7 +38,8 @@ from tuning.measure import folder
 from tuning.measure.bench import Measurement
 from tuning.measure.folder import FolderError
 from tuning.measure.layers import evaluate_many
-from tuning.measure.records import Records, key_of, parse_line
+from tuning.measure.record import key_of, parse_line
+from tuning.measure.records import Records
 from tuning.paper.plain_loops import run_plain_loops
 from tuning.plan.file import read_plan_file
 from tuning.target import load_target

@@ -18,7 +18,8 @@ from ..base.errors import OptionError
 from .program import Command
 
 if TYPE_CHECKING:
-    from ..measure.records import Record, Records
+    from ..measure.record import Record
+    from ..measure.records import Records
 
 LARGEST_EXPORT = 1 << 28
 """Bytes; an evaluation takes about a thousand."""
@@ -55,7 +56,7 @@ def _is_stale(record: Record) -> bool:
 
     from ..measure.bench import kernel_digest, tools_digest
     from ..measure.firmware import firmware_digest
-    from ..measure.records import about_problem
+    from ..measure.record import about_problem
 
     about = record.about
     if not about or about_problem(about):

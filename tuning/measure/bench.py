@@ -22,7 +22,8 @@ from cmsisnn_x.steps import Step
 from ..emulate.errors import DeviceError
 from ..emulate.toolchain import RUNTIME, Kind
 from ..target import Target
-from .records import Records, key_of, result_problem
+from .record import key_of, result_problem
+from .records import Records
 from .sources import digest_of
 
 INCLUDE = Path(cmsisnn_x.get_include())

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 from ..base.errors import MissingToolError, TuningError
 from ..plan import Plan
 from .bench import Measurement, final_only, kernel_digest, parameters_of, shape_of, target_digest, tools_digest
-from .records import Records, key_of
+from .record import key_of
+from .records import Records
 from .sources import digest_of
 
 if TYPE_CHECKING:

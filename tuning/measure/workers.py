@@ -27,7 +27,7 @@ from cmsisnn_x.steps import Step
 
 from ..base.errors import MissingToolError, OptionError, TuningError, install
 from .bench import Bench, Measurement
-from .records import key_of
+from .record import key_of
 
 if TYPE_CHECKING:
     from ..emulate.toolchain import Kind

@@ -29,7 +29,8 @@ from ..base.options import Kind
 from ..cost import Estimates, estimate
 from ..cost.estimate import CALL_BYTES
 from ..measure.bench import Bench, Measurement
-from ..measure.records import Records, key_of
+from ..measure.record import key_of
+from ..measure.records import Records
 from ..measure.workers import Task, Workers
 from ..plan.frontier import flash_frontier, sram_frontier
 from ..plan.planner import choose

@@ -26,7 +26,8 @@ from tuning.emulate import EmulationError, ToolchainError, toolchain
 from tuning.load import load_model
 from tuning.measure.bench import Bench, kernel_digest, tools_digest
 from tuning.measure.layers import Evaluation
-from tuning.measure.records import Record, Records, default_path, key_of
+from tuning.measure.record import Record, key_of
+from tuning.measure.records import Records, default_path
 from tuning.schemas import published
 from tuning.search.space import search_space
 from tuning.target import load_target
