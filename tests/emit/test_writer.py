@@ -101,3 +101,14 @@ def test_a_killed_run_leaves_whole_files(tmp_path: Path) -> None:
         os.utime(leftover, (0, 0))
     writer.write_files({f"{i}.txt": "" for i in range(8)}, folder)
     assert sorted(path.name for path in folder.iterdir()) == [f"{i}.txt" for i in range(8)]
+
+
+def test_links_out_of_the_folder_are_not_written_through(tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "main.c").write_text("theirs")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "example").symlink_to(tmp_path / "theirs")
+    with pytest.raises(OptionError, match=r"out/example: expected a folder of .*, got a link to .*theirs"):
+        writer.write_files({"a.c": "ours", "example/main.c": "ours"}, tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["example"]
+    assert (tmp_path / "theirs" / "main.c").read_text() == "theirs"

@@ -12,6 +12,8 @@ import random
 import re
 import shutil
 import subprocess
+import sys
+import tempfile
 import zipfile
 from collections.abc import Callable
 from contextlib import closing
@@ -25,6 +27,7 @@ import pytest
 from rich.text import Text
 
 import tuning
+from helpers.device import compilers
 from helpers.forked import Ended, ForkServer
 from helpers.networks import NETWORKS
 from helpers.plans import make_plan
@@ -33,7 +36,7 @@ from tuning.base.cflags import CFLAGS, CLANG_CFLAGS, KNOWN_CFLAGS, cflags_proble
 from tuning.base.errors import OptionError, TuningError
 from tuning.cli import verify
 from tuning.emit import EmitError, render
-from tuning.emulate import ToolchainError, find_toolchain, toolchain
+from tuning.emulate import ToolchainError, find_toolchain, foreign, prefer_toolchain, toolchain
 from tuning.measure import folder
 from tuning.measure.bench import Measurement
 from tuning.measure.folder import FolderError
@@ -374,6 +377,106 @@ def test_no_edit_of_a_folder_is_a_traceback(server: ForkServer, fw: Path, box: P
         assert ended.status in (0, 1, 2), (path, ended.err)
         assert "Traceback" not in ended.err, (path, ended.err)
         assert "\x1b" not in ended.out + ended.err, path
+
+
+# ---------------------------------------------------------------- what a folder makes this machine read
+
+
+@pytest.mark.parametrize("name", ["plan.json", ARCHIVE, f"{NAME}.c", f"{NAME}_config.h"])
+def test_links_out_of_a_folder_are_not_followed(fw: Path, box: Path, name: str) -> None:
+    (fw / name).rename(box / "elsewhere")
+    (fw / name).symlink_to(box / "elsewhere")
+    with pytest.raises(TuningError, match="elsewhere") as refused:
+        folder.compile_folder(folder.load(fw), find_toolchain())
+    assert refused.value.exit_status == 2
+
+
+@pytest.mark.parametrize("compiler", compilers())
+@pytest.mark.parametrize("text", ['#include "{}"', '#include "../keep.txt"', '__asm__(".inc" "bin \\"{}\\"");'])
+def test_c_that_names_files_of_others_is_not_compiled(fw: Path, box: Path, text: str, compiler: str) -> None:
+    (box / "keep.txt").write_text("secret words\n")
+    source = fw / f"{NAME}.c"
+    source.write_text(f"{source.read_text()}\n{text.format(box / 'keep.txt')}\n")
+    says = r"expected C that reads files of its folder .*(keep\.txt|incbin)"
+    with pytest.raises(ToolchainError, match=says) as refused:
+        folder.compile_folder(folder.load(fw), find_toolchain(compiler))
+    assert "secret" not in str(refused.value)
+
+
+DIRECTIVES = {
+    "plain": r"""asm(".incbin \"x\"");""",
+    "in pieces": r"""asm(".i" "" "ncb" /**/ "in \"x\"");""",
+    "escaped": r"""asm(".\x69n\143bin \"x\"");""",
+    "in capitals": r"""asm(".INCLUDE \"x\"");""",
+    "of operands": r"""asm(".%c0%c1 \"x\"" :: "i"(a), "i"(b));""",
+    "of half an operand": r"""asm(".inc%c[b] \"x\"" :: [b] "i"(bin));""",
+    "behind an operand": r"""asm("%c0bin \"x\"" :: "i"(a));""",
+    "by a macro": r"""asm(".macro m x y\n.\\x\\y \"x\"\n.endm\nm inc bin");""",
+    "over lines": 'asm(".inc"\n# 5 "x.h"\n"bin");',
+}
+
+
+@pytest.mark.parametrize("name", DIRECTIVES)
+def test_assembly_that_could_read_a_file_is_found(name: str) -> None:
+    assert foreign.reading_directive(f"int a;\n{DIRECTIVES[name]}\nint b;\n") is not None
+
+
+def test_names_of_files_are_read_as_make_reads_them(tmp_path: Path) -> None:
+    rules = "x.o: /a/b.c \\\n /c\\ d/e\\#$$.h /f.h\n"
+    assert foreign.files_read(rules) == [Path("/a/b.c"), Path("/c d/e#$.h"), Path("/f.h")]
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "link").symlink_to(tmp_path)
+    assert foreign.outside([tmp_path / "in" / ".." / "in" / "x"], [tmp_path / "in"]) is None
+    assert foreign.outside([tmp_path / "in" / "link" / "x"], [tmp_path / "in"]) == tmp_path / "x"
+
+
+_SEEN: list[tuple[str, tuple[Any, ...]]] | None = None
+
+
+def _watch(event: str, arguments: tuple[Any, ...]) -> None:
+    if _SEEN is not None and event.partition(".")[0] in ("open", "os", "subprocess", "socket", "pickle", "shutil"):
+        _SEEN.append((event, arguments))
+
+
+@pytest.mark.emulated
+def test_verify_starts_the_compiler_and_touches_the_folder_alone(
+    fw: Path, box: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What TRUST.md lists of it."""
+    global _SEEN
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    monkeypatch.chdir(box)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    sys.addaudithook(_watch)
+    _SEEN = seen = []
+    try:
+        run_verify(Path("fw"), "--samples", "1", "--json")
+    finally:
+        _SEEN = None
+    programs = {arguments[0] for event, arguments in seen if event == "subprocess.Popen"}
+    assert programs == {prefer_toolchain("gcc").command[0]}
+    assert not {event for event, _ in seen} & {"os.system", "os.exec", "os.fork", "pickle.find_class", "socket.connect"}
+    files = [arguments for event, arguments in seen if event == "open" and isinstance(arguments[0], str)]
+    opened = [(Path(os.path.abspath(path)), flags) for path, _, flags in files]
+    written = [path for path, flags in opened if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)]
+    assert all(path.is_relative_to(temporary) or path == Path(os.devnull) for path in written), written
+    own = {path for path, _ in opened if path.is_relative_to(tmp_path) and not path.is_relative_to(temporary)}
+    assert own == {fw / "plan.json", fw / ARCHIVE}
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_programs_are_not_looked_for_in_the_current_directory(box: Path) -> None:
+    """Python imports from there, unless it is told not to: a folder of others may have modules of any name."""
+    (box / "ziglang.py").write_text("raise SystemExit('of the folder')\n")
+    command = find_toolchain("clang").command
+    ran = subprocess.run([*command, "--version"], cwd=box, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    code = "import os, tuning.cli.start as s; s.import_module = lambda *_: s; "
+    code += "s.main = lambda: print(os.environ['PYTHONSAFEPATH']); s.tune()"
+    said = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said == "1\n"
 
 
 # ---------------------------------------------------------------- what the compiler is given

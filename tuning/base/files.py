@@ -39,6 +39,18 @@ def is_pipe(path: str | os.PathLike[str]) -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
+def check_own(path: Path) -> None:
+    """Refuse a file of a folder that is a link to one elsewhere.
+
+    Raises
+    ------
+    OptionError
+        It names both.
+    """
+    if path.is_file() and not path.resolve().is_relative_to(path.parent.resolve()):
+        raise OptionError(f"{path}: expected a file of the folder, got a link to {path.resolve()}")
+
+
 def read_bytes(path: str | os.PathLike[str], largest: int = LARGEST_BYTES) -> bytes:
     """The content of a file.
 

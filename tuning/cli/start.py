@@ -5,6 +5,7 @@ makes of it ends as in `program.run`.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from importlib import import_module
@@ -29,6 +30,7 @@ def quantize() -> None:
 
 
 def _start(module: str) -> None:
+    os.environ["PYTHONSAFEPATH"] = "1"  # processes that are started import nothing from the current directory
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _hear)
     try:

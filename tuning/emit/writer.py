@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from tuning.base.errors import OptionError
 from tuning.base.files import OWN_MARKS, is_own, locked, uninterrupted, write_beside
 
 STALE_SECONDS = 60
@@ -58,6 +59,11 @@ def write_files(files: Mapping[str, str | bytes], directory: str | os.PathLike[s
     -------
     list of pathlib.Path
         What was written.
+
+    Raises
+    ------
+    OptionError
+        A folder in it is a link that leads out of it: nothing was written.
     """
     root = Path(directory)
     made: list[Path] = []
@@ -66,6 +72,8 @@ def write_files(files: Mapping[str, str | bytes], directory: str | os.PathLike[s
         for name, content in files.items():
             path = root / name
             _make_folder(path.parent, made)
+            if not path.parent.resolve().is_relative_to(root.resolve()):
+                raise OptionError(f"{path.parent}: expected a folder of {root}, got a link to {path.parent.resolve()}")
             _remove_stale(path)
             partials[path] = write_beside(path, content)
         for path in partials:

@@ -20,6 +20,7 @@ from typing import Any
 from ..base.options import Kind as Kind
 from ..target.cores import CORES
 from .errors import MissingToolError, ToolchainError, missing_extra
+from .foreign import files_read, outside, reading_directive
 
 RUNTIME = Path(__file__).resolve().parent / "runtime"
 FIRST = RUNTIME / "first.h"
@@ -60,6 +61,7 @@ class Toolchain:
     command: tuple[str, ...]
     version: str
     _accepted: dict[tuple[str, str], bool] = field(default_factory=dict, repr=False, compare=False)
+    _search: list[Path] = field(default_factory=list, repr=False, compare=False)
 
     def core_flags(self, core: str) -> tuple[str, ...]:
         """Flags that choose a core; no FPU registers for arguments, so that every core has one calling convention, but
@@ -191,6 +193,49 @@ class Toolchain:
             runtime.write_bytes(_runtime(self, core))
             return said + self.link([*objects, runtime], output, core, script=script)
 
+    def check_foreign(self, source: Path, core: str, *, cflags: Sequence[str], include: Sequence[Path]) -> None:
+        """Refuse C that reads files besides those of its folder and the compiler's own; see `foreign`.
+
+        Raises
+        ------
+        ToolchainError
+            It names others, or its assembly could; or there is something else that the preprocessor refuses.
+        """
+        self.require(core)
+        with tempfile.TemporaryDirectory(prefix="cmsisnn-x-") as folder:
+            text, rules = Path(folder) / "source.i", Path(folder) / "source.d"
+            done = _run([
+                *self.command, *self.core_flags(core), *self.usable(cflags, core), "-include", str(FIRST),
+                *(f"-I{path.absolute()}" for path in include), f"-idirafter{RUNTIME / 'include'}", "-w", "-E", "-MD",
+                "-MF", str(rules), str(source.absolute()), "-o", str(text),
+            ])  # fmt: skip
+            about = f"{source.name}: expected C that reads files of its folder and the compiler's alone"
+            is_known = rules.exists()
+            if is_known:
+                own = [source.absolute().parent, *include, RUNTIME, *self._headers(core)]
+                if (other := outside(files_read(rules.read_text(encoding="utf-8", errors="replace")), own)) is not None:
+                    raise ToolchainError(f"{about}, got {other}")
+            if is_known and not done.returncode:
+                if word := reading_directive(text.read_text(encoding="utf-8", errors="replace")):
+                    raise ToolchainError(f"{about}, got assembly with {word!r}")
+                return
+        # What a message says of a file of others quotes it.
+        start = str(source.absolute().parent)
+        said = [line.strip() for line in done.stderr.splitlines() if line.startswith(start) and "error:" in line]
+        raise ToolchainError(
+            f"preprocessing {source.name} for {core} failed ({self.kind}): "
+            f"{'; '.join(said[:3]) or 'in a file that is not of its folder'}",
+            passing=done.returncode < 0 or any(word in done.stderr for word in _PASSING),
+        )
+
+    def _headers(self, core: str) -> list[Path]:
+        """Where the compiler has headers of its own."""
+        if not self._search:
+            done = _run([*self.command, *self.core_flags(core), "-E", "-v", "-x", "c", os.devnull, "-o", os.devnull])
+            listed = done.stderr.partition("search starts here:")[2].partition("End of search list")[0]
+            self._search.extend(Path(line.strip()) for line in listed.splitlines() if line.startswith(" "))
+        return self._search
+
     def link(self, objects: Sequence[Path], output: Path, core: str, *, script: Path | None = None) -> str:
         """Link object files; see `build`. Without `script` nothing is an entry point and everything is kept."""
         entry = () if script else ("-e", "0")
@@ -271,7 +316,7 @@ def find_toolchain(kind: Kind | None = None) -> Toolchain:
     if gcc and kind in (None, "gcc"):
         return _identify("gcc", (gcc,))
     if kind in (None, "clang") and util.find_spec("ziglang") is not None:
-        return _identify("clang", (sys.executable, "-m", "ziglang", "cc"))
+        return _identify("clang", (sys.executable, "-P", "-m", "ziglang", "cc"))  # not of the current directory
     if kind == "gcc":
         raise MissingToolError("arm-none-eabi-gcc is not installed: put it on PATH, or take --compiler clang")
     if kind == "clang":

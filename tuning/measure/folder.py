@@ -8,8 +8,8 @@ packed order, which nobody unpacks.
 The folder may be a stranger's. Its ``plan.json`` is not trusted: names, flags, numbers and texts are checked before
 anything is done with them, and no path is taken from it but those of ``<model>.c`` and ``<model>_weights.npz`` beside
 it. The arrays are those that the plan's layers take, or refused; nothing is unpickled. Its C is compiled with flags of
-our table and runs in the emulator alone, where nothing of this machine can be reached. What is trusted is the compiler:
-C that includes ``/etc/hostname`` makes it read that file, and a message may quote it.
+our table and runs in the emulator alone, where nothing of this machine can be reached. C or assembly that names files
+outside the folder is refused before it is compiled (`emulate.foreign`). ``tuning/TRUST.md`` says what is trusted.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from cmsisnn_x.steps import Step, steps_of
 
 from ..base.cflags import cflags_problem
 from ..base.errors import OptionError, TuningError
+from ..base.files import check_own
 from ..base.names import model_name_problem
 from ..emit.names import archive_name, layer_function, reset_function, run_function, step_functions
 from ..emulate.emulator import DEFAULT_BUDGET, Emulator
@@ -182,6 +183,7 @@ def load(directory: Path, *, model: str | None = None) -> Firmware:
     path = directory / "plan.json"
     if not path.exists():
         raise FolderError(f"{directory}: no plan.json: expected a folder that cmsisnn-tune wrote")
+    check_own(path)
     try:
         plan = read_plan_file(path)
         content, bare = plan.content, [layer for layer, _ in plan.layers()]
@@ -223,6 +225,7 @@ def _from_folder(directory: Path, plan: PlanFile, bare: Sequence[Layer]) -> tupl
     path = directory / archive_name(plan.content["model"])
     if not path.exists():
         raise FolderError(f"{path}: no such file; it holds the weights to compare with: or name the model with --model")
+    check_own(path)
     try:
         found = read_arrays(path, {name: (shape, np.dtype(dtype)) for name, (dtype, shape) in types.items()})
     except WeightsError as problem:
@@ -286,6 +289,7 @@ def compile_folder(firmware: Firmware, toolchain: Toolchain) -> bytes:
         raise FolderError(f"{source}: no such file")
     with tempfile.TemporaryDirectory(prefix="cmsisnn-x-") as folder:
         output, include = Path(folder) / "firmware.elf", [firmware.directory]
+        toolchain.check_foreign(source, firmware.core, cflags=firmware.cflags, include=include)
         toolchain.build([source], output, firmware.core, cflags=firmware.cflags, include=include, foreign=True)
         return output.read_bytes()
 

@@ -21,7 +21,7 @@ from cmsisnn_x import Network
 from cmsisnn_x.graph import Graph
 
 from ...base.errors import OptionError
-from ...base.files import read_json
+from ...base.files import check_own, read_json
 from ...base.names import model_name_problem
 from ...base.options import Arithmetic
 from ...emit.names import source_name
@@ -52,6 +52,7 @@ def origin(directory: Path, model: str | None = None) -> Origin:
         No such folder or file, or another one.
     """
     path = directory / "plan.json"
+    check_own(path)
     try:
         plan = read_json(path)
     except FileNotFoundError:
@@ -73,6 +74,8 @@ def origin(directory: Path, model: str | None = None) -> Origin:
         raise OptionError(
             f"{file}: no such file; it is a copy of the model: run cmsisnn-tune again, or name it by --model"
         )
+    if model is None:
+        check_own(file)
     return Origin(_checked(file, digest), Arithmetic(arithmetic))
 
 
