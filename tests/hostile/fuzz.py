@@ -6,6 +6,8 @@
     python tests/hostile/fuzz.py tflite --minutes 10 --files DIR    .tflite files, small ones and those of a folder
     python tests/hostile/fuzz.py import --minutes 10 --files DIR    the same as networks: imported, rewritten, run
 
+`fuzz_commands.py` has the commands on other files of strangers, `graphs.py` networks that are right.
+
 Prints every input that ends in anything but a TuningError, takes too long, or gives C that does not compile.
 """
 

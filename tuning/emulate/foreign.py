@@ -37,6 +37,12 @@ def outside(paths: Iterable[Path], roots: Iterable[Path]) -> Path | None:
     return next((path for path in map(Path.resolve, paths) if not any(map(path.is_relative_to, known))), None)
 
 
+def error_place(line: str) -> Path | None:
+    """The file that a compiler's message complains of; None of lines that are no error."""
+    found = re.match(r"(.+?):\d+:(?:\d+:)? (?:fatal )?error:", line)
+    return None if found is None else Path(found[1])
+
+
 def reading_directive(text: str) -> str | None:
     """What of preprocessed C could be a directive of assembly that reads a file; None if nothing could.
 

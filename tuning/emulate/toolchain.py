@@ -20,7 +20,7 @@ from typing import Any
 from ..base.options import Kind as Kind
 from ..target.cores import CORES
 from .errors import MissingToolError, ToolchainError, missing_extra
-from .foreign import files_read, outside, reading_directive
+from .foreign import error_place, files_read, outside, reading_directive
 
 RUNTIME = Path(__file__).resolve().parent / "runtime"
 FIRST = RUNTIME / "first.h"
@@ -33,6 +33,8 @@ _CLANG_ALWAYS = (
     "-fomit-frame-pointer",
     "-g0",
 )
+MOST_TEXT = 1 << 28
+"""Bytes that the preprocessor may make of a stranger's C: a network with its weights takes some millions."""
 COMPILE_SECONDS = 300
 """After which a compiler is given up."""
 _PASSING = (
@@ -210,20 +212,21 @@ class Toolchain:
                 "-MF", str(rules), str(source.absolute()), "-o", str(text),
             ])  # fmt: skip
             about = f"{source.name}: expected C that reads files of its folder and the compiler's alone"
-            is_known = rules.exists()
-            if is_known:
-                own = [source.absolute().parent, *include, RUNTIME, *self._headers(core)]
-                if (other := outside(files_read(rules.read_text(encoding="utf-8", errors="replace")), own)) is not None:
-                    raise ToolchainError(f"{about}, got {other}")
-            if is_known and not done.returncode:
+            own = [source.absolute().parent, *include, RUNTIME, *self._headers(core)]
+            read = files_read(rules.read_text(encoding="utf-8", errors="replace")) if rules.exists() else None
+            if read is not None and (other := outside(read, own)) is not None:
+                raise ToolchainError(f"{about}, got {other}")
+            if read is not None and not done.returncode:
+                if (size := text.stat().st_size) > MOST_TEXT:
+                    raise ToolchainError(f"{source.name}: expected C of up to {MOST_TEXT >> 20} MiB, got {size} bytes")
                 if word := reading_directive(text.read_text(encoding="utf-8", errors="replace")):
                     raise ToolchainError(f"{about}, got assembly with {word!r}")
                 return
         # What a message says of a file of others quotes it.
-        start = str(source.absolute().parent)
-        said = [line.strip() for line in done.stderr.splitlines() if line.startswith(start) and "error:" in line]
+        lines = [line.strip() for line in done.stderr.splitlines()]
+        said = [line for line in lines if (place := error_place(line)) is not None and outside([place], own) is None]
         raise ToolchainError(
-            f"preprocessing {source.name} for {core} failed ({self.kind}): "
+            f"compiling {source.name} for {core} failed ({self.kind}): "
             f"{'; '.join(said[:3]) or 'in a file that is not of its folder'}",
             passing=done.returncode < 0 or any(word in done.stderr for word in _PASSING),
         )
