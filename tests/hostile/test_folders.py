@@ -517,7 +517,6 @@ def test_what_a_folder_makes_lies_in_a_temporary_directory_under_our_name(
         output.write_bytes(b"ELF")
         return ""
 
-    monkeypatch.setattr(toolchain.Toolchain, "check_foreign", lambda *_, **__: None)
     monkeypatch.setattr(toolchain.Toolchain, "build", build)
     assert folder.compile_folder(folder.load(fw), find_any()) == b"ELF"
     assert outputs[0].name == "firmware.elf"

@@ -172,7 +172,7 @@ class Toolchain:
 
         ``memcpy``, ``memmove`` and ``memset`` come from this package, division on an M0+ from the compiler's library.
         `cflags` that the compiler does not know are left out. `script` replaces the linker script. `foreign`: see
-        `compile`.
+        `compile`, and `check_foreign`, which comes first.
 
         Returns
         -------
@@ -188,6 +188,8 @@ class Toolchain:
             said = ""
             objects = []
             for index, source in enumerate(sources):
+                if foreign:
+                    self.check_foreign(source, core, cflags=cflags, include=include)
                 objects.append(Path(folder) / f"{index}.o")
                 options: dict[str, Any] = {"cflags": cflags, "include": include, "defines": defines}
                 said += self.compile(source, objects[-1], core, **options, foreign=foreign)

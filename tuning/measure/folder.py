@@ -2,14 +2,11 @@
 """An emitted firmware folder: read it back, compile it, run it, and compare every layer with the Python kernels.
 
 The folder is enough: layers and variants stand in ``plan.json``, and the model's own weights beside it, in the order of
-the Python functions; ``plan.json`` has their digests. A mistake of the packer does not cancel out: the kernel reads the
-packed order, which nobody unpacks.
+the Python functions; ``plan.json`` has their digests. A packer's mistake does not cancel out: nobody unpacks.
 
-The folder may be a stranger's. Its ``plan.json`` is not trusted: names, flags, numbers and texts are checked before
-anything is done with them, and no path is taken from it but those of ``<model>.c`` and ``<model>_weights.npz`` beside
-it. The arrays are those that the plan's layers take, or refused; nothing is unpickled. Its C is compiled with flags of
-our table and runs in the emulator alone, where nothing of this machine can be reached. C or assembly that names files
-outside the folder is refused before it is compiled (`emulate.foreign`). ``tuning/TRUST.md`` says what is trusted.
+The folder may be a stranger's (``tuning/TRUST.md``). What ``plan.json`` says is checked before anything is done,
+and no path is taken from it but those of ``<model>.c`` and ``<model>_weights.npz`` beside it. The arrays are those that
+the plan's layers take, or refused. Its C is compiled with flags of our table, and runs in the emulator alone.
 """
 
 from __future__ import annotations
@@ -289,7 +286,6 @@ def compile_folder(firmware: Firmware, toolchain: Toolchain) -> bytes:
         raise FolderError(f"{source}: no such file")
     with tempfile.TemporaryDirectory(prefix="cmsisnn-x-") as folder:
         output, include = Path(folder) / "firmware.elf", [firmware.directory]
-        toolchain.check_foreign(source, firmware.core, cflags=firmware.cflags, include=include)
         toolchain.build([source], output, firmware.core, cflags=firmware.cflags, include=include, foreign=True)
         return output.read_bytes()
 
