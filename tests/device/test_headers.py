@@ -96,10 +96,16 @@ def arm_command(compiler: str, core: str, *, cpp: bool) -> list[str]:
 @pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m55"])
 @pytest.mark.parametrize("compiler", compilers())
 @pytest.mark.parametrize(("suffix", "standard"), [(".c", "-std=c99"), (".cpp", "-std=c++11")])
-def test_headers_are_clean_in_c_and_cpp(compiler: str, core: str, suffix: str, standard: str, tmp_path: Path) -> None:
+def test_headers_are_clean_in_c_and_cpp(
+    compiler: str, core: str, suffix: str, standard: str, full: bool, tmp_path: Path
+) -> None:
     command = arm_command(compiler, core, cpp=suffix == ".cpp")
     vectors = [case for case in one_of_each_block(core) if case.variant.inner == "helium"]
-    syntax_check([*command, standard], tmp_path / f"all{suffix}", c_source([*one_of_each(), *vectors]))
+    # Without --full every third: a core meets all of them, by one compiler or the other, in one language or the other.
+    turn = list(CORES).index(core) + compilers().index(compiler) + (suffix == ".cpp")
+    cases = [*one_of_each(), *vectors]
+    chosen = cases if full else cases[turn % 3 :: 3]
+    syntax_check([*command, standard], tmp_path / f"all{suffix}", c_source(chosen))
 
 
 def one_of_each_block(core: str) -> list[Case]:
@@ -118,7 +124,9 @@ def one_of_each_block(core: str) -> list[Case]:
     return list(found.values())
 
 
-@pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m3", "cortex-m7", "cortex-m55"])
+@pytest.mark.parametrize(
+    "core", ["cortex-m0plus", pytest.param("cortex-m3", marks=pytest.mark.full), "cortex-m7", "cortex-m55"]
+)
 @pytest.mark.parametrize("in_bands", [False, True])
 def test_an_instance_leaves_no_macro_behind(core: str, in_bands: bool, tmp_path: Path) -> None:
     """Every macro that a header defines for one instance is gone at its end: the next may define it in another way."""
@@ -138,6 +146,8 @@ def test_an_instance_leaves_no_macro_behind(core: str, in_bands: bool, tmp_path:
     # In the second half every header has been included before: what it still defines belongs to the instance.
     number, left, instances = -1, set(), 0
     for line in done.stdout.splitlines():
+        if not line.startswith("#"):
+            continue
         word, _, rest = line.partition(" ")
         name = re.match(r"\w*", rest)[0]
         if line.startswith("#define CASE") and name == f"CASE{number + 1}_IN_H":
@@ -191,8 +201,9 @@ def test_an_impossible_value_stops_with_the_legal_ones(op: str, macro: str, valu
 )
 @pytest.mark.parametrize("board", BOARDS, ids=[board.core for board in BOARDS])
 def test_qemu_agrees(board: Board, full: bool) -> None:
+    cases = one_of_each() if full else one_of_each()[BOARDS.index(board) % 3 :: 3]
     for compiler in compilers() if full else compilers()[:1]:
-        check_in_qemu(one_of_each(), board, compiler)
+        check_in_qemu(cases, board, compiler)
 
 
 @pytest.mark.skipif(

@@ -214,9 +214,9 @@ def test_c99_without_a_warning(name: str, compiler: str, plans: dict[str, Plan],
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Graphs on cores: every other pair, with ``--full`` all of them."""
+    """Graphs on cores: every fourth pair, with ``--full`` all of them."""
     if {"name", "core"} <= set(metafunc.fixturenames):
-        step = 1 if metafunc.config.getoption("--full") else 2
+        step = 1 if metafunc.config.getoption("--full") else 4
         every = [(name, core) for name in int8.GRAPHS for core in PLAIN]
         metafunc.parametrize(("name", "core"), every[::step])
 

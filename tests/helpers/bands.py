@@ -247,7 +247,7 @@ def check_bands_on_host(cases: Sequence[BandCase], compiler: str) -> None:
         source, program = Path(folder) / "cases.c", Path(folder) / "cases"
         text = [c_source(cases), *wrappers, HOST_MAIN.replace("ENTRIES", ", ".join(entries))]
         source.write_text("\n".join(text))
-        command = [compiler, *WARNINGS, "-O1", *SANITIZERS, f"-I{INCLUDE}", str(source), "-o", str(program)]
+        command = [compiler, *WARNINGS, "-O0", *SANITIZERS, f"-I{INCLUDE}", str(source), "-o", str(program)]
         built = subprocess.run(command, capture_output=True, text=True, check=False)
         assert built.returncode == 0, built.stderr
         ran = subprocess.run([str(program)], input=b"".join(blocks), capture_output=True, check=False)

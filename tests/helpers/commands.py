@@ -1,14 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The shipped command inside the test's process: what it printed and how it ended."""
+"""The shipped commands, inside the test's process or in one forked off: what they printed and how they ended."""
 
 from __future__ import annotations
 
+import atexit
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
+from helpers.forked import GIB, ForkServer
 from tuning.cli.main import main
 
 
@@ -38,3 +44,18 @@ def run_program(
     out, err = capfd.readouterr()
     assert "Traceback" not in out + err
     return Ran(status, out, err)
+
+
+@cache
+def _server() -> ForkServer:
+    started = ForkServer()
+    atexit.register(started.close)
+    return started
+
+
+def run_forked(command: str, *arguments: object, cwd: Path | None = None) -> CompletedProcess[str]:
+    """A command in a process of its own, without the time that imports take."""
+    words = [str(word) for word in arguments]
+    environment = {**os.environ, "COLUMNS": "200"}
+    ended = _server().run(command, *words, cwd=cwd or Path.cwd(), memory=64 * GIB, environment=environment)
+    return CompletedProcess([command, *words], ended.status, ended.out, ended.err)

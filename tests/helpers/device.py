@@ -300,7 +300,7 @@ def helium_builds(*, full: bool) -> list[Build]:
     return [Build(*combination, index) for index, combination in enumerate(combinations)]
 
 
-def sample(cases: Sequence[Case], build: Build, full: bool, most: int = 24) -> list[Case]:
+def sample(cases: Sequence[Case], build: Build, full: bool, most: int = 12) -> list[Case]:
     """At most `most` of the cases, other ones for each build; all with `full`."""
     if full:
         return list(cases)
@@ -449,7 +449,7 @@ def _check_on_host(cases: Sequence[Case], compiler: str, flags: Sequence[str]) -
     with tempfile.TemporaryDirectory() as folder:
         source, program = Path(folder) / "cases.c", Path(folder) / "cases"
         source.write_text(c_source(cases) + HOST_MAIN.replace("ENTRIES", entries))
-        command = [compiler, *WARNINGS, "-O1", *flags, f"-I{INCLUDE}", str(source), "-o", str(program)]
+        command = [compiler, *WARNINGS, "-O0", *flags, f"-I{INCLUDE}", str(source), "-o", str(program)]
         built = subprocess.run(command, capture_output=True, text=True, check=False)
         assert built.returncode == 0, built.stderr
         assert not built.stderr, built.stderr

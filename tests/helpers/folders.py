@@ -69,7 +69,7 @@ def sanitized_run(plan: Plan, folder: Path, inputs: Sequence[np.ndarray], offset
     main.write_text(SANITIZED_MAIN.format(model=plan.model, prefix=plan.model.upper(), element=element, offset=offset))
     program = folder / f"sanitized{offset}"
     sanitize = ("-g", "-fsanitize=undefined", "-fsanitize-trap=undefined", "-fno-sanitize-recover=all")
-    zig("-std=c99", "-O1", *sanitize, "-I", folder, main, folder / f"{plan.model}.c", "-o", program)
+    zig("-std=c99", "-O0", *sanitize, "-I", folder, main, folder / f"{plan.model}.c", "-o", program)
     stacked = np.stack(inputs)
     done = subprocess.run([program], input=stacked.tobytes(), capture_output=True, check=False)
     assert done.returncode == 0, f"{plan.model} at offset {offset}: stopped by signal {-done.returncode}"

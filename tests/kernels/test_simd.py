@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import asdict
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -195,6 +195,7 @@ def test_packing_and_running_leak_nothing() -> None:
 # ---- other processors, and sanitizers: simd_main.c reads cases, answers with outputs ----
 
 
+@cache
 def sample_cases() -> list[SimdCase | AffineCase]:
     """A few hundred cases without hypothesis' search: the program runs once."""
     cases: list[SimdCase | AffineCase] = []
@@ -286,17 +287,18 @@ NATIVE = {
 def sanitized_program(tmp_path_factory: pytest.TempPathFactory) -> str:
     compiler = shutil.which("gcc") or shutil.which("clang")
     directory = tmp_path_factory.mktemp("sanitized")
-    flags = ["-std=c11", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    flags = ["-std=c11", "-O0", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     empty = directory / "empty.c"
     empty.write_text("int main(void) { return 0; }\n")
     # Images that wheels are built in, and MinGW, have GCC without the libraries of its sanitizers.
     link = [compiler or "", *flags, str(empty), "-o", str(directory / "empty")]
     if compiler is None or subprocess.run(link, capture_output=True, check=False).returncode:
         pytest.skip("needs gcc or clang with AddressSanitizer")
-    tables = {name: NATIVE[name] for name in _simd.built()}
+    tables = {name: NATIVE[name] for name in _simd.available()}
     return str(compile_program([compiler], tables, flags, directory))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("isa", _simd.available())
 def test_sanitizers_find_nothing(isa: str, sanitized_program: str) -> None:
     """Arrays are exactly as large as the data here: a read beyond them stops the program."""

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import tuning
+from helpers.commands import run_forked
 from helpers.float_layers import RNG, START, draw, samples
 from helpers.onnx_models import model, node, save
 from tuning.quantize import load_data, load_reference
@@ -41,8 +42,7 @@ def files(tmp_path: Path) -> Path:
 
 
 def quantize(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tuning.cli.quantize", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    return run_forked("cmsisnn-quantize", *arguments, cwd=folder)
 
 
 def test_the_command_and_the_network_it_writes(files: Path) -> None:
@@ -120,8 +120,7 @@ def test_schemes_are_compared_by_the_variance_that_they_explain(tmp_path: Path) 
     x = samples(100, (6,))
     save(model([node("MatMul", ["x", "w"], ["y"])], weights, ("n", 6)), tmp_path / "net.onnx")
     np.savez(tmp_path / "data.npz", x=x, y=x @ weights["w"] + 0.1 * draw(100, 2))
-    command = [sys.executable, "-m", "tuning.cli.quantize", "net.onnx", "--calibration", "data.npz", "--scheme", "auto"]
-    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    ran = quantize(tmp_path, "net.onnx", "--calibration", "data.npz", "--scheme", "auto")
     assert ran.returncode == 0, ran.stderr
     assert re.search(r"scheme +R2 +drop", ran.stdout)
     assert "R2 on 100 samples of data.npz" in ran.stdout

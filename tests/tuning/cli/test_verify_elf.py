@@ -2,13 +2,14 @@
 """``cmsisnn-verify --elf``: figures as JSON or as tables, and one sentence for whatever is wrong."""
 
 import json
-import os
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+
+from helpers.commands import run_forked
 
 pytestmark = pytest.mark.emulated
 ARCHIVE = zipfile.ZipFile(Path(__file__).parents[1] / "emulate" / "data" / "pricing.zip")
@@ -24,8 +25,7 @@ def elf(tmp_path_factory):
 
 
 def verify(*args: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from tuning.cli.verify import main; main()", *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "200"})
+    return run_forked("cmsisnn-verify", *args)
 
 
 def answer(*args: object) -> dict:

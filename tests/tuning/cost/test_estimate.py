@@ -20,6 +20,7 @@ from cmsisnn_x.packing import pack_device_weights
 from cmsisnn_x.steps import Step
 from cmsisnn_x.variant import WINOGRAD
 from helpers.cores import HELIUM, PLAIN
+from helpers.samples import one_in
 from tuning.base.cflags import CFLAGS
 from tuning.calibrate import sets
 from tuning.calibrate.fit import Sample, confirm, fit, grid, judge, make_layer, unseen
@@ -441,7 +442,7 @@ LIVE = (
 )
 
 
-@pytest.mark.parametrize("core", PLAIN)
+@pytest.mark.parametrize("core", one_in(2, PLAIN))
 def test_first_choices_on_other_layers_take_what_is_estimated(core: str) -> None:
     """Emulated here and now: a coefficients file of other kernels than these would show."""
     target = load_target(core)

@@ -94,7 +94,9 @@ def test_neighbours_cost_what_the_model_says_and_name_every_change(target: str, 
             assert mine.get(knob, value) == value or knob == "im2col_cols"
 
 
-@pytest.mark.parametrize(("sram", "flash"), [(None, 128 << 10), (40 << 10, 96 << 10)])
+@pytest.mark.parametrize(
+    ("sram", "flash"), [(None, 128 << 10), pytest.param(40 << 10, 96 << 10, marks=pytest.mark.full)]
+)
 def test_a_budget_of_the_size_that_it_names_gives_what_it_promises(sram: int | None, flash: int) -> None:
     plan = tuned(flash=flash, sram=sram and max(sram, tuned(objective="sram").totals["sram_bytes"]))
     for name in ("conv1", "conv2", "conv3"):

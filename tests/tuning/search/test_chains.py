@@ -124,7 +124,7 @@ def test_search_takes_time_by_layers(plans: tuple[tuning.Plan, tuning.Plan]) -> 
 
     counts, before = [], bands.estimate_rows
     try:
-        for pairs in (3, 6, 12):
+        for pairs in (2, 4, 8):
             calls = [0]
 
             def counted(*given: object, calls: list[int] = calls) -> np.ndarray:

@@ -12,7 +12,7 @@ import pytest
 from helpers import onnx_backend
 from helpers.onnx_backend import Case, Outcome, as_float, as_graph, as_quantised, cases, judged
 
-SPARSE = 5
+SPARSE = 11
 READERS = {
     "float": as_float, "graph": as_graph, "float16x8": partial(as_float, scheme="int16x8"), "quantised": as_quantised,
 }  # fmt: skip

@@ -60,6 +60,7 @@ def test_the_bits_beyond_32_do_matter(name: str, arithmetic: Arithmetic, monkeyp
     assert (expected(other, arithmetic) != true).any()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("arithmetic", MODULES)
 def test_the_packages_still_give_what_is_stored(arithmetic: Arithmetic, known: dict[str, np.ndarray]) -> None:
     pytest.importorskip(

@@ -16,6 +16,7 @@ import pytest
 import tuning
 from cmsisnn_x.described import described
 from helpers.int8_graph import Interpreter, assert_same_bytes
+from helpers.samples import one_in
 from helpers.tflite_cases import Case
 from helpers.tflite_cases_elements import ELEMENTS
 from helpers.tflite_cases_layers import LAYERS
@@ -64,7 +65,7 @@ def graph_of(model: Model) -> list[tuple[object, ...]]:
     return found
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if name not in WITHOUT])
+@pytest.mark.parametrize("name", one_in(3, [name for name in CASES if name not in WITHOUT]))
 def test_a_file_written_as_a_model_file_is_the_same_graph(tmp_path: Path, name: str) -> None:
     case = CASES[name]
     path = case.write(tmp_path / "net.tflite")

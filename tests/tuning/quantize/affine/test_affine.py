@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from hypothesis import strategies as st
 
 import tuning
 from cmsisnn_x import Network
+from helpers.commands import run_forked
 from helpers.onnx_models import model, node, save
 from tuning import OptionError
 from tuning.base.options import Arithmetic
@@ -400,8 +400,7 @@ def files(tmp_path: Path) -> Path:
 
 
 def quantize(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tuning.cli.quantize", "my-net.onnx", "--calibration", "data.npz", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    return run_forked("cmsisnn-quantize", "my-net.onnx", "--calibration", "data.npz", *arguments, cwd=folder)
 
 
 def test_the_command_writes_a_model_file_of_int8(files: Path) -> None:
