@@ -89,6 +89,27 @@ def short_rows(seed: int, dtypes: Sequence[str], count: int) -> Iterator[Layer]:
                 number += 1
 
 
+def long_windows(seed: int, dtypes: Sequence[str], ops: Sequence[str], count: int) -> Iterator[Layer]:
+    """Pools of windows of five and more elements in some direction, over series in one row or column and over images:
+    no registers hold what such windows share, and compilers write some of their loops out.
+    """
+    for dtype in dtypes:
+        for op in ("max_pool2d", "avg_pool2d"):
+            rng = Random(zlib.crc32(f"{seed} {dtype} {op} long windows".encode()))
+            number = 0
+            while op in ops and number < count:
+                long = rng.choice((5, 5, 6, 7, 8, 8, 10, 12, 15, 16, 20, 24))
+                kernel = rng.choice(((1, long), (1, long), (long, 1), (rng.randrange(1, 8), rng.randrange(1, 8))))
+                most = 130 if min(kernel) == 1 and long in kernel else 30
+                height, width = (side if side == 1 and most > 30 else rng.randrange(side + 2, most) for side in kernel)
+                stride = rng.choice(((1, 1), (1, 1), kernel, (2, 2)))
+                stride = (min(stride[0], kernel[0]), min(stride[1], kernel[1]))
+                image, padding = (height, width, _channels(rng)), rng.choice((0, 0, 0, "same"))
+                if max(kernel) >= 5 and prod(image) < 20_000:
+                    yield _of_pools(f"long{seed}_{number}", op, dtype, image, kernel, stride, padding)
+                    number += 1
+
+
 def pairs(seed: int, dtypes: Sequence[str], count: int) -> Iterator[tuple[Layer, Layer]]:
     """Convolutions with a pooling behind them."""
     for dtype in dtypes:
@@ -227,6 +248,12 @@ def _pool(rng: Random, op: str, dtype: str, name: str, image: Shape) -> Layer:
     kernel = (min(kernel[0], image[0]), min(kernel[1], image[1]))
     stride = (min(stride[0], kernel[0]), min(stride[1], kernel[1]))
     padding: int | str = rng.choice((0, 0, 0, "same"))
+    return _of_pools(name, op, dtype, image, kernel, stride, padding)
+
+
+def _of_pools(
+    name: str, op: str, dtype: str, image: Shape, kernel: tuple[int, int], stride: tuple[int, int], padding: int | str
+) -> Layer:
     made = make_layer(name, op, "q7" if dtype == "int8" else dtype, image, 0, kernel, stride, padding)
     return replace(made, dtype="int8", scheme=AffineClamp(-128, 127)) if dtype == "int8" else made
 

@@ -10,7 +10,7 @@ from typing import Any
 from cmsisnn_x.layers import Layer
 
 from . import grid
-from .drawn import COUNTS, affine_of, drawn, pairs, short_rows
+from .drawn import COUNTS, affine_of, drawn, long_windows, pairs, short_rows
 
 FITTED, UNSEEN, CONFIRMED = 1, 2, 3
 """Seeds of what is drawn: to fit, to judge a fit, and to judge by when all else was settled."""
@@ -18,6 +18,8 @@ SHARE = 3.5
 """How many layers are drawn to fit, by the numbers of a set."""
 SHORT_ROWS = 120
 """How many convolutions of short windows are fitted, of each type."""
+LONG_WINDOWS = 40
+"""How many pools of long windows are fitted, of each type; a quarter as many judge."""
 HELD_OUT = 0.35
 """How many layers a set to judge by has, by the same numbers."""
 SOME = 3
@@ -47,7 +49,7 @@ def to_fit(
     short = short_rows(FITTED, dtypes, SHORT_ROWS) if "conv2d" in ops else ()
     found = _of([*grid.grid(_pow2(dtypes)), *drawn(FITTED, dtypes, SHARE), *short, *twins], ops)
     if not vectors:
-        return found
+        return [*found, *long_windows(FITTED, dtypes, ops, LONG_WINDOWS)]
     columns = grid.columns(_pow2(dtypes)) + [affine_of(layer) for layer in grid.columns(("q7",)) if "int8" in dtypes]
     return [*_some(found, 1), *_of(columns, ops)]
 
@@ -63,6 +65,8 @@ def held_out(
         "confirm": grid.confirm(powers),
         "drawn": [*drawn(UNSEEN, dtypes, HELD_OUT), *drawn(CONFIRMED, dtypes, HELD_OUT)],
     }
+    if not vectors:
+        sets["drawn"] += long_windows(UNSEEN, dtypes, ops, LONG_WINDOWS // 4)
     apart = {name: [one for one in _of(layers, ops) if shapes_of(one) not in known] for name, layers in sets.items()}
     return {name: _some(layers, 2) if vectors else layers for name, layers in apart.items()}
 

@@ -33,8 +33,10 @@ PARTS = {
 """Each in lane groups of channels."""
 
 
-WRITTEN_OUT = 16
-"""Elements of a walked window up to which the compiler writes both its loops out."""
+WRITTEN_OUT, WRITTEN_OUT_ROW = 16, 3
+"""Elements of a walked window, and of a row of it, up to which the compiler writes both loops out: of longer rows the
+loop by two stays.
+"""
 
 
 def _lanes(layer: Layer) -> int:
@@ -157,7 +159,8 @@ def _windows(layer: Layer, features: Features) -> Counts:
         lanes = 1 if groups == layer.image[2] else 4 // layer.numpy_dtype.itemsize
         counts["averages"] = out_h * out_w * groups * lanes
     taps, windows = int(in_rows.sum() * walked.sum()) * groups, out_h * len(walked) * groups
-    if not slides and _written_out(layer):
+    one_loop = not slides and layer.kernel[0] == 1 and not _clips(layer)  # of known length
+    if not slides and not one_loop and _written_out(layer):
         return counts | {"elements": taps, "columns": windows, "outputs": windows, "singles": out_h * len(walked)}
     counts |= {
         "taps": taps,
@@ -165,14 +168,15 @@ def _windows(layer: Layer, features: Features) -> Counts:
         "lines": int(in_rows.sum()) * len(walked) * groups,
         "singles": out_h * len(walked),
     }
-    if not slides and layer.kernel[0] == 1 and not _clips(layer):  # one loop of known length
+    if one_loop:
         counts |= {"elements": taps, "taps": 0, "lines": 0, "turns": taps // 2}
     return counts
 
 
 def _written_out(layer: Layer) -> bool:
     """Whether both loops over a walked window have a known length, and are written out."""
-    return layer.kernel[0] * layer.kernel[1] <= WRITTEN_OUT and not _clips(layer)
+    kernel_h, kernel_w = layer.kernel
+    return kernel_h * kernel_w <= WRITTEN_OUT and kernel_w <= WRITTEN_OUT_ROW and not _clips(layer)
 
 
 def lane_groups(layer: Layer, features: Features) -> int:
@@ -258,10 +262,13 @@ def _sizes(layer: Layer, variant: Variant | None, features: Features) -> str:
         }
         return f" windows={how}{filled}" + "".join(f" {name}=1" for name, has in marks.items() if has)
     lanes = " lanes=1" if lane_groups(layer, features) == layer.image[2] else ""
-    walk = "short" if layer.kernel[0] * layer.kernel[1] <= WRITTEN_OUT else "walk"
     (kernel_h, kernel_w), (stride_y, stride_x) = layer.kernel, layer.stride
-    if walk == "walk" and not _clips(layer):
-        walk = "line" if kernel_h == 1 else "column" if kernel_w == 1 else walk
+    if _clips(layer):
+        walk = "short" if kernel_h * kernel_w <= WRITTEN_OUT else "walk"
+    elif kernel_h == 1:
+        walk = "line"
+    else:
+        walk = "short" if _written_out(layer) else "column" if kernel_w == 1 else "walk"
     how = "copy" if layer.kernel == (1, 1) else "slide" if _slides(layer) else walk
     windows = f"{how} kernel={kernel_h}x{kernel_w} stride={stride_y}x{stride_x}"
     clipped = " clipped=1" if not _slides(layer) and _clips(layer) else ""
