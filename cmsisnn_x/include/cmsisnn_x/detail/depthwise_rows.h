@@ -64,6 +64,14 @@ CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_PAIRS * CXN_SLOT * 4, depthwise_
 #define CXN_RECORD_T CXN_CHANNEL_T
 #endif
 
+/* Whether a window is too long for a loop over it that is written out, and sums would lie in memory: between its ends, whose columns not all
+   outputs share, the loop stays. */
+#if (CXN_U - 1) * CXN_GET(STRIDE_X) + CXN_GET(KERNEL_W) > 16 && (CXN_U - 1) * CXN_GET(STRIDE_X) < CXN_GET(KERNEL_W)
+#define CXN_LONG_ROWS 1
+#else
+#define CXN_LONG_ROWS 0
+#endif
+
 /* Pairs of rows that come in with the next output rows: the others are in the ring. */
 #if CXN_BC == 2
 #define CXN_NEW 1
@@ -202,6 +210,33 @@ CXN_INLINE void CXN_LOCAL(shift)(uint32_t *first, uint32_t *second)
 #include "asm/depthwise.h"
 #else
 #define CXN_ROWS_ASM 0
+/* Column x + j of the pairs, in the sums of those of `count` output columns whose windows have it. */
+CXN_INLINE void CXN_LOCAL(meet)(int32_t acc[CXN_BC][CXN_U], const uint32_t *const *pairs, int32_t x, const uint32_t *w, int32_t j, int32_t count)
+{
+    CXN_UNROLL_LOOP(8)
+    for (int32_t i = 0; i < CXN_PAIRS; i++) {
+        const uint32_t pair = pairs[i][x + j];
+        CXN_UNROLL_LOOP(8)
+        for (int32_t u = 0; u < count; u++) {
+            const int32_t n = j - u * CXN_GET(STRIDE_X);
+            if (n < 0 || n >= CXN_GET(KERNEL_W))
+                continue;
+#if CXN_BC == 2
+            if (i < CXN_PAIRS - 1)
+                acc[0][u] = cxn_smlad(pair, w[n * CXN_WORDS + i], acc[0][u]);
+            else
+                acc[0][u] = cxn_smlabt(pair, w[n * CXN_WORDS + CXN_WORDS - 1], acc[0][u]);
+            if (i == 0)
+                acc[1][u] = cxn_smlatb(pair, w[n * CXN_WORDS], acc[1][u]);
+            else
+                acc[1][u] = cxn_smlad(pair, w[n * CXN_WORDS + CXN_PAIRS - 2 + i], acc[1][u]);
+#else
+            acc[0][u] = cxn_smlad(pair, w[n * CXN_WORDS + i], acc[0][u]);
+#endif
+        }
+    }
+}
+
 /* `count` output columns of one channel, from column `x` of the pairs on. */
 CXN_INLINE void CXN_LOCAL(columns)(const uint32_t *const *pairs, int32_t x, const uint32_t *w, int32_t init, const CXN_CHANNEL_T *channel,
                                    CXN_OUT_T *out, int32_t count)
@@ -211,31 +246,22 @@ CXN_INLINE void CXN_LOCAL(columns)(const uint32_t *const *pairs, int32_t x, cons
     for (int32_t u = 0; u < count; u++)
         for (int32_t r = 0; r < CXN_BC; r++)
             acc[r][u] = init;
+#if CXN_LONG_ROWS
+    const int32_t reach = (count - 1) * CXN_GET(STRIDE_X);
     CXN_UNROLL_LOOP(16)
-    for (int32_t j = 0; j < (count - 1) * CXN_GET(STRIDE_X) + CXN_GET(KERNEL_W); j++) {
-        CXN_UNROLL_LOOP(8)
-        for (int32_t i = 0; i < CXN_PAIRS; i++) {
-            const uint32_t pair = pairs[i][x + j];
-            CXN_UNROLL_LOOP(8)
-            for (int32_t u = 0; u < count; u++) {
-                const int32_t n = j - u * CXN_GET(STRIDE_X);
-                if (n < 0 || n >= CXN_GET(KERNEL_W))
-                    continue;
-#if CXN_BC == 2
-                if (i < CXN_PAIRS - 1)
-                    acc[0][u] = cxn_smlad(pair, w[n * CXN_WORDS + i], acc[0][u]);
-                else
-                    acc[0][u] = cxn_smlabt(pair, w[n * CXN_WORDS + CXN_WORDS - 1], acc[0][u]);
-                if (i == 0)
-                    acc[1][u] = cxn_smlatb(pair, w[n * CXN_WORDS], acc[1][u]);
-                else
-                    acc[1][u] = cxn_smlad(pair, w[n * CXN_WORDS + CXN_PAIRS - 2 + i], acc[1][u]);
+    for (int32_t j = 0; j < reach; j++)
+        CXN_LOCAL(meet)(acc, pairs, x, w, j, count);
+    CXN_UNROLL_LOOP(4)
+    for (int32_t j = reach; j < CXN_GET(KERNEL_W); j++)
+        CXN_LOCAL(meet)(acc, pairs, x, w, j, count);
+    CXN_UNROLL_LOOP(16)
+    for (int32_t j = CXN_GET(KERNEL_W); j < reach + CXN_GET(KERNEL_W); j++)
+        CXN_LOCAL(meet)(acc, pairs, x, w, j, count);
 #else
-                acc[0][u] = cxn_smlad(pair, w[n * CXN_WORDS + i], acc[0][u]);
+    CXN_UNROLL_LOOP(16)
+    for (int32_t j = 0; j < (count - 1) * CXN_GET(STRIDE_X) + CXN_GET(KERNEL_W); j++)
+        CXN_LOCAL(meet)(acc, pairs, x, w, j, count);
 #endif
-            }
-        }
-    }
     CXN_FACTOR_T factor = CXN_FACTOR(channel);
     CXN_UNROLL_LOOP(8)
     for (int32_t u = 0; u < count; u++)
@@ -401,6 +427,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CX
 #undef CXN_PAIRS
 #undef CXN_SLOT
 #undef CXN_NEW
+#undef CXN_LONG_ROWS
 #undef CXN_U
 #undef CXN_WORDS
 #undef CXN_ENDS_ODD
