@@ -72,6 +72,23 @@ def test_every_variant_equals_the_definition(build: Build, full: bool, lowering:
     assert_kernel(build, sample(chosen, build, full, most=6))
 
 
+@pytest.mark.dsp(True)
+@pytest.mark.emulated
+def test_windows_too_long_to_be_written_out(build: Build, full: bool) -> None:
+    """Rows of windows whose ends some of the neighbouring outputs do not have, beside a loop over what all have."""
+    found = []
+    for shape, kernel, stride in (((1, 27, 4), (1, 15), 1), ((4, 40, 3), (3, 18), 1), ((5, 33, 5), (2, 14), 2)):
+        layer = make_layer(
+            "depthwise_conv2d", shape, kernel=kernel, stride=stride, padding=(0, 3), out_shift=9, extreme=shape[0] == 1
+        )
+        for unroll, cols in ((4, 1), (2, 2), (4, 2)):
+            variant = Variant(unroll, 1, cols, cols, lowering="line_buffer", weight_layout="widened")
+            if device_variant_problem(layer, variant, features(dsp=True)) is None:
+                found.append(Case(layer, variant, input_offset=1))
+    assert len(found) == 5
+    assert_kernel(build, sample(found, build, full, most=3))
+
+
 @pytest.mark.emulated
 def test_sums_at_the_ends_of_their_range(build: Build, full: bool) -> None:
     assert_kernel(build, sample(some(build, full, extreme=True), build, full, most=6))

@@ -203,21 +203,23 @@ def fitted_compiler(target: Target) -> Kind | None:
     return ("clang" if "clang" in found else "gcc") if found else None
 
 
-FEW_INPUTS, FEW_ROWS = 16, (1, 2, 4, 8, 16)
+FEW_INPUTS, FEW_ROWS, LONGEST = 16, (1, 2, 4, 8, 16), 16
 """Of layers whose loops the compiler writes out in ways of their own, and of which hardly any was emulated: fully
 connected ones of up to so many inputs took up to 1.7 times what was estimated, means over so many rows as little as
-0.6 times.
+0.6 times, depthwise convolutions over windows that are longer in some direction up to three times.
 """
 
 
 def is_guess(layer: Layer) -> bool:
     """Whether nothing can be said of the error: of pools of one element the compiler makes a copy, or a loop; products
-    of few inputs and means of few rows are written out.
+    of few inputs and means of few rows are written out, and of long depthwise windows some loops are.
     """
     if layer.op == "fully_connected":
         return prod(layer.input_shape) <= FEW_INPUTS
     if layer.op == "mean":
         return prod(layer.input_shape) // prod(layer.output_shape) in FEW_ROWS
+    if layer.op == "depthwise_conv2d":
+        return max(layer.kernel) > LONGEST
     return layer.row.is_windowed and not layer.row.is_weighted and layer.kernel == (1, 1)
 
 

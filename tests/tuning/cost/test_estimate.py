@@ -476,6 +476,11 @@ def test_products_of_few_inputs_and_means_of_few_rows_are_a_guess() -> None:
     assert [is_guess(layer) for layer in means] == [True, True, False, False]
 
 
+def test_long_depthwise_windows_are_a_guess() -> None:
+    windows = [make_layer("d", "depthwise_conv2d", "q7", (1, 40, 8), 0, (1, k), (1, 1), 0) for k in (16, 17)]
+    assert [is_guess(layer) for layer in windows] == [False, True]
+
+
 def test_windows_of_one_element_are_a_guess() -> None:
     one, two = (make_layer("p", "max_pool2d", "q7", (4, 4, 8), 0, kernel, (1, 1), 0) for kernel in ((1, 1), (2, 2)))
     assert is_guess(one)
