@@ -14,7 +14,7 @@ from cmsisnn_x import _simd
 from cmsisnn_x.network import Network
 
 from .bench_kernels import seconds
-from .bench_tuning import CORES
+from .bench_tuning import CORES, HELIUM
 from .mlperf import NETWORKS
 from .paper import LAYERS, POOLS, draw, of_bytes, trained
 
@@ -93,7 +93,7 @@ class MlperfBatch:
 class MlperfDevice:
     """The firmware of the estimate's plan, compiled and emulated."""
 
-    params = (tuple(NETWORKS), CORES)
+    params = (tuple(NETWORKS), (*CORES, *HELIUM))
     param_names = ("network", "target")
     timeout = 3600
 
@@ -106,7 +106,7 @@ class MlperfDevice:
         found = {}
         for network in NETWORKS:
             model = load(network)
-            for target in CORES:
+            for target in self.params[1]:
                 plan = tuning.tune(model, tuning.load_target(target))
                 with tempfile.TemporaryDirectory() as name:
                     tuning.emit(plan, name)
@@ -138,7 +138,7 @@ class Int8EstimateError:
     """Error of the estimate on layers that were never fitted, as the committed coefficients record it."""
 
     OPS = ("conv2d", "depthwise_conv2d", "fully_connected", "add", "avg_pool2d", "softmax")
-    params = (CORES, OPS, ("median", "worst"))
+    params = ((*CORES, *HELIUM), OPS, ("median", "worst"))
     param_names = ("core", "op", "which")
 
     def track_percent(self, core: str, op: str, which: str) -> float:

@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 
 CORES = ("cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33")
+HELIUM = ("cortex-m52", "cortex-m55", "cortex-m85")
+"""Cores with vectors."""
 
 
 class Cifar10:
@@ -58,7 +60,7 @@ class Cifar10:
 class EmulatedCifar10:
     """The same plan, compiled and emulated: a regression of a kernel, of the choice or of the pricing is a step."""
 
-    params = CORES
+    params = (*CORES, *HELIUM)
     param_names = ("target",)
     timeout = 300
 
@@ -69,7 +71,7 @@ class EmulatedCifar10:
         from tuning.measure import folder
 
         found = {}
-        for target in CORES:
+        for target in self.params:
             with tempfile.TemporaryDirectory() as name:
                 tuning.emit(tuning.tune(tuning.load_model("cifar10"), tuning.load_target(target)), name)
                 firmware = folder.load(Path(name))
@@ -98,7 +100,7 @@ class EstimateError:
     """Error of the estimate on layers that were never fitted, as the committed coefficients record it."""
 
     OPS = ("conv2d", "depthwise_conv2d", "fully_connected")
-    params = (CORES, OPS, ("median", "worst"))
+    params = ((*CORES, *HELIUM), OPS, ("median", "worst"))
     param_names = ("core", "op", "which")
 
     def setup(self, core: str, op: str, which: str) -> None:
