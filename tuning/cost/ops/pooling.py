@@ -14,7 +14,7 @@ from ..loops import Counts, loop_turns, taps_inside, without_knobs
 from ..op_cost import OpCost, Timing, Variants
 
 PARTS = {
-    "elements": "multiply_accumulate",  # loads in columns that neighbouring windows share, or in windows written out
+    "elements": "multiply_accumulate",  # loads in columns that neighbouring windows share
     "columns": "multiply_accumulate",  # such columns
     "joins": "multiply_accumulate",  # columns put together
     "taps": "multiply_accumulate",  # in-image elements of windows that are walked one by one
@@ -161,7 +161,7 @@ def _windows(layer: Layer, features: Features) -> Counts:
     taps, windows = int(in_rows.sum() * walked.sum()) * groups, out_h * len(walked) * groups
     one_loop = not slides and layer.kernel[0] == 1 and not _clips(layer)  # of known length
     if not slides and not one_loop and _written_out(layer):
-        return counts | {"elements": taps, "columns": windows, "outputs": windows, "singles": out_h * len(walked)}
+        return counts | {"taps": taps, "columns": windows, "outputs": windows, "singles": out_h * len(walked)}
     counts |= {
         "taps": taps,
         "windows": windows,
@@ -169,7 +169,7 @@ def _windows(layer: Layer, features: Features) -> Counts:
         "singles": out_h * len(walked),
     }
     if one_loop:
-        counts |= {"elements": taps, "taps": 0, "lines": 0, "turns": taps // 2}
+        counts |= {"lines": 0, "turns": taps // 2}
     return counts
 
 
@@ -217,11 +217,13 @@ def price(layer: Layer, variant: Variant | None, features: Features, timing: Tim
     else:
         # Compare and move, or SSUB8 and SEL; else masks, rough.
         extend = (9 if words and not dsp else 2) * alu
+    # In a loop the masks of the latter find no registers on cores with few; rough.
+    walked = extend * (2.5 if extend > 5 * alu else 1)
     return {
         "elements": load + extend,
         "columns": one.first_load + alu,  # and an address
         "joins": extend / 2,  # half of what an element takes, as its lanes lie apart already; rough
-        "taps": load + one.first_load + extend + alu + branch / 2,  # in a loop of two
+        "taps": load + one.first_load + walked + alu + branch / 2,  # in a loop of two
         "outputs": store + 2 * alu + branch,  # two addresses, and the loop
         "edges": 2 * alu,  # a factor of its own; rough
         "windows": store + 6 * alu + branch,  # a loop over rows set up; rough
