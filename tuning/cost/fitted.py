@@ -139,6 +139,8 @@ def prior(
         return own
     twin = twin_of(layer)
     mix = price(twin, variant, features, timing)
+    if is_twins_code(layer):  # of the twin's family, whose factors come on top
+        return mix
     return np.asarray(found.of(family(twin, variant, features), lambda: mix) + (own - mix), float)
 
 

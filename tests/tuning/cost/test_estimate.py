@@ -265,24 +265,23 @@ BARS = {
 WORST, REGRET_WORST = 0.15, 0.03
 MISSED = {
     # What is stored above its bar. An entry that is met again has to go, and none may grow.
-    ("cortex-m3", "avg_pool2d q15"): {"near_median": 0.0723},
+    ("cortex-m0plus", "max_pool2d q15"): {"near_median": 0.0518},
+    ("cortex-m0plus", "avg_pool2d q15"): {"near_worst": 0.1683},
+    ("cortex-m3", "avg_pool2d q15"): {"near_median": 0.0567},
     ("cortex-m33", "conv2d q7"): {"regret_worst": 0.053},
     ("cortex-m33", "conv2d q15"): {"regret_worst": 0.0865},
     ("cortex-m33", "depthwise_conv2d q7"): {"regret_worst": 0.0809},
     ("cortex-m33", "depthwise_conv2d q15"): {"near_median": 0.0412, "near_worst": 0.1717, "regret_worst": 0.0508},
-    ("cortex-m33", "avg_pool2d q7"): {"near_worst": 0.1513},
-    ("cortex-m33", "avg_pool2d q15"): {"near_median": 0.0596, "near_worst": 0.1543},
+    ("cortex-m33", "avg_pool2d q15"): {"near_median": 0.059},
     ("cortex-m4", "conv2d q7"): {"regret_worst": 0.0468},
     ("cortex-m4", "conv2d q15"): {"regret_worst": 0.0686},
     ("cortex-m4", "depthwise_conv2d q7"): {"regret_worst": 0.0806},
     ("cortex-m4", "depthwise_conv2d q15"): {"near_worst": 0.1725, "regret_worst": 0.043},
-    ("cortex-m4", "avg_pool2d q7"): {"near_worst": 0.1513},
-    ("cortex-m4", "avg_pool2d q15"): {"near_median": 0.0618, "near_worst": 0.1543},
+    ("cortex-m4", "avg_pool2d q15"): {"near_median": 0.0558},
     ("cortex-m7", "conv2d q15"): {"regret_worst": 0.0311},
     ("cortex-m7", "depthwise_conv2d q7"): {"near_worst": 0.168},
     ("cortex-m7", "depthwise_conv2d q15"): {"near_median": 0.0538, "regret_worst": 0.0359},
-    ("cortex-m7", "max_pool2d q15"): {"near_worst": 0.1848},
-    ("cortex-m7", "avg_pool2d q15"): {"near_worst": 0.1909},
+    ("cortex-m7", "avg_pool2d q15"): {"near_worst": 0.1646},
 }
 
 
@@ -474,6 +473,16 @@ def test_products_of_few_inputs_and_means_of_few_rows_are_a_guess() -> None:
     mean = next(layer for layer in sets.to_fit(["int8"], ["mean"]) if layer.op == "mean")
     means = [replace(mean, input_shape=(1, count, 8), output_shape=(1, 1, 8)) for count in (4, 16, 5, 64)]
     assert [is_guess(layer) for layer in means] == [True, True, False, False]
+
+
+def test_int8_pools_that_run_the_code_of_q7_cost_the_same_whatever_their_windows() -> None:
+    """Windows that were not fitted too: what relatives have in common is applied once."""
+    for kernel in ((2, 2), (5, 1), (1, 11), (12, 1), (6, 3)):
+        layer = make_layer("p", "max_pool2d", "q7", (36, 24, 12), 0, kernel, kernel, 0)
+        twin = replace(layer, dtype="int8", scheme=AffineClamp(-128, 127))
+        for core in ("cortex-m0plus", "cortex-m4"):
+            both = [estimate(one, None, load_target(core)).cycles for one in (layer, twin)]
+            assert both[0] == pytest.approx(both[1]), (kernel, core)
 
 
 def test_long_depthwise_windows_are_a_guess() -> None:

@@ -14,7 +14,7 @@ from ..loops import Counts, loop_turns, taps_inside, without_knobs
 from ..op_cost import OpCost, Timing, Variants
 
 PARTS = {
-    "elements": "multiply_accumulate",  # loads in columns that neighbouring windows share
+    "elements": "multiply_accumulate",  # loads in columns that neighbouring windows share, or in windows written out
     "columns": "multiply_accumulate",  # such columns
     "joins": "multiply_accumulate",  # columns put together
     "taps": "multiply_accumulate",  # in-image elements of windows that are walked one by one
@@ -160,8 +160,10 @@ def _windows(layer: Layer, features: Features) -> Counts:
         counts["averages"] = out_h * out_w * groups * lanes
     taps, windows = int(in_rows.sum() * walked.sum()) * groups, out_h * len(walked) * groups
     one_loop = not slides and layer.kernel[0] == 1 and not _clips(layer)  # of known length
+    # Masks of the largest of four find no registers there that windows beside each other do not share.
+    of_element = "taps" if layer.python_op == "max_pool" and features.isa < Isa.DSP else "elements"
     if not slides and not one_loop and _written_out(layer):
-        return counts | {"taps": taps, "columns": windows, "outputs": windows, "singles": out_h * len(walked)}
+        return counts | {of_element: taps, "columns": windows, "outputs": windows, "singles": out_h * len(walked)}
     counts |= {
         "taps": taps,
         "windows": windows,
@@ -169,7 +171,7 @@ def _windows(layer: Layer, features: Features) -> Counts:
         "singles": out_h * len(walked),
     }
     if one_loop:
-        counts |= {"lines": 0, "turns": taps // 2}
+        counts |= {"taps": 0, of_element: taps, "lines": 0, "turns": taps // 2}
     return counts
 
 
