@@ -25,6 +25,7 @@ import shutil
 import struct
 import sys
 import tempfile
+import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -174,11 +175,11 @@ def _edited_archive(rng: random.Random, data: bytes) -> bytes:
     stream = io.BytesIO()
     chosen = rng.randrange(len(members)) if members else -1
     method = rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2))
-    with zipfile.ZipFile(stream, "w", method) as archive, contextlib.suppress(UserWarning):
+    with zipfile.ZipFile(stream, "w", method) as archive, warnings.catch_warnings(action="ignore"):
         for at, (name, content) in enumerate(members):
             kind = rng.randrange(7) if at == chosen else -1
             if kind == 0:
-                name = rng.choice(("../x.npy", "", "\x1b[31m", members[0][0], name.removesuffix(".npy"), "a" * 2000))
+                name = rng.choice(("../x.npy", "x/", "\x1b[31m", members[0][0], name.removesuffix(".npy"), "a" * 2000))
             elif kind == 1:
                 content = garble(rng, content)
             elif kind == 2:
