@@ -44,11 +44,13 @@ The `variant` path exists to be studied and searched: each knob is a different p
 """
 
 # ruff: noqa: E402  (where the rest is imported from is settled first)
+from typing import TYPE_CHECKING, Any
+
 from ._checkout import use_installed
 
 use_installed(__name__, __path__)
 
-from . import cmsis, int8
+from . import int8
 from . import registry as registry  # fills the tables that all others ask
 from ._config import get_include, show_config
 from ._version import __version__ as __version__
@@ -70,6 +72,9 @@ from .ops import (
     tanh,
 )
 from .variant import BASELINE, Variant
+
+if TYPE_CHECKING:
+    from . import cmsis
 
 __all__ = [
     "BASELINE",
@@ -95,6 +100,15 @@ __all__ = [
     "unpack_fully_connected",
     "variants",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Arm's functions are imported when they are asked for: tuning does without."""
+    if name == "cmsis":
+        from importlib import import_module
+
+        return import_module(".cmsis", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

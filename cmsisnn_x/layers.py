@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import prod
 
 import numpy as np
@@ -124,12 +125,12 @@ class Layer:
     def output_bytes(self) -> int:
         return self.samples * prod(self.output_shape) * self.output_type.dtype.itemsize
 
-    @property
+    @cached_property
     def image(self) -> tuple[int, int, int]:
         """Input as ``(h, w, c)``; ``(n,)`` is ``(1, 1, n)``."""
         return image_shape(self.input_shape)
 
-    @property
+    @cached_property
     def output_image(self) -> tuple[int, int, int]:
         return image_shape(self.output_shape)
 
@@ -158,7 +159,7 @@ class Layer:
 
         What goes element by element overwrites an input of its size; a part of a concatenation may be where it goes.
         """
-        if self.output_type.bits != self.type.bits:
+        if self.output_type.bits != self.type.bits or not (self.row.in_place or self.row.is_joined):
             return None
         sizes = [self.samples * prod(shape) * self.type.bits // 8 for shape in self.input_shapes]
         if self.row.is_joined and self.samples * self.input_shape[0] == 1:

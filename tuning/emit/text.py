@@ -24,16 +24,9 @@ TEMPLATES = Path(__file__).parent / "templates"
 @cache
 def environment() -> jinja2.Environment:
     """C and its company; the report has its own environment, which escapes for HTML."""
-    import jinja2
+    from ..base import templates
 
-    env = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )
+    env = templates.environment(TEMPLATES)
     env.globals.update(macros=macros, array_declare=array_declare, WHOLE_FUNCTION=WHOLE_FUNCTION)
     return env
 

@@ -109,15 +109,8 @@ def render_report(plan: Plan) -> str:
 
 @cache
 def environment() -> jinja2.Environment:
-    import jinja2
+    from ..base import templates
 
-    made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=True,
-    )
+    made = templates.environment(TEMPLATES, escapes=True)
     made.filters["n"] = lambda value: f"{value:,}"
     return made

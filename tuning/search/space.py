@@ -154,7 +154,11 @@ class Place:
 
     def kernel(self, variant: Variant | None) -> Hashable:
         """Equal for variants, of this layer or others, that run the same compiled kernel."""
-        key = kernel_key(self.step(variant), self.aligned(variant))
+        return self.kernel_of(self.step(variant))
+
+    def kernel_of(self, step: Step) -> Hashable:
+        """The same of a step that is known."""
+        key = kernel_key(step, self.aligned(step.variant))
         return (key, self.band) if self.band else key
 
 
