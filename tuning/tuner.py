@@ -6,8 +6,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cmsisnn_x.layers import Layer
 
@@ -21,14 +22,20 @@ from .plan.frontier import pareto as frontiers
 from .plan.frontier import point_of
 from .plan.order import leanest_order
 from .plan.problem import Choice, Problem
-from .search.chained import Network, choose_chained, sram_points, worth_of
+from .search.chained import Found, Network, choose_chained, sram_points, worth_of
 from .search.events import Progress
-from .search.options import network_problem
 from .search.plan_of import longest_code, rounded
 from .search.plan_of import plan_of as assembled
 from .search.space import Place, SearchSpace, baseline_of, places, search_space
 from .target import Target
 from .target.cores import CORES
+
+if TYPE_CHECKING:
+    from .search.compiled import FlashSearch
+
+
+SURE = 0.8
+"""Of a flash budget: a plan that is estimated to take more is compiled, as its code may be longer by a quarter."""
 
 
 def tune(
@@ -50,6 +57,7 @@ def tune(
     clock_hz: int | None = None,
     pareto: bool = False,
     feed: str = "image",
+    compiled: bool = True,
     progress: Progress | None = None,
 ) -> Plan:
     """Choose the best variant of every layer.
@@ -88,6 +96,10 @@ def tune(
         is never whole: the SRAM is that of the rows which are needed at a time.
     pareto : bool
         Also compute the frontiers of cycles over SRAM and over flash: `Plan.pareto`.
+    compiled : bool
+        Where a flash budget binds, or may, compile plans until the object keeps to it: its bytes are the plan's
+        (`Plan.flash_compiled_by`). Otherwise, and where no compiler is installed, code is as long as it may be by
+        estimate.
     progress : callable, optional
         Called with a dict after every emulation: ``layer``, ``trial`` of ``trials``, ``best`` cycles so far with the
         ``estimate`` and the ``variant`` they belong to, ``failures``; ``done`` evaluations of all layers, of them
@@ -145,6 +157,7 @@ def tune(
         "objective": objective, "score": score, "strategy": strategy, "trials": trials, "surrogate": surrogate,
         "compiler": compiler, "jobs": jobs, "dask": dask, "records": records, "seed": seed, "sram_bytes": sram_bytes,
         "flash_bytes": flash_bytes, "clock_hz": clock_hz, "pareto": pareto, "fed": fed, "progress": progress,
+        "compiled": compiled,
     }  # fmt: skip
     is_short = objective in ("sram", "balanced") or bool(sram_bytes or model.budget["sram"] or target.sram_bytes)
     graph = leanest_order(model.graph) if is_short and model.wiring is not None else None
@@ -152,13 +165,17 @@ def tune(
         return _tune(model, target, **options)
     other = replace(model, layers=tuple(node.layer for node in graph.nodes), wiring=graph)
     # Which order, the estimate says.
-    better, plan = _leaner(model, other, target, options)
-    return plan if score == "estimate" and not pareto else _tune(better, target, **options)
+    try:
+        better, plan = _leaner(model, other, target, options)
+    except InfeasibleError:
+        return _tune(other, target, **options)  # unless what a compiler makes is shorter
+    is_done = score == "estimate" and not pareto and not (compiled and plan.is_flash_short)
+    return plan if is_done else _tune(better, target, **options)
 
 
 def _leaner(model: Model, other: Model, target: Target, options: Mapping[str, Any]) -> tuple[Model, Plan]:
     """Of a network in two orders the one with the better plan, and that by estimate."""
-    quick = {**options, "score": "estimate", "pareto": False, "progress": None, "known": {}}
+    quick = {**options, "score": "estimate", "pareto": False, "progress": None, "known": {}, "compiled": False}
     try:
         given = _tune(model, target, **quick)
     except InfeasibleError:
@@ -195,6 +212,7 @@ def _tune(
     clock_hz: int | None,
     pareto: bool,
     fed: bool,
+    compiled: bool,
     progress: Progress | None,
     known: dict[tuple[Layer, Layer | None, bool], tuple[SearchSpace, Estimates]] | None = None,
 ) -> Plan:
@@ -218,6 +236,14 @@ def _tune(
     spaces = [known[place.cost_key][0] for place in where]
     likely = [known[place.cost_key][1] for place in where]
     estimates = [longest_code(table, len(likely)) for table in likely]
+    plain = Network.of(model.graph, where, estimates, target, fed=fed)
+    free = _whatever_flash(plain, objective, sram, flash)
+    is_short, toolchain = flash is not None and free[1].flash_bytes > SURE * flash, None
+    if is_short and compiled:
+        from .measure.firmware import compile_plan, compiler_of
+
+        toolchain = compiler_of(target.core, code_of, compiler)
+        estimates = estimates if toolchain is None else likely
     found = None
     if score == "emulate":
         from .search.layerwise import Request, search_emulated
@@ -236,10 +262,10 @@ def _tune(
             records=None if records is None else Path(records),
             seed=seed,
         )
-        problem = network_problem(model.graph, where, estimates, fed=fed)
-        first = choose_chained(Network(model.graph, where, tuple(estimates), problem, target), objective, sram, flash)
+        plain = plain if toolchain is None else Network.of(model.graph, where, estimates, target, fed=fed)
+        first = choose_chained(plain, objective, sram, flash) if is_short else free
         if not first[0].chains:
-            found = search_emulated(where, spaces, estimates, problem, target, cflags, request, progress)
+            found = search_emulated(where, spaces, estimates, plain.problem, target, cflags, request, progress)
             tables = [item.table for item in found.layers]
             baselines = [item.baseline_cycles for item in found.layers]
     if found is None:
@@ -250,47 +276,60 @@ def _tune(
         ]
         seen = zip(spaces, tables, where, strict=True)
         baselines = [_baseline_cycles(space, table, target, place) for space, table, place in seen]
-    problem = network_problem(model.graph, where, tables, fed=fed)
-    plain = Network(model.graph, where, tuple(tables), problem, target)
-    network, choice = choose_chained(plain, objective, sram, flash)
+    is_as_estimated = all(table is own for table, own in zip(tables, plain.tables, strict=True))
+    plain = plain if is_as_estimated else Network.of(model.graph, where, tables, target, fed=fed)
+    made = partial(
+        assembled,
+        model,
+        baselines=baselines,
+        likely=likely,
+        compiler=code_of,
+        cflags=cflags,
+        objective=objective,
+        score=score,
+        strategy=chosen_strategy,
+        seed=seed,
+        budget={"sram": sram, "flash": flash},
+        fed=fed,
+        is_flash_short=is_short,
+    )
+    flash_search: FlashSearch | None = None
+    if toolchain is not None and flash is not None:
+        from .search.compiled import FlashSearch
+
+        flash_search = FlashSearch(plain, lambda *of: compile_plan(made(*of), toolchain), objective, sram, flash)
+        network, choice = flash_search.best()
+        plain = plain if network.chains else network
+        made = partial(made, flash_compiled_by=f"{toolchain.kind}: {toolchain.version}")
+    elif is_as_estimated and not is_short:
+        network, choice = free
+    else:
+        network, choice = choose_chained(plain, objective, sram, flash)
     fastest = plain.problem.fastest(None, flash) if network.chains else None
     # What chains cost is estimated: they are no points beside emulated ones.
     over_sram = sram_points(plain, flash) if pareto and found is None else None
-    points = frontiers(problem, sram, flash, over_sram) if pareto else None
-    chains, where, tables, problem = network.chains, network.where, list(network.tables), network.problem
-
-    def plan_of(choice: Choice) -> Plan:
-        return assembled(
-            model,
-            target,
-            where,
-            tables,
-            baselines,
-            problem,
-            choice,
-            likely,
-            chains,
-            compiler=code_of,
-            cflags=cflags,
-            objective=objective,
-            score=score,
-            strategy=chosen_strategy,
-            seed=seed,
-            budget={"sram": sram, "flash": flash},
-            pareto=points,
-            fed=fed,
-            unchained=None if fastest is None else point_of(fastest),
-        )
-
-    plan = plan_of(choice)
-    if score == "emulate" and chains:
+    points = frontiers(plain.problem, sram, flash, over_sram) if pareto else None
+    made = partial(made, pareto=points, unchained=None if fastest is None else point_of(fastest))
+    plan = made(network, choice)
+    if score == "emulate" and network.chains:
         return _emulated(plan)  # which variants are in chains the estimate says, not a search
     if found is not None and found.is_complete:
         variants = [table.variants[row] for table, row in zip(estimates, found.estimated.rows, strict=True)]
-        other = _choice_of(problem, tables, variants)
+        other = _choice_of(network.problem, network.tables, variants)
+        if other is not None and flash_search is not None:
+            other = flash_search.as_compiled(other)
         if other is not None and other.rows != choice.rows and (flash is None or other.flash_bytes <= flash):
-            return _better(plan, plan_of(other), request.records, progress)
+            return _better(plan, made(network, other), request.records, progress)
     return plan
+
+
+def _whatever_flash(network: Network, objective: str, sram: int | None, flash: int | None) -> Found:
+    """The best choice that keeps to the SRAM budget."""
+    try:
+        return choose_chained(network, objective, sram, None)
+    except InfeasibleError:
+        choose_chained(network, objective, sram, flash)  # which says what flash it takes, too
+        raise
 
 
 def _emulated(plan: Plan) -> Plan:

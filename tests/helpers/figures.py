@@ -68,7 +68,7 @@ def examine(model: Any, target: Any) -> dict[str, Any]:
     }
 
 
-def under_budget(model: Any, target: Any, share: float) -> dict[str, Any] | None:
+def under_budget(model: Any, target: Any, share: float, *, compiled: bool = True) -> dict[str, Any] | None:
     """A plan between the smallest and the fastest, and what the compiler makes of it; None where they are the same."""
     import tuning
     from tuning.emulate import find_toolchain
@@ -79,7 +79,7 @@ def under_budget(model: Any, target: Any, share: float) -> dict[str, Any] | None
     if least >= most:
         return None
     budget = round(least + share * (most - least))
-    plan = tuning.tune(model, target, flash_bytes=budget)
+    plan = tuning.tune(model, target, flash_bytes=budget, compiled=compiled)
     with written(plan) as firmware:
         taken = footprint_of(firmware, find_toolchain(None))
     return {"budget": budget, "flash": [plan.totals["flash_bytes"], taken.linked_bytes]}

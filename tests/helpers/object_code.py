@@ -139,10 +139,9 @@ class Case:
         return " ".join([self.model, self.target, *(f"{key}={value}" for key, value in self.how.items())])
 
     def plan(self) -> tuning.Plan:
-        model = self.model if self.content is None else None
-        return tuning.tune(
-            tuning.load_model(model) if model else _load(self.content), tuning.load_target(self.target), **self.how
-        )
+        model = tuning.load_model(self.model) if self.content is None else _load(self.content)
+        # The same whatever compiler is installed.
+        return tuning.tune(model, tuning.load_target(self.target), compiled=False, **self.how)
 
 
 def _load(content: Any) -> tuning.Model:

@@ -168,10 +168,16 @@ def _fed_text(plan: Plan) -> str:
 
 def flash_note(plan: Plan) -> str:
     """How far the stated flash may be relied on."""
+    if plan.flash_compiled_by is not None:
+        return f", as compiled by {plan.flash_compiled_by}"
     if plan.cycles_are == "emulated":
-        return ", as compiled"
+        return ", each kernel as compiled"
     most, likely = plan.totals["flash_bytes"], plan.totals["likely_flash_bytes"]
-    return f"; code is estimated, with a margin: likely {likely:,} in all" if likely < most else ""
+    if likely >= most:
+        return ""
+    error = f"{(most / likely - 1) * 100:.0f} %"
+    hint = "; a compiler would tell" if plan.is_flash_short else ""
+    return f"; code is estimated: likely {likely:,} in all, within {error}{hint}"
 
 
 def _left_out(plan: Plan, out: Console) -> set[str]:

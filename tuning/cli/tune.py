@@ -99,6 +99,10 @@ class Options:
     flash: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Flash budget. Default: the model's, else the board's.")
     ] = None
+    no_compile: Annotated[
+        bool,
+        typer.Option("--no-compile", help="Take code sizes from the estimate even where a flash budget binds."),
+    ] = False
     objective: Annotated[Objective, typer.Option(help="What to minimise.")] = Objective.LATENCY
     feed: Annotated[
         Feed,
@@ -317,8 +321,11 @@ def _search(options: Options, network: Model, target: Target, budgets: dict[str,
             seed=options.seed,
             pareto=options.pareto,
             feed=options.feed.value,
+            compiled=not options.no_compile,
             progress=report,
-            **budgets,
+            clock_hz=budgets["clock_hz"],
+            sram_bytes=budgets["sram_bytes"],
+            flash_bytes=budgets["flash_bytes"],
         )
 
 

@@ -298,6 +298,8 @@ def _beside_plan(found: int, planned: int | None) -> str:
     """Bytes, and what the plan said of them."""
     if planned is None:
         return f"{found:,} bytes"
+    if found == planned:
+        return f"{found:,} bytes, as planned"
     return f"{found:,} bytes, {'MORE than' if found > planned else 'at most'} the plan's {planned:,}"
 
 

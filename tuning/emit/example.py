@@ -80,7 +80,7 @@ def build(plan: Plan) -> Build:
                 f"all SRAM: arena,{' states,' if plan.state_bytes else ''} your input and your output",
                 totals["sram_bytes"],
             ),
-            ("flash: weights and code (estimated)", totals["flash_bytes"]),
+            (f"flash: weights and code ({plan.flash_is})", totals["flash_bytes"]),
         ),
         time=time,
     )

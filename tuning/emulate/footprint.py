@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from .errors import EmulationError, missing_extra
 
-ALLOCATED = 2  # SHF_ALLOC
+ALLOCATED, EXECUTED = 2, 4  # SHF_ALLOC, SHF_EXECINSTR
 
 
 @dataclass(frozen=True)
@@ -21,13 +22,16 @@ class Footprint:
         Of all its sections.
     linked_bytes : int
         Of those that a function reaches: ``--gc-sections`` keeps these.
+    code_bytes : mapping of str to int
+        Of code alone that other functions reach, by their names.
     """
 
     object_bytes: int
     linked_bytes: int
+    code_bytes: Mapping[str, int] = field(default_factory=dict)
 
 
-def footprint(content: bytes, symbol: str) -> Footprint:
+def footprint(content: bytes, symbol: str, others: Iterable[str] = ()) -> Footprint:
     """The flash of an object file that was compiled with a section for each function and array.
 
     Parameters
@@ -36,6 +40,8 @@ def footprint(content: bytes, symbol: str) -> Footprint:
         An ELF file that is not linked yet.
     symbol : str
         The function that the firmware calls.
+    others : iterable of str
+        Further functions, each of which is asked about by itself.
 
     Raises
     ------
@@ -66,14 +72,20 @@ def footprint(content: bytes, symbol: str) -> Footprint:
         targets = (table.get_symbol(entry["r_info_sym"])["st_shndx"] for entry in section.iter_relocations())
         uses.setdefault(section["sh_info"], set()).update(at for at in targets if isinstance(at, int))
     # Unwind tables refer to the code, not the other way round.
-    roots = [found["st_shndx"] for found in table.get_symbol_by_name(symbol) or () if found["st_shndx"] != "SHN_UNDEF"]
-    if not roots:
-        raise EmulationError(f"no function {symbol!r} in the object file")
-    reached: set[int] = set()
-    todo = list(roots)
-    while todo:
-        at = todo.pop()
-        if at not in reached:
-            reached.add(at)
-            todo += uses.get(at, ())
-    return Footprint(sum(sizes.values()), sum(size for at, size in sizes.items() if at in reached))
+
+    def reached_from(name: str) -> set[int]:
+        todo = [one["st_shndx"] for one in table.get_symbol_by_name(name) or () if one["st_shndx"] != "SHN_UNDEF"]
+        if not todo:
+            raise EmulationError(f"no function {name!r} in the object file")
+        reached: set[int] = set()
+        while todo:
+            at = todo.pop()
+            if at not in reached:
+                reached.add(at)
+                todo += uses.get(at, ())
+        return reached & sizes.keys()
+
+    linked = sum(sizes[at] for at in reached_from(symbol))
+    code = {at: size for at, size in sizes.items() if sections[at]["sh_flags"] & EXECUTED}
+    own = {name: sum(code.get(at, 0) for at in reached_from(name)) for name in others}
+    return Footprint(sum(sizes.values()), linked, own)

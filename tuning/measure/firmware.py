@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two plans of one network, compared by their whole firmware.
+"""What the whole firmware of a plan takes.
 
 A layer emulated alone costs a little more or less than in the firmware, where code and arrays lie elsewhere. So the
 sum of what each layer took alone can prefer a plan to the estimate's that is slower when the network runs: before the
-search ends, both are compiled and emulated as a whole.
+search ends, both are compiled and emulated as a whole. Where flash is short, plans are compiled to see what they take.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ import json
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..base.errors import MissingToolError, TuningError
+from ..base.options import Kind
 from ..plan import Plan
 from .bench import Measurement, final_only, kernel_digest, parameters_of, shape_of, target_digest, tools_digest
 from .record import key_of
@@ -26,8 +28,60 @@ from .records import Records
 from .sources import digest_of
 
 if TYPE_CHECKING:
+    from ..emit.project import Project
     from ..emulate.toolchain import Toolchain
     from .folder import Firmware
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What a compiler made of a plan: bytes of code and constants that ``<model>_run`` needs, and for each layer the
+    code of the kernel that runs it, with what that calls; 0 for a pooling that the layer before it takes in.
+    """
+
+    flash_bytes: int
+    code_bytes: tuple[int, ...]
+
+
+def compiler_of(core: str, kind: Kind, asked: Kind | None = None) -> Toolchain | None:
+    """What plans can be compiled with here: the compiler that is `asked` for, or else the one that `kind` names or the
+    other; None where it is not installed, where it is too old for the core, or where nothing reads object files.
+    """
+    from ..emulate import ToolchainError, prefer_toolchain
+
+    if find_spec("elftools") is None:
+        return None
+    try:
+        found = prefer_toolchain(kind, asked)
+        found.require(core)
+    except (MissingToolError, ToolchainError):
+        return None
+    return found
+
+
+def compile_plan(plan: Plan, toolchain: Toolchain) -> Compiled:
+    """Compile the firmware of a plan, and run nothing.
+
+    Raises
+    ------
+    MissingToolError
+        Nothing to read object files with.
+    ToolchainError
+        It does not compile.
+    """
+    from ..emit.project import project
+    from .folder import footprint_of
+
+    text = project(plan)
+    pairs = {pair.index: pair.kernel for pair in text.pairs}
+    kernels = [
+        None if item.fused_into is not None else pairs.get(at, layer.kernel)
+        for at, (item, layer) in enumerate(zip(plan.layers, text.layers, strict=True))
+    ]
+    with written(plan, text) as firmware:
+        taken = footprint_of(firmware, toolchain, {name for name in kernels if name is not None})
+    code = (0 if name is None else taken.code_bytes[name] for name in kernels)
+    return Compiled(taken.linked_bytes, tuple(code))
 
 
 def compare(plans: Sequence[Plan], records: Path | None = None) -> list[Measurement]:
@@ -61,17 +115,17 @@ def compare(plans: Sequence[Plan], records: Path | None = None) -> list[Measurem
 
 
 @contextmanager
-def written(plan: Plan) -> Iterator[Firmware]:
-    """The C files of a plan in a temporary folder, ready to be compiled."""
+def written(plan: Plan, text: Project | None = None) -> Iterator[Firmware]:
+    """The C files of a plan in a temporary folder, ready to be compiled; `text` is its project, where that is known."""
     from ..emit.project import project
     from ..emit.text import sources
     from .folder import Firmware
 
     with tempfile.TemporaryDirectory(prefix="cmsisnn-x-") as name:
-        for path, text in sources(project(plan)).items():
+        for path, content in sources(text or project(plan)).items():
             file = Path(name) / path
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text, encoding="utf-8")
+            file.write_text(content, encoding="utf-8")
         layers = tuple(item.layer for item in plan.layers)
         into = tuple(item.fused_into for item in plan.layers)
         estimated = tuple(item.cycles for item in plan.layers)

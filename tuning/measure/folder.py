@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import tempfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -290,13 +290,13 @@ def compile_folder(firmware: Firmware, toolchain: Toolchain) -> bytes:
         return output.read_bytes()
 
 
-def footprint_of(firmware: Firmware, toolchain: Toolchain) -> Footprint:
-    """The flash that a folder's code and constants take."""
+def footprint_of(firmware: Firmware, toolchain: Toolchain, others: Iterable[str] = ()) -> Footprint:
+    """The flash that a folder's code and constants take, and what of it the functions `others` reach."""
     source = firmware.directory / f"{firmware.model}.c"
     with tempfile.TemporaryDirectory(prefix="cmsisnn-x-") as folder:
         output, include = Path(folder) / "firmware.o", [firmware.directory]
         toolchain.compile(source, output, firmware.core, cflags=firmware.cflags, include=include, foreign=True)
-        return footprint(output.read_bytes(), run_function(firmware.model))
+        return footprint(output.read_bytes(), run_function(firmware.model), others)
 
 
 def run_once(

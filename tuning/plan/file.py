@@ -193,6 +193,8 @@ def _problems(plan: Mapping[str, Any]) -> Iterator[str]:
     for key in _LINES:
         if key in plan and (problem := line_problem(plan[key])):
             yield f"{key}: {problem}"
+    if (compiler := plan.get("flash_compiled_by")) is not None and (problem := line_problem(compiler)):
+        yield f"flash_compiled_by: {problem}"
     if problem := cflags_problem(plan.get("cflags")):
         yield f"cflags: {problem}"
     layers = plan.get("layers")

@@ -9,11 +9,13 @@ from cmsisnn_x.layers import Layer
 
 from ..base.errors import InfeasibleError
 from ..base.units import show_size
-from .problem import Problem
+from .problem import Choice, Problem
 
 
-def infeasible(problem: Problem, sram: int | None, flash: int | None) -> InfeasibleError:
-    """Explain why nothing fits."""
+def infeasible(
+    problem: Problem, sram: int | None, flash: int | None, least: Choice | None = None
+) -> InfeasibleError:
+    """Explain why nothing fits. `least` is the smallest firmware that was compiled; default: by estimates."""
     floor = problem.smallest_sram()
     if sram is not None and floor > sram:
         worst = max(range(len(problem.sram)), key=lambda i: int(problem.sram[i].min()))
@@ -36,7 +38,8 @@ def infeasible(problem: Problem, sram: int | None, flash: int | None) -> Infeasi
             + ("removing the pins of its variant" if layer.variant else "pooling, or a stride of 2, before it"),
             smallest,
         )
-    least = problem.smallest(sram)
+    works = "The smallest budget that works is" if least is None else "What was compiled fits into"
+    least = least or problem.smallest(sram)
     assert flash is not None
     assert least is not None
     rows = [least.rows[at] for at in problem.first]
@@ -59,7 +62,7 @@ def infeasible(problem: Problem, sram: int | None, flash: int | None) -> Infeasi
         f"does not fit into {show_size(flash)} of flash: over by {least.flash_bytes - flash:,} "
         f"bytes{without}. Layer {layer.name!r} decides: its "
         f"weights take {sizes[worst]:,} of at least {least.flash_bytes:,} bytes.\n"
-        f"The smallest budget that works is --flash {least.flash_bytes} ({show_size(least.flash_bytes)}).\n"
+        f"{works} --flash {least.flash_bytes} ({show_size(least.flash_bytes)}).\n"
         f"Try: --flash {least.flash_bytes}; fewer outputs or inputs at {layer.name!r}; {third}",
         {"flash": least.flash_bytes},
     )

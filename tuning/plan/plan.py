@@ -294,6 +294,10 @@ class Plan:
     """Where the rows of each input lie then; None where all of it does."""
     unchained: Point | None = field(default=None, repr=False, compare=False)
     """With chains: the fastest plan without, within the same flash."""
+    flash_compiled_by: str | None = None
+    """The compiler whose object the bytes of flash are; None where code is estimated, or seen kernel by kernel."""
+    is_flash_short: bool = field(default=False, repr=False, compare=False)
+    """Whether the best plan without a flash budget may exceed it."""
 
     @cached_property
     def graph(self) -> Graph:
@@ -338,12 +342,17 @@ class Plan:
         known = [item.emulated_cycles is not None for item in self.layers]
         return "emulated" if all(known) else "partly emulated" if any(known) else "estimated"
 
+    @property
+    def flash_is(self) -> str:
+        """``"compiled"``, or ``"estimated"``: as much as code may take, or what kernels took by themselves."""
+        return "estimated" if self.flash_compiled_by is None else "compiled"
+
     def to_dict(self) -> dict[str, Any]:
         """The content of plan.json."""
         elsewhere = (
             "target", "layers", "arena_bytes", "regions", "pareto", "check", "paper", "tables",
             "wiring", "arithmetic", "rewrites", "source", "source_names", "channels_last", "float_io", "fractions",
-            "classes", "chains", "unchained", "arena_least", "fed", "fed_offsets",
+            "classes", "chains", "unchained", "arena_least", "fed", "fed_offsets", "is_flash_short",
         )  # fmt: skip
         own = {f.name: as_json(getattr(self, f.name)) for f in fields(self) if f.name not in elsewhere}
         target = {"target": self.target.name, "core": self.target.core, "clock_hz": self.target.clock_hz}

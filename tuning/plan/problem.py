@@ -111,6 +111,7 @@ class Problem:
         outside = (*callers, *(state.read for state in self.graph.states))
         self.caller_bytes = sum(self.graph.tensors[name].bytes for name in outside)
         constants = sum(tensor.bytes for tensor in self.graph.tensors.values() if tensor.value is not None)
+        self.constant_bytes = constants
         self.other_flash_bytes = other_flash_bytes + constants
         self.layers = tuple(layers)
         self.chains = dict(chains or {})

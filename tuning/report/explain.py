@@ -354,7 +354,9 @@ class _Candidates:
             rows.append(0)
         problem = Problem(options, graph=self.plan.graph, chains=self.plan.chains)
         choices = [problem.choice_of_layers([*rows[:index], row, *rows[index + 1 :]]) for row in range(len(self.full))]
-        return np.array([c.sram_bytes for c in choices]), np.array([c.flash_bytes for c in choices])
+        # Of a plan that was compiled, what is no layer's.
+        other = self.plan.totals["flash_bytes"] - choices[self.chosen].flash_bytes
+        return np.array([c.sram_bytes for c in choices]), np.array([c.flash_bytes + other for c in choices])
 
     def _over(self, row: int) -> dict[Memory, int]:
         budgets: tuple[tuple[Memory, np.ndarray], ...] = (("sram", self.sram), ("flash", self.flash))

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -47,6 +47,13 @@ class Network:
     problem: Problem
     target: Target
     chains: Mapping[int, Chain] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, graph: Graph, where: Sequence[Place], tables: Sequence[Estimates], target: Target, *, fed: bool = False
+    ) -> Network:
+        """A network without chains."""
+        return cls(graph, tuple(where), tuple(tables), network_problem(graph, where, tables, fed=fed), target)
 
     @cached_property
     def search(self) -> ChainSearch:

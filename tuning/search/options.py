@@ -18,7 +18,7 @@ from .space import Place
 def network_options(place: Place, table: Estimates) -> Options:
     """A layer's variants as the planner weighs them against those of other layers."""
     steps = [place.step(variant) for variant in table.variants]
-    kernels = tuple(map(place.kernel, table.variants))
+    kernels = tuple(map(place.kernel_of, steps))
     fused = np.array([step.pool is not None for step in steps])
     in_place = np.array([step.in_place for step in steps])
     sizes = (table.scratch_bytes, table.weights_bytes, table.code_bytes)
@@ -33,8 +33,11 @@ def network_problem(
     given: Mapping[int, Options] | None = None,
     *,
     fed: bool = False,
+    other: int = 0,
 ) -> Problem:
-    """The knapsack of a network; `given` has options that are known, by the index of their layer."""
+    """The knapsack of a network; `given` has options that are known, by the index of their layer, and `other` bytes of
+    flash are no layer's.
+    """
     known, layers = given or {}, enumerate(zip(where, tables, strict=True))
     options = [known.get(at) or network_options(place, table) for at, (place, table) in layers]
-    return Problem(options, graph=graph, chains=chains, fed=fed)
+    return Problem(options, other, graph, chains, fed=fed)

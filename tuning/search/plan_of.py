@@ -20,23 +20,22 @@ from ..cost.chains import CODE_BYTES as ROWS_CODE_BYTES
 from ..model import Model
 from ..plan import LayerPlan, Plan, RunnerUp, Totals
 from ..plan.plan import source_digest
-from ..plan.problem import Choice, Problem
-from ..target import Target
+from ..plan.problem import Choice
+from .chained import Network
 from .space import Place
 
 
 def plan_of(
     model: Model,
-    target: Target,
-    where: Sequence[Place],
-    tables: Sequence[Estimates],
-    baselines: Sequence[int],
-    problem: Problem,
+    network: Network,
     choice: Choice,
+    *,
+    baselines: Sequence[int],
     likely: Sequence[Estimates],
-    chains: Mapping[int, Chain],
     **how: Any,
 ) -> Plan:
+    """The plan of a choice in the network of a model; `likely` has code without a margin."""
+    where, tables, problem, target = network.where, network.tables, network.problem, network.target
     chosen = [table[row] for table, row in zip(tables, choice.rows, strict=True)]
     variants = [table.variants[row] for table, row in zip(tables, choice.rows, strict=True)]
     fused = [place.step(variant).pool is not None for place, variant in zip(where, variants, strict=True)]
@@ -48,7 +47,8 @@ def plan_of(
         baselines[at + 1] = 0
     chosen = [item if name is None else _taken_in(item) for item, name in zip(chosen, into, strict=True)]
     in_place = [place.is_overwritten(variant) for place, variant in zip(where, variants, strict=True)]
-    chains = {first: chain.of(variants[first : first + len(chain.own)]) for first, chain in chains.items()}
+    own_chains = network.chains.items()
+    chains = {first: chain.of(variants[first : first + len(chain.own)]) for first, chain in own_chains}
     steps = steps_of(model.layers, fused, variants, in_place, chains)
     at, scratch = 0, []
     for step in steps:
@@ -216,7 +216,8 @@ def _runner_up(table: Estimates, row: int, next_cycles: int) -> RunnerUp | None:
     if not others:
         return None
     holds = [variant is not None and variant.fused_pool for variant in table.variants]
-    cycles = [int(table.cycles[i]) + next_cycles * (holds[row] - holds[i]) for i in range(len(table))]
+    own = table.cycles.tolist()
+    cycles = [own[i] + next_cycles * (holds[row] - holds[i]) for i in range(len(table))]
     best = min(others, key=lambda i: (cycles[i], i))
     item, variant = table[best], table.variants[best]
     return {

@@ -199,8 +199,9 @@ def test_four_kilobytes_have_a_price(plan: Plan) -> None:
     assert f"4 KiB less cost {less - plan.totals['cycles']:,} cycles" in worth(plan, "flash")
     assert "save nothing: no plan is faster" in worth(plan, "flash")
     tight = tuning.tune(
-        load_model("cifar10"), load_target("cortex-m4"), pareto=True, flash_bytes=points[0]["flash_bytes"]
-    )
+        load_model("cifar10"), load_target("cortex-m4"), pareto=True, flash_bytes=points[0]["flash_bytes"],
+        compiled=False,
+    )  # fmt: skip
     more = cycles_within(points, "flash", points[0]["flash_bytes"] + STEP)
     assert more is not None
     assert f"save {tight.totals['cycles'] - more:,} cycles" in worth(tight, "flash")
@@ -222,7 +223,7 @@ def test_the_command_line_lists_both_frontiers(tmp_path: Path) -> None:
 def refusal(path: Path, layers: str, **budgets: int) -> tuning.InfeasibleError:
     path.write_text(f"schema: 1\nname: net\ninput: {{shape: [8, 8, 8]}}\nlayers:\n{layers}", encoding="utf-8")
     with pytest.raises(tuning.InfeasibleError) as caught:
-        tuning.tune(load_model(path), load_target("cortex-m4"), **budgets)
+        tuning.tune(load_model(path), load_target("cortex-m4"), compiled=False, **budgets)
     return caught.value
 
 
@@ -253,9 +254,10 @@ def test_a_refusal_names_the_layer_the_budget_and_three_things_to_try(
     ((memory, smallest),) = error.smallest.items()
     assert attempts[0] == f"--{memory} {smallest}"
     model, target = load_model(tmp_path / "net.yaml"), load_target("cortex-m4")
-    tuning.tune(model, target, **{f"{memory}_bytes": smallest})  # what it names works, and nothing less
+    # What it names works, and nothing less.
+    tuning.tune(model, target, compiled=False, **{f"{memory}_bytes": smallest})
     with pytest.raises(tuning.InfeasibleError):
-        tuning.tune(model, target, **{f"{memory}_bytes": smallest - 1})
+        tuning.tune(model, target, compiled=False, **{f"{memory}_bytes": smallest - 1})
 
 
 def test_a_refusal_over_both_memories_names_both_budgets(tmp_path: Path) -> None:
@@ -263,13 +265,13 @@ def test_a_refusal_over_both_memories_names_both_budgets(tmp_path: Path) -> None
     assert set(error.smallest) == {"sram", "flash"}
     assert f"--flash {error.smallest['flash']}" in str(error)
     plan = tuning.tune(
-        load_model(tmp_path / "net.yaml"), load_target("cortex-m4"),
+        load_model(tmp_path / "net.yaml"), load_target("cortex-m4"), compiled=False,
         sram_bytes=error.smallest["sram"], flash_bytes=error.smallest["flash"],
     )  # fmt: skip
     assert plan.totals["sram_bytes"] == error.smallest["sram"]
     with pytest.raises(tuning.InfeasibleError):
         tuning.tune(
-            load_model(tmp_path / "net.yaml"), load_target("cortex-m4"),
+            load_model(tmp_path / "net.yaml"), load_target("cortex-m4"), compiled=False,
             sram_bytes=error.smallest["sram"], flash_bytes=error.smallest["flash"] - 1,
         )  # fmt: skip
 

@@ -151,7 +151,7 @@ def test_scipy_is_imported_only_when_flash_binds(tmp_path: Path) -> None:
         "model, target = tuning.load_model('cifar10'), tuning.load_target('cortex-m4')\n"
         "free = tuning.tune(model, target, sram_bytes=60000)\n"
         "assert not {'scipy', 'skopt', 'sklearn', 'matplotlib', 'unicorn'} & set(sys.modules), sys.modules.keys()\n"
-        "tight = tuning.tune(model, target, flash_bytes=free.totals['flash_bytes'] - 1)\n"
+        "tight = tuning.tune(model, target, flash_bytes=free.totals['flash_bytes'] - 1, compiled=False)\n"
         "assert tight.totals['flash_bytes'] < free.totals['flash_bytes']\n"
         "assert tight.totals['cycles'] >= free.totals['cycles']\n"
         "assert 'scipy.optimize' in sys.modules and 'skopt' not in sys.modules\n"
@@ -349,7 +349,7 @@ def test_flash_that_only_the_sram_budget_makes_too_small_is_said() -> None:
 def test_tight_budgets_bind_and_generous_ones_do_not(plan: Plan) -> None:
     model, target = load_model("cifar10"), load_target("cortex-m4")
     flash = plan.totals["flash_bytes"] * 3 // 4
-    tight = tuning.tune(model, target, flash_bytes=flash, sram_bytes=48 << 10)
+    tight = tuning.tune(model, target, flash_bytes=flash, sram_bytes=48 << 10, compiled=False)
     assert tight.totals["flash_bytes"] <= flash
     assert tight.totals["sram_bytes"] <= 48 << 10
     assert tight.totals["cycles"] > plan.totals["cycles"]
