@@ -9,12 +9,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from cmsisnn_x.affine import Affine, AffineClamp, AffineSum, quantize_multiplier
+from cmsisnn_x.affine import Affine, AffineClamp, quantize_multiplier
 from cmsisnn_x.layers import Layer
 from cmsisnn_x.scheme import TENSOR_TYPES
 
 from . import int8_oracle as oracle
 from . import int8_tables as tables
+from .int8_graph import OPS
 from .layers import make_layer
 
 KINDS = ("common", "wide", "halves", "left", "weak", "clamped", "relu")
@@ -100,24 +101,6 @@ def about(layer: Layer) -> str:
     return str(layer.scheme)[:160]
 
 
-def _windows(layer: Layer) -> dict[str, object]:
-    scheme = layer.scheme
-    assert isinstance(scheme, Affine)
-    return {**_factors(layer), "stride": layer.stride, "dilation": layer.dilation, "padding": layer.padding}
-
-
-def _factors(layer: Layer) -> dict[str, object]:
-    scheme = layer.scheme
-    return {
-        "input_zero_point": scheme.input_zero_point,
-        "output_zero_point": scheme.output_zero_point,
-        "multiplier": np.array(scheme.multiplier),
-        "shift": np.array(scheme.shift),
-        "activation_min": scheme.low,
-        "activation_max": scheme.high,
-    }
-
-
 def _dense(layer: Layer, x: np.ndarray) -> np.ndarray:
     scheme = layer.scheme
     acc = (x.reshape(-1).astype(np.int64) - scheme.input_zero_point) @ layer.weights.astype(np.int64).T
@@ -141,119 +124,24 @@ def _dense(layer: Layer, x: np.ndarray) -> np.ndarray:
     )
 
 
-def _pool(layer: Layer, x: np.ndarray) -> np.ndarray:
-    run = {"max_pool2d": oracle.max_pool2d, "avg_pool2d": oracle.average_pool2d}[layer.op]
-    scheme = layer.scheme
-    # What lies beyond the far edge is no matter; what windows reach there is.
-    return run(
-        x[None],
-        kernel=layer.kernel,
-        stride=layer.stride,
-        padding=layer.padding,
-        activation_min=scheme.low,
-        activation_max=scheme.high,
-    )
-
-
-def _add(layer: Layer, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    scheme = layer.scheme
-    assert isinstance(scheme, AffineSum)
-    left, right = (
-        oracle.multiply_by_quantized_multiplier(
-            (x.astype(np.int64) - own.zero_point) << scheme.left_shift, own.multiplier, own.shift
-        )
-        for x, own in ((a, scheme.left), (b, scheme.right))
-    )
-    return _rescaled(scheme, left + scheme.sign * right, a.dtype)
-
-
-def _rescaled(scheme, x: np.ndarray, dtype: object) -> np.ndarray:
-    scaled = oracle.multiply_by_quantized_multiplier(x, scheme.multiplier, scheme.shift)
-    return oracle.clamp(scaled + scheme.output_zero_point, dtype, scheme.low, scheme.high)
-
-
-def _multiply(layer: Layer, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    own = layer.scheme
-    product = (a.astype(np.int64) - own.left_zero_point) * (b.astype(np.int64) - own.right_zero_point)
-    return _rescaled(own, product, a.dtype)
-
-
-def _pair(run: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
-    def compute(layer: Layer, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        again = a.size // b.size
-        return run(layer, a.reshape(-1), np.tile(b.reshape(-1), again))
-
-    return compute
-
-
-def _extreme(run: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
-    return _pair(lambda layer, a, b: oracle.clamp(run(a, b), a.dtype, layer.scheme.low, layer.scheme.high))
-
-
-def _mean(layer: Layer, x: np.ndarray) -> np.ndarray:
-    own = layer.scheme
-    return _rescaled(own, x.astype(np.int64).sum(axis=1) - x.shape[1] * own.input_zero_point, x.dtype)
-
-
-def _look_up(layer: Layer, x: np.ndarray) -> np.ndarray:
-    return np.array([layer.table[int(value) % 256] for value in x.reshape(-1)], layer.output_type.dtype)
-
-
 def _softmax(layer: Layer, x: np.ndarray) -> np.ndarray:
     dtype = {8: np.int8, 16: np.int16}[layer.scheme.bits]
     return tables.softmax(x.reshape(-1, x.shape[-1]), input_scale=SOFTMAX_SCALES[layer.name], output_dtype=dtype)
-
-
-def _viewed(layer: Layer) -> np.ndarray:
-    """The index of every element of the view."""
-    at = np.full(layer.view.shape, layer.view.offset)
-    for axis, step in enumerate(layer.view.steps):
-        at += (np.arange(layer.view.shape[axis]) * step).reshape([-1 if axis == i else 1 for i in range(at.ndim)])
-    return at.reshape(-1)
-
-
-def _pad(layer: Layer, x: np.ndarray) -> np.ndarray:
-    out = np.full(int(np.prod(layer.output_shape)), layer.scheme.fill, x.dtype)
-    out[_viewed(layer)] = x.reshape(-1)
-    return out
-
-
-def _resize(layer: Layer, x: np.ndarray) -> np.ndarray:
-    height, width, channels = layer.output_shape
-    flat, table = x.reshape(-1), layer.table
-    return np.array([[flat[table[y] + table[height + c] :][:channels] for c in range(width)] for y in range(height)])
 
 
 SOFTMAX_SCALES: dict[str, float] = {}
 """The scale of each softmax layer that was made, by its name: the scheme keeps no scale."""
 
 
-EXPECTED: dict[str, Callable[..., np.ndarray]] = {
-    "conv2d": lambda layer, x: oracle.conv2d(x[None], layer.weights, layer.bias, **_windows(layer)),
-    "depthwise_conv2d": lambda layer, x: oracle.depthwise_conv2d(
-        x[None], layer.weights[None], layer.bias, **_windows(layer)
-    ),
-    "fully_connected": _dense,
-    "max_pool2d": _pool,
-    "avg_pool2d": _pool,
-    "add": _pair(_add),
-    "multiply": _pair(_multiply),
-    "maximum": _extreme(np.maximum),
-    "minimum": _extreme(np.minimum),
-    "look_up": _look_up,
-    "requantise": lambda layer, x: _rescaled(
-        layer.scheme, x.astype(np.int64) - layer.scheme.input_zero_point, layer.output_type.dtype
-    ),
-    "mean": _mean,
-    "softmax": _softmax,
-    "concat": lambda layer, *inputs: np.concatenate(inputs, axis=1),
-    "copy": lambda layer, x: x.reshape(-1)[_viewed(layer)],
-    "pad": _pad,
-    "resize_nearest": _resize,
-}
+EXPECTED: dict[str, Callable[..., np.ndarray]] = {"fully_connected": _dense, "softmax": _softmax}
+"""By more than the numbers of a scheme, or written apart; all others are as `int8_graph` has them."""
 
 
 def expected(layer: Layer, *inputs: np.ndarray) -> np.ndarray:
     """What a layer makes of its inputs, one sample of each."""
-    shaped = [x.reshape(shape) for x, shape in zip(inputs, layer.input_shapes, strict=True)]
-    return np.ascontiguousarray(EXPECTED[layer.op](layer, *shaped).reshape(layer.output_shape))
+    if layer.op in EXPECTED:
+        shaped = [x.reshape(shape) for x, shape in zip(inputs, layer.input_shapes, strict=True)]
+        made = EXPECTED[layer.op](layer, *shaped)
+    else:
+        made = OPS[layer.op](layer, [x.reshape(-1) for x in inputs])
+    return np.ascontiguousarray(made.reshape(layer.output_shape))
