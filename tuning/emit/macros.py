@@ -115,5 +115,5 @@ def instructions(target: Target) -> str:
         return "defined(__ARM_FEATURE_MVE)"
     if isa >= Isa.DSP:
         return "defined(__ARM_FEATURE_DSP) && !defined(__ARM_FEATURE_MVE)"
-    is_armv6m = not target.features.unaligned
-    return f"__ARM_ARCH {'==' if is_armv6m else '!='} 6 && !defined(__ARM_FEATURE_DSP)"
+    thumb2 = "defined(__thumb2__)" if target.features.unaligned else "!defined(__thumb2__)"
+    return f"{thumb2} && !defined(__ARM_FEATURE_DSP)"
