@@ -237,8 +237,7 @@ class GraphBuilder:
 
 def swapped(scheme: Any) -> Any:
     """The scheme of the same operation with its inputs exchanged."""
-    if isinstance(scheme, AffineSum):
-        assert scheme.sign > 0
+    if hasattr(scheme, "left"):
         return replace(scheme, left=scheme.right, right=scheme.left)
     if hasattr(scheme, "left_zero_point"):
         return replace(
