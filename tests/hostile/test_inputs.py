@@ -180,6 +180,7 @@ LOGS: dict[str, tuple[bytes, str]] = {
     "other columns": (b"name,time\nc,5\n", "l.csv:2: expected a line 'layer,cycles' before the first layer"),
     "nothing behind the header": (HEADER, "l.csv:1: the run that begins here has no line for layer 'c'"),
     "another layer": (HEADER + b"conv9,5\n", "l.csv:2: layer 'conv9' is not in the folder"),
+    "a layer of 10,000 letters": (HEADER + b"x" * 10_000 + b",5\n", f"layer '{'x' * 40}' is not in the folder"),
     "a layer twice": (HEADER + b"c,5\nc,5\n", "l.csv:3: layer 'c' comes twice"),
     "nothing": (HEADER + b"c,\n", "l.csv:2: cycles of c: expected a count"),
     "zero": (HEADER + b"c,0\n", "l.csv:2: layer 'c' took 0 cycles"),

@@ -202,7 +202,7 @@ def read_csv(path: str | Path, layers: Sequence[str], taken_in: Collection[str] 
         raise BoardError(f"{path}:1: expected a line 'layer,cycles' and the layers after it, got none")
     if stranger and len(found) < len(layers):
         number, name = stranger
-        raise BoardError(f"{path}:{number}: layer {name!r} is not in the folder, which has {', '.join(layers)}")
+        raise BoardError(f"{path}:{number}: layer {name[:40]!r} is not in the folder, which has {', '.join(layers)}")
     if missing := [name for name in layers if name not in found]:
         raise BoardError(f"{path}:{begun}: the run that begins here has no line for layer {missing[0]!r}")
     return found
