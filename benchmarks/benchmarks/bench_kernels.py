@@ -14,6 +14,7 @@ import numpy as np
 import cmsisnn_x
 from cmsisnn_x import _simd
 from cmsisnn_x.layers import Layer
+from cmsisnn_x.op import OPS
 
 from .paper import convolution, dense, depthwise, draw, exact, max_pool
 
@@ -115,8 +116,8 @@ class FullyConnected(_Kernels):
 class ElementWise:
     """Operations without weights, by the public functions."""
 
-    OPS = ("max_pool", "avg_pool", "relu", "sigmoid", "tanh", "softmax", "multiply", "q7_to_q15")
-    params = (OPS, ("q7", "q15"))
+    NAMES = (*(name for name, row in OPS.items() if row.is_pow2 and not row.is_weighted), "q7_to_q15")
+    params = (NAMES, ("q7", "q15"))
     param_names = ("op", "dtype")
 
     def setup(self, op: str, dtype: str) -> None:
@@ -125,7 +126,7 @@ class ElementWise:
         run = getattr(cmsisnn_x, op)
         if op.endswith("pool"):
             self.call = lambda: run(x, layer.kernel, stride=layer.stride, ceil_mode=True)
-        elif op in ("sigmoid", "tanh"):
+        elif op in OPS and OPS[op].has_table:
             self.call = lambda: run(x, 1)
         elif op == "multiply":
             self.call = lambda: run(x, x, out_shift=7)

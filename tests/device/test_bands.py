@@ -15,7 +15,7 @@ from cmsisnn_x.affine import AffineClamp, AffineMean, AffineProduct, AffineResca
 from cmsisnn_x.bands import banded, least_rows, row_step
 from cmsisnn_x.buffers import layer_scratch_bytes
 from cmsisnn_x.layers import Layer
-from cmsisnn_x.op import OPS, device_variant_problem, device_variants
+from cmsisnn_x.op import MODEL_OPS, OPS, device_variant_problem, device_variants
 from cmsisnn_x.variant import BASELINE, Variant
 from helpers.affine_layers import pooling, weighted
 from helpers.affine_random import affine_case
@@ -24,6 +24,7 @@ from helpers.device import INCLUDE, Build, draw, host_compiler
 from helpers.layers import features, make_layer
 
 OFFSETS = (None, None, 1, 2, 3)
+TABLED = [name for name, row in MODEL_OPS.items() if row.has_table]
 KINDS = {
     "im2col": lambda v: v.lowering == "im2col" and v.column_layout not in ("packed", "paired"),
     "paired columns": lambda v: v.column_layout == "paired",
@@ -235,8 +236,8 @@ def elements(rng: np.random.Generator) -> list[BandCase]:
     """Element by element, of images and of flat tensors in rows."""
     found: list[BandCase | None] = []
     shape = (9, 3, 5)
-    for dtype, op in product(("q7", "q15"), ("relu", "sigmoid", "tanh", "multiply")):
-        layer = make_layer(op, shape, dtype=dtype, int_bits=3 if op in ("sigmoid", "tanh") else 0, out_shift=5)
+    for dtype, op in product(("q7", "q15"), ("relu", *TABLED, "multiply")):
+        layer = make_layer(op, shape, dtype=dtype, int_bits=3 if op in TABLED else 0, out_shift=5)
         if op == "multiply":
             layer = replace(layer, more_inputs=(shape,))
         found.append(band_case(layer, None, rng, **({"other": draw(shape, dtype, op)} if op == "multiply" else {})))

@@ -22,7 +22,7 @@ from helpers.qemu import BOARDS, Board, check_in_qemu
 from tuning.emulate import ToolchainError, find_toolchain
 from tuning.target.cores import CORES
 
-from .test_bands import band_case
+from .test_bands import TABLED, band_case
 from .test_int8_elements import KINDS
 from .test_int8_layers import real
 from .test_row_sums import cases as row_sums
@@ -46,9 +46,7 @@ def one_of_each() -> list[Case]:
             found.append(Case(conv, Variant(8, 2, wide, 2, fused_pool=True), behind=behind, **offsets))
         for op in ("max_pool2d", "avg_pool2d"):
             found.append(Case(make_layer(op, (7, 6, 5), dtype=dtype, kernel=3, stride=2, ceil_mode=True), **offsets))
-        found += [
-            Case(make_layer(op, (3, 5, 2), dtype=dtype, int_bits=3), **offsets) for op in ("relu", "sigmoid", "tanh")
-        ]
+        found += [Case(make_layer(op, (3, 5, 2), dtype=dtype, int_bits=3), **offsets) for op in ("relu", *TABLED)]
         found.append(Case(make_layer("softmax", (12,), dtype=dtype), input=np.arange(12) - 6, **offsets))
         found.append(
             Case(make_layer("multiply", (9,), dtype=dtype, out_shift=7), other=draw((9,), dtype, "other"), **offsets)

@@ -90,9 +90,12 @@ def relu(x) -> np.ndarray:
     return np.where(x < 0, 0, x).astype(x.dtype)
 
 
+FUNCTIONS: dict[str, Callable[[float], float]] = {"sigmoid": lambda v: 1 / (1 + math.exp(-v)), "tanh": math.tanh}
+
+
 def activation(x, function: str, int_bits: int) -> np.ndarray:
-    """Sigmoid or tanh, one element at a time, straight from the real-valued formula."""
-    f = math.tanh if function == "tanh" else lambda v: 1 / (1 + math.exp(-v))
+    """What looks a table up, one element at a time, straight from the real-valued formula."""
+    f = FUNCTIONS[function]
     one = 2 ** (BITS[x.dtype] - 1)
 
     def entry(t: int) -> int:
@@ -162,8 +165,7 @@ ORACLES: dict[str, Callable[..., np.ndarray]] = {
     "max_pool": _window_layer(pool, reduce="max"),
     "avg_pool": _window_layer(pool, reduce="avg"),
     "relu": lambda spec, x: relu(x),
-    "sigmoid": lambda spec, x: activation(x, "sigmoid", spec.int_bits),
-    "tanh": lambda spec, x: activation(x, "tanh", spec.int_bits),
+    **{name: lambda spec, x: activation(x, spec.python_op, spec.int_bits) for name in FUNCTIONS},
     "softmax": lambda spec, x: softmax(x),
     "multiply": lambda spec, a, b: multiply(a, b, spec.out_shift),
 }

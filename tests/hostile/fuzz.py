@@ -34,6 +34,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from cmsisnn_x.op import MODEL_OPS
 from helpers.mutations import garble, mutate
 from helpers.tflite_files import damage, examples
 from helpers.tflite_mutants import CASES, mutant, run_all
@@ -100,8 +101,7 @@ def fuzz_names(rng: random.Random, folder: Path) -> tuple[str, bytes]:
     shape: Any = [rng.choice((1, 2, 5, 8)), rng.choice((1, 3, 8)), rng.choice((1, 2, 3, 4, 8))]
     layers = []
     for _ in range(rng.randrange(1, 7)):
-        layer: dict[str, Any] = {"name": name(), "op": rng.choice(("conv2d", "depthwise_conv2d", "max_pool2d", "relu",
-            "avg_pool2d", "fully_connected", "sigmoid", "tanh", "softmax"))}  # fmt: skip
+        layer: dict[str, Any] = {"name": name(), "op": rng.choice(tuple(MODEL_OPS))}
         if "conv" in layer["op"] or "pool" in layer["op"]:
             layer |= {"kernel": rng.choice((1, 2, 3)), "padding": "same", "stride": rng.choice((1, 1, 2))}
         if layer["op"] == "conv2d":
@@ -111,7 +111,7 @@ def fuzz_names(rng: random.Random, folder: Path) -> tuple[str, bytes]:
             layer |= {"activation": "relu"} if rng.random() < 0.5 else {}
         if layer["op"] == "fully_connected":
             layer["out_features"] = rng.choice((1, 2, 5))
-        if layer["op"] in ("sigmoid", "tanh"):
+        if MODEL_OPS[layer["op"]].has_table:
             layer["int_bits"] = rng.randrange(4)
         layers.append(layer)
     entry = {"shape": shape, "dtype": rng.choice(("q7", "q15"))}

@@ -27,6 +27,7 @@ from cmsisnn_x.scheme import AFFINE_TYPES, POW2_TYPES
 from cmsisnn_x.variant import HOST_FAMILIES, KNOBS, Variant
 from helpers import int8_graph, reference
 from helpers.plans import chain, make_plan
+from tuning.calibrate.drawn import COUNTS
 from tuning.calibrate.grid import grid
 from tuning.check.accumulators import SUMS
 from tuning.cost import ops as costs
@@ -66,6 +67,7 @@ def lacking() -> dict[str, set[str]]:
         "model files, tuning/model/schema.py": (networks, _names(schema.OPS)),
         "float networks, tuning/quantize/forward.py": (networks, _names(forward.OPS)),
         "calibration grid, tuning/calibrate/grid.py": (networks, {layer.python_op for layer in grid(["q7"])}),
+        "drawn layers, tuning/calibrate/drawn.py": (networks | affine, {NETWORK_OPS[name].name for name in COUNTS}),
         "costs, tuning/cost/ops": (networks | affine, set(costs.OPS) | set(costs.AFFINE)),
     }
     return {table: wanted ^ found for table, (wanted, found) in tables.items() if wanted != found}
@@ -89,7 +91,7 @@ def test_a_table_without_an_operation_is_named(monkeypatch: pytest.MonkeyPatch) 
     for table in (MODEL_OPS, NETWORK_OPS):
         monkeypatch.setitem(table, "scaled", row)
     found = lacking()
-    assert len(found) == 12
+    assert len(found) == 13
     assert all(names - before.get(table, set()) == {"scaled"} for table, names in found.items())
 
 

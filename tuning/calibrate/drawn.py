@@ -27,6 +27,7 @@ from cmsisnn_x.affine import (
     quantize_multiplier,
 )
 from cmsisnn_x.layers import Layer, View
+from cmsisnn_x.op import MODEL_OPS, NETWORK_OPS
 
 from .grid import make_layer
 
@@ -42,11 +43,8 @@ COUNTS = {
     "requantise": 6, "mean": 16, "concat": 10, "copy": 8, "pad": 10, "resize_nearest": 6,
 }  # fmt: skip
 """How many layers a set has of an operation."""
-OF_POW2 = (
-    *("conv2d", "depthwise_conv2d", "fully_connected", "max_pool2d", "avg_pool2d"),
-    *("softmax", "relu", "sigmoid", "tanh"),
-)
-OF_INT8 = tuple(op for op in COUNTS if op not in ("relu", "sigmoid", "tanh"))
+OF_POW2 = tuple(op for op in COUNTS if op in MODEL_OPS)
+OF_INT8 = tuple(op for op in COUNTS if any(types[0] == "int8" for types in NETWORK_OPS[op].types))
 
 
 def drawn(seed: int, dtypes: Sequence[str], share: float = 1.0) -> list[Layer]:

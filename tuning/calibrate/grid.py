@@ -314,7 +314,7 @@ def _layers(
         for op in ("max_pool2d", "avg_pool2d"):
             for i, (shape, kernel, stride, padding, ceil_mode) in enumerate(pools):
                 yield make_layer(f"{op}{i}", op, dtype, shape, 0, kernel, stride, padding, ceil_mode)
-        for op in ("relu", "sigmoid", "tanh", "softmax"):
+        for op in (name for name, row in MODEL_OPS.items() if not row.is_weighted and not row.is_windowed):
             for size in vectors:
                 yield make_layer(f"{op}{size}", op, dtype, (size,))
 

@@ -38,7 +38,7 @@ def _gathered(layer: Layer, scattered: np.ndarray, target: Target) -> np.ndarray
     if layer.op == "conv2d":
         return scattered * (6 * more + 8 * IN_ONE_BANK * apart)
     size, wide = prod(layer.output_shape), layer.type.bits == 16
-    vectors = {"look_up": size / 16, "sigmoid": size / 16, "tanh": size / 16}.get(layer.op, 0.0)
+    vectors = size / 16 if layer.op == "look_up" or layer.row.has_table else 0.0
     if layer.op == "softmax" and layer.type.is_affine:
         return size / 2 * apart
     if wide:  # two of eight elements each

@@ -95,7 +95,7 @@ def inner_pass(layer: Layer, variant: Variant, rows: int, cols: int, features: F
         # A word of each row, widened and put in order by two SXTB16 and two PKH; two words of each column.
         widened = rows * (one.load + 4 * one.alu)
         return 2 * rows * cols * one.mac + widened + 2 * cols * one.load + 2 * one.first_load + spills
-    halved = is_narrow(layer) and variant.weight_layout == "interleaved"
+    halved = is_narrow(layer) and variant.weight_layout not in ("plain", "widened")
     # A word per row; or per two rows, and an SXTB16 for each.
     words, widen = (rows / 2, rows * one.alu) if halved else (rows, 0.0)
     if variant.column_layout == "paired":

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
@@ -120,15 +120,14 @@ class Softmax(_Named):
     op: Literal["softmax"]
 
 
-OPS: dict[str, type[_Named]] = {
-    cls.model_fields["op"].annotation.__args__[0]: cls  # type: ignore[union-attr]
-    for cls in (Conv2d, DepthwiseConv2d, FullyConnected, MaxPool2d, AvgPool2d, Relu, Sigmoid, Tanh, Softmax)
-}
-
 AnyLayer = Annotated[
     Conv2d | DepthwiseConv2d | FullyConnected | MaxPool2d | AvgPool2d | Relu | Sigmoid | Tanh | Softmax,
     Field(discriminator="op"),
 ]
+
+OPS: dict[str, type[_Named]] = {
+    cls.model_fields["op"].annotation.__args__[0]: cls for cls in get_args(get_args(AnyLayer)[0])
+}
 
 
 class ModelFile(Strict):
