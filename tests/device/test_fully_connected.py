@@ -99,6 +99,21 @@ def vectors() -> list[Case]:
                 layer = replace(layer, scheme=scheme)
         (variant,) = helium_variants("fully_connected", layer.type.twin)
         found.append(Case(layer, variant, input_offset=(None, 1, 2, 3)[turn % 4], output_offset=(None, 3)[turn % 2]))
+    return [*found, *long_sums()]
+
+
+def long_sums() -> list[Case]:
+    """Of 16 bits: as many products as 32 bits hold whatever they are, and more, all of them the largest."""
+    (variant,) = helium_variants("fully_connected", "q15")
+    found = []
+    for at, (columns, kind) in enumerate(product((504, 505, 1100), ("common", "halves", "weak", "left16"))):
+        layer = weighted("fully_connected", (columns,), kind=kind, out_channels=6, wide=True)
+        assert layer.weights is not None
+        weights = layer.weights.copy()
+        weights[1:4] = np.array([[127], [-128], [1]])
+        x = np.full(columns, (32767, -32768)[at % 2], np.int16)
+        found.append(Case(replace(layer, weights=weights), variant, input=x))
+        found.append(Case(layer, variant, output_offset=(None, 3)[at % 2]))
     return found
 
 

@@ -18,6 +18,7 @@ from cmsisnn_x.affine import (
     Rescale,
     quantize_multiplier,
 )
+from cmsisnn_x.affine.curves import AffineRealSoftmax, AffineSoftmax16
 from cmsisnn_x.affine.linear import NOT_LINEAR, linear_of
 from cmsisnn_x.layers import Layer, View
 from cmsisnn_x.op import OPS
@@ -159,6 +160,26 @@ def softmaxes() -> list[Case]:
     return found
 
 
+def other_softmaxes() -> list[Case]:
+    """Of real numbers, and of 16 bits between points of tables: rows of whole vectors and not, ends of the range."""
+    turns = cycle(OFFSETS)
+    found = []
+    for at, (rows, columns) in enumerate(((1, 10), (3, 5), (1, 1), (2, 300), (1, 600), (2, 16), (4, 3))):
+        for scale, arithmetic in ((0.1, "tflm"), (1.3, "litert")):
+            schemes = {
+                "int8": AffineRealSoftmax(scale, columns, -128 if at % 3 else 0),
+                "int16": AffineSoftmax16.of(scale / 100, 1.0, arithmetic),
+            }
+            for dtype, scheme in schemes.items():
+                shape = (rows, columns)
+                layer = Layer(f"softmax{scale}", "softmax", dtype, shape, shape, scheme=scheme)
+                offset, behind = next(turns)
+                found.append(Case(layer, input_offset=offset, output_offset=behind))
+                if rows == 1:
+                    found.append(Case(layer, input=np.full(shape, FULL[dtype][at % 2], dtype)))
+    return found
+
+
 def moves() -> list[Case]:
     turns = cycle(OFFSETS)
     found = []
@@ -188,7 +209,7 @@ def moves() -> list[Case]:
             )
             offset, behind = next(turns)
             found.append(Case(layer, input_offset=offset, output_offset=behind))
-        for channels in (3, 17):
+        for channels in (3, 4, 17):
             table = np.array(
                 [*(i // 2 * 4 * channels for i in range(6)), *(i // 3 * channels for i in range(12))], np.int32
             )
@@ -212,7 +233,8 @@ def moves() -> list[Case]:
 
 
 KINDS = {
-    "pairs": pairs, "sums": sums, "curves": curves, "reductions": reductions, "softmaxes": softmaxes, "moves": moves
+    "pairs": pairs, "sums": sums, "curves": curves, "reductions": reductions, "softmaxes": softmaxes,
+    "other softmaxes": other_softmaxes, "moves": moves,
 }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from cmsisnn_x.affine import Affine, AffineClamp, quantize_multiplier
+from cmsisnn_x.affine.curves import AffineRealSoftmax, AffineSoftmax16
 from cmsisnn_x.layers import Layer
 from cmsisnn_x.scheme import TENSOR_TYPES
 
@@ -125,6 +126,11 @@ def _dense(layer: Layer, x: np.ndarray) -> np.ndarray:
 
 
 def _softmax(layer: Layer, x: np.ndarray) -> np.ndarray:
+    scheme = layer.scheme
+    if isinstance(scheme, AffineSoftmax16):
+        return tables.softmax_int16_of(x.reshape(-1, x.shape[-1]), scheme.multiplier, scheme.shift, scheme.arithmetic)
+    if isinstance(scheme, AffineRealSoftmax):
+        return tables.softmax_real(x.reshape(-1, x.shape[-1]), scheme.scale, scheme.output_zero_point)
     dtype = {8: np.int8, 16: np.int16}[layer.scheme.bits]
     return tables.softmax(x.reshape(-1, x.shape[-1]), input_scale=SOFTMAX_SCALES[layer.name], output_dtype=dtype)
 

@@ -204,9 +204,7 @@ def _softmax(layer: Layer, inputs: list[np.ndarray]) -> np.ndarray:
     if isinstance(s, AffineSoftmax16):
         return tables.softmax_int16_of(x, s.multiplier, s.shift, "litert" if s.arithmetic == "litert" else "tflm")
     if isinstance(s, AffineRealSoftmax):
-        real = np.exp(s.scale * (x - x.max(axis=-1, keepdims=True)))
-        share = 256 * real / real.sum(axis=-1, keepdims=True)
-        return clamp(oracle.round_half_away(share).astype(np.int64) + s.output_zero_point, np.int8)
+        return tables.softmax_real(x, s.scale, s.output_zero_point)
     assert isinstance(s, AffineSoftmax)
     d = x - x.max(axis=-1, keepdims=True)
     counts = d >= s.diff_min

@@ -139,6 +139,14 @@ def look_up(table: np.ndarray, x: np.ndarray) -> np.ndarray:
     return base + (((table[index + 1] - base) * (x & 127) + 64) >> 7)
 
 
+def softmax_real(x: np.ndarray, scale: float, output_zero_point: int) -> np.ndarray:
+    """Softmax of real numbers between int8, the output in steps of 2^-8."""
+    below = x.astype(np.int64) - x.max(axis=-1, keepdims=True).astype(np.int64)
+    real = np.exp(scale * below)
+    share = round_half_away(256 * real / real.sum(axis=-1, keepdims=True))
+    return np.clip(share + output_zero_point, -128, 127).astype(np.int8)
+
+
 def softmax_int16(
     x: np.ndarray, *, input_scale: float, beta: float = 1.0, arithmetic: Arithmetic = "tflm"
 ) -> np.ndarray:

@@ -26,6 +26,7 @@ from cmsisnn_x.affine import (
     AffineSum,
     quantize_multiplier,
 )
+from cmsisnn_x.affine.curves import AffineRealSoftmax
 from cmsisnn_x.layers import Layer, View
 from cmsisnn_x.op import MODEL_OPS, NETWORK_OPS
 
@@ -106,6 +107,13 @@ def long_windows(seed: int, dtypes: Sequence[str], ops: Sequence[str], count: in
                 if max(kernel) >= 5 and prod(image) < 20_000:
                     yield _of_pools(f"long{seed}_{number}", op, dtype, image, kernel, stride, padding)
                     number += 1
+
+
+def real_softmaxes(columns: Sequence[int]) -> list[Layer]:
+    """Softmax of real numbers, of int8."""
+    return [
+        Layer(f"real{n}", "softmax", "int8", (n,), (n,), scheme=AffineRealSoftmax(0.08, n, -128)) for n in columns
+    ]
 
 
 def pairs(seed: int, dtypes: Sequence[str], count: int) -> Iterator[tuple[Layer, Layer]]:
@@ -213,7 +221,9 @@ def _weighted(
 
 
 def affine_of(layer: Layer) -> Layer:
-    """A layer of q7 with zero points in the place of shifts; most such layers have a ReLU."""
+    """A layer of q7 with zero points in the place of shifts; most such layers have a ReLU. Pools keep their range."""
+    if layer.row.is_windowed and not layer.row.is_weighted:
+        return replace(layer, dtype="int8", scheme=AffineClamp(-128, 127))
     assert layer.weights is not None
     channels = 1 if layer.op == "fully_connected" else layer.output_shape[-1]
     rng = np.random.default_rng(zlib.crc32(layer.name.encode()))
@@ -253,7 +263,7 @@ def _of_pools(
     name: str, op: str, dtype: str, image: Shape, kernel: tuple[int, int], stride: tuple[int, int], padding: int | str
 ) -> Layer:
     made = make_layer(name, op, "q7" if dtype == "int8" else dtype, image, 0, kernel, stride, padding)
-    return replace(made, dtype="int8", scheme=AffineClamp(-128, 127)) if dtype == "int8" else made
+    return affine_of(made) if dtype == "int8" else made
 
 
 # ---------------------------------------------------------------- element by element

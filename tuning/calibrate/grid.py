@@ -326,18 +326,59 @@ _COLUMNS: tuple[Depthwise, ...] = (
     ((19, 1, 96), (11, 1), (1, 1), 0),
     ((12, 1, 80), (12, 1), (1, 1), 0),
     ((17, 1, 40), (17, 1), (1, 1), 0),
+    ((40, 1, 32), (3, 1), (1, 1), 0),
+    ((61, 1, 8), (3, 1), (1, 1), "same"),
+    ((13, 1, 25), (3, 1), (1, 1), "same"),
+    ((33, 1, 16), (3, 1), (2, 1), 0),
+    ((70, 1, 6), (3, 1), (2, 1), "same"),
+    ((20, 1, 48), (3, 1), (2, 1), "same"),
+    ((9, 1, 39), (3, 1), (1, 1), 0),
+    ((28, 1, 12), (4, 1), (1, 1), "same"),
+    ((44, 1, 20), (5, 1), (2, 1), 0),
+    ((30, 1, 10), (5, 1), (2, 1), "same"),
+    ((24, 1, 64), (5, 1), (1, 1), "same"),
+    ((30, 1, 80), (10, 1), (1, 1), 0),
+    ((20, 1, 48), (8, 1), (1, 1), "same"),
+    ((36, 1, 32), (2, 1), (2, 1), 0),
 )
 
 
-def columns(dtypes: Sequence[str] = DTYPES) -> list[Layer]:
-    """Depthwise layers along one axis alone, of which the grid has few, and which kernels in C suit better than vectors
-    do.
+_POOLS_OF_VECTORS: tuple[Pool, ...] = (
+    ((20, 20, 4), (2, 2), (2, 2), 0, False),
+    ((12, 14, 4), (3, 3), (2, 2), "same", False),
+    ((16, 10, 4), (3, 3), (1, 1), 1, False),
+    ((1, 60, 4), (1, 3), (1, 2), 0, False),
+    ((44, 1, 4), (2, 1), (2, 1), 0, False),
+    ((9, 9, 4), (9, 9), (1, 1), 0, False),
+    ((70, 1, 4), (70, 1), (1, 1), 0, False),
+    ((20, 20, 24), (20, 20), (1, 1), 0, False),
+    ((20, 18, 10), (18, 17), (1, 1), "same", False),
+    ((40, 1, 12), (2, 1), (2, 1), 0, False),
+    ((1, 51, 20), (1, 2), (1, 2), "same", False),
+    ((60, 1, 6), (3, 1), (2, 1), "same", False),
+    ((1, 80, 10), (1, 5), (1, 2), "same", False),
+    ((12, 12, 6), (5, 5), (1, 1), "same", False),
+    ((14, 10, 14), (6, 4), (2, 2), 0, False),
+    ((8, 7, 64), (8, 7), (1, 1), 0, False),
+    ((10, 9, 100), (10, 9), (1, 1), 0, False),
+)
+
+
+def of_vectors(dtypes: Sequence[str] = DTYPES) -> list[Layer]:
+    """What the grid has little of and cores with vectors run otherwise: depthwise layers along one axis alone, which
+    kernels in C may suit better; pools of few channels, of pixels of one word, and of wide windows.
     """
-    return [
-        make_layer(f"column{i}", "depthwise_conv2d", dtype, shape, 0, kernel, stride, padding)
-        for dtype in dtypes
-        for i, (shape, kernel, stride, padding) in enumerate(_COLUMNS)
-    ]
+    found = []
+    for dtype in dtypes:
+        for i, (shape, kernel, stride, padding) in enumerate(_COLUMNS):
+            found.append(make_layer(f"column{i}", "depthwise_conv2d", dtype, shape, 0, kernel, stride, padding))
+        for op in ("max_pool2d", "avg_pool2d"):
+            for i, (shape, kernel, stride, padding, ceil_mode) in enumerate(_POOLS_OF_VECTORS):
+                # A word holds four channels, or two.
+                few = shape[2] // 2 if dtype == "q15" and shape[2] == 4 else shape[2]
+                size = (*shape[:2], few)
+                found.append(make_layer(f"pool{i}", op, dtype, size, 0, kernel, stride, padding, ceil_mode))
+    return found
 
 
 def grid(dtypes: Sequence[str] = DTYPES) -> list[Layer]:

@@ -10,7 +10,7 @@ from typing import Any
 from cmsisnn_x.layers import Layer
 
 from . import grid
-from .drawn import COUNTS, affine_of, drawn, long_windows, pairs, short_rows
+from .drawn import COUNTS, affine_of, drawn, long_windows, pairs, real_softmaxes, short_rows
 
 FITTED, UNSEEN, CONFIRMED = 1, 2, 3
 """Seeds of what is drawn: to fit, to judge a fit, and to judge by when all else was settled."""
@@ -25,8 +25,8 @@ HELD_OUT = 0.35
 SOME = 3
 """Each how many-th layer of the grid is fitted with zero points too."""
 OF_VECTORS = {
-    "conv2d": 8, "depthwise_conv2d": 3, "fully_connected": 6, "max_pool2d": 6, "avg_pool2d": 4, "mean": 2, "softmax": 6,
-    "add": 4, "maximum": 3, "minimum": 3, "concat": 4, "copy": 2, "pad": 4, "resize_nearest": 2,
+    "conv2d": 8, "depthwise_conv2d": 4, "fully_connected": 6, "max_pool2d": 6, "avg_pool2d": 6, "mean": 2, "softmax": 6,
+    "add": 4, "maximum": 3, "minimum": 3, "concat": 2, "copy": 1, "pad": 4, "resize_nearest": 1,
 }  # fmt: skip
 """Each how many-th layer of an operation and type cores with Helium are fitted on, and of those that they are judged by
 twice as many: a vector kernel is one text, whatever the compiler, and follows its counts closely.
@@ -50,8 +50,10 @@ def to_fit(
     found = _of([*grid.grid(_pow2(dtypes)), *drawn(FITTED, dtypes, SHARE), *short, *twins], ops)
     if not vectors:
         return [*found, *long_windows(FITTED, dtypes, ops, LONG_WINDOWS)]
-    columns = grid.columns(_pow2(dtypes)) + [affine_of(layer) for layer in grid.columns(("q7",)) if "int8" in dtypes]
-    return [*_some(found, 1), *_of(columns, ops)]
+    more = grid.of_vectors(_pow2(dtypes))
+    if "int8" in dtypes:
+        more += [*map(affine_of, grid.of_vectors(("q7",))), *real_softmaxes((3, 10, 37, 128, 600))]
+    return [*_some(found, 1), *_of(more, ops)]
 
 
 def held_out(

@@ -13,10 +13,14 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const int32_t 
 {
     (void)scratch;
     for (int32_t y = 0; y < CXN_GET(OUT_H); y++) {
+        const CXN_IN_T *const row = input + table[y];
+        CXN_COPY_UNROLL
         for (int32_t x = 0; x < CXN_GET(OUT_W); x++) {
-            const CXN_IN_T *const from = input + (table[y] + table[CXN_GET(OUT_H) + x]);
+            const CXN_IN_T *const from = row + table[CXN_GET(OUT_H) + x];
 #if CXN_GET(IN_CH) * CXN_GET(IN_BITS) >= CXN_COPY_LEAST
             CXN_COPY((void *)output, (const void *)from, CXN_GET(IN_CH) * sizeof(CXN_IN_T));
+#elif CXN_COPY_IS_WORD(CXN_GET(IN_CH) * CXN_GET(IN_BITS))
+            CXN_MEMCPY(output, from, CXN_GET(IN_CH) * sizeof(CXN_IN_T));
 #else
             for (int32_t c = 0; c < CXN_GET(IN_CH); c++) {
                 CXN_LOCAL(store)(output + c, CXN_LOCAL(load)(from + c));

@@ -13,10 +13,11 @@ import pytest
 
 from cmsisnn_x import Variant
 from cmsisnn_x.affine import AffineClamp, AffineMean, AffineSoftmax
+from cmsisnn_x.isa import Isa
 from cmsisnn_x.layers import Layer, View
 from cmsisnn_x.op import device_variant_problem
 from helpers.cores import FEATURES, helium_variants
-from tuning.calibrate.grid import grid
+from tuning.calibrate.grid import grid, of_vectors
 from tuning.cost import ops
 
 LAYERS = grid()
@@ -118,6 +119,94 @@ TIMING = dict.fromkeys(
 )
 
 
+# ---------------------------------------------------------------- depthwise: depthwise_helium.h and its like
+
+
+def walk_depthwise(layer: Layer, most: int) -> Counter[str]:
+    seen: Counter[str] = Counter(calls=1)
+    (in_h, in_w, channels), (out_h, out_w, _) = layer.image, layer.output_image
+    (kernel_h, kernel_w), (stride_y, stride_x) = layer.kernel, layer.stride
+    size, (top, left) = layer.numpy_dtype.itemsize, (layer.padding[0][0], layer.padding[1][0])
+    deep, lanes = 4 // size, 16 // size
+    paired = size == 1 and kernel_h <= 3 and kernel_w <= 3 and (stride_y, stride_x) == (1, 1)
+    planes = 1 if paired else turns(kernel_h, deep)
+    words = 4 if paired else turns(kernel_w * planes, 4) * 4
+    group_rows, group_cols = (2, 2) if paired else (1, 4)
+    flat = size == 1 and planes == 1 and channels < 16
+    pixel = planes * 4 * (channels if flat else lanes)
+    inside = max(min(in_w, (out_w - 1) * stride_x + kernel_w - left), 0)
+    right = max((out_w - 1) * stride_x + kernel_w - left - inside, 0)
+    groups, far = turns(out_w, group_cols), not paired and 3 * stride_x * pixel > 508
+
+    def margins() -> None:
+        for side in (left, right):
+            seen["zero_bytes"] += side > 0
+            seen["zero_lines"] += side * pixel // 16
+
+    def products(first: bool) -> None:
+        """Of a group, or before the first."""
+        seen["steps"] += 4 if paired else words
+        seen["reloads"] += words // 4 if words > 4 else 0
+        seen["partial"] += far and not first
+
+    def rows_of(pairs: int) -> None:
+        seen["channels"] += 1
+        products(True)
+        for _ in range(pairs):
+            seen["turns"] += groups > (4 if paired else 3)
+            for _ in range(groups):
+                seen["blocks"] += 1
+                products(False)
+
+    for _ in range(0 if flat else min(most, turns(out_h, group_rows))):
+        margins()
+    for first in range(0, channels, lanes):
+        y = 0
+        while y < out_h:
+            if paired and y > 0 and (out_h - y) % 2 and out_h - y < 2 * most:
+                y -= 1
+            single = paired and out_h - y == 1
+            times = 1 if single else min((out_h - y) // group_rows, most)
+            seen["fills"] += 1
+            for g in range(times):
+                row = (y + g * group_rows) * stride_y - top
+                seen["rows"] += 1
+                if flat:
+                    margins()
+                for _ in range(planes if inside else 0):
+                    is_inside = row >= 0 and row + kernel_h + paired - single <= in_h
+                    seen["segments" if is_inside else "outside"] += 1
+                    seen["words"] += turns(inside * channels, 16) if flat else inside
+            for _ in range(min(channels - first, lanes)):
+                left_over = times
+                if paired and out_w in (3, 5) and channels <= 511 and times > 1:
+                    seen["channels"] += 1
+                    products(True)
+                    for _ in range(times // 2):
+                        seen["flushes"] += 1
+                        seen["turns"] += 2 * (groups > 4)
+                        for _ in range(2 * groups - 1):
+                            seen["blocks"] += 1
+                            products(False)
+                    left_over = times % 2
+                if left_over:
+                    rows_of(left_over)
+            y += 1 if single else times * group_rows
+    return +seen
+
+
+def test_counts_of_depthwise_layers_are_what_the_kernels_do() -> None:
+    met: Counter[str] = Counter()
+    for layer in [*some("depthwise_conv2d", 2), *(each for each in of_vectors() if each.row.is_weighted)]:
+        for variant in helium_variants("depthwise_convolve", layer.dtype):
+            if device_variant_problem(layer, variant, FEATURES) is None:
+                seen = walk_depthwise(layer, variant.unroll)
+                assert counted(layer, variant) == seen, (layer, variant)
+                met += Counter(seen.keys())
+    priced = ops.price(layer, variant, FEATURES, {"issue_width": 2, **TIMING})
+    assert met.keys() == {name for name, each in zip(ops.parts_of(layer), priced, strict=True) if each > 0.25}
+
+
 # ---------------------------------------------------------------- pools: pool.h, helium_pool.h, pool_strip_helium.h
 
 
@@ -151,8 +240,7 @@ def walk_pool(layer: Layer) -> Counter[str]:
             if rows == kernel_h and columns == kernel_w:
                 seen["elements"] += vectors * rows * columns
                 seen["outputs"] += vectors
-                seen["averages"] += vectors * is_average
-                seen["joins"] += vectors * (is_average and rows * columns < 3)
+                seen["joins" if rows * columns < 3 else "averages"] += vectors * is_average
                 if along == "rows":
                     seen["strips"] += 0 if strip else vectors
                     strip = True
@@ -161,7 +249,8 @@ def walk_pool(layer: Layer) -> Counter[str]:
                 if along:
                     seen["strips"] += 1 + bool(channels % lanes)
                     continue
-                seen["columns"] += vectors * lines
+                straight = kernel_h <= 8 and kernel_w <= 8 and kernel_h * kernel_w <= 25
+                seen["columns"] += 0 if straight else vectors * lines
                 seen["turns"] += vectors > 1
             else:
                 seen["taps"] += vectors * rows * columns
@@ -174,8 +263,12 @@ def walk_pool(layer: Layer) -> Counter[str]:
 
 @pytest.mark.parametrize("op", ["max_pool2d", "avg_pool2d"])
 def test_counts_of_pools_are_what_the_kernels_do(op: str) -> None:
-    for layer in some(op, 1):
-        assert counted(layer) == walk_pool(layer), layer
+    for layer in (*some(op, 1), *(each for each in of_vectors() if each.op == op)):
+        if op == "max_pool2d" and layer.image[2] * layer.numpy_dtype.itemsize == 4:  # a word a pixel, in C
+            plain = ops.count(layer, [None], replace(FEATURES, isa=Isa.DSP))[0]
+            assert ops.count(layer, [None], FEATURES)[0].tolist() == plain.tolist(), layer
+        else:
+            assert counted(layer) == walk_pool(layer), layer
 
 
 # ---------------------------------------------------------------- others
@@ -218,12 +311,13 @@ def test_counts_of_means_and_softmax() -> None:
 def test_counts_of_moves() -> None:
     """Runs of 40 bits and more in vectors, others by elements; what is padded is filled before."""
     full = AffineClamp(-128, 127, fill=-3)
-    for channels, elements in ((20, 4 * 7), (2, 4 * 7 * 2)):
+    for channels, elements in ((20, 4 * 7 * 2), (13, 4 * 7), (2, 4 * 7 * 2)):
         turned = View((7, 4, channels), (channels, 7 * channels, 1))
         layer = affine("copy", (4, 7, channels), (7, 4, channels), scheme=full, view=turned)
-        assert counted(layer) == {"elements": elements * (2 if channels == 20 else 1), "runs": 28, "calls": 1}
+        longer = {"outputs": 28} if channels > 16 else {}
+        assert counted(layer) == {"elements": elements, "runs": 28, "calls": 1, **longer}
     by = View((4, 7, 3), (9 * 3, 3, 1), 10 * 3)
     layer = affine("pad", (4, 7, 3), (6, 9, 3), scheme=full, view=by)
     assert counted(layer) == {"elements": 4 * 2, "outputs": 6 * 9 * 3 // 16, "runs": 4, "calls": 1}
     parts = affine("concat", (5, 20), (5, 33), scheme=full, more_inputs=((5, 13),))
-    assert counted(parts) == {"elements": 5 * (2 + 1), "runs": 10, "calls": 1}
+    assert counted(parts) == {"elements": 5 * (2 + 1), "outputs": 5, "runs": 10, "calls": 1}

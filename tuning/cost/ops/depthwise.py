@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -232,50 +233,80 @@ def _woven_rows(layer: Layer, cols: int, pairs: int) -> list[int]:
     return rows
 
 
-def _visits(rows: int, high: int, most: int) -> list[int]:
-    """Of each visit of a channel, how often it makes `high` rows: at most `most` times. The last of an odd number comes
-    with the one before, if that is not the first of all.
+def _visits(rows: int, high: int, most: int) -> list[tuple[int, int]]:
+    """Of each visit of a channel its first row, and how often it makes `high` rows: at most `most` times. The last of
+    an odd number comes with the one before, if that is not the first of all.
     """
     found, y = [], 0
     while y < rows:
-        left = rows - y + (high == 2 and y > 0 and (rows - y) % 2 and rows - y < 2 * most)
-        found.append(max(min(left // high, most), 1))
-        y = rows - left + max(min(left // high, most) * high, 1)
+        y -= high == 2 and y > 0 and (rows - y) % 2 and rows - y < 2 * most
+        found.append((y, max(min((rows - y) // high, most), 1)))
+        y += max(found[-1][1] * high if rows - y >= high else 1, 1)
     return found
 
 
 def _vectors(layer: Layer, knob: Knobs, features: Features) -> Counts:
-    """Of Helium: vectors woven into words, then groups of four outputs of a channel; steps are vectors of products."""
+    """Of Helium: vectors woven into words, then groups of four outputs of a channel. Steps are vectors of products,
+    those that begin a visit of a channel too, reloads vectors of weights that no register holds, and partial groups
+    whose addresses take two; flushes finish the last pixels of two pairs of rows together. Segments are rows, or planes
+    of them, that are woven from inside the image, outside those of which some lie beyond it, runs of padding
+    `zero_bytes`, and its vectors `zero_lines`.
+    """
     (_, in_w, channels), (out_h, out_w, _) = layer.image, layer.output_image
-    words = words_of(layer)
-    span = (out_w - 1) * layer.stride[1] + layer.kernel[1]
-    inside = max(min(in_w, span - layer.padding[1][0]), 0)
+    stride_x, words = layer.stride[1], words_of(layer)
+    span = (out_w - 1) * stride_x + layer.kernel[1]
+    left = layer.padding[1][0]
+    inside = max(min(in_w, span - left), 0)
     lanes = 4 * words.rows
     is_flat = words.planes == 1 and channels < lanes == 16
     strips, turns = -(-channels // lanes), -(-inside * channels // 16) if is_flat else inside
-    high, wide = (2, 2) if words.is_paired else (1, 1 if layer.dtype == "int16" else 4)
+    is_wide = layer.dtype == "int16"
+    high, wide = (2, 2) if words.is_paired else (1, 1 if is_wide else 4)
     groups = -(-out_w // wide)
     is_written_out = groups <= (4 if words.is_paired else 3)
+    pixel = words.planes * 4 * (channels if is_flat else lanes)
+    is_far = not words.is_paired and 3 * stride_x * pixel > 508
     each = [_visits(out_h, high, int(most)) for most in knob("unroll")]
-    rows = np.array([sum(own) for own in each])
+    rows = np.array([sum(times for _, times in own) for own in each])
     visits = np.array([len(own) for own in each])
+    clipped = np.array([_clipped_rows(layer, own, high) for own in each])
     # Of three or five pixels, two pairs of rows take a group less together.
-    twice = np.array([sum(pairs // 2 for pairs in own) for own in each])
-    left = np.array([sum(pairs > 1 and pairs % 2 for pairs in own) for own in each])
+    twice = np.array([sum(pairs // 2 for _, pairs in own) for own in each])
+    single = np.array([sum(pairs > 1 and pairs % 2 for _, pairs in own) for own in each])
     is_double = words.is_paired and out_w in (3, 5) and channels <= 511
     blocks = (rows * groups - twice * is_double) * channels
+    begun = (visits + single * is_double) * channels
     margins = rows * strips if is_flat else np.minimum(knob("unroll"), -(-out_h // high))
+    sides = (left, span - inside - left)
+    vectors = words.window * wide // (2 if words.is_paired else 4)
     return {
         "words": rows * strips * words.planes * turns,
-        "segments": rows * strips * words.planes,
-        "zero_lines": margins * (span - inside) * words.planes * min(channels, 16) // 4,
-        "steps": blocks * words.window * wide // (2 if words.is_paired else 4),
+        "segments": (rows - clipped) * strips * words.planes * (inside > 0),
+        "outside": clipped * strips * words.planes * (inside > 0),
+        "zero_bytes": margins * sum(side > 0 for side in sides),
+        "zero_lines": margins * sum(side * pixel // 16 for side in sides),
+        "steps": (blocks + begun * (not is_wide)) * vectors,
+        "reloads": (blocks + begun) * (words.window // 4) * (words.window > 4 and not is_wide),
+        "partial": blocks * is_far,
         "blocks": blocks,
-        "channels": (visits + left * is_double) * channels,
+        "channels": begun,
         "turns": rows * channels * (not is_written_out),
+        "flushes": twice * is_double * channels,
+        "rows": rows * strips,
         "fills": visits * strips,
         "calls": 1,
     }
+
+
+def _clipped_rows(layer: Layer, visits: Sequence[tuple[int, int]], high: int) -> int:
+    """Of all visits, how often a row, or `high` of them, sees some that are outside the image."""
+    found = 0
+    for first, times in visits:
+        for y in range(first, first + times * high, high):
+            top = y * layer.stride[0] - layer.padding[0][0]
+            seen = layer.kernel[0] + (high == 2 and y + 1 < layer.output_image[0])
+            found += top < 0 or top + seen > layer.image[0]
+    return found
 
 
 COUNTERS = {"im2col": _im2col, "line_buffer": _line_buffer, "direct": _direct, "line_buffer in vectors": _vectors}
@@ -291,10 +322,12 @@ def price(layer: Layer, variant: Variant | None, features: Features, timing: Tim
     one = Cycles.of(timing, features)
     if variant.inner == "helium":
         # A store of four words for every load; products, and the instructions between them, one a cycle.
-        is_wide = layer.dtype == "int16"
+        is_wide, is_paired = layer.dtype == "int16", words_of(layer).is_paired
         return dict.fromkeys(PARTS, 0.0) | {
-            "words": 16.0, "segments": 40.0, "zero_lines": 4.0, "steps": 3.5 if is_wide else 2.0,
-            "blocks": 24.0 if is_wide else 7.5, "channels": 40.0, "turns": 10.0, "fills": 40.0, "calls": 60 * one.alu,
+            "words": 16.0, "segments": 20.0, "outside": 50.0, "zero_bytes": 12.0, "zero_lines": 4.0,
+            "steps": 3.5 if is_wide else 1.25 if is_paired else 2.0, "reloads": 1.0, "partial": 2.0,
+            "blocks": 24.0 if is_wide else 12.0, "flushes": 10.0, "channels": 50.0, "turns": 6.0, "rows": 12.0,
+            "fills": 30.0, "calls": 100 * one.alu,
         }  # fmt: skip
     alu, store, load, branch = one.alu, one.store, one.load, one.branch
     woven = variant.lowering == "line_buffer" and features.isa >= Isa.DSP
@@ -360,14 +393,21 @@ def _of_direct(one: Cycles) -> dict[str, float]:
 
 
 def _as_compiled(layer: Layer, variant: Variant | None) -> Variant | None:
-    """Loops that are kept rolled cost what they cost where they are long: counts tell the one from the other."""
-    return replace(variant, inner="c") if variant is not None and variant.inner == "c_rolled" else variant
+    """Loops that are kept rolled cost what they cost where they are long, and visits of a channel what they cost
+    whatever their rows: counts tell the one from the other.
+    """
+    if variant is None or variant.inner not in ("c_rolled", "helium"):
+        return variant
+    return replace(variant, inner="c") if variant.inner == "c_rolled" else replace(variant, unroll=1)
 
 
 def _sizes(layer: Layer, variant: Variant | None, features: Features) -> str:
     """Windows, which are unrolled; images of one column, whose loops over pixels turn once; of Clang's code in C, for
-    cores with Helium, windows of which it writes no loop over rows out.
+    cores with Helium, windows of which it writes no loop over rows out. Of vectors, how they are gone through: counts
+    tell the rest.
     """
+    if variant is not None and variant.inner == "helium":
+        return " windows=pairs" if words_of(layer).is_paired else " windows=rows"
     windows = f" kernel={layer.kernel[0]}x{layer.kernel[1]} stride={layer.stride[0]}x{layer.stride[1]}"
     tall = features.isa >= Isa.HELIUM and variant is not None and variant.inner == "c" and layer.kernel[0] > 4
     return windows + (" width=1" if layer.output_image[1] == 1 else "") + (" tall=1" if tall else "")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from math import prod
 
+from cmsisnn_x.affine.curves import AffineRealSoftmax
 from cmsisnn_x.layers import Layer
 
 from ..loops import Counts
@@ -69,16 +70,19 @@ def copies(layer: Layer) -> bool:
 
 
 def _moves(layer: Layer) -> Counts:
+    """Runs of more than a vector turn back, which the first time costs more: `outputs`, but for padding."""
     bits, outputs = layer.type.bits, prod(layer.output_shape)
     if layer.op == "concat":
         rows = layer.input_shape[0]
-        parts = [prod(shape) // rows for shape in layer.input_shapes]
-        moved = rows * sum(vectors_of(part, bits) for part in parts)
-        return {"elements": moved, "runs": rows * len(parts), "calls": 1}
+        parts = [vectors_of(prod(shape) // rows, bits) for shape in layer.input_shapes]
+        longer = sum(part > 1 for part in parts)
+        return {"elements": rows * sum(parts), "outputs": rows * longer, "runs": rows * len(parts), "calls": 1}
     run, _, times = _runs(layer)
-    filled = 0 if layer.op != "pad" else outputs // 16 if bits == 8 else outputs
-    moved = times * (vectors_of(run, bits) if copies(layer) else run)
-    return {"elements": moved, "outputs": filled, "runs": times, "calls": 1}
+    each = vectors_of(run, bits) if copies(layer) else run
+    counts: Counts = {"elements": times * each, "runs": times, "calls": 1}
+    if layer.op == "pad":
+        return {**counts, "outputs": outputs // 16 if bits == 8 else outputs}
+    return {**counts, "outputs": times * (copies(layer) and each > 1)}
 
 
 def count(layer: Layer) -> Counts | None:
@@ -96,15 +100,26 @@ def price(layer: Layer) -> dict[str, float] | None:
         element, output = {16: (5.0, 70.0), 8: (4.0, 40.0), 1: (10.0, 30.0)}[mean_lanes(layer)]
         return {"elements": element, "outputs": output, "runs": 12.0, "calls": 20.0}
     if layer.op == "softmax" and layer.type.bits == 8:
+        if is_real(layer):  # a quotient and what is left over
+            return {"elements": 50.0, "outputs": 28.0, "runs": 70.0, "calls": 30.0}
         return {"elements": 60.0, "outputs": 40.0, "runs": 120.0, "calls": 30.0}
+    if layer.op == "softmax":
+        return {"elements": 14.5, "outputs": 0.5, "runs": 120.0, "calls": 30.0}
     if layer.op in MOVES:
         in_vectors, filled = copies(layer), 2.0 if layer.type.bits == 8 else 3.0
         return {"elements": 3.0 if in_vectors else 4.0, "outputs": filled, "runs": 16.0, "calls": 30.0}
     return None
 
 
+def is_real(layer: Layer) -> bool:
+    """Whether a softmax is that of real numbers."""
+    return isinstance(layer.scheme, AffineRealSoftmax)
+
+
 def sizes(layer: Layer) -> str:
     """What chooses other code, for the name of a family."""
+    if layer.op == "softmax":
+        return " real=1" if is_real(layer) else ""
     if layer.op == "mean":
         return f" lanes={mean_lanes(layer)}"
     if layer.op in MOVES:

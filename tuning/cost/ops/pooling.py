@@ -56,6 +56,20 @@ def _is_wide(layer: Layer) -> bool:
     return layer.dtype == "q15" or area > 256
 
 
+def _in_vectors(layer: Layer, features: Features) -> bool:
+    """Whether a kernel of vectors runs; the largest of pixels of one word are found in C."""
+    is_word = layer.python_op == "max_pool" and layer.image[2] * layer.numpy_dtype.itemsize == 4
+    return features.isa >= Isa.HELIUM and not is_word
+
+
+STRAIGHT, LONGEST = 25, 8
+"""Pixels of a whole window up to which it is written out there, and of its sides."""
+
+
+def _is_straight(layer: Layer) -> bool:
+    return max(layer.kernel) <= LONGEST and layer.kernel[0] * layer.kernel[1] <= STRAIGHT
+
+
 NEAR, FAR = 127, 508
 """Bytes that an address steps at most behind a load of bytes, and of words."""
 
@@ -85,9 +99,9 @@ def _inside(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _vector_windows(layer: Layer) -> Counts:
-    """Of Helium, which loads every pixel of every window. Elements, columns (their rows), outputs and averages are of
-    windows that no edge clips; taps, lines, windows and edges of the others. Strips are runs of the former, joins
-    averages of less than three pixels, which no product makes.
+    """Of Helium, which loads every pixel of every window. Elements, columns (their rows, where these are loops),
+    outputs and averages are of windows that no edge clips; taps, lines, windows and edges of the others. Strips are
+    runs of the former, joins averages of less than three pixels, which a shift makes.
     """
     (_, in_w, channels), (out_h, out_w, _) = layer.image, layer.output_image
     rows, columns = _inside(layer)
@@ -103,9 +117,9 @@ def _vector_windows(layer: Layer) -> Counts:
     whole_lines = whole * (1 if kernel_w == in_w else kernel_h)
     return {
         "elements": whole * kernel_h * kernel_w * groups,
-        "columns": whole_lines * groups * (along is None),
+        "columns": whole_lines * groups * (along is None and not _is_straight(layer)),
         "outputs": whole * groups,
-        "averages": whole * groups * is_average,
+        "averages": whole * groups * (is_average and kernel_h * kernel_w >= 3),
         "joins": whole * groups * (is_average and kernel_h * kernel_w < 3),
         "strips": strips,
         "taps": (int(rows.sum() * columns.sum()) - whole * kernel_h * kernel_w) * groups,
@@ -121,7 +135,7 @@ def _vector_windows(layer: Layer) -> Counts:
 
 
 def _windows(layer: Layer, features: Features) -> Counts:
-    if features.isa >= Isa.HELIUM:
+    if _in_vectors(layer, features):
         return _vector_windows(layer)
     (in_h, in_w, channels), (out_h, out_w, _) = layer.image, layer.output_image
     (kernel_h, kernel_w), (stride_y, stride_x) = layer.kernel, layer.stride
@@ -201,15 +215,15 @@ def price(layer: Layer, variant: Variant | None, features: Features, timing: Tim
     """A prior for a fit, no more: instructions that the C source asks for, counted by hand; rough where it says so."""
     one = Cycles.of(timing, features)
     alu, store, load, branch = one.alu, one.store, one.load, one.branch
-    if features.isa >= Isa.HELIUM:
+    if _in_vectors(layer, features):
         wide, is_average = _is_wide(layer), layer.python_op == "avg_pool"
         partial = layer.image[2] < _lanes(layer)
-        element = 2.0 if not is_average else 10.0 if partial else 6.0 if wide else _lanes(layer) / 4
+        element = (2.0 if not is_average else 6.0 if wide else _lanes(layer) / 4) + partial
         # Eight divisions, by a number that is known or not; or two products.
         average, clipped = (30.0, 160.0) if wide else (30.0, 50.0)
         return dict.fromkeys(PARTS, 0.0) | {
             "elements": element, "columns": 2.0, "outputs": 4.0, "averages": average, "strips": 20.0, "turns": 12.0,
-            "joins": 8.0, "taps": element, "lines": 6.0, "windows": 12.0, "edges": clipped, "singles": 12 * alu,
+            "joins": 20.0, "taps": element, "lines": 6.0, "windows": 12.0, "edges": clipped, "singles": 12 * alu,
             "clipped": 24 * alu, "rows": 12 * alu, "calls": 30 * alu,
         }  # fmt: skip
     dsp, words = features.isa >= Isa.DSP, lane_groups(layer, features) < layer.image[2]
@@ -254,9 +268,9 @@ def _sizes(layer: Layer, variant: Variant | None, features: Features) -> str:
     loops of known length where the image clips none; a single window in a row has no loop over windows, and of windows
     of one element the compiler may make a copy.
     """
-    if features.isa >= Isa.HELIUM:
+    if _in_vectors(layer, features):
         along = _along(layer, int((_inside(layer)[1] == layer.kernel[1]).sum()))
-        how = along or ("vectors" if max(layer.kernel) <= 4 else "walk")
+        how = along or ("vectors" if _is_straight(layer) else "walk")
         filled = " lanes=1" if layer.image[2] < _lanes(layer) else " lanes=8" if _lanes(layer) == 8 else ""
         is_average, wide = layer.python_op == "avg_pool", _is_wide(layer)
         marks = {

@@ -124,23 +124,8 @@ CXN_INLINE void CXN_LOCAL(starts)(int32_t *to, const CXN_CHANNEL_T *channels, in
 #endif
 
 #if CXN_H_WIDE
-/* Whether outputs of these four channels can be made in vectors, round(high word of acc (multiplier 2^16) >> shift - 16): the start has 32 bits,
-   the multiplier 15, 17 bits or more are shifted, and sums that saturate, if any do, give outputs that do: those of 30 bits shifted. */
-CXN_INLINE int32_t CXN_LOCAL(is_near)(const int32_t *four)
-{
-    const int32x4_t low = vldrwq_s32(four), shift = vldrwq_s32(four + 12);
-    const int is_far = vcmpneq_s32(vldrwq_s32(four + 4), vshrq_n_s32(low, 31)) | vcmpltq_n_s32(vldrwq_s32(four + 8), 1 << 14) | vcmpltq_n_s32(shift, 17);
-    /* Products are at most 2^22. */
-    const int32_t room = 0x7fffffff - (CXN_MIN(CXN_H_WINDOW * 8, 504) << 22);
-    return (is_far | (vcmpgtq_n_s32(shift, 30) & vcmpgtq_n_s32(vqabsq_s32(low), room))) == 0;
-}
-
-CXN_INLINE int32x4_t CXN_LOCAL(near_scaled)(int32x4_t sum, const int32_t *four)
-{
-    const int32x4_t acc = vqaddq_s32(sum, vldrwq_s32(four));
-    const int32x4_t shift = vsubq_s32(vdupq_n_s32(16), vldrwq_s32(four + 12));
-    return vrshlq_s32(vmulhq_s32(acc, vshlq_n_s32(vldrwq_s32(four + 8), 16)), shift);
-}
+#define CXN_NEAR_PRODUCTS CXN_MIN(CXN_H_WINDOW * 8, 504)
+#include "helium_near.h"
 
 /* Channel o + i of a block from its sum in parts. */
 CXN_INLINE void CXN_LOCAL(store_one)(CXN_OUT_T *out, int64_t sum, const int32_t *word)

@@ -23,9 +23,9 @@
 #else
 #include "element.h"
 #include "scheme.h"
-#include "helium_finish.h"
 #define CXN_FC_SUM_T int32_t
 #endif
+#include "helium_finish.h"
 
 #define CXN_FC_VECTORS ((CXN_GET(IN_CH) * CXN_GET(IN_BITS) + 127) / 128)
 #define CXN_FC_PARTS ((CXN_FC_VECTORS + 6) / 7)
@@ -239,22 +239,55 @@ CXN_INLINE void CXN_LOCAL(eights)(const CXN_FC_SUM_T *sums, const CXN_CHANNEL_T 
 #define CXN_FC_FINISHES 0
 #endif
 
+#if CXN_FC_IS_WIDE
+#if CXN_GET(RESCALE) == CXN_RESCALE_WIDE
+#define CXN_NEAR_PRODUCTS CXN_MIN(CXN_GET(IN_CH), 504)
+#include "helium_near.h"
+
+/* Of four sums the low words; whether they, the first `count` of them, are what so many products can be, lies in `fits`. */
+CXN_INLINE int32x4_t CXN_LOCAL(low_words)(const int64_t *sums, int32_t count, int32_t *fits)
+{
+    const int32x4x2_t words = vld2q_s32((const int32_t *)(const void *)sums);
+#if CXN_GET(IN_CH) > 504
+    const int is_long = vcmpneq_s32(words.val[1], vshrq_n_s32(words.val[0], 31)) | vcmpgtq_n_s32(vqabsq_s32(words.val[0]), 504 << 22);
+    *fits = (is_long & vctp32q(cxn_lanes(count))) == 0;
+#else
+    (void)count;
+    *fits = 1;
+#endif
+    return words.val[0];
+}
+#endif
+#endif
+
 CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_WEIGHT_T *CXN_RESTRICT weights,
                               const CXN_CHANNEL_T *CXN_RESTRICT channels, CXN_OUT_T *CXN_RESTRICT output, void *scratch)
 {
     CXN_FC_SUM_T *const sums = (CXN_FC_SUM_T *)scratch + 1;
     CXN_LOCAL(sums)(input, weights, sums);
 #if CXN_FC_IS_WIDE
-    for (int32_t r = 0; r < CXN_GET(OUT_CH); r++) {
+    for (int32_t r = 0; r < CXN_GET(OUT_CH); r += 4) {
         /* The words of four records are together, the first words first. */
-        const int32_t *const four = (const int32_t *)(const void *)(channels + r / 4 * 4) + r % 4;
-        const uint64_t start = (uint64_t)(uint32_t)four[4] << 32 | (uint32_t)four[0];
-#if CXN_GET(RESCALE) == CXN_RESCALE_WIDE_REAL
-        const CXN_CHANNEL_T channel = {four[0], four[4], four[8], four[12], four[16]};
-#else
-        const CXN_CHANNEL_T channel = {four[0], four[4], four[8], four[12]};
+        const int32_t *const four = (const int32_t *)(const void *)(channels + r);
+        const int32_t count = CXN_MIN(CXN_GET(OUT_CH) - r, 4);
+#if CXN_GET(RESCALE) == CXN_RESCALE_WIDE
+        int32_t fits;
+        const int32x4_t low = CXN_LOCAL(low_words)(sums + r, count, &fits);
+        if (fits && CXN_LOCAL(is_near)(four)) {
+            CXN_LOCAL(four_store)(output + r, CXN_LOCAL(near_scaled)(low, four), count);
+            continue;
+        }
 #endif
-        CXN_LOCAL(store)(output + r, CXN_LOCAL(requantise)((uint64_t)sums[r] + start, &channel));
+        CXN_UNROLL_LOOP(1)
+        for (int32_t i = 0; i < count; i++) {
+            const uint64_t start = (uint64_t)(uint32_t)four[i + 4] << 32 | (uint32_t)four[i];
+#if CXN_GET(RESCALE) == CXN_RESCALE_WIDE_REAL
+            const CXN_CHANNEL_T channel = {four[i], four[i + 4], four[i + 8], four[i + 12], four[i + 16]};
+#else
+            const CXN_CHANNEL_T channel = {four[i], four[i + 4], four[i + 8], four[i + 12]};
+#endif
+            CXN_LOCAL(store)(output + r + i, CXN_LOCAL(requantise)((uint64_t)sums[r + i] + start, &channel));
+        }
     }
 #else
     int32_t r = 0;

@@ -2,7 +2,7 @@
 /* avg_pool.h's averages from sums in vectors (Helium), even and odd channels of eight apart, the first `count` of them.
    `is_full` speaks of CXN_AVG_COUNT elements, which are divided by as a product: with M = floor(2^(32+s) / count) + 1 and
    e = M count - 2^(32+s), from 1 to count, floor(sum M / 2^(32+s)) is the quotient, one less below zero, while |sum| e < 2^(32+s); |sum| is
-   at most 2^15 count + count / 2, and 2^s > count / 8. Include behind helium_element.h. */
+   at most 2^15 count + count / 2, and 2^s > count / 8. One and two are a shift. Include behind helium_element.h. */
 #define CXN_AVG_SHIFT \
     ((CXN_AVG_COUNT >= 8) + (CXN_AVG_COUNT >= 16) + (CXN_AVG_COUNT >= 32) + (CXN_AVG_COUNT >= 64) + (CXN_AVG_COUNT >= 128) + \
      (CXN_AVG_COUNT >= 256) + (CXN_AVG_COUNT >= 512) + (CXN_AVG_COUNT >= 1024) + (CXN_AVG_COUNT >= 2048) + (CXN_AVG_COUNT >= 4096))
@@ -25,6 +25,9 @@ CXN_INLINE int32x4_t CXN_LOCAL(divided)(int32x4_t sum, int count, uint32_t scale
 #endif
     (void)count;
     (void)scale;
+    if (CXN_AVG_COUNT <= 2 && is_full) {
+        return CXN_AVG_COUNT == 2 ? vshrq_n_s32(vsubq_s32(sum, sign), 1) : sum;
+    }
     if (CXN_AVG_BY_PRODUCT && is_full) {
         const int32x4_t high = vmulhq_s32(sum, vdupq_n_s32((int32_t)((1ULL << (32 + CXN_AVG_SHIFT)) / CXN_AVG_COUNT + 1U)));
         return vsubq_s32(CXN_AVG_SHIFT ? vshlq_r_s32(high, -CXN_AVG_SHIFT) : high, sign);
@@ -44,8 +47,11 @@ CXN_INLINE int32x4_t CXN_LOCAL(divided)(int32x4_t sum, int count, uint32_t scale
 
 CXN_INLINE void CXN_LOCAL(average)(CXN_OUT_T *output, int32x4_t even, int32x4_t odd, int area, uint32_t scale, int count, int is_full)
 {
-    int16x8_t x = vmovnbq_s32(vuninitializedq_s16(), CXN_LOCAL(divided)(even, area, scale, is_full));
-    x = vmovntq_s32(x, CXN_LOCAL(divided)(odd, area, scale, is_full));
+    int16x8_t x;
+    even = CXN_LOCAL(divided)(even, area, scale, is_full);
+    odd = CXN_LOCAL(divided)(odd, area, scale, is_full);
+    __asm__("" : "+w"(even)); /* Clang would put quotients of known operations together lane by lane */
+    x = vmovntq_s32(vmovnbq_s32(vuninitializedq_s16(), even), odd);
 #if CXN_GET(SCHEME) == CXN_SCHEME_AFFINE && !CXN_FULL_RANGE
     x = CXN_LOCAL(clamp_halves)(x);
 #endif

@@ -49,18 +49,7 @@ CXN_NOINLINE int32_t cxn_reciprocal(int32_t a)
 #define CXN_SOFTMAX_FOUR(x, y) "vldrb.s32 " x ", [%[in]], #4\n\tvsub.i32 " x ", q7, " x "\n\t" CXN_SOFTMAX_LOOK(x, y)
 #define CXN_SOFTMAX_CONSTANTS "vdup.32 q7, %[most]\n\tvdup.32 q6, %[entries]\n\t"
 
-/* The largest of a row. */
-CXN_INLINE int32_t CXN_LOCAL(largest)(const CXN_IN_T *in)
-{
-    int32_t most = -128;
-    __asm__ volatile("vdup.8 q1, %[most]\n\twlstp.8 lr, %[count], 2f\n\t.p2align 2\n1:\n\t"
-                     "vldrb.8 q0, [%[in]], #16\n\tvmax.s8 q1, q1, q0\n\t"
-                     "letp lr, 1b\n2:\n\tvmaxv.s8 %[most], q1\n\t"
-                     : [in] "+r"(in), [most] "+r"(most)
-                     : [count] "r"(CXN_GET(COLS))
-                     : "q0", "q1", "lr", "cc", "memory");
-    return most;
-}
+#include "asm/largest_helium.h"
 
 /* The sum of the exponentials of a row. */
 CXN_INLINE uint32_t CXN_LOCAL(total)(const CXN_IN_T *in, const int32_t *table, int32_t most)

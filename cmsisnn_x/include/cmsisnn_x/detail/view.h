@@ -13,6 +13,8 @@ CXN_INLINE void CXN_LOCAL(run)(const CXN_IN_T *from, CXN_OUT_T *to)
 {
 #if CXN_GET(VIEW_STEP_5) == 1 && CXN_VIEW_RUN * CXN_GET(IN_BITS) >= CXN_COPY_LEAST
     CXN_COPY((void *)to, (const void *)from, CXN_VIEW_RUN * sizeof(CXN_IN_T));
+#elif CXN_GET(VIEW_STEP_5) == 1 && CXN_COPY_IS_WORD(CXN_VIEW_RUN * CXN_GET(IN_BITS))
+    CXN_MEMCPY(to, from, CXN_VIEW_RUN * sizeof(CXN_IN_T));
 #else
     CXN_UNROLL_LOOP(4)
     for (int32_t i = 0; i < CXN_VIEW_RUN; i++) {
@@ -29,6 +31,7 @@ CXN_INLINE void CXN_LOCAL(walk)(const CXN_IN_T *from, CXN_OUT_T *to)
         CXN_VIEW_FOR(j, 1) {
             CXN_VIEW_FOR(k, 2) {
                 CXN_VIEW_FOR(l, 3) {
+                    CXN_COPY_UNROLL
                     CXN_VIEW_FOR(m, 4) {
                         const int32_t at = CXN_GET(VIEW_OFFSET) + i * CXN_GET(VIEW_STEP_0) + j * CXN_GET(VIEW_STEP_1) +
                                            k * CXN_GET(VIEW_STEP_2) + l * CXN_GET(VIEW_STEP_3) + m * CXN_GET(VIEW_STEP_4);

@@ -6,11 +6,6 @@
  * the one before. Gives CXN_LOCAL(strips)(input, output), of a row's windows CXN_POOL_LOW .. CXN_POOL_HIGH - 1 (CXN_POOL_ALONG_ROWS) or
  * of one window (CXN_POOL_ALONG_CHANNELS). Include from helium_pool.h.
  */
-#if CXN_GET(IN_CH) < CXN_POOL_VECTOR
-#define CXN_POOL_PARTIAL 1
-#else
-#define CXN_POOL_PARTIAL 0
-#endif
 #if CXN_GET(INPUT_ALIGNED) && CXN_POOL_PIXEL_BYTES % 4 == 0 && !CXN_POOL_PARTIAL
 #define CXN_POOL_LOAD "vldrw.32 "
 #define CXN_POOL_REACH 508
@@ -168,7 +163,6 @@ CXN_INLINE void CXN_LOCAL(strips)(const CXN_IN_T *input, CXN_OUT_T *output)
 }
 #endif
 
-#undef CXN_POOL_PARTIAL
 #undef CXN_POOL_LOAD
 #undef CXN_POOL_REACH
 #undef CXN_POOL_STORE
