@@ -242,6 +242,13 @@ def affine_of(layer: Layer) -> Layer:
     )
 
 
+def rounded_twice(layer: Layer) -> Layer:
+    """A layer of `affine_of` with factors 16 times as large, for which one rounding will not do."""
+    assert isinstance(layer.scheme, Affine)
+    scheme = replace(layer.scheme, shift=tuple(shift + 4 for shift in layer.scheme.shift))
+    return replace(layer, name=f"twice_{layer.name}", scheme=scheme)
+
+
 def _pool(rng: Random, op: str, dtype: str, name: str, image: Shape) -> Layer:
     kind = rng.random()
     if kind < 0.4:

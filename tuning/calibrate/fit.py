@@ -228,8 +228,10 @@ def _fit_kind(
         fastest[key] = min(fastest.get(key, np.inf), value)
     # What is far from the fastest is never chosen.
     weights = np.sqrt([max(fastest[key] / value, 0.1) for key, value in zip(keys, cycles, strict=True)])
-    # One kernel for all shapes follows its counts from the start.
+    # One kernel for all shapes follows its counts from the start, and so does assembly of vectors.
     noise = np.full(len(samples), NOISE if len(set(names)) > 1 else LEAST_NOISE)
+    if target.features.isa >= Isa.HELIUM and samples[0].layer.row.is_windowed:
+        noise[[s.variant is None or s.variant.inner == "helium" for s in samples]] = LEAST_NOISE
     trust = np.ones(len(samples))
     known: dict[str, np.ndarray] = {}
     for _ in range(ROUNDS if len(samples) > 200 else 3 * ROUNDS):

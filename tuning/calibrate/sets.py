@@ -10,7 +10,16 @@ from typing import Any
 from cmsisnn_x.layers import Layer
 
 from . import grid
-from .drawn import COUNTS, affine_of, drawn, long_windows, pairs, real_softmaxes, short_rows
+from .drawn import (
+    COUNTS,
+    affine_of,
+    drawn,
+    long_windows,
+    pairs,
+    real_softmaxes,
+    rounded_twice,
+    short_rows,
+)
 
 FITTED, UNSEEN, CONFIRMED = 1, 2, 3
 """Seeds of what is drawn: to fit, to judge a fit, and to judge by when all else was settled."""
@@ -25,7 +34,7 @@ HELD_OUT = 0.35
 SOME = 3
 """Each how many-th layer of the grid is fitted with zero points too."""
 OF_VECTORS = {
-    "conv2d": 8, "depthwise_conv2d": 4, "fully_connected": 6, "max_pool2d": 6, "avg_pool2d": 6, "mean": 2, "softmax": 6,
+    "conv2d": 8, "depthwise_conv2d": 2, "fully_connected": 6, "max_pool2d": 6, "avg_pool2d": 6, "mean": 2, "softmax": 6,
     "add": 4, "maximum": 3, "minimum": 3, "concat": 2, "copy": 1, "pad": 4, "resize_nearest": 1,
 }  # fmt: skip
 """Each how many-th layer of an operation and type cores with Helium are fitted on, and of those that they are judged by
@@ -33,6 +42,8 @@ twice as many: a vector kernel is one text, whatever the compiler, and follows i
 """
 OF_OTHER_VECTORS = 4
 """The same of all other operations."""
+TALL = 8
+"""Rows of a depthwise window along one column from which on C comes near vectors."""
 TYPES = ("q7", "q15", "int8")
 OPERATIONS = tuple(COUNTS)
 
@@ -52,7 +63,8 @@ def to_fit(
         return [*found, *long_windows(FITTED, dtypes, ops, LONG_WINDOWS)]
     more = grid.of_vectors(_pow2(dtypes))
     if "int8" in dtypes:
-        more += [*map(affine_of, grid.of_vectors(("q7",))), *real_softmaxes((3, 10, 37, 128, 600))]
+        twins = [affine_of(layer) for layer in grid.of_vectors(("q7",))]
+        more += [*twins, *map(rounded_twice, filter(is_tall, twins)), *real_softmaxes((3, 10, 37, 128, 600))]
     return [*_some(found, 1), *_of(more, ops)]
 
 
@@ -71,6 +83,11 @@ def held_out(
         sets["drawn"] += long_windows(UNSEEN, dtypes, ops, LONG_WINDOWS // 4)
     apart = {name: [one for one in _of(layers, ops) if shapes_of(one) not in known] for name, layers in sets.items()}
     return {name: _some(layers, 2) if vectors else layers for name, layers in apart.items()}
+
+
+def is_tall(layer: Layer) -> bool:
+    """Whether kernels in C come near vectors: depthwise windows of many rows along one column."""
+    return layer.op == "depthwise_conv2d" and layer.kernel[0] >= TALL and layer.output_image[1] == 1
 
 
 def shapes_of(layer: Layer) -> tuple[Any, ...]:

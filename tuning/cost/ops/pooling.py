@@ -88,6 +88,19 @@ def _along(layer: Layer, columns: int) -> str | None:
     return None if partial else "channels"
 
 
+def _is_far(layer: Layer, along: str | None) -> bool:
+    """Whether pixels, or the next window, lie farther than a load steps: additions do."""
+    pixel = layer.image[2] * layer.numpy_dtype.itemsize
+    if along != "channels":
+        return along is None and pixel > NEAR
+    reach, across = FAR if pixel % 4 == 0 else NEAR, (layer.kernel[1] - 1) * pixel
+    return not ((layer.kernel[1] == 1 or pixel <= reach) and abs(16 - across) <= reach)
+
+
+def _whole_columns(layer: Layer) -> int:
+    return int((_inside(layer)[1] == layer.kernel[1]).sum())
+
+
 def _inside(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
     """Rows, and columns, that the windows of each row, and of each column, have inside the image."""
     (in_h, in_w, _), (out_h, out_w, _) = layer.image, layer.output_image
@@ -106,7 +119,7 @@ def _vector_windows(layer: Layer) -> Counts:
     (_, in_w, channels), (out_h, out_w, _) = layer.image, layer.output_image
     rows, columns = _inside(layer)
     (kernel_h, kernel_w), groups, is_average = layer.kernel, _vectors(layer), layer.python_op == "avg_pool"
-    whole_columns = int((columns == kernel_w).sum())
+    whole_columns = _whole_columns(layer)
     whole_rows = int((rows == kernel_h).sum())
     whole = whole_rows * whole_columns
     clipped = out_h * out_w - whole
@@ -219,6 +232,7 @@ def price(layer: Layer, variant: Variant | None, features: Features, timing: Tim
         wide, is_average = _is_wide(layer), layer.python_op == "avg_pool"
         partial = layer.image[2] < _lanes(layer)
         element = (2.0 if not is_average else 6.0 if wide else _lanes(layer) / 4) + partial
+        element += _is_far(layer, _along(layer, _whole_columns(layer)))
         # Eight divisions, by a number that is known or not; or two products.
         average, clipped = (30.0, 160.0) if wide else (30.0, 50.0)
         return dict.fromkeys(PARTS, 0.0) | {
@@ -269,11 +283,12 @@ def _sizes(layer: Layer, variant: Variant | None, features: Features) -> str:
     of one element the compiler may make a copy.
     """
     if _in_vectors(layer, features):
-        along = _along(layer, int((_inside(layer)[1] == layer.kernel[1]).sum()))
+        along = _along(layer, _whole_columns(layer))
         how = along or ("vectors" if _is_straight(layer) else "walk")
         filled = " lanes=1" if layer.image[2] < _lanes(layer) else " lanes=8" if _lanes(layer) == 8 else ""
         is_average, wide = layer.python_op == "avg_pool", _is_wide(layer)
         marks = {
+            "far": _is_far(layer, along),
             "clipped": not is_average and _clips(layer),
             "wide": is_average and wide and layer.dtype != "q15",
             "shifted": is_average and wide and layer.kernel[0] * layer.kernel[1] < 3,
