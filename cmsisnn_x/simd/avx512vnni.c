@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* AVX-512 with VNNI: VPDPBUSD for int8 (four products per lane), VPDPWSSD for int16 (two); both accumulate modulo 2^32.
- * Compiled a second time with AMX, which takes over int8 convolution. */
+ * A second table has AMX, which takes over int8 convolution. */
 #include <immintrin.h>
 
 #include "common.h"
@@ -268,6 +268,11 @@ ALWAYS_INLINE void store_q15(int16_t *out, __m512i acc, const simd_requant *requ
 #include "pair.template.h"
 #include "depthwise_tile.template.h"
 
+#define DEPTHWISE_Q7(name) q7w_##name
+#define TABLE_NAME simd_avx512vnni
+#define TABLE_TEXT "avx512vnni"
+#include "table.h"
+
 #ifdef __AMX_INT8__
 #undef FN
 #undef T
@@ -277,13 +282,12 @@ ALWAYS_INLINE void store_q15(int16_t *out, __m512i acc, const simd_requant *requ
 #undef CORRECTION
 #undef LOWER_FILL
 #undef LOWER_ROW
+#undef TABLE_NAME
+#undef TABLE_TEXT
+#undef CONVOLVE_Q7
 #include "amx.h"
 #define TABLE_NAME simd_amx
 #define TABLE_TEXT "amx"
 #define CONVOLVE_Q7(name) amx_or_vnni_##name
-#else
-#define TABLE_NAME simd_avx512vnni
-#define TABLE_TEXT "avx512vnni"
-#endif
-#define DEPTHWISE_Q7(name) q7w_##name
 #include "table.h"
+#endif

@@ -238,7 +238,9 @@ def compile_program(compiler: list[str], parts: dict[str, list[str]], flags: lis
     objects = []
     have = [f"-DSIMD_HAVE_{table.upper()}" for table in parts if table != "portable"]
     sources = {"amx": "avx512vnni.c", "avxvnni": "avx2.c", "neondot": "neon.c"}
-    jobs = [(SIMD_DIR / sources.get(table, f"{table}.c"), table, own) for table, own in parts.items()]
+    # With AMX's flags a file has both tables.
+    tables = {table: own for table, own in parts.items() if not (table == "avx512vnni" and "amx" in parts)}
+    jobs = [(SIMD_DIR / sources.get(table, f"{table}.c"), table, own) for table, own in tables.items()]
     for source, name, own in [*jobs, (SIMD_DIR / "dispatch.c", "dispatch", have), (MAIN, "main", [])]:
         objects.append(directory / f"{name}.o")
         options = [*flags, *own, f"-I{SIMD_DIR}"]
