@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +142,7 @@ def test_a_table_of_offsets_stays_inside(offset: int) -> None:
     assert table_problem(layer) is None
     wrong = layer.table.copy()
     wrong[0] = offset
-    problem = table_problem(type(layer)(**{**vars(layer), "table": np.asarray(wrong)}))
+    problem = table_problem(replace(layer, table=wrong))
     assert problem is not None
     assert "expected offsets of elements 0..47" in problem
 
