@@ -69,7 +69,9 @@ def examine(model: Any, target: Any) -> dict[str, Any]:
 
 
 def under_budget(model: Any, target: Any, share: float, *, compiled: bool = True) -> dict[str, Any] | None:
-    """A plan between the smallest and the fastest, and what the compiler makes of it; None where they are the same."""
+    """A plan between the smallest and the fastest, and what the compiler makes of it; None where they are the same. By
+    estimates: a budget that nothing keeps once it is compiled has no ``flash``.
+    """
     import tuning
     from tuning.emulate import find_toolchain
     from tuning.measure.firmware import written
@@ -79,7 +81,10 @@ def under_budget(model: Any, target: Any, share: float, *, compiled: bool = True
     if least >= most:
         return None
     budget = round(least + share * (most - least))
-    plan = tuning.tune(model, target, flash_bytes=budget, compiled=compiled)
+    try:
+        plan = tuning.tune(model, target, flash_bytes=budget, compiled=compiled)
+    except tuning.InfeasibleError:
+        return {"budget": budget}
     with written(plan) as firmware:
         taken = footprint_of(firmware, find_toolchain(None))
     return {"budget": budget, "flash": [plan.totals["flash_bytes"], taken.linked_bytes]}
@@ -126,12 +131,14 @@ def report(found: Sequence[dict[str, Any]]) -> str:
             f"{core:14} {kind:5} {len(items):5}   {np.median(off):13.1%} {off.max():7.1%} "
             f"{np.median(np.abs(stated / taken - 1)):12.1%} {np.mean(stated < taken):7.0%} {less:14} {ratio:6.2f}"
         )
-    budgeted = [item["budgeted"] for item in found if item.get("budgeted")]
+    asked = [item["budgeted"] for item in found if item.get("budgeted")]
+    budgeted = [item for item in asked if "flash" in item]
     if budgeted:
         stated, taken = np.array([item["flash"] for item in budgeted], float).T
         over = stated / taken - 1
         lines.append(
-            f"\nUnder {len(budgeted)} flash budgets: {np.mean(stated < taken):.1%} state less than the object has, "
+            f"\nUnder {len(asked)} flash budgets, {len(asked) - len(budgeted)} of them refused: "
+            f"{np.mean(stated < taken):.1%} state less than the object has, "
             f"{np.mean(np.abs(over) <= 0.03):.0%} lie within 3 %, {np.median(over):+.1%} in the median, "
             f"{over.min():+.1%} to {over.max():+.1%}"
         )
