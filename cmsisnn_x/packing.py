@@ -241,21 +241,44 @@ class Words(NamedTuple):
         Words of a column.
     window : int
         Words that are multiplied for an output, a multiple of four.
+    line : int or None
+        The axis of images of one column (0) or row (1), whose words are pixels that follow each other along it.
     """
 
     is_paired: bool
     rows: int
     planes: int
     window: int
+    line: int | None = None
+
+
+STORES_REACH = 4095
+"""Bytes from an address to the last output that a store reaches."""
 
 
 def words_of(shape: Layer | Case) -> Words:
     (height, width), stride = shape.kernel, shape.stride
     rows = 2 if shape.dtype in ("q15", "int16") else 4
+    if (line := _line_of(shape, rows)) is not None:
+        return Words(False, rows, -(-shape.kernel[line] // rows), 4, line)
     if max(height, width) <= 3 and stride == (1, 1) and rows == 4:
         return Words(True, rows, 1, 4)
     planes = -(-height // rows)
     return Words(False, rows, planes, -(-width * planes // 4) * 4)
+
+
+def _line_of(shape: Layer | Case, rows: int) -> int | None:
+    """The axis of a line whose windows are sixteen bytes at most; strides and channels as addresses reach."""
+    if isinstance(shape, Layer):
+        output, padding = shape.output_image[:2], (shape.padding[0][0], shape.padding[1][0])
+    else:
+        output, padding = shape.output, shape.padding
+    for axis, across in ((0, 1), (1, 0)):
+        flat = shape.image[across], output[across], shape.kernel[across], padding[across]
+        in_reach = shape.stride[axis] <= 31 // rows and 4 * (4 // rows) * shape.image[2] <= STORES_REACH
+        if flat == (1, 1, 1, 0) and shape.kernel[axis] <= 4 * rows and in_reach:
+            return axis
+    return None
 
 
 def _depthwise_lanes(layer: Layer) -> np.ndarray:
@@ -263,6 +286,8 @@ def _depthwise_lanes(layer: Layer) -> np.ndarray:
     words = words_of(layer)
     height, _, channels = layer.weights.shape
     weights = layer.weights if words.rows == 4 else layer.weights.astype(np.int16)
+    if words.line == 1:
+        weights, height = weights.transpose(1, 0, 2), weights.shape[1]
     padded = np.pad(weights, ((0, words.rows * words.planes - height), (0, 0), (0, 0))).transpose(2, 1, 0)
     flat = padded.reshape(channels, -1)  # channel, column, row
     if words.is_paired:
@@ -273,8 +298,8 @@ def _depthwise_lanes(layer: Layer) -> np.ndarray:
 def pack_depthwise(layer: Layer, variant: Variant) -> np.ndarray:
     """Words of two vertically neighbouring taps, ``[channel][kernel column][word]`` (`depthwise_rows.h`), or of two
     channels, ``[pair of channels][tap][2]`` (`depthwise_lines.h`); of rows 0 and 1 by column, then row 2, for windows
-    that are read from the input (`depthwise_direct.h`); bytes of four rows, ``[channel][kernel column][word][4]``
-    (`depthwise_helium.h`).
+    that are read from the input (`depthwise_direct.h`); bytes of four rows, ``[channel][kernel column][word][4]``,
+    or of pixels that follow each other (`depthwise_helium.h`).
     """
     weights = layer.weights
     assert weights is not None

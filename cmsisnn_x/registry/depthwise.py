@@ -16,7 +16,7 @@ from ..channels import channels_of
 from ..isa import Isa
 from ..layers import Layer
 from ..op import Case, Op, Shape
-from ..packing import Words, pack_depthwise, pack_device_weights, words_of
+from ..packing import STORES_REACH, Words, pack_depthwise, pack_device_weights, words_of
 from ..variant import BASELINE, BLOCKS, Family, Variant
 from ._shared import (
     AFFINE_WEIGHTS,
@@ -33,9 +33,6 @@ from ._shared import (
     window_macros,
     windows,
 )
-
-STORES_REACH = 4095
-"""Bytes from an address to the last output that a store reaches."""
 
 
 def _families() -> Iterator[Family]:
@@ -93,9 +90,11 @@ def _in_words(layer: Layer, variant: Variant) -> str | None:
     if variant.inner != "helium":
         return None
     words = words_of(layer)
+    is_real = layer.dtype == "int8" and isinstance(layer.scheme, Affine) and layer.scheme.rounding == "float"
+    if words.line is not None and not is_real:
+        return None
     group = (2 if words.is_paired else 4) * (4 // words.rows)
     channels, stride, most = layer.output_image[2], words.planes * layer.stride[1], 31 // words.rows
-    is_real = layer.dtype == "int8" and isinstance(layer.scheme, Affine) and layer.scheme.rounding == "float"
     if words.window <= 32 and stride <= most and group * channels <= STORES_REACH and not is_real:
         return None
     return (
@@ -184,7 +183,8 @@ def _overwrites(layer: Layer, variant: Variant) -> bool:
     if variant.lowering != "line_buffer" or not starts_inside(layer):
         return False
     if variant.inner == "helium":
-        return layer.padding[0][0] <= visit_of(layer.output_image[0], words_of(layer), variant)
+        words = words_of(layer)
+        return words.line == 1 or layer.padding[0][0] <= visit_of(layer.output_image[0], words, variant)
     if variant.block_rows == 2:
         return True
     is_even = layer.output_image[0] % 2 == 0
@@ -226,6 +226,8 @@ def _line_buffer(case: Case, variant: Variant) -> int:
 
 def visit_of(rows: int, words: Words, variant: Variant) -> int:
     """Output rows that a visit of a channel makes."""
+    if words.line is not None:
+        return min(4 * variant.unroll, rows)
     high = 2 if words.is_paired else 1
     return min(variant.unroll, -(-rows // high)) * high
 
@@ -235,6 +237,8 @@ def _words(case: Case, variant: Variant) -> int:
     place of, as high as padding.
     """
     words, (height, width, channels), (out_h, out_w) = words_of(case), case.image, case.output
+    if words.line is not None:
+        return _line(case, words, variant)
     lanes = min(channels, 16) if words.planes == 1 and words.rows == 4 else 4 * words.rows
     if words.is_paired:
         columns = max(out_w, 2) + 2
@@ -248,6 +252,17 @@ def _words(case: Case, variant: Variant) -> int:
     kept = (case.padding[0] + is_twice) * turns * 16 if (height, width) == case.output else 0
     ahead = 4 if words.is_paired else 3 * case.stride[1] * words.planes + words.window
     return 96 + rows * pitch + ahead * lanes * 4 + kept
+
+
+def _line(case: Case, words: Words, variant: Variant) -> int:
+    """The same along one column or row: the words of whole groups of four outputs, each with those of 16 bytes."""
+    axis, channels = words.line, case.image[2]
+    assert axis is not None
+    is_flat = words.rows == 4 and channels < 16
+    visit = visit_of(case.output[0], words, variant) if axis == 0 else case.output[1]
+    pixels = (-(-visit // 4) * 4 - 1) * case.stride[axis] + 3 * words.rows + 1
+    kept = case.padding[0] if axis == 0 and case.image[0] == case.output[0] else 0
+    return 96 + pixels * 4 * (channels if is_flat else 4 * words.rows) + 64 * is_flat + 16 * kept
 
 
 FOOTPRINTS = {"im2col": columns, "line_buffer": _line_buffer, "direct": nothing}

@@ -31,14 +31,25 @@ SAMPLE, FULL = 5, 120
 """Layers for each compiler and level."""
 
 
+def along_a_line(rng: np.random.Generator, channels: int) -> tuple[tuple[int, int], tuple[int, int, int]]:
+    """An image of one column or row of up to 50 pixels, and a window along it, up to one that is longer than a load."""
+    sides, image = (int(rng.integers(1, 19)), 1), (int(rng.integers(1, 51)), 1)
+    if rng.random() < 0.3:
+        sides, image = sides[::-1], image[::-1]
+    return sides, (*image, channels)
+
+
 def drawn(rng: np.random.Generator) -> tuple[Layer, Variant]:
-    """Images up to 13x19, which have rows that are written out and rows in loops, whole and partial vectors of
+    """Lines, and images up to 13x19, which have rows that are written out and in loops, whole and partial vectors of
     channels; padding as wide as windows; scheme, shifts and factors of every kind.
     """
     while True:
         kernel, stride = KERNELS[rng.integers(len(KERNELS))], STRIDES[rng.integers(len(STRIDES))]
         sides = kernel if isinstance(kernel, tuple) else (kernel, kernel)
         shape = (int(rng.integers(1, 14)), int(rng.integers(1, 20)), int(rng.choice(CHANNELS)))
+        if rng.random() < 0.35:
+            kernel, shape = along_a_line(rng, int(shape[2]))
+            sides = kernel
         padding = tuple(int(rng.integers(0, side)) for side in sides)
         options = {"kernel": kernel, "stride": stride, "padding": padding}
         if any(n + 2 * p < k for n, p, k in zip(shape, padding, sides, strict=False)):
@@ -115,11 +126,24 @@ def test_a_window_is_some_words_of_four_rows() -> None:
     assert not columns[:, [0, 3]].any()
     assert not columns[..., 3].any()
     large = make_layer("depthwise_conv2d", (12, 12, 3), kernel=(5, 7), out_shift=5)
-    assert words_of(large) == (False, 4, 2, 16)
+    assert words_of(large) == (False, 4, 2, 16, None)
     packed = pack_device_weights(large, VARIANTS[0]).reshape(3, 8, 8)
     assert np.array_equal(packed[:, :7, :5], large.weights.transpose(2, 1, 0))
     assert not packed[:, 7].any()
     assert not packed[..., 5:].any()
+
+
+def test_a_window_along_a_line_is_its_elements() -> None:
+    """Up to sixteen bytes of them, zeros behind; what is longer, or wider, is not taken by lines."""
+    for image, kernel, line in (((28, 1, 3), (5, 1), 0), ((1, 28, 3), (1, 5), 1), ((28, 1, 3), (17, 1), None)):
+        layer = make_layer("depthwise_conv2d", image, kernel=kernel, out_shift=5)
+        assert words_of(layer).line == line
+        if line is not None:
+            packed = pack_device_weights(layer, VARIANTS[0]).reshape(3, 16)
+            assert np.array_equal(packed[:, :5], layer.weights.reshape(5, 3).T)
+            assert not packed[:, 5:].any()
+    padded = make_layer("depthwise_conv2d", (28, 1, 3), kernel=3, padding=1, out_shift=5)
+    assert words_of(padded).line is None
 
 
 def test_pairs_of_rows_are_made_together() -> None:

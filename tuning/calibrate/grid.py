@@ -340,6 +340,12 @@ _COLUMNS: tuple[Depthwise, ...] = (
     ((30, 1, 80), (10, 1), (1, 1), 0),
     ((20, 1, 48), (8, 1), (1, 1), "same"),
     ((36, 1, 32), (2, 1), (2, 1), 0),
+    ((110, 1, 12), (3, 1), (1, 1), "same"),
+    ((58, 1, 72), (6, 1), (1, 1), 0),
+    ((14, 1, 112), (14, 1), (1, 1), 0),
+    ((1, 44, 28), (1, 5), (1, 1), 0),
+    ((1, 99, 10), (1, 3), (1, 2), "same"),
+    ((1, 34, 56), (1, 9), (1, 1), "same"),
 )
 
 
@@ -369,8 +375,8 @@ _POOLS_OF_VECTORS: tuple[Pool, ...] = (
 
 
 def of_vectors(dtypes: Sequence[str] = DTYPES) -> list[Layer]:
-    """What the grid has little of and cores with vectors run otherwise: depthwise layers along one axis alone, which
-    kernels in C may suit better; pools of few channels, of pixels of one word, and of wide windows.
+    """What the grid has little of and cores with vectors run otherwise: depthwise layers along one axis alone;
+    pools of few channels, of pixels of one word, and of wide windows.
     """
     found = []
     for dtype in dtypes:

@@ -21,7 +21,6 @@ from ..cost import estimate_space, fitted
 from ..measure.bench import Bench, Measurement
 from ..search.space import search_space
 from ..target import Target
-from .sets import is_tall
 
 NEARBY = 1.35
 """Times the estimate of the fastest up to which kernels are emulated on a layer that is fitted."""
@@ -35,8 +34,6 @@ BESIDE_VECTORS = 2
 """Each how many-th layer such cores run the fastest kernel in C on, whatever vectors take: the instruction mix gives
 half of what the compiler's code takes there, and where vectors do badly that was what plans took.
 """
-BESIDE_TALL = 3
-"""How many kernels in C run where they come near vectors (`sets.is_tall`)."""
 OTHERWISE = 6
 """Each how many-th layer such cores run the fastest family with its slowest knobs on too: so parts that else grow
 together come apart.
@@ -84,7 +81,7 @@ def to_fit(layers: Sequence[Layer], target: Target) -> Plan:
         # The first choice, and of the others those that were seen least.
         picked = [*near[:1], *sorted(near[1:], key=lambda name: runs.get(name, 0))[: PER_LAYER - 1]]
         if target.features.isa >= Isa.HELIUM:
-            beside = BESIDE_TALL if is_tall(layer) else int(number % BESIDE_VECTORS == 0)
+            beside = int(number % BESIDE_VECTORS == 0)
             picked += [name for name in best if fitted.VECTORS not in name and name not in picked][:beside]
         chosen.append([space[best[name]] for name in picked])
         if target.features.isa >= Isa.HELIUM and number % OTHERWISE == 0:

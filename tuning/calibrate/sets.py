@@ -42,8 +42,8 @@ twice as many: a vector kernel is one text, whatever the compiler, and follows i
 """
 OF_OTHER_VECTORS = 4
 """The same of all other operations."""
-TALL = 8
-"""Rows of a depthwise window along one column from which on C comes near vectors."""
+TWICE = 3
+"""Each how many-th depthwise layer along one axis is fitted with two roundings too."""
 TYPES = ("q7", "q15", "int8")
 OPERATIONS = tuple(COUNTS)
 
@@ -64,7 +64,8 @@ def to_fit(
     more = grid.of_vectors(_pow2(dtypes))
     if "int8" in dtypes:
         twins = [affine_of(layer) for layer in grid.of_vectors(("q7",))]
-        more += [*twins, *map(rounded_twice, filter(is_tall, twins)), *real_softmaxes((3, 10, 37, 128, 600))]
+        twice = [rounded_twice(layer) for layer in twins if layer.row.is_weighted]
+        more += [*twins, *twice[::TWICE], *real_softmaxes((3, 10, 37, 128, 600))]
     return [*_some(found, 1), *_of(more, ops)]
 
 
@@ -83,11 +84,6 @@ def held_out(
         sets["drawn"] += long_windows(UNSEEN, dtypes, ops, LONG_WINDOWS // 4)
     apart = {name: [one for one in _of(layers, ops) if shapes_of(one) not in known] for name, layers in sets.items()}
     return {name: _some(layers, 2) if vectors else layers for name, layers in apart.items()}
-
-
-def is_tall(layer: Layer) -> bool:
-    """Whether kernels in C come near vectors: depthwise windows of many rows along one column."""
-    return layer.op == "depthwise_conv2d" and layer.kernel[0] >= TALL and layer.output_image[1] == 1
 
 
 def shapes_of(layer: Layer) -> tuple[Any, ...]:

@@ -42,9 +42,6 @@ SHORT_ROW, DOUBT = 4, 0.04
 next: 12 to 17 % around the estimate, whatever of a shape it is told, 4 % more in the mean. The least of many such
 estimates is chosen.
 """
-DOUBT_BESIDE_VECTORS = 0.15
-"""The same of depthwise kernels in C on images one pixel wide, on cores with vectors: up to 39 % around the estimate.
-"""
 BY_BYTES = {1: 6.0, 2: 10.0, 4: 13.0}
 """Cycles of an element that is loaded by bytes, on top of a halfword, by rows of a block: two loads for one, a shift
 and an OR; of more rows what the compiler spills besides, between 6 and 16.
@@ -148,8 +145,6 @@ def _terms(
     of_part *= found.neighbours.factors(layer, list(families))[rows, None]
     if layer.op == "conv2d" and layer.kernel[1] * layer.image[2] <= SHORT_ROW and target.features.isa < Isa.HELIUM:
         of_part *= np.array([1 + (v is not None and v.inner == "c") * DOUBT for v in chosen])[:, None]
-    if layer.op == "depthwise_conv2d" and layer.image[1] == 1 and target.features.isa >= Isa.HELIUM:
-        of_part *= np.array([1 + (v is not None and v.inner == "c") * DOUBT_BESIDE_VECTORS for v in chosen])[:, None]
     owner = list(ops.parts_of(layer).values())
     terms = np.zeros((len(chosen), len(TERMS)))
     for column, term in enumerate(TERMS):

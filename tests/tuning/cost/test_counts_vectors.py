@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from math import prod
 
 import pytest
@@ -16,6 +17,7 @@ from cmsisnn_x.affine import AffineClamp, AffineMean, AffineSoftmax
 from cmsisnn_x.isa import Isa
 from cmsisnn_x.layers import Layer, View
 from cmsisnn_x.op import device_variant_problem
+from cmsisnn_x.packing import words_of
 from helpers.cores import FEATURES, helium_variants
 from tuning.calibrate.grid import grid, of_vectors
 from tuning.cost import ops
@@ -195,12 +197,46 @@ def walk_depthwise(layer: Layer, most: int) -> Counter[str]:
     return +seen
 
 
+def walk_line(layer: Layer, axis: int, most: int) -> Counter[str]:
+    """`depthwise_helium_line.h`: images of one column (axis 0) or row."""
+    seen: Counter[str] = Counter(calls=1)
+    size, channels = layer.numpy_dtype.itemsize, layer.image[2]
+    pixels, outputs = layer.image[axis], layer.output_image[axis]
+    deep, lanes = 4 // size, 16 // size
+    visit = min(4 * most, outputs) if axis == 0 else outputs
+    for first in range(0, channels, lanes):
+        seen["rows"] += 1
+        some = min(channels - first, lanes)
+        for y in range(0, outputs, visit):
+            seen["fills"] += 1
+            done = min(outputs - y, visit)
+            pixel = y * layer.stride[axis] - layer.padding[axis][0]
+            end = pixel + (done - 1) * layer.stride[axis] + (turns(layer.kernel[axis], deep) - 1) * deep + 1
+            while pixel < end:
+                inside = min(end, pixels - deep + 1) - pixel
+                if pixel >= 0 and inside > 0:
+                    seen["segments"] += 1
+                    seen["words"] += turns(inside * channels, 16) if size == 1 and channels < 16 else inside
+                    pixel += inside
+                else:
+                    seen["outside"] += 1
+                    pixel += 1
+            for _ in range(some):
+                seen["channels"] += 1
+                for _ in range(0, done, 4):
+                    seen["blocks"] += 1
+                    seen["steps"] += 4
+    return +seen
+
+
 def test_counts_of_depthwise_layers_are_what_the_kernels_do() -> None:
     met: Counter[str] = Counter()
     for layer in [*some("depthwise_conv2d", 2), *(each for each in of_vectors() if each.row.is_weighted)]:
         for variant in helium_variants("depthwise_convolve", layer.dtype):
             if device_variant_problem(layer, variant, FEATURES) is None:
-                seen = walk_depthwise(layer, variant.unroll)
+                line = words_of(layer).line
+                walk = walk_depthwise if line is None else partial(walk_line, axis=line)
+                seen = walk(layer, most=variant.unroll)
                 assert counted(layer, variant) == seen, (layer, variant)
                 met += Counter(seen.keys())
     priced = ops.price(layer, variant, FEATURES, {"issue_width": 2, **TIMING})

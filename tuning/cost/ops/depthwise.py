@@ -10,7 +10,7 @@ import numpy as np
 
 from cmsisnn_x.isa import Features, Isa
 from cmsisnn_x.layers import Layer
-from cmsisnn_x.packing import words_of
+from cmsisnn_x.packing import Words, words_of
 from cmsisnn_x.variant import Variant
 
 from ..instructions import Cycles, block_ends, element, is_plain
@@ -254,6 +254,8 @@ def _vectors(layer: Layer, knob: Knobs, features: Features) -> Counts:
     """
     (_, in_w, channels), (out_h, out_w, _) = layer.image, layer.output_image
     stride_x, words = layer.stride[1], words_of(layer)
+    if words.line is not None:
+        return _along_a_line(layer, knob, words, words.line)
     span = (out_w - 1) * stride_x + layer.kernel[1]
     left = layer.padding[1][0]
     inside = max(min(in_w, span - left), 0)
@@ -294,6 +296,41 @@ def _vectors(layer: Layer, knob: Knobs, features: Features) -> Counts:
         "flushes": twice * is_double * channels,
         "rows": rows * strips,
         "fills": visits * strips,
+        "calls": 1,
+    }
+
+
+def _along_a_line(layer: Layer, knob: Knobs, words: Words, axis: int) -> Counts:
+    """The same along one column or row: a step is a load and a product, those of the last group of a visit too. Pixels
+    are woven with those that follow them, at the ends and where the image was overwritten one by one (`outside`).
+    """
+    channels, size, out = layer.image[2], layer.image[axis], layer.output_image[axis]
+    stride, before, lanes = layer.stride[axis], layer.padding[axis][0], 4 * words.rows
+    is_flat = lanes == 16 and channels < lanes
+    strips, ahead = -(-channels // lanes), (words.planes - 1) * words.rows + 1
+    woven, single, runs, groups, visits = (np.zeros_like(knob("unroll")) for _ in range(5))
+    for at, unroll in enumerate(knob("unroll")):
+        most = min(4 * int(unroll), out) if axis == 0 else out
+        for first in range(0, out, most):
+            count = min(most, out - first)
+            start = first * stride - before
+            end = start + (count - 1) * stride + ahead
+            inside = max(min(end, size - words.rows + 1) - max(start, 0), 0)
+            woven[at] += -(-inside * channels // 16) if is_flat else inside
+            single[at] += end - start - inside
+            runs[at] += inside > 0
+            groups[at] += -(-count // 4)
+            visits[at] += 1
+    is_wide = layer.dtype == "int16"
+    return {
+        "words": strips * woven,
+        "segments": strips * runs,
+        "outside": strips * single,
+        "steps": channels * (out if is_wide else 4 * groups),
+        "blocks": channels * (out if is_wide else groups),
+        "channels": channels * visits,
+        "fills": strips * visits,
+        "rows": strips,
         "calls": 1,
     }
 
@@ -407,7 +444,8 @@ def _sizes(layer: Layer, variant: Variant | None, features: Features) -> str:
     tell the rest.
     """
     if variant is not None and variant.inner == "helium":
-        return " windows=pairs" if words_of(layer).is_paired else " windows=rows"
+        words = words_of(layer)
+        return " windows=" + ("pairs" if words.is_paired else "rows" if words.line is None else "line")
     windows = f" kernel={layer.kernel[0]}x{layer.kernel[1]} stride={layer.stride[0]}x{layer.stride[1]}"
     tall = features.isa >= Isa.HELIUM and variant is not None and variant.inner == "c" and layer.kernel[0] > 4
     return windows + (" width=1" if layer.output_image[1] == 1 else "") + (" tall=1" if tall else "")

@@ -8,6 +8,8 @@
  * and factors stay in registers, and four outputs are finished at once:
  *   windows up to 3x3 at stride 1    two rows of two pixels, which see four words between them: one load, four products, with weights that
  *                                    are shifted by a column and a row. UNROLL pairs of rows per visit of a channel.
+ *   along a row or column one pixel  words of pixels that follow each other: depthwise_helium_line.h.
+ *   wide or high, up to 16 elements
  *   others                           four pixels of a row, WORDS / 4 loads and products each. UNROLL rows per visit.
  *                                    With accumulators of 64 bits one pixel, and weights widened.
  * Rows that a visit of an image in place overwrites before the next has read them, PAD_TOP of them or one more, are kept.
@@ -15,7 +17,8 @@
  * that alone), pixels in lanes and VMLA by a scalar (16 bits overflow, 32 take twice the time of VMLADAV), words [channel][pixel], which load
  * without offsets but need a scatter for each, weights of the second row as words shifted to the right (two registers for an instruction more).
  *
- * Weights: [channel][4][4], a column of zeros before those of the kernel, and a column of zeros at the end of all; for other windows
+ * Weights: [channel][4][4], a column of zeros before those of the kernel, and a column of zeros at the end of all; for those along a row or column
+ * [channel][16], zeros behind the kernel's; for other windows
  * [channel][words, by column, then plane][4]. Scratch: 96 bytes, the words of one visit and
  * of a group behind it, rows that are kept.
  */
@@ -31,8 +34,22 @@
 #if (CXN_GET(WEIGHT_BITS) != CXN_GET(IN_BITS) && !CXN_IS_WIDE) || CXN_BR != 1 || CXN_BC != 1
 #error "INNER: CXN_INNER_HELIUM takes blocks of 1x1 and WEIGHT_BITS as IN_BITS"
 #endif
-#define CXN_PAIRED (CXN_BYTES == 1 && CXN_GET(KERNEL_H) <= 3 && CXN_GET(KERNEL_W) <= 3 && CXN_GET(STRIDE_Y) == 1 && CXN_GET(STRIDE_X) == 1)
-#if CXN_PAIRED
+/* An image of one row or column, by the longer side of the window: as words_of() in packing.py has it. */
+#define CXN_IS_COLUMN (CXN_GET(IN_W) == 1 && CXN_GET(OUT_W) == 1 && CXN_GET(KERNEL_W) == 1 && CXN_GET(PAD_LEFT) == 0)
+#define CXN_IS_ROW (CXN_GET(IN_H) == 1 && CXN_GET(OUT_H) == 1 && CXN_GET(KERNEL_H) == 1 && CXN_GET(PAD_TOP) == 0)
+#define CXN_LINE_KERNEL (CXN_IS_COLUMN ? CXN_GET(KERNEL_H) : CXN_GET(KERNEL_W))
+#define CXN_LINE_STRIDE (CXN_IS_COLUMN ? CXN_GET(STRIDE_Y) : CXN_GET(STRIDE_X))
+#define CXN_IS_LINE                                                                                                    \
+    ((CXN_IS_COLUMN || CXN_IS_ROW) && CXN_LINE_KERNEL <= 4 * CXN_DEEP && CXN_LINE_STRIDE <= 8 * CXN_BYTES - 1 &&        \
+     4 * CXN_GET(OUT_CH) * CXN_BYTES <= 4095)
+#define CXN_PAIRED (!CXN_IS_LINE && CXN_BYTES == 1 && CXN_GET(KERNEL_H) <= 3 && CXN_GET(KERNEL_W) <= 3 && CXN_GET(STRIDE_Y) == 1 && CXN_GET(STRIDE_X) == 1)
+#if CXN_IS_LINE
+#define CXN_PLANES 1
+#define CXN_WORDS 4
+#define CXN_GROUP_ROWS 1
+#define CXN_GROUP_COLS 4
+#define CXN_COLUMNS 1
+#elif CXN_PAIRED
 #define CXN_PLANES 1
 #define CXN_WORDS 4
 #define CXN_GROUP_ROWS 2
@@ -56,7 +73,25 @@
 #else
 #define CXN_MOST_ROWS CXN_GET(OUT_H)
 #endif
+#if CXN_IS_LINE
+#if CXN_IS_COLUMN
+#define CXN_VISIT CXN_MIN(4 * CXN_GET(UNROLL), CXN_MOST_ROWS)
+#define CXN_LINE_IN CXN_IN_ROWS
+#define CXN_LINE_OUT CXN_OUT_ROWS
+#define CXN_LINE_PAD CXN_PAD_ROWS
+#else
+#define CXN_VISIT CXN_GET(OUT_W)
+#define CXN_LINE_IN CXN_GET(IN_W)
+#define CXN_LINE_OUT CXN_GET(OUT_W)
+#define CXN_LINE_PAD CXN_GET(PAD_LEFT)
+#endif
+#define CXN_LINE_PIXEL (CXN_GET(IN_CH) * CXN_BYTES)
+#define CXN_LINE_WORDS ((CXN_LINE_KERNEL + CXN_DEEP - 1) / CXN_DEEP)
+/* All that the windows of whole groups of four see. */
+#define CXN_LINE_BYTES ((((CXN_VISIT + 3) / 4 * 4 - 1) * CXN_LINE_STRIDE + 3 * CXN_DEEP + 1) * CXN_STEP + (CXN_IS_FLAT ? 64 : 0))
+#else
 #define CXN_VISIT CXN_MIN(CXN_GET(UNROLL), (CXN_MOST_ROWS + CXN_GROUP_ROWS - 1) / CXN_GROUP_ROWS)
+#endif
 #define CXN_INSIDE CXN_MAX(CXN_MIN(CXN_GET(IN_W), (CXN_GET(OUT_W)-1) * CXN_GET(STRIDE_X) + CXN_GET(KERNEL_W) - CXN_GET(PAD_LEFT)), 0)
 #define CXN_RIGHT CXN_MAX((CXN_GET(OUT_W)-1) * CXN_GET(STRIDE_X) + CXN_GET(KERNEL_W) - CXN_GET(PAD_LEFT) - CXN_INSIDE, 0)
 /* Whether the last of an odd number of rows comes with the one before, which is made twice: from a row more that is kept. */
@@ -65,21 +100,30 @@
 #else
 #define CXN_IS_TWICE (CXN_PAIRED && !CXN_IS_BAND && CXN_GET(OUT_H) % 2 && CXN_GET(PAD_TOP) < 2 * CXN_VISIT)
 #endif
-#if CXN_GET(IN_PLACE) && !CXN_IS_BAND
-#define CXN_WRITTEN written
+#if CXN_GET(IN_PLACE) && !CXN_IS_BAND && CXN_IS_LINE && CXN_IS_COLUMN
+#define CXN_KEPT CXN_GET(PAD_TOP)
+#elif CXN_GET(IN_PLACE) && !CXN_IS_BAND && !CXN_IS_LINE
 #define CXN_KEPT (CXN_GET(PAD_TOP) + CXN_IS_TWICE)
 #else
-#define CXN_WRITTEN 0
 #define CXN_KEPT 0
+#endif
+#if CXN_GET(IN_PLACE) && !CXN_IS_BAND && (!CXN_IS_LINE || CXN_KEPT)
+#define CXN_WRITTEN written
+#else
+#define CXN_WRITTEN 0
 #endif
 /* What a group behind the last would take, of rows that are written out. */
 #define CXN_AHEAD (CXN_PAIRED ? 4 * CXN_STEP : 3 * CXN_GET(STRIDE_X) * CXN_PIXEL + CXN_WORDS * CXN_STEP)
 #define CXN_GROUPS_X ((CXN_GET(OUT_W) + CXN_GROUP_COLS - 1) / CXN_GROUP_COLS)
 #define CXN_ROW (CXN_GET(IN_W) * CXN_GET(IN_CH) * CXN_BYTES)
 #define CXN_HEAD 96
+#if CXN_IS_LINE
+CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_HEAD + CXN_LINE_BYTES + CXN_KEPT * 16, helium_scratch);
+#else
 CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_HEAD + CXN_VISIT * CXN_PITCH + CXN_AHEAD, helium_scratch);
+#endif
 /* Of weaving: turns, lanes less in each, how far it goes on. */
-#define CXN_TURNS (CXN_IS_FLAT ? (CXN_INSIDE * CXN_GET(IN_CH) + 15) / 16 : CXN_INSIDE)
+#define CXN_TURNS (CXN_IS_LINE ? 1 : CXN_IS_FLAT ? (CXN_INSIDE * CXN_GET(IN_CH) + 15) / 16 : CXN_INSIDE)
 #define CXN_FEWER (CXN_IS_FLAT ? 16 : 0)
 #define CXN_FRESH (CXN_IS_FLAT ? 16 : CXN_GET(IN_CH) * CXN_BYTES)
 /* The pixel of output `i` of four: two below two, or all of a row, of which there may be fewer. */
@@ -89,7 +133,7 @@ CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_HEAD + CXN_VISIT * CXN_PITCH + C
 #if CXN_GROUP_COLS * CXN_GET(OUT_CH) * CXN_BYTES > 4095
 #error "OUT_CH: legal values with CXN_INNER_HELIUM are up to 2047, 1023 but for windows up to 3x3 at stride 1, 511 of 16 bits"
 #endif
-#if CXN_PLANES * CXN_GET(STRIDE_X) > 8 * CXN_BYTES - 1 || CXN_WORDS > 32
+#if !CXN_IS_LINE && (CXN_PLANES * CXN_GET(STRIDE_X) > 8 * CXN_BYTES - 1 || CXN_WORDS > 32)
 #error "KERNEL_H, KERNEL_W, STRIDE_X: CXN_INNER_HELIUM takes windows of 32 words and strides of 7, or 15 of 16 bits"
 #endif
 #if CXN_KEPT > CXN_VISIT * CXN_GROUP_ROWS
@@ -115,7 +159,11 @@ CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_HEAD + CXN_VISIT * CXN_PITCH + C
 /* How far the last group lies behind the one before: it ends with the row. */
 #define CXN_H_ODD_COLS (CXN_GET(OUT_W) % CXN_GROUP_COLS ? CXN_GET(OUT_W) % CXN_GROUP_COLS : CXN_GROUP_COLS)
 
+#if CXN_IS_LINE
 #if CXN_IS_WIDE
+#include <arm_mve.h>
+#endif
+#elif CXN_IS_WIDE
 #include "depthwise_helium_wide.h"
 #elif CXN_PAIRED
 #include "depthwise_helium_pairs.h"
@@ -131,8 +179,8 @@ typedef struct {
 
 /* Four rows into words, or two of 16 bits, `count` bytes of them in all. */
 #if CXN_BYTES == 1
-#define CXN_H_WEAVE(s0, s1, s2, s3)                                                                                    \
-    "movw lr, %[turns]\n\tdls lr, lr\n\t.p2align 2\n1:\n\t"                                                            \
+#define CXN_H_WEAVE(turns, s0, s1, s2, s3)                                                                             \
+    turns ".p2align 2\n1:\n\t"                                                                                        \
     "vctp.8 %[count]\n\t"                                                                                              \
     "vpstttt\n\tvldrbt.8 q0, [r0]\n\tvldrbt.8 q1, [r1]\n\tvldrbt.8 q2, [r2]\n\tvldrbt.8 q3, [r3]\n\t"                  \
     "add.w r0, r0, " s0 "\n\tvst40.8 {q0, q1, q2, q3}, [%[words]]\n\tadd.w r1, r1, " s1 "\n\t"                         \
@@ -140,13 +188,14 @@ typedef struct {
     "add.w r3, r3, " s3 "\n\tvst43.8 {q0, q1, q2, q3}, [%[words]]\n\t"                                                 \
     "sub %[count], %[count], %[fewer]\n\tadd %[words], %[words], %[next]\n\tle lr, 1b\n\t"
 #else
-#define CXN_H_WEAVE(s0, s1, s2, s3)                                                                                    \
-    "movw lr, %[turns]\n\tdls lr, lr\n\t.p2align 2\n1:\n\t"                                                            \
+#define CXN_H_WEAVE(turns, s0, s1, s2, s3)                                                                             \
+    turns ".p2align 2\n1:\n\t"                                                                                        \
     "vctp.8 %[count]\n\tvpstt\n\tvldrbt.8 q0, [r0]\n\tvldrbt.8 q1, [r1]\n\t"                                           \
     "add.w r0, r0, " s0 "\n\tvst20.16 {q0, q1}, [%[words]]\n\tadd.w r1, r1, " s1 "\n\t"                                \
     "vst21.16 {q0, q1}, [%[words]]\n\tadd %[words], %[words], %[next]\n\tle lr, 1b\n\t"
 #endif
 
+#define CXN_H_ALL_TURNS "movw lr, %[turns]\n\tdls lr, lr\n\t"
 /* Registers are named here and above: GCC fails to find as many. */
 CXN_INLINE void CXN_LOCAL(weave)(const CXN_LOCAL(quad) *quad, int8_t *to, int32_t lanes)
 {
@@ -154,12 +203,28 @@ CXN_INLINE void CXN_LOCAL(weave)(const CXN_LOCAL(quad) *quad, int8_t *to, int32_
     register int8_t *words __asm__("r8") = to;
     register int32_t count __asm__("r10") = lanes;
     __asm__ volatile(
-        "ldm %[rows], {r0, r1, r2, r3, r4, r5, r6, r9}\n\t" CXN_H_WEAVE("r4", "r5", "r6", "r9")
+        "ldm %[rows], {r0, r1, r2, r3, r4, r5, r6, r9}\n\t" CXN_H_WEAVE(CXN_H_ALL_TURNS, "r4", "r5", "r6", "r9")
         : [rows] "+&r"(rows), [words] "+&r"(words), [count] "+&r"(count)
         : [turns] "i"(CXN_TURNS), [fewer] "i"(CXN_FEWER), [next] "i"(CXN_IS_FLAT ? 64 : CXN_PIXEL)
         : "r0", "r1", "r2", "r3", "r4", "r5", "r6", "r9", CXN_CLOBBERS_VPR "q0", "q1", "q2", "q3", "lr", "cc", "memory");
 }
 
+#if CXN_IS_LINE
+/* The same of `turns` pixels of the image, each with those that follow it. */
+CXN_INLINE void CXN_LOCAL(weave_inside)(const int8_t *from, int32_t pixels, int8_t *to, int32_t lanes)
+{
+    register const int8_t *p0 __asm__("r0") = from, *p1 __asm__("r1") = from + CXN_LINE_PIXEL;
+    register const int8_t *p2 __asm__("r2") = p1 + CXN_LINE_PIXEL, *p3 __asm__("r3") = p2 + CXN_LINE_PIXEL;
+    register int32_t step __asm__("r4") = CXN_FRESH, turns __asm__("r5") = CXN_IS_FLAT ? (lanes + 15) / 16 : pixels;
+    register int8_t *words __asm__("r8") = to;
+    register int32_t count __asm__("r10") = lanes;
+    __asm__ volatile(
+        CXN_H_WEAVE("dls lr, %[turns]\n\t", "r4", "r4", "r4", "r4")
+        : "+&r"(p0), "+&r"(p1), "+&r"(p2), "+&r"(p3), [words] "+&r"(words), [count] "+&r"(count)
+        : "r"(step), [turns] "r"(turns), [fewer] "i"(CXN_FEWER), [next] "i"(CXN_IS_FLAT ? 64 : CXN_PIXEL)
+        : CXN_CLOBBERS_VPR "q0", "q1", "q2", "q3", "lr", "cc", "memory");
+}
+#else
 /* The same of `high` rows of the image, the last of them as often as there are fewer than four. */
 CXN_INLINE void CXN_LOCAL(weave_inside)(const int8_t *from, int32_t high, int8_t *to, int32_t lanes)
 {
@@ -169,7 +234,7 @@ CXN_INLINE void CXN_LOCAL(weave_inside)(const int8_t *from, int32_t high, int8_t
     register int8_t *words __asm__("r8") = to;
     register int32_t count __asm__("r10") = lanes;
     __asm__ volatile(
-        CXN_H_WEAVE("r4", "r4", "r4", "r4")
+        CXN_H_WEAVE(CXN_H_ALL_TURNS, "r4", "r4", "r4", "r4")
         : "+&r"(p0), "+&r"(p1), "+&r"(p2), "+&r"(p3), [words] "+&r"(words), [count] "+&r"(count)
         : "r"(step), [turns] "i"(CXN_TURNS), [fewer] "i"(CXN_FEWER), [next] "i"(CXN_IS_FLAT ? 64 : CXN_PIXEL)
         : CXN_CLOBBERS_VPR "q0", "q1", "q2", "q3", "lr", "cc", "memory");
@@ -186,6 +251,7 @@ CXN_INLINE void CXN_LOCAL(margins)(int8_t *words)
     CXN_MEMSET(words + (CXN_GET(PAD_LEFT) + CXN_INSIDE) * CXN_PIXEL, CXN_PAD_BYTES & 255, CXN_RIGHT * CXN_PIXEL);
 #endif
 }
+#endif
 
 #if CXN_KEPT
 /* Lanes of a row that is about to be overwritten. */
@@ -201,6 +267,9 @@ CXN_INLINE void CXN_LOCAL(keep)(const int8_t *from, int8_t *to, int32_t count)
 }
 #endif
 
+#if CXN_IS_LINE
+#include "depthwise_helium_line.h"
+#else
 CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CXN_RESTRICT weights,
                               const CXN_CHANNEL_T *CXN_RESTRICT channels, CXN_OUT_T *CXN_ALONE output, void *CXN_RESTRICT scratch CXN_ROWS_PARAMETER)
 {
@@ -291,11 +360,23 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CX
         }
     }
 }
+#endif
 
 #undef CXN_W_T
 #undef CXN_BYTES
 #undef CXN_DEEP
 #undef CXN_IS_WIDE
+#undef CXN_IS_COLUMN
+#undef CXN_IS_ROW
+#undef CXN_IS_LINE
+#undef CXN_LINE_KERNEL
+#undef CXN_LINE_STRIDE
+#undef CXN_LINE_IN
+#undef CXN_LINE_OUT
+#undef CXN_LINE_PAD
+#undef CXN_LINE_PIXEL
+#undef CXN_LINE_WORDS
+#undef CXN_LINE_BYTES
 #undef CXN_PAIRED
 #undef CXN_PLANES
 #undef CXN_WORDS
@@ -328,6 +409,7 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CX
 #undef CXN_H_CLOBBERS
 #undef CXN_H_ODD_COLS
 #undef CXN_H_WEAVE
+#undef CXN_H_ALL_TURNS
 #undef CXN_H_LOAD
 #undef CXN_H_MAC
 #undef CXN_H_GROUP
