@@ -15,12 +15,12 @@ from .isa import Features, Isa
 
 UNROLLS = (1, 2, 4, 8)
 BLOCKS = ((1, 1), (1, 2), (2, 1), (2, 2), (2, 4), (4, 2))
-DEVICE_BLOCKS = ((2, 3),)
-"""Besides those: of packed columns, that the device has alone; the host runs them as 2x2."""
+DEVICE_BLOCKS = ((2, 3), (5, 1))
+"""Besides those: of packed columns and of coupled weights, that the device has alone; the host runs them as 2x2."""
 IM2COL_COLS_MAX = 16
 LOWERINGS = ("im2col", "line_buffer", "direct", "winograd", "winograd_2d")
 WINOGRAD = ("winograd", "winograd_2d")
-WEIGHT_LAYOUTS = ("plain", "interleaved", "widened", "lanes")
+WEIGHT_LAYOUTS = ("plain", "interleaved", "widened", "lanes", "coupled")
 COLUMN_LAYOUTS = ("sequential", "interleaved", "packed", "paired")
 INNERS = ("c", "asm", "asm_dual", "c_rolled", "helium")
 TILES = (1, 2, 4)
@@ -37,7 +37,7 @@ class Variant:
         outputs that a channel makes in one visit.
     block_rows, block_cols : int
         Output channels x output pixels that are accumulated together: 1x1, 1x2, 2x1, 2x2, 2x4 or 4x2, on the device
-        2x3 too.
+        2x3 and 5x1 too.
         In a fully connected layer the columns are the samples of a batch, in a depthwise one the rows are channels.
     im2col_cols : int
         Columns that the im2col buffer holds: a multiple of `block_cols`, at most 16.
@@ -46,8 +46,9 @@ class Variant:
         ``tile + kernel_w - 1`` products per kernel row and channel instead of ``tile * kernel_w``, exactly;
         ``"winograd_2d"`` 4x4 outputs of a 3x3 kernel from 36 products per channel instead of 144, or 2x4 of a 5x5
         kernel from 56 instead of 200.
-    weight_layout : {"plain", "interleaved", "widened", "lanes"}
-        Device only: how the emitter packs the weights in flash; ``"lanes"`` by vectors of 16 bytes.
+    weight_layout : {"plain", "interleaved", "widened", "lanes", "coupled"}
+        Device only: how the emitter packs the weights in flash; ``"lanes"`` by vectors of 16 bytes, ``"coupled"`` two
+        columns of a fully connected row in 16 bits.
     column_layout : {"sequential", "interleaved", "packed", "paired"}
         Device only: whether the columns of a block lie behind each other or interleaved in the buffer, or three of them
         share two words, or two of them one.

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from ..channels import channels_of, start_of
 from ..isa import Isa
 from ..layers import Layer
 from ..op import Case, Op, Shape
-from ..packing_dense import pack_dense
+from ..packing_dense import COUPLED_ROWS, couples, pack_dense
 from ..variant import BASELINE, UNROLLS, Family, Variant
 from ._shared import (
     AFFINE_WEIGHTS,
@@ -50,6 +51,10 @@ def _families() -> Iterator[Family]:
             "q7", UNROLLS, ((4, 2),), f"four rows and more on {cores_of(schedules)}", (2,),
             "direct", "interleaved", inner=inner, least=Isa.DSP, schedules=schedules,
         )  # fmt: skip
+        yield Family(
+            "q7", (2, 4, 8), ((COUPLED_ROWS, 1),), f"five rows and more on {cores_of(schedules)}", (1,),
+            "im2col", "coupled", inner=inner, least=Isa.DSP, schedules=schedules,
+        )  # fmt: skip
     for dtype in ("q7", "q15"):
         yield Family(
             dtype, (1,), ((1, 1),), f"wherever there are vectors: {cores_of(('helium',))}", (1,), "direct", "lanes",
@@ -71,10 +76,32 @@ def _wide_accumulator(layer: Layer, variant: Variant) -> str | None:
     return f"int16 activations need the variant {DENSE_BASELINE}, or one of vectors; got {variant}"
 
 
+def _coupled_rows(layer: Layer, variant: Variant) -> str | None:
+    """`weight_layout: coupled` needs five rows, up to 65535, and up to 13000 columns."""
+    rows, columns = prod(layer.output_shape), prod(layer.input_shape)
+    if variant.weight_layout != "coupled" or (COUPLED_ROWS <= rows <= 65535 and columns <= 13000):
+        return None
+    return f"weight_layout 'coupled' needs 5..65535 rows and up to 13000 columns, got {rows} and {columns}"
+
+
+def _coupled_range(layer: Layer, variant: Variant) -> str | None:
+    """`weight_layout: coupled` needs accumulators below 2^23, and couples of weights within 16 bits."""
+    if variant.weight_layout != "coupled" or layer.weights is None:
+        return None
+    halves = couples(layer.weights)
+    if max(abs(int(halves.min()) + 0.5), abs(int(halves.max()) + 0.5)) > 2**15:
+        return "weight_layout 'coupled' needs no weight of -128 behind a negative one"
+    weights = layer.weights.astype(np.int64)
+    reach = int((np.abs(start_of(layer)) + 128 * np.abs(weights).sum(1)).max())
+    return None if reach < 2**23 else f"weight_layout 'coupled' needs accumulators below 2^23, got {reach}"
+
+
 def _samples(case: Case, variant: Variant) -> int:
     """The samples that are widened to q15 at a time; q15 samples are read where they are."""
     if case.dtype == "q15":
         return 0
+    if variant.weight_layout == "coupled":  # two words of each four columns, and two more
+        return 8 * (-(-prod(case.image) // 4) + 1)
     return min(variant.im2col_cols, case.samples) * round_up_even(prod(case.image)) * 2
 
 
@@ -98,6 +125,24 @@ def _constants(layer: Layer) -> dict[str, Shape]:
 
 def _macs(layer: Layer) -> int:
     return layer.samples * prod(layer.input_shape) * prod(layer.output_shape)
+
+
+def _is_uniform(layer: Layer) -> bool:
+    """Whether all outputs are made alike of accumulators."""
+    factors = channels_of(layer).records[:, 1:]
+    return layer.type.bits == 8 and bool((factors == factors[0]).all())
+
+
+def _macros(layer: Layer) -> dict[str, int | str]:
+    return {**channel_macros(layer), "RESCALE_UNIFORM": int(_is_uniform(layer))}
+
+
+def _operands(layer: Layer, variant: Variant | None) -> dict[str, np.ndarray]:
+    """Of coupled weights, which know where accumulators start, one record for all where they are alike."""
+    operands = channel_operands(layer, variant)
+    if variant is not None and variant.weight_layout == "coupled" and _is_uniform(layer):
+        operands["channels"] = operands["channels"][:1]
+    return operands
 
 
 def _append(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray]) -> None:
@@ -125,11 +170,11 @@ FULLY_CONNECTED = Op(
     constants=_constants,
     macs=_macs,
     device_families=_families,
-    constraints=(_q7_weights, _wide_accumulator),
+    constraints=(_q7_weights, _wide_accumulator, _coupled_rows, _coupled_range),
     baseline=DENSE_BASELINE,
     scratch=partial(scratch_of, FOOTPRINTS),
     pack=pack_dense,
-    macros=channel_macros,
-    operands=channel_operands,
+    macros=_macros,
+    operands=_operands,
     append=_append,
 )

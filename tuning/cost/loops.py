@@ -25,6 +25,8 @@ def walk_of(variant: Variant) -> str:
     """The loops that a variant runs in: its lowering, with Helium in vectors, or columns that share words."""
     if variant.inner == "helium":
         return f"{variant.lowering} in vectors"
+    if variant.weight_layout == "coupled":
+        return variant.weight_layout
     return variant.column_layout if variant.column_layout in ("packed", "paired") else variant.lowering
 
 

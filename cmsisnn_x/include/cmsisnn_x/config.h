@@ -24,6 +24,7 @@
 #define CXN_WEIGHT_LAYOUT_INTERLEAVED 2 /* packed offline in the order of use */
 #define CXN_WEIGHT_LAYOUT_WIDENED 3     /* the same, widened to 16 bits */
 #define CXN_WEIGHT_LAYOUT_LANES 4       /* by vectors of 16 bytes, for Helium */
+#define CXN_WEIGHT_LAYOUT_COUPLED 5     /* two columns of a row in a half */
 
 #define CXN_COLUMN_LAYOUT_SEQUENTIAL 1
 #define CXN_COLUMN_LAYOUT_INTERLEAVED 2

@@ -3,11 +3,12 @@
  *     out[r] = requantise( sum over c of weights[r][c] in[c], channels[r] )          IN_CH columns, OUT_CH rows
  *     static void CXN_KERNEL(const IN *input, const W *weights, const CHANNEL *channels, OUT *output, void *scratch);
  * q7; q15; q15 input with q7 weights. Knobs:
- *     BLOCK_ROWS     1, 2, 4: rows that share the loads of the input; rows left over go in blocks of 2, then 1
+ *     BLOCK_ROWS     1, 2, 4: rows that share the loads of the input; rows left over go in blocks of 2, then 1; 5 of coupled weights
  *     UNROLL         1, 2, 4, 8: steps of four columns per loop iteration
  *     LOWERING       IM2COL: a q7 input is widened to 16 bits once, into scratch (plain weights); DIRECT: where it is used, no scratch
  *     INNER          C; ASM, ASM_DUAL: interleaved q7 rows in assembly for single or dual issue; HELIUM: detail/fully_connected_helium.h
- *     WEIGHT_LAYOUT  PLAIN: [row][column];  INTERLEAVED, WIDENED, LANES: packed offline, cmsisnn_x/packing_dense.py has the order
+ *     WEIGHT_LAYOUT  PLAIN: [row][column];  INTERLEAVED, WIDENED, LANES: packed offline, cmsisnn_x/packing_dense.py has the order;
+ *                    COUPLED: detail/fully_connected_coupled.h
  *
  * Interleaved q7 rows come in pairs (p, q): a half holds 256 p + (q + 128), so one SMLAD on the word as loaded and one on its low bytes
  * (UXTB16) give both rows, where two extractions were needed otherwise:
@@ -33,6 +34,9 @@
 
 #if CXN_GET(INNER) == CXN_INNER_HELIUM
 #include "detail/fully_connected_helium.h"
+#elif CXN_GET(WEIGHT_LAYOUT) == CXN_WEIGHT_LAYOUT_COUPLED && !CXN_FC_IS_WIDE
+#include "detail/scheme.h"
+#include "detail/fully_connected_coupled.h"
 #elif !CXN_FC_IS_WIDE
 #include "detail/lanes.h"
 #include "detail/scheme.h"
@@ -101,7 +105,7 @@ CXN_INLINE uint32_t cxn_add_biased_bytes(uint32_t x, uint32_t acc)
 #error "LOWERING: legal values for a fully connected layer are CXN_LOWERING_IM2COL and CXN_LOWERING_DIRECT"
 #endif
 #if CXN_GET(WEIGHT_LAYOUT) < CXN_WEIGHT_LAYOUT_PLAIN || CXN_GET(WEIGHT_LAYOUT) > CXN_WEIGHT_LAYOUT_WIDENED
-#error "WEIGHT_LAYOUT: legal values are CXN_WEIGHT_LAYOUT_PLAIN, CXN_WEIGHT_LAYOUT_INTERLEAVED and CXN_WEIGHT_LAYOUT_WIDENED"
+#error "WEIGHT_LAYOUT: legal values are CXN_WEIGHT_LAYOUT_PLAIN, _INTERLEAVED, _WIDENED and _COUPLED"
 #endif
 #if CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_PLAIN && CXN_GET(LOWERING) != CXN_LOWERING_DIRECT
 #error "LOWERING: legal values with packed weights are CXN_LOWERING_DIRECT"

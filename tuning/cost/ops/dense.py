@@ -10,7 +10,7 @@ import numpy as np
 
 from cmsisnn_x.isa import Features, Isa
 from cmsisnn_x.layers import Layer
-from cmsisnn_x.packing_dense import parts_of
+from cmsisnn_x.packing_dense import COUPLED_ROWS, parts_of
 from cmsisnn_x.variant import Variant
 
 from ..instructions import Cycles, inner_pass, is_narrow
@@ -79,6 +79,23 @@ def _rows(layer: Layer, knob: Knobs, features: Features) -> Counts:
     }
 
 
+def _coupled(layer: Layer, knob: Knobs, features: Features) -> Counts:
+    """Of coupled weights: blocks of five rows, the last of which may do some again; turns of twice `unroll` steps,
+    where there are two or more.
+    """
+    size, out = prod(layer.input_shape), prod(layer.output_shape)
+    steps, blocks = -(-size // 4), -(-out // COUPLED_ROWS)
+    turns = steps // (2 * knob("unroll"))
+    return {
+        "words": size // 4,
+        "ragged": size % 4,
+        "steps": blocks * steps,
+        "blocks": blocks,
+        "turns": blocks * np.where(turns > 1, turns, 0),
+        "calls": 1,
+    }
+
+
 def _vectors(layer: Layer, knob: Knobs, features: Features) -> Counts:
     """Of Helium: the input's vectors are loaded once, a part of them at a time, and all rows pass each part. Outputs
     are made eight at a time, then four, and those left over.
@@ -101,7 +118,7 @@ def _vectors(layer: Layer, knob: Knobs, features: Features) -> Counts:
 
 def count(layer: Layer, variants: Variants, features: Features) -> np.ndarray:
     compiled = [as_compiled(layer, variant) for variant in variants]
-    counters = {"im2col": _rows, "direct": _rows, "direct in vectors": _vectors}
+    counters = {"im2col": _rows, "direct": _rows, "coupled": _coupled, "direct in vectors": _vectors}
     return by_lowering(layer, compiled, features, PARTS, counters)
 
 
@@ -119,6 +136,15 @@ def price(layer: Layer, variant: Variant | None, features: Features, timing: Tim
         return dict.fromkeys(PARTS, 0.0) | {
             "words": 2.0, "steps": 2.0, "rest": store, "turns": load, "cuts": 16.0, "blocks": 28.0,
             "pair_blocks": 20.0, "last_blocks": 24.0, "calls": 30 * alu,
+        }  # fmt: skip
+    if variant.weight_layout == "coupled":
+        # A word per row and two of the input, SXTB16 and two SMLAD per row: the dual issue holds the rest beside those.
+        step = COUPLED_ROWS * (one.load + alu + 2 * one.mac) + 2 * one.load + one.first_load
+        block = COUPLED_ROWS * (3 * alu + store) + 8 * load + 10 * alu + 2 * branch
+        return dict.fromkeys(PARTS, 0.0) | {
+            "words": load + 6 * alu + 2 * store + branch / 4, "ragged": load + 2 * alu + branch,
+            "steps": step if features.schedule != "dual" else (17 * COUPLED_ROWS + 3) / 8, "blocks": block,
+            "turns": one.turn + load, "calls": 40 * alu,
         }  # fmt: skip
     rows = variant.block_rows
     packed = features.isa >= Isa.DSP and variant.weight_layout != "plain"

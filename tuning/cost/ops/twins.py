@@ -77,6 +77,18 @@ def _of_vectors(layer: Layer) -> str:
     return "" if known or layer.weights is None else " rescale=any"
 
 
+@lru_cache(maxsize=64)
+def _of_coupled(layer: Layer) -> str:
+    """Of coupled weights: where assembly makes the outputs, with one record for all channels or one for each."""
+    if layer.weights is None:
+        return ""
+    channels = channels_of(layer)
+    is_uniform = bool((channels.records[:, 1:] == channels.records[0, 1:]).all())
+    if _is_cut(layer) or channels.rescale not in ("single", "far") or not (is_uniform or channels.rescale == "single"):
+        return " rescale=each"
+    return f" rescale={channels.rescale}{'_uniform' if is_uniform else ''}"
+
+
 def is_twins_code(layer: Layer) -> bool:
     """Whether the compiled kernel is the twin's own: the largest of bytes, all of which fit."""
     return has_twin(layer) and layer.python_op == "max_pool" and not _is_cut(layer)
@@ -111,6 +123,8 @@ def twinned(op: OpCost, epilogue: Mapping[str, float]) -> OpCost:
         return op.as_compiled(twin_of(layer), variant)
 
     def sizes(layer: Layer, variant: Variant | None, features: Features) -> str:
+        if variant is not None and variant.weight_layout == "coupled":
+            return op.sizes(twin_of(layer), variant, features) + _of_coupled(layer)
         ends = _ends(layer) + (_of_vectors(layer) if variant is not None and variant.inner == "helium" else "")
         return op.sizes(twin_of(layer), variant, features) + ends
 
