@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # in a function, for type checkers. Rooms are the folders and modules right below `tuning` and `cmsisnn_x`.
 KERNELS = (
     "errors", "_version", "_checkout", "_tables", "isa", "scheme", "affine", "variant", "op", "layers",
-    "described", "_arguments", "packing_dense", "packing_lanes", "single_rounding", "channels", "packing",
+    "described", "_arguments", "packing_lanes", "single_rounding", "channels", "packing_dense", "packing",
     "operands", "buffers", "bands", "graph", "shared_rings", "chain", "chained", "steps", "arena", "registry", "checks",
     "interleave", "study", "network", "ops", "int8", "cmsis", "_config", "_build", "__init__",
 )  # fmt: skip

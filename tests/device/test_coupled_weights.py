@@ -19,7 +19,8 @@ from helpers.layers import features, make_layer
 
 SHAPES = ((5, 1), (6, 3), (9, 4), (10, 8), (12, 31), (5, 64), (7, 70), (11, 130), (6, 261))
 """Steps that fill turns of all lengths, and what is left of each; blocks that overlap by none to four rows."""
-VARIANTS = tuple(v for v in device_variants("fully_connected", "q7", features(dsp=True)) if v.weight_layout == "coupled")
+FEATURES = features(dsp=True)
+VARIANTS = tuple(v for v in device_variants("fully_connected", "q7", FEATURES) if v.weight_layout == "coupled")
 
 
 def calm(layer: Layer) -> Layer:
@@ -40,8 +41,8 @@ def cases() -> list[Case]:
         variant = VARIANTS[turn % len(VARIANTS)]
         if kind == "q7":
             layer = make_layer(
-                "fully_connected", (columns,), out_channels=rows, bias_shift=turn % 5, out_shift=(0, 7, 23, 26)[turn % 4],
-                activation="relu" if turn % 2 else None,
+                "fully_connected", (columns,), out_channels=rows, bias_shift=turn % 5,
+                out_shift=(0, 7, 23, 26)[turn % 4], activation="relu" if turn % 2 else None,
             )  # fmt: skip
         else:
             name = kind if kind in KINDS else "common"
@@ -52,8 +53,9 @@ def cases() -> list[Case]:
                 scheme = replace(layer.scheme, rounding="float", reals=(0.00123,), multiplier=(0,), shift=(0,))
                 layer = replace(layer, scheme=scheme)
         layer = calm(layer)
-        if device_variant_problem(layer, variant, features(dsp=True)) is None:
-            found.append(Case(layer, variant, input_offset=(None, 1, 2, 3)[turn % 4], output_offset=(None, 3)[turn % 2]))
+        if device_variant_problem(layer, variant, FEATURES) is None:
+            offsets = (None, 1, 2, 3)[turn % 4], (None, 3)[turn % 2]
+            found.append(Case(layer, variant, input_offset=offsets[0], output_offset=offsets[1]))
     return found
 
 
@@ -111,10 +113,11 @@ def test_couples_are_packed_as_documented() -> None:
 def test_what_coupled_weights_need(rows: int, columns: int, weights: tuple[int, ...], problem: str | None) -> None:
     layer = make_layer("fully_connected", (columns,), out_channels=rows)
     layer = replace(layer, weights=np.resize(np.array(weights, np.int8), (rows, columns)))
-    said = device_variant_problem(layer, VARIANTS[0], features(dsp=True))
+    said = device_variant_problem(layer, VARIANTS[0], FEATURES)
     assert said is None if problem is None else problem in str(said)
 
 
 def test_only_coupled_weights_come_in_fives() -> None:
     assert {v.block_rows for v in VARIANTS} == {5}
-    assert all(v.block_rows != 5 for v in device_variants("fully_connected", "q7", features(dsp=True)) if v not in VARIANTS)
+    others = set(device_variants("fully_connected", "q7", FEATURES)) - set(VARIANTS)
+    assert all(v.block_rows != 5 for v in others)

@@ -26,6 +26,7 @@ from cmsisnn_x.op import MODEL_OPS, NETWORK_OPS, OPS, TYPES, Op, device_variant_
 from cmsisnn_x.scheme import AFFINE_TYPES, POW2_TYPES
 from cmsisnn_x.variant import HOST_FAMILIES, KNOBS, Variant
 from helpers import int8_graph, reference
+from helpers.layers import make_layer
 from helpers.plans import chain, make_plan
 from tuning.calibrate.drawn import COUNTS
 from tuning.calibrate.grid import grid
@@ -222,6 +223,7 @@ def test_every_constraint_refuses_something() -> None:
             Layer("accurate", op, "int16", (9, 9, 4), (9, 9, 4), weights_dtype="int8")
             for op in ("conv2d", "depthwise_conv2d", "fully_connected")
         ),
+        make_layer("fully_connected", (600,), out_channels=5, extreme=True),
     ]
     idle = {rule.__name__ for row in OPS.values() for rule in row.constraints}
     for row in OPS.values():

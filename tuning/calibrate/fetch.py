@@ -65,7 +65,8 @@ _DEPTHWISE: tuple[Depthwise, ...] = (
     ((9, 10, 12), (5, 5), (1, 1), 2),
     ((12, 12, 8), (5, 5), (2, 2), 2),
 )
-_DENSE = ((64, 12), (130, 20), (256, 9))
+_DENSE = ((64, 12), (64, 14), (130, 20), (130, 22), (256, 9), (256, 11))
+"""Each second one with a factor for each channel."""
 
 
 def layers(dtypes: Sequence[str] = DTYPES) -> Iterator[Layer]:
@@ -89,9 +90,10 @@ def _with_zero_points(layer: Layer, is_single: bool) -> Layer:
     are of a single rounding, or without.
     """
     channels = layer.output_shape[-1]
+    factors = 1 if layer.op == "fully_connected" and channels % 4 in (0, 1) else channels
     rng = np.random.default_rng(zlib.crc32(layer.name.encode()))
-    multipliers = tuple(int(value) for value in rng.integers(1 << 30, 1 << 31, channels))
-    scheme = Affine(3, -128 if is_single else -4, multipliers, (-8,) * channels, -128, 127)
+    multipliers = tuple(int(value) for value in rng.integers(1 << 30, 1 << 31, factors))
+    scheme = Affine(3, -128 if is_single else -4, multipliers, (-8,) * factors, -128, 127)
     bias = rng.integers(-500, 500, channels, np.int32)
     return replace(layer, dtype="int8", weights_dtype="int8", scheme=scheme, bias=bias, bias_shift=0, out_shift=0)
 

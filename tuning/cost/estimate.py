@@ -273,7 +273,8 @@ def _footprints(layer: Layer, variants: tuple[Variant | None, ...]) -> tuple[np.
         if v is None:
             column[at] = plain_weights_bytes(layer)
             continue
-        if (packed := packing_knobs(v)) not in weights and ops.has_twin(layer):
+        has_records = v.weight_layout != "coupled"  # of all channels; else one may do
+        if (packed := packing_knobs(v)) not in weights and ops.has_twin(layer) and has_records:
             twin = ops.twin_of(layer)
             size = pack_device_weights(twin, v).nbytes if twin.weights is not None else 0
             weights[packed] = size * layer.groups + RECORD_BYTES * layer.output_image[2]

@@ -28,10 +28,10 @@ SCHEMA = "fetch-1"
 LEVELS = {
     "convolve": ("runs", "blocks", "groups", "fills"),
     "depthwise_convolve": ("blocks", "channels", "fills"),
-    "fully_connected": ("blocks",),
+    "fully_connected": ("turns", "blocks"),
 }
 """Parts that are turns of the loops of a nest, from the innermost; the loop around steps of an inner product always
-fits.
+fits but for five rows of coupled weights.
 """
 WRITTEN_OUT = 16
 """Passes up to which GCC writes out all runs of a block where none has a loop of its own; found by trying."""
@@ -94,6 +94,11 @@ def features_of(layer: Layer, variants: Sequence[Variant | None], counts: np.nda
         rolled = columns["turns"] > 0
         across = np.where(rolled, channels, columns["blocks"]) + columns["left_blocks"]
         found[:, 1] = np.where(columns["channels"] > 0, across / channels, 0)
+    elif layer.op == "fully_connected":
+        blocks = np.maximum(columns["blocks"], 1)
+        passes, loops = columns["steps"] / blocks, columns["turns"] / blocks
+        each = np.array([2 * v.unroll if v.weight_layout == "coupled" else 0 for v in variants if v])
+        found[:, 1] = np.where(each > 0, passes - np.maximum(loops - 1, 0) * each, 0)
     return found
 
 

@@ -514,6 +514,8 @@ def dense(layer: Layer, variant: Variant, features: Features) -> Seen:
     by_element = plain and features.isa < Isa.DSP
     steps, tail = divmod(size, 4)
     seen = Seen(calls=1)
+    if variant.weight_layout == "coupled":
+        return coupled(size, out, 2 * unroll)
     if paired:
         seen["excess"] += steps + tail
     if variant.lowering == "im2col" and layer.dtype == "q7":
@@ -544,6 +546,19 @@ def dense(layer: Layer, variant: Variant, features: Features) -> Seen:
         elif tail:
             seen[f"{kind}steps"] += 1
             seen["singles"] += 1  # the elements of the last step, put together once per block
+    return seen
+
+
+def coupled(size: int, out: int, turn: int) -> Seen:
+    """fully_connected_coupled.h: `turn` steps in one of the loop."""
+    seen = Seen(calls=1, words=size // 4, ragged=size % 4)
+    row = 0
+    while row < out:
+        seen["blocks"] += 1
+        row += 5
+        steps = -(-size // 4)
+        seen["steps"] += steps
+        seen["turns"] += steps // turn if steps >= 2 * turn else 0
     return seen
 
 
