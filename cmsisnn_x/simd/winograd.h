@@ -13,6 +13,8 @@
  *          int16 weights[points][out_ch / LANES][kernel_h][groups][LANES][KG]
  * Included by avx2.c.
  */
+#include "avx2.h"
+
 #define FN(name) wino_##name
 #define T int32_t
 #define LT int16_t
