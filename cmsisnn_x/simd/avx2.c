@@ -5,7 +5,7 @@
  * Compiled a second time with AVX-VNNI: VPDPBUSD for int8 convolution, VPDPWSSD elsewhere. */
 #include <immintrin.h>
 
-#include "avx2.h"
+#include "avx2_vectors.h"
 #include "common.h"
 #include "four_rows.h"
 #include "line.h"
@@ -55,12 +55,6 @@ ALWAYS_INLINE void depthwise_store_bytes(int8_t *out, __m256i first, __m256i sec
     store_some(out, bytes_of(_mm256_packs_epi32(first, second)), n, DW_LANES, 1);
 }
 
-ALWAYS_INLINE __m256i bounded(__m256i words, __m256i low, __m256i high)
-{
-    words = _mm256_max_epi16(words, _mm256_packs_epi32(low, low));
-    return _mm256_min_epi16(words, _mm256_packs_epi32(high, high));
-}
-
 ALWAYS_INLINE void depthwise_store_near(int8_t *out, __m256i first, __m256i second, const near_rescaling *r, int n)
 {
     store_some(out, bytes_of(bounded(_mm256_packs_epi32(first, second), r->low, r->high)), n, DW_LANES, 1);
@@ -72,21 +66,10 @@ ALWAYS_INLINE void widen_bytes(int16_t *restrict to, const int8_t *restrict from
         to[i] = from[i];
 }
 
-ALWAYS_INLINE void store_both(int8_t *out, __m256i first, __m256i second, const simd_requant *requant, int n)
-{
-    const __m256i low = _mm256_set1_epi32(requant->low), high = _mm256_set1_epi32(requant->high);
-    const __m256i words = bounded(_mm256_packs_epi32(first, second), low, high);
-    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 0, 4, 1, 5);
-    store_some(out, _mm256_permutevar8x32_epi32(_mm256_packs_epi16(words, words), order), n, 2 * LANES, 1);
-}
-
 /* ---- q7 convolution ---- */
 #define FN(name) q7_##name
 #define T int8_t
 #define HAS_AFFINE 1
-#define Q7_STORE(out, acc, requant, n) store_some(out, bytes_of(words_of(shift_and_floor(acc, requant))), n, LANES, 1)
-#define Q7_STORE_AFFINE(out, acc, r, n) store_some(out, bytes_of(words_of(rescale_lanes(acc, r))), n, LANES, 1)
-#define Q7_STORE_NEAR(out, acc, r, n) store_some(out, bytes_of(words_of(rescale_near(acc, r))), n, LANES, 1)
 #define RESCALE_NEAR(acc, r) rescale_only(acc, r)
 #define STORE_BOTH(out, first, second, requant, n) store_both(out, first, second, requant, n)
 #define STORE Q7_STORE

@@ -10,6 +10,8 @@
  *   int32 has_lowest, padded to SIMD_ALIGNMENT; then as convolve.template.h has it
  * Included by avx2.c.
  */
+#include "avx2_vectors.h"
+
 #define FN(name) gemv_##name
 #define LT int8_t
 #define PW int8_t

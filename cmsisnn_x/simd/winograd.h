@@ -13,7 +13,7 @@
  *          int16 weights[points][out_ch / LANES][kernel_h][groups][LANES][KG]
  * Included by avx2.c.
  */
-#include "avx2.h"
+#include "avx2_vectors.h"
 
 #define FN(name) wino_##name
 #define T int32_t

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Vectors of AVX2: what kernels are made of, how sums become outputs, and how the first elements of a vector are stored.
  * Included by avx2.c and by what that includes. */
-#ifndef SIMD_AVX2_H
-#define SIMD_AVX2_H
+#ifndef SIMD_AVX2_VECTORS_H
+#define SIMD_AVX2_VECTORS_H
 
 #include <immintrin.h>
 
@@ -142,4 +142,23 @@ ALWAYS_INLINE __m256i bytes_of(__m256i words)
 /* Eight sums to words 0..7. */
 ALWAYS_INLINE __m256i words_of(__m256i acc) { return _mm256_permute4x64_epi64(_mm256_packs_epi32(acc, acc), 0x88); }
 
-#endif /* SIMD_AVX2_H */
+ALWAYS_INLINE __m256i bounded(__m256i words, __m256i low, __m256i high)
+{
+    words = _mm256_max_epi16(words, _mm256_packs_epi32(low, low));
+    return _mm256_min_epi16(words, _mm256_packs_epi32(high, high));
+}
+
+ALWAYS_INLINE void store_both(int8_t *out, __m256i first, __m256i second, const simd_requant *requant, int n)
+{
+    const __m256i low = _mm256_set1_epi32(requant->low), high = _mm256_set1_epi32(requant->high);
+    const __m256i words = bounded(_mm256_packs_epi32(first, second), low, high);
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 0, 4, 1, 5);
+    store_some(out, _mm256_permutevar8x32_epi32(_mm256_packs_epi16(words, words), order), n, 2 * LANES, 1);
+}
+
+/* Sums of int8 to outputs. */
+#define Q7_STORE(out, acc, requant, n) store_some(out, bytes_of(words_of(shift_and_floor(acc, requant))), n, LANES, 1)
+#define Q7_STORE_AFFINE(out, acc, r, n) store_some(out, bytes_of(words_of(rescale_lanes(acc, r))), n, LANES, 1)
+#define Q7_STORE_NEAR(out, acc, r, n) store_some(out, bytes_of(words_of(rescale_near(acc, r))), n, LANES, 1)
+
+#endif /* SIMD_AVX2_VECTORS_H */
