@@ -67,6 +67,11 @@ def packing_knobs(layer: Layer, variant: Variant | None) -> tuple[str, ...]:
     return ("weight_layout", "column_layout", "lowering", "tile", "block_rows", *own)
 
 
+def packs_starts(variant: Variant | None) -> bool:
+    """Whether packed weights say where accumulators start: they belong to the shifts that they were packed for."""
+    return variant is not None and (variant.column_layout == "paired" or variant.weight_layout == "coupled")
+
+
 def pack_convolution(layer: Layer, variant: Variant) -> np.ndarray:
     """Runs, or transformed kernels, in blocks of rows."""
     weights = layer.weights

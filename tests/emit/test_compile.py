@@ -220,11 +220,21 @@ def test_an_impossible_value_by_hand_stops_the_compiler(
         zig("-std=c99", "-I", folder, "-c", folder / "separable.c", "-o", tmp_path / "o")
 
 
-@pytest.mark.parametrize(("knob", "value"), [("BLOCK_ROWS", "1"), ("WEIGHT_LAYOUT", "CXN_WEIGHT_LAYOUT_PLAIN")])
-def test_knobs_that_weights_are_packed_by_stay_as_they_are(knob: str, value: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("knob", "value", "layout"),
+    [
+        ("BLOCK_ROWS", "1", "interleaved"),
+        ("WEIGHT_LAYOUT", "CXN_WEIGHT_LAYOUT_PLAIN", "interleaved"),
+        ("OUT_SHIFT", "5", "coupled"),  # half of it is in where accumulators start
+    ],
+)
+def test_macros_that_weights_are_packed_by_stay_as_they_are(
+    knob: str, value: str, layout: str, tmp_path: Path
+) -> None:
     weights = np.arange(64, dtype=np.int8).reshape(8, 8)
     rows = Layer("fc", "fully_connected", "q7", (8,), (8,), weights=weights, bias=weights[0])
-    tuning.emit(make_plan("net", [rows], variant=Variant(4, 4, 2, 2, weight_layout="interleaved")), tmp_path)
+    block = {"interleaved": (4, 4, 2, 2), "coupled": (4, 5, 1, 1)}[layout]
+    tuning.emit(make_plan("net", [rows], variant=Variant(*block, weight_layout=layout)), tmp_path)
     config = tmp_path / "net_config.h"
     config.write_text(re.sub(rf"(NET_FC_{knob} +)\w+", rf"\g<1>{value}", config.read_text()))
     with pytest.raises(AssertionError, match="fc_is_as_the_model_has_it"):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import combinations, pairwise, product
 
 from cmsisnn_x.graph import Node
-from cmsisnn_x.packing import packing_knobs
+from cmsisnn_x.packing import packing_knobs, packs_starts
 from tuning.plan import LayerPlan, Plan
 
 from .arguments import element
@@ -166,14 +166,15 @@ def constants(
     plan: Plan, network: Mapping[str, int | str], layers: Iterable[Mapping[str, int | str]]
 ) -> Iterator[Check]:
     """Shapes are as the model has them, and knobs by which weights lie as they do: arrays, buffers and callers count on
-    that. What remains to be edited are other knobs, numbers of the arithmetic, and places, which have assertions of
-    their own; a buffer may be taken to lie anywhere. `network` and `layers` are the macros.
+    that. What remains to be edited are other knobs, numbers of the arithmetic that are not in arrays too, and places,
+    which have assertions of their own; a buffer may be taken to lie anywhere. `network` and `layers` are the macros.
     """
     prefix = plan.model.upper()
     yield _as_in_model(plan.model, {key: value for key, value in network.items() if key.endswith("_SIZE")})
     for item, macros in zip(plan.layers, layers, strict=True):
         free = {*KNOBS} - {knob.upper() for knob in packing_knobs(item.layer, item.variant)}
-        free |= item.layer.requant.macros().keys() - {"RESCALE"}
+        baked = {"BIAS_SHIFT", "OUT_SHIFT"} if packs_starts(item.variant) else set()
+        free |= item.layer.requant.macros().keys() - {"RESCALE"} - baked
         own = f"{prefix}_{item.layer.name.upper()}_"
         names = [key for key in macros if not _is_free(key.removeprefix(own), free)]
         yield _as_in_model(item.layer.name, {key: macros[key] for key in names})
