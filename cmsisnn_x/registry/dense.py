@@ -85,7 +85,9 @@ def _coupled_rows(layer: Layer, variant: Variant) -> str | None:
 
 
 def _coupled_range(layer: Layer, variant: Variant) -> str | None:
-    """`weight_layout: coupled` needs accumulators below 2^23, and couples of weights within 16 bits."""
+    """`weight_layout: coupled` needs accumulators below 2^23, with zero points below 2^22, where 2^8 times what is added
+    to their products fits too, and couples of weights within 16 bits.
+    """
     if variant.weight_layout != "coupled" or layer.weights is None:
         return None
     halves = couples(layer.weights)
@@ -93,7 +95,8 @@ def _coupled_range(layer: Layer, variant: Variant) -> str | None:
         return "weight_layout 'coupled' needs no weight of -128 behind a negative one"
     weights = layer.weights.astype(np.int64)
     reach = int((np.abs(start_of(layer)) + 128 * np.abs(weights).sum(1)).max())
-    return None if reach < 2**23 else f"weight_layout 'coupled' needs accumulators below 2^23, got {reach}"
+    bits = 22 if layer.type.is_affine else 23
+    return None if reach < 2**bits else f"weight_layout 'coupled' needs accumulators below 2^{bits}, got {reach}"
 
 
 def _samples(case: Case, variant: Variant) -> int:

@@ -117,6 +117,13 @@ def test_what_coupled_weights_need(rows: int, columns: int, weights: tuple[int, 
     assert said is None if problem is None else problem in str(said)
 
 
+def test_zero_points_take_a_bit() -> None:
+    layer = weighted("fully_connected", (400,), out_channels=5)
+    layer = replace(layer, weights=np.full((5, 400), 100, np.int8))
+    said = device_variant_problem(layer, VARIANTS[0], FEATURES)
+    assert "accumulators below 2^22" in str(said)
+
+
 def test_only_coupled_weights_come_in_fives() -> None:
     assert {v.block_rows for v in VARIANTS} == {5}
     others = set(device_variants("fully_connected", "q7", FEATURES)) - set(VARIANTS)

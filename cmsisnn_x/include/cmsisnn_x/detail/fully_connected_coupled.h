@@ -5,7 +5,7 @@
  * so that one SMLAD on a word as loaded and one on its low bytes (SXTB16) are four products, where two extractions were needed otherwise:
  *     sum h a + w[k] b = 2^8 sum (w[k] x[k] + w[k + 1] (x[k + 1] - 127))         a = x[k + 1] - 127, b = 2^8 x[k] - a
  * Both a and b are made of the input once, in scratch, and fit into 16 bits. What 127 takes away is known when weights are packed, and with
- * it where accumulators start. They hold 2^8 times what they stand for, of which |.| < 2^23.
+ * it where accumulators start. They hold 2^8 times what they stand for, of which |.| < 2^23; 2^22 with zero points.
  *
  * Blocks are five rows; the last one begins at row OUT_CH - 5, whatever the one before has made of its rows. A block is its five starts, then
  * its steps of four columns, five words each; behind the last block five words are read and not used, behind the input in scratch two.
