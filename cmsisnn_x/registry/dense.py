@@ -85,8 +85,8 @@ def _coupled_rows(layer: Layer, variant: Variant) -> str | None:
 
 
 def _coupled_range(layer: Layer, variant: Variant) -> str | None:
-    """`weight_layout: coupled` needs accumulators below 2^23, with zero points below 2^22, where 2^8 times what is added
-    to their products fits too, and couples of weights within 16 bits.
+    """`weight_layout: coupled` needs couples of weights within 16 bits, and accumulators below 2^23; with zero points
+    below 2^22, where 2^8 times what is added to their products fits too.
     """
     if variant.weight_layout != "coupled" or layer.weights is None:
         return None
