@@ -10,7 +10,8 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+import tempfile
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,6 @@ class ForkServer:
 
 def _serve() -> None:
     import importlib.util
-    import tempfile
 
     for module in COMMANDS.values():
         if importlib.util.find_spec(module.rpartition(".")[0]) and importlib.util.find_spec(module):
@@ -75,28 +75,24 @@ def _serve() -> None:
     import tuning.tuner  # noqa: F401
 
     for line in sys.stdin:
-        request = json.loads(line)
-        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-            child = os.fork()
-            if child == 0:
-                os._exit(_child(request, out.fileno(), err.fileno()))
-            _, status, usage = os.wait4(child, 0)
-            texts = []
-            for stream in (out, err):
-                stream.seek(0)
-                texts.append(stream.read().decode("utf-8", "replace"))
-        print(
-            json.dumps(
-                {
-                    "status": os.waitstatus_to_exitcode(status),
-                    "out": texts[0],
-                    "err": texts[1],
-                    "seconds": usage.ru_utime + usage.ru_stime,
-                    "peak_bytes": usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
-                }
-            ),
-            flush=True,
-        )
+        print(json.dumps(asdict(run_forked(json.loads(line)))), flush=True)
+
+
+def run_forked(request: dict[str, Any]) -> Ended:
+    """What `request` asks for, in a fork of this process."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        child = os.fork()
+        if child == 0:
+            os._exit(_child(request, out.fileno(), err.fileno()))
+        _, status, usage = os.wait4(child, 0)
+        texts = []
+        for stream in (out, err):
+            stream.seek(0)
+            texts.append(stream.read().decode("utf-8", "replace"))
+    return Ended(
+        os.waitstatus_to_exitcode(status), *texts, seconds=usage.ru_utime + usage.ru_stime,
+        peak_bytes=usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+    )  # fmt: skip
 
 
 def _child(request: dict[str, Any], out: int, err: int) -> int:

@@ -3,14 +3,22 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import tuning
 from helpers.forked import GIB, Ended, ForkServer
+from helpers.networks import NETWORKS
+from helpers.plans import make_plan
+from helpers.strangers import NAME
+from tuning.emulate import toolchain
 
 if sys.platform != "linux":
     collect_ignore_glob = ["test_*.py"]  # limits and forks as Linux has them
@@ -71,3 +79,30 @@ def refuse(server: ForkServer, box: Path) -> Callable[..., Ended]:
         return ended
 
     return run
+
+
+@pytest.fixture(scope="session")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as it was emitted."""
+    made = tmp_path_factory.mktemp("strangers") / "fw"
+    tuning.emit(replace(make_plan(NAME, NETWORKS[NAME]), evaluations=1), made)
+    return made
+
+
+@pytest.fixture
+def fw(original: Path, box: Path) -> Path:
+    """A copy of it in the box, and a log of no layers."""
+    shutil.copytree(original, box / "fw")
+    (box / "l.csv").write_text("layer,cycles\n")
+    return box / "fw"
+
+
+@pytest.fixture
+def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No program is started."""
+
+    def started(*arguments: object, **_: object) -> None:
+        raise AssertionError(f"a program was started: {arguments}")
+
+    monkeypatch.setattr(subprocess, "Popen", started)
+    monkeypatch.setattr(toolchain, "_run", started)

@@ -38,7 +38,7 @@ import yaml
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from helpers import int8, onnx_float
-from helpers.forked import GIB, Ended, _child
+from helpers.forked import GIB, Ended, run_forked
 from helpers.mutations import garble, mutate, mutate_message
 from helpers.networks import NETWORKS
 from helpers.plans import make_plan
@@ -55,22 +55,11 @@ CALLS = Iterator[tuple[str, ...]]
 
 def run(command: Sequence[str], cwd: Path) -> Ended:
     """A command in a fork of this process."""
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        request = {
+    return run_forked(
+        {
             "command": command[0], "arguments": list(command[1:]), "cwd": str(cwd), "memory": MEMORY,
             "environment": {"CMSISNN_X_CACHE": str(cwd / "cache"), "HOME": str(cwd), "COLUMNS": "200"},
-        }  # fmt: skip
-        child = os.fork()
-        if child == 0:
-            os._exit(_child(request, out.fileno(), err.fileno()))
-        _, status, usage = os.wait4(child, 0)
-        texts = []
-        for stream in (out, err):
-            stream.seek(0)
-            texts.append(stream.read().decode("utf-8", "replace"))
-    return Ended(
-        os.waitstatus_to_exitcode(status), *texts, seconds=usage.ru_utime + usage.ru_stime,
-        peak_bytes=usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+        }
     )  # fmt: skip
 
 
