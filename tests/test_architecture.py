@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from helpers.samples import one_in
+
 ROOT = Path(__file__).resolve().parents[1]
 
 # From the bottom up: a module imports from its own room and from those below, wherever the import stands: at the top,
@@ -329,7 +331,7 @@ layers:
 """
 
 
-@pytest.mark.parametrize("model", ["cifar10", "twins.yaml"])
+@pytest.mark.parametrize("model", one_in(2, ["cifar10", "twins.yaml"]))
 def test_tuning_without_a_budget_loads_no_solver(tmp_path: Path, model: str) -> None:
     """Layers that share kernels are no reason for one either."""
     (tmp_path / "twins.yaml").write_text(TWINS)

@@ -1,19 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A test that takes a ``build`` runs for a sample of cores, compilers and levels; with ``--full`` for all. The cores
-with Helium are a ``helium_build``.
+"""A test that takes a ``build`` runs for a sample of cores, compilers and levels, each core once; with ``--rest``
+for some more, with ``--full`` for all. The cores with Helium are a ``helium_build``.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from helpers.device import builds, helium_builds
+from helpers.device import Build, builds, compilers, helium_builds
+
+LATER = ("cortex-m0plus-clang", "cortex-m4-clang", "cortex-m7-gcc")
+"""Where both compilers are there a core has one by default, and the other one as what `full` marks."""
+
+
+def as_parameter(build: Build) -> Any:
+    later = len(compilers()) > 1 and str(build).startswith(LATER)
+    return pytest.param(build, marks=pytest.mark.full if later else (), id=str(build))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "build" in metafunc.fixturenames:
         chosen = builds(full=metafunc.config.getoption("--full"))
-        metafunc.parametrize("build", chosen, ids=str)
+        metafunc.parametrize("build", [as_parameter(build) for build in chosen])
     if "helium_build" in metafunc.fixturenames:
         chosen = helium_builds(full=metafunc.config.getoption("--full"))
         metafunc.parametrize("helium_build", chosen, ids=str)

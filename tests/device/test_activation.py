@@ -6,6 +6,7 @@ from __future__ import annotations
 from itertools import product
 
 import numpy as np
+import pytest
 
 from cmsisnn_x.op import MODEL_OPS
 from helpers.device import Build, Case, assert_kernel, check_on_host, host_compiler, sample
@@ -44,5 +45,6 @@ def test_activations_over_the_whole_range(build: Build, full: bool) -> None:
     assert_kernel(build, whole_range("q7") + sample(whole_range("q15", 1 if full else 37), build, full, most=3))
 
 
+@pytest.mark.full
 def test_host_build_is_clean_under_sanitizers() -> None:
     check_on_host(cases()[::3] + whole_range("q7") + whole_range("q15"), host_compiler())

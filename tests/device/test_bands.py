@@ -279,6 +279,7 @@ def test_pools_elements_and_odd_windows(build: Build, full: bool) -> None:
         assert_bands(build, some[at : at + AT_ONCE])
 
 
+@pytest.mark.full
 def test_host_build_is_clean_under_sanitizers(full: bool) -> None:
     rng = np.random.default_rng(3)
     chosen = [*odd_windows(rng), *pools(rng), *elements(rng)][:: 1 if full else 4]

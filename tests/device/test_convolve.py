@@ -26,6 +26,7 @@ from helpers.device import (
     sample,
 )
 from helpers.layers import features, make_layer
+from helpers.samples import one_in
 from tuning.target.cores import CORES
 
 OFFSETS = (None, 1, 2, 3)
@@ -178,7 +179,8 @@ def test_q15_accumulators_wrap(build: Build, full: bool) -> None:
 @pytest.mark.emulated
 @pytest.mark.parametrize("dtype", ["q7", "q15"])
 @pytest.mark.parametrize(
-    ("core", "level"), [("cortex-m4", "-O2"), ("cortex-m7", "-Os"), ("cortex-m3", "-O2"), ("cortex-m0plus", "-Os")]
+    ("core", "level"),
+    one_in(2, [("cortex-m4", "-O2"), ("cortex-m7", "-Os"), ("cortex-m0plus", "-Os"), ("cortex-m3", "-O2")]),
 )
 def test_runs_of_assembly_loop_and_leave_pairs_and_one_over(core: str, level: str, dtype: str, full: bool) -> None:
     """Runs below, at and beyond a loop of the assembly blocks, even and odd, in the schedule of each core; without
@@ -197,6 +199,7 @@ def test_runs_of_assembly_loop_and_leave_pairs_and_one_over(core: str, level: st
         compile_cases(found if full else found[part :: len(compilers())], core, compiler, [level]).check()
 
 
+@pytest.mark.full
 def test_host_build_is_clean_under_sanitizers(full: bool) -> None:
     """On other compilers' targets assembly is C, its packed weights and columns included."""
     chosen = [case for dtype in ("q7", "q15") for dsp in (True, False) for case in cases(dtype, dsp=dsp)]

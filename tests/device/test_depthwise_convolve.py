@@ -143,6 +143,7 @@ def test_windows_that_are_read_from_the_input(build: Build, full: bool) -> None:
     assert_kernel(build, sample(found, build, full, most=20))
 
 
+@pytest.mark.full
 def test_host_build_is_clean_under_sanitizers(full: bool) -> None:
     chosen = cases(dsp=True) + [case for case in cases(dsp=False) if case.variant.lowering == "line_buffer"]
     check_on_host(chosen if full else chosen[::17], host_compiler())

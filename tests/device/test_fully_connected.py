@@ -169,6 +169,7 @@ def test_an_image_is_flattened(build: Build) -> None:
     assert_kernel(build, [Case(layer, Variant(4, 4, 2, 2, lowering="direct"))])
 
 
+@pytest.mark.full
 def test_host_build_is_clean_under_sanitizers(full: bool) -> None:
     compiler = host_compiler()
     chosen = cases(dsp=True) + extremes(dsp=True)

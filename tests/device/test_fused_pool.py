@@ -114,6 +114,7 @@ def test_every_fused_variant_equals_convolution_then_pooling(build: Build, full:
         assert_kernel(build, chosen[at : at + 64])
 
 
+@pytest.mark.full
 def test_host_build_is_clean_under_sanitizers(full: bool) -> None:
     chosen = [case for dtype in ("q7", "q15") for case in cases(dtype, dsp=True) if case.variant.inner == "c"]
     check_on_host(chosen if full else chosen[::541], host_compiler())

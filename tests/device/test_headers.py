@@ -91,9 +91,13 @@ def arm_command(compiler: str, core: str, *, cpp: bool) -> list[str]:
     return [*command, *toolchain.core_flags(core)]
 
 
-@pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m55"])
+@pytest.mark.parametrize(
+    "core", ["cortex-m0plus", pytest.param("cortex-m3", marks=pytest.mark.full), "cortex-m4", "cortex-m55"]
+)
 @pytest.mark.parametrize("compiler", compilers())
-@pytest.mark.parametrize(("suffix", "standard"), [(".c", "-std=c99"), (".cpp", "-std=c++11")])
+@pytest.mark.parametrize(
+    ("suffix", "standard"), [(".c", "-std=c99"), pytest.param(".cpp", "-std=c++11", marks=pytest.mark.full)]
+)
 def test_headers_are_clean_in_c_and_cpp(
     compiler: str, core: str, suffix: str, standard: str, full: bool, tmp_path: Path
 ) -> None:
@@ -125,7 +129,7 @@ def one_of_each_block(core: str) -> list[Case]:
 @pytest.mark.parametrize(
     "core", ["cortex-m0plus", pytest.param("cortex-m3", marks=pytest.mark.full), "cortex-m7", "cortex-m55"]
 )
-@pytest.mark.parametrize("in_bands", [False, True])
+@pytest.mark.parametrize("in_bands", [pytest.param(False, marks=pytest.mark.full), True])
 def test_an_instance_leaves_no_macro_behind(core: str, in_bands: bool, tmp_path: Path) -> None:
     """Every macro that a header defines for one instance is gone at its end: the next may define it in another way."""
     once: list[Case] = [*one_of_each(), *one_of_each_block(core)]
@@ -197,6 +201,7 @@ def test_an_impossible_value_stops_with_the_legal_ones(op: str, macro: str, valu
 @pytest.mark.skipif(
     shutil.which("qemu-system-arm") is None, reason="qemu-system-arm, an optional second emulator, is not installed"
 )
+@pytest.mark.full
 @pytest.mark.parametrize("board", BOARDS, ids=[board.core for board in BOARDS])
 def test_qemu_agrees(board: Board, full: bool) -> None:
     cases = one_of_each() if full else one_of_each()[BOARDS.index(board) % 3 :: 3]

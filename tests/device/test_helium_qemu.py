@@ -36,6 +36,7 @@ FAMILIES: dict[str, Callable[[], Sequence[Case]]] = {
 BANDS = tuple(name for name in FAMILIES if name.endswith("bands"))
 
 
+@pytest.mark.full
 @pytest.mark.emulated
 @pytest.mark.parametrize("compiler", compilers())
 @pytest.mark.parametrize("in_bands", [False, True], ids=["whole", "bands"])

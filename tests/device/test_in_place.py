@@ -68,6 +68,7 @@ def test_what_is_overwritten_was_read_before(build: Build, full: bool, op: str) 
     assert_kernel(build, sample(cases(op, dsp=build.dsp, first=build.index, shapes=shapes), build, full, most=4))
 
 
+@pytest.mark.full
 def test_host_build_is_clean_under_sanitizers(full: bool) -> None:
     chosen = [case for op in ("conv2d", "depthwise_conv2d") for dsp in (True, False) for case in cases(op, dsp=dsp)]
     check_on_host(chosen if full else chosen[::29], host_compiler())

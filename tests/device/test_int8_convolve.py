@@ -49,6 +49,7 @@ def test_every_variant_equals_the_definition(build: Build, full: bool) -> None:
         assert_kernel(build, found[build.index // 2 % 2 :: 2])
 
 
+@pytest.mark.full
 def test_host_build_is_clean_under_sanitizers(full: bool) -> None:
     chosen = [case for dsp in (True, False) for case in cases(dsp=dsp)]
     check_on_host(chosen if full else chosen[::61], host_compiler())

@@ -251,5 +251,6 @@ def test_kernels_equal_their_definitions(build: Build, full: bool) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.full
 def test_host_build_is_clean_under_sanitizers(kind: str) -> None:
     check_on_host(KINDS[kind](), host_compiler())

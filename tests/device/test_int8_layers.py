@@ -222,6 +222,7 @@ def test_a_factor_without_a_mantissa_is_refused() -> None:
         _exact_factor(1.5286700631942535e-07, 2**16, 2**43)
 
 
+@pytest.mark.full
 def test_host_build_is_clean_under_sanitizers(full: bool) -> None:
     found = [
         case

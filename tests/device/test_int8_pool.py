@@ -94,6 +94,7 @@ def test_fused_pooling_equals_the_two_layers(build: Build, full: bool) -> None:
     assert_kernel(build, sample(fused(dsp=build.dsp), build, full, most=2))
 
 
+@pytest.mark.full
 def test_host_build_is_clean_under_sanitizers(full: bool) -> None:
     found = [case for op in ("max_pool2d", "avg_pool2d") for case in [*cases(op), *full_range(op, "int8")]]
     found += [*fused(dsp=True), *fused(dsp=False)]

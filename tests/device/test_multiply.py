@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from helpers.device import Build, Case, assert_kernel, check_on_host, draw, host_compiler, sample
 from helpers.layers import make_layer
@@ -28,5 +29,6 @@ def test_multiply_equals_the_definition(build: Build, full: bool) -> None:
     assert_kernel(build, sample(cases(), build, full, most=17))
 
 
+@pytest.mark.full
 def test_host_build_is_clean_under_sanitizers() -> None:
     check_on_host(cases(), host_compiler())

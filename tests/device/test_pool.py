@@ -71,6 +71,7 @@ def test_average_by_multiplication_is_exact(count: int) -> None:
 
 
 @pytest.mark.parametrize("op", ["max_pool2d", "avg_pool2d"])
+@pytest.mark.full
 def test_host_build_is_clean_under_sanitizers(op: str, full: bool) -> None:
     chosen = cases(op) if full else cases(op)[::5]
     check_on_host([*chosen, *full_range(op, "q7"), *full_range(op, "q15")], host_compiler())

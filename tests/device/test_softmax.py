@@ -59,6 +59,7 @@ def test_the_header_takes_what_networks_may_have_and_says_so() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["q7", "q15"])
+@pytest.mark.full
 def test_host_build_is_clean_under_sanitizers(dtype: str) -> None:
     many = softmax(np.random.default_rng(0).integers(-3, 3, 40000), dtype)
     check_on_host([*cases(dtype), many], host_compiler())

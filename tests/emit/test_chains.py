@@ -151,6 +151,7 @@ def test_plans_within_random_budgets_are_exact(full: bool, tmp_path: Path) -> No
 # -- C -----------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.full
 @pytest.mark.emulated
 @pytest.mark.parametrize("compiler", COMPILERS)
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -21,6 +21,7 @@ from helpers.cores import PLAIN
 from helpers.folders import WARNINGS, assert_same, host_run, zig
 from helpers.networks import NETWORKS, conv, forward, inputs
 from helpers.plans import chain, make_plan
+from helpers.samples import one_in
 from tuning.emulate import find_toolchain
 from tuning.target import cores
 
@@ -51,7 +52,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.mark.emulated
 @pytest.mark.parametrize("compiler", COMPILERS)
-@pytest.mark.parametrize("core", [*PLAIN, "cortex-m55"])
+@pytest.mark.parametrize("core", one_in(2, [*PLAIN, "cortex-m55"]))
 def test_c99_without_a_warning(core: str, compiler: str, folders: dict[str, Path], full: bool, tmp_path: Path) -> None:
     names = COMPILED if full else COMPILED[list(cores.CORES).index(core) % 2 :: 2]
     for name in names:
@@ -67,7 +68,7 @@ NEEDED = re.compile(
 
 
 @pytest.mark.emulated
-@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize("compiler", one_in(2, COMPILERS))
 def test_nothing_is_needed_but_memcpy_and_memset(compiler: str, folders: dict[str, Path], tmp_path: Path) -> None:
     from elftools.elf.elffile import ELFFile
 
@@ -284,7 +285,7 @@ def test_cmake_builds_the_folder_as_a_subdirectory(tmp_path: Path, monkeypatch: 
 
 @pytest.mark.emulated
 @qemu
-@pytest.mark.parametrize("core", [*PLAIN, "cortex-m55"])
+@pytest.mark.parametrize("core", one_in(2, [*PLAIN, "cortex-m55"]))
 def test_the_commands_of_the_readme_run_the_example(core: str, tmp_path: Path) -> None:
     name = COMPILED[list(cores.CORES).index(core) % 2]
     plan = make_plan(name, NETWORKS[name], core=core)

@@ -13,6 +13,7 @@ import pytest
 import tuning
 from helpers.folders import WARNINGS, emulator, zig
 from helpers.onnx_models import reference
+from helpers.samples import one_in
 from tuning.quantize import evaluate, load_data, load_reference
 
 MODELS = Path(__file__).parents[2] / "configs" / "models"
@@ -113,7 +114,7 @@ def test_the_tutorials_c_function_classifies_pixels(model, held_out, tmp_path: P
 
 
 @pytest.mark.emulated
-@pytest.mark.parametrize(("core", "count"), [("cortex-m4", 60), ("cortex-m0plus", 12), ("cortex-m7", 12)])
+@pytest.mark.parametrize(("core", "count"), one_in(2, [("cortex-m4", 60), ("cortex-m0plus", 12), ("cortex-m7", 12)]))
 def test_tuned_firmware_answers_as_the_python_kernels_do(core: str, count: int, model, held_out, tmp_path) -> None:
     chosen = load_reference(model).quantize(held_out.x[:count])
     plan = tuning.tune(model, tuning.load_target(core))

@@ -17,6 +17,7 @@ from helpers import int8
 from helpers.cores import PLAIN
 from helpers.folders import WARNINGS
 from helpers.plans import with_layer
+from helpers.samples import one_in
 from tuning.emit import EmitError
 from tuning.emit.project import project
 from tuning.emit.text import sources
@@ -204,7 +205,7 @@ def test_the_report_draws_what_is_no_chain(plans: dict[str, Plan]) -> None:
 
 
 @pytest.mark.emulated
-@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize("compiler", one_in(2, COMPILERS))
 @GRAPH
 def test_c99_without_a_warning(name: str, compiler: str, plans: dict[str, Plan], tmp_path: Path) -> None:
     core = PLAIN[list(int8.GRAPHS).index(name) % 2]
@@ -214,11 +215,11 @@ def test_c99_without_a_warning(name: str, compiler: str, plans: dict[str, Plan],
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Graphs on cores: every fourth pair, with ``--full`` all of them."""
+    """Graphs on cores: every eighth pair, with ``--rest`` every fourth, with ``--full`` all of them."""
     if {"name", "core"} <= set(metafunc.fixturenames):
         step = 1 if metafunc.config.getoption("--full") else 4
         every = [(name, core) for name in int8.GRAPHS for core in PLAIN]
-        metafunc.parametrize(("name", "core"), every[::step])
+        metafunc.parametrize(("name", "core"), one_in(1 if step == 1 else 2, every[::step]))
 
 
 @pytest.mark.emulated

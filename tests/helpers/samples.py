@@ -10,5 +10,6 @@ import pytest
 
 
 def one_in(step: int, values: Iterable[Any]) -> list[Any]:
-    """Every `step`-th of the values of one parameter, the others with ``--full``."""
-    return [pytest.param(value, marks=pytest.mark.full) if at % step else value for at, value in enumerate(values)]
+    """Every `step`-th of the values of a parameter, or of tuples of several, the others with ``--full``."""
+    made = [value if isinstance(value, tuple) else (value,) for value in values]
+    return [pytest.param(*value, marks=[pytest.mark.full] if at % step else []) for at, value in enumerate(made)]

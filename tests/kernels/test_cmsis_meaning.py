@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 import cmsisnn_x
 from cmsisnn_x import cmsis
 from helpers import arm
+from helpers.samples import one_in
 
 PROFILES = ("dsp", "scalar")
 SHIFT = st.integers(0, 31) | st.sampled_from([0, 1, 7, 9, 31])
@@ -84,7 +85,7 @@ def convolutions(draw, function: str):
     return legacy, (x, weights, bias), keywords, (y_rest[2], x_rest[2], out_ch)
 
 
-@pytest.mark.parametrize("function", CONVOLUTIONS)
+@pytest.mark.parametrize("function", one_in(2, CONVOLUTIONS))
 @given(data=st.data())
 def test_convolutions(function, data):
     (before, after), (x, weights, bias), keywords, shape = data.draw(convolutions(function))

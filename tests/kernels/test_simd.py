@@ -266,6 +266,7 @@ def aarch64_program(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return [emulator, str(compile_program(compiler, NEON, flags, tmp_path_factory.mktemp("aarch64")))]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("isa", NEON)
 def test_neon_equals_the_oracle(isa: str, aarch64_program: list[str]) -> None:
     cases = sample_cases()

@@ -104,6 +104,7 @@ def test_the_gil_is_released(call):
     assert during >= 3
 
 
+@pytest.mark.full
 @every_call
 def test_calls_leak_nothing(call):
     def refused():

@@ -278,6 +278,7 @@ def test_under_bayesian_the_trials_are_scikit_optimizes(run, monkeypatch: pytest
     assert calls == []
 
 
+@pytest.mark.full
 @pytest.mark.emulated
 def test_auto_is_bayesian_under_emulation(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import skopt
@@ -321,6 +322,7 @@ def test_help_and_lists_import_nothing_heavy(tmp_path: Path) -> None:
         python("-c", code, folder=tmp_path)
 
 
+@pytest.mark.full
 def test_no_scipy_in_the_main_job(tmp_path: Path) -> None:
     code = (
         "import sys; sys.argv = ['cmsisnn-tune', 'cifar10', '-q']\n"

@@ -16,6 +16,7 @@ import pytest
 from cmsisnn_x import Variant
 from cmsisnn_x.isa import Features, Isa
 from cmsisnn_x.layers import Layer
+from helpers.samples import one_in
 from tuning.calibrate.grid import grid
 from tuning.cost import ops
 from tuning.cost.ops.activation import ACTIVATION
@@ -310,7 +311,7 @@ def _spread(kind: Callable[[Variant], bool], op: str, core: str, every: int) -> 
         yield from ((layer, variant) for variant in chosen[number % every :: every])
 
 
-@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("core", one_in(2, CORES))
 def test_counts_of_lines_are_what_the_kernel_does(core: str) -> None:
     features, met = load_target(core).features, 0
     for layer, variant in _spread(lambda v: v.lowering in ("line_buffer", "direct"), "conv2d", core, 23):
@@ -336,7 +337,7 @@ def test_counts_of_paired_columns_are_what_the_kernel_does() -> None:
     assert met > 100
 
 
-@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("core", one_in(2, CORES))
 def test_counts_of_winograd_are_what_the_kernel_does(core: str) -> None:
     features, met = load_target(core).features, 0
     for layer, variant in _spread(lambda v: v.lowering == "winograd", "conv2d", core, 5):
@@ -350,7 +351,7 @@ def test_counts_of_winograd_are_what_the_kernel_does(core: str) -> None:
     assert met > 20
 
 
-@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("core", one_in(2, CORES))
 def test_counts_of_winograd_in_both_directions_are_what_the_kernel_does(core: str) -> None:
     features, met = load_target(core).features, 0
     for layer, variant in _spread(lambda v: v.lowering == "winograd_2d", "conv2d", core, 1):
@@ -485,7 +486,7 @@ def depthwise_rows(layer: Layer, variant: Variant, features: Features) -> Seen:
     return seen
 
 
-@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("core", one_in(2, CORES))
 def test_counts_of_depthwise_convolutions_are_what_the_kernels_do(core: str) -> None:
     features, met = load_target(core).features, Counter[str]()
     few = _spread(lambda v: v.lowering == "line_buffer", "depthwise_conv2d", core, 2)
@@ -562,7 +563,7 @@ def coupled(size: int, out: int, turn: int) -> Seen:
     return seen
 
 
-@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("core", one_in(2, CORES))
 def test_counts_of_fully_connected_layers_are_what_the_kernel_does(core: str) -> None:
     features, met = load_target(core).features, 0
     for layer, variant in _spread(lambda v: True, "fully_connected", core, 5):
@@ -624,7 +625,7 @@ def pool(layer: Layer, features: Features) -> Seen:
     return seen
 
 
-@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("core", one_in(2, CORES))
 @pytest.mark.parametrize("op", ["max_pool2d", "avg_pool2d"])
 def test_counts_of_poolings_are_what_the_kernels_do(op: str, core: str) -> None:
     features = load_target(core).features

@@ -35,7 +35,7 @@ LAYERS = grid()
 DSP, SCALAR = Features(Isa.DSP), Features(Isa.SCALAR)
 
 
-@pytest.mark.parametrize("core", PLAIN)
+@pytest.mark.parametrize("core", one_in(2, PLAIN))
 def test_multiplies_are_all_there(core: str) -> None:
     """Passes x products per pass cover every multiply-accumulate; blocks that reach over an edge compute a few more."""
     target = load_target(core)
@@ -61,7 +61,7 @@ def test_multiplies_are_all_there(core: str) -> None:
                 assert done == layer.macs
 
 
-@pytest.mark.parametrize("core", PLAIN)
+@pytest.mark.parametrize("core", one_in(3, PLAIN))
 def test_terms_add_up_and_footprints_are_the_packers_and_buffers(core: str) -> None:
     target = load_target(core)
     for layer in LAYERS[::3]:

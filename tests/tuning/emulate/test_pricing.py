@@ -44,6 +44,7 @@ def test_every_core_and_both_compilers_are_covered():
     assert counted == set(CLASSES)
 
 
+@pytest.mark.full
 def test_the_reference_pricer_agrees_when_it_is_at_hand(tmp_path):
     script = os.environ.get("CMSISNN_X_REFEREE")
     if not script:

@@ -120,6 +120,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="processes are killed with SIGKILL")
 def test_a_dask_cluster_that_loses_a_worker_makes_the_same_plan(alone: tuple[str, Path], tmp_path: Path) -> None:
     script = tmp_path / "cluster.py"
@@ -178,6 +179,7 @@ def stop(command: list[str], records: Path, folder: Path, number: int, after: in
     return process.returncode, known, said
 
 
+@pytest.mark.full
 @pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
 def test_killed_runs_lose_nothing_and_the_next_goes_on(alone: tuple[str, Path], tmp_path: Path) -> None:
     records, folder = tmp_path / "records.sqlite", tmp_path / "o"

@@ -155,6 +155,7 @@ def plan() -> Plan:
     return tuning.tune(load_model("cifar10"), load_target("cortex-m4"), pareto=True)
 
 
+@pytest.mark.full
 def test_any_budget_is_answered_from_the_frontier(plan: Plan) -> None:
     """By estimates, as the frontier is."""
     assert plan.pareto is not None

@@ -142,6 +142,7 @@ def test_each_objective_is_the_best_at_what_it_minimises(objective: str) -> None
         assert goods[OBJECTIVES.index("balanced")] == min(goods)
 
 
+@pytest.mark.full
 def test_scipy_is_imported_only_when_flash_binds(tmp_path: Path) -> None:
     import subprocess
     import sys
@@ -316,7 +317,7 @@ def test_budgets_come_from_the_caller_then_the_model_then_the_board(tmp_path: Pa
     assert tuning.tune(load_model("cifar10"), load_target("cortex-m4")).budget == {"sram": None, "flash": None}
 
 
-@pytest.mark.parametrize("kind", ["sram", "flash"])
+@pytest.mark.parametrize("kind", ["sram", pytest.param("flash", marks=pytest.mark.full)])
 def test_the_smallest_budget_that_is_named_works_and_one_byte_less_does_not(kind: str) -> None:
     model, target = load_model("cifar10"), load_target("cortex-m4")
     with pytest.raises(InfeasibleError) as caught:
@@ -392,6 +393,7 @@ def test_emit_is_a_package_and_a_verb() -> None:
     assert emit.emit_plan is emit_plan
 
 
+@pytest.mark.full
 @pytest.mark.emulated
 def test_emulated_scores_are_never_slower_than_the_estimates_plan(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -78,6 +78,7 @@ def test_plans_are_the_same_every_time(plans: tuple[tuning.Plan, tuning.Plan]) -
     assert tuning.tune(wide(), small.target, objective="sram").to_json() == small.to_json()
 
 
+@pytest.mark.full
 def test_the_frontier_has_the_least_and_the_fastest(plans: tuple[tuning.Plan, tuning.Plan]) -> None:
     fast, small = plans
     found = tuning.tune(wide(), fast.target, pareto=True).pareto
@@ -118,6 +119,7 @@ def test_costs_of_a_run_are_kept_between_numbers_of_rows(seed: int) -> None:
         assert known
 
 
+@pytest.mark.full
 def test_search_takes_time_by_layers(plans: tuple[tuning.Plan, tuning.Plan]) -> None:
     """Counted, not clocked: layers of which bands are priced, whatever the number of segments."""
     from tuning.search import bands

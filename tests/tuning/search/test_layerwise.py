@@ -59,6 +59,7 @@ def test_candidates_stay_within_the_sram_budget(alone: tuple[str, Path]) -> None
         tuning.tune(model, target, score="emulate", sram_bytes=sram - 1, records="/nonexistent/records.sqlite")
 
 
+@pytest.mark.full
 def test_frontiers_are_made_of_emulated_cycles(alone: tuple[str, Path]) -> None:
     """What the estimate's frontier uses is emulated with the rest, so that small plans are among the points."""
     model, target = load_model(MODEL), load_target(TARGET)

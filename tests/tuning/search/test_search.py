@@ -13,6 +13,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from helpers.samples import one_in
 from tuning import OptionError
 from tuning.load import load_model
 from tuning.search import Strategy, make_strategy, run
@@ -89,7 +90,7 @@ def test_exhaustive_follows_the_prior(space: SearchSpace) -> None:
     assert [prior[i] for i in first] == sorted(prior)[:5]
 
 
-@pytest.mark.parametrize("surrogate", SURROGATES)
+@pytest.mark.parametrize("surrogate", one_in(2, SURROGATES))
 def test_bayesian_finds_what_the_estimate_missed(space: SearchSpace, surrogate: str) -> None:
     """The estimate does not know that one lowering is twice as fast: the residual model needs a few points for it."""
     scores = truth(space)

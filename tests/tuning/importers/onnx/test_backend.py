@@ -22,6 +22,7 @@ LEAST = {"float": 225, "graph": 200, "float16x8": 165, "quantised": 245}
 """Tests that were taken when this was written: fewer is a loss."""
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("reader", READERS)
 def test_every_backend_test_is_right_or_refused(reader: str, full: bool) -> None:
     way: Callable[[Case], Outcome] = READERS[reader]
@@ -35,6 +36,7 @@ def test_every_backend_test_is_right_or_refused(reader: str, full: bool) -> None
             assert any(part in one.text for part in (*one.operators, *NAMED)), one
 
 
+@pytest.mark.full
 def test_the_judge_sees_elements_out_of_place() -> None:
     """Outputs turned by one element are wrong, wherever neighbours differ by more than the error that is allowed."""
     for name in ("test_relu", "test_basic_conv_with_padding", "test_averagepool_2d_default", "test_transpose_default"):

@@ -65,7 +65,7 @@ def graph_of(model: Model) -> list[tuple[object, ...]]:
     return found
 
 
-@pytest.mark.parametrize("name", one_in(3, [name for name in CASES if name not in WITHOUT]))
+@pytest.mark.parametrize("name", one_in(6, [name for name in CASES if name not in WITHOUT]))
 def test_a_file_written_as_a_model_file_is_the_same_graph(tmp_path: Path, name: str) -> None:
     case = CASES[name]
     path = case.write(tmp_path / "net.tflite")
