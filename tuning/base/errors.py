@@ -26,15 +26,27 @@ class MissingToolError(TuningError):
     """Something that `--score emulate` needs is not installed."""
 
 
-def install(extra: str) -> str:
-    """What to type for the packages of an extra; this package is on no index.
+EXTRAS = {
+    "firmware": ("ziglang", "unicorn", "capstone", "pyelftools"),
+    "quantize": ("onnx",),
+    "against": ("onnx", "onnxruntime", "ai-edge-litert", "tflite-micro==0.dev20261023182759"),
+    "cluster": ("dask", "distributed"),
+}
+"""The packages of each extra of pyproject.toml, by name, or with the version where it must be that one."""
+
+
+def install(extra: str, only: str = "") -> str:
+    """What to type for the packages of an extra, or for one of them; by its name it would compile this package anew.
 
     Examples
     --------
     >>> install("firmware")
-    'pip install ".[firmware]" in a checkout of cmsisnn-x'
+    'pip install ziglang unicorn capstone pyelftools'
+    >>> install("against", "tflite-micro")
+    'pip install tflite-micro==0.dev20261023182759'
     """
-    return f'pip install ".[{extra}]" in a checkout of cmsisnn-x'
+    packages = [package for package in EXTRAS[extra] if only in ("", package.partition("==")[0])]
+    return f"pip install {' '.join(packages)}"
 
 
 class InfeasibleError(TuningError):

@@ -209,7 +209,7 @@ def _imported(module: str, package: str, option: Package) -> Any:
         return import_module(module)
     except ImportError:
         raise MissingToolError(
-            f"--against {option}: the package {package} is not installed: {install('against')}"
+            f"--against {option}: the package {package} is not installed: {install('against', package)}"
         ) from None
 
 
