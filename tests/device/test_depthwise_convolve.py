@@ -14,6 +14,7 @@ from cmsisnn_x.variant import Variant, replace
 from helpers.affine_layers import weighted
 from helpers.device import Build, Case, assert_kernel, check_on_host, compile_cases, compilers, host_compiler, sample
 from helpers.layers import features, make_layer
+from helpers.samples import one_in
 from tuning.target.cores import CORES
 
 OFFSETS = (None, 1, 2, 3)
@@ -214,7 +215,7 @@ def test_assembly_of_lines_is_written_out() -> None:
 
 
 @pytest.mark.emulated
-@pytest.mark.parametrize(("core", "level"), [("cortex-m3", "-O2"), ("cortex-m0plus", "-Os")])
+@pytest.mark.parametrize(("core", "level"), one_in(2, [("cortex-m3", "-O2"), ("cortex-m0plus", "-Os")]))
 def test_lines_of_every_kernel_size(core: str, level: str, full: bool) -> None:
     """Each width and height has assembly of its own; the last pixel of an odd row is alone."""
     chosen = []

@@ -19,6 +19,7 @@ def test_cores_with_helium_are_one_kind() -> None:
     assert {CORES[name].features for name in HELIUM} == {FEATURES}
 
 
+@pytest.mark.full
 @pytest.mark.emulated
 def test_kernels_in_c_are_right_there(helium_build: Build, full: bool) -> None:
     found = one_of_each()

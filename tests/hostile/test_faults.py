@@ -220,6 +220,7 @@ def test_an_interrupted_import_is_an_interruption() -> None:
     # What extension modules make of Ctrl-C while they are imported is no KeyboardInterrupt.
     code = """
 import os, signal, tuning.cli.start as start
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
 def imports(*_):
     try:
         os.kill(os.getpid(), signal.SIGINT)

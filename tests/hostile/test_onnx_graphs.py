@@ -76,7 +76,7 @@ def test_a_bad_graph_is_refused(refuse: Callable[..., Ended], box: Path, data: P
 NAMES = ["../x;<script>alert(1)</script>", "class", "a\nb", "*/", "9", "x/int", "x/float"]
 
 
-@pytest.mark.parametrize("name", one_in(3, NAMES))
+@pytest.mark.parametrize("name", one_in(7, NAMES))
 def test_names_of_a_graph_become_names_of_ours(server: ForkServer, box: Path, data: Path, name: str) -> None:
     """Of nodes, tensors, the input and the output."""
     proto = residual().model("t7")

@@ -59,7 +59,7 @@ TRUTHS = [
 ]
 
 
-@pytest.mark.parametrize("truth", one_in(3, TRUTHS), ids=[" ".join(f"{k}={v}" for k, v in t.items()) for t in TRUTHS])
+@pytest.mark.parametrize("truth", one_in(6, TRUTHS), ids=[" ".join(f"{k}={v}" for k, v in t.items()) for t in TRUTHS])
 def test_the_memories_of_a_synthetic_board_are_recovered(truth, folder, tmp_path):
     csv = measure(folder, synthetic(**truth), tmp_path / "board.csv")
     found = fit(folder, csv, synthetic())

@@ -85,7 +85,7 @@ def test_the_compiler_of_a_core_is_preferred_and_one_that_is_named_is_needed(
         monkeypatch.setattr(toolchain.util, "find_spec", lambda name: None)
         find_toolchain.cache_clear()
         for asked in ("clang", None):  # not other code than the plan says
-            with pytest.raises(MissingToolError, match=r"^the ziglang package is not installed.*cmsisnn-x$"):
+            with pytest.raises(MissingToolError, match=r"^the ziglang package is not .*: pip install ziglang "):
                 tuning.tune(model, target, score="emulate", compiler=asked, records=tmp_path / "records")
         with pytest.raises(MissingToolError, match=r"^neither arm-none-eabi-gcc nor the ziglang package"):
             toolchain_of("cortex-m55")

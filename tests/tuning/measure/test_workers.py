@@ -221,6 +221,7 @@ def test_killed_runs_lose_nothing_and_the_next_goes_on(alone: tuple[str, Path], 
     assert plan.to_json() == alone[0]
 
 
+@pytest.mark.full
 def test_what_is_known_needs_neither_compiler_runs_nor_scikit_optimize(alone: tuple[str, Path], tmp_path: Path) -> None:
     code = (
         "import sys, tuning\n"

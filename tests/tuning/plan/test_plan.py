@@ -278,6 +278,7 @@ def test_the_published_model_schema_is_in_step_with_the_code() -> None:
     assert text(published("model-1")) == text(json.loads(text(model_schema())))
 
 
+@pytest.mark.full
 def test_shipped_models_keep_to_the_published_schema() -> None:
     import yaml
 
