@@ -109,10 +109,12 @@ def long_windows(seed: int, dtypes: Sequence[str], ops: Sequence[str], count: in
                     number += 1
 
 
-def real_softmaxes(columns: Sequence[int]) -> list[Layer]:
-    """Softmax of real numbers, of int8."""
+def other_softmaxes(columns: Sequence[int]) -> list[Layer]:
+    """Softmax of real numbers, of int8; and to int16."""
+    wide = AffineSoftmax.of(0.08, bits=16)
     return [
-        Layer(f"real{n}", "softmax", "int8", (n,), (n,), scheme=AffineRealSoftmax(0.08, n, -128)) for n in columns
+        *(Layer(f"real{n}", "softmax", "int8", (n,), (n,), scheme=AffineRealSoftmax(0.08, n, -128)) for n in columns),
+        *(Layer(f"wide{n}", "softmax", "int8", (n,), (n,), scheme=wide, output_dtype="int16") for n in columns),
     ]
 
 

@@ -15,8 +15,8 @@ from .drawn import (
     affine_of,
     drawn,
     long_windows,
+    other_softmaxes,
     pairs,
-    real_softmaxes,
     rounded_twice,
     short_rows,
 )
@@ -65,7 +65,7 @@ def to_fit(
     if "int8" in dtypes:
         twins = [affine_of(layer) for layer in grid.of_vectors(("q7",))]
         twice = [rounded_twice(layer) for layer in twins if layer.row.is_weighted]
-        more += [*twins, *twice[::TWICE], *real_softmaxes((3, 10, 37, 128, 600))]
+        more += [*twins, *twice[::TWICE], *other_softmaxes((3, 10, 37, 128, 600))]
     return [*_some(found, 1), *_of(more, ops)]
 
 

@@ -338,6 +338,8 @@ def test_counts_of_means_and_softmax() -> None:
         assert counted(layer) == {**expected, "calls": 1}
     softmax = affine("softmax", (3, 21), (3, 21), scheme=AffineSoftmax.of(0.08))
     assert counted(softmax) == {"elements": 6, "outputs": 6, "runs": 3, "calls": 1}
+    wide = replace(softmax, scheme=AffineSoftmax.of(0.08, bits=16), output_dtype="int16")
+    assert counted(wide) == {"elements": 6, "outputs": 3, "runs": 3, "calls": 1}
     for dtype, largest in (("q7", 2), ("q15", 3)):
         layer = next(each for each in LAYERS if (each.op, each.dtype) == ("softmax", dtype))
         layer = replace(layer, input_shape=(20,), output_shape=(20,))

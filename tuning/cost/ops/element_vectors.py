@@ -39,10 +39,10 @@ def _mean(layer: Layer) -> Counts:
 
 
 def _softmax(layer: Layer) -> Counts:
-    """Of zero points: eight elements a turn, then four, or what is left of them."""
+    """Of zero points: eight elements a turn, then four, or what is left of them, at once where outputs have 16 bits."""
     columns = layer.input_shape[-1]
-    rows = prod(layer.input_shape) // columns
-    return {"elements": rows * (columns // 8), "outputs": rows * -(-(columns % 8) // 4), "runs": rows, "calls": 1}
+    rows, last = prod(layer.input_shape) // columns, 8 if layer.output_type.bits == 16 else 4
+    return {"elements": rows * (columns // 8), "outputs": rows * -(-(columns % 8) // last), "runs": rows, "calls": 1}
 
 
 def _runs(layer: Layer) -> tuple[int, int, int]:
@@ -119,7 +119,7 @@ def is_real(layer: Layer) -> bool:
 def sizes(layer: Layer) -> str:
     """What chooses other code, for the name of a family."""
     if layer.op == "softmax":
-        return " real=1" if is_real(layer) else ""
+        return " real=1" if is_real(layer) else " out=16" if layer.output_type.bits > layer.type.bits else ""
     if layer.op == "mean":
         return f" lanes={mean_lanes(layer)}"
     if layer.op in MOVES:

@@ -39,7 +39,7 @@ CXN_NOINLINE int32_t cxn_reciprocal(int32_t a)
 #error "TABLE: legal values are 1..256"
 #endif
 
-#if CXN_HELIUM && CXN_OUT_BITS == 8
+#if CXN_HELIUM
 /* The exponentials of four elements in y, in the place of those that are not in the table 0; x is overwritten. */
 #if CXN_GET(TABLE) < 256
 #define CXN_SOFTMAX_LOOK(x, y) "vpt.u32 hi, q6, " x "\n\tvldrwt.u32 " y ", [%[table], " x ", uxtw #2]\n\t"
@@ -70,6 +70,7 @@ CXN_INLINE uint32_t CXN_LOCAL(total)(const CXN_IN_T *in, const int32_t *table, i
 /* Of none below zero, and of shifts by 32 and more nothing is left. */
 #define CXN_SOFTMAX_HIGH(y) "vqrdmulh.s32 " y ", " y ", %[reciprocal]\n\t"
 #define CXN_SOFTMAX_SHIFT(y) "vrshl.s32 " y ", %[shift]\n\t"
+#if CXN_OUT_BITS == 8
 #define CXN_SOFTMAX_MOST(y) "vmin.s32 " y ", " y ", q5\n\tvmla.s32 " y ", q4, %[least]\n\t"
 #define CXN_SOFTMAX_PUT(y) "vstrb.32 " y ", [%[out]], #4\n\t"
 CXN_INLINE void CXN_LOCAL(row)(const CXN_IN_T *in, const int32_t *table, CXN_OUT_T *out, int32_t most, int32_t reciprocal, int32_t shift)
@@ -86,6 +87,39 @@ CXN_INLINE void CXN_LOCAL(row)(const CXN_IN_T *in, const int32_t *table, CXN_OUT
                        [least] "r"(-128), [turns] "r"(CXN_GET(COLS) / 8), [rest] "r"(CXN_GET(COLS) % 8)
                      : CXN_CLOBBERS_VPR "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7", "lr", "cc", "memory");
 }
+
+#else
+#include "helium_element.h"
+
+/* Eight outputs, or `count` of them, of elements so far below the largest. */
+CXN_INLINE void CXN_LOCAL(eight_of)(int16x8_t distance, const int32_t *table, CXN_OUT_T *out, int32_t reciprocal, int32_t shift, int32_t count)
+{
+    const int32x4_t even = vmovlbq_s16(distance), odd = vmovltq_s16(distance);
+    const mve_pred16_t in_even = vcmpltq_n_s32(even, CXN_GET(TABLE)), in_odd = vcmpltq_n_s32(odd, CXN_GET(TABLE));
+    const int32x4_t a = vldrwq_gather_shifted_offset_z_s32(table, vreinterpretq_u32_s32(even), in_even);
+    const int32x4_t b = vldrwq_gather_shifted_offset_z_s32(table, vreinterpretq_u32_s32(odd), in_odd);
+    uint16x8_t y = vqmovunbq_s32(vuninitializedq_u16(), vrshlq_n_s32(vqrdmulhq_n_s32(a, reciprocal), -shift));
+    y = vqmovuntq_s32(y, vrshlq_n_s32(vqrdmulhq_n_s32(b, reciprocal), -shift));
+    CXN_LOCAL(put_eight)(out, vreinterpretq_s16_u16(vaddq_n_u16(y, 0x8000U)), count);
+}
+
+CXN_INLINE void CXN_LOCAL(row)(const CXN_IN_T *in, const int32_t *table, CXN_OUT_T *out, int32_t most, int32_t reciprocal, int32_t shift)
+{
+    __asm__ volatile("vdup.16 q7, %[most]\n\tvdup.32 q6, %[entries]\n\twls lr, %[turns], 2f\n\t.p2align 2\n1:\n\t"
+                     "vldrb.s16 q0, [%[in]], #8\n\tvsub.i16 q0, q7, q0\n\tvmovlb.s16 q1, q0\n\tvmovlt.s16 q2, q0\n\t"
+                     CXN_SOFTMAX_LOOK("q1", "q3") CXN_SOFTMAX_HIGH("q3") CXN_SOFTMAX_LOOK("q2", "q4") CXN_SOFTMAX_SHIFT("q3") CXN_SOFTMAX_HIGH("q4")
+                     "vqmovunb.s32 q0, q3\n\t" CXN_SOFTMAX_SHIFT("q4") "vqmovunt.s32 q0, q4\n\tvadd.i16 q0, q0, %[least]\n\t"
+                     "vstrb.8 q0, [%[out]], #16\n\tle lr, 1b\n2:\n\t"
+                     : [in] "+l"(in), [out] "+l"(out)
+                     : [table] "r"(table), [most] "r"(most), [entries] "r"(CXN_GET(TABLE)), [reciprocal] "r"(reciprocal), [shift] "r"(-shift),
+                       [least] "r"(-32768), [turns] "r"(CXN_GET(COLS) / 8)
+                     : CXN_CLOBBERS_VPR "q0", "q1", "q2", "q3", "q4", "q6", "q7", "lr", "cc", "memory");
+    if (CXN_GET(COLS) % 8) {
+        const int16x8_t distance = vsubq_s16(vdupq_n_s16((int16_t)most), CXN_LOCAL(eight)(in, CXN_GET(COLS) % 8));
+        CXN_LOCAL(eight_of)(vpselq_s16(distance, vdupq_n_s16(0), vctp16q(cxn_lanes(CXN_GET(COLS) % 8))), table, out, reciprocal, shift, CXN_GET(COLS) % 8);
+    }
+}
+#endif
 
 CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *input, const int32_t *table, CXN_OUT_T *output, void *scratch)
 {
