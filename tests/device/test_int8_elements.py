@@ -209,12 +209,12 @@ def moves() -> list[Case]:
             )
             offset, behind = next(turns)
             found.append(Case(layer, input_offset=offset, output_offset=behind))
-        for channels in (3, 4, 17):
+        for channels in (1, 2, 3, 4, 17, 40, 120):
             table = np.array(
-                [*(i // 2 * 4 * channels for i in range(6)), *(i // 3 * channels for i in range(12))], np.int32
+                [*(i // 2 * 4 * channels for i in range(6)), *(i // 3 * channels for i in range(11))], np.int32
             )
             layer = Layer(
-                "grow", "resize_nearest", dtype, (3, 4, channels), (6, 12, channels), scheme=AffineClamp(*FULL[dtype]),
+                "grow", "resize_nearest", dtype, (3, 4, channels), (6, 11, channels), scheme=AffineClamp(*FULL[dtype]),
                 table=table,
             )  # fmt: skip
             offset, behind = next(turns)

@@ -357,5 +357,13 @@ def test_counts_of_moves() -> None:
     by = View((4, 7, 3), (9 * 3, 3, 1), 10 * 3)
     layer = affine("pad", (4, 7, 3), (6, 9, 3), scheme=full, view=by)
     assert counted(layer) == {"elements": 4 * 2, "outputs": 6 * 9 * 3 // 16, "runs": 4, "calls": 1}
+    for channels, counts in (
+        (1, {"elements": 8 * 4}),
+        (4, {"elements": 8 * 14}),
+        (11, {"elements": 8 * 14, "outputs": 8 * 14}),
+        (33, {"elements": 8 * 14 * 3, "outputs": 8 * 14}),
+    ):
+        layer = affine("resize_nearest", (4, 7, channels), (8, 14, channels), scheme=full)
+        assert counted(layer) == {**counts, "runs": 8, "calls": 1}
     parts = affine("concat", (5, 20), (5, 33), scheme=full, more_inputs=((5, 13),))
     assert counted(parts) == {"elements": 5 * (2 + 1), "outputs": 5, "runs": 10, "calls": 1}

@@ -45,11 +45,30 @@ def _softmax(layer: Layer) -> Counts:
     return {"elements": rows * (columns // 8), "outputs": rows * -(-(columns % 8) // last), "runs": rows, "calls": 1}
 
 
+STRAIGHT = 112
+"""Bytes of a pixel up to which resizing writes its vectors out."""
+
+
+def _pixels(layer: Layer) -> str:
+    """How resizing moves pixels (`resize_helium.h`)."""
+    size = layer.image[2] * layer.type.bits // 8
+    if size in (1, 2, 4):
+        return "gathered" if size == 1 else "words"
+    return "some" if size < 16 else "straight" if size <= STRAIGHT else "long"
+
+
+def _resized(layer: Layer) -> Counts:
+    """Pixels are outputs, in words four of them or one, else vectors; runs are rows."""
+    height, width, channels = layer.output_image
+    how = _pixels(layer)
+    if how in ("gathered", "words"):
+        return {"elements": height * (-(-width // 4) if how == "gathered" else width), "runs": height, "calls": 1}
+    vectors = height * width * vectors_of(channels, layer.type.bits)
+    return {"elements": vectors, "outputs": height * width, "runs": height, "calls": 1}
+
+
 def _runs(layer: Layer) -> tuple[int, int, int]:
     """Elements of the last axis of what is moved, their step, and how often there are so many."""
-    if layer.op == "resize_nearest":
-        height, width, channels = layer.output_image
-        return channels, 1, height * width
     assert layer.view is not None
     axes: list[tuple[int, int]] = []
     for size, step in zip(layer.view.shape, layer.view.steps, strict=True):
@@ -72,6 +91,8 @@ def copies(layer: Layer) -> bool:
 def _moves(layer: Layer) -> Counts:
     """Runs of more than a vector turn back, which the first time costs more: `outputs`, but for padding."""
     bits, outputs = layer.type.bits, prod(layer.output_shape)
+    if layer.op == "resize_nearest":
+        return _resized(layer)
     if layer.op == "concat":
         rows = layer.input_shape[0]
         parts = [vectors_of(prod(shape) // rows, bits) for shape in layer.input_shapes]
@@ -105,6 +126,10 @@ def price(layer: Layer) -> dict[str, float] | None:
         return {"elements": 60.0, "outputs": 40.0, "runs": 120.0, "calls": 30.0}
     if layer.op == "softmax":
         return {"elements": 14.5, "outputs": 0.5, "runs": 120.0, "calls": 30.0}
+    if layer.op == "resize_nearest":
+        element = {"gathered": 6.0}.get(_pixels(layer), 4.0)
+        output = {"gathered": 0.0, "words": 0.0, "long": 11.0}.get(_pixels(layer), 3.0)
+        return {"elements": element, "outputs": output, "runs": 10.0, "calls": 30.0}
     if layer.op in MOVES:
         in_vectors, filled = copies(layer), 2.0 if layer.type.bits == 8 else 3.0
         return {"elements": 3.0 if in_vectors else 4.0, "outputs": filled, "runs": 16.0, "calls": 30.0}
@@ -122,6 +147,8 @@ def sizes(layer: Layer) -> str:
         return " real=1" if is_real(layer) else " out=16" if layer.output_type.bits > layer.type.bits else ""
     if layer.op == "mean":
         return f" lanes={mean_lanes(layer)}"
+    if layer.op == "resize_nearest":
+        return f" pixels={_pixels(layer)}"
     if layer.op in MOVES:
         return " vectors=1" if copies(layer) else ""
     return ""
