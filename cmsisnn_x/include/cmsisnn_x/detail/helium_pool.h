@@ -7,6 +7,15 @@
  */
 #include "helium_element.h"
 
+#if CXN_POOL_IS_TURNED
+#define CXN_POOL_IN_ROWS CXN_POOL_IN_H
+#define CXN_POOL_PAD_ROWS CXN_POOL_PAD_TOP
+#define CXN_POOL_OUT_ROWS CXN_POOL_OUT_H
+#else
+#define CXN_POOL_IN_ROWS CXN_IN_ROWS
+#define CXN_POOL_PAD_ROWS CXN_PAD_ROWS
+#define CXN_POOL_OUT_ROWS CXN_OUT_ROWS
+#endif
 /* Channels of a vector. */
 #if defined(CXN_POOL_IS_MAX)
 #define CXN_POOL_VECTOR (128 / CXN_GET(IN_BITS))
@@ -49,7 +58,7 @@
 #define CXN_POOL_LESS_8(text) CXN_POOL_TIMES_7(text)
 #define CXN_POOL_REPEAT(times, text) CXN_PASTE2(CXN_POOL_TIMES_, times)(text)
 /* Whole windows that are written out. */
-#if CXN_GET(KERNEL_H) <= 8 && CXN_GET(KERNEL_W) <= 8 && CXN_GET(KERNEL_H) * CXN_GET(KERNEL_W) <= 25
+#if CXN_POOL_KERNEL_H <= 8 && CXN_POOL_KERNEL_W <= 8 && CXN_POOL_KERNEL_H * CXN_POOL_KERNEL_W <= 25
 #define CXN_POOL_STRAIGHT 1
 #else
 #define CXN_POOL_STRAIGHT 0
@@ -101,11 +110,11 @@ CXN_INLINE int16x8_t CXN_LOCAL(over)(const CXN_IN_T *input, int rows, int column
 #if CXN_POOL_STRAIGHT
     if (is_full) {
         __asm__ volatile(
-            CXN_POOL_BEGIN CXN_POOL_REPEAT(CXN_GET(KERNEL_W), CXN_POOL_TAP)
-            CXN_PASTE2(CXN_POOL_LESS_, CXN_GET(KERNEL_H))("add %[p], %[p], %[row]\n\t" CXN_POOL_REPEAT(CXN_GET(KERNEL_W), CXN_POOL_TAP))
+            CXN_POOL_BEGIN CXN_POOL_REPEAT(CXN_POOL_KERNEL_W, CXN_POOL_TAP)
+            CXN_PASTE2(CXN_POOL_LESS_, CXN_POOL_KERNEL_H)("add %[p], %[p], %[row]\n\t" CXN_POOL_REPEAT(CXN_POOL_KERNEL_W, CXN_POOL_TAP))
             : [a] "+w"(a), [b] "+w"(b), [p] "+l"(p)
             : [pixel] "r"(CXN_POOL_PIXEL_BYTES), [lanes] "r"(CXN_POOL_FILLED),
-              [row] "r"(CXN_POOL_ROW_BYTES - CXN_GET(KERNEL_W) * CXN_POOL_PIXEL_BYTES)
+              [row] "r"(CXN_POOL_ROW_BYTES - CXN_POOL_KERNEL_W * CXN_POOL_PIXEL_BYTES)
             : CXN_CLOBBERS_VPR "q1", "q2", "q3", "memory");
         *more = b;
         return a;
@@ -145,7 +154,7 @@ CXN_INLINE void CXN_LOCAL(some)(const CXN_IN_T *input, CXN_OUT_T *output, int ro
 #endif
 }
 #else
-#define CXN_AVG_COUNT (CXN_GET(KERNEL_H) * CXN_GET(KERNEL_W))
+#define CXN_AVG_COUNT (CXN_POOL_KERNEL_H * CXN_POOL_KERNEL_W)
 #include "helium_average.h"
 
 CXN_INLINE void CXN_LOCAL(some)(const CXN_IN_T *input, CXN_OUT_T *output, int rows, int columns, uint32_t scale, int is_full)
@@ -170,7 +179,7 @@ CXN_INLINE void CXN_LOCAL(some)(const CXN_IN_T *input, CXN_OUT_T *output, int ro
 CXN_INLINE void CXN_LOCAL(window)(const CXN_IN_T *input, CXN_OUT_T *output, int rows, int columns, int is_full)
 {
     const uint32_t scale = CXN_LOCAL(scale)(rows * columns);
-    if (columns == CXN_GET(IN_W) && !(CXN_POOL_STRAIGHT && is_full)) { /* pixels that lie one behind the other */
+    if (columns == CXN_POOL_IN_W && !(CXN_POOL_STRAIGHT && is_full)) { /* pixels that lie one behind the other */
         columns *= rows;
         rows = 1;
     }
@@ -184,9 +193,9 @@ CXN_INLINE void CXN_LOCAL(window)(const CXN_IN_T *input, CXN_OUT_T *output, int 
 #endif
 }
 
-#define CXN_POOL_CLIPS_COLUMNS (CXN_POOL_LOW > 0 || CXN_POOL_HIGH < CXN_GET(OUT_W))
+#define CXN_POOL_CLIPS_COLUMNS (CXN_POOL_LOW > 0 || CXN_POOL_HIGH < CXN_POOL_OUT_W)
 
-#if defined(CXN_POOL_IS_MAX) && CXN_GET(KERNEL_H) <= 4 && CXN_GET(KERNEL_W) <= 4
+#if defined(CXN_POOL_IS_MAX) && CXN_POOL_KERNEL_H <= 4 && CXN_POOL_KERNEL_W <= 4
 #include "asm/pool_strip_helium.h"
 #else
 #define CXN_POOL_ALONG_ROWS 0
@@ -196,29 +205,29 @@ CXN_INLINE void CXN_LOCAL(window)(const CXN_IN_T *input, CXN_OUT_T *output, int 
 CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, CXN_OUT_T *CXN_RESTRICT output, void *scratch CXN_ROWS_PARAMETER)
 {
     (void)scratch;
-    for (int y = 0; y < CXN_OUT_ROWS; y++) {
-        const int top = y * CXN_GET(STRIDE_Y) - CXN_PAD_ROWS;
+    for (int y = 0; y < CXN_POOL_OUT_ROWS; y++) {
+        const int top = y * CXN_POOL_STRIDE_Y - CXN_POOL_PAD_ROWS;
         const int y_low = CXN_MAX(top, 0);
-        const int rows = CXN_MIN(top + CXN_GET(KERNEL_H), CXN_IN_ROWS) - y_low;
+        const int rows = CXN_MIN(top + CXN_POOL_KERNEL_H, CXN_POOL_IN_ROWS) - y_low;
         CXN_UNROLL_LOOP(1)
-        for (int x = 0; x < CXN_GET(OUT_W); x++) {
+        for (int x = 0; x < CXN_POOL_OUT_W; x++) {
 #if CXN_POOL_ALONG_ROWS
-            if (x == CXN_POOL_LOW && (!CXN_POOL_CLIPS_ROWS || rows == CXN_GET(KERNEL_H))) {
-                CXN_LOCAL(strips)(input + y_low * CXN_POOL_ROW + (x * CXN_GET(STRIDE_X) - CXN_GET(PAD_LEFT)) * CXN_POOL_PIXEL, output);
+            if (x == CXN_POOL_LOW && (!CXN_POOL_CLIPS_ROWS || rows == CXN_POOL_KERNEL_H)) {
+                CXN_LOCAL(strips)(input + y_low * CXN_POOL_ROW + (x * CXN_POOL_STRIDE_X - CXN_POOL_PAD_LEFT) * CXN_POOL_PIXEL, output);
                 output += (CXN_POOL_HIGH - CXN_POOL_LOW) * CXN_GET(OUT_CH);
                 x = CXN_POOL_HIGH - 1;
                 continue;
             }
 #endif
-            const int left = x * CXN_GET(STRIDE_X) - CXN_GET(PAD_LEFT);
+            const int left = x * CXN_POOL_STRIDE_X - CXN_POOL_PAD_LEFT;
             const int x_low = CXN_MAX(left, 0);
-            const int columns = CXN_MIN(left + CXN_GET(KERNEL_W), CXN_GET(IN_W)) - x_low;
+            const int columns = CXN_MIN(left + CXN_POOL_KERNEL_W, CXN_POOL_IN_W) - x_low;
             const CXN_IN_T *const first = input + y_low * CXN_POOL_ROW + x_low * CXN_POOL_PIXEL;
-            if ((!CXN_POOL_CLIPS_ROWS || rows == CXN_GET(KERNEL_H)) && (!CXN_POOL_CLIPS_COLUMNS || columns == CXN_GET(KERNEL_W))) {
+            if ((!CXN_POOL_CLIPS_ROWS || rows == CXN_POOL_KERNEL_H) && (!CXN_POOL_CLIPS_COLUMNS || columns == CXN_POOL_KERNEL_W)) {
 #if CXN_POOL_ALONG_CHANNELS
                 CXN_LOCAL(strips)(first, output);
 #elif !CXN_POOL_ALONG_ROWS
-                CXN_LOCAL(window)(first, output, CXN_GET(KERNEL_H), CXN_GET(KERNEL_W), 1);
+                CXN_LOCAL(window)(first, output, CXN_POOL_KERNEL_H, CXN_POOL_KERNEL_W, 1);
 #endif
             } else {
                 CXN_LOCAL(window)(first, output, rows, columns, 0);
@@ -228,6 +237,9 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, CXN_OUT_T *CXN
     }
 }
 
+#undef CXN_POOL_IN_ROWS
+#undef CXN_POOL_PAD_ROWS
+#undef CXN_POOL_OUT_ROWS
 #undef CXN_POOL_ON
 #undef CXN_POOL_TIMES_1
 #undef CXN_POOL_TIMES_2

@@ -25,6 +25,19 @@
 #error "OUT_CH: legal value is that of IN_CH"
 #endif
 
+/* The largest of words, a pixel each: SSUB8 and SEL take half as long as vectors that are a quarter full. */
+#if defined(CXN_POOL_IS_MAX) && CXN_GET(IN_CH) * CXN_GET(IN_BITS) == 32
+#define CXN_POOL_IS_WORD 1
+#else
+#define CXN_POOL_IS_WORD 0
+#endif
+/* An image of one column is one of one row in vectors, axes exchanged. */
+#if CXN_HELIUM && !defined(CXN_POOL_FUSED) && !CXN_POOL_IS_WORD && !CXN_IS_BAND && CXN_GET(IN_W) == 1 && CXN_GET(OUT_W) == 1
+#define CXN_POOL_BY_COLUMNS 1
+#define CXN_POOL_IS_TURNED 1
+#else
+#define CXN_POOL_IS_TURNED 0
+#endif
 #if defined(CXN_POOL_BY_COLUMNS)
 #define CXN_POOL_Y(name_y, name_x) CXN_GET(name_x)
 #define CXN_POOL_X(name_x, name_y) CXN_GET(name_y)
@@ -71,12 +84,6 @@
 #define CXN_POOL_CLIPS_ROWS \
     (CXN_POOL_PAD_TOP > 0 || (CXN_POOL_OUT_H - 1) * CXN_POOL_STRIDE_Y - CXN_POOL_PAD_TOP + CXN_POOL_KERNEL_H > CXN_POOL_IN_H)
 
-/* The largest of words, a pixel each: SSUB8 and SEL take half as long as vectors that are a quarter full. */
-#if defined(CXN_POOL_IS_MAX) && CXN_GET(IN_CH) * CXN_GET(IN_BITS) == 32
-#define CXN_POOL_IS_WORD 1
-#else
-#define CXN_POOL_IS_WORD 0
-#endif
 #if CXN_HELIUM && !defined(CXN_POOL_FUSED) && !CXN_POOL_IS_WORD
 #include "helium_pool.h"
 #else
@@ -276,6 +283,10 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, CXN_OUT_T *CXN
 #undef CXN_POOL_T
 #undef CXN_POOL_IS_MAX
 #undef CXN_POOL_IS_WORD
+#if CXN_POOL_IS_TURNED
+#undef CXN_POOL_BY_COLUMNS
+#endif
+#undef CXN_POOL_IS_TURNED
 #undef CXN_POOL_WORDS
 #undef CXN_POOL_PIXEL
 #undef CXN_POOL_ROW

@@ -28,10 +28,10 @@
 #endif
 
 /* From the last column of a window on to the next window, or to the next channels. */
-#define CXN_POOL_ACROSS ((CXN_GET(KERNEL_W) - 1) * CXN_POOL_PIXEL_BYTES)
-#define CXN_POOL_AHEAD (CXN_GET(STRIDE_X) * CXN_POOL_PIXEL_BYTES)
+#define CXN_POOL_ACROSS ((CXN_POOL_KERNEL_W - 1) * CXN_POOL_PIXEL_BYTES)
+#define CXN_POOL_AHEAD (CXN_POOL_STRIDE_X * CXN_POOL_PIXEL_BYTES)
 #define CXN_POOL_IN_REACH(step) ((step) - CXN_POOL_ACROSS <= CXN_POOL_REACH && CXN_POOL_ACROSS - (step) <= CXN_POOL_REACH)
-#define CXN_POOL_COLUMNS_NEAR (CXN_GET(KERNEL_W) == 1 || CXN_POOL_PIXEL_BYTES <= CXN_POOL_REACH)
+#define CXN_POOL_COLUMNS_NEAR (CXN_POOL_KERNEL_W == 1 || CXN_POOL_PIXEL_BYTES <= CXN_POOL_REACH)
 #if CXN_POOL_HIGH > CXN_POOL_LOW && CXN_POOL_COLUMNS_NEAR && CXN_POOL_IN_REACH(CXN_POOL_AHEAD) && CXN_POOL_PIXEL_BYTES <= CXN_POOL_OUT_REACH && \
     (CXN_POOL_PARTIAL || CXN_POOL_HIGH - CXN_POOL_LOW >= CXN_GET(IN_CH) / CXN_POOL_VECTOR)
 #define CXN_POOL_ALONG_ROWS 1
@@ -77,27 +77,27 @@
 #define CXN_POOL_OF_2(p) CXN_POOL_TWO(p, pixel, on)
 #define CXN_POOL_OF_3(p) CXN_POOL_TWO(p, pixel, pixel) CXN_POOL_ONE(p, on)
 #define CXN_POOL_OF_4(p) CXN_POOL_TWO(p, pixel, pixel) CXN_POOL_TWO(p, pixel, on)
-#define CXN_POOL_OF(p) CXN_PASTE2(CXN_POOL_OF_, CXN_GET(KERNEL_W))(p)
+#define CXN_POOL_OF(p) CXN_PASTE2(CXN_POOL_OF_, CXN_POOL_KERNEL_W)(p)
 /* The first row's others, where q2 has its first. */
 #define CXN_POOL_SECOND(by) CXN_POOL_IF("vpstt") CXN_POOL_GET("q1", "p0", by) CXN_POOL_MOST("q2")
-#if CXN_GET(KERNEL_W) == 1
+#if CXN_POOL_KERNEL_W == 1
 #define CXN_POOL_FIRST CXN_POOL_GET("q2", "p0", on)
 #define CXN_POOL_ROW_0 "vmov q0, q2\n\t"
 #else
 #define CXN_POOL_FIRST CXN_POOL_GET("q2", "p0", pixel)
-#if CXN_GET(KERNEL_W) == 2
+#if CXN_POOL_KERNEL_W == 2
 #define CXN_POOL_ROW_0 CXN_POOL_SECOND(on)
-#elif CXN_GET(KERNEL_W) == 3
+#elif CXN_POOL_KERNEL_W == 3
 #define CXN_POOL_ROW_0 CXN_POOL_SECOND(pixel) CXN_POOL_ONE("p0", on)
 #else
 #define CXN_POOL_ROW_0 CXN_POOL_SECOND(pixel) CXN_POOL_TWO("p0", pixel, on)
 #endif
 #endif
-#if CXN_GET(KERNEL_H) == 1
+#if CXN_POOL_KERNEL_H == 1
 #define CXN_POOL_ROWS CXN_POOL_ROW_0
-#elif CXN_GET(KERNEL_H) == 2
+#elif CXN_POOL_KERNEL_H == 2
 #define CXN_POOL_ROWS CXN_POOL_ROW_0 CXN_POOL_OF("p1")
-#elif CXN_GET(KERNEL_H) == 3
+#elif CXN_POOL_KERNEL_H == 3
 #define CXN_POOL_ROWS CXN_POOL_ROW_0 CXN_POOL_OF("p1") CXN_POOL_OF("p2")
 #else
 #define CXN_POOL_ROWS CXN_POOL_ROW_0 CXN_POOL_OF("p1") CXN_POOL_OF("p2") CXN_POOL_OF("p3")
@@ -128,13 +128,13 @@ CXN_INLINE void CXN_LOCAL(strip)(const CXN_IN_T *input, CXN_OUT_T *output, int t
                      "le lr, 1b\n2:\n\t"
                      CXN_POOL_ROWS CXN_POOL_CLAMPED CXN_POOL_IF("vpst") CXN_POOL_PUT
                      : [p0] "+r"(p0), [out] "+r"(output)
-#if CXN_GET(KERNEL_H) > 1
+#if CXN_POOL_KERNEL_H > 1
                        , [p1] "+r"(p1)
 #endif
-#if CXN_GET(KERNEL_H) > 2
+#if CXN_POOL_KERNEL_H > 2
                        , [p2] "+r"(p2)
 #endif
-#if CXN_GET(KERNEL_H) > 3
+#if CXN_POOL_KERNEL_H > 3
                        , [p3] "+r"(p3)
 #endif
                      : CXN_POOL_LIMITS [pixel] "r"(CXN_POOL_PIXEL_BYTES), [on] "r"(CXN_POOL_STEP - CXN_POOL_ACROSS),
