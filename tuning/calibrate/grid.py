@@ -349,6 +349,21 @@ _COLUMNS: tuple[Depthwise, ...] = (
 )
 
 
+_WINDOWS: tuple[Depthwise, ...] = (
+    ((40, 9, 6), (5, 5), (2, 2), "same"),
+    ((21, 16, 12), (5, 5), (1, 1), 0),
+    ((18, 18, 24), (3, 3), (2, 2), "same"),
+    ((30, 7, 40), (4, 4), (2, 2), 0),
+    ((26, 20, 5), (5, 3), (2, 2), 0),
+    ((49, 10, 8), (10, 4), (2, 2), "same"),
+    ((14, 13, 36), (7, 7), (1, 1), "same"),
+    ((33, 12, 3), (3, 3), (2, 2), 0),
+    ((28, 14, 18), (5, 5), (2, 2), 0),
+    ((12, 12, 32), (2, 2), (2, 2), 0),
+    ((4, 23, 4), (3, 3), (2, 2), "same"),
+)
+
+
 _POOLS_OF_VECTORS: tuple[Pool, ...] = (
     ((20, 20, 4), (2, 2), (2, 2), 0, False),
     ((12, 14, 4), (3, 3), (2, 2), "same", False),
@@ -375,13 +390,15 @@ _POOLS_OF_VECTORS: tuple[Pool, ...] = (
 
 
 def of_vectors(dtypes: Sequence[str] = DTYPES) -> list[Layer]:
-    """What the grid has little of and cores with vectors run otherwise: depthwise layers along one axis alone;
-    pools of few channels, of pixels of one word, and of wide windows.
+    """What the grid has little of and cores with vectors run otherwise: depthwise layers along one axis alone,
+    and of larger windows and steps; pools of few channels, of pixels of one word, and of wide windows.
     """
     found = []
     for dtype in dtypes:
         for i, (shape, kernel, stride, padding) in enumerate(_COLUMNS):
             found.append(make_layer(f"column{i}", "depthwise_conv2d", dtype, shape, 0, kernel, stride, padding))
+        for i, (shape, kernel, stride, padding) in enumerate(_WINDOWS):
+            found.append(make_layer(f"window{i}", "depthwise_conv2d", dtype, shape, 0, kernel, stride, padding))
         for op in ("max_pool2d", "avg_pool2d"):
             for i, (shape, kernel, stride, padding, ceil_mode) in enumerate(_POOLS_OF_VECTORS):
                 # A word holds four channels, or two.

@@ -42,6 +42,10 @@ SHORT_ROW, DOUBT = 4, 0.04
 next: 12 to 17 % around the estimate, whatever of a shape it is told, 4 % more in the mean. The least of many such
 estimates is chosen.
 """
+UNSEEN_BESIDE_VECTORS = 2.0
+"""The same of depthwise kernels in C beside vectors that nothing was emulated of on such a core: what relatives tell is
+down to four tenths of what they take, and vectors are faster nearly always.
+"""
 BY_BYTES = {1: 6.0, 2: 10.0, 4: 13.0}
 """Cycles of an element that is loaded by bytes, on top of a halfword, by rows of a block: two loads for one, a shift
 and an OR; of more rows what the compiler spills besides, between 6 and 16.
@@ -145,6 +149,9 @@ def _terms(
     of_part *= found.neighbours.factors(layer, list(families))[rows, None]
     if layer.op == "conv2d" and layer.kernel[1] * layer.image[2] <= SHORT_ROW and target.features.isa < Isa.HELIUM:
         of_part *= np.array([1 + (v is not None and v.inner == "c") * DOUBT for v in chosen])[:, None]
+    if layer.op == "depthwise_conv2d" and target.features.isa >= Isa.HELIUM:
+        seen = [name in found.families or fitted.VECTORS in name for name in names]
+        of_part *= np.where(seen, 1.0, UNSEEN_BESIDE_VECTORS)[:, None]
     owner = list(ops.parts_of(layer).values())
     terms = np.zeros((len(chosen), len(TERMS)))
     for column, term in enumerate(TERMS):

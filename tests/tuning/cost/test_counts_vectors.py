@@ -243,13 +243,17 @@ def test_counts_of_depthwise_layers_are_what_the_kernels_do() -> None:
     assert met.keys() == {name for name, each in zip(ops.parts_of(layer), priced, strict=True) if each > 0.25}
 
 
-# ---------------------------------------------------------------- pools: pool.h, helium_pool.h, pool_strip_helium.h
+# ---------------------------------------------------------------- pools: helium_pool.h and its strips
 
 
 def walk_pool(layer: Layer) -> Counter[str]:
     seen: Counter[str] = Counter(calls=1)
     (in_h, in_w, channels), (out_h, out_w, _) = layer.image, layer.output_image
     (kernel_h, kernel_w), (stride_y, stride_x) = layer.kernel, layer.stride
+    padding = layer.padding
+    if in_w == out_w == 1:  # axes exchanged
+        in_h, in_w, out_h, out_w = in_w, in_h, out_w, out_h
+        kernel_h, kernel_w, stride_y, stride_x, padding = kernel_w, kernel_h, stride_x, stride_y, padding[::-1]
     size, is_average = layer.numpy_dtype.itemsize, layer.op == "avg_pool2d"
     wide = size == 2 or min(kernel_h, in_h) * min(kernel_w, in_w) > 256
     lanes = 16 // size if not is_average else 16 if channels >= 16 and not wide else 8
@@ -258,7 +262,8 @@ def walk_pool(layer: Layer) -> Counter[str]:
     def inside(at: int, stride: int, kernel: int, before: int, most: int) -> int:
         return sum(0 <= at * stride - before + tap < most for tap in range(kernel))
 
-    whole = sum(inside(x, stride_x, kernel_w, layer.padding[1][0], in_w) == kernel_w for x in range(out_w))
+    whole = sum(inside(x, stride_x, kernel_w, padding[1][0], in_w) == kernel_w for x in range(out_w))
+    straight = kernel_h <= 8 and kernel_w <= 8 and kernel_h * kernel_w <= 25
     pixel, reach = channels * size, 508 if channels * size % 4 == 0 and channels >= lanes else 127
     along = None
     if not is_average and kernel_h <= 4 and kernel_w <= 4 and whole:
@@ -267,11 +272,13 @@ def walk_pool(layer: Layer) -> Counter[str]:
             along = "rows"
         elif channels >= lanes:
             along = "channels"
+    if is_average and straight and whole:
+        along = "rows" if channels < lanes or whole >= channels // lanes else "channels"
     for y in range(out_h):
-        rows, strip = inside(y, stride_y, kernel_h, layer.padding[0][0], in_h), False
+        rows, strip = inside(y, stride_y, kernel_h, padding[0][0], in_h), False
         seen["rows"] += 1
         for x in range(out_w):
-            columns = inside(x, stride_x, kernel_w, layer.padding[1][0], in_w)
+            columns = inside(x, stride_x, kernel_w, padding[1][0], in_w)
             lines = 1 if columns == in_w else rows
             if rows == kernel_h and columns == kernel_w:
                 seen["elements"] += vectors * rows * columns
@@ -285,7 +292,6 @@ def walk_pool(layer: Layer) -> Counter[str]:
                 if along:
                     seen["strips"] += 1 + bool(channels % lanes)
                     continue
-                straight = kernel_h <= 8 and kernel_w <= 8 and kernel_h * kernel_w <= 25
                 seen["columns"] += 0 if straight else vectors * lines
                 seen["turns"] += vectors > 1
             else:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from cmsisnn_x.isa import Features, Isa
@@ -74,11 +76,31 @@ NEAR, FAR = 127, 508
 """Bytes that an address steps at most behind a load of bytes, and of words."""
 
 
+def _turned(layer: Layer) -> Layer:
+    """An image of one column is gone through as one of one row."""
+    if layer.image[1] != 1 or layer.output_image[1] != 1:
+        return layer
+    (height, _, channels), (out_height, _, _) = layer.image, layer.output_image
+    return replace(
+        layer,
+        input_shape=(1, height, channels),
+        output_shape=(1, out_height, channels),
+        kernel=layer.kernel[::-1],
+        stride=layer.stride[::-1],
+        padding=layer.padding[::-1],
+    )
+
+
 def _along(layer: Layer, columns: int) -> str | None:
-    """How the largest of whole windows up to 4x4 are found, `columns` in a row of them: along the row a vector of
+    """How whole windows are taken, of the largest up to 4x4, `columns` in a row of them: along the row a vector of
     channels after the other, or along the channels of each; None where windows are walked.
     """
-    if layer.python_op != "max_pool" or max(layer.kernel) > 4 or not columns:
+    if layer.python_op == "avg_pool":
+        if not _is_straight(layer) or not columns:
+            return None
+        in_row = layer.image[2] < _lanes(layer) or columns >= layer.image[2] // _lanes(layer)
+        return "rows" if in_row else "channels"
+    if max(layer.kernel) > 4 or not columns:
         return None
     pixel, partial = layer.image[2] * layer.numpy_dtype.itemsize, layer.image[2] < _lanes(layer)
     reach, across = FAR if pixel % 4 == 0 and not partial else NEAR, (layer.kernel[1] - 1) * pixel
@@ -91,8 +113,8 @@ def _along(layer: Layer, columns: int) -> str | None:
 def _is_far(layer: Layer, along: str | None) -> bool:
     """Whether pixels, or the next window, lie farther than a load steps: additions do."""
     pixel = layer.image[2] * layer.numpy_dtype.itemsize
-    if along != "channels":
-        return along is None and pixel > NEAR
+    if layer.python_op == "avg_pool" or along != "channels":
+        return pixel > NEAR and (along is None or layer.python_op == "avg_pool")
     reach, across = FAR if pixel % 4 == 0 else NEAR, (layer.kernel[1] - 1) * pixel
     return not ((layer.kernel[1] == 1 or pixel <= reach) and abs(16 - across) <= reach)
 
@@ -116,6 +138,7 @@ def _vector_windows(layer: Layer) -> Counts:
     outputs and averages are of windows that no edge clips; taps, lines, windows and edges of the others. Strips are
     runs of the former, joins averages of less than three pixels, which a shift makes.
     """
+    layer = _turned(layer)
     (_, in_w, channels), (out_h, out_w, _) = layer.image, layer.output_image
     rows, columns = _inside(layer)
     (kernel_h, kernel_w), groups, is_average = layer.kernel, _vectors(layer), layer.python_op == "avg_pool"
@@ -229,12 +252,13 @@ def price(layer: Layer, variant: Variant | None, features: Features, timing: Tim
     one = Cycles.of(timing, features)
     alu, store, load, branch = one.alu, one.store, one.load, one.branch
     if _in_vectors(layer, features):
+        layer = _turned(layer)
         wide, is_average = _is_wide(layer), layer.python_op == "avg_pool"
         partial = layer.image[2] < _lanes(layer)
         element = (2.0 if not is_average else 6.0 if wide else _lanes(layer) / 4) + partial
         element += _is_far(layer, _along(layer, _whole_columns(layer)))
         # Eight divisions, by a number that is known or not; or two products.
-        average, clipped = (30.0, 160.0) if wide else (30.0, 50.0)
+        average, clipped = (16.0 if wide else 10.0 * _lanes(layer) / 8, 160.0 if wide else 50.0)
         return dict.fromkeys(PARTS, 0.0) | {
             "elements": element, "columns": 2.0, "outputs": 4.0, "averages": average, "strips": 20.0, "turns": 12.0,
             "joins": 20.0, "taps": element, "lines": 6.0, "windows": 12.0, "edges": clipped, "singles": 12 * alu,
@@ -283,6 +307,7 @@ def _sizes(layer: Layer, variant: Variant | None, features: Features) -> str:
     of one element the compiler may make a copy.
     """
     if _in_vectors(layer, features):
+        layer = _turned(layer)
         along = _along(layer, _whole_columns(layer))
         how = along or ("vectors" if _is_straight(layer) else "walk")
         filled = " lanes=1" if layer.image[2] < _lanes(layer) else " lanes=8" if _lanes(layer) == 8 else ""

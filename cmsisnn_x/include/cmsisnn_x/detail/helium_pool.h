@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The walk of pool.h in vectors (Helium), a vector of neighbouring channels at a time over a window, which is written out up to 25 pixels.
- * The largest are of elements as they lie in memory (asm/pool_strip_helium.h has whole windows of up to 4 x 4); sums of at most 256 bytes fit 16 bits, others are of 32. Columns that
- * neighbouring windows share are loaded again. The last vector overlaps the one before it; of fewer channels than it has, lanes beyond them
+ * The walk of pool.h in vectors (Helium), a vector of neighbouring channels at a time over a window, which is written out up to 25 pixels:
+ * asm/pool_strip_helium.h has the largest of whole windows of up to 4 x 4, asm/average_strip_helium.h averages of all that are written out.
+ * The largest are of elements as they lie in memory; sums of at most 256 bytes fit 16 bits, others are of 32. Columns that neighbouring windows share
+ * are loaded again. The last vector overlaps the one before it; of fewer channels than it has, lanes beyond them
  * are loaded as zeros and not stored.
  */
 #include "helium_element.h"
@@ -197,9 +198,31 @@ CXN_INLINE void CXN_LOCAL(window)(const CXN_IN_T *input, CXN_OUT_T *output, int 
 
 #if defined(CXN_POOL_IS_MAX) && CXN_POOL_KERNEL_H <= 4 && CXN_POOL_KERNEL_W <= 4
 #include "asm/pool_strip_helium.h"
+#elif !defined(CXN_POOL_IS_MAX) && CXN_POOL_STRAIGHT
+#include "asm/average_strip_helium.h"
 #else
 #define CXN_POOL_ALONG_ROWS 0
 #define CXN_POOL_ALONG_CHANNELS 0
+#endif
+
+#if CXN_POOL_ALONG_ROWS || CXN_POOL_ALONG_CHANNELS
+/* Of a row's windows CXN_POOL_LOW .. CXN_POOL_HIGH - 1, or of one window. */
+CXN_INLINE void CXN_LOCAL(strips)(const CXN_IN_T *input, CXN_OUT_T *output)
+{
+#if CXN_POOL_PARTIAL
+    CXN_LOCAL(strip)(input, output, CXN_POOL_HIGH - CXN_POOL_LOW);
+#elif CXN_POOL_ALONG_ROWS
+    for (int c = 0; c < CXN_GET(IN_CH); c += CXN_POOL_VECTOR) {
+        const int at = CXN_MIN(c, CXN_GET(IN_CH) - CXN_POOL_VECTOR);
+        CXN_LOCAL(strip)(input + at, output + at, CXN_POOL_HIGH - CXN_POOL_LOW);
+    }
+#else
+    CXN_LOCAL(strip)(input, output, CXN_GET(IN_CH) / CXN_POOL_VECTOR);
+    if (CXN_GET(IN_CH) % CXN_POOL_VECTOR) {
+        CXN_LOCAL(strip)(input + CXN_GET(IN_CH) - CXN_POOL_VECTOR, output + CXN_GET(IN_CH) - CXN_POOL_VECTOR, 1);
+    }
+#endif
+}
 #endif
 
 CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, CXN_OUT_T *CXN_RESTRICT output, void *scratch CXN_ROWS_PARAMETER)
@@ -273,3 +296,5 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, CXN_OUT_T *CXN
 #undef CXN_POOL_CLIPS_COLUMNS
 #undef CXN_POOL_ALONG_ROWS
 #undef CXN_POOL_ALONG_CHANNELS
+#undef CXN_POOL_STEP
+#undef CXN_POOL_OUT_STEP

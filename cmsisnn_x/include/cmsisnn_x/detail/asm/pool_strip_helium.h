@@ -3,8 +3,8 @@
  * The largest elements of whole windows of up to 4 x 4 (Helium), a load and a comparison each: along a row of windows, one vector of channels
  * after the other, or along the channels of one window, whichever has more turns. A pointer for each row of a window steps from column to
  * column and on to the next vector; where no post-index reaches that far, additions do. The first load of a turn comes before the store of
- * the one before. Gives CXN_LOCAL(strips)(input, output), of a row's windows CXN_POOL_LOW .. CXN_POOL_HIGH - 1 (CXN_POOL_ALONG_ROWS) or
- * of one window (CXN_POOL_ALONG_CHANNELS). Include from helium_pool.h.
+ * the one before. Gives CXN_LOCAL(strip)(input, output, turns), of a row's windows (CXN_POOL_ALONG_ROWS) or of the channels of one
+ * (CXN_POOL_ALONG_CHANNELS). Include from helium_pool.h.
  */
 #if CXN_GET(INPUT_ALIGNED) && CXN_POOL_PIXEL_BYTES % 4 == 0 && !CXN_POOL_PARTIAL
 #define CXN_POOL_LOAD "vldrw.32 "
@@ -144,23 +144,6 @@ CXN_INLINE void CXN_LOCAL(strip)(const CXN_IN_T *input, CXN_OUT_T *output, int t
     (void)p2;
     (void)p3;
 }
-
-CXN_INLINE void CXN_LOCAL(strips)(const CXN_IN_T *input, CXN_OUT_T *output)
-{
-#if CXN_POOL_PARTIAL
-    CXN_LOCAL(strip)(input, output, CXN_POOL_HIGH - CXN_POOL_LOW);
-#elif CXN_POOL_ALONG_ROWS
-    for (int c = 0; c < CXN_GET(IN_CH); c += CXN_POOL_VECTOR) {
-        const int at = CXN_MIN(c, CXN_GET(IN_CH) - CXN_POOL_VECTOR);
-        CXN_LOCAL(strip)(input + at, output + at, CXN_POOL_HIGH - CXN_POOL_LOW);
-    }
-#else
-    CXN_LOCAL(strip)(input, output, CXN_GET(IN_CH) / CXN_POOL_VECTOR);
-    if (CXN_GET(IN_CH) % CXN_POOL_VECTOR) {
-        CXN_LOCAL(strip)(input + CXN_GET(IN_CH) - CXN_POOL_VECTOR, output + CXN_GET(IN_CH) - CXN_POOL_VECTOR, 1);
-    }
-#endif
-}
 #endif
 
 #undef CXN_POOL_LOAD
@@ -171,8 +154,6 @@ CXN_INLINE void CXN_LOCAL(strips)(const CXN_IN_T *input, CXN_OUT_T *output)
 #undef CXN_POOL_AHEAD
 #undef CXN_POOL_IN_REACH
 #undef CXN_POOL_COLUMNS_NEAR
-#undef CXN_POOL_STEP
-#undef CXN_POOL_OUT_STEP
 #undef CXN_POOL_BY_pixel
 #undef CXN_POOL_BY_on
 #undef CXN_POOL_GET
