@@ -321,7 +321,18 @@ def _element_wise(rng: Random, op: str, dtype: str, name: str) -> Layer:
         view = View(image, (wide, channels, 1), by * (wide + channels))
         return Layer(**about | {"output_shape": output}, scheme=AffineClamp(-128, 127, fill=-3), view=view)
     assert op == "resize_nearest", op
+    return _twice_as_large(name, (height, width, channels))
+
+
+def _twice_as_large(name: str, image: Shape) -> Layer:
+    height, width, channels = image
     by = 2
-    starts = [i // by * row for i in range(height * by)], [i // by * channels for i in range(width * by)]
-    table = np.array([*starts[0], *starts[1]], np.int32)
-    return Layer(**about | {"output_shape": (height * by, width * by, channels)}, scheme=full, table=table)
+    starts = [i // by * width * channels for i in range(height * by)], [i // by * channels for i in range(width * by)]
+    table, scheme = np.array([*starts[0], *starts[1]], np.int32), AffineClamp(-128, 127)
+    output = (height * by, width * by, channels)
+    return Layer(name, "resize_nearest", "int8", image, output, scheme=scheme, table=table)
+
+
+def resizes(channels: Sequence[int]) -> list[Layer]:
+    """Images of all widths of pixels that are moved otherwise."""
+    return [_twice_as_large(f"resize{n}", (5 + n % 4, 3 + n % 7, n)) for n in channels]

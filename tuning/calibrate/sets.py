@@ -17,6 +17,7 @@ from .drawn import (
     long_windows,
     other_softmaxes,
     pairs,
+    resizes,
     rounded_twice,
     short_rows,
 )
@@ -66,6 +67,7 @@ def to_fit(
         twins = [affine_of(layer) for layer in grid.of_vectors(("q7",))]
         twice = [rounded_twice(layer) for layer in twins if layer.row.is_weighted]
         more += [*twins, *twice[::TWICE], *other_softmaxes((3, 10, 37, 128, 600))]
+        more += resizes((1, 2, 4, 12, 16, 33, 48, 60, 80, 112, 130, 200))
     return [*_some(found, 1), *_of(more, ops)]
 
 

@@ -54,7 +54,7 @@ def _pixels(layer: Layer) -> str:
     size = layer.image[2] * layer.type.bits // 8
     if size in (1, 2, 4):
         return "gathered" if size == 1 else "words"
-    return "some" if size < 16 else "straight" if size <= STRAIGHT else "long"
+    return "some" if size < 16 else "vector" if size == 16 else "straight" if size <= STRAIGHT else "long"
 
 
 def _resized(layer: Layer) -> Counts:
