@@ -187,12 +187,16 @@ def _symbols(elf) -> tuple[dict[str, Symbol], tuple[Symbol, ...]]:
 
 
 def _code(elf) -> tuple[tuple[int, int], ...]:
-    """From each ``$t`` to the next mapping symbol, or to the end of its section."""
+    """From each ``$t`` to the next mapping symbol or object, or to the end of its section: linkers put constants of
+    sections without mapping symbols behind code.
+    """
     table = elf.get_section_by_name(".symtab")
     marks: dict[int, list[tuple[int, bool]]] = {}
     for entry in table.iter_symbols() if table is not None else ():
         if entry.name.partition(".")[0] in ("$t", "$d", "$a") and isinstance(entry["st_shndx"], int):
             marks.setdefault(entry["st_shndx"], []).append((entry["st_value"] & ~1, entry.name[1] == "t"))
+        elif entry["st_info"]["type"] == "STT_OBJECT" and isinstance(entry["st_shndx"], int):
+            marks.setdefault(entry["st_shndx"], []).append((entry["st_value"], False))
     found = []
     for index, section in enumerate(elf.iter_sections()):
         if section["sh_flags"] & 4 and section["sh_type"] == "SHT_PROGBITS":

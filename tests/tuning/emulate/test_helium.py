@@ -13,6 +13,7 @@ import pytest
 
 from tuning.base.errors import MissingToolError
 from tuning.emulate import EmulationError, Emulator, Toolchain, ToolchainError, find_toolchain
+from tuning.emulate.elf import load
 from tuning.emulate.mve_instructions import decode
 from tuning.emulate.mve_rules import KINDS
 from tuning.emulate.pipeline import PIPELINES
@@ -341,6 +342,24 @@ def test_code_without_mapping_symbols_is_refused(tmp_path: Path) -> None:
     assert Emulator(stripped, "cortex-m33") is not None
     with pytest.raises(EmulationError, match=r"no mapping symbols"):
         Emulator(stripped, "cortex-m55")
+
+
+@pytest.mark.emulated
+def test_constants_behind_code_are_no_code(tmp_path: Path) -> None:
+    """Clang marks no section of constants as data, which a linker script may put behind functions."""
+    source, script, elf = (tmp_path / f"constants.{suffix}" for suffix in ("c", "ld", "elf"))
+    # Of these words, VMLADAV would be run by the interpreter if it stood in code.
+    source.write_text(
+        "extern const unsigned table[4];\n"
+        "unsigned first(void) { return ((const volatile unsigned *)table)[1]; }\n"
+        "const unsigned table[4] = {1U, 0x0e02eef0U, 3U, 4U};\n"
+    )
+    script.write_text("SECTIONS { .text 0x8000 : { *(.text .text.* .rodata .rodata.*) } }\n")
+    find_toolchain("clang").build([source], elf, "cortex-m55", cflags=["-O1"], script=script)
+    emulator = Emulator(elf, "cortex-m55")
+    table = emulator.symbol("table").address
+    assert all(not start <= table < end for start, end in load(elf).code)
+    assert emulator.call("first").result == 0x0E02EEF0
 
 
 def test_memory_shows_the_code_as_it_is_linked() -> None:
