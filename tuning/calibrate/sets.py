@@ -21,6 +21,7 @@ from .drawn import (
     rounded_twice,
     short_rows,
 )
+from .vectors import of_vectors
 
 FITTED, UNSEEN, CONFIRMED = 1, 2, 3
 """Seeds of what is drawn: to fit, to judge a fit, and to judge by when all else was settled."""
@@ -62,9 +63,9 @@ def to_fit(
     found = _of([*grid.grid(_pow2(dtypes)), *drawn(FITTED, dtypes, SHARE), *short, *twins], ops)
     if not vectors:
         return [*found, *long_windows(FITTED, dtypes, ops, LONG_WINDOWS)]
-    more = grid.of_vectors(_pow2(dtypes))
+    more = of_vectors(_pow2(dtypes))
     if "int8" in dtypes:
-        twins = [affine_of(layer) for layer in grid.of_vectors(("q7",))]
+        twins = [affine_of(layer) for layer in of_vectors(("q7",))]
         twice = [rounded_twice(layer) for layer in twins if layer.row.is_weighted]
         more += [*twins, *twice[::TWICE], *other_softmaxes((3, 10, 37, 128, 600))]
         more += resizes((1, 2, 4, 12, 16, 33, 48, 60, 80, 112, 130, 200))

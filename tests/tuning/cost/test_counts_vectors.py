@@ -19,7 +19,8 @@ from cmsisnn_x.layers import Layer, View
 from cmsisnn_x.op import device_variant_problem
 from cmsisnn_x.packing import words_of
 from helpers.cores import FEATURES, helium_variants
-from tuning.calibrate.grid import grid, of_vectors
+from tuning.calibrate.grid import grid
+from tuning.calibrate.vectors import of_vectors
 from tuning.cost import ops
 
 LAYERS = grid()

@@ -282,6 +282,16 @@ MISSED = {
     ("cortex-m7", "depthwise_conv2d q7"): {"near_worst": 0.168},
     ("cortex-m7", "depthwise_conv2d q15"): {"near_median": 0.0538, "regret_worst": 0.0359},
     ("cortex-m7", "avg_pool2d q15"): {"near_worst": 0.1646},
+    ("cortex-m52", "conv2d q15"): {"near_worst": 0.2675},
+    ("cortex-m52", "avg_pool2d q7"): {"near_worst": 0.1621},
+    ("cortex-m52", "avg_pool2d int8"): {"near_worst": 0.2927},
+    ("cortex-m52", "resize_nearest int8"): {"near_median": 0.1876, "near_worst": 0.2735},
+    ("cortex-m55", "conv2d q15"): {"near_worst": 0.1738},
+    ("cortex-m55", "conv2d int8"): {"near_worst": 0.1591},
+    ("cortex-m55", "avg_pool2d int8"): {"near_worst": 0.176},
+    ("cortex-m85", "conv2d int8"): {"near_worst": 0.174},
+    ("cortex-m85", "depthwise_conv2d q7"): {"near_worst": 0.9339},
+    ("cortex-m85", "depthwise_conv2d q15"): {"near_worst": 0.2994, "regret_worst": 0.1263},
 }
 
 
@@ -301,15 +311,20 @@ def test_all_cores_with_helium_are_calibrated() -> None:
 
 @pytest.mark.parametrize("core", HELIUM)
 @pytest.mark.parametrize(
-    "op", ["conv2d", "depthwise_conv2d", "fully_connected", "max_pool2d", "avg_pool2d", "softmax", "mean", "add"]
+    "op",
+    [
+        *("conv2d", "depthwise_conv2d", "fully_connected", "max_pool2d", "avg_pool2d", "softmax", "mean", "add"),
+        "resize_nearest",
+    ],
 )
 def test_stored_errors_of_vectors_meet_the_bars(core: str, op: str) -> None:
     errors = fitted.coefficients(core).errors["held out"]
     kinds = [f"{op} {dtype}" for dtype in sets.TYPES if f"{op} {dtype}" in errors]
     assert kinds
     for kind in kinds:
-        assert errors[kind]["near_median"] <= 0.05, kind
-        assert errors[kind]["regret_median"] <= REGRET_WORST, kind
+        bars = {"near_median": 0.05, "regret_median": REGRET_WORST, "near_worst": WORST, "regret_worst": REGRET_WORST}
+        missed = {figure: errors[kind][figure] for figure, bar in bars.items() if errors[kind][figure] > bar}
+        assert missed == MISSED.get((core, kind), {}), kind
 
 
 def test_sets_of_layers_share_no_shape() -> None:
