@@ -16,10 +16,11 @@ No arena can be smaller than the largest sum of blocks that are alive at once, t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 
+from .blocks import Block, Life, blocks_of, highest, lowest
 from .buffers import ALIGNMENT, aligned
 from .chained import input_name
 from .errors import CmsisnnError
@@ -58,21 +59,6 @@ class Arena:
     all_inputs: tuple[tuple[int | None, ...], ...] = field(default=(), compare=False)
     least: int = field(default=0, compare=False)
     """Bytes that are alive at once at most: no arena is smaller."""
-
-
-@dataclass(frozen=True)
-class Life:
-    """Memory in use from step `first` to step `last`, inclusive.
-
-    With `same_as`, the index of another life, it lies inside that one, `inside` bytes from its start.
-    """
-
-    size: int
-    first: int
-    last: int
-    align: int = ALIGNMENT
-    same_as: int | None = None
-    inside: int = 0
 
 
 def lives(
@@ -134,9 +120,23 @@ def lives(
             same_as = None if over is None else position[over]
             position[name] = len(found)
             found[name] = Life(graph.tensors[name].bytes, at, last, same_as=same_as)
-    _join(graph, found, position, kept, step_of)
+    held = {node.outputs[0] for node in graph.nodes if _holds_output(steps[step_of[node.name]])}
+    _join(graph, found, position, kept | held, step_of)
     needs = scratch if scratch is not None else [step.scratch_bytes for step in steps]
-    return found | {at: Life(need, at, at) for at, need in enumerate(needs) if need}
+    for at, need in enumerate(needs):
+        if need:
+            found[at] = Life(need, at, at, shrinks=_holds_output(steps[at]))
+    where = {key: index for index, key in enumerate(found)}
+    for node in graph.nodes:
+        at, name = step_of[node.name], node.outputs[0]
+        if at in found and name in found and _holds_output(steps[at]):
+            found[name] = replace(found[name], same_as=where[at])
+    return found
+
+
+def _holds_output(step: Step) -> bool:
+    """Whether what a step makes lies at the start of its scratch."""
+    return step.chain is not None and step.chain.holds_output
 
 
 def _over(graph: Graph, node: Node, is_overwritten: bool) -> list[str]:
@@ -187,53 +187,12 @@ def _last_use(graph: Graph, step_of: dict[str, int], tensor: str) -> int:
     return max(step_of[reader.name] for reader in graph.readers(tensor))
 
 
-@dataclass
-class _Block:
-    """A group of aliases: what is placed."""
-
-    size: int
-    first: int
-    last: int
-    align: int
-
-    def meets(self, other: _Block) -> bool:
-        """Whether both are alive at some time."""
-        return self.first <= other.last and other.first <= self.last
-
-
-def _blocks(lives: Sequence[Life]) -> tuple[list[_Block], list[tuple[int, int]]]:
-    """The blocks in the order of their first use, and for each life its block and its offset inside."""
-    roots: list[tuple[int, int]] = []
-    for index, life in enumerate(lives):
-        root, inside, seen = index, 0, {index}
-        while (outer := lives[root].same_as) is not None:
-            inside += lives[root].inside
-            if outer in seen or not 0 <= outer < len(lives):
-                raise CmsisnnError(f"arena: expected same_as to end at another life, got {life}")
-            seen.add(outer)
-            root = outer
-        if inside % life.align:
-            raise CmsisnnError(f"arena: expected a multiple of its alignment inside another life, got {life}")
-        roots.append((root, inside))
-    members: dict[int, list[int]] = {}
-    for index, (root, _) in enumerate(roots):
-        members.setdefault(root, []).append(index)
-    blocks: dict[int, _Block] = {}
-    for root, group in members.items():
-        size = max(aligned(roots[i][1] + lives[i].size) for i in group)
-        first, last = min(lives[i].first for i in group), max(lives[i].last for i in group)
-        blocks[root] = _Block(size, first, last, max(lives[i].align for i in group))
-    order = sorted(blocks, key=lambda root: (blocks[root].first, root))
-    number = {root: at for at, root in enumerate(order)}
-    return [blocks[root] for root in order], [(number[root], inside) for root, inside in roots]
-
-
 def live_bytes(lives: Sequence[Life], count: int) -> list[int]:
     """Bytes that are alive during each of `count` steps."""
     total = [0] * count
-    for block in _blocks(lives)[0]:
+    for block in blocks_of(lives)[0]:
         for at in range(block.first, block.last + 1):
-            total[at] += block.size
+            total[at] += block.size if block.left < 0 or at == block.first else block.left
     return total
 
 
@@ -270,7 +229,7 @@ def place(lives: Sequence[Life], *, at_most: int | None = None, tries: int = 500
     CmsisnnError
         It was not possible within `at_most`, or aliases go in a circle.
     """
-    blocks, where = _blocks(lives)
+    blocks, where = blocks_of(lives)
     bound = lower_bound(lives)
     if at_most is not None and bound > at_most:
         raise CmsisnnError(f"arena: expected at most {at_most} bytes, got {bound} that are alive at once")
@@ -281,60 +240,34 @@ def place(lives: Sequence[Life], *, at_most: int | None = None, tries: int = 500
     return [found[block] + inside for block, inside in where]
 
 
-def _extent(blocks: Sequence[_Block], offsets: Sequence[int]) -> int:
+def _extent(blocks: Sequence[Block], offsets: Sequence[int]) -> int:
     return max((at + block.size for at, block in zip(offsets, blocks, strict=True)), default=0)
 
 
-def _gaps(block: _Block, blocks: Sequence[_Block], placed: dict[int, int]) -> Iterator[tuple[int, int | None]]:
-    """Where there is room for a block beside those that are placed: from and to, from the bottom up, the last of them
-    without an end.
-    """
-    taken = sorted((at, at + blocks[i].size) for i, at in placed.items() if blocks[i].meets(block))
-    start = 0
-    for at, end in taken:
-        if at - aligned(start, block.align) >= block.size:
-            yield aligned(start, block.align), at
-        start = max(start, end)
-    yield aligned(start, block.align), None
-
-
-def _lowest(block: _Block, blocks: Sequence[_Block], placed: dict[int, int]) -> int:
-    return next(_gaps(block, blocks, placed))[0]
-
-
-def _highest(block: _Block, blocks: Sequence[_Block], placed: dict[int, int], top: int) -> int:
-    gaps = list(_gaps(block, blocks, placed))
-    for start, end in reversed(gaps):
-        last = (min(top, top if end is None else end) - block.size) // block.align * block.align
-        if last >= start:
-            return last
-    return gaps[-1][0]
-
-
-def _two_ended(blocks: Sequence[_Block], top: int) -> list[int] | None:
+def _two_ended(blocks: Sequence[Block], top: int) -> list[int] | None:
     """Alternately as low and as high as possible, then what is needed for a single step, scratch, as low as possible;
     None if that does not fit below `top`. Of a chain it always does.
     """
     placed: dict[int, int] = {}
     long = [i for i, block in enumerate(blocks) if block.last > block.first]
     for turn, i in enumerate(long):
-        placed[i] = _highest(blocks[i], blocks, placed, top) if turn % 2 else _lowest(blocks[i], blocks, placed)
+        placed[i] = highest(blocks[i], blocks, placed, top) if turn % 2 else lowest(blocks[i], blocks, placed)
     for i, block in enumerate(blocks):
         if block.last == block.first:
-            placed[i] = _lowest(block, blocks, placed)
+            placed[i] = lowest(block, blocks, placed)
     offsets = [placed[i] for i in range(len(blocks))]
     return offsets if _extent(blocks, offsets) <= top else None
 
 
-def _in_order(order: Sequence[int], blocks: Sequence[_Block]) -> dict[int, int]:
+def _in_order(order: Sequence[int], blocks: Sequence[Block]) -> dict[int, int]:
     """Every block as low as possible, one after the other."""
     placed: dict[int, int] = {}
     for i in order:
-        placed[i] = _lowest(blocks[i], blocks, placed)
+        placed[i] = lowest(blocks[i], blocks, placed)
     return placed
 
 
-def _searched(blocks: Sequence[_Block], bound: int, tries: int, seed: int) -> list[int]:
+def _searched(blocks: Sequence[Block], bound: int, tries: int, seed: int) -> list[int]:
     """Orders in which blocks are placed as low as possible: some order gives the smallest arena.
 
     A few blocks: all orders, those apart that cannot be better. Many: at first by time, by size and by the bytes that
@@ -376,7 +309,7 @@ def _searched(blocks: Sequence[_Block], bound: int, tries: int, seed: int) -> li
     return [best[2][i] for i in numbers]
 
 
-def _smallest(blocks: Sequence[_Block], known: dict[int, int], size: int, bound: int) -> list[int]:
+def _smallest(blocks: Sequence[Block], known: dict[int, int], size: int, bound: int) -> list[int]:
     """The smallest arena there is, by branch and bound from an arrangement of `size` bytes.
 
     Push every block of an arrangement down as far as it goes, again and again: in the end, in the order of their
@@ -392,7 +325,7 @@ def _smallest(blocks: Sequence[_Block], known: dict[int, int], size: int, bound:
         for i, block in enumerate(blocks):
             if i in placed:
                 continue
-            at = _lowest(block, blocks, placed)
+            at = lowest(block, blocks, placed)
             if at >= at_least and max(top, at + block.size) < best and best > bound:
                 extend({**placed, i: at}, at, max(top, at + block.size))
 
@@ -454,11 +387,14 @@ def arrange(graph: Graph, steps: Sequence[Step], scratch: Sequence[int], *, fed:
         buffers[ends[number]] = at.get(number)
     spans: dict[int, tuple[int, int]] = {}
     for index, life in enumerate(items):
-        root = index
+        root, begin = index, life.first
         while (outer := items[root].same_as) is not None:
+            if items[outer].shrinks:  # what is left of that, from the step behind on
+                begin = max(begin, items[outer].last + 1)
+                break
             root = outer
-        first, last = spans.get(root, (life.first, life.last))
-        spans[root] = min(first, life.first), max(last, life.last)
+        first, last = spans.get(root, (begin, life.last))
+        spans[root] = min(first, begin), max(last, life.last)
     regions = [
         Region(name, offset + inside, size, ends[spans[index][0]], ends[spans[index][1] + 1] - 1)
         for index, (key, life, offset) in enumerate(zip(needed, items, offsets, strict=True))

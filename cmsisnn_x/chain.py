@@ -24,51 +24,16 @@ from .graph import Tensor
 from .layers import Layer
 from .shared_rings import Call, Move, least_bytes, placed
 from .variant import Variant
+from .windows import FEED, Windows
 
 MOST_ROWS = 255
 """Of one call: a byte of the schedule."""
-FEED = "feed"
-"""What stands for the operation that makes the rows of an input: the caller does."""
 MOST_LINKS = 127
 """Of a chain: each, and the move in its ring, is a byte of the schedule."""
+WAYS = 8
+"""To lay rows where rings share their memory that are followed: more moved no fewer bytes in what was tried."""
 MOST_ROOM = 4 * 65535
 """Of rings that share their memory: a place in it is two bytes of the schedule, in words."""
-
-
-@dataclass(frozen=True)
-class Windows:
-    """How rows of a layer's output depend on rows of its inputs: row y needs `kernel` rows from ``y * stride - above``
-    on, of `height`, of which those outside are padding.
-    """
-
-    kernel: int
-    stride: int
-    above: int
-    height: int
-    output_height: int
-
-    @classmethod
-    def of(cls, layer: Layer) -> Windows:
-        """Those of a layer over rows; see `in_rows`. One that adds rows up takes them one by one: a row of the input
-        counts as one of its output.
-        """
-        if layer.op != FEED and layer.row.sums_rows(layer):
-            return cls(1, 1, 0, layer.image[0], layer.image[0])
-        kernel = (layer.kernel[0] - 1) * layer.dilation[0] + 1
-        above = layer.padding[0][0]
-        return cls(kernel, layer.stride[0], above, layer.image[0], layer.output_image[0])
-
-    def top(self, row: int) -> int:
-        """The first row that output row `row` needs, or would if it were not padding."""
-        return row * self.stride - self.above
-
-    def first(self, row: int) -> int:
-        """The first row of the input that output row `row`, or a later one, needs."""
-        return self.height if row >= self.output_height else max(self.top(row), 0)
-
-    def end(self, row: int) -> int:
-        """The row behind the last that output rows before `row` need."""
-        return min(max(self.top(row - 1) + self.kernel, 0), self.height)
 
 
 @dataclass(frozen=True)
@@ -104,6 +69,9 @@ class Link:
     in_place : bool
         Whether its rows go over rows of its input that nobody needs any more: output row y over input row
         ``y * stride - above``. The link that reads them has taken all rows of a call before the next.
+    open_rows : int
+        Rows of its output that it made and are not finished before the next are: it takes rows of its input as they
+        come, and none of them once more. 0: those that it makes are.
     """
 
     layer: Layer
@@ -113,6 +81,7 @@ class Link:
     least: int = 1
     step: int = 1
     in_place: bool = False
+    open_rows: int = 0
 
     @classmethod
     def feed(cls, tensor: Tensor, height: int, name: str = "input") -> Link:
@@ -127,7 +96,16 @@ class Link:
 
     @cached_property
     def windows(self) -> Windows:
-        return Windows.of(self.layer)
+        own = Windows.of(self.layer)
+        return replace(own, as_they_come=True) if self.open_rows else own
+
+    def finished(self, done: int) -> int:
+        """Rows of its output that are what they will be, of `done`."""
+        return done if done == self.windows.output_height else max(done - self.open_rows, 0)
+
+    def made_for(self, rows: int) -> int:
+        """Rows that it has to make before so many are finished."""
+        return min(rows + self.open_rows, self.windows.output_height) if rows else 0
 
     @property
     def row_bytes(self) -> int:
@@ -186,6 +164,8 @@ class Chain:
     room : int
         Bytes that rings and scratch share, which lies at their end; 0: each ring has a place of its own, scratch behind
         them.
+    holds_output : bool
+        Whether with `room` what it makes lies there too, at its start, and grows.
     places : tuple of int
         With `room` per entry of the schedule where in it the rows that are moved go, else empty.
     """
@@ -196,6 +176,7 @@ class Chain:
     fed: tuple[str, ...] = ()
     room: int = 0
     places: tuple[int, ...] = ()
+    holds_output: bool = False
 
     @property
     def feeds(self) -> int:
@@ -221,6 +202,11 @@ class Chain:
     def scratch_bytes(self) -> int:
         """Of the neediest layer: they run one after the other."""
         return max(link.scratch_bytes for link in self.links)
+
+    @property
+    def held_bytes(self) -> int:
+        """Of what it makes, where that lies in the room."""
+        return aligned(self.links[-1].layer.output_bytes) if self.holds_output else 0
 
     def bytes_with(self, scratch: int) -> int:
         """What the chain takes where its layers need at most so much scratch."""
@@ -284,9 +270,17 @@ def has_calls(height: int, band: int, least: int) -> bool:
     return (band >= 2 * least - 1 and height >= least) or (band == least and height % band == 0)
 
 
-def build(links: Sequence[Link], fed: Sequence[str] = (), room: int | None = None) -> Chain:
+def build(
+    links: Sequence[Link],
+    fed: Sequence[str] = (),
+    room: int | None = None,
+    *,
+    holds_output: bool = False,
+    ways: int = WAYS,
+) -> Chain:
     """The chain of these layers: when each runs, and how large its ring is. The first links make the rows of the inputs
-    `fed`. With `room` rings and scratch share so many bytes; 0: as few as can be.
+    `fed`. With `room` rings and scratch share so many bytes, with `holds_output` what the chain makes too; 0: as few as
+    can be. `ways` as `placed` has them.
 
     Raises
     ------
@@ -308,7 +302,7 @@ def build(links: Sequence[Link], fed: Sequence[str] = (), room: int | None = Non
         name = links[0].layer.name
         raise CmsisnnError(f"chain: layer {name!r}: expected rings of their own where rows are fed, got room {room}")
     if room is not None:
-        return _sharing(links, room)
+        return _sharing(links, room, holds_output and not links[-1].sums, ways)
     calls, most = _calls(links)
     rings: list[Ring | None] = []
     offset = 0
@@ -319,19 +313,20 @@ def build(links: Sequence[Link], fed: Sequence[str] = (), room: int | None = Non
     return Chain(tuple(links), tuple(rings), tuple(_with_moves(links, calls, most)), tuple(fed))
 
 
-def _sharing(links: Sequence[Link], room: int) -> Chain:
+def _sharing(links: Sequence[Link], room: int, holds_output: bool, ways: int) -> Chain:
     """A chain whose rings and scratch share their memory, as sums do of rows that are added up."""
     count, sums = len(links), aligned(links[-1].sum_bytes)
     scratch = [link.scratch_bytes for link in links]
     row_bytes = [0 if link is links[-1] or link.in_place else link.row_bytes for link in links]
+    output = links[-1].row_bytes if holds_output else 0
     waiting: frozenset[int] = frozenset()
     calls, most = _calls(links, waiting)
     steps = _with_held(links, calls)
-    least, neediest = least_bytes(steps, row_bytes, scratch, sums)
+    least, neediest = least_bytes(steps, row_bytes, scratch, sums, output)
     while neediest not in waiting:  # what it reads may wait for it better than it for that
         calls_then, most_then = _calls(links, waiting | {neediest})
         steps_then = _with_held(links, calls_then)
-        least_then, neediest_then = least_bytes(steps_then, row_bytes, scratch, sums)
+        least_then, neediest_then = least_bytes(steps_then, row_bytes, scratch, sums, output)
         if least_then >= least:
             break
         waiting |= {neediest}
@@ -340,13 +335,14 @@ def _sharing(links: Sequence[Link], room: int) -> Chain:
         legal = f"a multiple of {ALIGNMENT} from {least} to {MOST_ROOM} bytes"
         raise CmsisnnError(f"chain: layer {links[0].layer.name!r}: expected rings and scratch in {legal}, got {room}")
     schedule, places = [], []
-    for step in placed(steps, row_bytes, scratch, room or least, sums):
+    for step in placed(steps, row_bytes, scratch, room or least, sums, output, ways=ways):
         schedule.append((count + step.link, step.dropped) if isinstance(step, Move) else step)
         places.append(step.place if isinstance(step, Move) else 0)
     rings = [Ring(rows, size) if size else None for rows, size in zip(most, row_bytes, strict=True)]
     if sums:
         rings[-1] = Ring(links[-1].sum_bytes // links[-1].row_bytes, links[-1].row_bytes)
-    return Chain(tuple(links), tuple(rings), tuple(schedule), (), room or least, tuple(places))
+    made = room or least
+    return Chain(tuple(links), tuple(rings), tuple(schedule), (), made, tuple(places), holds_output)
 
 
 def _with_held(links: Sequence[Link], calls: Sequence[tuple[int, int]]) -> list[Call]:
@@ -394,6 +390,8 @@ def _needed(links: Sequence[Link], readers: Sequence[Sequence[int]], done: Seque
         own = links[reader].windows
         over = links[reader].in_place and done[reader] < own.output_height
         found.append(own.top(done[reader]) if over else own.first(done[reader]))
+    if links[at].open_rows:
+        found.append(links[at].finished(done[at]))
     return min(found, default=0)
 
 
@@ -431,22 +429,30 @@ def _calls(
         while done[at] < upto:
             rows = link.count(done[at], upto - done[at])
             if over is not None:  # all rows that lie there, before others come to lie there
-                if done[over] == done[at]:
-                    make(over, done[at] + links[over].count(done[at], rows))
-                rows = min(rows, done[over] - done[at])
+                if done[over] == link.windows.end(done[at]):
+                    lacking = link.windows.end(done[at] + rows) - done[over]
+                    make(over, done[over] + links[over].count(done[over], lacking))
+                rows = min(rows, link.windows.rows(done[over]) - done[at])
             before, reading = done[at], done[at] + rows
-            if waiting and at in waiting and link.windows.output_height - reading <= link.band:
+            # What was written in place is read before the next call writes there.
+            if waiting and at in waiting and over is None and link.windows.output_height - reading <= link.band:
                 reading = link.windows.output_height
             for source in link.sources:
                 if source is not None:
-                    make(source, link.windows.end(reading))
+                    make(source, links[source].made_for(link.windows.end(reading)))
+            if link.open_rows and link.least == 1 and over is None:  # all that is there, which then goes
+                (source,) = link.sources
+                there = link.windows.height if source is None else links[source].finished(done[source])
+                rows = min(max(rows, link.windows.rows(there) - done[at]), link.band)
             if done[at] != before:  # it ran as soon as it could
                 continue
             run(at, rows)
             for early in thin:
                 own, source = links[early].windows, links[early].sources[0]
                 assert source is not None
-                while done[early] < own.output_height and own.end(done[early] + 1) <= done[source]:
+                while done[early] < own.output_height and own.end(done[early] + 1) <= links[
+                    source
+                ].finished(done[source]):
                     run(early, 1)
 
     def run(at: int, rows: int) -> None:

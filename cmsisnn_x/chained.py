@@ -9,11 +9,12 @@ from math import prod
 
 from .bands import least_rows, row_step
 from .buffers import ALIGNMENT
-from .chain import Chain, Link, build, readers_of
+from .chain import WAYS, Chain, Link, build, readers_of
 from .errors import CmsisnnError
 from .graph import Graph, Node
 from .layers import Layer
 from .variant import Variant
+from .windows import Windows
 
 
 def in_rows(layer: Layer, height: int) -> Layer | None:
@@ -134,9 +135,10 @@ def chain_of(
     *,
     fed: Sequence[str] = (),
     room: int | None = None,
+    ways: int = WAYS,
 ) -> Chain:
     """The chain of nodes, which run with these variants in bands of at most so many rows; the inputs `fed` of the
-    network come row by row, and are read by them alone. `room` as `build` has it.
+    network come row by row, and are read by them alone. `room` and `ways` as `build` has them.
 
     Raises
     ------
@@ -157,12 +159,23 @@ def chain_of(
         if least is None:
             raise CmsisnnError(f"chain: layer {layer.name!r}: expected a kernel that works on rows, got {variant}")
         links.append(Link(layer, variant, sources, band, least, row_step(layer, variant)))
-    return build(in_place(links), fed, room)
+    own = in_place(links if room is None else as_they_come(links))
+    return build(own, fed, room, holds_output=not graph.is_callers(nodes[-1].outputs[0]), ways=ways)
+
+
+def as_they_come(links: Sequence[Link]) -> list[Link]:
+    """The same links, of which those that can take rows as they come do: their input's need not be kept."""
+    return [
+        replace(link, open_rows=Windows.of(link.layer).open_rows)
+        if not link.is_feed and link.layer.row.takes_rows_as_they_come(link.layer)
+        else link
+        for link in links
+    ]
 
 
 def in_place(links: Sequence[Link]) -> list[Link]:
     """The same links, those in place that can be: what a kernel reads of a ring it may overwrite, it alone reads the
-    ring, and what it makes is read once, row by row, by the link behind it.
+    ring, and what it makes is read once, row by row, or step by step as it comes, by the link behind it.
     """
     readers = readers_of(links)
     found = list(links)
@@ -174,6 +187,8 @@ def in_place(links: Sequence[Link]) -> list[Link]:
             continue
         own = links[reader].windows
         plain = own.kernel == own.stride == 1 and own.above == 0
+        if links[reader].open_rows:
+            plain = own.takes_each_once and link.step % own.stride == 0
         plain = plain and links[reader].least == links[reader].step == 1
         in_steps = link.windows.output_height % link.step == link.band % link.step == 0
         over = link.variant is not None and link.layer.row.overwrites_rows(link.layer, link.variant, link.band)

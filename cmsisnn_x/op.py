@@ -171,6 +171,9 @@ class Op:
     sums_rows : callable
         Layer -> whether its only output row comes from all rows of its input, which the device kernel adds up as they
         come.
+    takes_rows_as_they_come : callable
+        Layer -> whether a call on a band, told so by its macro `OPEN_ROWS`, may go on with that many rows which earlier
+        calls made from the rows of the input that were there, so that no row is needed once more.
     macros : callable
         Layer -> macros that its device kernel reads besides those of geometry, scheme and knobs; of layers with zero
         points.
@@ -206,6 +209,7 @@ class Op:
     row_step: Callable[[Layer, Variant | None], int] = _one
     overwrites_rows: Callable[[Layer, Variant, int], bool] = _never
     sums_rows: Callable[[Layer], bool] = _no_sum
+    takes_rows_as_they_come: Callable[[Layer], bool] = _no_sum
     macros: Callable[[Layer], Mapping[str, int | str]] = _no_macros
     operands: Callable[[Layer, Variant | None], Mapping[str, np.ndarray]] = _no_operands
     append: Callable[[Any, Layer, Mapping[str, np.ndarray]], None] | None = None

@@ -63,7 +63,7 @@ def packing_knobs(layer: Layer, variant: Variant | None) -> tuple[str, ...]:
         return ()
     if variant.weight_layout in ("plain", "lanes"):
         return ("weight_layout",)
-    own = ("block_cols",) if layer.op == "depthwise_conv2d" else ()
+    own = ("block_cols",) if layer.op == "depthwise_conv2d" or variant.lowering == "winograd_2d" else ()
     return ("weight_layout", "column_layout", "lowering", "tile", "block_rows", *own)
 
 
@@ -82,7 +82,8 @@ def pack_convolution(layer: Layer, variant: Variant) -> np.ndarray:
     if variant.lowering == "winograd":
         return pack_rows(winograd_weights(weights, variant.tile), variant.block_rows)
     if variant.lowering == "winograd_2d":
-        return pack_rows(winograd_2d_weights(weights), variant.block_rows)
+        added = weights.shape[1] == 5 and variant.block_rows * variant.block_cols == 8
+        return pack_rows(winograd_2d_weights(weights, added=added), variant.block_rows)
     if variant.column_layout == "paired":
         return _pack_paired(layer, variant)
     runs = weights.reshape(rows, 1 if variant.lowering == "im2col" else weights.shape[1], -1)
@@ -171,20 +172,23 @@ def winograd_weights(weights: np.ndarray, tile: int) -> np.ndarray:
     return _as_paired(u, channels).astype(np.int16).reshape(rows, u.shape[1], -1)
 
 
-def winograd_2d_weights(weights: np.ndarray) -> np.ndarray:
+def winograd_2d_weights(weights: np.ndarray, *, added: bool = False) -> np.ndarray:
     """Kernels in the Winograd domain of both directions, one run per point.
 
     Parameters
     ----------
     weights : ndarray of int8, shape (out_ch, k, k, in_ch)
         k is 3 or 5, `in_ch` a multiple of four.
+    added : bool
+        Of a 5x5 kernel: whether points along y that only occur in a sum follow each other.
 
     Returns
     -------
     ndarray of int16, shape (out_ch, 36 or 56, in_ch)
         Points row by row. Along x those of `winograd_transform` for tiles of 4, some without a power of two that the
         device's output transform makes up for: the products of both directions have to fit 16 bits. Along y the same
-        where k is 3; else rows 0 to 2 at four points, then 3 and 4 at three. Channels as in `winograd_weights`.
+        where k is 3; else rows 0 to 2 at four points, then 3 and 4 at three. With `added` point by point along x those
+        of a, b and c of the device kernel, then point 2 of each. Channels as in `winograd_weights`.
     """
     rows, _, kernel, channels = weights.shape
     along_x = winograd_transform(4, kernel)
@@ -197,6 +201,9 @@ def winograd_2d_weights(weights: np.ndarray) -> np.ndarray:
         along_y[:4, :3] = winograd_transform(2, 3)
         along_y[4:, 3:] = 2 * np.array([[1, 0], [1, 1], [0, 1]])
     u = np.einsum("im,jn,omnc->oijc", along_y, along_x, weights.astype(np.int64))
+    if added:
+        first = u[:, [0, 4, 3, 6, 1, 5]].transpose(0, 2, 1, 3).reshape(rows, -1, channels)
+        u = np.concatenate([first, u[:, 2]], axis=1)
     return _as_paired(u, channels).astype(np.int16).reshape(rows, -1, channels)
 
 

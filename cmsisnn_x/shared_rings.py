@@ -28,73 +28,153 @@ class Move:
 
 
 def least_bytes(
-    calls: Sequence[Call], row_bytes: Sequence[int], scratch: Sequence[int], sums: int = 0
+    calls: Sequence[Call], row_bytes: Sequence[int], scratch: Sequence[int], sums: int = 0, output: int = 0
 ) -> tuple[int, int]:
     """What is needed at once at most, rows that were made, those that a call makes, and its scratch; and whose call it
     is. `row_bytes` are 0 where a link has no ring; `sums` are bytes at the start of the memory that the last link takes
-    from its first call on.
+    from its first call on, `output` those of a row of its output where that grows there.
     """
     most, done = (0, 0), [0] * len(row_bytes)
     for at, rows, needed in calls:
         held = [end - first if end else 0 for end, first in zip(done, needed, strict=True)]
         held[at] = done[at] - needed[at] + rows
         sizes = (aligned(count * size) for count, size in zip(held, row_bytes, strict=True))
-        most = max(most, (_floor(done, at, sums) + aligned(scratch[at]) + sum(sizes), at))
+        most = max(most, (_floor(done, at, rows, sums, output) + aligned(scratch[at]) + sum(sizes), at))
         done[at] += rows
     return most
 
 
-def _floor(done: Sequence[int], at: int, sums: int) -> int:
-    """Where rows may begin when link `at` runs."""
+def _floor(done: Sequence[int], at: int, rows: int, sums: int, output: int) -> int:
+    """Where rows may begin when link `at` makes `rows`."""
+    if output:
+        return aligned((done[-1] + (rows if at == len(done) - 1 else 0)) * output)
     return aligned(sums) if done[-1] or at == len(done) - 1 else 0
 
 
 def placed(
-    calls: Sequence[Call], row_bytes: Sequence[int], scratch: Sequence[int], size: int, sums: int = 0
+    calls: Sequence[Call],
+    row_bytes: Sequence[int],
+    scratch: Sequence[int],
+    size: int,
+    sums: int = 0,
+    output: int = 0,
+    *,
+    ways: int = 1,
 ) -> list[tuple[int, int] | Move]:
     """Calls as ``(link, rows)``, and before each the moves that it takes in a memory of `size` bytes.
 
     Parameters
     ----------
-    calls, row_bytes, scratch, sums
+    calls, row_bytes, scratch, sums, output
         As `least_bytes` has them.
     size : int
         At least that many bytes.
+    ways : int
+        How many ways to lay rows are followed from call to call, those with the fewest bytes moved so far. 1: each call
+        moves as few as it can.
     """
-    found: list[tuple[int, int] | Move] = []
+    found = [_placed(calls, row_bytes, scratch, size, sums, output, own) for own in sorted({1, ways})]
+    return min(found, key=lambda item: item[0])[1]
+
+
+def _placed(
+    calls: Sequence[Call],
+    row_bytes: Sequence[int],
+    scratch: Sequence[int],
+    size: int,
+    sums: int,
+    output: int,
+    ways: int,
+) -> tuple[int, list[tuple[int, int] | Move]]:
+    """The bytes that are moved, and what `placed` gives."""
     done = [0] * len(row_bytes)
-    first = list(calls[0][2])
-    where: dict[int, int] = {}  # of row `first` of each ring that has a place
-    for at, rows, needed in calls:
-        where = {link: place for link, place in where.items() if done[link] > needed[link]}
-        starts = {link: place + (needed[link] - first[link]) * row_bytes[link] for link, place in where.items()}
-        sizes = {link: (done[link] - needed[link]) * row_bytes[link] for link in starts}
-        if row_bytes[at]:
-            sizes[at] = (done[at] - needed[at] + rows) * row_bytes[at]
-        within = _floor(done, at, sums), size - aligned(scratch[at])
-        places = _places(starts, sizes, at if row_bytes[at] else None, within)
-        down = [link for link in sorted(starts, key=places.__getitem__) if places[link] < starts[link]]
-        up = [link for link in sorted(starts, key=places.__getitem__, reverse=True) if places[link] > starts[link]]
-        new = [] if places.keys() <= starts.keys() else [at]
-        for link in (*down, *up, *new):
-            kept = done[link] - needed[link] if link in starts else 0
-            found.append(Move(link, needed[link] - first[link], kept, places[link]))
-            first[link], where[link] = needed[link], places[link]
-        found.append((at, rows))
+    held = [_State(0, {}, tuple(calls[0][2]), None)]
+    bounds = []
+    for at, rows, _ in calls:
+        bounds.append((_floor(done, at, rows, sums, output), size - aligned(scratch[at])))
         done[at] += rows
-    return found
+    done = [0] * len(row_bytes)
+    for number, (at, rows, needed) in enumerate(calls):
+        after: dict[tuple[tuple[int, int], ...], tuple[tuple[int, int], _State]] = {}
+        ahead = _until_it_grows(calls, bounds, number) if ways > 1 else bounds[number]
+        for state in held:
+            where = {link: place for link, place in state.where.items() if done[link] > needed[link]}
+            gone = {link: (needed[link] - state.first[link]) * row_bytes[link] for link in where}
+            starts = {link: place + gone[link] for link, place in where.items()}
+            sizes = {link: (done[link] - needed[link]) * row_bytes[link] for link in starts}
+            if row_bytes[at]:
+                sizes[at] = (done[at] - needed[at] + rows) * row_bytes[at]
+            grown = at if row_bytes[at] else None
+            found = _places(starts, sizes, grown, bounds[number])
+            if ways > 1 and grown is not None:
+                found += _at_ends(starts, sizes, grown, bounds[number], ahead)
+            for turn, places in enumerate(found[: None if ways > 1 else 1]):
+                moves = _moves(starts, places, at, state.first, needed, done)
+                first = list(state.first)
+                there = {link: where[link] for link in starts}
+                for move in moves:
+                    first[move.link], there[move.link] = needed[move.link], places[move.link]
+                cost = state.cost + sum(move.kept * row_bytes[move.link] for move in moves)
+                own = _State(cost, there, tuple(first), (state, (*moves, (at, rows))))
+                key = tuple(sorted(places.items()))
+                if key not in after or (cost, turn) < after[key][0]:
+                    after[key] = (cost, turn), own
+        held = [own for _, own in sorted(after.values(), key=lambda item: item[0])[:ways]]
+        done[at] += rows
+    parts, last = [], held[0].before
+    while last is not None:
+        state, steps = last
+        parts.append(steps)
+        last = state.before
+    return held[0].cost, [step for steps in reversed(parts) for step in steps]
+
+
+@dataclass(frozen=True, eq=False)
+class _State:
+    """Where rings lie behind some calls, which row first in each, and the bytes that were moved."""
+
+    cost: int
+    where: dict[int, int]
+    first: tuple[int, ...]
+    before: tuple[_State, tuple[tuple[int, int] | Move, ...]] | None
+
+
+def _until_it_grows(calls: Sequence[Call], bounds: Sequence[tuple[int, int]], number: int) -> tuple[int, int]:
+    """Bounds that hold for all calls from one up to the next of the same link."""
+    floor, top = bounds[number]
+    for later in range(number + 1, len(calls)):
+        if calls[later][0] == calls[number][0]:
+            break
+        floor, top = max(floor, bounds[later][0]), min(top, bounds[later][1])
+    return floor, top
+
+
+def _moves(
+    starts: dict[int, int],
+    places: dict[int, int],
+    at: int,
+    first: Sequence[int],
+    needed: Sequence[int],
+    done: Sequence[int],
+) -> list[Move]:
+    """What takes rows from where they start to their places, none over others."""
+    down = [link for link in sorted(starts, key=places.__getitem__) if places[link] < starts[link]]
+    up = [link for link in sorted(starts, key=places.__getitem__, reverse=True) if places[link] > starts[link]]
+    new = [] if places.keys() <= starts.keys() else [at]
+    kept = {link: done[link] - needed[link] for link in starts}
+    return [Move(link, needed[link] - first[link], kept.get(link, 0), places[link]) for link in (*down, *up, *new)]
 
 
 def _places(
     starts: dict[int, int], sizes: dict[int, int], grown: int | None, within: tuple[int, int]
-) -> dict[int, int]:
-    """Where rows lie that are at `starts` and want `sizes` bytes within two bounds, so few of them moved as can be. Of
-    places that cost alike the ring that grows takes the tightest: where most is free, ResNet-8 moved 1.8 times as many
-    bytes.
+) -> list[dict[int, int]]:
+    """Where rows may lie that are at `starts` and want `sizes` bytes within two bounds, first so that fewest are moved.
+    Of places that cost alike the ring that grows takes the tightest: where most is free, ResNet-8 moved 1.8 times as
+    many bytes.
     """
     order = sorted(starts, key=starts.__getitem__)
     if grown is None:
-        return _kept(order, starts, sizes, None, within)[1]
+        return [_kept(order, starts, sizes, None, within)[1]]
     found = [_kept(order, starts, sizes, grown, within)] if grown in starts else []
     others = [link for link in order if link != grown]
     apart = {link: start for link, start in starts.items() if link != grown}
@@ -102,7 +182,23 @@ def _places(
         moved, places = _kept([*others[:at], grown, *others[at:]], apart, sizes, grown, within)
         if not moved or grown not in starts:  # rows go past others only where these stay
             found.append((moved + (sizes[grown] if grown in starts else 0), places))
-    return min(found, key=lambda item: (item[0], _free_behind(item[1], grown, within[1])))[1]
+    return [places for _, places in sorted(found, key=lambda item: (item[0], _free_behind(item[1], grown, within[1])))]
+
+
+def _at_ends(
+    starts: dict[int, int], sizes: dict[int, int], grown: int, within: tuple[int, int], ahead: tuple[int, int]
+) -> list[dict[int, int]]:
+    """The same with the ring that grows at an end of its bounds, now or for the calls to come, where others stay."""
+    found = []
+    others = [(start, start + sizes[link]) for link, start in starts.items() if link != grown]
+    for floor, top in (ahead, within):
+        for place in (floor, (top - sizes[grown]) // ALIGNMENT * ALIGNMENT):
+            end = place + sizes[grown]
+            inside = within[0] <= place and end <= within[1]
+            stay = all(within[0] <= low and high <= within[1] for low, high in others)
+            if inside and stay and all(end <= low or high <= place for low, high in others):
+                found.append({**starts, grown: place})
+    return found
 
 
 def _free_behind(places: dict[int, int], link: int, top: int) -> int:

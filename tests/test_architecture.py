@@ -23,7 +23,8 @@ ROOT = Path(__file__).resolve().parents[1]
 KERNELS = (
     "errors", "_version", "_checkout", "_tables", "isa", "scheme", "affine", "variant", "op", "layers",
     "described", "_arguments", "packing_lanes", "single_rounding", "channels", "packing_dense", "packing",
-    "operands", "buffers", "bands", "graph", "shared_rings", "chain", "chained", "steps", "arena", "registry", "checks",
+    "operands", "buffers", "bands", "graph", "windows", "shared_rings", "chain", "chained", "steps", "blocks", "arena",
+    "registry", "checks",
     "interleave", "study", "network", "ops", "int8", "cmsis", "_config", "_build", "__init__",
 )  # fmt: skip
 TUNER = (

@@ -333,7 +333,7 @@ def _run_and_step(layer: Layer, variant: Variant) -> tuple[int, int]:
     return {
         "im2col": (height * width * channels, height * width * channels),
         "winograd": (height * channels, layer.stride[0] * channels),
-        "winograd_2d": (channels, channels),
+        "winograd_2d": (channels, channels) if height == 3 else (2 * channels, 2 * channels),
     }.get(variant.lowering, (width * channels, layer.stride[1] * channels))
 
 
@@ -391,15 +391,16 @@ def _winograd(case: Case, variant: Variant) -> int:
 
 def _winograd_2d_bytes(case: Case, variant: Variant) -> int:
     """A plane per point of the tiles of a block, transformed; the sums of each of its outputs; its inputs along x, of
-    four channels, in blocks of four rows in the place of the sums; a pixel of padding, and in such blocks those that
-    bands keep of what they overwrite.
+    four channels, and a pixel of padding, in blocks of four rows in the place of the sums; in such blocks what bands
+    keep of what they overwrite.
     """
     points, high, wide = (36, 4, 6) if case.kernel[1] == 3 else (56, 2, 8)
     rows, cols, channels = variant.block_rows, variant.block_cols, case.image[2]
-    sums, along = points * rows * cols, 2 * (high * cols + case.kernel[0] - 1) * wide
+    held = points if case.kernel[1] == 3 or rows * cols == 4 else 2 * (wide + 2) if rows == 4 else 4 * wide
+    sums, along = held * rows * cols, 2 * (high * cols + case.kernel[0] - 1) * wide + channels // 4
     words = max(sums, along) if rows == 4 else sums + along
     kept = high * case.padding[1] if rows == 4 else 0
-    return points * cols * channels * 2 + words * 4 + (1 + kept) * channels
+    return points * cols * channels * 2 + words * 4 + kept * channels
 
 
 FOOTPRINTS = {

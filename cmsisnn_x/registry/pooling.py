@@ -44,6 +44,14 @@ def _least_rows(layer: Layer, variant: Variant | None) -> int | None:
     return None if layer.output_image[0] == 1 and not _averages_rows(layer) else 1
 
 
+def _takes_rows_as_they_come(layer: Layer) -> bool:
+    """The largest of a window are those of its rows. A row that begins with padding could be one that was begun where
+    that is as high as a step.
+    """
+    kernel, stride = layer.kernel[0], layer.stride[0]
+    return layer.op == "max_pool2d" and 1 < stride < kernel and layer.padding[0][0] < stride < layer.image[0]
+
+
 def _append(executor: Any, layer: Layer, constants: Mapping[str, np.ndarray], *, maximum: bool) -> None:
     pad = (layer.padding[0][0], layer.padding[1][0])
     executor.pool(
@@ -64,6 +72,7 @@ MAX_POOL, AVG_POOL = (
         is_scale_free=True,
         least_rows=_least_rows,
         sums_rows=_averages_rows,
+        takes_rows_as_they_come=_takes_rows_as_they_come,
         append=partial(_append, maximum=maximum),
     )
     for name, maximum in (("max_pool", True), ("avg_pool", False))

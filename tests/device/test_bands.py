@@ -17,6 +17,7 @@ from cmsisnn_x.buffers import layer_scratch_bytes
 from cmsisnn_x.layers import Layer
 from cmsisnn_x.op import MODEL_OPS, OPS, device_variant_problem, device_variants
 from cmsisnn_x.variant import BASELINE, Variant
+from cmsisnn_x.windows import Windows
 from helpers.affine_layers import pooling, weighted
 from helpers.affine_random import affine_case
 from helpers.bands import BandCase, assert_bands, c_source, check_bands_on_host, counts_of, is_possible
@@ -232,6 +233,24 @@ def pools(rng: np.random.Generator) -> list[BandCase]:
     return found
 
 
+def open_pools(rng: np.random.Generator) -> list[BandCase]:
+    """The largest of windows whose rows are taken as they come, two calls or three for each."""
+    found = []
+    geometry = (
+        ((9, 7, 5), 3, 2, 1, True), ((8, 8, 32), 3, 2, 0, True), ((10, 6, 4), (4, 2), (3, 1), (2, 0), False),
+        ((13, 5, 3), 5, 2, 1, False), ((7, 5, 20), (3, 5), (2, 2), (0, 2), True),
+    )  # fmt: skip
+    for shape, kernel, stride, padding, ceil_mode in geometry:
+        options = {"kernel": kernel, "stride": stride, "padding": padding, "ceil_mode": ceil_mode}
+        layers = [make_layer("max_pool2d", shape, dtype=dtype, **options) for dtype in ("q7", "q15")]
+        layers.append(pooling("max_pool2d", shape, dtype="int8", limits=(-90, 100), **options))
+        for layer in layers:
+            assert layer.row.takes_rows_as_they_come(layer), layer
+            found.append(band_case(layer, None, rng, open_rows=Windows.of(layer).open_rows))
+    assert all(found)
+    return [case for case in found if case is not None]
+
+
 def elements(rng: np.random.Generator) -> list[BandCase]:
     """Element by element, of images and of flat tensors in rows."""
     found: list[BandCase | None] = []
@@ -273,7 +292,7 @@ def elements(rng: np.random.Generator) -> list[BandCase]:
 @pytest.mark.emulated
 def test_pools_elements_and_odd_windows(build: Build, full: bool) -> None:
     rng = np.random.default_rng(build.index)
-    chosen = [*odd_windows(rng), *pools(rng), *elements(rng)]
+    chosen = [*odd_windows(rng), *pools(rng), *elements(rng), *open_pools(rng)]
     some = chosen if full else chosen[build.index :: 11]
     for at in range(0, len(some), AT_ONCE):
         assert_bands(build, some[at : at + AT_ONCE])
@@ -282,7 +301,7 @@ def test_pools_elements_and_odd_windows(build: Build, full: bool) -> None:
 @pytest.mark.full
 def test_host_build_is_clean_under_sanitizers(full: bool) -> None:
     rng = np.random.default_rng(3)
-    chosen = [*odd_windows(rng), *pools(rng), *elements(rng)][:: 1 if full else 4]
+    chosen = [*odd_windows(rng), *pools(rng), *elements(rng), *open_pools(rng)][:: 1 if full else 4]
     for dsp in (True, False):
         for seed in range(FULL if full else 1):
             cases = [drawn_affine(seed, kind, dsp=dsp) for kind in kinds_of("int8", dsp=dsp)]
@@ -357,6 +376,9 @@ def test_rows_that_grow_stay_apart() -> None:
         ("depthwise_conv2d", (9, 8, 4), PAIRS, 4, {"IN_PLACE": 1}, "needs an even BAND and OUT_H"),
         ("maximum", (8, 3, 4), None, 2, {"PERIOD": 24}, "PERIOD: legal values in a band"),
         ("avg_pool2d", (8, 8, 4), None, 2, {"OUT_H": 1}, "made in bands of the input where its window has all of"),
+        ("avg_pool2d", (8, 8, 4), None, 2, {"OPEN_ROWS": 1}, "OPEN_ROWS: legal value with BAND, of the largest"),
+        ("max_pool2d", (8, 8, 4), None, 2, {"OPEN_ROWS": 3}, "OPEN_ROWS: legal value with BAND, of the largest"),
+        ("max_pool2d", (8, 8, 4), None, 2, {"OPEN_ROWS": 1, "STRIDE_Y": 2, "PAD_TOP": 2}, "PAD_TOP has to be below"),
         ("mean", (2, 8, 4), None, 1, {}, "BAND: legal with OUT_H 1"),
         ("mean", (1, 8, 4), None, 1, {"COUNT": 7}, "legal value is IN_W, with BAND IN_H x IN_W"),
     ],

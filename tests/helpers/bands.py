@@ -33,7 +33,7 @@ from .device import BUDGET, HOST_MAIN, INCLUDE, SANITIZERS, SLOTS, WARNINGS, Bui
 @dataclass(frozen=True)
 class Call:
     """A call: its first output row and how many it makes, its first input row, how many it has and how many rows of
-    padding lie above them.
+    padding lie above them. Of the output rows the first `begun` are those that earlier calls began.
     """
 
     first: int
@@ -41,16 +41,19 @@ class Call:
     start: int
     inside: int
     above: int
+    begun: int = 0
 
 
 @dataclass(frozen=True, eq=False)
 class BandCase(Case):
     """A layer whose kernel makes `counts` rows in as many calls, none above `band`. In place, they go where the first
-    window begins, rows of padding included.
+    window begins, rows of padding included. With `open_rows` calls go on with so many rows of those before them, and
+    take their own input rows alone.
     """
 
     band: int = 1
     counts: tuple[int, ...] = ()
+    open_rows: int = 0
 
     def __str__(self) -> str:
         return f"{super().__str__()}, band {self.band}, rows {self.counts}"
@@ -73,6 +76,16 @@ class BandCase(Case):
             return [Call(first, count, first, count, 0) for first, count in zip(firsts, self.counts, strict=True)]
         found, height = [], layer.image[0]
         for first, count in zip(firsts, self.counts, strict=True):
+            if self.open_rows:
+                begun, above = min(first, self.open_rows), layer.padding[0][0]
+                kernel, stride = layer.kernel[0], layer.stride[0]
+                end = (first + count) * stride - above
+                end += kernel - stride if first + count == layer.output_image[0] else 0
+                start = max(first * stride - above, 0)
+                inside = min(end, height) - start
+                own = start - ((first - begun) * stride - above)
+                found.append(Call(first - begun, begun + count, start, inside, own, begun))
+                continue
             top = first * layer.stride[0] - layer.padding[0][0]
             reach = banded(layer, count).image[0]
             start, end = min(max(top, 0), height), min(max(top + reach, 0), height)
@@ -93,7 +106,7 @@ class BandCase(Case):
             (self.rows_of(self.x, call.start, call.inside), self.input_offset or 0),
             (second, self.second_offset),
             (self.bias, self.third_offset if self.bias else 0),
-            (bytes(255 - byte for byte in self.expected_rows(call)), self.output_offset or 0),
+            (self.begun_rows(call), self.output_offset or 0),
             (np.random.default_rng(call.first).bytes(self.scratch), 0),
         ]
 
@@ -106,7 +119,27 @@ class BandCase(Case):
         return padding + content + bytes(room), len(padding)
 
     def expected_rows(self, call: Call) -> bytes:
+        if self.open_rows:
+            return self.largest(call.first, call.out, call.start + call.inside)
         return self.rows_of(self.reference, call.first, call.out)
+
+    def begun_rows(self, call: Call) -> bytes:
+        """What is in the output before a call: what earlier ones made of rows that they began, and poison."""
+        before = self.largest(call.first, call.begun, call.start) if call.begun else b""
+        return before + bytes(255 - byte for byte in self.expected_rows(call)[len(before) :])
+
+    def largest(self, first: int, count: int, end: int) -> bytes:
+        """Rows of the largest elements of those parts of their windows that lie before input row `end`."""
+        layer, image = self.layer, self.x.reshape(self.layer.image)
+        (kernel_h, kernel_w), (stride_y, stride_x) = layer.kernel, layer.stride
+        (top, _), (left, _) = layer.padding
+        rows = []
+        for y in range(first * stride_y - top, (first + count) * stride_y - top, stride_y):
+            across = range(-left, layer.output_image[1] * stride_x - left, stride_x)
+            part = image[max(y, 0) : min(y + kernel_h, end)]
+            rows.append([part[:, max(x, 0) : x + kernel_w].max(axis=(0, 1)) for x in across])
+        made = np.array(rows, self.x.dtype)
+        return (made if layer.scheme is None else np.clip(made, layer.scheme.low, layer.scheme.high)).tobytes()
 
 
 def counts_of(height: int, least: int, band: int, rng: np.random.Generator) -> tuple[int, ...]:
@@ -139,6 +172,7 @@ def c_source(cases: Sequence[BandCase]) -> str:
             output_aligned=case.output_offset is None,
         )
         own = {f"{prefix}_{key}": value for key, value in case.macros.items()}
+        own |= {f"{prefix}_OPEN_ROWS": case.open_rows} if case.open_rows else {}
         lines += [f"/* {case} */", macros(kernel.macros(prefix) | own | {f"{prefix}_BAND": case.band})]
         table = None
         if layer.row.has_table and not layer.type.is_affine:

@@ -6,8 +6,9 @@ around their rings.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from random import Random
 from unittest import mock
@@ -17,7 +18,7 @@ import numpy as np
 import tuning
 from cmsisnn_x.bands import least_rows
 from cmsisnn_x.buffers import aligned
-from cmsisnn_x.chain import Chain, build
+from cmsisnn_x.chain import Chain
 from cmsisnn_x.chained import chain_of, outside
 from cmsisnn_x.errors import CmsisnnError
 from cmsisnn_x.graph import Graph
@@ -29,7 +30,7 @@ from tuning.emit.names import layer_function, run_function
 from tuning.emulate import Emulator, Toolchain
 from tuning.measure.folder import Firmware, _call, compile_folder, draw_inputs, inputs_of, load, trace_of
 from tuning.model import graph_model
-from tuning.plan import Plan
+from tuning.plan import LayerPlan, Plan
 from tuning.plan.planner import choose_placed
 from tuning.search.chained import Found, Network, with_chains
 from tuning.search.options import network_problem
@@ -154,7 +155,8 @@ def _chains_of(graph: Graph, network: Network, seed: int) -> tuple[dict[int, Cha
             variants = [network.tables[i].variants[rows[i][0]] for i in range(at, end)]
             bands = [_band(graph, i, variant, rng) for i, variant in enumerate(variants, at)]
             try:
-                chains[at] = _any_room(chain_of(graph, graph.nodes[at:end], variants, bands), Random(f"{seed} {at}"))
+                make = partial(chain_of, graph, graph.nodes[at:end], variants, bands)
+                chains[at] = _any_room(make, Random(f"{seed} {at}"))
             except CmsisnnError:
                 continue
             at = end - 1
@@ -166,12 +168,12 @@ def _chains_of(graph: Graph, network: Network, seed: int) -> tuple[dict[int, Cha
     return chains, [rows[i] if i in inside else None for i in range(len(graph.nodes))]
 
 
-def _any_room(chain: Chain, rng: Random) -> Chain:
-    """The same chain, or one whose rings share the least memory with its scratch, or somewhat more."""
+def _any_room(make: Callable[..., Chain], rng: Random) -> Chain:
+    """A chain, or one whose rings share the least memory with its scratch, or somewhat more."""
     if rng.random() < 0.4:
-        return chain
-    least = build(chain.links, room=0)
-    return build(chain.links, room=least.room + 4 * rng.randrange(300)) if rng.random() < 0.5 else least
+        return make()
+    least = make(room=0)
+    return make(room=least.room + 4 * rng.randrange(300)) if rng.random() < 0.5 else least
 
 
 def _any_row(network: Network, index: int, rng: Random) -> int | None:
@@ -236,6 +238,10 @@ def apart(plan: Plan) -> tuple[Plan, list[tuple[int, int]]]:
                 scratch = start + chain.scratch_place(layers[at].scratch_bytes) if layers[at].scratch_bytes else None
                 own = None if ring is None else start
                 layers[at] = replace(layers[at], ring_offset=own, scratch_offset=scratch)
+            last = first + len(chain.own) - 1
+            if chain.holds_output:
+                layers[last] = replace(layers[last], output_offset=start)
+                _read_at(plan, layers, plan.graph.nodes[last].outputs[0], start)
             continue
         for at, ring in enumerate(chain.own_rings, first):
             if ring is not None:
@@ -244,6 +250,22 @@ def apart(plan: Plan) -> tuple[Plan, list[tuple[int, int]]]:
                 layers[at] = replace(layers[at], scratch_offset=place(layers[at].scratch_bytes))
     gaps.append((end, aligned(end) + GUARD))
     return replace(plan, layers=tuple(layers), fed_offsets=tuple(fed), arena_bytes=aligned(end) + GUARD), gaps
+
+
+def _read_at(plan: Plan, layers: list[LayerPlan], tensor: str, place: int) -> None:
+    """Readers of a tensor read it at another place, and what writes over it does so there."""
+    for node in plan.graph.readers(tensor):
+        at = plan.graph.index(node)
+        for index, name in enumerate(node.inputs):
+            if name != tensor:
+                continue
+            item, over = layers[at], plan.layers[at].is_in_place(index) and not plan.layers[at].band
+            several = tuple(place if i == index else one for i, one in enumerate(item.input_offsets))
+            first = place if index == 0 else item.input_offset
+            output = place if over else item.output_offset
+            layers[at] = replace(item, input_offset=first, input_offsets=several, output_offset=output)
+            if over:
+                _read_at(plan, layers, node.outputs[0], place)
 
 
 def ran_exactly(plan: Plan, folder: Path, toolchain: Toolchain, samples: int = 2) -> Iterator[str]:

@@ -272,6 +272,38 @@ def test_any_lives_are_placed_apart_and_the_same_seed_gives_the_same(needed: lis
         place(needed, at_most=size - 4, tries=30, seed=seed)
 
 
+@st.composite
+def shrinking_lives(draw: st.DrawFn) -> list[Life]:
+    """Some of one step of which a part is left, as of a chain that holds what it makes."""
+    found = draw(any_lives(6))
+    for _ in range(draw(st.integers(1, 3))):
+        size, at = draw(st.integers(1, 40)), draw(st.integers(0, 8))
+        left = Life(draw(st.integers(1, size)), at, at + draw(st.integers(1, 3)), same_as=len(found))
+        found += [Life(size, at, at, shrinks=True), left]
+    return found
+
+
+@settings(max_examples=150, deadline=None)
+@given(shrinking_lives())
+def test_behind_its_step_a_life_that_shrinks_leaves_room(needed: list[Life]) -> None:
+    offsets = place(needed, tries=30)
+    assert_apart(needed, offsets)
+    bound = lower_bound(needed)
+    assert bound <= size_of(needed, offsets)
+    # Never less than what lies apart, nor more than without shrinking.
+    alone = [replace(life, same_as=None) for life in needed if not life.shrinks and life.inside == 0]
+    assert bound <= lower_bound([replace(life, shrinks=False) for life in needed])
+    assert all(bound >= aligned(life.size) for life in alone)
+
+
+def test_what_is_left_of_a_life_is_all_that_is_in_the_way() -> None:
+    """Twenty bytes, of which four stay, then sixteen more: in place of what is gone."""
+    needed = [Life(20, 0, 0, shrinks=True), Life(4, 0, 2, same_as=0), Life(16, 1, 2)]
+    offsets = place(needed)
+    assert (lower_bound(needed), size_of(needed, offsets)) == (20, 20)
+    assert offsets == [0, 0, 4]
+
+
 @settings(max_examples=80, deadline=None)
 @given(any_lives(6))
 def test_a_few_lives_take_the_smallest_arena_there_is(needed: list[Life]) -> None:

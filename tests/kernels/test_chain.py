@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cmsisnn_x.chain import MOST_LINKS, Chain, Link, build
-from cmsisnn_x.chained import in_place
+from cmsisnn_x.chained import as_they_come, in_place
 from cmsisnn_x.errors import CmsisnnError
 from cmsisnn_x.layers import Layer
 from cmsisnn_x.variant import Variant
@@ -119,12 +119,19 @@ def test_calls_find_their_rows(seed: int) -> None:
     walk(build(in_place(drawn(seed))))
 
 
+def windows_of(link: Link, row: int) -> set[int]:
+    """The rows that a row of an output comes from."""
+    own = link.windows
+    return set(range(max(own.top(row), 0), min(own.top(row) + own.kernel, own.height)))
+
+
 def walk_shared(chain: Chain) -> None:
     """The same where rings share their memory, whose end each call's scratch overwrites."""
     count = len(chain.links)
     memory = np.full((chain.room, 2), -1)
     done, first, base = [0] * count, list(chain.first_rows), [0] * count
     last = [0] * count  # the row that the last call of each began with
+    got: dict[tuple[int, int], set[int]] = {}  # rows of the input that each row got
 
     def where(at: int, row: int) -> slice:
         link = chain.links[at]
@@ -153,20 +160,34 @@ def walk_shared(chain: Chain) -> None:
         for source in link.sources:
             for row in range(begin, end) if source is not None else ():
                 assert (memory[where(source, row)] == (source, row)).all(), (link.layer.name, source, row)
+                maker = chain.links[source]
+                assert got[source, row] == windows_of(maker, row), (link.layer.name, source, row)
         last[at] = done[at]
-        for row in range(done[at], done[at] + rows):
-            if at < count - 1:
+        for row in range(max(done[at] - link.open_rows, 0), done[at] + rows):
+            got.setdefault((at, row), set()).update(windows_of(link, row) & set(range(begin, end)))
+            if at < count - 1 or chain.holds_output:
+                if row < done[at]:
+                    assert (memory[where(at, row)] == (at, row)).all(), (link.layer.name, row)
                 memory[where(at, row)] = (at, row)
         done[at] += rows
+    height = chain.links[-1].windows.output_height
+    for row in range(height) if chain.holds_output else ():
+        assert (memory[where(count - 1, row)] == (count - 1, row)).all(), row
+    assert all(got[count - 1, row] == windows_of(chain.links[-1], row) for row in range(height))
     assert done[-1] == chain.links[-1].windows.output_height
 
 
 @pytest.mark.parametrize("seed", range(300))
 @pytest.mark.parametrize("more", [0, 1000])
 def test_rings_share_memory(seed: int, more: int) -> None:
-    links = in_place(drawn(seed, branches=seed % 2 > 0))
-    least = build(links, room=0)
-    walk_shared(build(links, room=least.room + more) if more else least)
+    links = drawn(seed, branches=seed % 2 > 0)
+    links = in_place(as_they_come(links) if seed % 4 > 1 else links)
+    holds = seed % 3 > 0
+    least = build(links, room=0, holds_output=holds)
+    walk_shared(build(links, room=least.room + more, holds_output=holds) if more else least)
+    if holds:
+        assert least.room <= build(links, room=0).room + least.held_bytes
+        return
     plain = build(links)
     assert least.room <= plain.bytes_with(plain.scratch_bytes) or seed % 2
 

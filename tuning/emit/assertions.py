@@ -122,7 +122,10 @@ def _sharing(plan: Plan, first: int, end: int) -> Iterator[Check]:
             starts = f"{p}_SCRATCH_OFFSET == {lead}_RING_OFFSET + {chain.scratch_place(item.scratch_bytes)}"
             yield Check(f"{starts} && CXN_END({p}, SCRATCH) <= {stop}", f"{item.layer.name}_scratch_ends_behind_rings")
         for side, offset in (*zip(input_sides(node), item.all_inputs, strict=True), ("OUTPUT", item.output_offset)):
-            if offset is not None:
+            if offset is not None and side == "OUTPUT" and chain.holds_output:
+                starts = f"{p}_OUTPUT_OFFSET == {lead}_RING_OFFSET && CXN_END({p}, OUTPUT) <= {stop}"
+                yield Check(starts, f"{item.layer.name}_output_lies_before_the_rings")
+            elif offset is not None:
                 apart = f"CXN_END({p}, {side}) <= {lead}_RING_OFFSET || {stop} <= {p}_{side}_OFFSET"
                 yield Check(apart, f"{item.layer.name}_{side.lower()}_and_the_rings_are_apart")
 

@@ -116,6 +116,7 @@ class Linked:
             input_aligned=reads,
             output_aligned=writes,
             band=link.band,
+            open_rows=link.open_rows,
         )
 
     def rows(
@@ -146,6 +147,16 @@ class Linked:
         if self.link.sums:
             lines = [f"const cxn_rows rows = {{count, row, row + count == {prefix}_IN_H}};"]
             low = "row"
+        elif self.link.open_rows:
+            begins, lacking = f"* {prefix}_STRIDE_Y - {prefix}_PAD_TOP", f"{prefix}_KERNEL_H - {prefix}_STRIDE_Y"
+            lines = [
+                f"const int32_t begun = CXN_MIN(row, {prefix}_OPEN_ROWS);",
+                f"const int32_t low = CXN_MAX(row {begins}, 0);",
+                f"const int32_t more = row + count < {prefix}_OUT_H ? 0 : {lacking};",
+                f"const int32_t end = CXN_MIN((row + count) {begins} + more, {prefix}_IN_H);",
+                f"const cxn_rows rows = {{end - low, low - ((row - begun) {begins}), begun + count}};",
+            ]
+            low = "low"
         elif layer.row.is_windowed:
             dilated = "" if layer.dilation[0] == 1 else f" * {prefix}_DILATION_Y"
             span = f"({prefix}_KERNEL_H - 1){dilated} + 1"
@@ -165,7 +176,8 @@ class Linked:
             again = is_repeated(layer, at)
             place = own if again else f"({own} + {rows} * ({prefix}_IN_W * {prefix}_IN_CH))"
             reads.append(kernels_pointer(place, layer.type, "const "))
-        output = kernels_pointer("output", layer.output_type, "")
+        begun = f" - begun * ({prefix}_OUT_W * {prefix}_OUT_CH)" if self.link.open_rows else ""
+        output = kernels_pointer(f"(output{begun})" if begun else "output", layer.output_type, "")
         return *lines, f"{kernel}({', '.join([*reads, *operands, output, scratch])}, rows);"
 
     def whole_body(self, prefix: str, rows: str) -> tuple[str, ...]:
@@ -289,13 +301,16 @@ class ChainWriter:
 
     def _read(self, source: int, reader: int) -> str:
         """Where the rows of a link begin, and which row that is. Where rings share their memory those that were written
-        in place and read begin nowhere: there the first that `reader` needs, row by row.
+        in place and read begin nowhere: there the first that `reader` needs, row by row, or step by step.
         """
         if not (self.chain.room and self.chain.links[source].in_place):
             return f"{self._ring(source)}, {self._first(source)}"
         ring, row = self._ring(source).split(" + ", 1)
-        read = f"({self._end(reader)} - {self._first(source)}) * ({self._row_elements(source)})"
-        return f"{ring} + ({row} + {read}), {self._end(reader)}"
+        end = self._end(reader)
+        if self.chain.links[reader].open_rows:
+            end = f"{end} * {self.prefixes[self._node(reader)]}_STRIDE_Y"
+        read = f"({end} - {self._first(source)}) * ({self._row_elements(source)})"
+        return f"{ring} + ({row} + {read}), {end}"
 
     def lines(self) -> tuple[str, ...]:
         return tuple(self._lines())

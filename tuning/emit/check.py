@@ -193,7 +193,10 @@ def _check_chain(plan: Plan, first: int, count: int) -> None:
                 raise _error(f"{name}: scratch_offset", f"{end}, at the end of the rings", item.scratch_offset)
         placed.append((f"the rings from {own[0].layer.name} on", start, chain.room))
     last = own[-1]
-    if last.output_offset is not None:
+    if chain.holds_output and last.output_offset != own[0].ring_offset:
+        expected = f"{own[0].ring_offset}, at the start of the rings"
+        raise _error(f"layer {last.layer.name}: output_offset", expected, last.output_offset)
+    if last.output_offset is not None and not chain.holds_output:
         placed.append((f"the output of {last.layer.name}", last.output_offset, last.layer.output_bytes))
     for what, at, size in placed:
         if at % ALIGNMENT or at < 0 or at + size > plan.arena_bytes:

@@ -74,6 +74,7 @@ def kernel_of(
     input_aligned: bool = True,
     output_aligned: bool = True,
     band: int = 0,
+    open_rows: int = 0,
 ) -> Kernel:
     """The kernel that runs a step.
 
@@ -87,6 +88,8 @@ def kernel_of(
         As `layer_macros` takes them; the output is that of the last layer.
     band : int
         Output rows that a call makes at most, which then says its rows; 0: every call makes them all.
+    open_rows : int
+        Output rows of earlier calls that a call goes on with.
     """
     lead = layer_macros(
         step.lead,
@@ -101,6 +104,8 @@ def kernel_of(
         lead[f"{_NEUTRAL}_IN_PLACE"] = 1
     if band:
         lead[f"{_NEUTRAL}_BAND"] = band
+    if open_rows:
+        lead[f"{_NEUTRAL}_OPEN_ROWS"] = open_rows
     settings = (tuple((key.removeprefix(f"{_NEUTRAL}_"), own[key]) for key in own) for own in (lead, *pool))
     return Kernel(f"{step.header}.h", tuple(settings), _operands(step.lead, constants), _element(step.last.output_type))
 

@@ -157,7 +157,8 @@ class Problem:
         """
         steps = steps_of(self.layers, fused, chains=self.chains)
         alive = live_bytes(list(self._lives(steps, [0] * len(steps)).values()), len(steps))
-        rings = [0 if step.chain is None else step.chain.bytes_with(0) for step in steps]
+        # What a chain makes is alive already.
+        rings = [0 if step.chain is None else step.chain.bytes_with(0) - step.chain.held_bytes for step in steps]
         return [own + more for step, own, more in zip(steps, alive, rings, strict=True) for _ in step.layers]
 
     def _lives(self, steps: Sequence[Step], scratch: Sequence[int]) -> dict[str | int, Life]:

@@ -5,16 +5,18 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Hashable
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from cmsisnn_x.bands import banded, least_rows, row_step
 from cmsisnn_x.buffers import ALIGNMENT, aligned
-from cmsisnn_x.chain import Link, Windows, has_calls
+from cmsisnn_x.chain import Link, has_calls
 from cmsisnn_x.layers import Layer
 from cmsisnn_x.variant import Variant
+from cmsisnn_x.windows import Windows
 
 from ..cost import Estimates
 from ..cost.chains import CALL_CYCLES, banded_scratch
@@ -68,6 +70,14 @@ class InBands:
         self.row_bytes = layer.output_bytes // layer.output_image[0]
         self.sum_bytes = aligned(Link(layer, None, (), 1).sum_bytes)
         self.input_row_bytes = layer.input_bytes // layer.image[0]
+
+    def as_they_come(self) -> InBands:
+        """The layer where it takes rows as they come, if it can."""
+        if not self.layer.row.takes_rows_as_they_come(self.layer):
+            return self
+        own = copy(self)
+        own.windows = replace(self.windows, as_they_come=True)
+        return own
 
     @cached_property
     def _in_question(self) -> list[int]:

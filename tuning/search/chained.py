@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from cmsisnn_x.chain import Chain
+from cmsisnn_x.chain import WAYS, Chain
 from cmsisnn_x.graph import Graph
 
 from ..base.errors import InfeasibleError
@@ -153,10 +153,13 @@ def _within(network: Network, sram: int, flash: int | None) -> Found | None:
 
 def _sharing(network: Network, sram: int, flash: int | None) -> Found | None:
     """A choice within `sram` bytes with a chain whose rings share their memory: the fastest that is found to fit."""
-    for segment in _shared(network, sram):
-        room = network.search.room(segment, sram)
-        chains = network.search.build([segment], room) if room > 0 else None
-        if chains is not None and (own := _placed(network, chains, "latency", sram, flash)) is not None:
+    for segments in _shared(network, sram, lean=False):
+        room = network.search.room(segments[0], sram)
+        chains = network.search.build_sharing(segments, room, 1) if room > 0 else None
+        if _placed(network, chains, "latency", sram, flash) is None:
+            continue
+        chains = network.search.build_sharing(segments, room, WAYS)
+        if (own := _placed(network, chains, "latency", sram, flash)) is not None:
             return own
     return None
 
@@ -164,23 +167,29 @@ def _sharing(network: Network, sram: int, flash: int | None) -> Found | None:
 def _least_sharing(network: Network, sram: int, flash: int | None) -> Found | None:
     """Of the same chains the choice that takes the least SRAM, within `sram` bytes."""
     found: Found | None = None
-    for segment in _shared(network, sram):
-        chains = network.search.build([segment], 0)
+    best: list[Segment] = []
+    for segments in _shared(network, sram, lean=True):
+        chains = network.search.build_sharing(segments, 0, 1)
         most = sram if found is None else found[1].sram_bytes - 1
-        if chains is None or chains[segment[0]].room > network.search.room(segment, most):
+        if chains is None or chains[segments[0][0]].room > network.search.room(segments[0], most):
             continue
-        found = _placed(network, chains, "sram", most, flash) or found
-    return found
+        if (own := _placed(network, chains, "sram", most, flash)) is not None:
+            found, best = own, segments
+    if found is None:
+        return None
+    return _placed(network, network.search.build_sharing(best, 0, WAYS), "sram", found[1].sram_bytes, flash) or found
 
 
-def _shared(network: Network, sram: int) -> list[Segment]:
-    """Chains that may fit into `sram` bytes where rings share memory, as no rows that are fed do."""
-    return [] if network.problem.fed else [segment for _, segment in network.search.sharing(sram)[:BUILT]]
+def _shared(network: Network, sram: int, *, lean: bool) -> list[list[Segment]]:
+    """Chains that may fit into `sram` bytes where rings of the first share memory, as no rows that are fed do."""
+    return [] if network.problem.fed else [found for _, found in network.search.sharing(sram, lean=lean)[:BUILT]]
 
 
 def _placed(
-    network: Network, chains: Mapping[int, Chain], objective: str, sram: int, flash: int | None
+    network: Network, chains: Mapping[int, Chain] | None, objective: str, sram: int, flash: int | None
 ) -> Found | None:
+    if chains is None:
+        return None
     own = with_chains(network, chains)
     try:
         return own, choose_placed(own.problem, objective, sram, flash)

@@ -19,7 +19,7 @@ import numpy as np
 
 from cmsisnn_x.bands import least_rows
 from cmsisnn_x.buffers import ALIGNMENT, aligned
-from cmsisnn_x.chain import Chain
+from cmsisnn_x.chain import WAYS, Chain
 from cmsisnn_x.chained import chain_of, fed_inputs, in_chain
 from cmsisnn_x.errors import CmsisnnError
 from cmsisnn_x.graph import Graph, Node
@@ -143,21 +143,26 @@ class ChainSearch:
             self._beside[first, end] = self.problem.caller_bytes + alive
         return self._beside[first, end]
 
-    def sharing(self, sram: int) -> list[tuple[float, Segment]]:
+    def sharing(self, sram: int, *, lean: bool) -> list[tuple[float, list[Segment]]]:
         """Chains from the first layers on, where images are large, whose rings by rule take more than the memory that
-        they share; with the cycles of the network where the layers behind run by themselves within `sram` bytes,
-        ascending.
+        they share, and the others of the cheapest path within `sram` bytes from there on; with the cycles of the
+        network, ascending. Where `lean` each layer takes the least memory that is nearly as fast; else also where that
+        lets it write in place alone, and the fastest.
         """
         first = min((first for first, _ in self.segments), default=0)
         ends = sorted(end for start, end in self.segments if start == first)
-        singles, count = self._singles(sram), len(self.graph.nodes)
+        count = len(self.graph.nodes)
+        steps = self._steps(sram)
         before = np.array([0.0] + [np.inf] * count)  # of the layers up to each
-        for end in range(1, count + 1):
-            before[end] = min((before[at] + own for at, own in singles.get(end, ())), default=np.inf)
+        for end in range(1, first + 1):
+            before[end] = min((before[at] + own for at, own, picked in steps[end] if picked is None), default=np.inf)
         behind = np.array([np.inf] * count + [0.0])  # and from each on
-        for end in range(count, 0, -1):
-            for at, own in singles.get(end, ()):
-                behind[at] = min(behind[at], behind[end] + own)
+        way: list[list[Segment]] = [[] for _ in range(count + 1)]
+        for end in range(count, first, -1):
+            for at, own, picked in steps[end]:
+                if behind[end] + own < behind[at]:
+                    behind[at] = behind[end] + own
+                    way[at] = way[end] if picked is None else [(at, end, picked), *way[end]]
         found = []
         for stretch in STRETCHES:
             for end in ends:
@@ -166,9 +171,12 @@ class ChainSearch:
                     continue
                 layers = self.segments[first, end]
                 rows = [self._row(first + at, layer) for at, (layer, _) in enumerate(layers)]
-                picked = tuple(row.leaner(one) for row, one in zip(rows, part.picked, strict=True))
-                more = sum(lean.cycles - one.cycles for lean, one in zip(picked, part.picked, strict=True))
-                found.append((before[first] + part.cycles + more + behind[end], (first, end, picked)))
+                least = tuple(row.leaner(one) for row, one in zip(rows, part.picked, strict=True))
+                over = tuple(one if one.overwrites else two for one, two in zip(least, part.picked, strict=True))
+                for picked in dict.fromkeys((least,) if lean else (least, over, part.picked)):
+                    more = sum(one.cycles - two.cycles for one, two in zip(picked, part.picked, strict=True))
+                    cycles = before[first] + part.cycles + more + behind[end]
+                    found.append((cycles, [(first, end, picked), *way[end]]))
         return sorted(found, key=lambda item: item[0])
 
     def chains(self, sram: int) -> list[Segment] | None:
@@ -176,24 +184,10 @@ class ChainSearch:
         count = len(self.graph.nodes)
         cost: list[float] = [0.0] + [np.inf] * count
         back: list[tuple[int, tuple[Choice, ...] | None]] = [(0, None)] * (count + 1)
-        singles = self._singles(sram)
-        needy = self._needy(sram)
-        parts = {
-            end: self._parts(end, sram)
-            for end in range(1, count + 1)
-            if any(last == end and needy[first:end].any() for first, last in self.segments)
-        }
-        for end in range(1, count + 1):
-            for first, own in singles.get(end, ()):
-                if not self._may_run(first, end):
-                    continue
+        for end, steps in self._steps(sram).items():
+            for first, own, picked in steps:
                 if cost[first] + own < cost[end]:
-                    cost[end], back[end] = cost[first] + own, (first, None)
-            for first, part in parts.get(end, {}).items():
-                if not self._may_run(first, end, self._fed(first, end)):
-                    continue
-                if needy[first:end].any() and cost[first] + part.cycles < cost[end]:
-                    cost[end], back[end] = cost[first] + part.cycles, (first, part.picked)
+                    cost[end], back[end] = cost[first] + own, (first, picked)
         if cost[count] == np.inf:
             return None
         found: list[Segment] = []
@@ -204,6 +198,28 @@ class ChainSearch:
                 found.append((first, at, picked))
             at = first
         return found[::-1]
+
+    def _steps(self, sram: int) -> dict[int, list[tuple[int, float, tuple[Choice, ...] | None]]]:
+        """By where they end the steps of paths within `sram` bytes: first layer, cycles, and how the layers of a chain
+        run.
+        """
+        count = len(self.graph.nodes)
+        singles = self._singles(sram)
+        needy = self._needy(sram)
+        parts = {
+            end: self._parts(end, sram)
+            for end in range(1, count + 1)
+            if any(last == end and needy[first:end].any() for first, last in self.segments)
+        }
+        found: dict[int, list[tuple[int, float, tuple[Choice, ...] | None]]] = {}
+        for end in range(1, count + 1):
+            own = [(first, cycles, None) for first, cycles in singles.get(end, ()) if self._may_run(first, end)]
+            found[end] = own + [
+                (first, part.cycles, part.picked)
+                for first, part in parts.get(end, {}).items()
+                if needy[first:end].any() and self._may_run(first, end, self._fed(first, end))
+            ]
+        return found
 
     def _singles(self, sram: int) -> dict[int, list[tuple[int, float]]]:
         """By where they end the steps without a chain: their first layer and their cycles."""
@@ -252,7 +268,8 @@ class ChainSearch:
         if not firsts:
             return {}
         layers = self.segments[min(firsts), end]
-        rows = {at: self._row(at, layer) for at, (layer, _) in enumerate(layers, end - len(layers))}
+        own = {at: self._row(at, layer) for at, (layer, _) in enumerate(layers, end - len(layers))}
+        rows = {at: row.as_they_come() for at, row in own.items()} if stretch > 1 else own
         rooms = {first: int((sram - self._alive(first, end)) * stretch) for first in firsts}
         found: dict[int, _Part] = {}
         for cap in self._caps(rows, max(rooms.values())):
@@ -368,15 +385,16 @@ class ChainSearch:
         for reader in readers:
             band, own = part.picked[reader - at - 1].band, rows[reader].windows
             asked = max(asked, band * own.stride)
-            window = max(window, (band - 1) * own.stride + own.kernel)
+            window = max(window, own.span(band))
         if len(readers) > 1:
             window += self._lag(at, readers, rows, part.picked)
+        window += row.windows.open_rows * row.windows.as_they_come
         by_one = part.picked[0].least == part.picked[0].step == 1
         may_overwrite = by_one and self._is_between(at, readers, rows)
         for choice in choices:
             if choice.band > max(asked, choice.least, choice.step):
                 continue
-            if choice.overwrites and may_overwrite:
+            if choice.overwrites and may_overwrite and choice.step % rows[readers[0]].windows.stride == 0:
                 yield choice, 0, 0.0
                 continue
             ring = min(window + choice.step - 1, height)
@@ -393,6 +411,8 @@ class ChainSearch:
         if list(readers) != [at + 1] or producer is None or len(self.graph.readers(nodes[at].inputs[0])) > 1:
             return False
         own = rows[at + 1].windows
+        if own.as_they_come:
+            return own.takes_each_once
         return own.kernel == own.stride == 1 and own.above == 0 and len(nodes[at + 1].inputs) == 1
 
     def _lag(
@@ -425,13 +445,24 @@ class ChainSearch:
         return high
 
     def room(self, segment: Segment, sram: int) -> int:
-        """Bytes that its rings and scratch may take together within `sram` bytes."""
+        """Bytes that its rings, scratch and what it makes, if that is no caller's, may take together within `sram`
+        bytes.
+        """
         first, end, _ = segment
-        return (sram - self._alive(first, end)) // ALIGNMENT * ALIGNMENT
+        node = self.graph.nodes[end - 1]
+        held = not (self.graph.is_callers(node.outputs[0]) or node.layer.row.sums_rows(node.layer))
+        room = sram - self._alive(first, end) + held * aligned(node.layer.output_bytes)
+        return room // ALIGNMENT * ALIGNMENT
 
-    def build(self, path: Sequence[Segment], room: int | None = None) -> dict[int, Chain] | None:
+    def build_sharing(self, path: Sequence[Segment], room: int, ways: int) -> dict[int, Chain] | None:
+        """The same where the rings of the first alone share their memory."""
+        chains, others = self.build(path[:1], room, ways=ways), self.build(path[1:])
+        return None if chains is None or others is None else chains | others
+
+    def build(self, path: Sequence[Segment], room: int | None = None, *, ways: int = WAYS) -> dict[int, Chain] | None:
         """The chains of a path, by the index of their first layer; None where one cannot be built. With `room` rings
-        share it with scratch; 0: as little as can be.
+        share it with scratch; 0: as little as can be. `ways` as `placed` has them: where
+        rows lie changes nothing of what fits.
         """
         found: dict[int, Chain] = {}
         for first, end, picked in path:
@@ -444,6 +475,7 @@ class ChainSearch:
                     [choice.band for choice in picked],
                     fed=self._fed(first, end),
                     room=room,
+                    ways=ways,
                 )
             except CmsisnnError:  # bands that some height has no calls for, or rings that do not fit
                 return None

@@ -272,7 +272,9 @@ def winograd(layer: Layer, variant: Variant, features: Features) -> Seen:
 def winograd_2d(layer: Layer, variant: Variant, features: Features) -> Seen:
     """convolve_winograd_2d.h: the tiles of a block, transformed, then all their products and outputs."""
     (out_h, out_w, out_ch), channels, kernel = layer.output_image, layer.image[2], layer.kernel[0]
-    high, points = (4, 36) if kernel == 3 else (2, 56)
+    high, runs = (4, [channels] * 36) if kernel == 3 else (2, [channels] * 56)
+    if kernel == 5 and variant.block_rows * variant.block_cols == 8:
+        runs = [2 * channels] * 24 + [channels] * 8
     tiles = [(y, x) for x in range(0, out_w, 4) for y in range(0, out_h, high)]
     seen = Seen(calls=1)
     for first in range(0, len(tiles), variant.block_cols):
@@ -286,8 +288,8 @@ def winograd_2d(layer: Layer, variant: Variant, features: Features) -> Seen:
             seen["words"] += channels // 4
         for kind, rows in whole_and_left(out_ch, variant.block_rows, pairs=True):
             seen[kind] += 1
-            for _ in range(points):
-                _dot(seen, layer, variant, features, channels)
+            for run in runs:
+                _dot(seen, layer, variant, features, run)
             for y, x in block:
                 seen["groups"] += rows
                 seen["stores"] += rows * min(high, out_h - y) * min(4, out_w - x)

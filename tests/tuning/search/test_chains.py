@@ -89,6 +89,18 @@ def test_the_frontier_has_the_least_and_the_fastest(plans: tuple[tuning.Plan, tu
     assert sizes == sorted(set(sizes))
 
 
+def test_the_papers_network_runs_in_its_bar() -> None:
+    """Tiles in both directions, in place, pooled as they come, beside what is made: for little more than without."""
+    target = tuning.load_target("cortex-m4")
+    fast = tuning.tune(tuning.load_model("cifar10"), target)
+    small = tuning.tune(tuning.load_model("cifar10"), target, sram_bytes=16400)
+    assert small.totals["sram_bytes"] <= 16400
+    assert small.totals["cycles"] < 1.06 * fast.totals["cycles"]
+    links = [link for chain in small.chains.values() for link in chain.links]
+    assert {link.layer.name for link in links if link.open_rows} == {"pool1", "pool2", "pool3"}
+    assert [link.layer.name for link in links if link.in_place] == ["conv2"]
+
+
 def test_explain_says_what_runs_as_one(plans: tuple[tuning.Plan, tuning.Plan]) -> None:
     fast, small = plans
     first, chain = next(iter(small.chains.items()))

@@ -232,6 +232,10 @@ def _winograd_2d(layer: Layer, knob: Knobs, features: Features) -> Counts:
     rows = tiles * high + shares * (kernel - 1)
     row_blocks, left_blocks = split_rows(layer, knob, True)
     products = _products(layer, knob, features, channels, 36 if kernel == 3 else 56)
+    if kernel == 5:  # in blocks of eight two points along y at a time, but for one
+        both, alone = _products(layer, knob, features, 2 * channels, 24), _products(layer, knob, features, channels, 8)
+        added = knob("block_rows") * cols == 8
+        products = {part: np.where(added, both[part] + alone[part], own) for part, own in products.items()}
     return {
         **in_blocks(knob, products, row_blocks, left_blocks, columns),
         "words": tiles * channels // 4,
@@ -293,10 +297,14 @@ def price(layer: Layer, variant: Variant | None, features: Features, timing: Tim
     if variant.lowering == "winograd_2d":
         # Transforms of pairs, additions between loads and stores: two of a row, which widen; two of each column of a
         # tile, which part the pairs; the outputs' from the points along y, and from those of their rows along x.
-        wide, points, sums = (6, 6, 10) if layer.kernel[1] == 3 else (8, 7, 8)
+        wide, points, sums, added = (6, 6, 6, 10) if layer.kernel[1] == 3 else (8, 7, 7, 8)
+        if wide == 8 and rows * cols == 8:
+            sums = added = 4
         rows_of_words = 2 * wide * (2 * load + 5 * alu + store)
+        if wide == 8 and variant.inner == "asm" and features.isa >= Isa.DSP:  # nothing is kept on the stack
+            rows_of_words = 2 * (8 * (load + alu + 2 * store) + 32 * alu)
         words = 2 * wide * (6 * load + 12 * alu + points * (2 * alu + store))
-        groups = wide * (points * load + sums * alu + 2 * store) + 4 * (wide * load + 16 * alu) + 6 * alu + branch
+        groups = wide * (sums * load + added * alu + 2 * store) + 4 * (wide * load + 16 * alu) + 6 * alu + branch
         segments = wide * (6 * alu + store)
         runs += rows * cols * (alu + store)
     elif tiled:

@@ -152,6 +152,39 @@ CXN_INLINE void CXN_LOCAL(strip_row)(int16_t *CXN_RESTRICT to, const int8_t *CXN
         for (int32_t i = 0; i < CXN_N; i++)
             cxn_store_u32_aligned(to + i * CXN_PLANE + c + 2, cxn_halves(v[i]));
     }
+#elif CXN_DSP && CXN_GET(IN_CH) > 1
+    int8_t edge[CXN_N * CXN_GET(IN_CH)]; /* the columns with what pads them */
+    if (clipped) {
+        const int32_t end = CXN_MIN(CXN_GET(IN_W) - left, CXN_N) * CXN_GET(IN_CH);
+        CXN_MEMSET(edge, CXN_PAD_FILL, sizeof edge);
+        for (c = CXN_MAX(-left, 0) * CXN_GET(IN_CH); c < end; c++)
+            edge[c] = from[c];
+        from = edge;
+    }
+    CXN_UNROLL_LOOP(1)
+    for (c = 0; c + 2 <= CXN_GET(IN_CH); c += 2) {
+        int32_t d[CXN_N], v[CXN_N];
+        CXN_UNROLL_LOOP(8)
+        for (int32_t j = 0; j < CXN_N; j++)
+            d[j] = from[j * CXN_GET(IN_CH) + c] + from[j * CXN_GET(IN_CH) + c + 1] * 65536;
+        CXN_LOCAL(transform)(d, v);
+        CXN_UNROLL_LOOP(8)
+        for (int32_t i = 0; i < CXN_N; i++) {
+            to[i * CXN_PLANE + c] = (int16_t)v[i];
+            to[i * CXN_PLANE + c + 1] = (int16_t)((v[i] + 0x8000) >> 16);
+        }
+    }
+    CXN_UNROLL_LOOP(1)
+    for (; c < CXN_GET(IN_CH); c++) {
+        int32_t d[CXN_N], v[CXN_N];
+        CXN_UNROLL_LOOP(8)
+        for (int32_t j = 0; j < CXN_N; j++)
+            d[j] = from[j * CXN_GET(IN_CH) + c];
+        CXN_LOCAL(transform)(d, v);
+        CXN_UNROLL_LOOP(8)
+        for (int32_t i = 0; i < CXN_N; i++)
+            to[i * CXN_PLANE + c] = (int16_t)v[i];
+    }
 #else
     for (; c < CXN_GET(IN_CH); c++) {
         int32_t d[CXN_N], v[CXN_N];
@@ -415,6 +448,8 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, const CXN_STOR
 #undef CXN_D_ALIGNED
 #undef CXN_D_LOAD
 #undef CXN_COL_STEP
+#undef CXN_PRODUCTS
+#undef CXN_DOT
 #undef CXN_PRODUCTS_LEFT
 #undef CXN_M_AT
 #undef CXN_POINTS

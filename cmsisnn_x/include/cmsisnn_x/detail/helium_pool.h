@@ -135,11 +135,20 @@ CXN_INLINE int16x8_t CXN_LOCAL(over)(const CXN_IN_T *input, int rows, int column
 #if defined(CXN_POOL_IS_MAX)
 
 /* A vector of channels of a window of rows x columns pixels, all inside the image. */
-CXN_INLINE void CXN_LOCAL(some)(const CXN_IN_T *input, CXN_OUT_T *output, int rows, int columns, uint32_t scale, int is_full)
+CXN_INLINE void CXN_LOCAL(some)(const CXN_IN_T *input, CXN_OUT_T *output, int rows, int columns, uint32_t scale, int is_full CXN_POOL_MORE_PARAMETER)
 {
     int16x8_t none = vdupq_n_s16(0);
     int8x16_t most = CXN_GET(IN_BITS) == 8 ? vdupq_n_s8(-128) : vreinterpretq_s8_s16(vdupq_n_s16(-32768));
     (void)scale;
+#if CXN_GET(OPEN_ROWS)
+    if (more) {
+#if CXN_POOL_PARTIAL
+        most = vldrbq_z_s8((const int8_t *)(const void *)output, vctp8q(cxn_lanes(CXN_POOL_PIXEL_BYTES)));
+#else
+        most = vldrbq_s8((const int8_t *)(const void *)output);
+#endif
+    }
+#endif
     most = vreinterpretq_s8_s16(CXN_LOCAL(over)(input, rows, columns, vreinterpretq_s16_s8(most), &none, is_full));
 #if CXN_GET(SCHEME) == CXN_SCHEME_AFFINE && !CXN_FULL_RANGE
 #if CXN_GET(IN_BITS) == 8
@@ -177,7 +186,7 @@ CXN_INLINE void CXN_LOCAL(some)(const CXN_IN_T *input, CXN_OUT_T *output, int ro
 }
 #endif
 
-CXN_INLINE void CXN_LOCAL(window)(const CXN_IN_T *input, CXN_OUT_T *output, int rows, int columns, int is_full)
+CXN_INLINE void CXN_LOCAL(window)(const CXN_IN_T *input, CXN_OUT_T *output, int rows, int columns, int is_full CXN_POOL_MORE_PARAMETER)
 {
     const uint32_t scale = CXN_LOCAL(scale)(rows * columns);
     if (columns == CXN_POOL_IN_W && !(CXN_POOL_STRAIGHT && is_full)) { /* pixels that lie one behind the other */
@@ -185,11 +194,11 @@ CXN_INLINE void CXN_LOCAL(window)(const CXN_IN_T *input, CXN_OUT_T *output, int 
         rows = 1;
     }
 #if CXN_POOL_PARTIAL
-    CXN_LOCAL(some)(input, output, rows, columns, scale, is_full);
+    CXN_LOCAL(some)(input, output, rows, columns, scale, is_full CXN_POOL_MORE_ARGUMENT);
 #else
     for (int c = 0; c < CXN_GET(IN_CH); c += CXN_POOL_VECTOR) {
         const int at = CXN_MIN(c, CXN_GET(IN_CH) - CXN_POOL_VECTOR);
-        CXN_LOCAL(some)(input + at, output + at, rows, columns, scale, is_full);
+        CXN_LOCAL(some)(input + at, output + at, rows, columns, scale, is_full CXN_POOL_MORE_ARGUMENT);
     }
 #endif
 }
@@ -250,10 +259,10 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, CXN_OUT_T *CXN
 #if CXN_POOL_ALONG_CHANNELS
                 CXN_LOCAL(strips)(first, output);
 #elif !CXN_POOL_ALONG_ROWS
-                CXN_LOCAL(window)(first, output, CXN_POOL_KERNEL_H, CXN_POOL_KERNEL_W, 1);
+                CXN_LOCAL(window)(first, output, CXN_POOL_KERNEL_H, CXN_POOL_KERNEL_W, 1 CXN_POOL_IS_MORE(top));
 #endif
             } else {
-                CXN_LOCAL(window)(first, output, rows, columns, 0);
+                CXN_LOCAL(window)(first, output, rows, columns, 0 CXN_POOL_IS_MORE(top));
             }
             output += CXN_GET(OUT_CH);
         }

@@ -13,7 +13,43 @@
  * Fused into the convolution before it (CXN_POOL_FUSED), it gives CXN_LOCAL(line) alone, a row of windows whose rows lie behind each
  * other; with CXN_POOL_BY_COLUMNS a column of windows, read from columns that lie behind each other: the same walk, axes exchanged.
  * Cores with Helium walk otherwise, but for that: helium_pool.h, whose largest elements CXN_POOL_IS_MAX asks for.
+ *
+ * With OPEN_ROWS the first output rows of a call are those that earlier ones began, as many at most: their windows begin STRIDE_Y rows or
+ * more above the rows of this call, and what is in `output` is a part of them.
  */
+#if CXN_GET(OPEN_ROWS)
+#if !defined(CXN_POOL_IS_MAX) || !CXN_IS_BAND || CXN_GET(OPEN_ROWS) != (CXN_GET(KERNEL_H) - 1) / CXN_GET(STRIDE_Y)
+#error "OPEN_ROWS: legal value with BAND, of the largest, is (KERNEL_H - 1) / STRIDE_Y"
+#endif
+#if CXN_GET(PAD_TOP) >= CXN_GET(STRIDE_Y)
+#error "OPEN_ROWS: PAD_TOP has to be below STRIDE_Y"
+#endif
+#define CXN_POOL_OPENS 1
+#define CXN_POOL_MORE_PARAMETER , int more
+#define CXN_POOL_MORE_ARGUMENT , more
+#define CXN_POOL_IS_WHOLE , 0
+#define CXN_POOL_IS_MORE(top) , (top) <= -CXN_GET(STRIDE_Y)
+#define CXN_POOL_WITH_MORE(sum) (more ? CXN_LOCAL(extend)(sum, CXN_LOCAL(load_made)(output, lanes), lanes) : (sum))
+
+/* As load_lanes, of what lies in the output. */
+CXN_INLINE uint32_t CXN_LOCAL(load_made)(const CXN_OUT_T *p, int lanes)
+{
+    if (lanes != 1) {
+        if (CXN_GET(OUTPUT_ALIGNED) && CXN_WHOLE_WORDS) {
+            return cxn_load_u32_aligned(p);
+        }
+        return CXN_DSP ? cxn_load_u32_single(p) : cxn_load_u32(p);
+    }
+    return CXN_GET(IN_BITS) == 8 || CXN_GET(OUTPUT_ALIGNED) ? (uint32_t)(int32_t)*p : (uint32_t)cxn_load_s16(p);
+}
+#else
+#define CXN_POOL_OPENS 0
+#define CXN_POOL_MORE_PARAMETER
+#define CXN_POOL_MORE_ARGUMENT
+#define CXN_POOL_IS_WHOLE
+#define CXN_POOL_IS_MORE(top)
+#define CXN_POOL_WITH_MORE(sum) sum
+#endif
 #if CXN_GET(PAD_TOP) >= CXN_GET(KERNEL_H) || CXN_GET(PAD_LEFT) >= CXN_GET(KERNEL_W)
 #error "PAD_TOP, PAD_LEFT: legal values are below KERNEL_H, KERNEL_W"
 #endif
@@ -82,7 +118,7 @@
 #define CXN_POOL_RIGHT_COLUMNS (CXN_POOL_IN_W + CXN_POOL_PAD_LEFT - CXN_POOL_HIGH * CXN_POOL_STRIDE_X)
 /* Whether windows are clipped at the top or bottom. */
 #define CXN_POOL_CLIPS_ROWS \
-    (CXN_POOL_PAD_TOP > 0 || (CXN_POOL_OUT_H - 1) * CXN_POOL_STRIDE_Y - CXN_POOL_PAD_TOP + CXN_POOL_KERNEL_H > CXN_POOL_IN_H)
+    (CXN_POOL_OPENS || CXN_POOL_PAD_TOP > 0 || (CXN_POOL_OUT_H - 1) * CXN_POOL_STRIDE_Y - CXN_POOL_PAD_TOP + CXN_POOL_KERNEL_H > CXN_POOL_IN_H)
 
 #if CXN_HELIUM && !defined(CXN_POOL_FUSED) && !CXN_POOL_IS_WORD
 #include "helium_pool.h"
@@ -117,7 +153,7 @@ CXN_INLINE CXN_POOL_T CXN_LOCAL(column)(const CXN_IN_T *p, int rows, int lanes)
 }
 
 /* One lane group of a row of windows with `rows` rows; `input` is the first pixel of the first of them. */
-CXN_INLINE void CXN_LOCAL(slide)(const CXN_IN_T *input, CXN_OUT_T *output, int rows, CXN_LOCAL(scales) scales, int lanes)
+CXN_INLINE void CXN_LOCAL(slide)(const CXN_IN_T *input, CXN_OUT_T *output, int rows, CXN_LOCAL(scales) scales, int lanes CXN_POOL_MORE_PARAMETER)
 {
     CXN_POOL_T c0 = CXN_LOCAL(begin)(0, lanes);
     CXN_POOL_T c1 = c0;
@@ -131,7 +167,7 @@ CXN_INLINE void CXN_LOCAL(slide)(const CXN_IN_T *input, CXN_OUT_T *output, int r
         if (CXN_POOL_LEFT_COLUMNS > 2) {
             sum = CXN_LOCAL(join)(sum, CXN_LOCAL(column)(input + 2 * CXN_POOL_PIXEL, rows, lanes), lanes);
         }
-        CXN_LOCAL(store_lanes)(output, CXN_LOCAL(finish)(sum, rows * CXN_POOL_LEFT_COLUMNS, scales.left, lanes), lanes);
+        CXN_LOCAL(store_lanes)(output, CXN_LOCAL(finish)(CXN_POOL_WITH_MORE(sum), rows * CXN_POOL_LEFT_COLUMNS, scales.left, lanes), lanes);
         output += CXN_POOL_OUT_PIXEL;
     }
     input += (CXN_POOL_LOW * CXN_POOL_STRIDE_X - CXN_POOL_PAD_LEFT) * CXN_POOL_PIXEL;
@@ -167,7 +203,7 @@ CXN_INLINE void CXN_LOCAL(slide)(const CXN_IN_T *input, CXN_OUT_T *output, int r
             c3 = CXN_LOCAL(column)(input + 3 * CXN_POOL_PIXEL, rows, lanes);
             sum = CXN_LOCAL(join)(sum, c3, lanes);
         }
-        CXN_LOCAL(store_lanes)(output, CXN_LOCAL(finish)(sum, rows * CXN_POOL_KERNEL_W, scales.whole, lanes), lanes);
+        CXN_LOCAL(store_lanes)(output, CXN_LOCAL(finish)(CXN_POOL_WITH_MORE(sum), rows * CXN_POOL_KERNEL_W, scales.whole, lanes), lanes);
         c0 = CXN_POOL_STRIDE_X == 1 ? c1 : CXN_POOL_STRIDE_X == 2 ? c2 : c3;
         c1 = CXN_POOL_STRIDE_X == 1 ? c2 : c3;
         c2 = c3;
@@ -184,13 +220,13 @@ CXN_INLINE void CXN_LOCAL(slide)(const CXN_IN_T *input, CXN_OUT_T *output, int r
             c2 = CXN_POOL_OVERLAP < 3 ? CXN_LOCAL(column)(input + 2 * CXN_POOL_PIXEL, rows, lanes) : c2;
             sum = CXN_LOCAL(join)(sum, c2, lanes);
         }
-        CXN_LOCAL(store_lanes)(output, CXN_LOCAL(finish)(sum, rows * CXN_POOL_RIGHT_COLUMNS, scales.right, lanes), lanes);
+        CXN_LOCAL(store_lanes)(output, CXN_LOCAL(finish)(CXN_POOL_WITH_MORE(sum), rows * CXN_POOL_RIGHT_COLUMNS, scales.right, lanes), lanes);
     }
 }
 #endif
 
 /* One lane group of one window of rows x columns pixels, all inside the image. */
-CXN_INLINE void CXN_LOCAL(window)(const CXN_IN_T *input, CXN_OUT_T *output, int rows, int columns, uint32_t scale, int lanes)
+CXN_INLINE void CXN_LOCAL(window)(const CXN_IN_T *input, CXN_OUT_T *output, int rows, int columns, uint32_t scale, int lanes CXN_POOL_MORE_PARAMETER)
 {
     const CXN_IN_T *row = input;
     CXN_POOL_T sum = CXN_LOCAL(begin)(CXN_LOCAL(load_lanes)(row, lanes), lanes);
@@ -205,11 +241,11 @@ CXN_INLINE void CXN_LOCAL(window)(const CXN_IN_T *input, CXN_OUT_T *output, int 
         x = 0;
         row += CXN_POOL_ROW;
     }
-    CXN_LOCAL(store_lanes)(output, CXN_LOCAL(finish)(sum, rows * columns, scale, lanes), lanes);
+    CXN_LOCAL(store_lanes)(output, CXN_LOCAL(finish)(CXN_POOL_WITH_MORE(sum), rows * columns, scale, lanes), lanes);
 }
 
 /* Every channel: of a row of windows, or of one window. */
-CXN_INLINE void CXN_LOCAL(channels)(const CXN_IN_T *input, CXN_OUT_T *output, int rows, int columns, int slides)
+CXN_INLINE void CXN_LOCAL(channels)(const CXN_IN_T *input, CXN_OUT_T *output, int rows, int columns, int slides CXN_POOL_MORE_PARAMETER)
 {
 #if CXN_POOL_WORDS && CXN_GET(IN_CH) >= CXN_LANES
     const int lanes = CXN_LANES;
@@ -229,10 +265,10 @@ CXN_INLINE void CXN_LOCAL(channels)(const CXN_IN_T *input, CXN_OUT_T *output, in
     for (;;) {
         if (slides) {
 #if CXN_POOL_SLIDES
-            CXN_LOCAL(slide)(input + c, output + c, rows, scales, lanes);
+            CXN_LOCAL(slide)(input + c, output + c, rows, scales, lanes CXN_POOL_MORE_ARGUMENT);
 #endif
         } else {
-            CXN_LOCAL(window)(input + c, output + c, rows, columns, scales.whole, lanes);
+            CXN_LOCAL(window)(input + c, output + c, rows, columns, scales.whole, lanes CXN_POOL_MORE_ARGUMENT);
         }
         if (c == last) {
             break;
@@ -242,7 +278,7 @@ CXN_INLINE void CXN_LOCAL(channels)(const CXN_IN_T *input, CXN_OUT_T *output, in
 }
 
 /* A row of windows with `rows` rows; `row` is the first pixel of the first of them. Returns where the next row goes. */
-CXN_INLINE CXN_OUT_T *CXN_LOCAL(line)(const CXN_IN_T *row, CXN_OUT_T *output, int rows)
+CXN_INLINE CXN_OUT_T *CXN_LOCAL(line)(const CXN_IN_T *row, CXN_OUT_T *output, int rows CXN_POOL_MORE_PARAMETER)
 {
     for (int x = 0; x < CXN_POOL_OUT_W; ++x) {
         const int left = x * CXN_POOL_STRIDE_X - CXN_POOL_PAD_LEFT;
@@ -251,16 +287,22 @@ CXN_INLINE CXN_OUT_T *CXN_LOCAL(line)(const CXN_IN_T *row, CXN_OUT_T *output, in
 #if CXN_POOL_SLIDES
         if (x == CXN_POOL_LOW - CXN_POOL_LEFT) {
             if (!CXN_POOL_CLIPS_ROWS || rows == CXN_POOL_KERNEL_H) {
-                CXN_LOCAL(channels)(row, output, CXN_POOL_KERNEL_H, CXN_POOL_KERNEL_W, 1);
+                CXN_LOCAL(channels)(row, output, CXN_POOL_KERNEL_H, CXN_POOL_KERNEL_W, 1 CXN_POOL_IS_WHOLE);
+#if CXN_POOL_OPENS
+            } else if (more && rows == CXN_POOL_KERNEL_H - CXN_POOL_STRIDE_Y) {
+                CXN_LOCAL(channels)(row, output, CXN_POOL_KERNEL_H - CXN_POOL_STRIDE_Y, CXN_POOL_KERNEL_W, 1, 1);
+            } else if (!more && rows == CXN_POOL_STRIDE_Y) {
+                CXN_LOCAL(channels)(row, output, CXN_POOL_STRIDE_Y, CXN_POOL_KERNEL_W, 1, 0);
+#endif
             } else {
-                CXN_LOCAL(channels)(row, output, rows, CXN_POOL_KERNEL_W, 1);
+                CXN_LOCAL(channels)(row, output, rows, CXN_POOL_KERNEL_W, 1 CXN_POOL_MORE_ARGUMENT);
             }
             x = CXN_POOL_HIGH + CXN_POOL_RIGHT - 1;
             output += (CXN_POOL_HIGH + CXN_POOL_RIGHT - CXN_POOL_LOW + CXN_POOL_LEFT) * CXN_POOL_OUT_PIXEL;
             continue;
         }
 #endif
-        CXN_LOCAL(channels)(row + x_low * CXN_POOL_PIXEL, output, rows, columns, 0);
+        CXN_LOCAL(channels)(row + x_low * CXN_POOL_PIXEL, output, rows, columns, 0 CXN_POOL_MORE_ARGUMENT);
         output += CXN_POOL_OUT_PIXEL;
     }
     return output;
@@ -274,12 +316,18 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, CXN_OUT_T *CXN
         const int top = y * CXN_POOL_STRIDE_Y - CXN_PAD_ROWS;
         const int y_low = CXN_MAX(top, 0);
         const int rows = CXN_MIN(top + CXN_POOL_KERNEL_H, CXN_IN_ROWS) - y_low;
-        output = CXN_LOCAL(line)(input + y_low * CXN_POOL_ROW, output, rows);
+        output = CXN_LOCAL(line)(input + y_low * CXN_POOL_ROW, output, rows CXN_POOL_IS_MORE(top));
     }
 }
 #endif
 #endif
 
+#undef CXN_POOL_OPENS
+#undef CXN_POOL_IS_WHOLE
+#undef CXN_POOL_MORE_PARAMETER
+#undef CXN_POOL_MORE_ARGUMENT
+#undef CXN_POOL_IS_MORE
+#undef CXN_POOL_WITH_MORE
 #undef CXN_POOL_T
 #undef CXN_POOL_IS_MAX
 #undef CXN_POOL_IS_WORD

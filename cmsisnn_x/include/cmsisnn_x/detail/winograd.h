@@ -26,20 +26,32 @@ CXN_INLINE void cxn_winograd_6(const int32_t *d, int32_t *v)
     v[5] = d[5] - d[3] - 4 * odd2;
 }
 
+/* A product that is kept: GCC would add it up with others anew, of which each then takes two instructions where shifts are part of sums. */
+#if defined(__thumb2__)
+#define CXN_KEPT_PRODUCT(x) __asm__("" : "+r"(x))
+#else
+#define CXN_KEPT_PRODUCT(x) ((void)(x))
+#endif
+
 /* The same at 1/2 and -1/2 too; row 1 adds up to -18. */
 CXN_INLINE void cxn_winograd_8(const int32_t *d, int32_t *v)
 {
-    const int32_t even1 = 4 * (d[6] + d[2]) - 17 * d[4], odd1 = 4 * (d[5] + d[1]) - 17 * d[3];
-    const int32_t even2 = d[2] + 4 * d[6] - 5 * d[4], odd2 = d[1] + 4 * d[5] - 5 * d[3];
-    const int32_t even3 = d[6] + 4 * d[2] - 5 * d[4], odd3 = d[5] + 4 * d[1] - 5 * d[3];
-    v[0] = 21 * (d[2] - d[4]) + 4 * (d[6] - d[0]);
+    int32_t even = 5 * d[4], odd = 5 * d[3], even17 = 17 * d[4], odd17 = 17 * d[3], first = d[2] - d[4], last = d[3] - d[5];
+    CXN_KEPT_PRODUCT(even);
+    CXN_KEPT_PRODUCT(odd);
+    CXN_KEPT_PRODUCT(even17);
+    CXN_KEPT_PRODUCT(odd17);
+    int32_t even1 = 4 * (d[6] + d[2]) - even17, odd1 = 4 * (d[5] + d[1]) - odd17;
+    int32_t even2 = d[2] + 4 * d[6] - even, odd2 = d[1] + 4 * d[5] - odd;
+    int32_t even3 = d[6] + 4 * d[2] - even, odd3 = d[5] + 4 * d[1] - odd;
+    v[0] = 21 * first + 4 * (d[6] - d[0]);
     v[1] = even1 + odd1;
     v[2] = even1 - odd1;
     v[3] = even2 + 2 * odd2;
     v[4] = even2 - 2 * odd2;
     v[5] = 2 * even3 + odd3;
     v[6] = 2 * even3 - odd3;
-    v[7] = 21 * (d[3] - d[5]) + 4 * (d[7] - d[1]);
+    v[7] = 21 * last + 4 * (d[7] - d[1]);
 }
 
 #endif /* CXN_WINOGRAD_H */
