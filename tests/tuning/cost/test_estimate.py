@@ -283,15 +283,12 @@ MISSED = {
     ("cortex-m7", "depthwise_conv2d q15"): {"near_median": 0.0538, "regret_worst": 0.0359},
     ("cortex-m7", "avg_pool2d q15"): {"near_worst": 0.1646},
     ("cortex-m52", "conv2d q15"): {"near_worst": 0.2675},
-    ("cortex-m52", "depthwise_conv2d q7"): {"near_worst": 0.6745},
     ("cortex-m52", "depthwise_conv2d q15"): {"near_worst": 0.2884, "regret_worst": 0.091},
-    ("cortex-m52", "depthwise_conv2d int8"): {"near_worst": 1.1331},
     ("cortex-m52", "avg_pool2d q7"): {"near_worst": 0.1791},
     ("cortex-m55", "conv2d q15"): {"near_worst": 0.1738},
     ("cortex-m55", "conv2d int8"): {"near_worst": 0.1591},
     ("cortex-m55", "avg_pool2d int8"): {"near_worst": 0.176},
     ("cortex-m85", "conv2d int8"): {"near_worst": 0.174},
-    ("cortex-m85", "depthwise_conv2d q7"): {"near_worst": 0.9339},
     ("cortex-m85", "depthwise_conv2d q15"): {"near_worst": 0.2994, "regret_worst": 0.1263},
 }
 
