@@ -96,7 +96,9 @@ def _call(emulator: Any, symbol: str, reads: Sequence[np.ndarray], outputs: Sequ
     return emulator.call(symbol, [*inputs, *(emulator.buffer(values.nbytes) for values in outputs)])
 
 
-def records(cores: Sequence[str], kinds: Sequence[str], numbers: Iterable[int]) -> Iterator[dict[str, Any]]:
+def records(
+    cores: Sequence[str], kinds: Sequence[str], numbers: Iterable[int], *, budgets: bool = True
+) -> Iterator[dict[str, Any]]:
     import tuning
     from helpers.drawn_networks import draw
 
@@ -106,7 +108,7 @@ def records(cores: Sequence[str], kinds: Sequence[str], numbers: Iterable[int]) 
             for core in cores:
                 target = tuning.load_target(core)
                 found = examine(model, target) | {"core": core, "kind": kind, "number": number}
-                if number % 2:
+                if budgets and number % 2:
                     found["budgeted"] = under_budget(model, target, 0.1 + number % 7 / 10)
                 yield found
 
@@ -169,13 +171,14 @@ def main() -> None:
     parser.add_argument("--kind", choices=KINDS, action="append")
     parser.add_argument("--networks", type=int, default=10)
     parser.add_argument("--first", type=int, default=0, help="number of the first network")
+    parser.add_argument("--no-budgets", action="store_true", help="no network is tuned under a flash budget")
     parser.add_argument("--json", type=Path, help="where records are kept, a line each")
     options = parser.parse_args()
     found = []
     if options.json and options.json.exists():
         found = [json.loads(line) for line in options.json.read_text().splitlines()]
     numbers = range(options.first, options.first + options.networks)
-    for item in records(options.core or CORES, options.kind or KINDS, numbers):
+    for item in records(options.core or CORES, options.kind or KINDS, numbers, budgets=not options.no_budgets):
         found.append(item)
         if options.json:
             with options.json.open("a") as file:

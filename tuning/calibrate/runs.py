@@ -26,6 +26,8 @@ NEARBY = 1.35
 """Times the estimate of the fastest up to which kernels are emulated on a layer that is fitted."""
 PER_LAYER = 4
 """Of them at most so many."""
+OF_MORE = 2
+"""The same of layers beside those whose runs are kept (`kept`)."""
 LEAST_RUNS = 2
 """Of each family that some layer has, wherever it comes closest; on cores with vectors, beside which most families of C
 are no choice, of none: relatives tell what those take.
@@ -62,8 +64,9 @@ def variants_of(layer: Layer, target: Target) -> tuple[Variant | None, ...]:
     return search_space(layer, target).variants if layer.row.has_knobs else (None,)
 
 
-def to_fit(layers: Sequence[Layer], target: Target) -> Plan:
-    """Layers with the variants that are emulated on them."""
+def to_fit(layers: Sequence[Layer], target: Target, *, beside_kept: bool = False) -> Plan:
+    """Layers with the variants that are emulated on them; fewer where runs of others are kept."""
+    per_layer = OF_MORE if beside_kept else PER_LAYER
     chosen: list[list[Variant | None]] = []
     runs: dict[str, int] = {}
     closest: dict[str, list[tuple[float, int, Variant | None]]] = {}
@@ -79,7 +82,7 @@ def to_fit(layers: Sequence[Layer], target: Target) -> Plan:
             best.setdefault(names[at], at)
         near = [name for name, at in best.items() if cycles[at] <= NEARBY * cycles.min()]
         # The first choice, and of the others those that were seen least.
-        picked = [*near[:1], *sorted(near[1:], key=lambda name: runs.get(name, 0))[: PER_LAYER - 1]]
+        picked = [*near[:1], *sorted(near[1:], key=lambda name: runs.get(name, 0))[: per_layer - 1]]
         if target.features.isa >= Isa.HELIUM:
             beside = int(number % BESIDE_VECTORS == 0)
             picked += [name for name in best if fitted.VECTORS not in name and name not in picked][:beside]
@@ -92,7 +95,7 @@ def to_fit(layers: Sequence[Layer], target: Target) -> Plan:
         for name, at in best.items():
             if name not in picked:
                 closest.setdefault(name, []).append((cycles[at] / cycles.min(), number, space[at]))
-    least = 0 if target.features.isa >= Isa.HELIUM else LEAST_RUNS
+    least = 0 if beside_kept or target.features.isa >= Isa.HELIUM else LEAST_RUNS
     for name, found in closest.items():
         for _, number, variant in sorted(found, key=lambda item: item[:2])[: max(least - runs.get(name, 0), 0)]:
             chosen[number].append(variant)

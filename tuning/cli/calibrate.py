@@ -57,6 +57,10 @@ def calibrate(
         bool,
         typer.Option("--fetch", help="Only observe how much code loops run through, for boards with small caches."),
     ] = False,
+    keep: Annotated[
+        bool,
+        typer.Option("--keep", help="Runs that the coefficients keep are not emulated again: layers without any are."),
+    ] = False,
     model: Annotated[
         str | None,
         typer.Option(
@@ -75,12 +79,12 @@ def calibrate(
     if not force:
         _check_output(measured is not None, fetch, target, output)
     if fetch:
-        if any((measured, plan, compiler, model, dtype, op)) or not target:
+        if any((measured, plan, compiler, model, dtype, op, keep)) or not target:
             raise OptionError("--fetch: goes with --target and -o only, and needs --target")
         _fetch(target, output)
         return
     if measured is not None or plan is not None:
-        _board(measured, plan, target or [], (dtype, op), output, compiler, model)
+        _board(measured, plan, target or [], (dtype, op, keep), output, compiler, model)
         return
     if compiler is not None or model is not None:
         raise OptionError(f"{'--model' if compiler is None else '--compiler'}: goes with --from only")
@@ -117,7 +121,8 @@ def calibrate(
                 layers=sets.to_fit(*which, vectors=vectors),
                 held_out=sets.held_out(*which, vectors=vectors),
                 held_out_pairs=sets.held_out_pairs(*which, vectors=vectors),
-                before=coefficients(core) if dtype or op else None,
+                before=coefficients(core) if dtype or op or keep else None,
+                keep=keep,
                 alike=benches[1] if len(benches) > 1 else None,
                 report=lambda text: print(text, file=sys.stderr),
             )
@@ -170,14 +175,14 @@ def _board(
     measured: Path | None,
     plan: Path | None,
     targets: list[str],
-    parts: tuple[list[str] | None, list[str] | None],
+    parts: tuple[list[str] | None, list[str] | None, bool],
     output: Path,
     compiler: Compiler | None,
     model: str | None,
 ) -> None:
     if measured is None or plan is None or len(targets) != 1:
         raise OptionError("--from FILE.csv goes with --plan DIR, the folder that ran, and one --target, the board")
-    for option, given in zip(("--dtype", "--op"), parts, strict=True):
+    for option, given in zip(("--dtype", "--op", "--keep"), parts, strict=True):
         if given:
             raise OptionError(f"{option}: does not go with --from: the folder knows its own")
     output = _fitted_file(targets[0], output)

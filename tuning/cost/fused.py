@@ -33,7 +33,8 @@ def estimate_fused(
     """The estimates of variants of a convolution of which some take in its pooling: the same kernels one after the
     other, and the band.
 
-    Lines that no window needs are not computed; lines that windows share are moved once per turn of the band.
+    Lines, with Winograd tiles, that no window needs are not computed; lines that windows share are moved once per turn
+    of the band.
     """
     layer, variants = steps[0].lead, [step.variant for step in steps]
     fused = np.array([step.pool is not None for step in steps])
@@ -48,7 +49,8 @@ def estimate_fused(
         variant = variants[at]
         assert variant is not None
         turns, lines, moved_words = band_work(steps[at])
-        terms[at] *= lines / _lines(layer, variant)
+        # A tile that ends beyond the image costs as much as any other.
+        terms[at] *= turns / _tiles(layer, variant) if variant.lowering == "winograd" else lines / layer.output_image[0]
         terms[at, TERMS.index("multiply_accumulate")] *= _blocks_by_row(layer, variant)
         terms[at] += pool.terms[0]
         terms[at, loop] += moved_words * word + turns * INSTRUCTIONS_PER_TURN * timing["alu"] / timing["issue_width"]
@@ -87,8 +89,8 @@ def _blocks_by_row(layer: Layer, variant: Variant) -> float:
     return height * blocks(width) / blocks(height * width)
 
 
-def _lines(layer: Layer, variant: Variant) -> int:
-    return layer.output_image[int(variant.lowering == "winograd")]
+def _tiles(layer: Layer, variant: Variant) -> int:
+    return -(-layer.output_image[1] // variant.tile)
 
 
 def band_work(step: Step) -> tuple[int, int, int]:

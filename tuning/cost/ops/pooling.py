@@ -39,6 +39,10 @@ WRITTEN_OUT, WRITTEN_OUT_ROW = 16, 3
 """Elements of a walked window, and of a row of it, up to which the compiler writes both loops out: of longer rows the
 loop by two stays.
 """
+MOST_PEELED, MOST_OF_MASKS, MOST_AVERAGES = 16, 12, 6
+"""Lane groups of a single window up to which GCC writes the loop over them out: it stops at sixteen turns, or where the
+code gets too long, as that of words without SEL, and of their averages.
+"""
 
 
 def _lanes(layer: Layer) -> int:
@@ -329,8 +333,18 @@ def _sizes(layer: Layer, variant: Variant | None, features: Features) -> str:
         walk = "short" if _written_out(layer) else "column" if kernel_w == 1 else "walk"
     how = "copy" if layer.kernel == (1, 1) else "slide" if _slides(layer) else walk
     windows = f"{how} kernel={kernel_h}x{kernel_w} stride={stride_y}x{stride_x}"
-    clipped = " clipped=1" if not _slides(layer) and _clips(layer) else ""
-    return f" windows={windows}{lanes}{clipped}{' width=1' if layer.output_image[1] == 1 else ''}"
+    clipped = " clipped=1" if (not _slides(layer) or layer.output_image[1] == 1) and _clips(layer) else ""
+    alone = f" width=1{' written=1' if _is_peeled(layer, features) else ''}" if layer.output_image[1] == 1 else ""
+    return f" windows={windows}{lanes}{clipped}{alone}"
+
+
+def _is_peeled(layer: Layer, features: Features) -> bool:
+    """Whether the loop over lane groups of a single window in a row is written out, as it turns so few times."""
+    groups = lane_groups(layer, features)
+    most = MOST_PEELED
+    if groups < layer.image[2]:
+        most = MOST_AVERAGES if layer.python_op == "avg_pool" else most if features.schedule != "v6m" else MOST_OF_MASKS
+    return groups <= most and not _clips(layer)
 
 
 def _clips(layer: Layer) -> bool:
