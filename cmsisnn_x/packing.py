@@ -269,10 +269,16 @@ STORES_REACH = 4095
 
 
 def words_of(shape: Layer | Case) -> Words:
-    (height, width), stride = shape.kernel, shape.stride
     rows = 2 if shape.dtype in ("q15", "int16") else 4
     if (line := _line_of(shape, rows)) is not None:
         return Words(False, rows, -(-shape.kernel[line] // rows), 4, line)
+    return words_of_rows(shape)
+
+
+def words_of_rows(shape: Layer | Case) -> Words:
+    """The same of images of several rows and columns."""
+    (height, width), stride = shape.kernel, shape.stride
+    rows = 2 if shape.dtype in ("q15", "int16") else 4
     if max(height, width) <= 3 and stride == (1, 1) and rows == 4:
         return Words(True, rows, 1, 4)
     planes = -(-height // rows)

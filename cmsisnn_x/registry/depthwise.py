@@ -16,7 +16,7 @@ from ..channels import channels_of
 from ..isa import Isa
 from ..layers import Layer
 from ..op import Case, Op, Shape
-from ..packing import STORES_REACH, Words, pack_depthwise, pack_device_weights, words_of
+from ..packing import STORES_REACH, Words, pack_depthwise, pack_device_weights, words_of, words_of_rows
 from ..variant import BASELINE, BLOCKS, Family, Variant
 from ._shared import (
     AFFINE_WEIGHTS,
@@ -236,9 +236,16 @@ def _words(case: Case, variant: Variant) -> int:
     """Words of four rows that a visit of up to 16 channels takes, places of outputs, and rows that outputs may take the
     place of, as high as padding.
     """
-    words, (height, width, channels), (out_h, out_w) = words_of(case), case.image, case.output
-    if words.line is not None:
+    words = words_of(case)
+    if words.line == 0:
         return _line(case, words, variant)
+    if words.line == 1:  # or a band of one row, whose kernel is that of the whole image
+        return max(_line(case, words, variant), _rows(case, words_of_rows(case), variant))
+    return _rows(case, words, variant)
+
+
+def _rows(case: Case, words: Words, variant: Variant) -> int:
+    (height, width, channels), (out_h, out_w) = case.image, case.output
     lanes = min(channels, 16) if words.planes == 1 and words.rows == 4 else 4 * words.rows
     if words.is_paired:
         columns = max(out_w, 2) + 2

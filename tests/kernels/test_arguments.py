@@ -188,7 +188,7 @@ CONVOLVE = {"x": IMAGE, "weights": KERNELS, "bias": BIAS, "out_shift": 7}
         ({"x": IMAGE[:2]}, ShapeError, "kernel: expected at most 2 along y, for the padded input, got 3"),
         ({"variant": "fast"}, VariantError, "variant: expected a cmsisnn_x.Variant or None, got 'fast'"),
         ({"variant": Variant(unroll=3)}, VariantError, "variant.unroll: expected one of (1, 2, 4, 8), got 3"),
-        ({"variant": Variant(block_rows=4, block_cols=4)}, VariantError, "4x2, 2x3, got 4x4"),
+        ({"variant": Variant(block_rows=4, block_cols=4)}, VariantError, "4x2, 2x3, 5x1, got 4x4"),
         ({"variant": Variant(im2col_cols=3)}, VariantError, "a multiple of block_cols=2 up to 16, got 3"),
         ({"variant": Variant(unroll=True)}, VariantError, "variant.unroll: expected an int, got True"),
         ({"variant": Variant(lowering="magic")}, VariantError, "variant.lowering: expected one of"),
