@@ -327,7 +327,9 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CX
                 for (int32_t plane = 0; plane < CXN_PLANES; plane++) {
                     CXN_LOCAL(quad) rows;
                     for (int32_t i = 0; i < CXN_DEEP; i++) {
-                        const int32_t m = CXN_DEEP * plane + i, row = top + m;
+                        const int32_t m = CXN_DEEP * plane + i;
+                        int32_t row = top + m;
+                        __asm__("" : "+r"(row)); /* as in depthwise_helium_line.h */
                         rows.at[i] = head;
                         rows.step[i] = 0;
                         if (m < high && row >= 0 && row < CXN_IN_ROWS) {

@@ -101,7 +101,9 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CX
                 }
                 CXN_LOCAL(quad) pixels;
                 for (int32_t i = 0; i < CXN_DEEP; i++) {
-                    const int32_t at = pixel + i;
+                    int32_t at = pixel + i;
+                    /* GCC 12 selects between vectors of these, by constants of which it takes all lanes for set. */
+                    __asm__("" : "+r"(at));
                     pixels.at[i] = head;
                     pixels.step[i] = 0;
                     if (at >= 0 && at < CXN_LINE_IN) {
