@@ -25,6 +25,7 @@ from typing import Any, TextIO, TypeVar
 
 from ..base.errors import OptionError
 from ..base.files import is_pipe
+from ..base.units import one_line
 from .record import Record, parse_line
 
 SCHEMA = 2
@@ -140,7 +141,8 @@ class Records:
         for ending in ("-wal", "-shm"):
             with suppress(FileNotFoundError):
                 Path(f"{self.path}{ending}").replace(f"{aside}{ending}")
-        self.message = f"{self.path}: not a record file of this version ({problem}); set aside as {aside.name}"
+        said = one_line(str(problem))  # SQLite quotes what is damaged
+        self.message = f"{self.path}: not a record file of this version ({said}); set aside as {aside.name}"
 
     def _use_memory(self, message: str) -> None:
         self.message = f"{self.path}: {message}"

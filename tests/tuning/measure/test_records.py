@@ -69,6 +69,18 @@ def test_a_corrupt_file_is_set_aside_with_a_message(tmp_path: Path) -> None:
     assert (tmp_path / "records.unreadable").read_bytes() == content
 
 
+def test_what_sqlite_quotes_of_a_damaged_file_is_printable(tmp_path: Path) -> None:
+    path = tmp_path / "records.sqlite"
+    with Records(path) as records:
+        records.put({"a": {"cycles": 1}})
+    content = path.read_bytes()
+    assert content.count(b"asked (") == 1
+    path.write_bytes(content.replace(b"asked (", b"asked\x0b("))
+    with Records(path) as records:
+        assert "set aside" in records.message
+        assert records.message.isprintable()
+
+
 def make_file(path: Path, version: int) -> None:
     database = sqlite3.connect(path)
     database.execute("CREATE TABLE evaluation (key TEXT PRIMARY KEY, content TEXT NOT NULL)")
