@@ -269,9 +269,10 @@ def _tune(
             tables = [item.table for item in found.layers]
             baselines = [item.baseline_cycles for item in found.layers]
     if found is None:
-        how = chosen_strategy if score == "estimate" else "exhaustive"  # of chains the estimate says all
+        # Of chains the estimate says all.
+        how, looks = (chosen_strategy, trials) if score == "estimate" else ("exhaustive", None)
         tables = [
-            _estimated(space, table, how, trials, seed)
+            _estimated(space, table, how, looks, seed)
             for space, table in zip(spaces, estimates, strict=True)
         ]
         seen = zip(spaces, tables, where, strict=True)

@@ -31,8 +31,12 @@ TRIES = 6
 """How often a path is looked for that stays below a budget as built."""
 SHARES = (1.0, 0.8, 0.65, 0.5, 0.4, 0.3)
 """Of the SRAM that a plan without chains takes beside the caller's: where one that balances all is looked for."""
-BUILT = 40
-"""Chains whose rings share their memory that are built at most, to see whether they fit."""
+BUILT = 120
+"""Chains whose rings share their memory that are built at most, to see whether they fit: with 40, a budget a little
+larger than another was given a plan of half its speed.
+"""
+FITTING = 3
+"""Of those that fit, the first ones that are planned: as placed they may change their order."""
 LADDER = (0.04, 0.1, 0.17, 0.25, 0.35, 0.5, 0.7)
 """Between the least SRAM and that of the fastest plan: where points of a frontier are looked for."""
 
@@ -153,6 +157,7 @@ def _within(network: Network, sram: int, flash: int | None) -> Found | None:
 
 def _sharing(network: Network, sram: int, flash: int | None) -> Found | None:
     """A choice within `sram` bytes with a chain whose rings share their memory: the fastest that is found to fit."""
+    found: list[Found] = []
     for segments in _shared(network, sram, lean=False):
         room = network.search.room(segments[0], sram)
         chains = network.search.build_sharing(segments, room, 1) if room > 0 else None
@@ -160,8 +165,10 @@ def _sharing(network: Network, sram: int, flash: int | None) -> Found | None:
             continue
         chains = network.search.build_sharing(segments, room, WAYS)
         if (own := _placed(network, chains, "latency", sram, flash)) is not None:
-            return own
-    return None
+            found.append(own)
+        if len(found) == FITTING:
+            break
+    return min(found, key=lambda one: worth_of("latency", point_of(one[1])), default=None)
 
 
 def _least_sharing(network: Network, sram: int, flash: int | None) -> Found | None:
