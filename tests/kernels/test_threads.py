@@ -116,14 +116,16 @@ def test_calls_leak_nothing(call):
         refused()
     gc.collect()
     tracemalloc.start()
+    growth = []  # in each of three rounds; what others allocate once, such as caches, is in one of them
     try:
-        before = tracemalloc.get_traced_memory()[0]
-        for _ in range(300):
-            call()
-            refused()
-        gc.collect()
-        growth = tracemalloc.get_traced_memory()[0] - before
+        for _ in range(3):
+            before = tracemalloc.get_traced_memory()[0]
+            for _ in range(100):
+                call()
+                refused()
+            gc.collect()
+            growth.append(tracemalloc.get_traced_memory()[0] - before)
     finally:
         tracemalloc.stop()
-    # One leaked output or view object per call would be 300 of them.
-    assert growth < 300 * 40
+    # One leaked output or view object per call would be 100 of them in every round.
+    assert min(growth) < 100 * 40
