@@ -278,6 +278,26 @@ def test_the_floor_plan_names_every_room() -> None:
     assert mentioned - files == set()
 
 
+def test_pages_link_to_what_is_there() -> None:
+    """Files beside them, and headings inside."""
+    tops = ("benchmarks", "cmsisnn_x", "tuning", "configs")
+    lost, links = [], 0
+    for page in (*ROOT.glob("*.md"), *(page for top in tops for page in ROOT.glob(f"{top}/**/*.md"))):
+        for link in re.findall(r"\]\((?!\w+:)([^)\s]+)\)", page.read_text(encoding="utf-8")):
+            path, _, heading = link.partition("#")
+            there, links = (page.parent / path if path else page), links + 1
+            if not there.exists() or (heading and heading not in anchors(there)):
+                lost.append(f"{page.relative_to(ROOT)}: {link}")
+    assert links > 20
+    assert lost == []
+
+
+def anchors(page: Path) -> set[str]:
+    """What GitHub makes of the headings of a page."""
+    headings = re.findall(r"(?m)^#+ (.+)$", page.read_text(encoding="utf-8"))
+    return {re.sub(r"[^\w -]", "", words).strip().lower().replace(" ", "-") for words in headings}
+
+
 def test_no_module_is_longer_than_it_needs() -> None:
     lengths = {module: path.read_text(encoding="utf-8").count("\n") for module, path in modules().items()}
     assert {module: length for module, length in lengths.items() if length > LONGEST} == {}
