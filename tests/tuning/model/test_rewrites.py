@@ -437,8 +437,12 @@ def test_bytes_stay_whatever_is_rewritten(seed: int) -> None:
 
 
 def test_random_graphs_meet_every_pass() -> None:
-    met = {name for seed in range(12) for name in rewritten(a_graph(random.Random(seed)))[1]}
-    assert met == set(PASSES)
+    missing = set(PASSES)
+    for seed in range(200):
+        missing -= {*rewritten(a_graph(random.Random(seed)))[1]}
+        if not missing:
+            return
+    raise AssertionError(f"in no graph: {missing}")
 
 
 def test_a_frame_around_a_batch_goes_too(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cmsisnn_x.isa import Isa
 from tuning import TargetError
 from tuning.target import CORES, MEMORY, NUMBERS, REFINEMENTS, TIMING, list_targets, load_target
 
@@ -61,7 +62,11 @@ def test_a_board_has_a_core_a_clock_and_memories(name: str) -> None:
 
 
 def test_dsp_is_where_armv7em_and_armv8m_have_it() -> None:
-    assert [load_target(name).dsp for name in CORES] == [False, False, True, True, True, True, True, True]
+    assert {name: load_target(name).dsp for name in CORES} == {
+        name: core.features.isa >= Isa.DSP for name, core in CORES.items()
+    }
+    assert not load_target("cortex-m3").dsp
+    assert load_target("cortex-m4").dsp
 
 
 def test_energy_is_current_times_voltage_times_time() -> None:
