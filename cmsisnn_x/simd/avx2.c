@@ -102,9 +102,14 @@ ALWAYS_INLINE void offset_bytes(uint8_t *restrict to, const int8_t *restrict fro
 #include "lower.template.h"
 #include "convolve.template.h"
 #include "tile.template.h"
-#include "pool.template.h"
 #include "rows.template.h"
+#ifdef __AVXVNNI__
+#define BORROWED_FROM simd_avx2
+#include "borrowed.template.h"
+#else
+#include "pool.template.h"
 #include "pair.template.h"
+#endif
 #undef FN
 #undef LT
 #undef PW
@@ -175,9 +180,14 @@ static void q7_any_run(const simd_geometry *g, const void *packed, const void *i
 #include "convolve.template.h"
 #include "tile.template.h"
 #include "depthwise.template.h"
-#include "pool.template.h"
 #include "rows.template.h"
+#ifdef __AVXVNNI__
+#define BORROWED_FROM simd_avx2
+#include "borrowed.template.h"
+#else
+#include "pool.template.h"
 #include "pair.template.h"
+#endif
 #include "depthwise_tile.template.h"
 
 #ifdef __AVXVNNI__

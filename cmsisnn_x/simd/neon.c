@@ -149,9 +149,14 @@ ALWAYS_INLINE int32x4_t broadcast_dword(const int8_t *p)
 #include "lower.template.h"
 #include "convolve.template.h"
 #include "tile.template.h"
-#include "pool.template.h"
 #include "rows.template.h"
+#ifdef __ARM_FEATURE_DOTPROD
+#define BORROWED_FROM simd_neon
+#include "borrowed.template.h"
+#else
+#include "pool.template.h"
 #include "pair.template.h"
+#endif
 #undef FN
 #undef STORE
 #undef LT
@@ -200,9 +205,14 @@ ALWAYS_INLINE int32x4_t broadcast_dword(const int8_t *p)
 #include "convolve.template.h"
 #include "tile.template.h"
 #include "depthwise.template.h"
-#include "pool.template.h"
 #include "rows.template.h"
+#ifdef __ARM_FEATURE_DOTPROD
+#define BORROWED_FROM simd_neon
+#include "borrowed.template.h"
+#else
+#include "pool.template.h"
 #include "pair.template.h"
+#endif
 #include "depthwise_tile.template.h"
 
 #ifdef __ARM_FEATURE_DOTPROD
