@@ -128,15 +128,17 @@ def _unfused() -> Iterator[Family]:
 
 
 def _fused() -> Iterator[Family]:
-    """Convolutions that take in the pooling behind them: few, the fastest of each kind and those of least scratch."""
+    """Convolutions that take in the pooling behind them: few, the fastest of each kind and those of least scratch. With
+    Helium those in vectors alone do, `in_vectors`: on rows of few pixels others took up to five times as long.
+    """
     wins = "SRAM: max or average pooling behind it, the image between never stored;"
     for dtype, packed in (("q7", ("interleaved", "widened")), ("q15", ("interleaved",))):
-        row = partial(Family, dtype, fused_pool=True)
+        row = partial(Family, dtype, fused_pool=True, most=Isa.DSP)
         yield row((1, 8), ((2, 1), (2, 2)), f"{wins} least scratch on any core, least flash", im2col_cols=(1, 2))
         packed_in_c = partial(row, (4,), PAIRED, weight_layout="interleaved")
         yield packed_in_c(f"{wins} little scratch, in C", im2col_cols=(2, 4), least=Isa.DSP)
         yield packed_in_c(f"{wins} padded and strided kernels, in C", lowering="line_buffer", least=Isa.DSP)
-        most = Isa.SCALAR if dtype == "q7" else None
+        most = Isa.SCALAR if dtype == "q7" else Isa.DSP
         yield packed_in_c(f"{wins} no padding, nothing but the band in scratch", lowering="direct", most=most)
         block = partial(row, (8,), ((2, 4),))
         for inner, schedules in SCHEDULES:
@@ -161,7 +163,7 @@ def _fused() -> Iterator[Family]:
                 inner="asm", most=Isa.SCALAR, schedules=("v6m",),
             )  # fmt: skip
 
-    winograd = partial(Family, "q7", (8,), lowering="winograd", tiles=(2, 4), fused_pool=True)
+    winograd = partial(Family, "q7", (8,), lowering="winograd", tiles=(2, 4), fused_pool=True, most=Isa.DSP)
     for layout in ("widened", "plain"):
         for block_, schedules in (((2, 4), ("v7m",)), ((2, 2), ("v6m",))):
             text = f"{wins} 3, 5 and 7 wide at stride 1 on {cores_of(schedules)}"
@@ -193,10 +195,10 @@ def _plain_windows(layer: Layer, variant: Variant) -> str | None:
 
 
 def _wide_accumulator(layer: Layer, variant: Variant) -> str | None:
-    """int16 activations need the baseline, whose accumulators have 64 bits, or `inner: helium`."""
-    if layer.dtype != "int16" or variant == BASELINE or variant.inner == "helium":
+    """int16 activations need the baseline, whose accumulators have 64 bits, or `inner: helium` without `fused_pool`."""
+    if layer.dtype != "int16" or variant == BASELINE or (variant.inner == "helium" and not variant.fused_pool):
         return None
-    return f"int16 activations need the variant {BASELINE}, or one in vectors; got {variant}"
+    return f"int16 activations need the variant {BASELINE}, or one in vectors without fused_pool; got {variant}"
 
 
 def _overwrites(layer: Layer, variant: Variant) -> bool:
@@ -372,7 +374,7 @@ def _overwrites_rows(layer: Layer, variant: Variant, band: int) -> bool:
 def _line_buffer(case: Case, variant: Variant) -> int:
     """`kernel_h` rows with their padding, as wide as the windows of an output row reach."""
     if variant.inner == "helium":
-        return strips(case)
+        return strips(case, variant)
     span = (case.output[1] - 1) * case.stride[1] + case.kernel[1]
     return case.kernel[0] * round_up_even(span * case.image[2]) * 2
 

@@ -37,6 +37,9 @@ def in_vectors() -> Iterator[Family]:
         names = cores_of(("helium",))
         yield row(wins=f"any kernel on {names}; unrolled less, the least code", lowering="line_buffer")
         yield row(wins=f"1x1 kernels of many channels on {names}: no scratch at all", lowering="direct")
+        wins = f"SRAM: max or average pooling behind it, the image between never stored; on {names}"
+        for lowering in ("line_buffer", "direct"):
+            yield row(wins=wins, lowering=lowering, fused_pool=True)
 
 
 def whole_vectors(layer: Layer, variant: Variant) -> str | None:
@@ -55,14 +58,15 @@ def whole_vectors(layer: Layer, variant: Variant) -> str | None:
 
 def rows_at_once(layer: Layer, variant: Variant) -> int:
     """Output rows whose pixels go two by two, where a row has few and an odd number of them."""
-    return 2 if variant.lowering == "line_buffer" and _goes_down(layer.output_image[1]) else 1
+    is_single = variant.fused_pool or variant.lowering != "line_buffer"
+    return 2 if not is_single and _goes_down(layer.output_image[1]) else 1
 
 
 def _goes_down(width: int) -> bool:
     return width % 2 == 1 and width < FEW_PIXELS
 
 
-def strips(case: Case) -> int:
+def strips(case: Case, variant: Variant) -> int:
     """Columns of the rows of an output row as bytes, whole vectors from the last window on; of two rows where an odd
     number of pixels goes two by two along y.
     """
@@ -71,7 +75,7 @@ def strips(case: Case) -> int:
     vectors = -(-case.kernel[1] * column // VECTOR)
     vectors += -vectors % parts_of(vectors, is_wide=size == 2)
     strip = (case.output[1] - 1) * case.stride[1] * column + 16 * vectors
-    rows = 2 if _goes_down(case.output[1]) and case.output[0] > 1 else 1
+    rows = 2 if _goes_down(case.output[1]) and case.output[0] > 1 and not variant.fused_pool else 1
     return rows * -(-strip // 4) * 4
 
 

@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cmsisnn_x import Variant
 from cmsisnn_x.layers import Layer
 from cmsisnn_x.op import device_variant_problem
 from cmsisnn_x.packing_lanes import lane_order, pack_lanes
 from cmsisnn_x.steps import place_inside
-from helpers.affine_layers import KINDS, weighted
+from helpers.affine_layers import KINDS, pooling, weighted
 from helpers.bands import BandCase, assert_bands, counts_of
 from helpers.cores import FEATURES, helium_variants
 from helpers.device import INCLUDE, Build, Case, assert_kernel, c_source, sample
@@ -82,6 +83,45 @@ def test_vectors_equal_the_definition(helium_build: Build, full: bool) -> None:
     assert_kernel(helium_build, found[helium_build.index % 3 :: 3] if full else sample(found, helium_build, full, 10))
 
 
+def alone(dtype: str) -> list[Variant]:
+    """The kernels without a pooling."""
+    return [variant for variant in helium_variants("convolve", dtype) if not variant.fused_pool]
+
+
+def fused() -> list[Case]:
+    """Every shape with poolings behind it by turns: clipped windows, windows that overlap or leave gaps, one of all."""
+    found: list[Case] = []
+    for turn, (at, scheme) in enumerate(product(range(len(SHAPES)), ("q7", "q15 relu", *KINDS))):
+        layer = layer_of(at, scheme)
+        (height, width, _), op = layer.output_image, ("max_pool2d", "avg_pool2d")[turn % 2]
+        windows = ((2, 2, 0), (3, 2, 1), (3, 1, 0), ((height, width), 1, 0), ((1, 2), (2, 3), 0))[turn % 5]
+        options = dict(zip(("kernel", "stride", "padding"), windows, strict=True), ceil_mode=turn % 3 == 1)
+        if min(height, width) < 3 and turn % 5 != 3:
+            continue
+        if scheme in KINDS:
+            behind = pooling(op, layer.output_shape, limits=(None, (-50, 100))[turn // 2 % 2], **options)
+        else:
+            behind = make_layer(op, layer.output_shape, dtype=layer.dtype, **options)
+        for variant in helium_variants("convolve", layer.type.twin):
+            if variant.fused_pool and device_variant_problem(layer, variant, FEATURES, behind) is None:
+                offsets = {"input_offset": OFFSETS[turn % 4], "output_offset": OFFSETS[turn // 4 % 4]}
+                found.append(Case(layer, variant, behind=behind, **offsets))
+    return found
+
+
+@pytest.mark.emulated
+def test_pooling_behind_it_is_taken_in(helium_build: Build, full: bool) -> None:
+    assert_kernel(helium_build, sample(fused(), helium_build, full, 5))
+
+
+def test_wide_accumulators_take_no_pooling_in() -> None:
+    layer = layer_of(1, "int16 common")
+    behind = make_layer("max_pool2d", layer.output_shape, dtype="int16", kernel=2, stride=2)
+    for variant in helium_variants("convolve", "q15"):
+        if variant.fused_pool:
+            assert "without fused_pool" in (device_variant_problem(layer, variant, FEATURES, behind) or "")
+
+
 def ends() -> list[Case]:
     """Of 8 bits products of -128 and -128; of 16 sums that wrap."""
     found = []
@@ -92,7 +132,7 @@ def ends() -> list[Case]:
             assert layer.weights is not None
             layer.weights[:2] = least
             x = np.full((3, 4, 16), least)
-            found += [Case(layer, v, input=x) for v in helium_variants("convolve", dtype) if v.lowering != "direct"]
+            found += [Case(layer, v, input=x) for v in alone(dtype) if v.lowering != "direct"]
     return found
 
 
@@ -112,7 +152,7 @@ def in_place() -> list[Case]:
             if scheme in KINDS
             else make_layer("conv2d", (h, w, c), dtype=scheme, out_shift=7, **options)
         )
-        for variant in helium_variants("convolve", layer.type.twin):
+        for variant in alone(layer.type.twin):
             if variant.lowering == "line_buffer":
                 assert place_inside(layer, variant, 0) == 0
                 found.append(Case(layer, variant, in_place=True))
@@ -187,7 +227,7 @@ def test_channels_go_in_blocks_and_windows_by_columns() -> None:
 
 
 def test_direct_needs_whole_vectors_and_no_padding() -> None:
-    (direct,) = {v.lowering: v for v in helium_variants("convolve", "q7") if v.lowering == "direct"}.values()
+    (direct,) = {v.lowering: v for v in alone("q7") if v.lowering == "direct"}.values()
     fits = make_layer("conv2d", (4, 4, 16), out_channels=8, kernel=1, out_shift=7)
     assert device_variant_problem(fits, direct, FEATURES) is None
     for layer in (

@@ -26,6 +26,7 @@ FAMILIES: dict[str, Callable[[], Sequence[Case]]] = {
     "convolve": test_helium_convolve.cases,
     "convolve at the ends": test_helium_convolve.ends,
     "convolve in place": test_helium_convolve.in_place,
+    "convolve with its pooling": test_helium_convolve.fused,
     "depthwise": lambda: test_depthwise_helium.cases(77, test_depthwise_helium.FULL),
     "fully connected": test_fully_connected.vectors,
     **test_helium_elements.WHOLE,

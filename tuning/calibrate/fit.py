@@ -352,10 +352,9 @@ def _judge_kind(found: Coefficients, target: Target, layers: Sequence[Sequence[S
         scratch = [Step.of(s.layer, s.variant, s.pool).scratch_bytes for s in samples]
         choice = int(np.lexsort((scratch, np.rint(estimated)))[0])
         every += wrong.tolist()
-        # Of kernels in C beside vectors, those that nothing is known of are kept out by their estimate.
-        names = [_family(s.layer, s.variant, target) for s in samples]
-        knows = target.features.isa < Isa.HELIUM or first.layer.op != "depthwise_conv2d"
-        is_chosen = np.array([knows or name in found.families or fitted.VECTORS in name for name in names])
+        # Kernels in C beside vectors are kept out by their estimate, which says more than they take.
+        knows = target.features.isa < Isa.HELIUM or first.layer.op not in ("conv2d", "depthwise_conv2d")
+        is_chosen = np.array([knows or fitted.VECTORS in _family(s.layer, s.variant, target) for s in samples])
         is_chosen[choice] = True
         near += wrong[(cycles <= NEAR * cycles.min()) & is_chosen].tolist()
         choices.append(wrong[choice])

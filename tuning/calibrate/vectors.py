@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from cmsisnn_x.layers import Layer
 
-from .grid import DTYPES, Depthwise, Pool, make_layer
+from .grid import DTYPES, Convolution, Depthwise, Pool, make_layer
 
 _COLUMNS: tuple[Depthwise, ...] = (
     ((22, 1, 48), (5, 1), (1, 1), 0),
@@ -88,15 +88,33 @@ _POOLS_OF_VECTORS: tuple[Pool, ...] = (
     ((9, 7, 12), (9, 7), (1, 1), 0, False),
     ((13, 10, 8), (13, 10), (1, 1), 0, False),
     ((21, 23, 7), (21, 23), (1, 1), "same", False),
+    ((10, 8, 5), (2, 2), (2, 2), 0, False),
+    ((14, 6, 7), (2, 2), (2, 2), 0, False),
+    ((8, 12, 3), (2, 2), (2, 2), 0, False),
+    ((9, 9, 6), (3, 3), (2, 2), 0, False),
+)
+
+
+_SMALL: tuple[Convolution, ...] = (
+    ((4, 4, 1), 24, (3, 3), (2, 2), 1),
+    ((2, 3, 2), 16, (3, 3), (1, 1), 1),
+    ((3, 4, 1), 32, (2, 2), (1, 1), 0),
+    ((5, 4, 3), 8, (3, 3), (2, 2), 1),
+    ((6, 2, 4), 12, (3, 3), (1, 1), 1),
+    ((4, 1, 8), 16, (3, 1), (1, 1), 0),
+    ((3, 3, 16), 8, (3, 3), (2, 2), 1),
+    ((6, 3, 1), 16, (5, 3), (2, 1), 1),
 )
 
 
 def of_vectors(dtypes: Sequence[str] = DTYPES) -> list[Layer]:
-    """Depthwise layers along one axis alone, and of larger windows and steps; pools of few channels, of pixels of one
-    word, of two pixels, and of wide windows.
+    """Convolutions that hardly take longer than they take to begin; depthwise layers along one axis alone, and of larger
+    windows and steps; pools of few channels, of pixels of one word, of two pixels, and of wide windows.
     """
     found = []
     for dtype in dtypes:
+        for i, (shape, channels, kernel, stride, padding) in enumerate(_SMALL):
+            found.append(make_layer(f"small{i}", "conv2d", dtype, shape, channels, kernel, stride, padding))
         for i, (shape, kernel, stride, padding) in enumerate(_COLUMNS):
             found.append(make_layer(f"column{i}", "depthwise_conv2d", dtype, shape, 0, kernel, stride, padding))
         for i, (shape, kernel, stride, padding) in enumerate(_WINDOWS):

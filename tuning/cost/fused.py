@@ -8,7 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from cmsisnn_x.isa import Isa
 from cmsisnn_x.layers import Layer
+from cmsisnn_x.registry.vectors import rows_at_once
 from cmsisnn_x.steps import Step
 from cmsisnn_x.variant import Variant
 
@@ -23,6 +25,11 @@ STACK_BYTES = 44
 """Of the band and the call that pools, on top of both kernels' own."""
 INSTRUCTIONS_PER_TURN = 40
 """Of the call that ends a turn: the windows that it completes, the lines that move."""
+
+MORE_OF_VECTORS, INSTRUCTIONS_PER_COPY = 30, 40
+"""The same beside vectors, whose registers are saved there, and of the call that moves a line: where rows are short
+both are a tenth of what emulated pairs take.
+"""
 
 
 def estimate_fused(
@@ -41,6 +48,7 @@ def estimate_fused(
     pooling = next(step.pool for step in steps if step.pool is not None)
     alone = estimate(layer, [v and replace(v, fused_pool=False) for v in variants], target)
     pool = estimate(pooling, (), target)
+    behind = _by_row(pooling, target, estimate) if target.features.isa >= Isa.HELIUM else pool.terms[0]
     terms = alone.terms.astype(float)
     scratch = alone.scratch_bytes.copy()
     timing, loop = target.timing, TERMS.index("loop")
@@ -51,9 +59,15 @@ def estimate_fused(
         turns, lines, moved_words = band_work(steps[at])
         # A tile that ends beyond the image costs as much as any other.
         terms[at] *= turns / _tiles(layer, variant) if variant.lowering == "winograd" else lines / layer.output_image[0]
+        if variant.inner == "helium":  # strips are woven row by row anyway
+            terms[at, [name != "im2col" for name in TERMS]] *= _pairs_by_row(layer, variant)
         terms[at, TERMS.index("multiply_accumulate")] *= _blocks_by_row(layer, variant)
-        terms[at] += pool.terms[0]
-        terms[at, loop] += moved_words * word + turns * INSTRUCTIONS_PER_TURN * timing["alu"] / timing["issue_width"]
+        terms[at] += behind
+        instructions = turns * INSTRUCTIONS_PER_TURN
+        if variant.inner == "helium":
+            moved_lines = moved_words * 4 // (layer.output_bytes // layer.output_image[0])
+            instructions += turns * MORE_OF_VECTORS + moved_lines * INSTRUCTIONS_PER_COPY
+        terms[at, loop] += moved_words * word + instructions * timing["alu"] / timing["issue_width"]
         scratch[at] = steps[at].scratch_bytes
     below = pool.stack_bytes[0]
     stacks = tuple(
@@ -87,6 +101,43 @@ def _blocks_by_row(layer: Layer, variant: Variant) -> float:
         return pixels // held * (held // cols) + -(-(pixels % held) // cols)
 
     return height * blocks(width) / blocks(height * width)
+
+
+def _by_row(
+    pool: Layer, target: Target, estimate: Callable[[Layer, Sequence[Variant | None], Target], Estimates]
+) -> np.ndarray:
+    """The terms of a pooling that goes row by row. An image of one column goes as one row elsewhere: what it takes by
+    rows follows from wider ones, whose cost grows by the same with each column.
+    """
+    (height, width, channels), (out_height, _, _) = pool.image, pool.output_image
+    if width != 1 or pool.kernel[1] != 1 or pool.padding[1] != (0, 0):
+        return estimate(pool, (), target).terms[0].astype(float)
+    two, three = (
+        estimate(
+            replace(
+                pool,
+                input_shape=(height, columns, channels),
+                output_shape=(out_height, columns, channels),
+                stride=(pool.stride[0], 1),
+            ),
+            (),
+            target,
+        ).terms[0]
+        for columns in (2, 3)
+    )
+    return np.maximum(2.0 * two - three, 0)
+
+
+def _pairs_by_row(layer: Layer, variant: Variant) -> float:
+    """How many more pairs of pixels there are in vectors where every row is by itself: without a band those of an odd
+    number may lie below each other, or rows behind each other.
+    """
+    height, width, _ = layer.output_image
+    alone = replace(variant, fused_pool=False)
+    at_once = rows_at_once(layer, alone)
+    is_joined = variant.lowering == "direct" and layer.stride == (1, 1) and width == layer.image[1]
+    pairs = -(-height * width // 2) if is_joined else -(-height // at_once) * -(-width * at_once // 2)
+    return height * -(-width // 2) / pairs
 
 
 def _tiles(layer: Layer, variant: Variant) -> int:

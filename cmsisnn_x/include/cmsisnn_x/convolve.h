@@ -20,8 +20,13 @@
 #if CXN_GET(INNER) == CXN_INNER_HELIUM
 #define CXN_BR CXN_GET(BLOCK_ROWS)
 #define CXN_BC CXN_GET(BLOCK_COLS)
+#if CXN_GET(FUSED_POOL)
+#error "FUSED_POOL: legal value with 64-bit accumulators is 0"
+#endif
 #define CXN_W_T int8_t
+#define CXN_BAND_BYTES 0
 #include "detail/convolve_helium.h"
+#undef CXN_BAND_BYTES
 #undef CXN_W_T
 #undef CXN_BR
 #undef CXN_BC

@@ -48,15 +48,13 @@ def count(layer: Layer, knob: Knobs, features: Features) -> Counts:
     rows = 1 if joined else -(-out_h // at_once)
     width = out_h * out_w if joined else out_w * at_once
     pairs = rows * -(-width // 2)
-    left_passes = 0 if not rest else 2 if rest <= 4 else 4
+    passes = 4 * blocks + (0 if not rest else 2 if rest <= 4 else 4)  # over the window, of two channels each
     counts: Counts = {
-        "steps": blocks * pairs * 4 * vectors * loops,
-        "straight_steps": blocks * pairs * 4 * vectors * (1 - loops),
-        "turns": blocks * pairs * 4 * loops,
+        "steps": pairs * passes * vectors * loops,
+        "straight_steps": pairs * passes * vectors * (1 - loops),
+        "turns": pairs * passes * loops,
         "blocks": blocks * pairs,
         "runs": blocks * pairs * (vectors == 1),
-        "left_steps": pairs * left_passes * vectors,
-        "left_turns": pairs * left_passes * loops,
         "left_blocks": (rest > 4) * pairs,
         "partial": (0 < rest <= 4) * pairs,
         "groups": blocks * rows,
@@ -96,8 +94,6 @@ def price() -> dict[str, float]:
         "turns": 9.0,
         "blocks": 30.0,
         "runs": 4.0,
-        "left_steps": 8.0,
-        "left_turns": 9.0,
         "left_blocks": 70.0,
         "partial": 46.0,
         "groups": 28.0,

@@ -62,10 +62,54 @@ def _is_wide(layer: Layer) -> bool:
     return layer.dtype == "q15" or area > 256
 
 
+def _is_word(layer: Layer) -> bool:
+    """Whether a pixel is a word whose lanes are compared."""
+    return layer.python_op == "max_pool" and layer.image[2] * layer.numpy_dtype.itemsize == 4
+
+
 def _in_vectors(layer: Layer, features: Features) -> bool:
-    """Whether a kernel of vectors runs; the largest of pixels of one word are found in C."""
-    is_word = layer.python_op == "max_pool" and layer.image[2] * layer.numpy_dtype.itemsize == 4
-    return features.isa >= Isa.HELIUM and not is_word
+    """Whether a kernel of vectors runs; the largest of pixels of one word are found otherwise (`_word_windows`)."""
+    return features.isa >= Isa.HELIUM and not _is_word(layer)
+
+
+WORD_REACH, WORD_STEP = 4095, 63
+"""Bytes that a load of a word reaches, and pixels that its address steps behind it."""
+
+
+def _word_strips(layer: Layer) -> str | None:
+    """How windows go that no end of a row clips: four at a time, one by one, or None where all are walked."""
+    (height, _), (_, stride) = layer.kernel, layer.stride
+    columns = _whole_columns(layer)
+    if max(layer.kernel) > 4 or not columns:
+        return None
+    if stride == 1 and columns >= 4:
+        return "four"
+    return "one" if (height - 1) * layer.image[1] * 4 + 12 <= WORD_REACH and stride <= WORD_STEP else None
+
+
+def _word_windows(layer: Layer) -> Counts:
+    """The largest of pixels of one word with Helium: elements, outputs and strips of windows that no end of a row
+    clips, taps, lines and windows of all others. Four at a time a row is read again for each beyond the image, else
+    windows that lack one are walked.
+    """
+    layer = _turned(layer)
+    (out_h, out_w, _), (kernel_h, kernel_w) = layer.output_image, layer.kernel
+    rows, columns = _inside(layer)
+    how, whole = _word_strips(layer), _whole_columns(layer)
+    in_strips = rows >= (1 if how == "four" else kernel_h) if how else rows < 0
+    turns, strips = (-(-whole // 4) if how == "four" else whole), int(in_strips.sum())
+    taken = int(rows[in_strips].sum())
+    return {
+        "elements": strips * turns * kernel_h * kernel_w,
+        "outputs": strips * turns,
+        "strips": strips * (1 + (how == "four" and whole % 4 > 0)),
+        "taps": int(rows.sum() * columns.sum()) - taken * whole * kernel_w,
+        "lines": int(rows.sum()) * out_w - taken * whole,
+        "windows": out_h * out_w - strips * whole,
+        "clipped": out_h - strips,
+        "rows": out_h,
+        "calls": 1,
+    }
 
 
 STRAIGHT, LONGEST = 25, 8
@@ -175,8 +219,8 @@ def _vector_windows(layer: Layer) -> Counts:
 
 
 def _windows(layer: Layer, features: Features) -> Counts:
-    if _in_vectors(layer, features):
-        return _vector_windows(layer)
+    if features.isa >= Isa.HELIUM:
+        return _word_windows(layer) if _is_word(layer) else _vector_windows(layer)
     (in_h, in_w, channels), (out_h, out_w, _) = layer.image, layer.output_image
     (kernel_h, kernel_w), (stride_y, stride_x) = layer.kernel, layer.stride
     before = layer.padding[1][0]
@@ -268,6 +312,12 @@ def price(layer: Layer, variant: Variant | None, features: Features, timing: Tim
             "joins": 20.0, "taps": element, "lines": 6.0, "windows": 12.0, "edges": clipped, "singles": 12 * alu,
             "clipped": 24 * alu, "rows": 12 * alu, "calls": 30 * alu,
         }  # fmt: skip
+    if features.isa >= Isa.HELIUM:
+        element = 2.0 if _word_strips(_turned(layer)) == "four" else 3.0
+        return dict.fromkeys(PARTS, 0.0) | {
+            "elements": element, "outputs": 3.0, "strips": 16.0, "taps": 4.0, "lines": 8.0, "windows": 16 * alu,
+            "clipped": 16 * alu, "rows": 16 * alu, "calls": 30 * alu,
+        }  # fmt: skip
     dsp, words = features.isa >= Isa.DSP, lane_groups(layer, features) < layer.image[2]
     if layer.python_op == "avg_pool":
         # An addition; of a word's lanes SXTAB16 twice, or masks and additions.
@@ -323,6 +373,8 @@ def _sizes(layer: Layer, variant: Variant | None, features: Features) -> str:
             "shifted": is_average and wide and layer.kernel[0] * layer.kernel[1] < 3,
         }
         return f" windows={how}{filled}" + "".join(f" {name}=1" for name, has in marks.items() if has)
+    if features.isa >= Isa.HELIUM:
+        return f" windows=words how={_word_strips(_turned(layer)) or 'walk'}"
     lanes = " lanes=1" if lane_groups(layer, features) == layer.image[2] else ""
     (kernel_h, kernel_w), (stride_y, stride_x) = layer.kernel, layer.stride
     if _clips(layer):

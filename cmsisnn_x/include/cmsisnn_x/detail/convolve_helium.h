@@ -5,7 +5,8 @@
  *                is KERNEL_W columns in one piece, and what neighbours share lies there once. Where an odd OUT_W would waste much, the
  *                second pixel is the one below, with a strip of its own.
  *   direct       kernels of one row, windows of whole vectors inside the image: from the input itself.
- * Scratch: direct none; line buffer CXN_H_ROWS strips of CXN_H_STRIP bytes.
+ * Scratch: direct none; line buffer CXN_H_ROWS strips of CXN_H_STRIP bytes. With a pooling behind it rows go one by one into the band of
+ * convolve_band.h.
  * 16-bit activations by 8-bit weights: sums of up to 504 products fit 32 bits, larger windows go in parts. Outputs are made in vectors where
  * every factor of a block lets them; sums and starts are added with saturation then, which the clamp hides (is_near).
  * Weights: blocks of eight output channels, then of those left over, of four in order if there are no more; [kernel_w][kernel_h][in_ch], filled
@@ -14,9 +15,9 @@
 #if !CXN_HELIUM
 #error "INNER: CXN_INNER_HELIUM needs a core with Helium"
 #endif
-#if CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_LANES || CXN_BR != 2 || CXN_BC != 2 || CXN_GET(FUSED_POOL) || \
+#if CXN_GET(WEIGHT_LAYOUT) != CXN_WEIGHT_LAYOUT_LANES || CXN_BR != 2 || CXN_BC != 2 || \
     CXN_GET(COLUMN_LAYOUT) != CXN_COLUMN_LAYOUT_SEQUENTIAL
-#error "INNER: CXN_INNER_HELIUM needs CXN_WEIGHT_LAYOUT_LANES, 2x2 blocks, CXN_COLUMN_LAYOUT_SEQUENTIAL and FUSED_POOL 0"
+#error "INNER: CXN_INNER_HELIUM needs CXN_WEIGHT_LAYOUT_LANES, 2x2 blocks and CXN_COLUMN_LAYOUT_SEQUENTIAL"
 #endif
 #if CXN_GET(SCHEME) == CXN_SCHEME_AFFINE && CXN_GET(RESCALE) >= CXN_RESCALE_WIDE
 #define CXN_H_WIDE 1
@@ -62,7 +63,7 @@
 #else
 #define CXN_H_MOST_ROWS CXN_GET(OUT_H)
 #endif
-#if CXN_GET(OUT_W) % 2 && CXN_GET(OUT_W) < 16 && CXN_H_MOST_ROWS > 1
+#if CXN_GET(OUT_W) % 2 && CXN_GET(OUT_W) < 16 && CXN_H_MOST_ROWS > 1 && !CXN_GET(FUSED_POOL)
 #define CXN_H_ROWS 2
 #else
 #define CXN_H_ROWS 1
@@ -76,7 +77,7 @@
 #else
 #define CXN_V_MOST 15
 #endif
-CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_LOWERING_BYTES, helium_scratch);
+CXN_STATIC_ASSERT(CXN_GET(SCRATCH_BYTES) >= CXN_LOWERING_BYTES + CXN_BAND_BYTES, helium_scratch);
 #else
 #error "LOWERING: CXN_LOWERING_LINE_BUFFER and _DIRECT are in vectors"
 #endif
@@ -368,7 +369,29 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_ALONE input, const CXN_W_T *CX
                               const CXN_CHANNEL_T *CXN_RESTRICT channels, CXN_OUT_T *CXN_ALONE output, void *CXN_RESTRICT scratch CXN_ROWS_PARAMETER)
 {
     const int8_t *const from = (const int8_t *)(const void *)input, *const w = (const int8_t *)(const void *)weights;
-#if CXN_GET(LOWERING) == CXN_LOWERING_DIRECT
+#if defined(CXN_POOL_FUSED)
+    CXN_LOCAL(band) band = {(CXN_OUT_T *)scratch + CXN_LOWERING_BYTES / sizeof(CXN_OUT_T), output, 0, 0, 0};
+    enum { pairs = (CXN_GET(OUT_W) + 1) / 2, second = CXN_GET(OUT_W) - pairs };
+#if CXN_GET(LOWERING) == CXN_LOWERING_LINE_BUFFER
+    int8_t *const x = (int8_t *)scratch;
+#if CXN_GET(PAD_LEFT) || CXN_H_SPAN - CXN_GET(PAD_LEFT) > CXN_GET(IN_W)
+    CXN_MEMSET(x, CXN_PAD_FILL, CXN_LOWERING_BYTES);
+#endif
+#endif
+    CXN_UNROLL_LOOP(1)
+    for (int32_t y = 0; y < CXN_GET(OUT_H); y++) {
+        if (y < band.needed)
+            continue;
+        CXN_OUT_T *const out = band.lines + (y - band.first) * CXN_BAND_LINE;
+#if CXN_GET(LOWERING) == CXN_LOWERING_LINE_BUFFER
+        CXN_LOCAL(strip)(x, from, y);
+#else
+        const int8_t *const x = from + y * (CXN_GET(STRIDE_Y) * CXN_GET(IN_W) * CXN_H_RUN);
+#endif
+        CXN_LOCAL(pixels)(x, x + second * CXN_V_STEP, w, channels, out, out + second * CXN_GET(OUT_CH), pairs);
+        CXN_LOCAL(band_pool)(&band, y + 1);
+    }
+#elif CXN_GET(LOWERING) == CXN_LOWERING_DIRECT
     /* Rows are one where nothing lies between them. */
 #if CXN_GET(STRIDE_Y) == 1 && CXN_GET(OUT_W) * CXN_V_STEP == CXN_GET(IN_W) * CXN_H_RUN
     const int32_t rows = 1, width = CXN_OUT_ROWS * CXN_GET(OUT_W);

@@ -8,15 +8,6 @@
  */
 #include "helium_element.h"
 
-#if CXN_POOL_IS_TURNED
-#define CXN_POOL_IN_ROWS CXN_POOL_IN_H
-#define CXN_POOL_PAD_ROWS CXN_POOL_PAD_TOP
-#define CXN_POOL_OUT_ROWS CXN_POOL_OUT_H
-#else
-#define CXN_POOL_IN_ROWS CXN_IN_ROWS
-#define CXN_POOL_PAD_ROWS CXN_PAD_ROWS
-#define CXN_POOL_OUT_ROWS CXN_OUT_ROWS
-#endif
 /* Channels of a vector. */
 #if defined(CXN_POOL_IS_MAX)
 #define CXN_POOL_VECTOR (128 / CXN_GET(IN_BITS))
@@ -234,6 +225,38 @@ CXN_INLINE void CXN_LOCAL(strips)(const CXN_IN_T *input, CXN_OUT_T *output)
 }
 #endif
 
+/* A row of windows with `rows` rows; `row` is the first pixel of the first of them. Returns where the next row goes. */
+CXN_INLINE CXN_OUT_T *CXN_LOCAL(line)(const CXN_IN_T *row, CXN_OUT_T *output, int rows CXN_POOL_MORE_PARAMETER)
+{
+    CXN_UNROLL_LOOP(1)
+    for (int x = 0; x < CXN_POOL_OUT_W; x++) {
+#if CXN_POOL_ALONG_ROWS
+        if (x == CXN_POOL_LOW && (!CXN_POOL_CLIPS_ROWS || rows == CXN_POOL_KERNEL_H)) {
+            CXN_LOCAL(strips)(row + (x * CXN_POOL_STRIDE_X - CXN_POOL_PAD_LEFT) * CXN_POOL_PIXEL, output);
+            output += (CXN_POOL_HIGH - CXN_POOL_LOW) * CXN_GET(OUT_CH);
+            x = CXN_POOL_HIGH - 1;
+            continue;
+        }
+#endif
+        const int left = x * CXN_POOL_STRIDE_X - CXN_POOL_PAD_LEFT;
+        const int x_low = CXN_MAX(left, 0);
+        const int columns = CXN_MIN(left + CXN_POOL_KERNEL_W, CXN_POOL_IN_W) - x_low;
+        const CXN_IN_T *const first = row + x_low * CXN_POOL_PIXEL;
+        if ((!CXN_POOL_CLIPS_ROWS || rows == CXN_POOL_KERNEL_H) && (!CXN_POOL_CLIPS_COLUMNS || columns == CXN_POOL_KERNEL_W)) {
+#if CXN_POOL_ALONG_CHANNELS
+            CXN_LOCAL(strips)(first, output);
+#elif !CXN_POOL_ALONG_ROWS
+            CXN_LOCAL(window)(first, output, CXN_POOL_KERNEL_H, CXN_POOL_KERNEL_W, 1 CXN_POOL_MORE_ARGUMENT);
+#endif
+        } else {
+            CXN_LOCAL(window)(first, output, rows, columns, 0 CXN_POOL_MORE_ARGUMENT);
+        }
+        output += CXN_GET(OUT_CH);
+    }
+    return output;
+}
+
+#if !defined(CXN_POOL_FUSED)
 CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, CXN_OUT_T *CXN_RESTRICT output, void *scratch CXN_ROWS_PARAMETER)
 {
     (void)scratch;
@@ -241,37 +264,11 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, CXN_OUT_T *CXN
         const int top = y * CXN_POOL_STRIDE_Y - CXN_POOL_PAD_ROWS;
         const int y_low = CXN_MAX(top, 0);
         const int rows = CXN_MIN(top + CXN_POOL_KERNEL_H, CXN_POOL_IN_ROWS) - y_low;
-        CXN_UNROLL_LOOP(1)
-        for (int x = 0; x < CXN_POOL_OUT_W; x++) {
-#if CXN_POOL_ALONG_ROWS
-            if (x == CXN_POOL_LOW && (!CXN_POOL_CLIPS_ROWS || rows == CXN_POOL_KERNEL_H)) {
-                CXN_LOCAL(strips)(input + y_low * CXN_POOL_ROW + (x * CXN_POOL_STRIDE_X - CXN_POOL_PAD_LEFT) * CXN_POOL_PIXEL, output);
-                output += (CXN_POOL_HIGH - CXN_POOL_LOW) * CXN_GET(OUT_CH);
-                x = CXN_POOL_HIGH - 1;
-                continue;
-            }
-#endif
-            const int left = x * CXN_POOL_STRIDE_X - CXN_POOL_PAD_LEFT;
-            const int x_low = CXN_MAX(left, 0);
-            const int columns = CXN_MIN(left + CXN_POOL_KERNEL_W, CXN_POOL_IN_W) - x_low;
-            const CXN_IN_T *const first = input + y_low * CXN_POOL_ROW + x_low * CXN_POOL_PIXEL;
-            if ((!CXN_POOL_CLIPS_ROWS || rows == CXN_POOL_KERNEL_H) && (!CXN_POOL_CLIPS_COLUMNS || columns == CXN_POOL_KERNEL_W)) {
-#if CXN_POOL_ALONG_CHANNELS
-                CXN_LOCAL(strips)(first, output);
-#elif !CXN_POOL_ALONG_ROWS
-                CXN_LOCAL(window)(first, output, CXN_POOL_KERNEL_H, CXN_POOL_KERNEL_W, 1 CXN_POOL_IS_MORE(top));
-#endif
-            } else {
-                CXN_LOCAL(window)(first, output, rows, columns, 0 CXN_POOL_IS_MORE(top));
-            }
-            output += CXN_GET(OUT_CH);
-        }
+        output = CXN_LOCAL(line)(input + y_low * CXN_POOL_ROW, output, rows CXN_POOL_IS_MORE(top));
     }
 }
+#endif
 
-#undef CXN_POOL_IN_ROWS
-#undef CXN_POOL_PAD_ROWS
-#undef CXN_POOL_OUT_ROWS
 #undef CXN_POOL_ON
 #undef CXN_POOL_TIMES_1
 #undef CXN_POOL_TIMES_2

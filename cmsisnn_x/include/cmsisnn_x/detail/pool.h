@@ -12,7 +12,7 @@
  *
  * Fused into the convolution before it (CXN_POOL_FUSED), it gives CXN_LOCAL(line) alone, a row of windows whose rows lie behind each
  * other; with CXN_POOL_BY_COLUMNS a column of windows, read from columns that lie behind each other: the same walk, axes exchanged.
- * Cores with Helium walk otherwise, but for that: helium_pool.h, whose largest elements CXN_POOL_IS_MAX asks for.
+ * Cores with Helium walk otherwise, but for columns: helium_pool.h, whose largest elements CXN_POOL_IS_MAX asks for.
  *
  * With OPEN_ROWS the first output rows of a call are those that earlier ones began, as many at most: their windows begin STRIDE_Y rows or
  * more above the rows of this call, and what is in `output` is a part of them.
@@ -29,6 +29,7 @@
 #define CXN_POOL_MORE_ARGUMENT , more
 #define CXN_POOL_IS_WHOLE , 0
 #define CXN_POOL_IS_MORE(top) , (top) <= -CXN_GET(STRIDE_Y)
+#define CXN_POOL_AND_NO_MORE && !more
 #define CXN_POOL_WITH_MORE(sum) (more ? CXN_LOCAL(extend)(sum, CXN_LOCAL(load_made)(output, lanes), lanes) : (sum))
 
 /* As load_lanes, of what lies in the output. */
@@ -48,6 +49,7 @@ CXN_INLINE uint32_t CXN_LOCAL(load_made)(const CXN_OUT_T *p, int lanes)
 #define CXN_POOL_MORE_ARGUMENT
 #define CXN_POOL_IS_WHOLE
 #define CXN_POOL_IS_MORE(top)
+#define CXN_POOL_AND_NO_MORE
 #define CXN_POOL_WITH_MORE(sum) sum
 #endif
 #if CXN_GET(PAD_TOP) >= CXN_GET(KERNEL_H) || CXN_GET(PAD_LEFT) >= CXN_GET(KERNEL_W)
@@ -61,14 +63,14 @@ CXN_INLINE uint32_t CXN_LOCAL(load_made)(const CXN_OUT_T *p, int lanes)
 #error "OUT_CH: legal value is that of IN_CH"
 #endif
 
-/* The largest of words, a pixel each: SSUB8 and SEL take half as long as vectors that are a quarter full. */
+/* The largest of words, a pixel each: SSUB8 and SEL take half as long as vectors that are a quarter full (asm/pool_words_helium.h). */
 #if defined(CXN_POOL_IS_MAX) && CXN_GET(IN_CH) * CXN_GET(IN_BITS) == 32
 #define CXN_POOL_IS_WORD 1
 #else
 #define CXN_POOL_IS_WORD 0
 #endif
 /* An image of one column is one of one row in vectors, axes exchanged. */
-#if CXN_HELIUM && !defined(CXN_POOL_FUSED) && !CXN_POOL_IS_WORD && !CXN_IS_BAND && CXN_GET(IN_W) == 1 && CXN_GET(OUT_W) == 1
+#if CXN_HELIUM && !defined(CXN_POOL_FUSED) && !CXN_IS_BAND && CXN_GET(IN_W) == 1 && CXN_GET(OUT_W) == 1
 #define CXN_POOL_BY_COLUMNS 1
 #define CXN_POOL_IS_TURNED 1
 #else
@@ -120,9 +122,26 @@ CXN_INLINE uint32_t CXN_LOCAL(load_made)(const CXN_OUT_T *p, int lanes)
 #define CXN_POOL_CLIPS_ROWS \
     (CXN_POOL_OPENS || CXN_POOL_PAD_TOP > 0 || (CXN_POOL_OUT_H - 1) * CXN_POOL_STRIDE_Y - CXN_POOL_PAD_TOP + CXN_POOL_KERNEL_H > CXN_POOL_IN_H)
 
-#if CXN_HELIUM && !defined(CXN_POOL_FUSED) && !CXN_POOL_IS_WORD
+#if CXN_POOL_IS_TURNED
+#define CXN_POOL_IN_ROWS CXN_POOL_IN_H
+#define CXN_POOL_PAD_ROWS CXN_POOL_PAD_TOP
+#define CXN_POOL_OUT_ROWS CXN_POOL_OUT_H
+#else
+#define CXN_POOL_IN_ROWS CXN_IN_ROWS
+#define CXN_POOL_PAD_ROWS CXN_PAD_ROWS
+#define CXN_POOL_OUT_ROWS CXN_OUT_ROWS
+#endif
+
+#if CXN_HELIUM && !CXN_POOL_IS_WORD && (!defined(CXN_POOL_FUSED) || !defined(CXN_POOL_BY_COLUMNS))
 #include "helium_pool.h"
 #else
+#if CXN_HELIUM && CXN_POOL_IS_WORD && (!defined(CXN_POOL_FUSED) || !defined(CXN_POOL_BY_COLUMNS))
+#define CXN_POOL_WORD_RUNS 1
+#include "asm/pool_words_helium.h"
+#else
+#define CXN_POOL_WORD_RUNS 0
+#define CXN_POOL_WORD_STRIPS 0
+#endif
 /* Factors for the left, the whole and the right windows of a row. */
 typedef struct {
     uint32_t left, whole, right;
@@ -171,17 +190,26 @@ CXN_INLINE void CXN_LOCAL(slide)(const CXN_IN_T *input, CXN_OUT_T *output, int r
         output += CXN_POOL_OUT_PIXEL;
     }
     input += (CXN_POOL_LOW * CXN_POOL_STRIDE_X - CXN_POOL_PAD_LEFT) * CXN_POOL_PIXEL;
-    if (CXN_POOL_OVERLAP > 0) {
+    int first = CXN_POOL_LOW;
+#if CXN_POOL_WORD_STRIPS
+    if ((CXN_POOL_WORD_CLIPS || rows == CXN_POOL_KERNEL_H)CXN_POOL_AND_NO_MORE) {
+        CXN_LOCAL(words)(input, output, rows);
+        input += (CXN_POOL_HIGH - CXN_POOL_LOW) * CXN_POOL_STRIDE_X * CXN_POOL_PIXEL;
+        output += (CXN_POOL_HIGH - CXN_POOL_LOW) * CXN_POOL_OUT_PIXEL;
+        first = CXN_POOL_HIGH;
+    }
+#endif
+    if (CXN_POOL_OVERLAP > 0 && (first < CXN_POOL_HIGH || CXN_POOL_RIGHT)) {
         c0 = CXN_LOCAL(column)(input, rows, lanes);
     }
-    if (CXN_POOL_OVERLAP > 1) {
+    if (CXN_POOL_OVERLAP > 1 && (first < CXN_POOL_HIGH || CXN_POOL_RIGHT)) {
         c1 = CXN_LOCAL(column)(input + CXN_POOL_PIXEL, rows, lanes);
     }
-    if (CXN_POOL_OVERLAP > 2) {
+    if (CXN_POOL_OVERLAP > 2 && (first < CXN_POOL_HIGH || CXN_POOL_RIGHT)) {
         c2 = CXN_LOCAL(column)(input + 2 * CXN_POOL_PIXEL, rows, lanes);
     }
     CXN_UNROLL_LOOP(2)
-    for (int x = CXN_POOL_LOW; x < CXN_POOL_HIGH; ++x) {
+    for (int x = first; x < CXN_POOL_HIGH; ++x) {
         CXN_POOL_T sum;
         if (CXN_POOL_OVERLAP < 1) {
             c0 = CXN_LOCAL(column)(input, rows, lanes);
@@ -233,11 +261,15 @@ CXN_INLINE void CXN_LOCAL(window)(const CXN_IN_T *input, CXN_OUT_T *output, int 
     int x = 1;
     for (int y = 0; y < rows; ++y) {
         const CXN_IN_T *p = row + x * CXN_POOL_PIXEL;
+#if CXN_POOL_WORD_RUNS
+        sum = CXN_LOCAL(word_run)(sum, p, columns - x);
+#else
         CXN_UNROLL_LOOP(2)
         for (; x < columns; ++x) {
             sum = CXN_LOCAL(extend)(sum, CXN_LOCAL(load_lanes)(p, lanes), lanes);
             p += CXN_POOL_PIXEL;
         }
+#endif
         x = 0;
         row += CXN_POOL_ROW;
     }
@@ -312,10 +344,10 @@ CXN_INLINE CXN_OUT_T *CXN_LOCAL(line)(const CXN_IN_T *row, CXN_OUT_T *output, in
 CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, CXN_OUT_T *CXN_RESTRICT output, void *scratch CXN_ROWS_PARAMETER)
 {
     (void)scratch;
-    for (int y = 0; y < CXN_OUT_ROWS; ++y) {
-        const int top = y * CXN_POOL_STRIDE_Y - CXN_PAD_ROWS;
+    for (int y = 0; y < CXN_POOL_OUT_ROWS; ++y) {
+        const int top = y * CXN_POOL_STRIDE_Y - CXN_POOL_PAD_ROWS;
         const int y_low = CXN_MAX(top, 0);
-        const int rows = CXN_MIN(top + CXN_POOL_KERNEL_H, CXN_IN_ROWS) - y_low;
+        const int rows = CXN_MIN(top + CXN_POOL_KERNEL_H, CXN_POOL_IN_ROWS) - y_low;
         output = CXN_LOCAL(line)(input + y_low * CXN_POOL_ROW, output, rows CXN_POOL_IS_MORE(top));
     }
 }
@@ -328,6 +360,13 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, CXN_OUT_T *CXN
 #undef CXN_POOL_MORE_ARGUMENT
 #undef CXN_POOL_IS_MORE
 #undef CXN_POOL_WITH_MORE
+#undef CXN_POOL_AND_NO_MORE
+#undef CXN_POOL_WORD_RUNS
+#undef CXN_POOL_WORD_STRIPS
+#undef CXN_POOL_WORD_CLIPS
+#undef CXN_POOL_IN_ROWS
+#undef CXN_POOL_PAD_ROWS
+#undef CXN_POOL_OUT_ROWS
 #undef CXN_POOL_T
 #undef CXN_POOL_IS_MAX
 #undef CXN_POOL_IS_WORD
