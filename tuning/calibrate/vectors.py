@@ -108,7 +108,7 @@ _SMALL: tuple[Convolution, ...] = (
 
 
 def of_vectors(dtypes: Sequence[str] = DTYPES) -> list[Layer]:
-    """Convolutions that hardly take longer than they take to begin; depthwise layers along one axis alone, and of larger
+    """Convolutions that hardly take longer than to begin; depthwise layers along one axis alone, and of larger
     windows and steps; pools of few channels, of pixels of one word, of two pixels, and of wide windows.
     """
     found = []
