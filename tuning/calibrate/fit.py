@@ -352,9 +352,11 @@ def _judge_kind(found: Coefficients, target: Target, layers: Sequence[Sequence[S
         scratch = [Step.of(s.layer, s.variant, s.pool).scratch_bytes for s in samples]
         choice = int(np.lexsort((scratch, np.rint(estimated)))[0])
         every += wrong.tolist()
-        # Kernels in C beside vectors are kept out by their estimate, which says more than they take.
+        # Kernels in C beside vectors are kept out by their estimate: convolutions, and those that nothing is known of.
+        known = found.families if first.layer.op == "depthwise_conv2d" else ()
         knows = target.features.isa < Isa.HELIUM or first.layer.op not in ("conv2d", "depthwise_conv2d")
-        is_chosen = np.array([knows or fitted.VECTORS in _family(s.layer, s.variant, target) for s in samples])
+        names = [_family(s.layer, s.variant, target) for s in samples]
+        is_chosen = np.array([knows or name in known or fitted.VECTORS in name for name in names])
         is_chosen[choice] = True
         near += wrong[(cycles <= NEAR * cycles.min()) & is_chosen].tolist()
         choices.append(wrong[choice])

@@ -42,10 +42,13 @@ SHORT_ROW, DOUBT = 4, 0.04
 next: 12 to 17 % around the estimate, whatever of a shape it is told, 4 % more in the mean. The least of many such
 estimates is chosen.
 """
-BESIDE_VECTORS, UNSEEN_BESIDE_VECTORS = 1.3, 2.0
-"""The same of convolutions and depthwise layers in C beside vectors, and of those that nothing was emulated of on such
-a core: compilers write them out, in one shape better than in the next, a third around the estimate; what relatives tell
-is down to four tenths of what they take. Vectors are faster but where windows are a single element.
+BESIDE_VECTORS = 1.3
+"""The same of convolutions in C beside vectors: a third around the estimate. Vectors are faster but where windows are a
+single element.
+"""
+UNSEEN_BESIDE_VECTORS = 2.0
+"""The same of both, and of depthwise kernels, in C beside vectors, that nothing was emulated of on such a core: what
+relatives tell is down to four tenths of what they take, and vectors are faster nearly always.
 """
 BY_BYTES = {1: 6.0, 2: 10.0, 4: 13.0}
 """Cycles of an element that is loaded by bytes, on top of a halfword, by rows of a block: two loads for one, a shift
@@ -151,8 +154,9 @@ def _terms(
     if layer.op == "conv2d" and layer.kernel[1] * layer.image[2] <= SHORT_ROW and target.features.isa < Isa.HELIUM:
         of_part *= np.array([1 + (v is not None and v.inner == "c") * DOUBT for v in chosen])[:, None]
     if layer.op in ("conv2d", "depthwise_conv2d") and target.features.isa >= Isa.HELIUM:
+        seen = BESIDE_VECTORS if layer.op == "conv2d" else 1.0
         doubt = [
-            1.0 if fitted.VECTORS in name else BESIDE_VECTORS if name in found.families else UNSEEN_BESIDE_VECTORS
+            1.0 if fitted.VECTORS in name else seen if name in found.families else UNSEEN_BESIDE_VECTORS
             for name in names
         ]
         of_part *= np.array(doubt)[:, None]
