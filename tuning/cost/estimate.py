@@ -42,9 +42,9 @@ SHORT_ROW, DOUBT = 4, 0.04
 next: 12 to 17 % around the estimate, whatever of a shape it is told, 4 % more in the mean. The least of many such
 estimates is chosen.
 """
-BESIDE_VECTORS = 1.3
-"""The same of convolutions in C beside vectors: a third around the estimate. Vectors are faster but where windows are a
-single element.
+BESIDE_VECTORS = {"conv2d": 1.3, "depthwise_conv2d": 1.1}
+"""The same of convolutions in C beside vectors, which are faster but where windows are a single element, and of
+depthwise layers of 16 bits, where on Cortex-M85 they are not always: a third around the estimate.
 """
 UNSEEN_BESIDE_VECTORS = 2.0
 """The same of both, and of depthwise kernels, in C beside vectors, that nothing was emulated of on such a core: what
@@ -153,8 +153,9 @@ def _terms(
     of_part *= found.neighbours.factors(layer, list(families))[rows, None]
     if layer.op == "conv2d" and layer.kernel[1] * layer.image[2] <= SHORT_ROW and target.features.isa < Isa.HELIUM:
         of_part *= np.array([1 + (v is not None and v.inner == "c") * DOUBT for v in chosen])[:, None]
-    if layer.op in ("conv2d", "depthwise_conv2d") and target.features.isa >= Isa.HELIUM:
-        seen = BESIDE_VECTORS if layer.op == "conv2d" else 1.0
+    if layer.op in BESIDE_VECTORS and target.features.isa >= Isa.HELIUM:
+        is_narrow = layer.op == "depthwise_conv2d" and layer.numpy_dtype.itemsize == 1
+        seen = 1.0 if is_narrow else BESIDE_VECTORS[layer.op]
         doubt = [
             1.0 if fitted.VECTORS in name else seen if name in found.families else UNSEEN_BESIDE_VECTORS
             for name in names

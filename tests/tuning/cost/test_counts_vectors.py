@@ -61,7 +61,7 @@ def pixels(seen: Counter[str], out_ch: int, pairs: int, vectors: int, *, loops: 
     for _ in range(pairs if out_ch % 8 else 0):
         seen["left_blocks" if out_ch % 8 > 4 else "partial"] += 1
         for _ in range(4 if out_ch % 8 > 4 else 2):
-            seen["steps" if loops else "straight_steps"] += vectors
+            seen["steps" if loops else "left_steps"] += vectors
             seen["turns"] += loops
 
 

@@ -32,9 +32,10 @@ def as_compiled(layer: Layer, variant: Variant) -> Variant:
 def count(layer: Layer, knob: Knobs, features: Features) -> Counts:
     """A step is a vector of two pixels and two channels, a block eight channels of two pixels, and a group a block of
     channels of all pixels of a row. Channels that fill no block are finished in C, up to four of them as `partial`,
-    more as `left_blocks`. Of windows of one vector nothing goes on beside their products: `runs` and `flushes` are
-    blocks and groups of such. Words are whole vectors that are woven into a strip, ragged ones the last of a pixel; of
-    few channels copy turns scatter several pixels. Cut ones are of rows of padding, segments rows of a strip.
+    more as `left_blocks`; in loops their steps are like any other. Of windows of one vector nothing goes on beside
+    their products: `runs` and `flushes` are blocks and groups of such. Words are whole vectors that are woven into a
+    strip, ragged ones the last of a pixel; of few channels copy turns scatter several pixels. Cut ones are of rows of
+    padding, segments rows of a strip.
     """
     (_in_h, in_w, channels), (out_h, out_w, out_ch) = layer.image, layer.output_image
     (kernel_h, kernel_w), (stride_y, stride_x) = layer.kernel, layer.stride
@@ -48,13 +49,14 @@ def count(layer: Layer, knob: Knobs, features: Features) -> Counts:
     rows = 1 if joined else -(-out_h // at_once)
     width = out_h * out_w if joined else out_w * at_once
     pairs = rows * -(-width // 2)
-    passes = 4 * blocks + (0 if not rest else 2 if rest <= 4 else 4)  # over the window, of two channels each
+    left_passes = 0 if not rest else 2 if rest <= 4 else 4  # over the window, of two channels each
     counts: Counts = {
-        "steps": pairs * passes * vectors * loops,
-        "straight_steps": pairs * passes * vectors * (1 - loops),
-        "turns": pairs * passes * loops,
+        "steps": pairs * (4 * blocks + left_passes) * vectors * loops,
+        "straight_steps": blocks * pairs * 4 * vectors * (1 - loops),
+        "turns": pairs * (4 * blocks + left_passes) * loops,
         "blocks": blocks * pairs,
         "runs": blocks * pairs * (vectors == 1),
+        "left_steps": pairs * left_passes * vectors * (1 - loops),
         "left_blocks": (rest > 4) * pairs,
         "partial": (0 < rest <= 4) * pairs,
         "groups": blocks * rows,
@@ -92,6 +94,7 @@ def price() -> dict[str, float]:
         "steps": 8.0,
         "straight_steps": 8.0,
         "turns": 9.0,
+        "left_steps": 8.0,
         "blocks": 30.0,
         "runs": 4.0,
         "left_blocks": 70.0,
