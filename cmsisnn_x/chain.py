@@ -349,10 +349,17 @@ def _with_held(links: Sequence[Link], calls: Sequence[tuple[int, int]]) -> list[
     """Calls with the first row of each ring that has to stay."""
     readers, count = readers_of(links), len(links)
     done, last, found = [0] * count, [0] * count, []
+    held = [_held_from(links, readers, done, last, link) for link in range(count)]
+    # What a call of a link may let go: its own rows, those that it reads, and those that it reads through another that
+    # wrote over them.
+    touched = [{at, *(source for source in link.sources if source is not None)} for at, link in enumerate(links)]
+    touched = [own.union(*(touched[one] for one in own if links[one].in_place)) for own in touched]
     for at, rows in calls:
-        found.append((at, rows, tuple(_held_from(links, readers, done, last, link) for link in range(count))))
+        found.append((at, rows, tuple(held)))
         last[at] = done[at]
         done[at] += rows
+        for link in touched[at]:
+            held[link] = _held_from(links, readers, done, last, link)
     return found
 
 

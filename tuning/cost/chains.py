@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -12,8 +12,7 @@ from cmsisnn_x.bands import banded
 from cmsisnn_x.chain import Link
 from cmsisnn_x.layers import Layer
 
-from ..target import Target
-from .estimate import estimate_rows, scratch_of
+from .estimate import scratch_of
 from .table import TERMS, Estimates
 
 CALL_CYCLES = 60
@@ -27,12 +26,11 @@ CODE_BYTES = 96
 def estimate_chained(
     layer: Layer,
     whole: Estimates,
-    target: Target,
+    price: Callable[[int], np.ndarray],
     calls: Mapping[int, int],
     band: int,
     moves: int = 0,
     moved_bytes: int = 0,
-    known: dict[str, np.ndarray] | None = None,
 ) -> Estimates:
     """The estimates of a layer in a chain, from `whole`, those of the layer by itself.
 
@@ -41,20 +39,18 @@ def estimate_chained(
     layer : Layer
         Over rows.
     whole : Estimates
-    target : Target
+    price : callable
+        Rows -> cycles by cause of a call that makes so many, as `estimate_rows` has them.
     calls : mapping
         Rows -> how many calls make so many.
     band : int
         The most of them.
     moves, moved_bytes : int
         Of rows in the ring of its output: how often, and how many bytes.
-    known : dict, optional
-        As `estimate_rows` has it.
     """
     terms = np.zeros(whole.terms.shape)
-    known = {} if known is None else known
     for rows, count in calls.items():
-        terms += count * estimate_rows(banded(layer, rows), whole, target, known)
+        terms += count * price(rows)
     terms[:, TERMS.index("loop")] += CALL_CYCLES * sum(calls.values()) + MOVE_CYCLES * moves
     terms[:, TERMS.index("memory")] += MOVE_CYCLES_PER_BYTE * moved_bytes
     return replace(

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Hashable
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -50,7 +50,10 @@ class Choice:
     overwrites: bool = False
 
 
-def row_kind(layer: Layer, variant: Variant | None) -> tuple[int | None, int, bool]:
+RowKind = tuple[int | None, int, bool]
+
+
+def row_kind(layer: Layer, variant: Variant | None) -> RowKind:
     """How many rows a kernel makes at least and at a time, and whether it may write them over what it has read: rings
     and schedule depend on nothing else.
     """
@@ -67,6 +70,7 @@ class InBands:
         self.known: dict[str, np.ndarray] = {}  # what one run of a family's parts costs
         self.windows = Windows.of(layer)
         self._choices: dict[int, list[Choice]] = {}
+        self._calls: dict[tuple[int, RowKind], np.ndarray] = {}
         self.row_bytes = layer.output_bytes // layer.output_image[0]
         self.sum_bytes = aligned(Link(layer, None, (), 1).sum_bytes)
         self.input_row_bytes = layer.input_bytes // layer.image[0]
@@ -80,18 +84,30 @@ class InBands:
         return own
 
     @cached_property
+    def of_kind(self) -> dict[RowKind, list[int]]:
+        """Which variants of the layer by itself make rows alike."""
+        kinds: dict[RowKind, list[int]] = {}
+        for at, variant in enumerate(self._given.variants):
+            kinds.setdefault(row_kind(self.layer, variant), []).append(at)
+        return kinds
+
+    def call(self, kind: RowKind, variants: Sequence[int], rows: int) -> np.ndarray:
+        """Cycles by cause of a call that makes so many rows, of some variants of a kind, as of `estimate_rows`."""
+        own = self.of_kind[kind]
+        if (rows, kind) not in self._calls:
+            given = self._given.take(own)
+            self._calls[rows, kind] = estimate_rows(banded(self.layer, rows), given, self.target, self.known)
+        return self._calls[rows, kind][np.searchsorted(own, variants)]
+
+    @cached_property
     def _in_question(self) -> list[int]:
         """Variants but those that another, alike in how many rows it makes, beats by far on the whole image, with no
         more scratch there nor for a single row.
         """
         given = self._given
         sizes = [given.scratch_bytes, banded_scratch(self.layer, given, 1)]
-        kinds: dict[Hashable, list[int]] = {}
-        for at, variant in enumerate(given.variants):
-            if (kind := row_kind(self.layer, variant))[0] is not None:
-                kinds.setdefault(kind, []).append(at)
         found: list[int] = []
-        for rows in kinds.values():
+        for rows in (rows for kind, rows in self.of_kind.items() if kind[0] is not None):
             cycles, one, whole = given.cycles[rows], sizes[1][rows], sizes[0][rows]
             for at, row in enumerate(rows):
                 better = (cycles * BEATEN < cycles[at]) & (one <= one[at]) & (whole <= whole[at])

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 from cmsisnn_x.chain import WAYS, Chain
 from cmsisnn_x.graph import Graph
@@ -275,15 +275,16 @@ def with_chains(network: Network, chains: Mapping[int, Chain]) -> Network:
         fed_moves, moves = moves[: chain.feeds], moves[chain.feeds :]
         for at, link in enumerate(chain.own):
             whole = network.search.alone[first + at]
-            own = row_kind(link.layer, link.variant)
-            alike = [row for row, one in enumerate(whole.variants) if row_kind(link.layer, one) == own]
+            row = network.search.row(first + at, link.layer)
+            kind = row_kind(link.layer, link.variant)
+            alike = row.of_kind[kind]
             if chain.room:  # which has no room for more
                 needs = banded_scratch(link.layer, whole, link.band)
                 alike = [row for row in alike if needs[row] <= link.scratch_bytes]
-            known = network.search.known(first + at, link.layer)
             calls = chain.calls[chain.feeds + at]
+            price = partial(row.call, kind, tuple(alike))
             table = estimate_chained(
-                link.layer, whole.take(alike), target, calls, link.band, len(moves[at]), sum(moves[at]), known
+                link.layer, whole.take(alike), price, calls, link.band, len(moves[at]), sum(moves[at])
             )
             for feed, own_moves in zip(chain.links, fed_moves, strict=False) if at == 0 else ():
                 table = with_rows_fed(table, feed, sum(own_moves))

@@ -11,8 +11,8 @@ That counts rings by rule; the chains of the path are then built, and what they 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -30,11 +30,10 @@ from ..cost.chains import MOVE_CYCLES, MOVE_CYCLES_PER_BYTE
 from ..plan.problem import Problem
 from ..target import Target
 from .bands import Choice, InBands
+from .parts import Grown, Part, undominated, worthwhile
 
 LONGEST = 20
 """Layers of a chain at most."""
-KEPT = 24
-"""Partial chains that are followed per number of rows."""
 CAPS = 12
 """Levels of scratch that are tried."""
 FREE = 1 << 40
@@ -45,15 +44,8 @@ CLOSE = 128
 """Bytes to which the least SRAM is looked for."""
 Segment = tuple[int, int, tuple[Choice, ...]]
 """A chain of a path: its first layer, the one behind its last, and how each runs."""
-
-
-@dataclass(frozen=True)
-class _Part:
-    """A choice for the last layers of a chain: bytes of the rings inside, and cycles."""
-
-    bytes: int
-    cycles: float
-    picked: tuple[Choice, ...]
+_Steps = dict[int, list[tuple[int, float, tuple[Choice, ...] | None]]]
+"""By where they end: first layer, cycles, and how the layers of a chain run."""
 
 
 class ChainSearch:
@@ -78,6 +70,8 @@ class ChainSearch:
         self.target = target
         self._rows: dict[tuple[str, int], InBands] = {}
         self._beside: dict[tuple[int, int], int] = {}
+        self._ways: dict[int, _Steps] = {}
+        self._others: dict[tuple[Segment, ...], dict[int, Chain] | None] = {}
         self._inputs: dict[tuple[int, int], tuple[str, ...]] = {}
         self.problem = problem
         if self.by_rows:
@@ -163,21 +157,23 @@ class ChainSearch:
                 if behind[end] + own < behind[at]:
                     behind[at] = behind[end] + own
                     way[at] = way[end] if picked is None else [(at, end, picked), *way[end]]
-        found = []
+        found: dict[tuple[int, tuple[Choice, ...]], tuple[float, list[Segment]]] = {}
         for stretch in STRETCHES:
             for end in ends:
-                part = self._parts(end, sram, stretch).get(first) if np.isfinite(before[first] + behind[end]) else None
+                if not np.isfinite(before[first] + behind[end]):
+                    continue
+                part = self._parts(end, sram, stretch, only=first).get(first)
                 if part is None:
                     continue
                 layers = self.segments[first, end]
-                rows = [self._row(first + at, layer) for at, (layer, _) in enumerate(layers)]
+                rows = [self.row(first + at, layer) for at, (layer, _) in enumerate(layers)]
                 least = tuple(row.leaner(one) for row, one in zip(rows, part.picked, strict=True))
                 over = tuple(one if one.overwrites else two for one, two in zip(least, part.picked, strict=True))
                 for picked in dict.fromkeys((least,) if lean else (least, over, part.picked)):
                     more = sum(one.cycles - two.cycles for one, two in zip(picked, part.picked, strict=True))
                     cycles = before[first] + part.cycles + more + behind[end]
-                    found.append((cycles, [(first, end, picked), *way[end]]))
-        return sorted(found, key=lambda item: item[0])
+                    found.setdefault((end, picked), (cycles, [(first, end, picked), *way[end]]))
+        return sorted(found.values(), key=lambda item: item[0])
 
     def chains(self, sram: int) -> list[Segment] | None:
         """The chains of the cheapest path within `sram` bytes; None where there is no path."""
@@ -199,10 +195,13 @@ class ChainSearch:
             at = first
         return found[::-1]
 
-    def _steps(self, sram: int) -> dict[int, list[tuple[int, float, tuple[Choice, ...] | None]]]:
-        """By where they end the steps of paths within `sram` bytes: first layer, cycles, and how the layers of a chain
-        run.
-        """
+    def _steps(self, sram: int) -> _Steps:
+        """Of paths within `sram` bytes."""
+        if sram not in self._ways:
+            self._ways[sram] = self._steps_within(sram)
+        return self._ways[sram]
+
+    def _steps_within(self, sram: int) -> _Steps:
         count = len(self.graph.nodes)
         singles = self._singles(sram)
         needy = self._needy(sram)
@@ -211,7 +210,7 @@ class ChainSearch:
             for end in range(1, count + 1)
             if any(last == end and needy[first:end].any() for first, last in self.segments)
         }
-        found: dict[int, list[tuple[int, float, tuple[Choice, ...] | None]]] = {}
+        found: _Steps = {}
         for end in range(1, count + 1):
             own = [(first, cycles, None) for first, cycles in singles.get(end, ()) if self._may_run(first, end)]
             found[end] = own + [
@@ -250,28 +249,25 @@ class ChainSearch:
             found[at] = within is None or within != free
         return found
 
-    def _row(self, index: int, layer: Layer) -> InBands:
+    def row(self, index: int, layer: Layer) -> InBands:
+        """What the variants of a layer cost over rows."""
         key = (layer.name, layer.output_image[0])
         if key not in self._rows:
             self._rows[key] = InBands(layer, self.alone[index], self.target)
         return self._rows[key]
 
-    def known(self, index: int, layer: Layer) -> dict[str, np.ndarray]:
-        """What one run of the parts of a layer's kernels costs, as far as it is known."""
-        return self._row(index, layer).known
-
-    def _parts(self, end: int, sram: int, stretch: float = 1.0) -> dict[int, _Part]:
+    def _parts(self, end: int, sram: int, stretch: float = 1.0, *, only: int | None = None) -> dict[int, Part]:
         """By first layer the cheapest chain before `end` within `sram` bytes, rings counted by rule. Rings and scratch
-        may take `stretch` times what there is for them.
+        may take `stretch` times what there is for them. `only`: of one first layer.
         """
-        firsts = [first for first, last in self.segments if last == end]
+        firsts = [first for first, last in self.segments if last == end and only in (None, first)]
         if not firsts:
             return {}
         layers = self.segments[min(firsts), end]
-        own = {at: self._row(at, layer) for at, (layer, _) in enumerate(layers, end - len(layers))}
+        own = {at: self.row(at, layer) for at, (layer, _) in enumerate(layers, end - len(layers))}
         rows = {at: row.as_they_come() for at, row in own.items()} if stretch > 1 else own
         rooms = {first: int((sram - self._alive(first, end)) * stretch) for first in firsts}
-        found: dict[int, _Part] = {}
+        found: dict[int, Part] = {}
         for cap in self._caps(rows, max(rooms.values())):
             for first, part in self._within(end, rows, cap, {at: room - cap for at, room in rooms.items()}):
                 if first not in found or part.cycles < found[first].cycles:
@@ -287,12 +283,12 @@ class ChainSearch:
 
     def _within(
         self, end: int, rows: Mapping[int, InBands], cap: int, rooms: Mapping[int, int]
-    ) -> Iterator[tuple[int, _Part]]:
+    ) -> Iterator[tuple[int, Part]]:
         """First layer and the cheapest chain from there to before `end` with kernels whose scratch is at most `cap`,
         and rings of at most its bytes of `rooms`.
         """
         # Of what is left to choose, by the rows that the layer in front is asked for at a time.
-        parts: dict[int, list[_Part]] = {0: [_Part(0, 0.0, ())]}
+        parts: dict[int, list[Part]] = {0: [Part(0, 0.0, ())]}
         most = max(rooms.values())
         for at in range(end - 1, min(rows) - 1, -1):
             row = rows[at]
@@ -320,39 +316,37 @@ class ChainSearch:
 
     def _longer(
         self,
-        parts: Mapping[int, Sequence[_Part]],
+        parts: Mapping[int, Sequence[Part]],
         at: int,
         row: InBands,
         rows: Mapping[int, InBands],
         readers: Sequence[int],
         choices: Sequence[Choice],
         most: int,
-    ) -> dict[int, list[_Part]]:
+    ) -> dict[int, list[Part]]:
         """Parts with a choice for the layer in front of them, with rings of at most `most` bytes, by its band."""
-        after: dict[int, list[tuple[int, float, int, Choice, _Part]]] = {}
+        after: dict[int, list[Grown]] = defaultdict(list)
         grown: dict[Hashable, list[tuple[Choice, int, float]]] = {}
         count = 0
         for band, held in parts.items():
             for part in held:
+                size, cycles, picked = part
                 # Of a single reader its band says all, and whether it takes row by row.
-                key = (band, not part.picked or part.picked[0].least == part.picked[0].step == 1)
+                key = (band, not picked or picked[0].least == picked[0].step == 1)
                 if key not in grown or len(readers) > 1:
-                    grown[key] = list(self._grown(part, at, row, rows, readers, choices))
-                for choice, ring, moved in grown[key]:
-                    size = part.bytes + ring
-                    if size <= most:
-                        own = (size, part.cycles + choice.cycles + moved, count, choice, part)
-                        after.setdefault(choice.band, []).append(own)
+                    grown[key] = worthwhile(self._grown(part, at, row, rows, readers, choices))
+                for choice, ring, more in grown[key]:
+                    if size + ring <= most:
+                        after[choice.band].append((size + ring, cycles + more, count, choice, part))
                         count += 1
         return {
             band: [
-                _Part(size, cycles, (choice, *part.picked))
-                for size, cycles, _, choice, part in _undominated(found)
+                Part(size, cycles, (choice, *part.picked)) for size, cycles, _, choice, part in undominated(found)
             ]
             for band, found in after.items()
-        }  # fmt: skip
+        }
 
-    def _fed_bytes(self, first: int, fed: Sequence[str], part: _Part, rows: Mapping[int, InBands]) -> int:
+    def _fed_bytes(self, first: int, fed: Sequence[str], part: Part, rows: Mapping[int, InBands]) -> int:
         """Of the rings of inputs that come row by row."""
         found = 0
         for name in fed:
@@ -369,7 +363,7 @@ class ChainSearch:
 
     def _grown(
         self,
-        part: _Part,
+        part: Part,
         at: int,
         row: InBands,
         rows: Mapping[int, InBands],
@@ -456,7 +450,10 @@ class ChainSearch:
 
     def build_sharing(self, path: Sequence[Segment], room: int, ways: int) -> dict[int, Chain] | None:
         """The same where the rings of the first alone share their memory."""
-        chains, others = self.build(path[:1], room, ways=ways), self.build(path[1:])
+        chains, rest = self.build(path[:1], room, ways=ways), tuple(path[1:])
+        if rest not in self._others:
+            self._others[rest] = self.build(rest)
+        others = self._others[rest]
         return None if chains is None or others is None else chains | others
 
     def build(self, path: Sequence[Segment], room: int | None = None, *, ways: int = WAYS) -> dict[int, Chain] | None:
@@ -480,17 +477,3 @@ class ChainSearch:
             except CmsisnnError:  # bands that some height has no calls for, or rings that do not fit
                 return None
         return found
-
-
-def _undominated(parts: list[tuple[int, float, int, Choice, _Part]]) -> list[tuple[int, float, int, Choice, _Part]]:
-    """Those that no other beats in bytes and cycles, evenly spaced where there are many."""
-    kept: list[tuple[int, float, int, Choice, _Part]] = []
-    least = float("inf")
-    for part in sorted(parts):  # no two have the same number, behind bytes and cycles
-        if part[1] < least:
-            least = part[1]
-            kept.append(part)
-    if len(kept) > KEPT:
-        picks = np.unique(np.linspace(0, len(kept) - 1, KEPT).astype(int))
-        kept = [kept[at] for at in picks]
-    return kept
