@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 HEADER = ("layer", "cycles")
 LINES = (4, 8, 16, 32)
 MOST_WAITS = 64
+"""Cycles, of whatever memory: a target file takes no more than 100."""
 PREFETCH_GAIN = 0.003
 """Relative error by which a prefetch that the target does not declare has to explain a measurement better."""
 
@@ -300,9 +301,9 @@ def _solve(target: Target, counted: Sequence[Trace], measured: np.ndarray) -> tu
     """The best numbers for one shape of the flash, and their relative error.
 
     All wait states of the flash are tried; what is left of the measurement is shared among SRAM and unaligned loads by
-    least squares without negative numbers, then rounded.
+    least squares, none negative or more than a target file may say, then rounded.
     """
-    from scipy.optimize import nnls
+    from scipy.optimize import lsq_linear
 
     def column(name: str) -> np.ndarray:
         return np.array([trace.counted[name] for trace in counted], float)
@@ -321,8 +322,9 @@ def _solve(target: Target, counted: Sequence[Trace], measured: np.ndarray) -> tu
         flash = fixed + (fetched + constants) * full + following * after
         solved: list[int] = []
         if seen:
-            solution, _ = nnls(others / measured[:, np.newaxis], np.maximum(measured - flash, 0) / measured)
-            solved = [round(float(value)) for value in solution]
+            left = np.maximum(measured - flash, 0) / measured
+            solution = lsq_linear(others / measured[:, np.newaxis], left, (0, MOST_WAITS), method="bvls")
+            solved = [round(float(value)) for value in solution.x]
         error = float(np.sqrt(np.mean(((flash + others @ np.array(solved, float)) / measured - 1) ** 2)))
         if best is None or error < best[0] - 1e-9:
             values = declared | dict(zip(seen, solved, strict=True))

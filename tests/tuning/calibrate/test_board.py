@@ -11,7 +11,7 @@ from cmsisnn_x import Variant
 from helpers.commands import run_forked
 from helpers.plans import age_folder, chain, make_plan
 from helpers.samples import one_in
-from tuning.calibrate.board import BoardError, fit, price_elf, price_folder, read_csv, target_text
+from tuning.calibrate.board import MOST_WAITS, BoardError, fit, price_elf, price_folder, read_csv, target_text
 from tuning.emulate import Emulator
 from tuning.target import Target, load_target
 
@@ -204,6 +204,14 @@ def test_a_measurement_that_nothing_explains_is_refused(folder, tmp_path, count)
     (tmp_path / "board.csv").write_text("layer,cycles\n" + "".join(f"{name},{count}\n" for name in NAMES))
     with pytest.raises(BoardError, match="no memories explain this measurement"):
         fit(folder, tmp_path / "board.csv", synthetic())
+
+
+def test_no_more_is_fitted_than_a_target_file_may_say(folder, tmp_path):
+    csv = measure(folder, synthetic(refinements={"unaligned_load": 150.0}), tmp_path / "board.csv")
+    found = fit(folder, csv, synthetic())
+    assert found.target.refinements["unaligned_load"] == MOST_WAITS
+    (tmp_path / "fitted.yaml").write_text(target_text(found, "cortex-m4", csv))
+    assert load_target(tmp_path / "fitted.yaml").refinements == found.target.refinements
 
 
 def test_folders_and_elf_files_are_priced_for_boards(folder):
