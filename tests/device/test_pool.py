@@ -42,6 +42,28 @@ def cases(op: str) -> list[Case]:
     return found
 
 
+def as_wide_as_the_image(op: str) -> list[Case]:
+    """Windows of several rows whose pixels lie side by side, 0 to 3 of them behind the first and those taken by four;
+    some with output rows to share, and rows of three on both sides of what compilers write out.
+    """
+    shapes = (
+        ((5, 5, 4), 5),
+        ((6, 5, 7), 6),
+        ((7, 5, 3), 7),
+        ((8, 5, 6), 8),
+        ((11, 6, 8), 3),
+        ((13, 3, 5), 13),
+        ((12, 3, 4), 12),
+        ((19, 2, 4), 18),
+    )
+    layers = [
+        make_layer(op, shape, dtype=dtype, kernel=(rows, shape[1]), stride=(2, 1), padding=0)
+        for dtype in ("q7", "q15")
+        for shape, rows in shapes
+    ]
+    return [Case(layer, input_offset=at, output_offset=at) for layer in layers for at in (None, 3)]
+
+
 def full_range(op: str, dtype: str) -> list[Case]:
     """Windows of equal extremes: sums at the end of 16 bits (256 elements of -128) and beyond it."""
     found = []
@@ -56,6 +78,7 @@ def test_pooling_equals_the_definition(build: Build, full: bool) -> None:
     chosen = []
     for op in ("max_pool2d", "avg_pool2d"):
         chosen += sample(cases(op), build, full, most=10)
+        chosen += sample(as_wide_as_the_image(op), build, full, most=6)
         chosen += sample(full_range(op, "q7") + full_range(op, "q15"), build, full, most=2)
     assert_kernel(build, chosen)
 

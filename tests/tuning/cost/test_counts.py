@@ -582,7 +582,9 @@ def test_counts_of_fully_connected_layers_are_what_the_kernel_does(core: str) ->
 
 
 def pool(layer: Layer, features: Features) -> Seen:
-    """pool.h: windows of up to 4x4 slide, with one that is clipped at either end; all others are walked."""
+    """pool.h: windows of up to 4x4 slide, with one that is clipped at either end; all others are walked, those as wide
+    as the image by four elements a turn.
+    """
     (in_h, in_w, channels), (out_h, out_w, _) = layer.image, layer.output_image
     (kernel_h, kernel_w), (stride_y, stride_x) = layer.kernel, layer.stride
     (top, _), (left, _) = layer.padding
@@ -597,6 +599,7 @@ def pool(layer: Layer, features: Features) -> Seen:
     whole = [x for x in range(out_w) if len(columns(x)) == kernel_w]
     sliding = whole if kernel_h <= 4 and kernel_w <= 4 else []
     edges = [x for x in (sliding[0] - 1, sliding[-1] + 1) if 0 <= x < out_w] if sliding else []
+    in_turns = not sliding and kernel_w == in_w > 3 and kernel_h > 1 and (out_h - 1) * stride_y + kernel_h <= in_h
     seen = Seen(calls=1)
     for y in range(out_h):
         seen["rows"] += 1
@@ -620,6 +623,10 @@ def pool(layer: Layer, features: Features) -> Seen:
                     # On the right the model counts the columns that are read there: fits were made with it.
                     right = x in edges and x > sliding[-1]
                     seen["joins"] += len(fresh) if right else len(columns(x)) - 1
+                elif in_turns and len(whole) == out_w and top == 0:
+                    seen["windows"] += 1
+                    seen["taps"] += (kernel_h * kernel_w - 1) % 4
+                    seen["elements"] += (kernel_h * kernel_w - 1) // 4 * 4
                 else:
                     seen["windows"] += 1
                     seen["lines"] += len(rows)

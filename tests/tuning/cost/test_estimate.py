@@ -191,6 +191,21 @@ def test_few_channels_of_a_single_window_are_written_out() -> None:
     assert marks == [True, False, False]
 
 
+def test_windows_as_wide_as_the_image_are_one_kernel() -> None:
+    """Whatever their size; of rows of up to three elements short ones are written out."""
+    target = load_target("cortex-m4")
+    wide, other, short, long = (
+        make_layer("p", "avg_pool2d", "q7", (height, width, 12), 0, (height, width), (1, 1), 0)
+        for height, width in ((7, 7), (17, 6), (12, 3), (13, 3))
+    )
+    names = [fitted.family(layer, None, target.features) for layer in (wide, other, short, long)]
+    assert names[0] == names[1] == names[3] != names[2]
+    parts = list(ops.parts_of(wide))
+    for layer, elements, left in ((wide, 48, 0), (other, 100, 1), (long, 36, 2)):
+        counts = dict(zip(parts, ops.count(layer, [None], target.features)[0], strict=True))
+        assert (counts["elements"], counts["taps"], counts["windows"]) == (3 * elements, 3 * left, 3)
+
+
 def test_bigger_layers_cost_more() -> None:
     target = load_target("cortex-m4")
     small, large = (make_layer("l", "conv2d", "q7", (size, size, 8), 8, (3, 3), (1, 1), 1) for size in (8, 16))
@@ -302,17 +317,17 @@ BARS = {
 WORST, REGRET_WORST = 0.15, 0.03
 MISSED = {
     # What is stored above its bar. An entry that is met again has to go, and none may grow.
-    ("cortex-m3", "avg_pool2d q15"): {"near_median": 0.0656},
+    ("cortex-m3", "avg_pool2d q15"): {"near_median": 0.0527},
     ("cortex-m33", "conv2d q7"): {"regret_worst": 0.053},
     ("cortex-m33", "conv2d q15"): {"regret_worst": 0.0865},
     ("cortex-m33", "depthwise_conv2d q7"): {"regret_worst": 0.0809},
     ("cortex-m33", "depthwise_conv2d q15"): {"near_median": 0.0412, "near_worst": 0.1717, "regret_worst": 0.0508},
-    ("cortex-m33", "avg_pool2d q15"): {"near_median": 0.0626},
+    ("cortex-m33", "avg_pool2d q15"): {"near_median": 0.0548},
     ("cortex-m4", "conv2d q7"): {"regret_worst": 0.0468},
     ("cortex-m4", "conv2d q15"): {"regret_worst": 0.0686},
     ("cortex-m4", "depthwise_conv2d q7"): {"regret_worst": 0.0806},
     ("cortex-m4", "depthwise_conv2d q15"): {"near_worst": 0.1725, "regret_worst": 0.043},
-    ("cortex-m4", "avg_pool2d q15"): {"near_median": 0.0626},
+    ("cortex-m4", "avg_pool2d q15"): {"near_median": 0.0539},
     ("cortex-m7", "conv2d q15"): {"regret_worst": 0.0311},
     ("cortex-m7", "depthwise_conv2d q7"): {"near_worst": 0.168},
     ("cortex-m7", "depthwise_conv2d q15"): {"near_median": 0.0538, "regret_worst": 0.0359},

@@ -35,10 +35,16 @@ PARTS = {
 """Each in lane groups of channels."""
 
 
-WRITTEN_OUT, WRITTEN_OUT_ROW = 16, 3
-"""Elements of a walked window, and of a row of it, up to which the compiler writes both loops out: of longer rows the
-loop by two stays.
+WRITTEN_OUT, WRITTEN_OUT_ROW, WRITTEN_OUT_ROWS = 36, 3, 17
+"""Elements of a walked window, of a row of it, and rows, up to which the compiler writes both loops out: of longer rows
+the loop by two stays.
 """
+WRITTEN_OUT_WORDS, WRITTEN_OUT_AVERAGES = 16, 24
+"""Elements likewise of the largest and of averages in words without the DSP extension, whose code is longer."""
+SHORT = 16
+"""Elements of windows that the image clips which are short; beside vectors those that are written out."""
+BY_FOUR = 4
+"""Elements of a turn over windows as wide as the image."""
 MOST_PEELED, MOST_OF_MASKS, MOST_AVERAGES = 16, 12, 6
 """Lane groups of a single window up to which GCC writes the loop over them out: it stops at sixteen turns, or where the
 code gets too long, as that of words without SEL, and of their averages.
@@ -256,11 +262,18 @@ def _windows(layer: Layer, features: Features) -> Counts:
     if layer.python_op == "avg_pool":
         lanes = 1 if groups == layer.image[2] else 4 // layer.numpy_dtype.itemsize
         counts["averages"] = out_h * out_w * groups * lanes
+    if _is_whole(layer, features):
+        left = (kernel_h * kernel_w - 1) % BY_FOUR
+        in_turns = kernel_h * kernel_w - 1 - left
+        windows = out_h * groups
+        return counts | {
+            "elements": windows * in_turns, "taps": windows * left, "windows": windows, "singles": out_h,
+        }  # fmt: skip
     taps, windows = int(in_rows.sum() * walked.sum()) * groups, out_h * len(walked) * groups
     one_loop = not slides and layer.kernel[0] == 1 and not _clips(layer)  # of known length
     # Masks of the largest of four find no registers there that windows beside each other do not share.
     of_element = "taps" if layer.python_op == "max_pool" and features.isa < Isa.DSP else "elements"
-    if not slides and not one_loop and _written_out(layer):
+    if not slides and not one_loop and _written_out(layer, features):
         return counts | {of_element: taps, "columns": windows, "outputs": windows, "singles": out_h * len(walked)}
     counts |= {
         "taps": taps,
@@ -273,10 +286,26 @@ def _windows(layer: Layer, features: Features) -> Counts:
     return counts
 
 
-def _written_out(layer: Layer) -> bool:
+def _written_out(layer: Layer, features: Features) -> bool:
     """Whether both loops over a walked window have a known length, and are written out."""
-    kernel_h, kernel_w = layer.kernel
-    return kernel_h * kernel_w <= WRITTEN_OUT and kernel_w <= WRITTEN_OUT_ROW and not _clips(layer)
+    (kernel_h, kernel_w), words = layer.kernel, lane_groups(layer, features) < layer.image[2]
+    most = WRITTEN_OUT if features.isa < Isa.HELIUM else SHORT
+    if features.isa < Isa.DSP and words:
+        most = WRITTEN_OUT_AVERAGES if layer.python_op == "avg_pool" and not _spans_rows(layer) else WRITTEN_OUT_WORDS
+    is_short = kernel_h * kernel_w <= most and kernel_w <= WRITTEN_OUT_ROW and kernel_h <= WRITTEN_OUT_ROWS
+    return is_short and not _clips(layer)
+
+
+def _spans_rows(layer: Layer) -> bool:
+    """Whether windows of several rows are as wide as the image, which clips none."""
+    return layer.kernel[1] == layer.image[1] > 1 < layer.kernel[0] and not _clips(layer)
+
+
+def _is_whole(layer: Layer, features: Features) -> bool:
+    """Whether windows as wide as the image are one loop over elements that lie side by side."""
+    if features.isa >= Isa.HELIUM:
+        return False
+    return _spans_rows(layer) and not _slides(layer) and not _written_out(layer, features)
 
 
 def lane_groups(layer: Layer, features: Features) -> int:
@@ -377,12 +406,14 @@ def _sizes(layer: Layer, variant: Variant | None, features: Features) -> str:
         return f" windows=words how={_word_strips(_turned(layer)) or 'walk'}"
     lanes = " lanes=1" if lane_groups(layer, features) == layer.image[2] else ""
     (kernel_h, kernel_w), (stride_y, stride_x) = layer.kernel, layer.stride
+    if _is_whole(layer, features):
+        return f" windows=whole{lanes}"
     if _clips(layer):
-        walk = "short" if kernel_h * kernel_w <= WRITTEN_OUT else "walk"
+        walk = "short" if kernel_h * kernel_w <= SHORT else "walk"
     elif kernel_h == 1:
         walk = "line"
     else:
-        walk = "short" if _written_out(layer) else "column" if kernel_w == 1 else "walk"
+        walk = "short" if _written_out(layer, features) else "column" if kernel_w == 1 else "walk"
     how = "copy" if layer.kernel == (1, 1) else "slide" if _slides(layer) else walk
     windows = f"{how} kernel={kernel_h}x{kernel_w} stride={stride_y}x{stride_x}"
     clipped = " clipped=1" if (not _slides(layer) or layer.output_image[1] == 1) and _clips(layer) else ""

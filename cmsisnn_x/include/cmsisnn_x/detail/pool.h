@@ -121,6 +121,13 @@ CXN_INLINE uint32_t CXN_LOCAL(load_made)(const CXN_OUT_T *p, int lanes)
 /* Whether windows are clipped at the top or bottom. */
 #define CXN_POOL_CLIPS_ROWS \
     (CXN_POOL_OPENS || CXN_POOL_PAD_TOP > 0 || (CXN_POOL_OUT_H - 1) * CXN_POOL_STRIDE_Y - CXN_POOL_PAD_TOP + CXN_POOL_KERNEL_H > CXN_POOL_IN_H)
+/* Short windows with rows of up to three elements are left to compilers, which write them out. */
+#define CXN_POOL_IN_WORDS (CXN_POOL_WORDS && CXN_GET(IN_CH) >= CXN_LANES)
+#define CXN_POOL_IS_SHORT \
+    (CXN_POOL_KERNEL_W <= 3 && CXN_POOL_KERNEL_H <= 17 && CXN_POOL_COUNT <= (CXN_DSP || !CXN_POOL_IN_WORDS ? 36 : 16))
+#define CXN_POOL_WHOLE_ROWS \
+    (!CXN_HELIUM && !CXN_POOL_SLIDES && !CXN_POOL_CLIPS_ROWS && CXN_POOL_OUT_W == 1 && CXN_POOL_PAD_LEFT == 0 && CXN_POOL_KERNEL_W == CXN_POOL_IN_W && \
+     CXN_POOL_KERNEL_H > 1 && CXN_POOL_KERNEL_W > 1 && !CXN_POOL_IS_SHORT)
 
 #if CXN_POOL_IS_TURNED
 #define CXN_POOL_IN_ROWS CXN_POOL_IN_H
@@ -253,6 +260,45 @@ CXN_INLINE void CXN_LOCAL(slide)(const CXN_IN_T *input, CXN_OUT_T *output, int r
 }
 #endif
 
+#if CXN_POOL_WHOLE_ROWS
+#if defined(__GNUC__)
+#define CXN_POOL_UNKNOWN(x) __asm__("" : "+r"(x))
+#else
+#define CXN_POOL_UNKNOWN(x) (void)(x)
+#endif
+/* One lane group of one window of rows x columns pixels that lie side by side. */
+CXN_INLINE void CXN_LOCAL(window)(const CXN_IN_T *input, CXN_OUT_T *output, int rows, int columns, uint32_t scale, int lanes CXN_POOL_MORE_PARAMETER)
+{
+    CXN_POOL_T sum = CXN_LOCAL(begin)(CXN_LOCAL(load_lanes)(input, lanes), lanes);
+    const int left = (CXN_POOL_COUNT - 1) % 4;
+    int blocks = (CXN_POOL_COUNT - 1) / 4;
+    if (left > 0) {
+        sum = CXN_LOCAL(extend)(sum, CXN_LOCAL(load_lanes)(input + CXN_POOL_PIXEL, lanes), lanes);
+    }
+    if (left > 1) {
+        sum = CXN_LOCAL(extend)(sum, CXN_LOCAL(load_lanes)(input + 2 * CXN_POOL_PIXEL, lanes), lanes);
+    }
+    if (left > 2) {
+        sum = CXN_LOCAL(extend)(sum, CXN_LOCAL(load_lanes)(input + 3 * CXN_POOL_PIXEL, lanes), lanes);
+    }
+    CXN_POOL_UNKNOWN(blocks);
+    input += (1 + left) * CXN_POOL_PIXEL;
+    do {
+        const uint32_t x0 = CXN_LOCAL(load_lanes)(input, lanes);
+        const uint32_t x1 = CXN_LOCAL(load_lanes)(input + CXN_POOL_PIXEL, lanes);
+        const uint32_t x2 = CXN_LOCAL(load_lanes)(input + 2 * CXN_POOL_PIXEL, lanes);
+        const uint32_t x3 = CXN_LOCAL(load_lanes)(input + 3 * CXN_POOL_PIXEL, lanes);
+        sum = CXN_LOCAL(extend)(sum, x0, lanes);
+        sum = CXN_LOCAL(extend)(sum, x1, lanes);
+        sum = CXN_LOCAL(extend)(sum, x2, lanes);
+        sum = CXN_LOCAL(extend)(sum, x3, lanes);
+        input += 4 * CXN_POOL_PIXEL;
+    } while (--blocks != 0);
+    (void)rows;
+    (void)columns;
+    CXN_LOCAL(store_lanes)(output, CXN_LOCAL(finish)(CXN_POOL_WITH_MORE(sum), CXN_POOL_COUNT, scale, lanes), lanes);
+}
+#else
 /* One lane group of one window of rows x columns pixels, all inside the image. */
 CXN_INLINE void CXN_LOCAL(window)(const CXN_IN_T *input, CXN_OUT_T *output, int rows, int columns, uint32_t scale, int lanes CXN_POOL_MORE_PARAMETER)
 {
@@ -275,18 +321,26 @@ CXN_INLINE void CXN_LOCAL(window)(const CXN_IN_T *input, CXN_OUT_T *output, int 
     }
     CXN_LOCAL(store_lanes)(output, CXN_LOCAL(finish)(CXN_POOL_WITH_MORE(sum), rows * columns, scale, lanes), lanes);
 }
+#endif
 
 /* Every channel: of a row of windows, or of one window. */
 CXN_INLINE void CXN_LOCAL(channels)(const CXN_IN_T *input, CXN_OUT_T *output, int rows, int columns, int slides CXN_POOL_MORE_PARAMETER)
 {
-#if CXN_POOL_WORDS && CXN_GET(IN_CH) >= CXN_LANES
+#if CXN_POOL_IN_WORDS
     const int lanes = CXN_LANES;
 #else
     const int lanes = 1;
 #endif
+#if CXN_POOL_WHOLE_ROWS
+    int last = CXN_GET(IN_CH) - lanes;
+#else
     const int last = CXN_GET(IN_CH) - lanes;
+#endif
     CXN_LOCAL(scales) scales = {0, 0, 0};
     int c = 0;
+#if CXN_POOL_WHOLE_ROWS
+    CXN_POOL_UNKNOWN(last);
+#endif
     scales.whole = CXN_LOCAL(scale)(rows * columns);
     if (slides && CXN_POOL_LEFT) {
         scales.left = CXN_LOCAL(scale)(rows * CXN_POOL_LEFT_COLUMNS);
@@ -382,6 +436,10 @@ CXN_KERNEL_FN void CXN_KERNEL(const CXN_IN_T *CXN_RESTRICT input, CXN_OUT_T *CXN
 #undef CXN_POOL_LOW
 #undef CXN_POOL_HIGH
 #undef CXN_POOL_SLIDES
+#undef CXN_POOL_WHOLE_ROWS
+#undef CXN_POOL_IS_SHORT
+#undef CXN_POOL_IN_WORDS
+#undef CXN_POOL_UNKNOWN
 #undef CXN_POOL_LEFT
 #undef CXN_POOL_RIGHT
 #undef CXN_POOL_LEFT_COLUMNS
