@@ -27,7 +27,7 @@ def test_stated_bytes_are_near_what_is_made_and_hardly_less(kind: str, core: str
     assert stated is not None
     assert taken <= stated
     stated, taken = found["flash"]
-    assert 0.9 * taken <= stated <= 1.6 * taken  # a bound that three networks of a hundred may exceed, not by much
+    assert 0.9 * taken <= stated <= 1.75 * taken  # a bound that three networks of a hundred may exceed, not by much
     assert found["likely"] < stated
     assert abs(found["estimated"] / found["emulated"] - 1) < 0.25
     assert kind in report([found | {"core": core, "kind": kind}])
