@@ -28,6 +28,7 @@ def test_stated_bytes_are_near_what_is_made_and_hardly_less(kind: str, core: str
     assert taken <= stated
     stated, taken = found["flash"]
     assert 0.9 * taken <= stated <= 1.75 * taken  # a bound that three networks of a hundred may exceed, not by much
+    assert 0.75 * taken <= found["likely"] <= 1.25 * taken
     assert found["likely"] < stated
     assert abs(found["estimated"] / found["emulated"] - 1) < 0.25
     assert kind in report([found | {"core": core, "kind": kind}])
