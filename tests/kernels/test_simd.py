@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -284,6 +285,18 @@ NATIVE = {
     "neon": [],
     "portable": [],
 }
+
+
+def test_cflags_of_a_newer_processor_leave_the_table_without_dot_products() -> None:
+    """The macro that tells the tables of a file apart may be defined from the start, as with ``-march=native``."""
+    compiler = shutil.which("gcc") or shutil.which("clang") or ""
+    build = (SIMD_DIR.parent / "meson.build").read_text(encoding="utf-8")
+    (plain,) = re.findall(r"'avx2': '(-m[a-z0-9-]+)'", build)
+    command = [compiler, "-march=alderlake", "-mavx2", plain, "-E", str(SIMD_DIR / "avx2.c")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip("needs gcc or clang for x86-64 that knows Alder Lake")
+    assert re.search(r"simd_isa simd_avx2 =", done.stdout)
 
 
 @pytest.fixture(scope="module")
